@@ -1,0 +1,40 @@
+/** What the core wants done. Each is idempotent or guarded, and answers with an event. */
+import type { RoomKey, WorkerId } from './ids.ts';
+import type { SupervisorMessage } from './protocol.ts';
+import type { Reason, RoomEnd } from './session.ts';
+
+export type Effect =
+  /** Start the session's worker. Needs a durable record first; answers `spawned` or `spawn_failed`. */
+  | { readonly do: 'spawn'; readonly workerId: WorkerId; readonly attempt: number }
+  | { readonly do: 'tell'; readonly workerId: WorkerId; readonly message: SupervisorMessage }
+  /** Signal the whole tree, descendants included, and watch it: answers `tree` when it is gone. */
+  | { readonly do: 'signal'; readonly workerId: WorkerId; readonly signal: 'SIGTERM' | 'SIGKILL' }
+  /** Look at what the dead worker left: answers `tree`. */
+  | { readonly do: 'reap'; readonly workerId: WorkerId }
+  | {
+      readonly do: 'remove_agent';
+      readonly room: RoomKey;
+      readonly identity: string;
+      readonly boundMs: number;
+    }
+  /** Only if the room still is the one with this sid. */
+  | {
+      readonly do: 'close_room';
+      readonly room: RoomKey;
+      readonly roomSid: string | null;
+      readonly boundMs: number;
+    }
+  /** Look at the room now: answers `observed` unless LiveKit is away. */
+  | { readonly do: 'look' }
+  /** Ask the host-wide budget for an inferred ending: answers `budget`. */
+  | { readonly do: 'ask_budget'; readonly reason: Reason }
+  /** A kept room goes on without a session: watch it until one is alone. */
+  | { readonly do: 'watch_room'; readonly room: RoomKey; readonly roomSid: string; readonly end: RoomEnd };
+
+export type EffectType = Effect['do'];
+
+/** The next state of a machine and what is to be done about it. */
+export interface Decision<S> {
+  readonly state: S;
+  readonly effects: readonly Effect[];
+}

@@ -1,0 +1,74 @@
+/** Everything that can happen to a session. The shell translates the world into these, one at a time. */
+import type { Metadata, WorkerId } from './ids.ts';
+import type { Observation, RoomEvent } from './presence.ts';
+import type { WorkerMessage } from './protocol.ts';
+import type { Author, ExitInfo, StepOutcome, WorkerProcess } from './session.ts';
+
+export type SessionEvent =
+  /** Admission gave claim and slots; the start rate allows the spawn from `startAtMs`. */
+  | { readonly type: 'granted'; readonly startAtMs: number; readonly workerId: WorkerId }
+  /** Admission gave up waiting; `detail` names the quota or the holder of the claim. */
+  | { readonly type: 'expired'; readonly detail: string }
+  /** Time passed: look at the deadlines. */
+  | { readonly type: 'tick' }
+  | { readonly type: 'spawned'; readonly workerId: WorkerId; readonly process: WorkerProcess }
+  | { readonly type: 'spawn_failed'; readonly workerId: WorkerId; readonly detail: string }
+  /** The worker said a valid hello, or its connection closed. */
+  | { readonly type: 'channel'; readonly workerId: WorkerId; readonly open: boolean }
+  | { readonly type: 'message'; readonly workerId: WorkerId; readonly message: WorkerMessage }
+  /** The worker's own process ended. Its descendants may still be there. */
+  | { readonly type: 'exited'; readonly workerId: WorkerId; readonly exit: ExitInfo }
+  /** A look at the worker's process tree after its exit or a signal: how many are left. */
+  | { readonly type: 'tree'; readonly workerId: WorkerId; readonly left: number }
+  /** A complete look at the room. */
+  | { readonly type: 'observed'; readonly observation: Observation }
+  /** A webhook: a hint, reconciled by the next look. */
+  | { readonly type: 'room_event'; readonly event: RoomEvent }
+  | { readonly type: 'livekit'; readonly reachable: boolean }
+  | {
+      readonly type: 'release';
+      readonly reason: 'requested' | 'shutdown';
+      readonly by: Author;
+      readonly detail: string | null;
+    }
+  | { readonly type: 'keep_alive'; readonly forMs: number; readonly by: Author }
+  | { readonly type: 'metadata'; readonly metadata: Metadata }
+  /** The answer of the mass-end budget. */
+  | { readonly type: 'budget'; readonly granted: boolean }
+  | {
+      readonly type: 'room_step';
+      readonly step: 'remove_agent' | 'close_room';
+      readonly outcome: StepOutcome;
+      readonly detail: string | null;
+    }
+  /** The clock did not tick for `gapMs` (suspend, SIGSTOP, overload). */
+  | { readonly type: 'gap'; readonly gapMs: number }
+  | {
+      readonly type: 'resources';
+      readonly workerId: WorkerId;
+      readonly rssBytes: number;
+      readonly cpuPercent: number;
+    };
+
+export type EventType = SessionEvent['type'];
+export const EVENT_TYPES = [
+  'granted',
+  'expired',
+  'tick',
+  'spawned',
+  'spawn_failed',
+  'channel',
+  'message',
+  'exited',
+  'tree',
+  'observed',
+  'room_event',
+  'livekit',
+  'release',
+  'keep_alive',
+  'metadata',
+  'budget',
+  'room_step',
+  'gap',
+  'resources',
+] as const satisfies readonly EventType[];

@@ -1,0 +1,48 @@
+/** Branded ids: a session's id cannot be given where a worker's is wanted. */
+declare const brand: unique symbol;
+type Brand<T, B extends string> = T & { readonly [brand]: B };
+
+export type SessionId = Brand<string, 'SessionId'>;
+export type WorkerId = Brand<string, 'WorkerId'>;
+export type InstanceId = Brand<string, 'InstanceId'>;
+/** What is exclusive: a room, or a room and an agent. */
+export type ClaimKey = Brand<string, 'ClaimKey'>;
+
+/** A LiveKit room. One project, `default`, is enough today, but every key has the place. */
+export interface RoomKey {
+  readonly project: string;
+  readonly name: string;
+}
+
+/** One instant: `bootMs` on the host's boot-time clock (durations), `wallMs` since 1970 (people). */
+export interface Stamp {
+  readonly bootMs: number;
+  readonly wallMs: number;
+}
+
+/** JSON that a client gave and curfew only carries. */
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
+export type Metadata = { readonly [key: string]: Json };
+
+export function sessionId(text: string): SessionId {
+  return text as SessionId;
+}
+
+export function workerId(text: string): WorkerId {
+  return text as WorkerId;
+}
+
+export function instanceId(text: string): InstanceId {
+  return text as InstanceId;
+}
+
+/** One string per room, safe as a map key: neither part can contain the separator's meaning for the other. */
+export function roomId(room: RoomKey): string {
+  return JSON.stringify([room.project, room.name]);
+}
+
+export function claimKey(room: RoomKey, agent: string | null): ClaimKey {
+  return JSON.stringify(
+    agent === null ? [room.project, room.name] : [room.project, room.name, agent],
+  ) as ClaimKey;
+}

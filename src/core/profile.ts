@@ -1,0 +1,53 @@
+/** An agent's profile, as a session keeps it from its admission to its end. Milliseconds and bytes. */
+
+/** Deadlines that a profile sets and a dispatch may override. */
+export interface SessionLimits {
+  readonly maxDurationMs: number;
+  readonly activityIdleTimeoutMs: number;
+  /** null: off. */
+  readonly noActiveStreamMs: number | null;
+  readonly startTimeoutMs: number;
+  readonly noCallerMs: number;
+  /** Grace for callers whose connection was lost. */
+  readonly callersLostMs: number;
+  /** Grace for callers who hung up. */
+  readonly callersLeftMs: number;
+  readonly errorLimit: number;
+}
+
+export interface LadderBounds {
+  readonly acloseMs: number;
+  readonly disconnectMs: number;
+  readonly termMs: number;
+  readonly killMs: number;
+  readonly removeAgentMs: number;
+  readonly closeRoomMs: number;
+  /** Instead of `acloseMs` when no caller is left. */
+  readonly wrapUpMs: number;
+}
+
+/** `none` is level 0 (knows nothing of curfew), `curfew` level 1 (control socket), `livekit` an unchanged LiveKit agent. */
+export type WorkerProtocol = 'none' | 'livekit' | 'curfew';
+export type RoomOnEnd = 'auto' | 'close' | 'keep';
+
+export interface Profile {
+  readonly agent: string;
+  readonly version: string | null;
+  readonly protocol: WorkerProtocol;
+  readonly command: readonly [string, ...string[]];
+  readonly cwd: string | null;
+  readonly env: Readonly<Record<string, string>>;
+  readonly passEnv: readonly string[];
+  readonly limits: SessionLimits;
+  readonly ladder: LadderBounds;
+  readonly agentAbsentMs: number;
+  readonly heartbeatStaleMs: number;
+  readonly roomOnEnd: RoomOnEnd;
+  readonly onRefused: 'close' | 'keep';
+  /** `room`: one worker per room; `room+agent`: one of this agent's beside others. */
+  readonly claim: 'room' | 'room+agent';
+  /** Whether a crashed worker is replaced while a caller is there. */
+  readonly replace: boolean;
+  readonly memoryBytes: number | null;
+  readonly cpuPercent: number | null;
+}

@@ -1,0 +1,130 @@
+/** Every default and bound of curfew in one place. Milliseconds and bytes. Source: the design's tables. */
+import type { LadderBounds, SessionLimits } from './core/profile.ts';
+
+const SECOND_MS = 1000;
+const MINUTE_MS = 60 * SECOND_MS;
+const HOUR_MS = 60 * MINUTE_MS;
+
+export const DEFAULT_SESSION_LIMITS: SessionLimits = {
+  maxDurationMs: 2 * HOUR_MS,
+  activityIdleTimeoutMs: 120 * SECOND_MS,
+  noActiveStreamMs: 900 * SECOND_MS,
+  startTimeoutMs: 30 * SECOND_MS,
+  noCallerMs: 120 * SECOND_MS,
+  callersLostMs: 20 * SECOND_MS,
+  callersLeftMs: 2 * SECOND_MS,
+  errorLimit: 5,
+};
+
+/** What a session's or a profile's limit may be, `[least, most]`, both allowed. */
+export const LIMIT_RANGES: Record<keyof SessionLimits, readonly [number, number]> = {
+  maxDurationMs: [1 * SECOND_MS, 7 * 24 * HOUR_MS],
+  activityIdleTimeoutMs: [30 * SECOND_MS, 3599 * SECOND_MS],
+  noActiveStreamMs: [1 * SECOND_MS, 24 * HOUR_MS],
+  startTimeoutMs: [100, 1 * HOUR_MS],
+  noCallerMs: [1 * SECOND_MS, 24 * HOUR_MS],
+  callersLostMs: [0, 1 * HOUR_MS],
+  callersLeftMs: [0, 1 * HOUR_MS],
+  errorLimit: [1, 1000],
+};
+
+export const DEFAULT_LADDER: LadderBounds = {
+  acloseMs: 10 * SECOND_MS,
+  disconnectMs: 10 * SECOND_MS,
+  termMs: 5 * SECOND_MS,
+  killMs: 2 * SECOND_MS,
+  removeAgentMs: 5 * SECOND_MS,
+  closeRoomMs: 5 * SECOND_MS,
+  wrapUpMs: 60 * SECOND_MS,
+};
+
+export const LADDER_RANGE_MS: readonly [number, number] = [100, 10 * MINUTE_MS];
+export const WRAP_UP_RANGE_MS: readonly [number, number] = [0, 15 * MINUTE_MS];
+
+export const DEADLINES = {
+  /** The worker is told this long before its maximum duration. */
+  maxDurationNoticeMs: 60 * SECOND_MS,
+  /** A ringing phone holds `noCallerMs` for this much longer. */
+  ringingMs: 80 * SECOND_MS,
+  agentAbsentMs: 15 * SECOND_MS,
+  agentAbsentPolls: 2,
+  heartbeatEveryMs: 5 * SECOND_MS,
+  heartbeatStaleMs: 30 * SECOND_MS,
+  /** How long a stale worker has to write its stacks before it is ended. */
+  dumpMs: 3 * SECOND_MS,
+  /** Health of this length resets the consecutive errors. */
+  errorResetMs: 60 * SECOND_MS,
+  /** An observation that was asked for and did not come is asked for again. */
+  lookAgainMs: 2 * SECOND_MS,
+  /** A `configure` that was not acknowledged is sent again. */
+  configureAgainMs: 5 * SECOND_MS,
+  /** How long the scan for what a dead worker left behind may take before TERM is sent anyway. */
+  reapMs: 1 * SECOND_MS,
+  /** A kept room whose last caller is alone for this long is closed. */
+  watchAloneMs: 20 * SECOND_MS,
+  watchMaxMs: 4 * HOUR_MS,
+  /** Between ticks: more than this is a gap (suspend, SIGSTOP, overload). */
+  gapMs: 5 * SECOND_MS,
+  keepAliveMaxMs: 3599 * SECOND_MS,
+} as const;
+
+/** Replacement of a crashed worker: first wait, growth, longest wait, jitter as a share. */
+export const BACKOFF = { firstMs: 500, factor: 2, maxMs: 30 * SECOND_MS, jitter: 0.2 } as const;
+
+/** No mass end: more than `count` and more than `share` of the live sessions within `windowMs` are held. */
+export const MASS_END = { count: 5, share: 0.2, windowMs: 30 * SECOND_MS, holdMs: 60 * SECOND_MS } as const;
+
+export const ADMISSION = {
+  sessions: 50,
+  perUser: 2,
+  startRatePerSecond: 10,
+  queue: 100,
+  queueTimeoutMs: 30 * SECOND_MS,
+} as const;
+
+export const TEXT = {
+  /** LiveKit itself takes room names of up to 256 characters. */
+  roomChars: 256,
+  idChars: 128,
+  userChars: 256,
+  metadataBytes: 64 * 1024,
+  labels: 32,
+  labelKeyChars: 64,
+  labelValueChars: 256,
+  bodyBytes: 256 * 1024,
+  /** A worker's error message is cut to this in the session's evidence. */
+  detailChars: 500,
+} as const;
+
+export const CHANNEL = {
+  /** One control line, without its newline. */
+  lineBytes: 64 * 1024,
+  /** A connection must say a valid hello within this. */
+  helloMs: 5 * SECOND_MS,
+  /** Unsent bytes towards one worker before its connection is dropped. */
+  backlogBytes: 1024 * 1024,
+} as const;
+
+export const LOGS = {
+  /** Kept from the start and from the end of what a worker prints. */
+  headBytes: 1024 * 1024,
+  tailBytes: 9 * 1024 * 1024,
+  /** RLIMIT_FSIZE of the worker: the hard bound while no supervisor trims. */
+  hardBytes: 4 * 1024 * 1024 * 1024,
+} as const;
+
+export const PRESENCE = {
+  pollEveryMs: 5 * SECOND_MS,
+  requestTimeoutMs: 5 * SECOND_MS,
+  /** LiveKit drops a webhook that waited longer than 30 s; older than this is stale or replayed. */
+  webhookMaxAgeMs: 5 * MINUTE_MS,
+  webhookIdsKept: 10_000,
+} as const;
+
+export const REGISTRY = { timeoutMs: 5 * SECOND_MS, listMax: 500, listDefault: 100 } as const;
+
+/** Retention of ended sessions and their logs. */
+export const RETENTION = { sessionsMs: 30 * 24 * HOUR_MS, logsMs: 7 * 24 * HOUR_MS } as const;
+
+/** The bound of a whole stop (SIGTERM) beyond the slowest ladder. */
+export const SHUTDOWN = { boundMs: 60 * SECOND_MS } as const;

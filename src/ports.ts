@@ -1,0 +1,149 @@
+/** What the shell offers the runtime. Every promise here is bounded by its adapter; every adapter implements one of these. */
+import type { Effect } from './core/effect.ts';
+import type { ClaimKey, InstanceId, RoomKey, SessionId, Stamp, WorkerId } from './core/ids.ts';
+import type { Observation, RoomEvent } from './core/presence.ts';
+import type { Profile } from './core/profile.ts';
+import type { SupervisorMessage, WorkerMessage } from './core/protocol.ts';
+import type { ExitInfo, Session, WorkerProcess } from './core/session.ts';
+import type { RoomWatch } from './core/watch.ts';
+
+export interface Clock {
+  now(): Stamp;
+  /** Calls back once at or soon after `bootMs`; the returned function cancels. */
+  at(bootMs: number, callback: () => void): () => void;
+}
+
+export interface Log {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+/** What a worker is started with. */
+export interface SpawnRequest {
+  readonly workerId: WorkerId;
+  readonly profile: Profile;
+  /** Complete environment beyond the small base that every worker gets. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Written to the worker's folder before the spawn, for a recovery without the database. */
+  readonly record: object;
+}
+
+export interface WorkersListener {
+  exited(workerId: WorkerId, exit: ExitInfo): void;
+  /** After an exit, a `signal` or a `reap`: how many processes of the tree are left. 0 exactly once, as the last word. */
+  tree(workerId: WorkerId, left: number): void;
+  resources(workerId: WorkerId, rssBytes: number, cpuPercent: number): void;
+}
+
+/** Process trees. Nothing is signalled but by identity and mark, checked right before. */
+export interface Workers {
+  /** Resolves when the command runs (its pid is known); rejects with CurfewError or a system error, leaving nothing behind. */
+  spawn(request: SpawnRequest): Promise<WorkerProcess>;
+  signal(workerId: WorkerId, signal: 'SIGTERM' | 'SIGKILL'): void;
+  reap(workerId: WorkerId): void;
+  /** The path of the worker's log file. */
+  logPath(workerId: WorkerId): string;
+  /** Forgets a worker whose tree is gone; the folder stays for the retention. */
+  forget(workerId: WorkerId): void;
+  /** Removes folders of workers whose logs are older than the retention and not in `keep`. */
+  prune(olderThanWallMs: number, keep: ReadonlySet<WorkerId>): Promise<number>;
+  close(): Promise<void>;
+}
+
+export interface ChannelsListener {
+  /** A valid hello. `true`: this worker is known and welcome; false: refused. */
+  hello(workerId: WorkerId): boolean;
+  message(workerId: WorkerId, message: WorkerMessage): void;
+  closed(workerId: WorkerId): void;
+}
+
+/** The control socket, with one connection per worker (the newer wins). */
+export interface Channels {
+  readonly socketPath: string;
+  listen(listener: ChannelsListener): Promise<void>;
+  /** The token that worker must say in its hello; derived, so that it holds over a restart. */
+  tokenFor(workerId: WorkerId): string;
+  /** False: no connection, or its backlog is full. */
+  tell(workerId: WorkerId, message: SupervisorMessage): boolean;
+  close(): Promise<void>;
+}
+
+export interface DurableWrite {
+  readonly session: Session;
+  /** Null: the session holds no claim (any more). */
+  readonly claim: ClaimKey | null;
+}
+
+export interface SessionQuery {
+  readonly states?: readonly string[];
+  readonly room?: string;
+  readonly agent?: string;
+  readonly user?: string;
+  readonly label?: readonly [string, string];
+  readonly limit: number;
+  readonly cursor?: string;
+}
+
+/** Storage on a thread of its own; each call is bounded and rejects with `registry_unavailable`. */
+export interface Registry {
+  /** Claim, session and client id in one transaction, durable when resolved. Rejects `room_taken` when the claim is recorded for another session. */
+  create(write: DurableWrite): Promise<void>;
+  /** Replaces the session's record. `durable`: survives a power cut when resolved. */
+  save(write: DurableWrite, durable: boolean): Promise<void>;
+  get(id: SessionId): Promise<Session | null>;
+  /** Newest first. The cursor is opaque. */
+  list(query: SessionQuery): Promise<{ sessions: Session[]; nextCursor: string | null }>;
+  /** Every session that has not ended. */
+  open(): Promise<Session[]>;
+  saveWatch(watch: RoomWatch): Promise<void>;
+  deleteWatch(room: RoomKey): Promise<void>;
+  watches(): Promise<RoomWatch[]>;
+  /** Deletes ended sessions older than that; how many. */
+  prune(endedBeforeWallMs: number): Promise<number>;
+  close(): Promise<void>;
+}
+
+export interface RoomsListener {
+  /** A complete look at one room. */
+  observed(room: RoomKey, observation: Observation): void;
+  event(room: RoomKey, event: RoomEvent): void;
+  reachable(reachable: boolean): void;
+}
+
+export type RoomStepResult = {
+  readonly outcome: 'done' | 'skipped' | 'failed' | 'timeout';
+  readonly detail: string | null;
+};
+
+/** LiveKit: presence and the room's last steps. */
+export interface Rooms {
+  /** Rooms to keep an eye on; every one of them is observed once per poll. */
+  follow(room: RoomKey): void;
+  unfollow(room: RoomKey): void;
+  start(listener: RoomsListener): void;
+  /** Looks at the room soon; many requests for one room make one question. */
+  look(room: RoomKey): void;
+  /** `not_found` counts as done. */
+  removeAgent(effect: Extract<Effect, { do: 'remove_agent' }>): Promise<RoomStepResult>;
+  closeRoom(effect: Extract<Effect, { do: 'close_room' }>): Promise<RoomStepResult>;
+  /** A token for this room alone, kind agent. */
+  workerToken(grant: { room: RoomKey; identity: string; ttlMs: number }): Promise<string>;
+  /** Verifies, de-duplicates and hands on. Rejects `bad_signature`. */
+  webhook(rawBody: string, authorization: string | undefined): Promise<void>;
+  /** Since when LiveKit answers or does not; null: not asked yet. */
+  status(): { reachable: boolean; since: Stamp; lastError: string | null } | null;
+  readonly url: string;
+  close(): Promise<void>;
+}
+
+/** One state directory: its id, its folders, its lock and its keys. */
+export interface Instance {
+  readonly id: InstanceId;
+  readonly stateDir: string;
+  readonly workersDir: string;
+  readonly bootId: string;
+  /** From which tokens are derived; never leaves the process. */
+  readonly masterKey: Buffer;
+}
