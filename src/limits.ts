@@ -52,6 +52,10 @@ export const DEADLINES = {
   heartbeatStaleMs: 30 * SECOND_MS,
   /** How long a stale worker has to write its stacks before it is ended. */
   dumpMs: 3 * SECOND_MS,
+  /** A spawn that is under way when its session ends is waited for this long. */
+  spawnMs: 10 * SECOND_MS,
+  /** An ending that the mass-end budget holds is looked at afresh after this. */
+  heldMs: 60 * SECOND_MS,
   /** Health of this length resets the consecutive errors. */
   errorResetMs: 60 * SECOND_MS,
   /** An observation that was asked for and did not come is asked for again. */
@@ -72,7 +76,7 @@ export const DEADLINES = {
 export const BACKOFF = { firstMs: 500, factor: 2, maxMs: 30 * SECOND_MS, jitter: 0.2 } as const;
 
 /** No mass end: more than `count` and more than `share` of the live sessions within `windowMs` are held. */
-export const MASS_END = { count: 5, share: 0.2, windowMs: 30 * SECOND_MS, holdMs: 60 * SECOND_MS } as const;
+export const MASS_END = { count: 5, share: 0.2, windowMs: 30 * SECOND_MS, aheadMs: 10 * SECOND_MS } as const;
 
 export const ADMISSION = {
   sessions: 50,

@@ -1,7 +1,8 @@
 /** What the core wants done. Each is idempotent or guarded, and answers with an event. */
 import type { RoomKey, WorkerId } from './ids.ts';
 import type { SupervisorMessage } from './protocol.ts';
-import type { Reason, RoomEnd } from './session.ts';
+import type { Reason } from './session.ts';
+import type { RoomWatch } from './watch.ts';
 
 export type Effect =
   /** Start the session's worker. Needs a durable record first; answers `spawned` or `spawn_failed`. */
@@ -26,10 +27,10 @@ export type Effect =
     }
   /** Look at the room now: answers `observed` unless LiveKit is away. */
   | { readonly do: 'look' }
-  /** Ask the host-wide budget for an inferred ending: answers `budget`. */
-  | { readonly do: 'ask_budget'; readonly reason: Reason }
+  /** Ask the host-wide budget for an inferred ending: answers `budget`. `again`: it was held and still holds. */
+  | { readonly do: 'ask_budget'; readonly reason: Reason; readonly again: boolean }
   /** A kept room goes on without a session: watch it until one is alone. */
-  | { readonly do: 'watch_room'; readonly room: RoomKey; readonly roomSid: string; readonly end: RoomEnd };
+  | { readonly do: 'watch_room'; readonly watch: RoomWatch };
 
 export type EffectType = Effect['do'];
 

@@ -31,6 +31,8 @@ export type SessionEvent =
       readonly by: Author;
       readonly detail: string | null;
     }
+  /** Another session was accepted and waits for this one's claim. */
+  | { readonly type: 'claim_wanted' }
   | { readonly type: 'keep_alive'; readonly forMs: number; readonly by: Author }
   | { readonly type: 'metadata'; readonly metadata: Metadata }
   /** The answer of the mass-end budget. */
@@ -65,6 +67,7 @@ export const EVENT_TYPES = [
   'room_event',
   'livekit',
   'release',
+  'claim_wanted',
   'keep_alive',
   'metadata',
   'budget',

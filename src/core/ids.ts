@@ -1,3 +1,5 @@
+import type { z } from 'zod';
+
 /** Branded ids: a session's id cannot be given where a worker's is wanted. */
 declare const brand: unique symbol;
 type Brand<T, B extends string> = T & { readonly [brand]: B };
@@ -21,8 +23,8 @@ export interface Stamp {
 }
 
 /** JSON that a client gave and curfew only carries. */
-export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
-export type Metadata = { readonly [key: string]: Json };
+export type Json = z.infer<ReturnType<typeof z.json>>;
+export type Metadata = Readonly<Record<string, Json>>;
 
 export function sessionId(text: string): SessionId {
   return text as SessionId;

@@ -77,3 +77,103 @@ export type RoomEvent =
     }
   | { readonly kind: 'changed'; readonly roomSid: string; readonly at: Stamp }
   | { readonly kind: 'finished'; readonly roomSid: string; readonly at: Stamp };
+
+/** A caller who is no longer there, and how it went. */
+export interface Departure {
+  readonly identity: string;
+  readonly sid: string;
+  readonly kind: 'left' | 'lost';
+  readonly reason: DisconnectReason;
+  /** `participant_left` (a webhook told) or `look` (a look found it missing). */
+  readonly source: 'participant_left' | 'look';
+  readonly at: Stamp;
+}
+
+/** A webhook's word that is newer than the last complete look. */
+export interface Hint {
+  readonly atMs: number;
+  readonly joined: boolean;
+  readonly participant: Participant;
+}
+
+export interface Presence {
+  /** When the newest complete look was asked for; null: never looked. */
+  readonly asOf: Stamp | null;
+  readonly source: 'poll' | 'webhook';
+  readonly reachable: boolean;
+  readonly roomSid: string | null;
+  /** Whether the room was there at the last look. */
+  readonly roomThere: boolean;
+  /** Rooms of the same name before this one: their late events are not ours. */
+  readonly oldSids: readonly string[];
+  readonly roomOrigin: 'unknown' | 'session' | 'other';
+  readonly participants: readonly Participant[];
+  readonly hints: readonly Hint[];
+  readonly departures: readonly Departure[];
+  readonly callersSeen: boolean;
+  readonly phoneSeen: boolean;
+  readonly agentSeen: boolean;
+  /** No caller (or, before any, no ringing phone) since then. */
+  readonly goneSinceMs: number | null;
+  /** Callers are there, but none has a published audio track since then. */
+  readonly silentSinceMs: number | null;
+  /** A caller is there, our agent is not; `looks`: complete looks that said so. */
+  readonly agentGone: { readonly sinceMs: number; readonly looks: number } | null;
+  /** Nobody is missed before then: LiveKit was away, or the clock stood still. */
+  readonly floorMs: number;
+  /** Told by a webhook, to be confirmed by a look. */
+  readonly finished: { readonly roomSid: string; readonly at: Stamp } | null;
+  readonly agentLeft: { readonly at: Stamp } | null;
+}
+
+export const NO_PRESENCE: Presence = {
+  asOf: null,
+  source: 'poll',
+  reachable: true,
+  roomSid: null,
+  roomThere: false,
+  oldSids: [],
+  roomOrigin: 'unknown',
+  participants: [],
+  hints: [],
+  departures: [],
+  callersSeen: false,
+  phoneSeen: false,
+  agentSeen: false,
+  goneSinceMs: null,
+  silentSinceMs: null,
+  agentGone: null,
+  floorMs: 0,
+  finished: null,
+  agentLeft: null,
+};
+
+/** What the fold must know of the session. */
+export interface PresenceContext {
+  readonly agentIdentity: string;
+  readonly createdAt: Stamp;
+  readonly callersLostMs: number;
+}
+
+export type Side = 'caller' | 'ringing' | 'own_agent' | 'agent' | 'other';
+
+/** A caller is decided by an allow-list, never by "not an agent": kinds that are added later are no callers. */
+const CALLER_KINDS: readonly ParticipantKind[] = ['standard', 'sip', 'connector', 'bridge'];
+
+export function sideOf(participant: Participant, agentIdentity: string): Side {
+  if (participant.state === 'joining' || participant.state === 'disconnected') return 'other';
+  if (participant.identity === agentIdentity) return 'own_agent';
+  if (participant.kind === 'agent' || participant.agentGrant) return 'agent';
+  if (participant.hidden || participant.recorder || !CALLER_KINDS.includes(participant.kind)) return 'other';
+  if (participant.kind !== 'sip') return 'caller';
+  return sipSide(participant.sipCallStatus);
+}
+
+function sipSide(callStatus: string | null): Side {
+  if (callStatus === null || callStatus === 'active') return 'caller';
+  return callStatus === 'hangup' ? 'other' : 'ringing';
+}
+
+export function countSide(presence: Presence, agentIdentity: string, side: Side): number {
+  return presence.participants.filter((one) => sideOf(one, agentIdentity) === side).length;
+}

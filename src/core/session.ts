@@ -79,6 +79,8 @@ export interface Worker {
   /** 1 for the first, one more for each replacement. */
   readonly attempt: number;
   readonly spawnedAt: Stamp;
+  /** It must be ready by then; null: it is. */
+  readonly readyByMs: number | null;
   readonly process: WorkerProcess | null;
   readonly channel: 'none' | 'open' | 'lost';
   readonly exit: ExitInfo | null;
@@ -112,7 +114,8 @@ export interface StepRecord {
   readonly detail: string | null;
 }
 
-export type ProcessStep = 'aclose' | 'disconnect' | 'reap' | 'term' | 'kill' | 'over';
+/** `spawning`: the spawn is under way and is waited for; `reap`: a look at what a dead worker left. */
+export type ProcessStep = 'spawning' | 'aclose' | 'disconnect' | 'reap' | 'term' | 'kill' | 'over';
 export type RoomStep = 'waiting' | 'remove_agent' | 'close_room' | 'over';
 
 /** Two tracks side by side; the ladder is over when both are. */
@@ -123,6 +126,8 @@ export interface Ladder {
   readonly unkillable: boolean;
   /** No caller was left when the teardown began: the user's slot is free already. */
   readonly wrapUp: boolean;
+  /** Another session waits for the claim: its callers are in this room. */
+  readonly successor: boolean;
   /** What the room rule decided; null until the room's step is reached. */
   readonly roomEnd: RoomEnd | null;
 }
@@ -154,7 +159,11 @@ export interface Inference {
 }
 
 export type Phase =
-  | { readonly name: 'queued' /** null: not admitted yet. */; readonly startAtMs: number | null }
+  /** `grant` null: not admitted yet. */
+  | {
+      readonly name: 'queued';
+      readonly grant: { readonly startAtMs: number; readonly workerId: WorkerId } | null;
+    }
   | { readonly name: 'starting'; readonly startedAt: Stamp; readonly worker: Worker }
   | {
       readonly name: 'live';
@@ -198,6 +207,8 @@ export interface Vitals {
   readonly idleAtMs: number | null;
   readonly warnedMaxDuration: boolean;
   readonly lookAskedMs: number | null;
+  /** The mass-end budget held an ending before; a second asking was confirmed by a fresh look. */
+  readonly heldBefore: boolean;
   readonly resources: { readonly rssBytes: number; readonly cpuPercent: number } | null;
 }
 

@@ -1,0 +1,244 @@
+/**
+ * The wire: what HTTP, the CLI's --json and (later) events carry. One set of schemas validates, types and documents it.
+ * camelCase; times are ISO 8601 in UTC; durations and lengths end in their unit.
+ */
+import { z } from 'zod';
+import type { Author } from './core/session.ts';
+import { FAILED_REASONS, RELEASED_REASONS } from './core/session.ts';
+import { LIMIT_RANGES, REGISTRY, TEXT } from './limits.ts';
+
+const time = z.iso.datetime();
+const ms = z.number();
+
+/** Printable, no control characters: room names may be unicode, but never end a log line or a terminal's. */
+const printable = (max: number) =>
+  z
+    .string()
+    .min(1)
+    .max(max)
+    .regex(/^[^\p{Cc}\p{Cs}\u2028\u2029]*$/u, 'must not contain control characters');
+
+export const roomName = printable(TEXT.roomChars);
+export const idText = z
+  .string()
+  .min(1)
+  .max(TEXT.idChars)
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9._:-]*$/,
+    'must be letters, digits, ".", "_", ":" or "-", and begin with a letter or digit',
+  );
+const labelKey = z
+  .string()
+  .max(TEXT.labelKeyChars)
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._/-]*$/, 'must be letters, digits, ".", "_", "/" or "-"');
+
+const range = (key: keyof typeof LIMIT_RANGES) => {
+  const [least, most] = LIMIT_RANGES[key];
+  const message = `must be a whole number from ${least} to ${most}`;
+  return z.number({ error: message }).int(message).min(least, message).max(most, message);
+};
+
+export const limitsSchema = z.strictObject({
+  maxDurationMs: range('maxDurationMs').optional(),
+  activityIdleTimeoutMs: range('activityIdleTimeoutMs').optional(),
+  noActiveStreamMs: range('noActiveStreamMs').nullable().optional(),
+  startTimeoutMs: range('startTimeoutMs').optional(),
+  noCallerMs: range('noCallerMs').optional(),
+  callersLostMs: range('callersLostMs').optional(),
+  callersLeftMs: range('callersLeftMs').optional(),
+  errorLimit: range('errorLimit').optional(),
+});
+
+export const metadataSchema = z
+  .record(z.string(), z.json())
+  .refine(
+    (value) => Buffer.byteLength(JSON.stringify(value)) <= TEXT.metadataBytes,
+    `must be at most ${TEXT.metadataBytes} bytes as JSON`,
+  );
+
+export const labelsSchema = z
+  .record(labelKey, z.string().max(TEXT.labelValueChars))
+  .refine((value) => Object.keys(value).length <= TEXT.labels, `must be at most ${TEXT.labels} labels`);
+
+export const dispatchSchema = z.strictObject({
+  room: roomName,
+  agent: idText.default('default'),
+  user: printable(TEXT.userChars).optional(),
+  /** The client's own id: makes the call idempotent. */
+  id: idText.optional(),
+  metadata: metadataSchema.default({}),
+  labels: labelsSchema.default({}),
+  limits: limitsSchema.default({}),
+});
+export type DispatchRequest = z.infer<typeof dispatchSchema>;
+export type LimitOverrides = z.infer<typeof limitsSchema>;
+
+export const stateSchema = z.enum(['queued', 'starting', 'live', 'closing', 'released', 'failed']);
+export const reasonSchema = z.enum([...RELEASED_REASONS, ...FAILED_REASONS]);
+
+const step = z.object({
+  step: z.string(),
+  startedAt: time,
+  tookMs: ms.nullable(),
+  outcome: z.string().nullable(),
+  detail: z.string().nullable(),
+});
+
+export const sessionSchema = z.object({
+  id: z.string(),
+  room: z.string(),
+  agent: z.string(),
+  user: z.string().nullable(),
+  host: z.string(),
+  state: stateSchema,
+  reason: reasonSchema.nullable(),
+  createdAt: time,
+  startedAt: time.nullable(),
+  liveAt: time.nullable(),
+  endedAt: time.nullable(),
+  durationMs: ms,
+  pid: z.number().nullable(),
+  restarts: z.number(),
+  exit: z.object({ code: z.number().nullable(), signal: z.string().nullable() }).nullable(),
+  errors: z.object({ consecutive: z.number(), limit: z.number(), total: z.number() }),
+  presence: z
+    .object({
+      callers: z.number(),
+      ringing: z.number(),
+      agents: z.number(),
+      asOf: time,
+      source: z.enum(['poll', 'webhook']),
+    })
+    .nullable(),
+  /** Soonest first. */
+  deadlines: z.array(z.object({ kind: z.string(), at: time, inMs: ms })),
+  metadata: z.record(z.string(), z.json()),
+  labels: z.record(z.string(), z.string()),
+  resources: z.object({ rssBytes: z.number(), cpuPercent: z.number() }).nullable(),
+  evidence: z
+    .object({
+      cause: z.string(),
+      at: time,
+      by: z.string().nullable(),
+      detail: z.string().nullable(),
+      ladder: z.array(step),
+      room: z.object({ action: z.string(), why: z.string() }).nullable(),
+    })
+    .nullable(),
+  /** Why an inferred ending is held back, and until when it will be looked at afresh. */
+  held: z.object({ reason: reasonSchema, until: time }).nullable(),
+});
+export type SessionView = z.infer<typeof sessionSchema>;
+
+export const listQuerySchema = z.strictObject({
+  /** Comma-separated states; `open` stands for all that have not ended. */
+  state: z.string().max(100).optional(),
+  room: z.string().max(TEXT.roomChars).optional(),
+  agent: z.string().max(TEXT.idChars).optional(),
+  user: z.string().max(TEXT.userChars).optional(),
+  /** `key=value` */
+  label: z
+    .string()
+    .max(TEXT.labelKeyChars + TEXT.labelValueChars + 1)
+    .optional(),
+  limit: z.coerce.number().int().min(1).max(REGISTRY.listMax).default(REGISTRY.listDefault),
+  cursor: z.string().max(500).optional(),
+});
+export type ListQuery = z.infer<typeof listQuerySchema>;
+export const listSchema = z.object({ sessions: z.array(sessionSchema), nextCursor: z.string().nullable() });
+export type SessionList = z.infer<typeof listSchema>;
+
+export const keepAliveSchema = z.strictObject({ forMs: range('activityIdleTimeoutMs').optional() });
+export const metadataPatchSchema = z.strictObject({ metadata: metadataSchema });
+export const releaseSchema = z.strictObject({ detail: z.string().max(TEXT.detailChars).optional() });
+export const releaseManySchema = z.strictObject({
+  filter: z
+    .strictObject({
+      room: roomName.optional(),
+      agent: idText.optional(),
+      user: printable(TEXT.userChars).optional(),
+      /** Only sessions whose inferred ending is held back by the mass-end budget. */
+      held: z.boolean().optional(),
+    })
+    .default({}),
+  /** Must be true to release with an empty filter. */
+  all: z.boolean().default(false),
+  dryRun: z.boolean().default(false),
+  detail: z.string().max(TEXT.detailChars).optional(),
+});
+export type ReleaseMany = z.infer<typeof releaseManySchema>;
+export const releasedManySchema = z.object({ dryRun: z.boolean(), sessions: z.array(sessionSchema) });
+
+const quota = z.object({
+  name: z.string(),
+  limit: z.number(),
+  used: z.number(),
+  holders: z.array(z.string()),
+});
+const livekit = z.object({
+  configured: z.boolean(),
+  reachable: z.boolean().nullable(),
+  since: time.nullable(),
+  error: z.string().nullable(),
+});
+
+export const capacitySchema = z.object({
+  host: z.string(),
+  /** False while stopping. */
+  accepting: z.boolean(),
+  quotas: z.array(quota),
+  queue: z.object({ length: z.number(), limit: z.number(), sessions: z.array(z.string()) }),
+  sessions: z.record(stateSchema, z.number()),
+  /** Sessions whose worker could not be killed; each still holds its slot and claim. */
+  unkillable: z.array(z.object({ session: z.string(), pid: z.number().nullable() })),
+  held: z.array(z.object({ session: z.string(), reason: reasonSchema, until: time })),
+  livekit,
+  registry: z.object({ writable: z.boolean(), error: z.string().nullable() }),
+});
+export type CapacityView = z.infer<typeof capacitySchema>;
+
+export const readySchema = z.object({
+  ready: z.boolean(),
+  accepting: z.boolean(),
+  livekit,
+  registry: z.object({ writable: z.boolean(), error: z.string().nullable() }),
+});
+export type ReadyView = z.infer<typeof readySchema>;
+
+/** RFC 9457. */
+export const problemSchema = z
+  .object({
+    type: z.string(),
+    title: z.string(),
+    status: z.number(),
+    code: z.string(),
+    detail: z.string(),
+    hint: z.string(),
+  })
+  .loose();
+export type Problem = z.infer<typeof problemSchema>;
+
+/** What the supervisor offers its faces. Every method rejects with CurfewError only. */
+export interface SupervisorApi {
+  /** `created` is false for a repeat with the same id and body. Rejects room_taken, at_capacity, id_conflict, registry_unavailable, stopping. */
+  dispatch(request: DispatchRequest, by: Author): Promise<{ session: SessionView; created: boolean }>;
+  get(id: string): Promise<SessionView>;
+  list(query: ListQuery): Promise<SessionList>;
+  /** Resolves as soon as the release is under way. Rejects not_found; a session that has ended is answered as it is. */
+  release(id: string, by: Author, detail: string | null): Promise<SessionView>;
+  releaseMany(request: ReleaseMany, by: Author): Promise<SessionView[]>;
+  keepAlive(id: string, forMs: number | null, by: Author): Promise<SessionView>;
+  setMetadata(id: string, metadata: z.infer<typeof metadataSchema>, by: Author): Promise<SessionView>;
+  /** Resolves when the session is live (or closing, or ended), has ended, or after `boundMs`, with the session as it is then. */
+  wait(id: string, until: 'live' | 'ended', boundMs: number): Promise<SessionView>;
+  /** Log files of the session's workers, oldest first. */
+  logPaths(id: string): Promise<string[]>;
+  capacity(): CapacityView;
+  ready(): ReadyView;
+  /** Rejects bad_signature, no_livekit. */
+  webhook(rawBody: string, authorization: string | undefined): Promise<void>;
+  /** A token that may watch, keep alive and release this session only. */
+  sessionToken(id: string): Promise<string>;
+  /** The session that a session token belongs to; null: no such token. */
+  sessionOfToken(token: string): string | null;
+}

@@ -1,0 +1,195 @@
+/** A session in its teardown: which event moves which track on, and when both are over. */
+import type { SessionEvent } from './event.ts';
+import type { Stamp } from './ids.ts';
+import { beginCloseRoom, beginClosing, endRoom, enterProcess, giveUp, leaveProcess } from './ladder.ts';
+import { decideRoomEnd } from './room-end.ts';
+import type { Ending, Phase, Session } from './session.ts';
+import type { Next } from './state.ts';
+import { stay, tell, then, withPhase } from './state.ts';
+import { greet } from './welcome.ts';
+
+type Closing = Extract<Phase, { name: 'closing' }>;
+
+/** Ends a session that has not ended: the whole ladder, or at once where there is nothing to tear down. */
+export function close(session: Session, ending: Ending, now: Stamp): Next {
+  return then(beginClosing(session, ending, now), (next) => endIfOver(next, now));
+}
+
+export function onClosing(session: Session, event: SessionEvent, now: Stamp): Next {
+  return then(move(session, event, now), (next) => endIfOver(next, now));
+}
+
+function move(session: Session, event: SessionEvent, now: Stamp): Next {
+  const { phase } = session;
+  if (phase.name !== 'closing') return stay(session);
+  const { step } = phase.ladder.process;
+  switch (event.type) {
+    case 'spawned':
+      return step === 'spawning' ? enterProcess(session, 'term', now) : stay(session);
+    case 'spawn_failed':
+      return phase.worker?.process === null && step !== 'over'
+        ? enterProcess(session, 'over', now)
+        : stay(session);
+    case 'channel':
+      return onChannel(session, phase, { open: event.open, now });
+    case 'message':
+      return event.message.type === 'closed' && step === 'aclose'
+        ? leaveProcess(session, { outcome: 'done', next: 'disconnect', now })
+        : stay(session);
+    case 'exited':
+      return onExited(session, phase, now);
+    case 'tree':
+      return onTree(session, phase, event.left, now);
+    case 'observed':
+      return onObserved(session, phase, event.observation.asOf.bootMs, now);
+    case 'room_step':
+      return onRoomStep(session, event, now);
+    case 'release':
+      return shorten(session, phase, now);
+    case 'tick':
+      return onTick(session, now);
+    case 'granted':
+    case 'expired':
+    case 'room_event':
+    case 'livekit':
+    case 'claim_wanted':
+    case 'keep_alive':
+    case 'metadata':
+    case 'budget':
+    case 'gap':
+    case 'resources':
+      return stay(session);
+  }
+}
+
+/** A worker that reconnects during its teardown (the supervisor was away) is asked again. */
+function onChannel(session: Session, phase: Closing, { open, now }: { open: boolean; now: Stamp }): Next {
+  if (!open) return stay(session);
+  const { step, deadlineMs } = phase.ladder.process;
+  const boundMs = Math.max(0, deadlineMs - now.bootMs);
+  const again =
+    step === 'aclose' ? tell(phase.worker, { type: 'aclose', reason: phase.ending.reason, boundMs }) : [];
+  const disconnect = step === 'disconnect' ? tell(phase.worker, { type: 'disconnect', boundMs }) : [];
+  return then(greet(session, now), (next) => stay(next, [...again, ...disconnect]));
+}
+
+/** The leader is gone, its descendants perhaps not: the ladder goes on until the tree is. */
+function onExited(session: Session, phase: Closing, now: Stamp): Next {
+  const { step } = phase.ladder.process;
+  if (phase.worker?.exit == null) return stay(session);
+  if (step === 'aclose' || step === 'disconnect')
+    return leaveProcess(session, { outcome: 'exited', next: 'reap', now });
+  return step === 'spawning' ? enterProcess(session, 'reap', now) : stay(session);
+}
+
+function onTree(session: Session, phase: Closing, left: number, now: Stamp): Next {
+  const { step } = phase.ladder.process;
+  if (phase.worker?.treeGone && step !== 'over')
+    return leaveProcess(session, { outcome: 'exited', next: 'over', now });
+  return left > 0 && step === 'reap' ? enterProcess(session, 'term', now) : stay(session);
+}
+
+function onTick(session: Session, now: Stamp): Next {
+  return then(processTick(session, now), (next) => roomTick(next, now));
+}
+
+function processTick(session: Session, now: Stamp): Next {
+  const { phase } = session;
+  if (phase.name !== 'closing' || now.bootMs < phase.ladder.process.deadlineMs) return stay(session);
+  switch (phase.ladder.process.step) {
+    case 'aclose':
+      return leaveProcess(session, { outcome: 'timeout', next: 'disconnect', now });
+    case 'spawning':
+    case 'reap':
+    case 'disconnect':
+      return leaveProcess(session, { outcome: 'timeout', next: 'term', now });
+    case 'term':
+      return leaveProcess(session, { outcome: 'timeout', next: 'kill', now });
+    case 'kill':
+      return giveUp(session, now);
+    case 'over':
+      return stay(session);
+  }
+}
+
+function roomTick(session: Session, now: Stamp): Next {
+  const { phase } = session;
+  if (phase.name !== 'closing' || now.bootMs < phase.ladder.room.deadlineMs) return stay(session);
+  const late = { outcome: 'timeout', detail: 'LiveKit did not answer in time', now } as const;
+  switch (phase.ladder.room.step) {
+    case 'remove_agent':
+      return beginCloseRoom(session, late);
+    case 'close_room':
+      return endRoom(session, late);
+    case 'waiting':
+    case 'over':
+      return stay(session);
+  }
+}
+
+function onRoomStep(session: Session, event: Extract<SessionEvent, { type: 'room_step' }>, now: Stamp): Next {
+  const left = { outcome: event.outcome, detail: event.detail, now };
+  return event.step === 'remove_agent' ? beginCloseRoom(session, left) : endRoom(session, left);
+}
+
+/** The look that the room's rule waited for: asked after its step began. */
+function onObserved(session: Session, phase: Closing, asOfMs: number, now: Stamp): Next {
+  const { room, records, roomEnd } = phase.ladder;
+  const begun = records.findLast((record) => record.step === 'close_room');
+  if (
+    room.step !== 'close_room' ||
+    roomEnd !== null ||
+    begun === undefined ||
+    asOfMs < begun.startedAt.bootMs
+  )
+    return stay(session);
+  const decided = decideRoomEnd(session);
+  const next = withPhase(session, { ...phase, ladder: { ...phase.ladder, roomEnd: decided } });
+  if (decided.action !== 'close') return endRoom(next, { outcome: 'skipped', detail: decided.why, now });
+  const boundMs = Math.max(1, room.deadlineMs - now.bootMs);
+  return stay(next, [
+    { do: 'close_room', room: session.spec.room, roomSid: session.presence.roomSid, boundMs },
+  ]);
+}
+
+/** Asked to end while it wraps up: no longer than the ordinary bound. */
+function shorten(session: Session, phase: Closing, now: Stamp): Next {
+  const { process } = phase.ladder;
+  if (process.step !== 'aclose') return stay(session);
+  const deadlineMs = Math.min(process.deadlineMs, now.bootMs + session.spec.profile.ladder.acloseMs);
+  return stay(
+    withPhase(session, { ...phase, ladder: { ...phase.ladder, process: { ...process, deadlineMs } } }),
+  );
+}
+
+function endIfOver(session: Session, now: Stamp): Next {
+  const { phase } = session;
+  if (phase.name !== 'closing' || phase.ladder.process.step !== 'over' || phase.ladder.room.step !== 'over')
+    return stay(session);
+  const { startedAt, liveAt, ending, worker, ladder } = phase;
+  const ended = withPhase(session, {
+    name: 'ended',
+    startedAt,
+    liveAt,
+    endedAt: now,
+    ending,
+    worker,
+    records: ladder.records,
+    roomEnd: ladder.roomEnd,
+  });
+  return stay(ended, ladder.roomEnd?.action === 'watch' ? watchRoom(session, now) : []);
+}
+
+function watchRoom({ presence, spec }: Session, now: Stamp): Next['effects'] {
+  if (presence.roomSid === null) return [];
+  const made = presence.roomOrigin === 'session';
+  const watch = {
+    room: spec.room,
+    roomSid: presence.roomSid,
+    agentIdentity: spec.agentIdentity,
+    made,
+    since: now,
+    aloneSinceMs: null,
+  };
+  return [{ do: 'watch_room', watch }];
+}

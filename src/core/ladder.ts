@@ -1,0 +1,237 @@
+/**
+ * The bounded steps of a teardown, in two tracks side by side.
+ * process: aclose → disconnect → TERM → KILL → over. room: remove our agent → close the room → over, beginning beside TERM.
+ * The first cause is never replaced; only a process that nothing kills adds its own word, `unkillable`.
+ */
+import { DEADLINES } from '../limits.ts';
+import type { Effect } from './effect.ts';
+import type { Stamp } from './ids.ts';
+import { countSide } from './presence.ts';
+import type {
+  Ending,
+  Ladder,
+  Phase,
+  ProcessStep,
+  Session,
+  StepName,
+  StepOutcome,
+  StepRecord,
+  Worker,
+} from './session.ts';
+import { workerOf } from './session.ts';
+import type { Next } from './state.ts';
+import { stay, tell, then, withPhase, withVitals } from './state.ts';
+
+type Closing = Extract<Phase, { name: 'closing' }>;
+
+/** Begins the end. `from`: the worker has said by itself that its job is done. */
+export function beginClosing(session: Session, ending: Ending, now: Stamp): Next {
+  const { phase } = session;
+  if (phase.name === 'closing' || phase.name === 'ended') return stay(session);
+  const worker = workerOf(session);
+  const first = firstStep(worker, ending);
+  const ladder: Ladder = {
+    process: { step: first, deadlineMs: now.bootMs },
+    room: { step: 'waiting', deadlineMs: now.bootMs },
+    records: [],
+    unkillable: false,
+    wrapUp: first === 'aclose' && ending.reason !== 'shutdown' && noCallerLeft(session),
+    successor: false,
+    roomEnd: null,
+  };
+  const times = phase.name === 'queued' ? { startedAt: null, liveAt: null } : startTimes(phase);
+  return enterProcess(withPhase(session, { name: 'closing', ...times, ending, worker, ladder }), first, now);
+}
+
+function startTimes(phase: Extract<Phase, { name: 'starting' | 'live' }>) {
+  return { startedAt: phase.startedAt, liveAt: phase.name === 'live' ? phase.liveAt : null };
+}
+
+function firstStep(worker: Worker | null, ending: Ending): ProcessStep {
+  if (worker === null || worker.treeGone) return 'over';
+  if (worker.exit !== null) return 'reap';
+  if (worker.process === null) return 'spawning';
+  // A worker that cannot hear is not asked; one that said it is done need not be asked to close.
+  const deaf = ending.reason === 'unresponsive' || ending.reason === 'memory_limit';
+  if (worker.channel !== 'open' || deaf) return 'term';
+  return ending.cause === 'closed' ? 'disconnect' : 'aclose';
+}
+
+function noCallerLeft({ presence, spec }: Session): boolean {
+  if (!spec.livekit || !presence.reachable || presence.asOf === null) return false;
+  return countSide(presence, spec.agentIdentity, 'caller') === 0;
+}
+
+/** Enters a step of the process track: its record, its bound, its effect; beside TERM the room's track begins. */
+export function enterProcess(session: Session, step: ProcessStep, now: Stamp): Next {
+  const { phase } = session;
+  if (phase.name !== 'closing') return stay(session);
+  const heard = step === 'disconnect' && phase.worker?.channel !== 'open' ? 'term' : step;
+  const boundMs = processBoundMs(session, phase, heard);
+  const recorded = isRecorded(heard) ? [...phase.ladder.records, begin(heard, now)] : phase.ladder.records;
+  const ladder: Ladder = {
+    ...phase.ladder,
+    process: { step: heard, deadlineMs: now.bootMs + boundMs },
+    records: recorded,
+  };
+  const entered = stay(withPhase(session, { ...phase, ladder }), processEffects(phase, heard, boundMs));
+  if (heard === 'spawning' || heard === 'aclose' || heard === 'disconnect') return entered;
+  return then(entered, (next) => beginRoom(next, now));
+}
+
+function isRecorded(step: ProcessStep): step is 'aclose' | 'disconnect' | 'term' | 'kill' {
+  return step === 'aclose' || step === 'disconnect' || step === 'term' || step === 'kill';
+}
+
+function processBoundMs(session: Session, phase: Closing, step: ProcessStep): number {
+  const { ladder } = session.spec.profile;
+  switch (step) {
+    case 'aclose':
+      return phase.ladder.wrapUp ? Math.max(ladder.wrapUpMs, ladder.acloseMs) : ladder.acloseMs;
+    case 'disconnect':
+      return ladder.disconnectMs;
+    case 'term':
+      return ladder.termMs;
+    case 'kill':
+      return ladder.killMs;
+    case 'reap':
+      return DEADLINES.reapMs;
+    case 'spawning':
+      return DEADLINES.spawnMs;
+    case 'over':
+      return 0;
+  }
+}
+
+function processEffects(phase: Closing, step: ProcessStep, boundMs: number): Effect[] {
+  const { worker, ending } = phase;
+  if (worker === null) return [];
+  switch (step) {
+    case 'aclose':
+      return tell(worker, { type: 'aclose', reason: ending.reason, boundMs });
+    case 'disconnect':
+      return tell(worker, { type: 'disconnect', boundMs });
+    case 'reap':
+      return [{ do: 'reap', workerId: worker.id }];
+    case 'term':
+      return [{ do: 'signal', workerId: worker.id, signal: 'SIGTERM' }];
+    case 'kill':
+      return [{ do: 'signal', workerId: worker.id, signal: 'SIGKILL' }];
+    case 'spawning':
+    case 'over':
+      return [];
+  }
+}
+
+/** Ends the step under way and enters the next. */
+export function leaveProcess(
+  session: Session,
+  leave: { outcome: StepOutcome; next: ProcessStep; now: Stamp },
+): Next {
+  const { phase } = session;
+  if (phase.name !== 'closing') return stay(session);
+  const { step } = phase.ladder.process;
+  const records = isRecorded(step)
+    ? finish(phase.ladder.records, { step, outcome: leave.outcome, detail: null, now: leave.now })
+    : phase.ladder.records;
+  const left = withPhase(session, { ...phase, ladder: { ...phase.ladder, records } });
+  return enterProcess(left, leave.next, leave.now);
+}
+
+/** KILL did not help within its bound: say so, and keep slot and claim until it is seen gone. */
+export function giveUp(session: Session, now: Stamp): Next {
+  const { phase } = session;
+  if (phase.name !== 'closing') return stay(session);
+  const first = phase.ending;
+  const detail = `first cause: ${first.reason} (${first.cause})`;
+  const ending: Ending = {
+    ...first,
+    reason: 'unkillable',
+    detail: first.detail === null ? detail : `${detail}; ${first.detail}`,
+  };
+  const failed = withPhase(session, { ...phase, ending, ladder: { ...phase.ladder, unkillable: true } });
+  return leaveProcess(failed, { outcome: 'timeout', next: 'over', now });
+}
+
+function beginRoom(session: Session, now: Stamp): Next {
+  const { phase, spec } = session;
+  if (phase.name !== 'closing' || phase.ladder.room.step !== 'waiting') return stay(session);
+  if (!spec.livekit || phase.startedAt === null)
+    return stay(withRoom(session, { step: 'over', deadlineMs: now.bootMs }));
+  const boundMs = spec.profile.ladder.removeAgentMs;
+  const begun = withRecord(
+    withRoom(session, { step: 'remove_agent', deadlineMs: now.bootMs + boundMs }),
+    begin('remove_agent', now),
+  );
+  return stay(begun, [{ do: 'remove_agent', room: spec.room, identity: spec.agentIdentity, boundMs }]);
+}
+
+/** The room's last step begins with a look, so that its rule is decided on what is there now. */
+export function beginCloseRoom(
+  session: Session,
+  left: { outcome: StepOutcome; detail: string | null; now: Stamp },
+): Next {
+  const { phase, spec } = session;
+  if (phase.name !== 'closing' || phase.ladder.room.step !== 'remove_agent') return stay(session);
+  const done = finishRecord(session, { step: 'remove_agent', ...left });
+  const deadlineMs = left.now.bootMs + spec.profile.ladder.closeRoomMs;
+  const begun = withRecord(withRoom(done, { step: 'close_room', deadlineMs }), begin('close_room', left.now));
+  return stay(withVitals(begun, { lookAskedMs: left.now.bootMs }), [{ do: 'look' }]);
+}
+
+export function endRoom(
+  session: Session,
+  left: { outcome: StepOutcome; detail: string | null; now: Stamp },
+): Next {
+  const { phase } = session;
+  if (phase.name !== 'closing' || phase.ladder.room.step !== 'close_room') return stay(session);
+  const done = finishRecord(session, { step: 'close_room', ...left });
+  return stay(withRoom(done, { step: 'over', deadlineMs: left.now.bootMs }));
+}
+
+function begin(step: StepName, now: Stamp): StepRecord {
+  return { step, startedAt: now, tookMs: null, outcome: null, detail: null };
+}
+
+function finish(
+  records: readonly StepRecord[],
+  end: { step: StepName; outcome: StepOutcome; detail: string | null; now: Stamp },
+): StepRecord[] {
+  return records.map((record) =>
+    record.step === end.step && record.outcome === null
+      ? {
+          ...record,
+          tookMs: end.now.bootMs - record.startedAt.bootMs,
+          outcome: end.outcome,
+          detail: end.detail,
+        }
+      : record,
+  );
+}
+
+function finishRecord(
+  session: Session,
+  end: { step: StepName; outcome: StepOutcome; detail: string | null; now: Stamp },
+): Session {
+  const { phase } = session;
+  if (phase.name !== 'closing') return session;
+  return withPhase(session, {
+    ...phase,
+    ladder: { ...phase.ladder, records: finish(phase.ladder.records, end) },
+  });
+}
+
+function withRecord(session: Session, record: StepRecord): Session {
+  const { phase } = session;
+  if (phase.name !== 'closing') return session;
+  return withPhase(session, {
+    ...phase,
+    ladder: { ...phase.ladder, records: [...phase.ladder.records, record] },
+  });
+}
+
+function withRoom(session: Session, room: Ladder['room']): Session {
+  const { phase } = session;
+  if (phase.name !== 'closing') return session;
+  return withPhase(session, { ...phase, ladder: { ...phase.ladder, room } });
+}

@@ -1,0 +1,274 @@
+/** A live session: what ends it, what replaces its worker, and what passes by. */
+import { DEADLINES } from '../limits.ts';
+import { absences, decidedAbsence } from './absence.ts';
+import { close } from './closing.ts';
+import { deadlines } from './deadlines.ts';
+import type { SessionEvent } from './event.ts';
+import { exitEnding } from './exit.ts';
+import type { Stamp } from './ids.ts';
+import { crash, replaceTick, replaceTree } from './replace.ts';
+import type { Ending, Phase, Session, Worker } from './session.ts';
+import { workerOf } from './session.ts';
+import type { Next } from './state.ts';
+import { endingOf, stay, tell, then, withPhase, withVitals, withWorker } from './state.ts';
+import { greet, sendConfigure } from './welcome.ts';
+
+type Live = Extract<Phase, { name: 'live' }>;
+
+export function onLive(session: Session, event: SessionEvent, now: Stamp): Next {
+  const settled = dropStaleInference(session, now);
+  const { phase } = settled;
+  if (phase.name !== 'live') return stay(settled);
+  switch (event.type) {
+    case 'spawned':
+      return stay(settled.spec.profile.protocol === 'none' ? readyNow(settled, event.workerId) : settled);
+    case 'spawn_failed':
+      return event.workerId === workerOf(settled)?.id
+        ? crash(settled, endingOf('crashed', now, { cause: 'spawn_failed', detail: event.detail }), now)
+        : stay(settled);
+    case 'channel':
+      return event.open ? greet(settled, now) : stay(settled);
+    case 'message':
+      return event.workerId === workerOf(settled)?.id ? onMessage(settled, event, now) : stay(settled);
+    case 'exited':
+      return onExited(settled, phase, now);
+    case 'tree':
+      return replaceTree(settled, event.left, now);
+    case 'observed':
+      return onObserved(settled, event.observation.asOf.bootMs, now);
+    case 'release':
+      return close(
+        settled,
+        endingOf(event.reason, now, { cause: 'release', detail: event.detail, by: event.by }),
+        now,
+      );
+    case 'metadata':
+      return sendConfigure(settled, now);
+    case 'budget':
+      return onBudget(settled, event.granted, now);
+    case 'resources':
+      return onResources(settled, event, now);
+    case 'tick':
+      return deadlineTick(settled, now);
+    case 'granted':
+    case 'expired':
+    case 'room_event':
+    case 'livekit':
+    case 'claim_wanted':
+    case 'keep_alive':
+    case 'room_step':
+    case 'gap':
+      return stay(settled);
+  }
+}
+
+function readyNow(session: Session, id: Worker['id']): Session {
+  return withWorker(session, id, (worker) => ({ ...worker, readyByMs: null }));
+}
+
+function onMessage(
+  session: Session,
+  { message, workerId }: Extract<SessionEvent, { type: 'message' }>,
+  now: Stamp,
+): Next {
+  switch (message.type) {
+    case 'ready':
+      return stay(readyNow(session, workerId));
+    case 'closed':
+      return close(
+        session,
+        endingOf('completed', now, { cause: 'closed', detail: message.detail ?? null }),
+        now,
+      );
+    case 'error':
+      return session.errors.consecutive >= session.spec.limits.errorLimit
+        ? infer(session, errorLimit(session, now))
+        : stay(session);
+    case 'dumped':
+      return session.vitals.dumpAskedMs === null ? stay(session) : infer(session, unresponsive(session, now));
+    case 'heartbeat':
+    case 'activity':
+    case 'ok':
+    case 'configured':
+      return stay(session);
+  }
+}
+
+function errorLimit(session: Session, now: Stamp): Ending {
+  const detail = `${session.errors.consecutive} errors in a row, the last: ${session.errors.last}`;
+  return endingOf('error_limit', now, { cause: 'error', detail });
+}
+
+function unresponsive(session: Session, now: Stamp): Ending {
+  const silentMs = now.bootMs - (session.vitals.heartbeatMs ?? now.bootMs);
+  return endingOf('unresponsive', now, {
+    cause: 'deadline:unresponsive',
+    detail: `no heartbeat for ${Math.round(silentMs)} ms; its stacks are in its log if it could write them`,
+  });
+}
+
+function onExited(session: Session, phase: Live, now: Stamp): Next {
+  if (phase.work.kind !== 'running' || phase.work.worker.exit === null) return stay(session);
+  const ending = exitEnding(phase.work.worker.exit, now);
+  return ending.reason === 'completed' ? close(session, ending, now) : crash(session, ending, now);
+}
+
+function onObserved(session: Session, asOfMs: number, now: Stamp): Next {
+  const absence = decidedAbsence(session, asOfMs);
+  if (absence === null) return stay(session);
+  const ending = endingOf(absence.reason, now, { cause: absence.cause, detail: absence.detail });
+  return absence.inferred ? infer(session, ending) : end(session, ending, now);
+}
+
+function onResources(
+  session: Session,
+  { rssBytes, workerId }: Extract<SessionEvent, { type: 'resources' }>,
+  now: Stamp,
+): Next {
+  const { memoryBytes } = session.spec.profile;
+  if (memoryBytes === null || rssBytes <= memoryBytes || workerOf(session)?.id !== workerId)
+    return stay(session);
+  const detail = `${rssBytes} bytes resident, the limit is ${memoryBytes}`;
+  return end(session, endingOf('memory_limit', now, { cause: 'sample:memory', detail }), now);
+}
+
+/** Asks the host-wide budget before an ending that rests on absence, silence or errors. */
+function infer(session: Session, ending: Ending): Next {
+  const { phase } = session;
+  if (phase.name !== 'live' || phase.inference !== null) return stay(session);
+  const asked = withPhase(session, { ...phase, inference: { ending, heldUntilMs: null } });
+  return stay(asked, [{ do: 'ask_budget', reason: ending.reason, again: session.vitals.heldBefore }]);
+}
+
+function onBudget(session: Session, granted: boolean, now: Stamp): Next {
+  const { phase } = session;
+  if (phase.name !== 'live' || phase.inference === null || phase.inference.heldUntilMs !== null)
+    return stay(session);
+  const { inference } = phase;
+  if (granted) return end(withPhase(session, { ...phase, inference: null }), inference.ending, now);
+  const heldUntilMs = now.bootMs + DEADLINES.heldMs;
+  return stay(
+    withVitals(withPhase(session, { ...phase, inference: { ...inference, heldUntilMs } }), {
+      heldBefore: true,
+    }),
+  );
+}
+
+/** A broken worker may be replaced; all other endings are the session's. */
+function end(session: Session, ending: Ending, now: Stamp): Next {
+  const broken =
+    ending.reason === 'agent_absent' || ending.reason === 'unresponsive' || ending.reason === 'memory_limit';
+  return broken ? crash(session, ending, now) : close(session, ending, now);
+}
+
+/** An ending that was asked for or is held is dropped as soon as its ground is gone. */
+function dropStaleInference(session: Session, now: Stamp): Session {
+  const { phase } = session;
+  if (phase.name !== 'live' || phase.inference === null) return session;
+  return holds(session, phase.inference.ending, now)
+    ? session
+    : withPhase(session, { ...phase, inference: null });
+}
+
+function holds(session: Session, { reason }: Ending, now: Stamp): boolean {
+  const { vitals, errors, spec } = session;
+  switch (reason) {
+    case 'idle_timeout':
+      return vitals.idleAtMs !== null && now.bootMs >= vitals.idleAtMs;
+    case 'unresponsive':
+      return vitals.dumpAskedMs !== null;
+    case 'error_limit':
+      return errors.consecutive >= spec.limits.errorLimit;
+    default:
+      return absences(session).some((one) => one.reason === reason);
+  }
+}
+
+/** Acts on every deadline that has passed, in its order, until one of them ends the session. */
+export function deadlineTick(session: Session, now: Stamp): Next {
+  const due = deadlines(session).filter((one) => one.atMs <= now.bootMs);
+  return due.reduce(
+    (next, one) => then(next, (state) => (isOpen(state) ? act(state, one, now) : stay(state))),
+    stay(session),
+  );
+}
+
+function isOpen({ phase }: Session): boolean {
+  return phase.name === 'live' || phase.name === 'starting';
+}
+
+function act(session: Session, due: { kind: string; needsLook: boolean }, now: Stamp): Next {
+  if (due.needsLook) return lookIfAsked(session, now);
+  switch (due.kind) {
+    case 'max_duration':
+      return close(
+        session,
+        endingOf('max_duration', now, {
+          cause: 'deadline:max_duration',
+          detail: `longer than ${session.spec.limits.maxDurationMs} ms`,
+        }),
+        now,
+      );
+    case 'max_duration_notice':
+      return warn(session, now);
+    case 'start_timeout':
+      return crash(
+        session,
+        endingOf('start_timeout', now, {
+          cause: 'deadline:start_timeout',
+          detail: `not ready after ${session.spec.limits.startTimeoutMs} ms`,
+        }),
+        now,
+      );
+    case 'idle_timeout':
+      return infer(
+        session,
+        endingOf('idle_timeout', now, {
+          cause: 'deadline:idle_timeout',
+          detail: `no activity for ${session.spec.limits.activityIdleTimeoutMs} ms`,
+        }),
+      );
+    case 'unresponsive':
+      return stale(session, now);
+    case 'errors_reset':
+      return stay({ ...session, errors: { ...session.errors, consecutive: 0 } });
+    case 'held':
+      return reconsider(session, now);
+    case 'configure':
+      return sendConfigure(session, now);
+    default:
+      return replaceTick(session, due.kind, now);
+  }
+}
+
+function lookIfAsked(session: Session, now: Stamp): Next {
+  const { lookAskedMs } = session.vitals;
+  const soon = lookAskedMs !== null && now.bootMs < lookAskedMs + DEADLINES.lookAgainMs;
+  if (soon || !session.presence.reachable) return stay(session);
+  return stay(withVitals(session, { lookAskedMs: now.bootMs }), [{ do: 'look' }]);
+}
+
+function warn(session: Session, now: Stamp): Next {
+  const { phase, spec } = session;
+  if (phase.name !== 'live') return stay(session);
+  const inMs = Math.max(0, phase.startedAt.bootMs + spec.limits.maxDurationMs - now.bootMs);
+  return stay(
+    withVitals(session, { warnedMaxDuration: true }),
+    tell(workerOf(session), { type: 'notice', reason: 'max_duration', inMs }),
+  );
+}
+
+function stale(session: Session, now: Stamp): Next {
+  if (session.vitals.dumpAskedMs !== null) return infer(session, unresponsive(session, now));
+  return stay(withVitals(session, { dumpAskedMs: now.bootMs }), tell(workerOf(session), { type: 'dump' }));
+}
+
+/** Held long enough: forget the old facts' word and look afresh; what still holds asks again. */
+function reconsider(session: Session, now: Stamp): Next {
+  const { phase } = session;
+  if (phase.name !== 'live') return stay(session);
+  const { ending } = phase.inference ?? {};
+  const open = withPhase(session, { ...phase, inference: null });
+  if (ending?.reason === 'error_limit') return infer(open, { ...ending, at: now });
+  return lookIfAsked(withVitals(open, { lookAskedMs: null }), now);
+}

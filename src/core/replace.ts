@@ -1,0 +1,118 @@
+/** A crashed worker: replaced while a caller is there and the profile wants it, else the session's end. */
+import { BACKOFF } from '../limits.ts';
+import { close } from './closing.ts';
+import { countError } from './facts.ts';
+import type { Stamp, WorkerId } from './ids.ts';
+import { workerId } from './ids.ts';
+import { countSide } from './presence.ts';
+import type { Ending, Session, Work, Worker } from './session.ts';
+import type { Next } from './state.ts';
+import { endingOf, newWorker, stay, withPhase, withVitals } from './state.ts';
+
+type Replacing = Extract<Work, { kind: 'replacing' }>;
+
+/** Counts the crash as an error; the limit of errors in a row ends a session that keeps crashing. */
+export function crash(session: Session, ending: Ending, now: Stamp): Next {
+  const { spec, phase } = session;
+  if (phase.name !== 'live' || phase.work.kind !== 'running') return stay(session);
+  if (!spec.profile.replace || !callerThere(session)) return close(session, ending, now);
+  const counted = countError(session, ending.detail ?? ending.reason, now);
+  if (counted.errors.consecutive >= spec.limits.errorLimit) {
+    const detail = `${counted.errors.consecutive} errors in a row, the last: ${counted.errors.last}`;
+    return close(counted, endingOf('error_limit', now, { cause: ending.cause, detail }), now);
+  }
+  return beginReplacing(counted, phase.work.worker, now);
+}
+
+function callerThere({ presence, spec }: Session): boolean {
+  return spec.livekit && countSide(presence, spec.agentIdentity, 'caller') > 0;
+}
+
+/** The next worker starts only when the whole old tree is gone. */
+function beginReplacing(session: Session, worker: Worker, now: Stamp): Next {
+  const notBeforeMs = now.bootMs + backoffMs(session, worker.id);
+  const gone = worker.treeGone || worker.process === null;
+  const step = worker.exit === null ? 'term' : 'reap';
+  const old = gone ? null : ({ worker, step, deadlineMs: now.bootMs + boundMs(session, step) } as const);
+  const work: Work = { kind: 'replacing', attempt: worker.attempt + 1, notBeforeMs, old };
+  const next = withWork(session, work);
+  if (old === null) return stay(next);
+  return stay(next, [
+    step === 'reap'
+      ? { do: 'reap', workerId: worker.id }
+      : { do: 'signal', workerId: worker.id, signal: 'SIGTERM' },
+  ]);
+}
+
+function withWork(session: Session, work: Work): Session {
+  const { phase } = session;
+  if (phase.name !== 'live') return session;
+  const calm = withVitals(session, { heartbeatMs: null, dumpAskedMs: null });
+  return {
+    ...withPhase(calm, { ...phase, work, inference: null }),
+    presence: { ...session.presence, agentGone: null, agentLeft: null },
+  };
+}
+
+function boundMs({ spec }: Session, step: 'reap' | 'term' | 'kill'): number {
+  const { termMs, killMs } = spec.profile.ladder;
+  return step === 'kill' ? killMs : termMs;
+}
+
+/** Exponential, with jitter from the worker's id so that many crashes at once do not come back at once. */
+function backoffMs(session: Session, id: WorkerId): number {
+  const base = Math.min(
+    BACKOFF.maxMs,
+    BACKOFF.firstMs * BACKOFF.factor ** Math.max(0, session.errors.consecutive - 1),
+  );
+  const spread =
+    [...`${id}${session.restarts}`].reduce((sum, char) => (sum * 31 + (char.codePointAt(0) ?? 0)) % 1000, 7) /
+    1000;
+  return base * (1 + BACKOFF.jitter * (spread - 0.5));
+}
+
+/** News of the old tree. */
+export function replaceTree(session: Session, left: number, now: Stamp): Next {
+  const { phase } = session;
+  if (phase.name !== 'live' || phase.work.kind !== 'replacing' || phase.work.old === null)
+    return stay(session);
+  const { work } = phase;
+  if (work.old?.worker.treeGone) return startIfDue(withWork(session, { ...work, old: null }), now);
+  return left > 0 && work.old?.step === 'reap' ? escalate(session, work, now) : stay(session);
+}
+
+export function replaceTick(session: Session, kind: string, now: Stamp): Next {
+  const { phase } = session;
+  if (phase.name !== 'live' || phase.work.kind !== 'replacing') return stay(session);
+  return kind === 'replace' ? startIfDue(session, now) : escalate(session, phase.work, now);
+}
+
+function escalate(session: Session, work: Replacing, now: Stamp): Next {
+  const { old } = work;
+  if (old === null) return stay(session);
+  if (old.step === 'kill') {
+    const detail = `worker ${old.worker.id} could not be killed, so none may take its place`;
+    return close(session, endingOf('unkillable', now, { cause: 'deadline:kill', detail }), now);
+  }
+  const step = old.step === 'reap' ? 'term' : 'kill';
+  const next = withWork(session, {
+    ...work,
+    old: { worker: old.worker, step, deadlineMs: now.bootMs + boundMs(session, step) },
+  });
+  return stay(next, [
+    { do: 'signal', workerId: old.worker.id, signal: step === 'term' ? 'SIGTERM' : 'SIGKILL' },
+  ]);
+}
+
+function startIfDue(session: Session, now: Stamp): Next {
+  const { phase } = session;
+  if (phase.name !== 'live' || phase.work.kind !== 'replacing') return stay(session);
+  const { work } = phase;
+  if (work.old !== null || now.bootMs < work.notBeforeMs) return stay(session);
+  const id = workerId(`${session.spec.id}.${work.attempt}`);
+  const worker = newWorker(session, { id, attempt: work.attempt, now });
+  const next = withWork(session, { kind: 'running', worker });
+  return stay({ ...next, restarts: session.restarts + 1 }, [
+    { do: 'spawn', workerId: id, attempt: work.attempt },
+  ]);
+}

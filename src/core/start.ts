@@ -1,0 +1,141 @@
+/** From the queue to the first worker that is ready. */
+
+import { decidedAbsence } from './absence.ts';
+import { close } from './closing.ts';
+import type { SessionEvent } from './event.ts';
+import { exitEnding } from './exit.ts';
+import type { Stamp } from './ids.ts';
+import { deadlineTick } from './live.ts';
+import type { Phase, Session } from './session.ts';
+import type { Next } from './state.ts';
+import { endingOf, newWorker, stay, withPhase, withVitals, withWorker } from './state.ts';
+import { greet, sendConfigure } from './welcome.ts';
+
+type Queued = Extract<Phase, { name: 'queued' }>;
+type Starting = Extract<Phase, { name: 'starting' }>;
+
+export function onQueued(session: Session, event: SessionEvent, now: Stamp): Next {
+  const { phase } = session;
+  if (phase.name !== 'queued') return stay(session);
+  switch (event.type) {
+    case 'granted':
+      return startIfDue(
+        withPhase(session, { ...phase, grant: { startAtMs: event.startAtMs, workerId: event.workerId } }),
+        now,
+      );
+    case 'tick':
+      return startIfDue(session, now);
+    case 'expired':
+      return close(
+        session,
+        endingOf('start_timeout', now, { cause: 'queue_timeout', detail: event.detail }),
+        now,
+      );
+    case 'release':
+      return close(
+        session,
+        endingOf(event.reason, now, { cause: 'release', detail: event.detail, by: event.by }),
+        now,
+      );
+    default:
+      return stay(session);
+  }
+}
+
+/** The start rate paces: the spawn comes at its time, not before. */
+function startIfDue(session: Session, now: Stamp): Next {
+  const { phase, spec } = session;
+  const grant = phase.name === 'queued' ? (phase as Queued).grant : null;
+  if (grant === null || now.bootMs < grant.startAtMs) return stay(session);
+  const worker = newWorker(session, { id: grant.workerId, attempt: 1, now });
+  const effects: Next['effects'] = [{ do: 'spawn', workerId: worker.id, attempt: 1 }];
+  const started = withPhase(session, { name: 'starting', startedAt: now, worker });
+  if (!spec.livekit) return stay(started, effects);
+  // The first look tells whether the room was there before the session.
+  return stay(withVitals(started, { lookAskedMs: now.bootMs }), [...effects, { do: 'look' }]);
+}
+
+export function onStarting(session: Session, event: SessionEvent, now: Stamp): Next {
+  const { phase } = session;
+  if (phase.name !== 'starting') return stay(session);
+  switch (event.type) {
+    case 'spawned':
+      return session.spec.profile.protocol === 'none' ? goLive(session, phase, now) : stay(session);
+    case 'spawn_failed':
+      return event.workerId === phase.worker.id ? spawnFailed(session, event.detail, now) : stay(session);
+    case 'channel':
+      return event.open ? greet(session, now) : stay(session);
+    case 'metadata':
+      return sendConfigure(session, now);
+    case 'message':
+      return onMessage(session, phase, { event, now });
+    case 'exited':
+      return phase.worker.exit === null
+        ? stay(session)
+        : close(session, exitEnding(phase.worker.exit, now), now);
+    case 'release':
+      return close(
+        session,
+        endingOf(event.reason, now, { cause: 'release', detail: event.detail, by: event.by }),
+        now,
+      );
+    case 'observed': {
+      const absence = decidedAbsence(session, event.observation.asOf.bootMs);
+      return absence === null ? stay(session) : close(session, endingOf(absence.reason, now, absence), now);
+    }
+    case 'tick':
+      return onTick(session, phase, now);
+    default:
+      return stay(session);
+  }
+}
+
+function onMessage(
+  session: Session,
+  phase: Starting,
+  { event, now }: { event: Extract<SessionEvent, { type: 'message' }>; now: Stamp },
+): Next {
+  if (event.workerId !== phase.worker.id) return stay(session);
+  const { message } = event;
+  if (message.type === 'ready') return goLive(session, phase, now);
+  if (message.type === 'closed')
+    return close(
+      session,
+      endingOf('completed', now, { cause: 'closed', detail: message.detail ?? null }),
+      now,
+    );
+  if (message.type === 'error' && session.errors.consecutive >= session.spec.limits.errorLimit) {
+    return close(session, endingOf('error_limit', now, { cause: 'error', detail: session.errors.last }), now);
+  }
+  return stay(session);
+}
+
+function goLive(session: Session, phase: Starting, now: Stamp): Next {
+  const ready = withWorker(session, phase.worker.id, (worker) => ({ ...worker, readyByMs: null }));
+  if (ready.phase.name !== 'starting') return stay(session);
+  const { startedAt, worker } = ready.phase;
+  const idleAtMs = session.spec.idleAsked
+    ? now.bootMs + session.spec.limits.activityIdleTimeoutMs
+    : session.vitals.idleAtMs;
+  const live = withPhase(ready, {
+    name: 'live',
+    startedAt,
+    liveAt: now,
+    work: { kind: 'running', worker },
+    inference: null,
+  });
+  return deadlineTick(withVitals(live, { idleAtMs }), now);
+}
+
+function spawnFailed(session: Session, detail: string, now: Stamp): Next {
+  return close(session, endingOf('crashed', now, { cause: 'spawn_failed', detail }), now);
+}
+
+function onTick(session: Session, phase: Starting, now: Stamp): Next {
+  const { bootMs } = now;
+  if (phase.worker.readyByMs !== null && bootMs >= phase.worker.readyByMs) {
+    const detail = `not ready after ${session.spec.limits.startTimeoutMs} ms`;
+    return close(session, endingOf('start_timeout', now, { cause: 'deadline:start_timeout', detail }), now);
+  }
+  return deadlineTick(session, now);
+}

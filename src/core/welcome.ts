@@ -1,0 +1,35 @@
+/** What a worker is told when it connects, and connects again. */
+import { DEADLINES } from '../limits.ts';
+import type { Effect } from './effect.ts';
+import type { Stamp } from './ids.ts';
+import { PROTOCOL_VERSION } from './protocol.ts';
+import type { Session } from './session.ts';
+import { workerOf } from './session.ts';
+import type { Next } from './state.ts';
+import { stay, tell, then } from './state.ts';
+
+export function greet(session: Session, now: Stamp): Next {
+  return then(stay(session, welcome(session)), (next) => sendConfigure(next, now));
+}
+
+function welcome(session: Session): Effect[] {
+  const worker = workerOf(session);
+  if (worker === null) return [];
+  const { spec, config } = session;
+  const job = {
+    session: spec.id,
+    room: spec.room.name,
+    attempt: worker.attempt,
+    metadata: { ...config.metadata },
+  };
+  return tell(worker, { type: 'welcome', v: PROTOCOL_VERSION, heartbeatMs: DEADLINES.heartbeatEveryMs, job });
+}
+
+/** New metadata, again and again until it is acknowledged. */
+export function sendConfigure(session: Session, now: Stamp): Next {
+  const { config } = session;
+  const worker = workerOf(session);
+  if (config.ackedRev >= config.rev || worker?.channel !== 'open') return stay(session);
+  const sent = { ...session, config: { ...config, sentMs: now.bootMs } };
+  return stay(sent, tell(worker, { type: 'configure', rev: config.rev, metadata: { ...config.metadata } }));
+}
