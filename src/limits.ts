@@ -69,6 +69,8 @@ export const DEADLINES = {
   watchMaxMs: 4 * HOUR_MS,
   /** Between ticks: more than this is a gap (suspend, SIGSTOP, overload). */
   gapMs: 5 * SECOND_MS,
+  /** How often the pulse looks for a gap. */
+  pulseMs: 1 * SECOND_MS,
   keepAliveMaxMs: 3599 * SECOND_MS,
 } as const;
 
@@ -84,6 +86,8 @@ export const ADMISSION = {
   startRatePerSecond: 10,
   queue: 100,
   queueTimeoutMs: 30 * SECOND_MS,
+  /** Told with every refusal. */
+  retryAfterSeconds: 5,
 } as const;
 
 export const TEXT = {
@@ -117,6 +121,26 @@ export const LOGS = {
   hardBytes: 4 * 1024 * 1024 * 1024,
 } as const;
 
+export const WORKERS = {
+  /** From the shim's start to the command running. */
+  spawnMs: 5 * SECOND_MS,
+  /** Each step on the worker's folder: making it, its record, its log. */
+  folderMs: 5 * SECOND_MS,
+  /** How long the shim of a killed worker has to write the exit status. */
+  shimMs: 500,
+  /** Between two looks at a tree that should end: first and longest wait. */
+  termLookMs: [25, 250],
+  killLookMs: [2, 1 * SECOND_MS],
+  /** New processes are still found this long after SIGKILL: the whole group is killed, its shim inside. */
+  forkerMs: 300,
+  /** Whether a worker's own process is still there, should its shim not tell. */
+  vigilMs: 1 * SECOND_MS,
+  sampleMs: 5 * SECOND_MS,
+  /** Between two looks at a log file: as a rule, and while it grows fast. */
+  logLookMs: 1 * SECOND_MS,
+  logLookFastMs: 50,
+} as const;
+
 export const PRESENCE = {
   pollEveryMs: 5 * SECOND_MS,
   requestTimeoutMs: 5 * SECOND_MS,
@@ -127,8 +151,16 @@ export const PRESENCE = {
 
 export const REGISTRY = { timeoutMs: 5 * SECOND_MS, listMax: 500, listDefault: 100 } as const;
 
+/** How long a teardown waits for its record before it goes on without, and when it is tried again. */
+export const RECORDING = { patienceMs: 250, retryMs: 5 * SECOND_MS } as const;
+
 /** Retention of ended sessions and their logs. */
 export const RETENTION = { sessionsMs: 30 * 24 * HOUR_MS, logsMs: 7 * 24 * HOUR_MS } as const;
 
 /** The bound of a whole stop (SIGTERM) beyond the slowest ladder. */
 export const SHUTDOWN = { boundMs: 60 * SECOND_MS } as const;
+
+/** A worker's LiveKit token outlives its session by this, for the ladder. */
+export const TOKENS = { graceMs: 10 * MINUTE_MS } as const;
+
+export const WATCH = { closeMs: 5 * SECOND_MS } as const;

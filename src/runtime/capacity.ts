@@ -1,0 +1,61 @@
+/** How much is taken and by whom, and what stands in the way. */
+import type { CapacityView, ReadyView } from '../api.ts';
+import { isUnkillable } from '../core/holdings.ts';
+import type { Session } from '../core/session.ts';
+import { publicState, workerOf } from '../core/session.ts';
+import type { Rooms } from '../ports.ts';
+import type { Sessions } from './sessions.ts';
+import { sessionView } from './views.ts';
+
+export function capacityView(sessions: Sessions, accepting: boolean): CapacityView {
+  const { deps, desk, recorder } = sessions;
+  const all = sessions.all();
+  return {
+    host: deps.host,
+    accepting,
+    quotas: desk.quotas(),
+    queue: desk.queue(),
+    sessions: countStates(all),
+    unkillable: all
+      .filter(isUnkillable)
+      .map((one) => ({ session: one.spec.id, pid: workerOf(one)?.process?.main?.pid ?? null })),
+    held: heldOf(sessions),
+    livekit: livekitView(deps.rooms),
+    registry: recorder.status,
+  };
+}
+
+export function readyView({ deps, recorder }: Sessions, accepting: boolean): ReadyView {
+  // LiveKit away is said, but live calls go on and new ones start: not a reason to take the host out.
+  return {
+    ready: accepting && recorder.status.writable,
+    accepting,
+    livekit: livekitView(deps.rooms),
+    registry: recorder.status,
+  };
+}
+
+function countStates(all: readonly Session[]): CapacityView['sessions'] {
+  const counts = { queued: 0, starting: 0, live: 0, closing: 0, released: 0, failed: 0 };
+  for (const one of all) counts[publicState(one)] += 1;
+  return counts;
+}
+
+function heldOf(sessions: Sessions): CapacityView['held'] {
+  const { deps } = sessions;
+  return sessions.all().flatMap((one) => {
+    const { held } = sessionView(one, deps.clock.now(), deps.host);
+    return held === null ? [] : [{ session: one.spec.id, ...held }];
+  });
+}
+
+function livekitView(rooms: Rooms | null): CapacityView['livekit'] {
+  const status = rooms?.status() ?? null;
+  if (status === null) return { configured: rooms !== null, reachable: null, since: null, error: null };
+  return {
+    configured: true,
+    reachable: status.reachable,
+    since: new Date(status.since.wallMs).toISOString(),
+    error: status.lastError,
+  };
+}

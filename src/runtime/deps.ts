@@ -1,0 +1,24 @@
+/** What a supervisor is made of. main.ts puts the adapters in. */
+import type { LimitOverrides } from '../api.ts';
+import type { Profile, SessionLimits } from '../core/profile.ts';
+import type { AdmissionLimits } from '../core/quota.ts';
+import type { Channels, Clock, Instance, Log, Registry, Rooms, Workers, WorkersListener } from '../ports.ts';
+
+export interface SupervisorDeps {
+  readonly instance: Instance;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly registry: Registry;
+  readonly channels: Channels;
+  /** null: no LiveKit is configured, so no presence. */
+  readonly rooms: Rooms | null;
+  readonly makeWorkers: (listener: WorkersListener) => Workers;
+  readonly host: string;
+  readonly limits: AdmissionLimits;
+  /** The names of the configured agents. */
+  readonly agents: readonly string[];
+  readonly profileOf: (agent: string) => Profile | null;
+  /** Rejects invalid_request naming the limit and its range. */
+  readonly effectiveLimits: (profile: Profile, overrides: LimitOverrides) => SessionLimits;
+  readonly retention: { readonly sessionsMs: number; readonly logsMs: number };
+}

@@ -1,0 +1,112 @@
+/** Takes a dispatch in: known id, admission, record, start. Nothing is half accepted. */
+import type { DispatchRequest } from '../api.ts';
+import type { Answer } from '../core/admission.ts';
+import { decide } from '../core/decide.ts';
+import type { Stamp } from '../core/ids.ts';
+import { sessionId } from '../core/ids.ts';
+import { quotasOf } from '../core/quota.ts';
+import type { Session } from '../core/session.ts';
+import type { Next } from '../core/state.ts';
+import { newSession, stay } from '../core/state.ts';
+import { CurfewError } from '../errors.ts';
+import { ADMISSION } from '../limits.ts';
+import { hashBody, makeSpec } from './intake.ts';
+import type { Sessions } from './sessions.ts';
+import { firstWorkerId } from './sessions.ts';
+
+interface Dispatched {
+  readonly session: Session;
+  readonly created: boolean;
+}
+
+export class Dispatcher {
+  readonly #sessions: Sessions;
+  /** Dispatches under way by the client's id: a repeat that comes meanwhile waits for the first. */
+  readonly #pending = new Map<string, { bodyHash: string; result: Promise<Dispatched> }>();
+
+  constructor(sessions: Sessions) {
+    this.#sessions = sessions;
+  }
+
+  async dispatch(request: DispatchRequest): Promise<Dispatched> {
+    const { id } = request;
+    if (id === undefined) return this.#create(request);
+    const bodyHash = hashBody(request);
+    const pending = this.#pending.get(id);
+    if (pending !== undefined) return repeat(await pending.result, bodyHash);
+    const known = this.#sessions.state(sessionId(id));
+    if (known !== null) return repeat({ session: known, created: false }, bodyHash);
+    const result = this.#findOrCreate(request, bodyHash);
+    this.#pending.set(id, { bodyHash, result });
+    try {
+      return await result;
+    } finally {
+      this.#pending.delete(id);
+    }
+  }
+
+  async #findOrCreate(request: DispatchRequest, bodyHash: string): Promise<Dispatched> {
+    const recorded = await this.#sessions.deps.registry.get(sessionId(request.id ?? ''));
+    return recorded === null
+      ? this.#create(request)
+      : repeat({ session: recorded, created: false }, bodyHash);
+  }
+
+  async #create(request: DispatchRequest): Promise<Dispatched> {
+    const { deps, desk, recorder } = this.#sessions;
+    const now = deps.clock.now();
+    const spec = makeSpec(request, deps, now);
+    const answer = desk.request({ sessionId: spec.id, claim: spec.claim, quotas: quotasOf(spec) });
+    const next = begin(newSession(spec, request.metadata), answer, now);
+    try {
+      await recorder.create(next.state);
+    } catch (error) {
+      desk.withdraw(spec.id);
+      desk.update(spec.id, null);
+      this.#sessions.dropEarly(spec.id);
+      throw error;
+    }
+    this.#sessions.add(next.state, next.effects);
+    return { session: next.state, created: true };
+  }
+}
+
+/** With the first record comes the intent to start, where it may start now. */
+function begin(session: Session, answer: Answer, now: Stamp): Next {
+  switch (answer.kind) {
+    case 'taken':
+      throw new CurfewError(
+        'room_taken',
+        `room "${session.spec.room.name}" already has session "${answer.holder}"`,
+        { holder: answer.holder },
+      );
+    case 'full':
+      throw atCapacity(answer);
+    case 'queued':
+      return stay(session);
+    case 'granted':
+      return decide(
+        session,
+        { type: 'granted', startAtMs: answer.startAtMs, workerId: firstWorkerId(session.spec.id) },
+        now,
+      );
+  }
+}
+
+function atCapacity({ quota, limit, used, holders }: Extract<Answer, { kind: 'full' }>): CurfewError {
+  const detail = `limit "${quota}" is reached: ${used} of ${limit} in use`;
+  return new CurfewError('at_capacity', detail, {
+    limit: quota,
+    max: limit,
+    used,
+    holders,
+    retryAfterSeconds: ADMISSION.retryAfterSeconds,
+  });
+}
+
+function repeat({ session }: Dispatched, bodyHash: string): Dispatched {
+  if (session.spec.bodyHash === bodyHash) return { session, created: false };
+  throw new CurfewError('id_conflict', `id "${session.spec.id}" was used for a dispatch with another body`, {
+    id: session.spec.id,
+  });
+}

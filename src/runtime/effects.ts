@@ -1,0 +1,89 @@
+/** Does what the core decided. Each effect answers with an event; none of them throws or is awaited by a mailbox. */
+import type { Effect } from '../core/effect.ts';
+import type { Holding } from '../core/holdings.ts';
+import { holdingOf } from '../core/holdings.ts';
+import type { SessionId } from '../core/ids.ts';
+import type { Session } from '../core/session.ts';
+import { messageOf } from '../errors.ts';
+import type { RoomStepResult } from '../ports.ts';
+import { launch, launchFailure } from './launch.ts';
+import type { Sessions } from './sessions.ts';
+
+export function performEffect(sessions: Sessions, session: Session, effect: Effect): void {
+  const { id, room } = session.spec;
+  const { deps, workers, roomDesk } = sessions;
+  switch (effect.do) {
+    case 'spawn':
+      void spawn(sessions, session, effect);
+      return;
+    case 'tell':
+      deps.channels.tell(effect.workerId, effect.message);
+      return;
+    case 'signal':
+      workers.signal(effect.workerId, effect.signal);
+      return;
+    case 'reap':
+      workers.reap(effect.workerId);
+      return;
+    case 'look':
+      deps.rooms?.look(room);
+      return;
+    case 'remove_agent':
+    case 'close_room':
+      void roomStep(sessions, id, effect);
+      return;
+    case 'ask_budget':
+      sessions.post(id, {
+        type: 'budget',
+        granted: sessions.desk.askBudget(id, { again: effect.again, holders: liveHoldings(sessions) }),
+      });
+      return;
+    case 'watch_room':
+      roomDesk?.watch(effect.watch);
+      return;
+  }
+}
+
+/** Read afresh: when an inferred ending is due changes with every heartbeat. */
+function liveHoldings(sessions: Sessions): Map<SessionId, Holding> {
+  const holdings = sessions.all().map(holdingOf);
+  return new Map(holdings.filter((one) => one !== null).map((one) => [one.sessionId, one]));
+}
+
+async function spawn(
+  sessions: Sessions,
+  session: Session,
+  { workerId }: Extract<Effect, { do: 'spawn' }>,
+): Promise<void> {
+  const { id } = session.spec;
+  try {
+    const process = await launch(session, workerId, sessions);
+    sessions.post(id, { type: 'spawned', workerId, process });
+  } catch (error) {
+    sessions.post(id, { type: 'spawn_failed', workerId, detail: launchFailure(error) });
+  }
+}
+
+async function roomStep(
+  sessions: Sessions,
+  id: SessionId,
+  effect: Extract<Effect, { do: 'remove_agent' | 'close_room' }>,
+): Promise<void> {
+  const { outcome, detail } = await doRoomStep(sessions, id, effect).catch(
+    (error: unknown): RoomStepResult => ({ outcome: 'failed', detail: messageOf(error) }),
+  );
+  sessions.post(id, { type: 'room_step', step: effect.do, outcome, detail });
+}
+
+async function doRoomStep(
+  sessions: Sessions,
+  id: SessionId,
+  effect: Extract<Effect, { do: 'remove_agent' | 'close_room' }>,
+): Promise<RoomStepResult> {
+  const { rooms } = sessions.deps;
+  if (rooms === null) return { outcome: 'skipped', detail: 'no LiveKit is configured' };
+  if (effect.do === 'remove_agent') return rooms.removeAgent(effect);
+  if (sessions.roomDesk?.isSharedWithOthers(effect.room, id))
+    return { outcome: 'skipped', detail: 'another session works in this room' };
+  return rooms.closeRoom(effect);
+}

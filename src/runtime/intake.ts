@@ -1,0 +1,57 @@
+/** From a dispatch's body to a session's specification. Pure but for the random id. */
+import { createHash, randomBytes } from 'node:crypto';
+import type { DispatchRequest } from '../api.ts';
+import type { RoomKey, Stamp } from '../core/ids.ts';
+import { claimKey, sessionId } from '../core/ids.ts';
+import type { SessionSpec } from '../core/session.ts';
+import { CurfewError } from '../errors.ts';
+import type { SupervisorDeps } from './deps.ts';
+
+/** Equal for two bodies that mean the same, whatever the order of their keys. */
+export function hashBody(request: DispatchRequest): string {
+  return createHash('sha256').update(canonical(request)).digest('base64url');
+}
+
+function canonical(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
+  if (value === null || typeof value !== 'object') return JSON.stringify(value) ?? 'null';
+  const entries = Object.entries(value).filter(([, one]) => one !== undefined);
+  const sorted = entries.sort(([a], [b]) => (a < b ? -1 : 1));
+  return `{${sorted.map(([key, one]) => `${JSON.stringify(key)}:${canonical(one)}`).join(',')}}`;
+}
+
+export function makeSpec(request: DispatchRequest, deps: SupervisorDeps, now: Stamp): SessionSpec {
+  const profile = deps.profileOf(request.agent);
+  if (profile === null) throw unknownAgent(request.agent, deps.agents);
+  const room: RoomKey = { project: 'default', name: request.room };
+  const shared = profile.claim === 'room' ? null : profile.agent;
+  return {
+    id: sessionId(request.id ?? `s-${randomBytes(10).toString('hex')}`),
+    clientId: request.id !== undefined,
+    bodyHash: hashBody(request),
+    room,
+    user: request.user ?? null,
+    profile,
+    limits: deps.effectiveLimits(profile, request.limits),
+    idleAsked: request.limits.activityIdleTimeoutMs !== undefined,
+    labels: request.labels,
+    createdAt: now,
+    claim: claimKey(room, shared),
+    agentIdentity: agentIdentity(room, shared),
+    livekit: deps.rooms !== null,
+  };
+}
+
+/** The same for every worker of the room, on every host: LiveKit's duplicate rule is the last fence. */
+function agentIdentity(room: RoomKey, shared: string | null): string {
+  const text = JSON.stringify([room.project, room.name, shared]);
+  return `agent-${createHash('sha256').update(text).digest('hex').slice(0, 16)}`;
+}
+
+function unknownAgent(agent: string, known: readonly string[]): CurfewError {
+  return new CurfewError(
+    'invalid_request',
+    `agent: there is no agent "${agent}" in the config; known: ${known.join(', ') || 'none'}`,
+    { field: 'agent' },
+  );
+}

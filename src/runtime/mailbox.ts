@@ -1,0 +1,65 @@
+/** One session's mailbox: events one by one, each decided, recorded and done before the next. */
+import { decide } from '../core/decide.ts';
+import type { Effect } from '../core/effect.ts';
+import type { SessionEvent } from '../core/event.ts';
+import type { SessionId, Stamp } from '../core/ids.ts';
+import type { Session } from '../core/session.ts';
+
+export interface MailboxHost {
+  now(): Stamp;
+  /** Records and does what a decision wants. Must not reject. */
+  settle(step: { before: Session; after: Session; effects: readonly Effect[] }): Promise<void> | void;
+  /** All posted events are handled. */
+  idle(session: Session): void;
+  failed(id: SessionId, error: unknown): void;
+}
+
+export class Mailbox {
+  #state: Session;
+  #queue: SessionEvent[] = [];
+  #draining = false;
+  readonly #host: MailboxHost;
+
+  constructor(state: Session, host: MailboxHost) {
+    this.#state = state;
+    this.#host = host;
+  }
+
+  get state(): Session {
+    return this.#state;
+  }
+
+  post(event: SessionEvent): void {
+    this.#queue.push(event);
+    void this.#drain();
+  }
+
+  /** Before everything that waits: a gap in time must be known before its consequences are judged. */
+  postFirst(event: SessionEvent): void {
+    this.#queue.unshift(event);
+    void this.#drain();
+  }
+
+  async #drain(): Promise<void> {
+    if (this.#draining) return;
+    this.#draining = true;
+    for (let event = this.#queue.shift(); event !== undefined; event = this.#queue.shift()) {
+      await this.#handle(event);
+    }
+    this.#draining = false;
+    this.#host.idle(this.#state);
+  }
+
+  /** A fault in one event must not stop the session's other events. */
+  async #handle(event: SessionEvent): Promise<void> {
+    try {
+      const before = this.#state;
+      const { state, effects } = decide(before, event, this.#host.now());
+      this.#state = state;
+      const settling = this.#host.settle({ before, after: state, effects });
+      if (settling !== undefined) await settling;
+    } catch (error) {
+      this.#host.failed(this.#state.spec.id, error);
+    }
+  }
+}

@@ -1,0 +1,136 @@
+/** Keeps the registry in step with the sessions: what needs a durable record waits for it, all else goes on and is recorded later. */
+
+import { holdingOf } from '../core/holdings.ts';
+import type { ClaimKey } from '../core/ids.ts';
+import type { Session } from '../core/session.ts';
+import { messageOf } from '../errors.ts';
+import { RECORDING } from '../limits.ts';
+import type { Log, Registry } from '../ports.ts';
+
+export interface RegistryStatus {
+  readonly writable: boolean;
+  readonly error: string | null;
+}
+
+/** Whether a change is worth a record, and whether it must survive a power cut. What a restart learns again is not. */
+export function recordNeed(before: Session, after: Session): 'none' | 'soon' | 'durable' {
+  if (before.phase !== after.phase && before.phase.name !== after.phase.name) return 'durable';
+  if (before.restarts !== after.restarts) return 'durable';
+  const changed =
+    before.phase !== after.phase || before.errors !== after.errors || before.config !== after.config;
+  const learnt =
+    before.presence.callersSeen !== after.presence.callersSeen ||
+    before.presence.roomSid !== after.presence.roomSid;
+  return changed || learnt ? 'soon' : 'none';
+}
+
+export class Recorder {
+  readonly #registry: Registry;
+  readonly #log: Log;
+  readonly #unsaved = new Map<string, () => Session | null>();
+  #status: RegistryStatus = { writable: true, error: null };
+  #retry: NodeJS.Timeout | null = null;
+  #closed = false;
+
+  constructor(registry: Registry, log: Log) {
+    this.#registry = registry;
+    this.#log = log;
+  }
+
+  get status(): RegistryStatus {
+    return this.#status;
+  }
+
+  /** The first record of a session. Rejects when it could not be made: then nothing was accepted. */
+  async create(session: Session): Promise<void> {
+    try {
+      await this.#registry.create({ session, claim: claimOf(session) });
+      this.#noteSuccess();
+    } catch (error) {
+      this.#noteFailure(error);
+      throw error;
+    }
+  }
+
+  /** Rejects when it is not on disk. */
+  async saveDurably(session: Session): Promise<void> {
+    try {
+      await this.#registry.save({ session, claim: claimOf(session) }, true);
+      this.#noteSuccess();
+    } catch (error) {
+      this.#noteFailure(error);
+      throw error;
+    }
+  }
+
+  /** Waits a little for the record, and goes on without one; `current` gives the state to try again with. */
+  async saveSoon(session: Session, durable: boolean, current: () => Session | null): Promise<void> {
+    const saved = this.#registry.save({ session, claim: claimOf(session) }, durable).then(
+      () => this.#noteSuccess(),
+      (error: unknown) => {
+        this.#noteFailure(error);
+        this.#keepForLater(session.spec.id, current);
+      },
+    );
+    if (!durable) return;
+    let timer: NodeJS.Timeout | undefined;
+    const patience = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, RECORDING.patienceMs);
+    });
+    await Promise.race([saved, patience]);
+    clearTimeout(timer);
+  }
+
+  isUnsaved(id: string): boolean {
+    return this.#unsaved.has(id);
+  }
+
+  close(): void {
+    this.#closed = true;
+    if (this.#retry !== null) clearTimeout(this.#retry);
+  }
+
+  /** A last try for everything that could not be recorded. */
+  async flush(): Promise<void> {
+    const waiting = [...this.#unsaved];
+    this.#unsaved.clear();
+    await Promise.all(waiting.map(([id, current]) => this.#saveAgain(id, current)));
+  }
+
+  async #saveAgain(id: string, current: () => Session | null): Promise<void> {
+    const session = current();
+    if (session === null) return;
+    try {
+      await this.#registry.save({ session, claim: claimOf(session) }, true);
+      this.#noteSuccess();
+    } catch (error) {
+      this.#noteFailure(error);
+      this.#keepForLater(id, current);
+    }
+  }
+
+  #keepForLater(id: string, current: () => Session | null): void {
+    this.#unsaved.set(id, current);
+    if (this.#closed) return;
+    this.#retry ??= setTimeout(() => {
+      this.#retry = null;
+      void this.flush();
+    }, RECORDING.retryMs);
+  }
+
+  #noteSuccess(): void {
+    if (!this.#status.writable) this.#log.info({}, 'the registry can be written again');
+    this.#status = { writable: true, error: null };
+  }
+
+  #noteFailure(error: unknown): void {
+    const text = messageOf(error);
+    if (this.#status.writable)
+      this.#log.error({ error: text }, 'the registry cannot be written: calls go on, new ones are refused');
+    this.#status = { writable: false, error: text };
+  }
+}
+
+function claimOf(session: Session): ClaimKey | null {
+  return holdingOf(session)?.claim ?? null;
+}

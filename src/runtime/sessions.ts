@@ -1,0 +1,275 @@
+/** All sessions of this supervisor: their mailboxes, timers and effects, and what the world tells each of them. */
+import type { Grant } from '../core/admission.ts';
+import { nextTickMs } from '../core/deadlines.ts';
+import type { Effect } from '../core/effect.ts';
+import type { SessionEvent } from '../core/event.ts';
+import type { Holding } from '../core/holdings.ts';
+import { holdingOf } from '../core/holdings.ts';
+import type { SessionId, WorkerId } from '../core/ids.ts';
+import { workerId } from '../core/ids.ts';
+import type { Session } from '../core/session.ts';
+import { isEnded, workerOf } from '../core/session.ts';
+import { messageOf } from '../errors.ts';
+import type { Workers } from '../ports.ts';
+import type { SupervisorDeps } from './deps.ts';
+import { performEffect } from './effects.ts';
+import { FrontDesk } from './front-desk.ts';
+import { describeStep } from './journal.ts';
+import { Mailbox } from './mailbox.ts';
+import { Pulse } from './pulse.ts';
+import { Recorder, recordNeed } from './recorder.ts';
+import { RoomDesk } from './room-desk.ts';
+
+interface Entry {
+  readonly box: Mailbox;
+  holding: Holding | null;
+  tick: { atMs: number; cancel: () => void } | null;
+}
+
+export class Sessions {
+  readonly deps: SupervisorDeps;
+  readonly workers: Workers;
+  readonly desk: FrontDesk;
+  readonly recorder: Recorder;
+  readonly roomDesk: RoomDesk | null;
+  readonly #pulse: Pulse;
+  readonly #entries = new Map<SessionId, Entry>();
+  readonly #early = new Map<SessionId, SessionEvent[]>();
+  readonly #owners = new Map<WorkerId, SessionId>();
+  readonly #changed = new Set<() => void>();
+
+  constructor(deps: SupervisorDeps) {
+    this.deps = deps;
+    this.workers = deps.makeWorkers({
+      exited: (id, exit) => this.#tellOwner(id, { type: 'exited', workerId: id, exit }),
+      tree: (id, left) => this.#tellOwner(id, { type: 'tree', workerId: id, left }),
+      resources: (id, rssBytes, cpuPercent) =>
+        this.#tellOwner(id, { type: 'resources', workerId: id, rssBytes, cpuPercent }),
+    });
+    this.desk = new FrontDesk(deps.limits, deps.clock, {
+      granted: (grant) => this.#granted(grant),
+      expired: (id, detail) => this.#postOrKeep(id, { type: 'expired', detail }),
+      wanted: (holder) => this.post(holder, { type: 'claim_wanted' }),
+    });
+    this.recorder = new Recorder(deps.registry, deps.log);
+    const listener = {
+      tell: (id: SessionId, event: SessionEvent) => this.post(id, event),
+      tellAll: (event: SessionEvent) => this.tellAll(event),
+    };
+    this.roomDesk =
+      deps.rooms === null
+        ? null
+        : new RoomDesk({ rooms: deps.rooms, registry: deps.registry, log: deps.log }, listener);
+    this.#pulse = new Pulse(deps.clock, (gapMs) => this.#gap(gapMs));
+  }
+
+  async start(): Promise<void> {
+    await this.deps.channels.listen({
+      hello: (id) => this.#hello(id),
+      message: (id, message) => this.#tellOwner(id, { type: 'message', workerId: id, message }),
+      closed: (id) => this.#tellOwner(id, { type: 'channel', workerId: id, open: false }),
+    });
+    await this.roomDesk?.start();
+    this.#pulse.start();
+  }
+
+  /** Stops what runs by itself here. Workers are left as they are. */
+  close(): void {
+    this.#pulse.stop();
+    this.desk.close();
+    this.recorder.close();
+    for (const entry of this.#entries.values()) entry.tick?.cancel();
+  }
+
+  /** Takes a recorded session in and does what its last decision wants. */
+  add(session: Session, effects: readonly Effect[]): void {
+    const { id, room } = session.spec;
+    const box = new Mailbox(session, {
+      now: () => this.deps.clock.now(),
+      settle: (step) => this.#settle(step),
+      idle: (state) => this.#idle(state),
+      failed: (failedId, error) =>
+        this.deps.log.error(
+          { session: failedId, error: messageOf(error) },
+          'an event of a session failed; the session goes on',
+        ),
+    });
+    this.#entries.set(id, { box, holding: null, tick: null });
+    this.#own(session);
+    this.roomDesk?.follow(room, id);
+    for (const effect of effects) this.#perform(session, effect);
+    this.#account(session);
+    for (const event of this.#early.get(id) ?? []) this.post(id, event);
+    this.dropEarly(id);
+    // LiveKit may be away just now: absence must not be inferred from silence.
+    if (this.deps.rooms?.status()?.reachable === false) this.post(id, { type: 'livekit', reachable: false });
+  }
+
+  /** Nothing came of the session. */
+  dropEarly(id: SessionId): void {
+    this.#early.delete(id);
+  }
+
+  state(id: SessionId): Session | null {
+    return this.#entries.get(id)?.box.state ?? null;
+  }
+
+  all(): Session[] {
+    return [...this.#entries.values()].map((entry) => entry.box.state);
+  }
+
+  post(id: SessionId, event: SessionEvent): void {
+    const entry = this.#entries.get(id);
+    if (entry === undefined) return;
+    this.#pulse.check();
+    entry.box.post(event);
+  }
+
+  tellAll(event: SessionEvent): void {
+    for (const id of this.#entries.keys()) this.post(id, event);
+  }
+
+  /** Calls back after every change of any session until the returned function is called. */
+  onChange(callback: () => void): () => void {
+    this.#changed.add(callback);
+    return () => this.#changed.delete(callback);
+  }
+
+  #gap(gapMs: number): void {
+    this.deps.log.warn(
+      { gapMs: Math.round(gapMs) },
+      'the clock did not tick for a while: deadlines of silence and absence count anew',
+    );
+    for (const entry of this.#entries.values()) entry.box.postFirst({ type: 'gap', gapMs });
+  }
+
+  #granted({ sessionId, startAtMs }: Grant): void {
+    this.#postOrKeep(sessionId, { type: 'granted', startAtMs, workerId: firstWorkerId(sessionId) });
+  }
+
+  /** Admission may answer while the session's first record is still being written. */
+  #postOrKeep(id: SessionId, event: SessionEvent): void {
+    if (this.#entries.has(id)) this.post(id, event);
+    else this.#early.set(id, [...(this.#early.get(id) ?? []), event]);
+  }
+
+  #hello(id: WorkerId): boolean {
+    const owner = this.#owners.get(id);
+    const session = owner === undefined ? null : this.state(owner);
+    if (session === null || isEnded(session) || workerOf(session)?.id !== id) return false;
+    // After the channel has noted the connection, so that the welcome finds it.
+    queueMicrotask(() => this.#tellOwner(id, { type: 'channel', workerId: id, open: true }));
+    return true;
+  }
+
+  #tellOwner(id: WorkerId, event: SessionEvent): void {
+    const owner = this.#owners.get(id);
+    if (owner !== undefined) this.post(owner, event);
+  }
+
+  #own(session: Session): void {
+    const worker = workerOf(session);
+    if (worker !== null) this.#owners.set(worker.id, session.spec.id);
+  }
+
+  async #settle({
+    before,
+    after,
+    effects,
+  }: {
+    before: Session;
+    after: Session;
+    effects: readonly Effect[];
+  }): Promise<void> {
+    this.#own(after);
+    const allowed = await this.#record(before, after, effects);
+    const said = describeStep(before, after);
+    if (said !== null) this.deps.log[said.level](said.fields, said.message);
+    for (const effect of allowed) this.#perform(after, effect);
+    this.#account(after);
+  }
+
+  /** New state and intent first, then the effect; a spawn that cannot be recorded does not happen. */
+  async #record(before: Session, after: Session, effects: readonly Effect[]): Promise<readonly Effect[]> {
+    const spawn = effects.find((effect) => effect.do === 'spawn');
+    const { id } = after.spec;
+    if (spawn === undefined) {
+      const need = recordNeed(before, after);
+      if (need !== 'none') await this.recorder.saveSoon(after, need === 'durable', () => this.state(id));
+      return effects;
+    }
+    try {
+      await this.recorder.saveDurably(after);
+      return effects;
+    } catch (error) {
+      this.post(id, {
+        type: 'spawn_failed',
+        workerId: spawn.workerId,
+        detail: `the start could not be recorded: ${messageOf(error)}`,
+      });
+      return effects.filter((effect) => effect !== spawn);
+    }
+  }
+
+  #perform(session: Session, effect: Effect): void {
+    performEffect(this, session, effect);
+  }
+
+  /** Tells admission what the session holds now, and when time will next matter to it. */
+  #account(session: Session): void {
+    const entry = this.#entries.get(session.spec.id);
+    if (entry === undefined) return;
+    const holding = holdingOf(session);
+    if (!sameHolding(entry.holding, holding)) {
+      entry.holding = holding;
+      this.desk.update(session.spec.id, holding);
+    }
+    if (isEnded(session)) this.desk.withdraw(session.spec.id);
+    this.#schedule(entry, session);
+  }
+
+  #schedule(entry: Entry, session: Session): void {
+    const atMs = nextTickMs(session, this.deps.clock.now().bootMs) ?? Number.POSITIVE_INFINITY;
+    if (entry.tick?.atMs === atMs) return;
+    entry.tick?.cancel();
+    entry.tick = Number.isFinite(atMs)
+      ? { atMs, cancel: this.deps.clock.at(atMs, () => this.#tick(session.spec.id)) }
+      : null;
+  }
+
+  #tick(id: SessionId): void {
+    const entry = this.#entries.get(id);
+    if (entry !== undefined) entry.tick = null;
+    this.post(id, { type: 'tick' });
+  }
+
+  #idle(session: Session): void {
+    if (isEnded(session)) this.#retire(session);
+    for (const callback of this.#changed) callback();
+  }
+
+  /** An ended session leaves memory when it is on disk and holds nothing any more. */
+  #retire(session: Session): void {
+    const { id, room } = session.spec;
+    if (holdingOf(session) !== null) return;
+    this.roomDesk?.unfollow(room, id);
+    const worker = workerOf(session);
+    if (worker !== null) this.workers.forget(worker.id);
+    if (this.recorder.isUnsaved(id)) return;
+    for (const [owned, owner] of this.#owners) if (owner === id) this.#owners.delete(owned);
+    this.#entries.get(id)?.tick?.cancel();
+    this.#entries.delete(id);
+  }
+}
+
+/** Worker ids are derived from the session's, so that a person finds one by the other. */
+export function firstWorkerId(id: SessionId): WorkerId {
+  return workerId(`${id}.1`);
+}
+
+function sameHolding(a: Holding | null, b: Holding | null): boolean {
+  if (a === null || b === null) return a === b;
+  return (
+    a.claim === b.claim && a.closing === b.closing && a.live === b.live && a.quotas.length === b.quotas.length
+  );
+}

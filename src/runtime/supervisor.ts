@@ -1,0 +1,215 @@
+/** The supervisor as its faces see it. Every method rejects with CurfewError only. */
+import type {
+  CapacityView,
+  DispatchRequest,
+  ListQuery,
+  ReadyView,
+  ReleaseMany,
+  SessionList,
+  SessionView,
+  SupervisorApi,
+} from '../api.ts';
+import type { Stamp } from '../core/ids.ts';
+import { sessionId, workerId } from '../core/ids.ts';
+import type { Author, Session } from '../core/session.ts';
+import { isEnded, publicState } from '../core/session.ts';
+import { CurfewError } from '../errors.ts';
+import { capacityView, readyView } from './capacity.ts';
+import type { SupervisorDeps } from './deps.ts';
+import { Dispatcher } from './dispatcher.ts';
+import { listSessions } from './listing.ts';
+import { makeSessionToken, readSessionToken } from './session-token.ts';
+import { Sessions } from './sessions.ts';
+import { sessionView } from './views.ts';
+
+export class Supervisor implements SupervisorApi {
+  readonly #deps: SupervisorDeps;
+  readonly #sessions: Sessions;
+  readonly #dispatcher: Dispatcher;
+  #accepting = true;
+
+  constructor(deps: SupervisorDeps) {
+    this.#deps = deps;
+    this.#sessions = new Sessions(deps);
+    this.#dispatcher = new Dispatcher(this.#sessions);
+  }
+
+  start(): Promise<void> {
+    return this.#sessions.start();
+  }
+
+  /** Accepts nothing more and releases every session, all at once. Resolves when all have ended, or at the bound after a last KILL. */
+  async stop(boundMs: number, by: Author): Promise<{ left: number }> {
+    this.#accepting = false;
+    const deadlineMs = this.#nowMs() + boundMs;
+    this.#sessions.tellAll({ type: 'release', reason: 'shutdown', by, detail: null });
+    const killMs = Math.max(0, ...this.#open().map((one) => one.spec.profile.ladder.killMs));
+    await this.#until(() => this.#open().length === 0, deadlineMs - killMs);
+    for (const worker of this.#openWorkers()) this.#sessions.workers.signal(worker, 'SIGKILL');
+    await this.#until(() => this.#open().length === 0, deadlineMs);
+    await this.#sessions.recorder.flush();
+    this.#sessions.close();
+    return { left: this.#open().length };
+  }
+
+  async dispatch(request: DispatchRequest, _by: Author): Promise<{ session: SessionView; created: boolean }> {
+    if (!this.#accepting)
+      throw new CurfewError('stopping', 'the supervisor is stopping and takes no new sessions');
+    const { session, created } = await this.#dispatcher.dispatch(request);
+    return { session: this.#view(session), created };
+  }
+
+  async get(id: string): Promise<SessionView> {
+    return this.#view(await this.#find(id));
+  }
+
+  async list(query: ListQuery): Promise<SessionList> {
+    const { sessions, nextCursor } = await listSessions(this.#deps.registry, this.#sessions.all(), query);
+    return { sessions: sessions.map((one) => this.#view(one)), nextCursor };
+  }
+
+  async release(id: string, by: Author, detail: string | null): Promise<SessionView> {
+    const session = await this.#find(id);
+    if (!isEnded(session))
+      this.#sessions.post(session.spec.id, { type: 'release', reason: 'requested', by, detail });
+    return this.get(id);
+  }
+
+  async releaseMany(request: ReleaseMany, by: Author): Promise<SessionView[]> {
+    const { filter, all, dryRun, detail } = request;
+    if (Object.keys(filter).length === 0 && !all) {
+      throw new CurfewError(
+        'invalid_request',
+        'filter: it is empty; to release every session say "all": true',
+        { field: 'filter' },
+      );
+    }
+    const chosen = this.#open().filter((one) => matches(one, filter));
+    if (!dryRun) {
+      for (const one of chosen)
+        this.#sessions.post(one.spec.id, {
+          type: 'release',
+          reason: 'requested',
+          by,
+          detail: detail ?? null,
+        });
+    }
+    return chosen.map((one) => this.#view(this.#sessions.state(one.spec.id) ?? one));
+  }
+
+  async keepAlive(id: string, forMs: number | null, by: Author): Promise<SessionView> {
+    const session = await this.#findOpen(id);
+    this.#sessions.post(session.spec.id, {
+      type: 'keep_alive',
+      forMs: forMs ?? session.spec.limits.activityIdleTimeoutMs,
+      by,
+    });
+    return this.get(id);
+  }
+
+  async setMetadata(id: string, metadata: DispatchRequest['metadata'], _by: Author): Promise<SessionView> {
+    const session = await this.#findOpen(id);
+    this.#sessions.post(session.spec.id, { type: 'metadata', metadata });
+    return this.get(id);
+  }
+
+  async wait(id: string, until: 'live' | 'ended', boundMs: number): Promise<SessionView> {
+    const known = await this.#find(id);
+    const state = () => publicState(this.#sessions.state(known.spec.id) ?? known);
+    const reached = () =>
+      until === 'live' ? !['queued', 'starting'].includes(state()) : ['released', 'failed'].includes(state());
+    if (!isEnded(known))
+      await this.#until(
+        () => reached() || this.#sessions.state(known.spec.id) === null,
+        this.#nowMs() + boundMs,
+      );
+    return this.get(id);
+  }
+
+  async logPaths(id: string): Promise<string[]> {
+    const { restarts, spec, phase } = await this.#find(id);
+    if (phase.name === 'queued' || (phase.name === 'ended' && phase.startedAt === null)) return [];
+    const attempts = Array.from({ length: restarts + 1 }, (_, index) => index + 1);
+    return attempts.map((attempt) => this.#sessions.workers.logPath(workerId(`${spec.id}.${attempt}`)));
+  }
+
+  capacity(): CapacityView {
+    return capacityView(this.#sessions, this.#accepting);
+  }
+
+  ready(): ReadyView {
+    return readyView(this.#sessions, this.#accepting);
+  }
+
+  async webhook(rawBody: string, authorization: string | undefined): Promise<void> {
+    if (this.#deps.rooms === null)
+      throw new CurfewError('no_livekit', 'a webhook came, but no LiveKit is configured');
+    await this.#deps.rooms.webhook(rawBody, authorization);
+  }
+
+  async sessionToken(id: string): Promise<string> {
+    const session = await this.#find(id);
+    return makeSessionToken(this.#deps.instance.masterKey, session.spec.id);
+  }
+
+  sessionOfToken(token: string): string | null {
+    return readSessionToken(this.#deps.instance.masterKey, token);
+  }
+
+  #view(session: Session): SessionView {
+    return sessionView(session, this.#deps.clock.now(), this.#deps.host);
+  }
+
+  #open(): Session[] {
+    return this.#sessions.all().filter((one) => !isEnded(one));
+  }
+
+  #openWorkers() {
+    return this.#open().flatMap(({ phase }) =>
+      phase.name === 'closing' && phase.worker?.treeGone === false ? [phase.worker.id] : [],
+    );
+  }
+
+  async #find(id: string): Promise<Session> {
+    const known = this.#sessions.state(sessionId(id)) ?? (await this.#deps.registry.get(sessionId(id)));
+    if (known === null) throw new CurfewError('not_found', `there is no session "${id}"`);
+    return known;
+  }
+
+  async #findOpen(id: string): Promise<Session> {
+    const session = await this.#find(id);
+    if (isEnded(session)) throw new CurfewError('already_ended', `session "${id}" has ended`);
+    return session;
+  }
+
+  /** Resolves when `reached` holds after some change, or at the deadline. */
+  #until(reached: () => boolean, deadlineMs: number): Promise<void> {
+    if (reached()) return Promise.resolve();
+    return new Promise((resolve) => {
+      const finish = () => {
+        forget();
+        cancel();
+        resolve();
+      };
+      const forget = this.#sessions.onChange(() => {
+        if (reached()) finish();
+      });
+      const cancel = this.#deps.clock.at(deadlineMs, finish);
+    });
+  }
+
+  #nowMs(): Stamp['bootMs'] {
+    return this.#deps.clock.now().bootMs;
+  }
+}
+
+function matches(session: Session, filter: ReleaseMany['filter']): boolean {
+  const { spec, phase } = session;
+  const held = phase.name === 'live' && phase.inference?.heldUntilMs != null;
+  return (
+    (filter.room === undefined || filter.room === spec.room.name) &&
+    (filter.agent === undefined || filter.agent === spec.profile.agent) &&
+    (filter.user === undefined || filter.user === spec.user) &&
+    (filter.held === undefined || filter.held === held)
+  );
+}
