@@ -1,0 +1,163 @@
+/** A real `curfew serve` in a process of its own, on its own state directory, asked over its Unix socket. */
+import type { ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Agent, request } from 'undici';
+import { stringify } from 'yaml';
+import type { SessionView } from '../../src/api.ts';
+import { until } from './wait.ts';
+
+export const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+export const MAIN = join(ROOT, 'src', 'main.ts');
+
+export interface Answer<T = Record<string, unknown>> {
+  readonly status: number;
+  readonly body: T;
+  readonly headers: Record<string, string | string[] | undefined>;
+}
+
+export interface DaemonOptions {
+  /** Merged over a config with the socket and the state directory set; agents come from here. */
+  readonly config: Record<string, unknown>;
+  readonly env?: Record<string, string>;
+  readonly dir?: string;
+}
+
+export class Daemon {
+  readonly dir: string;
+  readonly socket: string;
+  readonly configPath: string;
+  #child: ChildProcess | null = null;
+  #exit: Promise<number | null> = Promise.resolve(null);
+  #stderr = '';
+  #agent: Agent;
+  readonly #env: Record<string, string>;
+
+  constructor({ config, env = {}, dir }: DaemonOptions) {
+    this.dir = dir ?? mkdtempSync(join(tmpdir(), 'curfew-e2e-'));
+    mkdirSync(this.dir, { recursive: true });
+    this.socket = join(this.dir, 'c.sock');
+    this.configPath = join(this.dir, 'config.yaml');
+    this.#env = env;
+    const base = { listen: { socket: this.socket, http: 'off' }, state_dir: join(this.dir, 'state') };
+    writeFileSync(this.configPath, stringify({ ...base, ...config }));
+    this.#agent = new Agent({ connect: { socketPath: this.socket }, connections: 128 });
+  }
+
+  get pid(): number {
+    return this.#child?.pid ?? -1;
+  }
+
+  get stderr(): string {
+    return this.#stderr;
+  }
+
+  async start(): Promise<this> {
+    const child = spawn(process.execPath, [MAIN, 'serve', '--config', this.configPath], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '/', ...this.#env },
+    });
+    this.#child = child;
+    process.once('exit', this.#killNow);
+    child.stderr?.on('data', (chunk: Buffer) => {
+      this.#stderr += chunk.toString();
+    });
+    this.#exit = new Promise((resolve) => child.once('exit', (code) => resolve(code)));
+    await until('the daemon answers', async () => {
+      if (child.exitCode !== null)
+        throw new Error(`the daemon exited with ${child.exitCode}: ${this.#stderr}`);
+      return (await this.get('/healthz')).status === 200;
+    });
+    return this;
+  }
+
+  /** SIGTERM, and its exit code. */
+  async stop(boundMs = 60_000): Promise<number | null> {
+    if (this.#child === null) return null;
+    this.#child.kill('SIGTERM');
+    return this.exited(boundMs);
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#child?.kill(signal);
+  }
+
+  async exited(boundMs = 60_000): Promise<number | null> {
+    const child = this.#child;
+    if (child === null) return null;
+    await until('the daemon exits', () => child.exitCode !== null || child.signalCode !== null, boundMs);
+    return this.#exit;
+  }
+
+  /** Ends everything, also after a failed test. */
+  async close(): Promise<void> {
+    if (this.#child !== null && this.#child.exitCode === null && this.#child.signalCode === null) {
+      await this.stop().catch(() => this.#killNow());
+    }
+    process.removeListener('exit', this.#killNow);
+    await this.#agent.destroy();
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  readonly #killNow = () => {
+    this.#child?.kill('SIGKILL');
+  };
+
+  async call<T = Record<string, unknown>>(
+    method: 'GET' | 'POST' | 'PATCH',
+    path: string,
+    body?: unknown,
+  ): Promise<Answer<T>> {
+    const answer = await request(`http://curfew${path}`, {
+      method,
+      dispatcher: this.#agent,
+      ...(body === undefined
+        ? {}
+        : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
+    });
+    const text = await answer.body.text();
+    return {
+      status: answer.statusCode,
+      headers: answer.headers,
+      body: (text === '' ? {} : JSON.parse(text)) as T,
+    };
+  }
+
+  get<T = Record<string, unknown>>(path: string): Promise<Answer<T>> {
+    return this.call<T>('GET', path);
+  }
+
+  dispatch(body: Record<string, unknown>): Promise<Answer<SessionView>> {
+    return this.call<SessionView>('POST', '/v1/sessions', body);
+  }
+
+  async session(id: string): Promise<SessionView> {
+    return (await this.get<SessionView>(`/v1/sessions/${id}`)).body;
+  }
+
+  async release(id: string): Promise<void> {
+    await this.call('POST', `/v1/sessions/${id}/release`, {});
+  }
+
+  async reaches(id: string, states: readonly string[], boundMs = 30_000): Promise<SessionView> {
+    return until(
+      `session ${id} is ${states.join(' or ')}`,
+      async () => {
+        const seen = await this.session(id);
+        return states.includes(seen.state) ? seen : null;
+      },
+      boundMs,
+    );
+  }
+
+  ended(id: string, boundMs = 30_000): Promise<SessionView> {
+    return this.reaches(id, ['released', 'failed'], boundMs);
+  }
+
+  instanceId(): string {
+    return readFileSync(join(this.dir, 'state', 'instance.id'), 'utf8').trim();
+  }
+}
