@@ -125,6 +125,12 @@ export const ERRORS = {
     title: 'The registry was written by a newer curfew',
     hint: 'Install that version again, or give this one a state_dir of its own.',
   },
+  spawn_failed: {
+    status: 500,
+    exit: 1,
+    title: 'The worker could not be started',
+    hint: "Correct what is named in the agent's profile: its command, folder or environment.",
+  },
   partly_done: {
     status: 500,
     exit: 7,

@@ -105,6 +105,10 @@ export const TEXT = {
 } as const;
 
 export const CHANNEL = {
+  /** In the state directory. */
+  socketName: 'control.sock',
+  /** sun_path of Linux, without its NUL. */
+  socketPathBytes: 107,
   /** One control line, without its newline. */
   lineBytes: 64 * 1024,
   /** A connection must say a valid hello within this. */

@@ -1,6 +1,5 @@
 /** What a supervisor is made of. main.ts puts the adapters in. */
-import type { LimitOverrides } from '../api.ts';
-import type { Profile, SessionLimits } from '../core/profile.ts';
+import type { Profile } from '../core/profile.ts';
 import type { AdmissionLimits } from '../core/quota.ts';
 import type { Channels, Clock, Instance, Log, Registry, Rooms, Workers, WorkersListener } from '../ports.ts';
 
@@ -18,7 +17,5 @@ export interface SupervisorDeps {
   /** The names of the configured agents. */
   readonly agents: readonly string[];
   readonly profileOf: (agent: string) => Profile | null;
-  /** Rejects invalid_request naming the limit and its range. */
-  readonly effectiveLimits: (profile: Profile, overrides: LimitOverrides) => SessionLimits;
   readonly retention: { readonly sessionsMs: number; readonly logsMs: number };
 }

@@ -3,6 +3,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import type { DispatchRequest } from '../api.ts';
 import type { RoomKey, Stamp } from '../core/ids.ts';
 import { claimKey, sessionId } from '../core/ids.ts';
+import { effectiveLimits } from '../core/limit-overrides.ts';
 import type { SessionSpec } from '../core/session.ts';
 import { CurfewError } from '../errors.ts';
 import type { SupervisorDeps } from './deps.ts';
@@ -32,7 +33,7 @@ export function makeSpec(request: DispatchRequest, deps: SupervisorDeps, now: St
     room,
     user: request.user ?? null,
     profile,
-    limits: deps.effectiveLimits(profile, request.limits),
+    limits: effectiveLimits(profile.limits, request.limits),
     idleAsked: request.limits.activityIdleTimeoutMs !== undefined,
     labels: request.labels,
     createdAt: now,

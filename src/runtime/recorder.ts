@@ -1,7 +1,7 @@
 /** Keeps the registry in step with the sessions: what needs a durable record waits for it, all else goes on and is recorded later. */
 
 import { holdingOf } from '../core/holdings.ts';
-import type { ClaimKey } from '../core/ids.ts';
+import type { ClaimKey, SessionId } from '../core/ids.ts';
 import type { Session } from '../core/session.ts';
 import { messageOf } from '../errors.ts';
 import { RECORDING } from '../limits.ts';
@@ -27,14 +27,18 @@ export function recordNeed(before: Session, after: Session): 'none' | 'soon' | '
 export class Recorder {
   readonly #registry: Registry;
   readonly #log: Log;
-  readonly #unsaved = new Map<string, () => Session | null>();
+  readonly #unsaved = new Map<SessionId, () => Session | null>();
   #status: RegistryStatus = { writable: true, error: null };
   #retry: NodeJS.Timeout | null = null;
   #closed = false;
 
-  constructor(registry: Registry, log: Log) {
+  readonly #onSavedLate: (id: SessionId) => void;
+
+  /** `onSavedLate`: a session that could not be recorded before is on disk now. */
+  constructor(registry: Registry, log: Log, onSavedLate: (id: SessionId) => void) {
     this.#registry = registry;
     this.#log = log;
+    this.#onSavedLate = onSavedLate;
   }
 
   get status(): RegistryStatus {
@@ -81,7 +85,7 @@ export class Recorder {
     clearTimeout(timer);
   }
 
-  isUnsaved(id: string): boolean {
+  isUnsaved(id: SessionId): boolean {
     return this.#unsaved.has(id);
   }
 
@@ -97,19 +101,20 @@ export class Recorder {
     await Promise.all(waiting.map(([id, current]) => this.#saveAgain(id, current)));
   }
 
-  async #saveAgain(id: string, current: () => Session | null): Promise<void> {
+  async #saveAgain(id: SessionId, current: () => Session | null): Promise<void> {
     const session = current();
     if (session === null) return;
     try {
       await this.#registry.save({ session, claim: claimOf(session) }, true);
       this.#noteSuccess();
+      this.#onSavedLate(id);
     } catch (error) {
       this.#noteFailure(error);
       this.#keepForLater(id, current);
     }
   }
 
-  #keepForLater(id: string, current: () => Session | null): void {
+  #keepForLater(id: SessionId, current: () => Session | null): void {
     this.#unsaved.set(id, current);
     if (this.#closed) return;
     this.#retry ??= setTimeout(() => {

@@ -51,7 +51,7 @@ export class Sessions {
       expired: (id, detail) => this.#postOrKeep(id, { type: 'expired', detail }),
       wanted: (holder) => this.post(holder, { type: 'claim_wanted' }),
     });
-    this.recorder = new Recorder(deps.registry, deps.log);
+    this.recorder = new Recorder(deps.registry, deps.log, (id) => this.#retireIfEnded(id));
     const listener = {
       tell: (id: SessionId, event: SessionEvent) => this.post(id, event),
       tellAll: (event: SessionEvent) => this.tellAll(event),
@@ -246,6 +246,11 @@ export class Sessions {
   #idle(session: Session): void {
     if (isEnded(session)) this.#retire(session);
     for (const callback of this.#changed) callback();
+  }
+
+  #retireIfEnded(id: SessionId): void {
+    const session = this.state(id);
+    if (session !== null && isEnded(session)) this.#retire(session);
   }
 
   /** An ended session leaves memory when it is on disk and holds nothing any more. */

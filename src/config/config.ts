@@ -1,0 +1,56 @@
+/** The configuration as the program uses it: resolved, in milliseconds and bytes. */
+import type { Profile } from '../core/profile.ts';
+import type { AdmissionLimits } from '../core/quota.ts';
+import { ADMISSION, PRESENCE, RETENTION, SHUTDOWN } from '../limits.ts';
+
+export type Scope = 'read' | 'dispatch' | 'release' | 'admin';
+
+export interface ApiToken {
+  readonly name: string;
+  readonly token: string;
+  readonly scopes: readonly Scope[];
+}
+
+export interface Config {
+  readonly livekit: { readonly url: string; readonly apiKey: string; readonly apiSecret: string } | null;
+  readonly listen: {
+    readonly socket: string;
+    readonly http: { readonly host: string; readonly port: number } | null;
+  };
+  readonly stateDir: string;
+  readonly limits: AdmissionLimits;
+  readonly agents: Readonly<Record<string, Profile>>;
+  readonly presence: { readonly pollEveryMs: number };
+  readonly shutdown: { readonly timeoutMs: number };
+  readonly retention: { readonly sessionsMs: number; readonly logsMs: number };
+  readonly log: {
+    readonly level: 'debug' | 'info' | 'warn' | 'error' | 'silent';
+    readonly format: 'json' | 'text';
+  };
+  readonly api: { readonly tokens: readonly ApiToken[] };
+}
+
+/** What holds where a config says nothing; `curfew run` and `curfew dev` begin from it. */
+export const DEFAULT_CONFIG: Config = {
+  livekit: null,
+  listen: { socket: '/run/curfew/curfew.sock', http: { host: '127.0.0.1', port: 7890 } },
+  stateDir: '/var/lib/curfew',
+  limits: {
+    sessions: ADMISSION.sessions,
+    perUser: ADMISSION.perUser,
+    perAgent: {},
+    startRatePerSecond: ADMISSION.startRatePerSecond,
+    queue: ADMISSION.queue,
+    queueTimeoutMs: ADMISSION.queueTimeoutMs,
+  },
+  agents: {},
+  presence: { pollEveryMs: PRESENCE.pollEveryMs },
+  shutdown: { timeoutMs: SHUTDOWN.boundMs },
+  retention: RETENTION,
+  log: { level: 'info', format: 'json' },
+  api: { tokens: [] },
+};
+
+export function profileOf(config: Config, agent: string): Profile | null {
+  return Object.hasOwn(config.agents, agent) ? (config.agents[agent] ?? null) : null;
+}

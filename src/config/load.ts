@@ -1,0 +1,191 @@
+/** Reads the config file. Every error says where, which key, which value, and what it takes. */
+import { readFileSync } from 'node:fs';
+import { closest } from 'fastest-levenshtein';
+import type { Document, Node } from 'yaml';
+import { LineCounter, parseDocument } from 'yaml';
+import { z } from 'zod';
+import { CurfewError, messageOf } from '../errors.ts';
+import type { ApiToken, Config } from './config.ts';
+import { DEFAULT_CONFIG } from './config.ts';
+import type { ConfigFile } from './schema.ts';
+import { fileSchema, toProfile } from './schema.ts';
+
+export type Env = Readonly<Record<string, string | undefined>>;
+type Path = readonly PropertyKey[];
+
+/** Keys of the design that later versions bring. */
+const LATER = ['warm', 'rooms', 'side_rooms', 'agent_name', 'run_as', 'queue_by'];
+const SECRET_KEYS = ['api_key', 'api_secret', 'token'];
+
+/** Rejects invalid_config. Secrets may come from the environment or from files. */
+export function loadConfig(path: string, env: Env): Config {
+  return parseConfig(readText(path, 'the config'), { path, env });
+}
+
+export function parseConfig(text: string, { path, env }: { path: string; env: Env }): Config {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
+  const [broken] = document.errors;
+  if (broken !== undefined)
+    throw invalid(
+      `${path}:${broken.linePos?.[0].line ?? 1}: not valid YAML: ${broken.message.split('\n')[0]}`,
+    );
+  const given: unknown = document.toJS() ?? {};
+  const parsed = fileSchema.safeParse(given);
+  if (parsed.success) return resolve(parsed.data, env);
+  throw invalid(
+    parsed.error.issues.map((issue) => describe(issue, { path, given, document, lines })).join('\n'),
+  );
+}
+
+interface Source {
+  readonly path: string;
+  readonly given: unknown;
+  readonly document: Document;
+  readonly lines: LineCounter;
+}
+
+function invalid(detail: string): CurfewError {
+  return new CurfewError('invalid_config', detail);
+}
+
+function describe(issue: z.core.$ZodIssue, source: Source): string {
+  if (issue.code === 'unrecognized_keys')
+    return issue.keys.map((key) => unknownKey([...issue.path, key], source)).join('\n');
+  // A wrong key of a map is reported at the map: the key itself is what the reader looks for.
+  const inner = issue.code === 'invalid_key' ? (issue.issues[0]?.message ?? issue.message) : issue.message;
+  const missing = valueAt(source.given, issue.path) === undefined;
+  const value = missing ? 'missing' : showValue(issue.path, valueAt(source.given, issue.path));
+  return `${place(issue.path, source)}: ${dotted(issue.path)}: ${missing ? 'is missing' : `${value} ${inner}`}`;
+}
+
+function unknownKey(path: Path, source: Source): string {
+  const key = String(path.at(-1));
+  const where = `${place(path, source)}: ${dotted(path)}: unknown key`;
+  if (LATER.includes(key)) return `${where}; it is not supported by this version`;
+  const known = knownKeys(path.slice(0, -1));
+  return known.length === 0 ? where : `${where}; did you mean "${closest(key, known)}"?`;
+}
+
+/** The keys that the schema knows at this place. */
+function knownKeys(path: Path): string[] {
+  let schema: unknown = fileSchema;
+  for (const part of path) schema = child(unwrap(schema), part);
+  const found = unwrap(schema);
+  return found instanceof z.ZodObject ? Object.keys(found.shape) : [];
+}
+
+function child(schema: unknown, part: PropertyKey): unknown {
+  if (schema instanceof z.ZodObject) return (schema.shape as Record<PropertyKey, unknown>)[part];
+  if (schema instanceof z.ZodRecord) return schema.valueType;
+  return schema instanceof z.ZodArray ? schema.element : undefined;
+}
+
+function unwrap(schema: unknown): unknown {
+  if (
+    schema instanceof z.ZodDefault ||
+    schema instanceof z.ZodPrefault ||
+    schema instanceof z.ZodOptional ||
+    schema instanceof z.ZodNullable
+  )
+    return unwrap(schema.unwrap());
+  return schema;
+}
+
+function valueAt(given: unknown, path: Path): unknown {
+  return path.reduce<unknown>(
+    (value, key) =>
+      value !== null && typeof value === 'object' && Object.hasOwn(value, key)
+        ? (value as Record<PropertyKey, unknown>)[key]
+        : undefined,
+    given,
+  );
+}
+
+function showValue(path: Path, value: unknown): string {
+  if (SECRET_KEYS.includes(String(path.at(-1)))) return '(a secret)';
+  const text = JSON.stringify(value) ?? 'nothing';
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
+}
+
+function dotted(path: Path): string {
+  return path.length === 0 ? 'the file' : path.map(String).join('.');
+}
+
+/** FILE:LINE of the nearest thing that is in the file. */
+function place(path: Path, { path: file, document, lines }: Source): string {
+  for (let length = path.length; length >= 0; length--) {
+    const node = document.getIn(path.slice(0, length), true) as Node | undefined;
+    const offset = node?.range?.[0];
+    if (offset !== undefined) return `${file}:${lines.linePos(offset).line}`;
+  }
+  return file;
+}
+
+function readText(path: string, what: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw invalid(`${what} "${path}" cannot be read: ${messageOf(error)}`);
+  }
+}
+
+function resolve(file: ConfigFile, env: Env): Config {
+  const base = DEFAULT_CONFIG;
+  const agents = Object.entries(file.agents);
+  const { limits } = file;
+  const perAgent = agents.flatMap(([name, one]) =>
+    one.sessions === null ? [] : [[name, one.sessions] as const],
+  );
+  return {
+    livekit: resolveLiveKit(file.livekit, env),
+    listen: {
+      socket: file.listen.socket ?? base.listen.socket,
+      http: file.listen.http === undefined ? base.listen.http : file.listen.http,
+    },
+    stateDir: file.state_dir ?? base.stateDir,
+    limits: {
+      sessions: limits.sessions,
+      perUser: limits.per_user,
+      perAgent: Object.fromEntries(perAgent),
+      startRatePerSecond: limits.start_rate,
+      queue: limits.queue,
+      queueTimeoutMs: limits.queue_timeout,
+    },
+    agents: Object.fromEntries(agents.map(([name, one]) => [name, toProfile(name, one)])),
+    presence: { pollEveryMs: file.presence.poll_interval ?? base.presence.pollEveryMs },
+    shutdown: { timeoutMs: file.shutdown.timeout ?? base.shutdown.timeoutMs },
+    retention: {
+      sessionsMs: file.retention.sessions ?? base.retention.sessionsMs,
+      logsMs: file.retention.logs ?? base.retention.logsMs,
+    },
+    log: { level: file.log.level ?? base.log.level, format: file.log.format ?? base.log.format },
+    api: { tokens: (file.api.tokens ?? []).map(resolveToken) },
+  };
+}
+
+function resolveLiveKit(file: ConfigFile['livekit'], env: Env): Config['livekit'] {
+  const secret = (value: string | undefined, path: string | undefined, what: string) =>
+    value ?? (path === undefined ? undefined : readText(path, what).trim());
+  const url = file.url ?? env.LIVEKIT_URL;
+  const apiKey = secret(file.api_key, file.api_key_file, 'livekit.api_key_file') ?? env.LIVEKIT_API_KEY;
+  const apiSecret =
+    secret(file.api_secret, file.api_secret_file, 'livekit.api_secret_file') ?? env.LIVEKIT_API_SECRET;
+  if (!url && !apiKey && !apiSecret) return null;
+  if (url && apiKey && apiSecret) return { url, apiKey, apiSecret };
+  const lacking = [url ? '' : 'url', apiKey ? '' : 'api_key', apiSecret ? '' : 'api_secret'].filter(
+    (one) => one !== '',
+  );
+  throw invalid(
+    `livekit: ${lacking.join(' and ')} missing; give all of url, api_key and api_secret (or LIVEKIT_URL, LIVEKIT_API_KEY, LIVEKIT_API_SECRET), or none`,
+  );
+}
+
+function resolveToken({
+  name,
+  token,
+  token_file,
+  scopes,
+}: NonNullable<ConfigFile['api']['tokens']>[number]): ApiToken {
+  return { name, token: token ?? readText(token_file ?? '', `the token file of ${name}`).trim(), scopes };
+}

@@ -1,0 +1,118 @@
+/** One state directory: its id, its keys, and the lock that keeps a second supervisor out. */
+import { randomBytes } from 'node:crypto';
+import {
+  chmodSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { instanceId } from '../core/ids.ts';
+import { CurfewError, messageOf } from '../errors.ts';
+import type { Instance } from '../ports.ts';
+
+const KEY_BYTES = 32;
+
+/** Rejects already_running when another supervisor has it, invalid_config when it cannot be used. */
+export function openInstance(stateDir: string): { instance: Instance; release: () => void } {
+  const workersDir = join(stateDir, 'workers');
+  prepare(stateDir);
+  prepare(workersDir);
+  const release = lock(stateDir);
+  const id = instanceId(readOrCreate(join(stateDir, 'instance.id'), () => randomBytes(10).toString('hex')));
+  const masterKey = Buffer.from(
+    readOrCreate(join(stateDir, 'master.key'), () => randomBytes(KEY_BYTES).toString('base64url')),
+    'base64url',
+  );
+  if (masterKey.length !== KEY_BYTES)
+    throw unusable(
+      join(stateDir, 'master.key'),
+      'it is not a key of curfew; remove it and every worker token is made anew',
+    );
+  const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  return { instance: { id, stateDir, workersDir, bootId, masterKey }, release };
+}
+
+/** The first token of the HTTP API, all scopes. */
+export function ensureAdminToken(stateDir: string): string {
+  return readOrCreate(join(stateDir, 'admin.token'), () => randomBytes(24).toString('base64url'));
+}
+
+function prepare(dir: string): void {
+  try {
+    if (existsSync(dir) && !statSync(dir).isDirectory()) throw new Error('it is a file, not a directory');
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw unusable(dir, messageOf(error));
+  }
+}
+
+function unusable(path: string, why: string): CurfewError {
+  return new CurfewError('invalid_config', `state_dir: "${path}" cannot be used: ${why}`, { path });
+}
+
+/** Written beside and linked into place, so that nobody ever reads half of it and the first writer wins. */
+function readOrCreate(path: string, make: () => string): string {
+  try {
+    if (!existsSync(path)) createWhole(path, make());
+    const text = readFileSync(path, 'utf8').trim();
+    if (text === '') throw new Error('it is empty');
+    return text;
+  } catch (error) {
+    throw unusable(path, messageOf(error));
+  }
+}
+
+function createWhole(path: string, text: string): void {
+  const draft = `${path}.${randomBytes(4).toString('hex')}`;
+  writeFileSync(draft, `${text}\n`, { mode: 0o600, flush: true });
+  try {
+    linkSync(draft, path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  } finally {
+    rmSync(draft, { force: true });
+  }
+}
+
+/**
+ * Node has no flock; SQLite's exclusive lock is one that the kernel gives back however the process ends.
+ * Beside it the holder's pid, for the message of whoever comes second.
+ */
+function lock(stateDir: string): () => void {
+  const path = join(stateDir, 'supervisor.lock');
+  const pidPath = join(stateDir, 'supervisor.pid');
+  const database = open(path);
+  try {
+    database.exec('PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=DELETE; BEGIN EXCLUSIVE');
+  } catch (error) {
+    database.close();
+    if (!messageOf(error).includes('locked')) throw unusable(path, messageOf(error));
+    const pid = existsSync(pidPath) ? readFileSync(pidPath, 'utf8').trim() : '';
+    throw new CurfewError(
+      'already_running',
+      `state_dir "${stateDir}" is in use by a supervisor${pid === '' ? '' : ` with pid ${pid}`}`,
+      { pid },
+    );
+  }
+  writeFileSync(pidPath, `${process.pid}\n`, { mode: 0o600 });
+  return () => {
+    rmSync(pidPath, { force: true });
+    database.close();
+  };
+}
+
+function open(path: string): DatabaseSync {
+  try {
+    const database = new DatabaseSync(path, { timeout: 0 });
+    chmodSync(path, 0o600);
+    return database;
+  } catch (error) {
+    throw unusable(path, messageOf(error));
+  }
+}

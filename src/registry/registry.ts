@@ -1,0 +1,129 @@
+/** The registry's near side: questions to its thread, each with a bound. */
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import pTimeout from 'p-timeout';
+import type { ErrorCode } from '../errors.ts';
+import { CurfewError, ERRORS, messageOf } from '../errors.ts';
+import { REGISTRY } from '../limits.ts';
+import type { Log, Registry } from '../ports.ts';
+import type { Request } from './store.ts';
+import type { FromThread, WireError } from './thread.ts';
+
+interface Pending {
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** Rejects newer_schema, or registry_unavailable with what the disk said. */
+export async function openRegistry(options: { stateDir: string; log: Log }): Promise<Registry> {
+  const thread = new Thread(join(options.stateDir, 'registry.db'), options.log);
+  await thread.start();
+  const ask = <T>(request: Request) => thread.ask(request) as Promise<T>;
+  return {
+    create: (write) => ask({ op: 'create', write }),
+    save: (write, durable) => ask({ op: 'save', write, durable }),
+    get: (id) => ask({ op: 'get', id }),
+    list: (query) => ask({ op: 'list', query }),
+    open: () => ask({ op: 'open' }),
+    saveWatch: (watch) => ask({ op: 'saveWatch', watch }),
+    deleteWatch: (room) => ask({ op: 'deleteWatch', room }),
+    watches: () => ask({ op: 'watches' }),
+    prune: (endedBeforeWallMs) => ask({ op: 'prune', endedBeforeWallMs }),
+    close: () => thread.close(),
+  };
+}
+
+class Thread {
+  readonly #path: string;
+  readonly #log: Log;
+  readonly #pending = new Map<number, Pending>();
+  #worker: Worker | null = null;
+  #seq = 0;
+  #closing = false;
+
+  constructor(path: string, log: Log) {
+    this.#path = path;
+    this.#log = log;
+  }
+
+  /** Resolves when the database is open and its schema is current. */
+  async start(): Promise<void> {
+    const worker = new Worker(threadUrl(), { workerData: { path: this.#path } });
+    const opened = new Promise<void>((resolve, reject) => {
+      worker.on('message', (message: FromThread) => {
+        if (message.kind === 'ready') resolve();
+        else if (message.kind === 'refused') reject(fromWire(message.error));
+        else this.#settle(message);
+      });
+      worker.on('error', (error) => this.#lost(worker, error));
+      worker.on('exit', () => {
+        reject(unavailable('its thread ended'));
+        this.#lost(worker, new Error('its thread ended'));
+      });
+    });
+    this.#worker = worker;
+    await bounded(opened).catch(async (error: unknown) => {
+      this.#worker = null;
+      await worker.terminate();
+      throw error;
+    });
+  }
+
+  async ask(request: Request): Promise<unknown> {
+    if (this.#worker === null && !this.#closing) await this.start();
+    const worker = this.#worker;
+    if (worker === null) throw unavailable('it is closed');
+    const seq = ++this.#seq;
+    const answer = new Promise<unknown>((resolve, reject) => this.#pending.set(seq, { resolve, reject }));
+    worker.postMessage({ seq, request });
+    return bounded(answer).finally(() => this.#pending.delete(seq));
+  }
+
+  async close(): Promise<void> {
+    this.#closing = true;
+    const worker = this.#worker;
+    if (worker === null) return;
+    const exited = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+    worker.postMessage('close');
+    await bounded(exited).catch(() => worker.terminate());
+  }
+
+  #settle(message: Extract<FromThread, { kind: 'answer' | 'failed' }>): void {
+    const pending = this.#pending.get(message.seq);
+    if (message.kind === 'answer') pending?.resolve(message.value);
+    else pending?.reject(fromWire(message.error));
+  }
+
+  /** The next question starts a new thread; those under way are answered now. */
+  #lost(worker: Worker, error: Error): void {
+    if (this.#worker !== worker) return;
+    this.#worker = null;
+    if (!this.#closing)
+      this.#log.error(
+        { error: messageOf(error) },
+        'the registry thread ended; the next write starts it again',
+      );
+    for (const pending of this.#pending.values()) pending.reject(unavailable(messageOf(error)));
+  }
+}
+
+/** From source by type stripping or compiled: the thread is the file beside this one. */
+function threadUrl(): URL {
+  return new URL(import.meta.url.endsWith('.ts') ? './thread.ts' : './thread.js', import.meta.url);
+}
+
+function bounded<T>(promise: Promise<T>): Promise<T> {
+  const late = unavailable(`no answer within ${REGISTRY.timeoutMs} ms`);
+  return pTimeout(promise, { milliseconds: REGISTRY.timeoutMs, message: late });
+}
+
+function unavailable(why: string): CurfewError {
+  return new CurfewError('registry_unavailable', `the registry: ${why}`);
+}
+
+function fromWire({ code, message, facts }: WireError): CurfewError {
+  const known = Object.hasOwn(ERRORS, code) ? (code as ErrorCode) : 'registry_unavailable';
+  return new CurfewError(known, known === 'registry_unavailable' ? `the registry: ${message}` : message, {
+    ...facts,
+  });
+}

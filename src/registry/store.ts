@@ -1,0 +1,245 @@
+/** The registry's SQL, synchronous; runs on the registry's thread. */
+import { chmodSync, existsSync, statSync } from 'node:fs';
+import { DatabaseSync } from 'node:sqlite';
+import type { RoomKey, SessionId } from '../core/ids.ts';
+import { roomId } from '../core/ids.ts';
+import type { Session } from '../core/session.ts';
+import { publicState } from '../core/session.ts';
+import type { RoomWatch } from '../core/watch.ts';
+import { CurfewError } from '../errors.ts';
+import type { DurableWrite, SessionQuery } from '../ports.ts';
+import { MIGRATIONS, SCHEMA_VERSION } from './migrations.ts';
+
+export type Request =
+  | { readonly op: 'create'; readonly write: DurableWrite }
+  | { readonly op: 'save'; readonly write: DurableWrite; readonly durable: boolean }
+  | { readonly op: 'get'; readonly id: SessionId }
+  | { readonly op: 'list'; readonly query: SessionQuery }
+  | { readonly op: 'open' }
+  | { readonly op: 'saveWatch'; readonly watch: RoomWatch }
+  | { readonly op: 'deleteWatch'; readonly room: RoomKey }
+  | { readonly op: 'watches' }
+  | { readonly op: 'prune'; readonly endedBeforeWallMs: number };
+
+const WRITES: readonly Request['op'][] = ['create', 'save', 'saveWatch', 'deleteWatch', 'prune'];
+
+export type Outcome = { readonly value: unknown } | { readonly error: unknown };
+
+export class Store {
+  readonly #path: string;
+  readonly #database: DatabaseSync;
+  readonly #inode: number;
+
+  constructor(path: string) {
+    this.#path = path;
+    this.#database = new DatabaseSync(path, { timeout: 1000 });
+    chmodSync(path, 0o600);
+    this.#database.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON');
+    this.#migrate();
+    this.#inode = statSync(path).ino;
+  }
+
+  /** Runs the requests that came together in one transaction; a bad one fails alone. */
+  runGroup(requests: readonly Request[]): Outcome[] {
+    if (!requests.some((one) => WRITES.includes(one.op))) return requests.map((one) => this.#attempt(one));
+    this.#checkFile();
+    // Only what must survive a power cut pays for the disk's own flush.
+    const durable = requests.some((one) => one.op === 'create' || (one.op === 'save' && one.durable));
+    this.#database.exec(`PRAGMA synchronous=${durable ? 'FULL' : 'NORMAL'}; BEGIN IMMEDIATE`);
+    try {
+      const outcomes = requests.map((one) => this.#attemptAlone(one));
+      this.#database.exec('COMMIT');
+      return outcomes;
+    } catch (error) {
+      if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
+      throw error;
+    }
+  }
+
+  close(): void {
+    this.#database.close();
+  }
+
+  #attempt(request: Request): Outcome {
+    try {
+      return { value: this.#run(request) };
+    } catch (error) {
+      return { error };
+    }
+  }
+
+  #attemptAlone(request: Request): Outcome {
+    this.#database.exec('SAVEPOINT one');
+    const outcome = this.#attempt(request);
+    if (!this.#database.isTransaction)
+      throw 'error' in outcome ? outcome.error : new Error('the transaction ended early');
+    this.#database.exec('error' in outcome ? 'ROLLBACK TO one; RELEASE one' : 'RELEASE one');
+    return outcome;
+  }
+
+  /** SQLite goes on writing into a file that was unlinked, and says nothing. */
+  #checkFile(): void {
+    const there = existsSync(this.#path) ? statSync(this.#path).ino : null;
+    if (there === this.#inode) return;
+    throw new Error(
+      `the database file ${this.#path} was ${there === null ? 'deleted' : 'replaced'} while it was in use`,
+    );
+  }
+
+  #run(request: Request): unknown {
+    switch (request.op) {
+      case 'create':
+        return this.#create(request.write);
+      case 'save':
+        return this.#save(request.write);
+      case 'get':
+        return this.#get(request.id);
+      case 'list':
+        return this.#list(request.query);
+      case 'open':
+        return this.#bodies('SELECT body FROM sessions WHERE ended_wall_ms IS NULL ORDER BY seq');
+      case 'saveWatch':
+        return void this.#database
+          .prepare(
+            'INSERT INTO watches (room_id, body) VALUES (?, ?) ON CONFLICT (room_id) DO UPDATE SET body = excluded.body',
+          )
+          .run(roomId(request.watch.room), JSON.stringify(request.watch));
+      case 'deleteWatch':
+        return void this.#database.prepare('DELETE FROM watches WHERE room_id = ?').run(roomId(request.room));
+      case 'watches':
+        return this.#database.prepare('SELECT body FROM watches').all().map(readBody);
+      case 'prune':
+        return Number(
+          this.#database
+            .prepare('DELETE FROM sessions WHERE ended_wall_ms < ?')
+            .run(request.endedBeforeWallMs).changes,
+        );
+    }
+  }
+
+  #create(write: DurableWrite): void {
+    const { spec } = write.session;
+    const known = this.#database.prepare('SELECT 1 FROM sessions WHERE id = ?').get(spec.id);
+    if (known !== undefined)
+      throw new CurfewError('id_conflict', `id "${spec.id}" is recorded for another session`, {
+        id: spec.id,
+      });
+    this.#claim(write);
+    this.#upsert(write.session);
+  }
+
+  #save(write: DurableWrite): void {
+    this.#claim(write);
+    this.#upsert(write.session);
+  }
+
+  #claim({ session, claim }: DurableWrite): void {
+    const { id, room } = session.spec;
+    if (claim === null) {
+      this.#database.prepare('DELETE FROM claims WHERE session_id = ?').run(id);
+      return;
+    }
+    const row = this.#database.prepare('SELECT session_id FROM claims WHERE key = ?').get(claim);
+    const holder = row === undefined ? null : String(row.session_id);
+    if (holder === id) return;
+    if (holder !== null)
+      throw new CurfewError('room_taken', `room "${room.name}" is recorded for session "${holder}"`, {
+        holder,
+      });
+    this.#database.prepare('INSERT INTO claims (key, session_id) VALUES (?, ?)').run(claim, id);
+  }
+
+  #upsert(session: Session): void {
+    const { spec, phase } = session;
+    const endedWallMs = phase.name === 'ended' ? phase.endedAt.wallMs : null;
+    this.#database
+      .prepare(
+        `INSERT INTO sessions (id, project, room, agent, user, state, created_wall_ms, ended_wall_ms, labels, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (id) DO UPDATE SET state = excluded.state, ended_wall_ms = excluded.ended_wall_ms, body = excluded.body`,
+      )
+      .run(
+        spec.id,
+        spec.room.project,
+        spec.room.name,
+        spec.profile.agent,
+        spec.user,
+        publicState(session),
+        spec.createdAt.wallMs,
+        endedWallMs,
+        JSON.stringify(spec.labels),
+        JSON.stringify(session),
+      );
+  }
+
+  #get(id: SessionId): Session | null {
+    const row = this.#database.prepare('SELECT body FROM sessions WHERE id = ?').get(id);
+    return row === undefined ? null : (readBody(row) as Session);
+  }
+
+  #bodies(sql: string): Session[] {
+    return this.#database.prepare(sql).all().map(readBody) as Session[];
+  }
+
+  #list(query: SessionQuery): { sessions: Session[]; nextCursor: string | null } {
+    const { sql, values } = listSql(query);
+    const rows = this.#database.prepare(sql).all(...values);
+    const page = rows.slice(0, query.limit);
+    const last = page.at(-1);
+    const more = rows.length > query.limit && last !== undefined;
+    return {
+      sessions: page.map(readBody) as Session[],
+      nextCursor: more ? writeCursor(Number(last.seq)) : null,
+    };
+  }
+
+  #migrate(): void {
+    const row = this.#database.prepare('PRAGMA user_version').get();
+    const found = Number(row?.user_version ?? 0);
+    if (found > SCHEMA_VERSION) {
+      const detail = `${this.#path} has schema ${found}; this curfew knows up to ${SCHEMA_VERSION}`;
+      throw new CurfewError('newer_schema', detail, { found, known: SCHEMA_VERSION });
+    }
+    for (const { version, sql } of MIGRATIONS) {
+      if (version > found) this.#database.exec(`BEGIN; ${sql} PRAGMA user_version=${version}; COMMIT`);
+    }
+  }
+}
+
+function readBody(row: Record<string, unknown>): unknown {
+  return JSON.parse(String(row.body));
+}
+
+function listSql({ states, room, agent, user, label, cursor, limit }: SessionQuery): {
+  sql: string;
+  values: (string | number)[];
+} {
+  const marks = (states ?? []).map(() => '?').join(', ');
+  const conditions: { sql: string; values: (string | number)[] }[] = [];
+  if (states !== undefined) conditions.push({ sql: `state IN (${marks})`, values: [...states] });
+  if (room !== undefined) conditions.push({ sql: 'room = ?', values: [room] });
+  if (agent !== undefined) conditions.push({ sql: 'agent = ?', values: [agent] });
+  if (user !== undefined) conditions.push({ sql: 'user = ?', values: [user] });
+  if (label !== undefined)
+    conditions.push({
+      sql: 'EXISTS (SELECT 1 FROM json_each(labels) WHERE key = ? AND value = ?)',
+      values: [...label],
+    });
+  if (cursor !== undefined) conditions.push({ sql: 'seq < ?', values: [readCursor(cursor)] });
+  const where = conditions.length === 0 ? '' : `WHERE ${conditions.map((one) => one.sql).join(' AND ')}`;
+  return {
+    sql: `SELECT seq, body FROM sessions ${where} ORDER BY seq DESC LIMIT ?`,
+    values: [...conditions.flatMap((one) => one.values), limit + 1],
+  };
+}
+
+function writeCursor(seq: number): string {
+  return Buffer.from(`seq:${seq}`).toString('base64url');
+}
+
+function readCursor(text: string): number {
+  const match = /^seq:(\d{1,15})$/.exec(Buffer.from(text, 'base64url').toString());
+  if (match?.[1] !== undefined) return Number(match[1]);
+  throw new CurfewError('invalid_request', `cursor: "${text}" is not one that a list answer gave`, {
+    field: 'cursor',
+  });
+}

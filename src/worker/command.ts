@@ -1,0 +1,51 @@
+/** Finds a command as exec would, before anything is started, so that what is missing can be named. */
+import type { Stats } from 'node:fs';
+import { constants } from 'node:fs';
+import { access, stat } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import pTimeout from 'p-timeout';
+import { CurfewError } from '../errors.ts';
+import { WORKERS } from '../limits.ts';
+
+interface Wanted {
+  readonly command: string;
+  /** The worker's own PATH. */
+  readonly path: string;
+  readonly cwd: string;
+}
+
+/** The absolute path of the program. Rejects spawn_failed, naming the command or the folder. */
+export function findCommand(wanted: Wanted): Promise<string> {
+  const milliseconds = WORKERS.folderMs;
+  const message = `the file system did not tell within ${milliseconds} ms where ${wanted.command} is`;
+  return pTimeout(find(wanted), { milliseconds, message: new CurfewError('spawn_failed', message) });
+}
+
+async function find({ command, path, cwd }: Wanted): Promise<string> {
+  if (!(await statOf(cwd))?.isDirectory()) {
+    throw new CurfewError('spawn_failed', `the working folder ${cwd} is not a folder`);
+  }
+  const inPath = !command.includes('/');
+  let blocked: string | null = null;
+  for (const folder of inPath ? path.split(':') : ['']) {
+    const program = resolve(cwd, folder, command);
+    const info = command === '' ? null : await statOf(program);
+    if (info?.isFile() && (await mayRun(program))) return program;
+    if (info) blocked ??= program;
+  }
+  const what = `the command ${JSON.stringify(command)}`;
+  if (blocked) throw new CurfewError('spawn_failed', `${what} is not executable: ${blocked}`);
+  const where = inPath ? `it is not in ${path}` : `there is no ${resolve(cwd, command)}`;
+  throw new CurfewError('spawn_failed', `${what} was not found: ${where}`);
+}
+
+function statOf(path: string): Promise<Stats | null> {
+  return stat(path).catch(() => null);
+}
+
+function mayRun(path: string): Promise<boolean> {
+  return access(path, constants.X_OK).then(
+    () => true,
+    () => false,
+  );
+}

@@ -1,0 +1,102 @@
+/** One folder per worker: what a recovery needs to know of it, and what it printed. Only its owner may look inside. */
+import { lstat, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import pTimeout from 'p-timeout';
+import type { WorkerId } from '../core/ids.ts';
+import { CurfewError } from '../errors.ts';
+import { WORKERS } from '../limits.ts';
+
+export interface WorkerFolder {
+  readonly path: string;
+  /** Who it is for; rewritten atomically. */
+  readonly record: string;
+  /** Created exclusively, by the shim before it goes on: holds the shim's line of /proc/PID/stat. */
+  readonly claim: string;
+  /** The command's line of /proc/PID/stat: its pid, and its start time, which tells it from a later process. */
+  readonly pid: string;
+  /** Says that the command could not be executed. */
+  readonly unstarted: string;
+  /** The exit status as the shell saw it. Without its newline it is not written yet. */
+  readonly status: string;
+  readonly log: string;
+}
+
+const FOLDER_MODE = 0o700;
+const FILE_MODE = 0o600;
+const SAFE_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
+
+/** Throws for an id that is not one plain file name: nothing outside `workersDir` is ever touched. */
+export function folderOf(workersDir: string, workerId: WorkerId): WorkerFolder {
+  if (!SAFE_ID.test(workerId)) {
+    throw new CurfewError('internal', `the worker id ${JSON.stringify(workerId)} cannot name a folder`);
+  }
+  const path = join(workersDir, workerId);
+  const [record, claim, pid] = [join(path, 'record.json'), join(path, 'claim'), join(path, 'pid')];
+  const [unstarted, status, log] = [join(path, 'unstarted'), join(path, 'status'), join(path, 'log')];
+  return { path, record, claim, pid, unstarted, status, log };
+}
+
+export function makeFolder(folder: WorkerFolder): Promise<unknown> {
+  return bounded(mkdir(folder.path, { recursive: true, mode: FOLDER_MODE }), folder.path);
+}
+
+/**
+ * Written whole or not at all. Not synced: a power cut, which alone could lose it, ends the worker as well.
+ */
+export function writeRecord(folder: WorkerFolder, record: object): Promise<void> {
+  const temporary = `${folder.record}.tmp`;
+  const written = writeFile(temporary, `${JSON.stringify(record)}\n`, { mode: FILE_MODE }).then(() =>
+    rename(temporary, folder.record),
+  );
+  return bounded(written, folder.record);
+}
+
+/** Opened to append: what is cut out of the file's middle then leaves no hole where the worker writes on. */
+export function openLog(folder: WorkerFolder) {
+  return bounded(open(folder.log, 'a', FILE_MODE), folder.log);
+}
+
+/** Null: there is none. */
+export async function readSmall(path: string): Promise<string | null> {
+  return bounded(readFile(path, 'utf8'), path).catch(() => null);
+}
+
+/** Removes the folders that were last written to before that time; how many. */
+export async function pruneFolders(options: {
+  readonly workersDir: string;
+  readonly olderThanWallMs: number;
+  readonly keep: (name: string) => boolean;
+}): Promise<number> {
+  const names = await bounded(readdir(options.workersDir), options.workersDir).catch(ifMissing([]));
+  let removed = 0;
+  for (const name of names) {
+    if (!SAFE_ID.test(name) || options.keep(name)) continue;
+    const path = join(options.workersDir, name);
+    if ((await lastWriteMs(path)) >= options.olderThanWallMs) continue;
+    await bounded(rm(path, { recursive: true, force: true }), path);
+    removed += 1;
+  }
+  return removed;
+}
+
+/** Of the log, or of the folder where nothing was printed; Infinity for what is no folder of ours. */
+async function lastWriteMs(path: string): Promise<number> {
+  const folder = await bounded(lstat(path), path).catch(ifMissing(null));
+  if (!folder?.isDirectory()) return Infinity;
+  const log = await bounded(lstat(join(path, 'log')), path).catch(ifMissing(null));
+  return log?.mtimeMs ?? folder.mtimeMs;
+}
+
+function ifMissing<T>(fallback: T): (error: unknown) => T {
+  return (error) => {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return fallback;
+    throw error;
+  };
+}
+
+function bounded<T>(work: Promise<T>, path: string): Promise<T> {
+  return pTimeout(work, {
+    milliseconds: WORKERS.folderMs,
+    message: `${path} did not answer within ${WORKERS.folderMs} ms`,
+  });
+}

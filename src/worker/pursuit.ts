@@ -1,0 +1,214 @@
+/** Looks at one worker's tree when asked, signals it, and then does not let go until it is gone. */
+import { performance } from 'node:perf_hooks';
+import { messageOf } from '../errors.ts';
+import { WORKERS } from '../limits.ts';
+import type { Log } from '../ports.ts';
+import type { ProcTable } from './proc.ts';
+import { findAlive } from './proc.ts';
+import type { Scanner } from './scan.ts';
+import type { Aim, Shot } from './signal.ts';
+import { killGroup, signalMember, signalShim } from './signal.ts';
+import type { Member, Subject, TreeLook } from './tree.ts';
+import { lookAtTree } from './tree.ts';
+
+export interface PursuitOptions {
+  readonly aim: Aim;
+  readonly proc: ProcTable;
+  readonly scanner: Scanner;
+  readonly log: Log;
+  /** How many are left; 0 once, as the last word. */
+  readonly onTree: (left: number) => void;
+}
+
+export type Order = 'SIGTERM' | 'SIGKILL';
+
+/** A look before and a look after a fork could both miss the child, so that empty must be seen twice in a row. */
+const EMPTY_LOOKS = 2;
+
+export class Pursuit {
+  readonly #options: PursuitOptions;
+  #known = new Map<number, number>();
+  #groupGone = false;
+  #exited = false;
+  #asked = false;
+  #order: Order | null = null;
+  #delivered = false;
+  #orderedMs = 0;
+  /** Since when nothing but the shim is left. */
+  #bareSinceMs: number | null = null;
+  #emptyLooks = 0;
+  #nextNapMs = 0;
+  #running = false;
+  #over = false;
+  #wake: () => void = () => {};
+  readonly #ended = Promise.withResolvers<void>();
+
+  constructor(options: PursuitOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves when the tree is gone, or the pursuit was stopped. */
+  get ended(): Promise<void> {
+    return this.#ended.promise;
+  }
+
+  get isOver(): boolean {
+    return this.#over;
+  }
+
+  get subject(): Subject {
+    return { ...this.#options.aim, known: this.#known, groupGone: this.#groupGone };
+  }
+
+  /** The worker's own process ended, and its listener was told. */
+  exited(): void {
+    this.#exited = true;
+    this.look();
+  }
+
+  look(): void {
+    this.#asked = true;
+    this.#go();
+  }
+
+  /** A stopped shim cannot tell that its worker ended. */
+  wakeShim(): void {
+    const { aim, proc } = this.#options;
+    signalShim(proc, aim, 'SIGCONT');
+  }
+
+  /** SIGTERM reaches each member once; SIGKILL is repeated until none is left, and is not taken back. */
+  signal(order: Order): void {
+    if (this.#order === 'SIGKILL' || this.#order === order) return;
+    this.#order = order;
+    this.#delivered = false;
+    this.#orderedMs = performance.now();
+    this.#nextNapMs = firstNapMs(order);
+    this.#go();
+  }
+
+  /** Gives up, as at the end of the supervisor: nothing more is signalled or told. */
+  stop(): void {
+    this.#finish();
+    this.#wake();
+  }
+
+  #go(): void {
+    this.#wake();
+    if (!this.#running && !this.#over) void this.#run();
+  }
+
+  async #run(): Promise<void> {
+    this.#running = true;
+    while (!this.#over && (this.#asked || this.#order !== null)) {
+      const asked = this.#asked;
+      this.#asked = false;
+      const left = await this.#round(asked).catch((error: unknown) => this.#unknown(error));
+      if (!this.#over) this.#conclude(asked, left);
+      const pause = left === null || (this.#order !== null && !this.#asked);
+      if (!this.#over && pause) await this.#nap();
+    }
+    this.#running = false;
+  }
+
+  /** `left` null: the look failed and nothing is known, so that it is asked for again. */
+  #conclude(asked: boolean, left: number | null): void {
+    this.#emptyLooks = left === 0 ? this.#emptyLooks + 1 : 0;
+    if (left === 0 && this.#emptyLooks < EMPTY_LOOKS) this.#asked = true;
+    else if (left === null) this.#asked ||= asked;
+    else if (left === 0) this.#finish();
+    if (this.#over || (asked && left !== null && left > 0)) this.#options.onTree(left ?? 0);
+  }
+
+  #finish(): void {
+    this.#over = true;
+    this.#ended.resolve();
+  }
+
+  #unknown(error: unknown): null {
+    this.#options.log.warn(
+      { worker: this.#options.aim.workerId, error: messageOf(error) },
+      'the processes of a worker could not be looked at',
+    );
+    this.#nextNapMs = WORKERS.killLookMs[1];
+    return null;
+  }
+
+  async #round(asked: boolean): Promise<number> {
+    const glance = asked || this.#order !== 'SIGTERM' || !this.#delivered ? 0 : this.#glance();
+    if (glance > 0) return glance;
+    const { aim, scanner } = this.#options;
+    const snapshot = await scanner.scan(aim.shim.startTicks);
+    const look = lookAtTree(snapshot, this.subject, aim.self);
+    if (!this.#over) this.#act(look);
+    this.#known = new Map(look.members.map((one) => [one.pid, one.startTicks]));
+    this.#groupGone = look.groupGone;
+    // Before its exit was told a worker is not gone, whatever /proc says.
+    return look.members.length + (look.shim || !this.#exited ? 1 : 0);
+  }
+
+  /** How many of the known members live: while one does, there is no need to look at the whole host. */
+  #glance(): number {
+    const { proc } = this.#options;
+    return [...this.#known].filter(([pid, startTicks]) => findAlive(proc, { pid, startTicks })).length;
+  }
+
+  #act(look: TreeLook): void {
+    if (this.#order === null) return;
+    const again = this.#order === 'SIGKILL' || !this.#delivered;
+    if (again) this.#strike(look.members, this.#order);
+    if (look.shim?.state === 'T') this.wakeShim();
+    if (this.#order === 'SIGKILL') this.#endShim(look);
+    this.#delivered = true;
+  }
+
+  #strike(members: readonly Member[], order: Order): void {
+    const { aim, proc } = this.#options;
+    const isNew = (one: Member) => this.#known.get(one.pid) !== one.startTicks;
+    const forked = this.#delivered && members.some(isNew);
+    if (forked) this.#nextNapMs = 0;
+    const late = performance.now() - this.#orderedMs > WORKERS.forkerMs;
+    const inGroup = members.find((one) => one.evidence === 'group');
+    if (forked && late && inGroup) killGroup(proc, aim, inGroup);
+    for (const one of members) this.#note(one, signalMember(proc, aim, one, order));
+  }
+
+  #note(member: Member, shot: Shot): void {
+    if (shot !== 'denied') return;
+    const { aim, log } = this.#options;
+    log.warn({ worker: aim.workerId, pid: member.pid }, 'a process of the worker may not be signalled');
+  }
+
+  /** A shim whose worker is dead writes the status and ends; one that does not is killed too. */
+  #endShim(look: TreeLook): void {
+    const { aim, proc } = this.#options;
+    if (!look.shim || look.members.length > 0) {
+      this.#bareSinceMs = null;
+      return;
+    }
+    this.#bareSinceMs ??= performance.now();
+    if (performance.now() - this.#bareSinceMs >= WORKERS.shimMs) signalShim(proc, aim, 'SIGKILL');
+  }
+
+  async #nap(): Promise<void> {
+    const napMs = this.#nextNapMs;
+    this.#nextNapMs = nextNapMs(this.#order, napMs);
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, napMs);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.#wake = () => {};
+  }
+}
+
+function firstNapMs(order: Order): number {
+  return order === 'SIGKILL' ? WORKERS.killLookMs[0] : WORKERS.termLookMs[0];
+}
+
+function nextNapMs(order: Order | null, napMs: number): number {
+  const [first, longest] = order === 'SIGKILL' ? WORKERS.killLookMs : WORKERS.termLookMs;
+  return Math.min(longest, Math.max(first, napMs * 2));
+}

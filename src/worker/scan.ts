@@ -1,0 +1,106 @@
+/** One look at every process of the host, shared by all workers that need one at the same time. */
+import { setImmediate } from 'node:timers/promises';
+import type { ProcessStat, ProcTable } from './proc.ts';
+import { isDead } from './proc.ts';
+
+export interface ScannedProcess extends ProcessStat {
+  /** The worker id in its mark, if the mark names this instance. */
+  readonly mark: string | null;
+}
+
+/** Indexed, so that one worker's tree costs what the tree is, not what the host is. */
+export interface Snapshot {
+  readonly byPid: ReadonlyMap<number, ScannedProcess>;
+  readonly byMark: ReadonlyMap<string, readonly ScannedProcess[]>;
+  /** By process group and by kernel session: both are named by their leader's pid. */
+  readonly byLeader: ReadonlyMap<number, readonly ScannedProcess[]>;
+  readonly byParent: ReadonlyMap<number, readonly ScannedProcess[]>;
+}
+
+export interface Scanner {
+  /**
+   * A look that begins after this call. Marks are read of processes that started at `marksSinceTicks` or later:
+   * a worker's tree is never older than its shim. Rejects when /proc cannot be read.
+   */
+  scan(marksSinceTicks: number): Promise<Snapshot>;
+}
+
+interface Waiter {
+  readonly marksSinceTicks: number;
+  readonly resolve: (snapshot: Snapshot) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Between two of these the event loop turns: some 3 ms of reading. */
+const PIDS_PER_TURN = 50;
+/** Those who waited act at once (each checks and signals its own processes), so they are let go in small groups. */
+const WAITERS_PER_TURN = 20;
+
+export function createScanner(proc: ProcTable, markPrefix: string): Scanner {
+  let waiting: Waiter[] = [];
+  let running = false;
+
+  async function run(): Promise<void> {
+    running = true;
+    while (waiting.length > 0) {
+      await setImmediate();
+      const served = waiting;
+      waiting = [];
+      await serve(served);
+    }
+    running = false;
+  }
+
+  async function serve(served: readonly Waiter[]): Promise<void> {
+    const since = served.reduce((least, one) => Math.min(least, one.marksSinceTicks), Infinity);
+    const outcome = await readAll(since).catch((error: unknown) => ({ error }));
+    for (const [index, waiter] of served.entries()) {
+      if (index % WAITERS_PER_TURN === WAITERS_PER_TURN - 1) await setImmediate();
+      if ('error' in outcome) waiter.reject(outcome.error);
+      else waiter.resolve(outcome);
+    }
+  }
+
+  async function readAll(marksSinceTicks: number): Promise<Snapshot> {
+    const found: ScannedProcess[] = [];
+    for (const [index, pid] of proc.pids().entries()) {
+      if (index % PIDS_PER_TURN === PIDS_PER_TURN - 1) await setImmediate();
+      const stat = proc.stat(pid);
+      if (stat) found.push({ ...stat, mark: readMark(stat, marksSinceTicks) });
+    }
+    return indexed(found);
+  }
+
+  function readMark(stat: ProcessStat, sinceTicks: number): string | null {
+    return stat.startTicks < sinceTicks || isDead(stat) ? null : proc.mark(stat.pid, markPrefix);
+  }
+
+  return {
+    scan: (marksSinceTicks) =>
+      new Promise((resolve, reject) => {
+        waiting.push({ marksSinceTicks, resolve, reject });
+        if (!running) void run();
+      }),
+  };
+}
+
+function indexed(found: readonly ScannedProcess[]): Snapshot {
+  const byPid = new Map<number, ScannedProcess>();
+  const byMark = new Map<string, ScannedProcess[]>();
+  const byLeader = new Map<number, ScannedProcess[]>();
+  const byParent = new Map<number, ScannedProcess[]>();
+  for (const one of found) {
+    byPid.set(one.pid, one);
+    if (one.mark !== null) add(byMark, one.mark, one);
+    add(byLeader, one.pgid, one);
+    if (one.sid !== one.pgid) add(byLeader, one.sid, one);
+    add(byParent, one.ppid, one);
+  }
+  return { byPid, byMark, byLeader, byParent };
+}
+
+function add<K>(index: Map<K, ScannedProcess[]>, key: K, one: ScannedProcess): void {
+  const list = index.get(key);
+  if (list) list.push(one);
+  else index.set(key, [one]);
+}

@@ -1,0 +1,58 @@
+/**
+ * The process between the supervisor and a worker's command, so that a worker outlives its supervisor with its exit
+ * status known. Arguments: folder, umask, bound of the log in blocks of 512 bytes, command and its arguments.
+ *
+ * - The claim is created exclusively (`set -C`): whoever comes first, a shim or a recovery that voids the start, wins.
+ * - claim and pid hold a line of /proc/PID/stat: `read` is built in, so /proc/self is this very shell, or its child.
+ * - A trap is a handler: TERM to the group does not end the shim, and is not inherited as an ignored signal would be.
+ * - The shell's own remarks ("Killed") go nowhere: the log is the command's.
+ * - The command runs in the foreground. In the background it would have no stdin and ignore SIGINT.
+ * - The status is one write ended by a newline; a reader takes nothing without it. No program but sh is needed.
+ * - The file-size limit (RLIMIT_FSIZE, soft) bounds the log while no supervisor trims it, and each file of the worker: one that
+ *   needs larger files may raise it. Past it a write fails with EFBIG. SIGXFSZ, which would kill, is ignored, and that is inherited; Python and Node
+ *   ignore it by themselves. A Node worker survives by console.log; process.stdout.write wants an 'error' listener.
+ * - In the parentheses, before the exec, is the place to enter a cgroup: the shim stays outside.
+ * - The command's own 126 and 127 are told from the shell's by `unstarted`. dash runs the EXIT trap of a failed exec by itself,
+ *   bash only with execfail and an exit.
+ */
+const SCRIPT = `trap : TERM INT HUP
+curfew_dir=$1 curfew_umask=$2 curfew_blocks=$3
+shift 3
+umask 077
+exec 3>&2 2>/dev/null
+set -C
+read -r curfew_self </proc/self/stat && printf '%s\\n' "$curfew_self" >"$curfew_dir/claim" || exit 125
+(
+  read -r curfew_self </proc/self/stat && printf '%s\\n' "$curfew_self" >"$curfew_dir/pid" || exit 125
+  trap '' XFSZ
+  ulimit -S -f "$curfew_blocks" 2>/dev/null
+  [ -z "$BASH_VERSION" ] || shopt -s execfail
+  trap ': >"$curfew_dir/unstarted"' EXIT
+  umask "$curfew_umask"
+  exec "$@"
+  exit
+) 2>&3 3>&-
+curfew_status=$?
+printf '%s\\n' "$curfew_status" >"$curfew_dir/status"
+exit "$curfew_status"
+`;
+
+/** Exit status of a shim that found its claim taken, or could not write to its folder. */
+export const SHIM_REFUSED = 125;
+const SHELL = '/bin/sh';
+const BLOCK_BYTES = 512;
+
+/** How the arguments of every shim begin; after its exec the command's are its own. */
+export const SHIM_CMDLINE = [SHELL, '-c', SCRIPT, ''].join('\0');
+
+/** Nothing of the folder or the command is ever read as shell text: it is all in "$@". */
+export function shimCommand(options: {
+  readonly folder: string;
+  readonly umask: string;
+  readonly maxFileBytes: number;
+  readonly command: readonly string[];
+}): { readonly file: string; readonly args: readonly string[] } {
+  const blocks = String(Math.floor(options.maxFileBytes / BLOCK_BYTES));
+  const args = ['-c', SCRIPT, 'curfew-shim', options.folder, options.umask, blocks, ...options.command];
+  return { file: SHELL, args };
+}

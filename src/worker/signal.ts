@@ -1,0 +1,65 @@
+/** The only place that signals. Each process is checked right before: still the same one, and still ours. */
+import type { WorkerId } from '../core/ids.ts';
+import type { ProcessIdentity } from '../core/session.ts';
+import type { ProcessStat, ProcTable } from './proc.ts';
+import { findAlive } from './proc.ts';
+import type { Member, Self } from './tree.ts';
+
+export interface Aim {
+  readonly workerId: WorkerId;
+  readonly shim: ProcessIdentity;
+  readonly markPrefix: string;
+  readonly self: Self;
+}
+
+/** `denied`: the kernel refused, as for a process that took another user's id. */
+export type Shot = 'sent' | 'gone' | 'denied';
+type Deadly = 'SIGTERM' | 'SIGKILL';
+
+export function signalMember(proc: ProcTable, aim: Aim, member: Member, signal: Deadly): Shot {
+  const now = findAlive(proc, member);
+  if (!now || !isTarget(now, aim.self) || !isOurs(proc, aim, member, now)) return 'gone';
+  const shot = send(now.pid, signal);
+  // A stopped process would hear a SIGTERM only when somebody continues it.
+  return shot === 'sent' && signal === 'SIGTERM' && now.state === 'T' ? send(now.pid, 'SIGCONT') : shot;
+}
+
+/** Kills the shim's whole group in one step, which no fork escapes; `member` proves that the number is still the group's. */
+export function killGroup(proc: ProcTable, aim: Aim, member: Member): Shot {
+  const now = findAlive(proc, member);
+  const proven = now !== null && now.pgid === aim.shim.pid && isTarget(now, aim.self);
+  return proven ? send(-aim.shim.pid, 'SIGKILL') : 'gone';
+}
+
+/** The shim is ours by its recorded identity: we started it. */
+export function signalShim(proc: ProcTable, aim: Aim, signal: 'SIGKILL' | 'SIGCONT'): Shot {
+  const now = findAlive(proc, aim.shim);
+  return now && isTarget(now, aim.self) ? send(now.pid, signal) : 'gone';
+}
+
+function isTarget(now: ProcessStat, self: Self): boolean {
+  return now.pid > 1 && now.pid !== self.pid && now.pgid !== self.pgid;
+}
+
+/** Descent is told by identity alone: the parent that proved it may be dead by now, the child is still the same one. */
+function isOurs(proc: ProcTable, aim: Aim, member: Member, now: ProcessStat): boolean {
+  switch (member.evidence) {
+    case 'group':
+      return now.pgid === aim.shim.pid || now.sid === aim.shim.pid;
+    case 'mark':
+      return proc.mark(now.pid, aim.markPrefix) === aim.workerId;
+    case 'descent':
+      return true;
+  }
+}
+
+function send(pid: number, signal: Deadly | 'SIGCONT'): Shot {
+  try {
+    process.kill(pid, signal);
+    return 'sent';
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return 'gone';
+    if ((error as NodeJS.ErrnoException).code === 'EPERM') return 'denied';
+    throw error;
+  }
+}

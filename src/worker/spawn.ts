@@ -1,0 +1,137 @@
+/** Starts one shim with its command, and waits until the command runs. */
+import type { ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { performance } from 'node:perf_hooks';
+import { setImmediate, setTimeout } from 'node:timers/promises';
+import type { ProcessIdentity } from '../core/session.ts';
+import { CurfewError, messageOf } from '../errors.ts';
+import { WORKERS } from '../limits.ts';
+import type { WorkerFolder } from './folder.ts';
+import type { ProcTable } from './proc.ts';
+import { findAlive, parseStat } from './proc.ts';
+import { SHIM_CMDLINE, SHIM_REFUSED, shimCommand } from './shim.ts';
+
+export interface Start {
+  readonly folder: WorkerFolder;
+  readonly command: readonly string[];
+  readonly cwd: string;
+  readonly env: Readonly<Record<string, string>>;
+  readonly umask: string;
+  readonly maxFileBytes: number;
+}
+
+export interface ShellExit {
+  readonly code: number | null;
+  readonly signal: string | null;
+}
+
+export interface Shim {
+  readonly identity: ProcessIdentity;
+  /** Of the shim itself; never rejects. */
+  readonly ended: Promise<ShellExit>;
+  /** Null while it runs. */
+  exit(): ShellExit | null;
+}
+
+/** In a session of its own, with no pipe and no descriptor of the supervisor's: it must not die with it. */
+export async function startShim(
+  start: Start & { readonly proc: ProcTable; readonly bootId: string; readonly logFd: number },
+): Promise<Shim> {
+  const { file, args } = shimCommand({ ...start, folder: start.folder.path });
+  const { proc, bootId, cwd, env, logFd } = start;
+  const child = attempt(() =>
+    spawn(file, args, { cwd, env, detached: true, stdio: ['ignore', logFd, logFd] }),
+  );
+  if (child.pid === undefined) throw notStarted(await failureOf(child));
+  // Not reaped before the event loop turns, so that its number is certainly still its own.
+  const stat = proc.stat(child.pid);
+  child.unref();
+  if (!stat) throw notStarted(`/proc/${child.pid} cannot be read`);
+  let exit: ShellExit | null = null;
+  const ended = new Promise<ShellExit>((resolve) => {
+    child.once('exit', (code, signal) => {
+      exit = { code, signal };
+      resolve(exit);
+    });
+  });
+  return { identity: { bootId, pid: child.pid, startTicks: stat.startTicks }, ended, exit: () => exit };
+}
+
+function attempt(start: () => ChildProcess): ChildProcess {
+  try {
+    return start();
+  } catch (error) {
+    throw notStarted(messageOf(error));
+  }
+}
+
+function failureOf(child: ChildProcess): Promise<string> {
+  return new Promise((resolve) => {
+    child.once('error', (error) => resolve(messageOf(error)));
+  });
+}
+
+function notStarted(why: string): CurfewError {
+  return new CurfewError('spawn_failed', `the worker's shim did not start: ${why}`);
+}
+
+/** As a rule the command runs after one millisecond, which a timer cannot tell from two: so long the event loop just turns. */
+const TURNING_MS = 3;
+const LONGEST_WAIT_MS = 50;
+
+/** The command's identity, as soon as it is the command that runs. Null: it has ended and left no trace of its pid. */
+export async function waitForMain(
+  proc: ProcTable,
+  shim: Shim,
+  start: Start,
+): Promise<ProcessIdentity | null> {
+  const sinceMs = performance.now();
+  for (let waitMs = 1; ; waitMs = Math.min(LONGEST_WAIT_MS, waitMs * 1.5)) {
+    const exit = shim.exit();
+    const main = readPid(start.folder, shim.identity.bootId);
+    if (exit) return afterEnd(exit, main, start);
+    if (main && isCommand(proc, main)) return main;
+    const tookMs = performance.now() - sinceMs;
+    if (tookMs > WORKERS.spawnMs) throw tooSlow(start);
+    if (tookMs < TURNING_MS) {
+      waitMs = 1;
+      await setImmediate();
+    } else await Promise.race([setTimeout(waitMs), shim.ended]);
+  }
+}
+
+/** A command that was quicker than we are did run; one that could not be executed is told by the shim. */
+function afterEnd(exit: ShellExit, main: ProcessIdentity | null, start: Start): ProcessIdentity | null {
+  const { folder, command } = start;
+  if (existsSync(folder.unstarted)) {
+    const what = `the command ${JSON.stringify(command[0])} could not be executed (status ${exit.code})`;
+    throw new CurfewError('spawn_failed', `${what}: is its interpreter there? See ${folder.log}`);
+  }
+  if (main || exit.code === null) return main;
+  const why =
+    exit.code === SHIM_REFUSED ? 'its start was claimed before, or nothing can be written there' : '';
+  throw new CurfewError(
+    'spawn_failed',
+    `nothing was started in ${folder.path}: ${why || `status ${exit.code}`}`,
+  );
+}
+
+function readPid(folder: WorkerFolder, bootId: string): ProcessIdentity | null {
+  if (!existsSync(folder.pid)) return null;
+  const text = readFileSync(folder.pid, 'latin1');
+  const stat = text.endsWith('\n') ? parseStat(text) : null;
+  return stat && { bootId, pid: stat.pid, startTicks: stat.startTicks };
+}
+
+/** Between its fork and its exec the child still is the shim. */
+function isCommand(proc: ProcTable, main: ProcessIdentity): boolean {
+  if (!findAlive(proc, main)) return false;
+  const cmdline = proc.cmdline(main.pid);
+  return cmdline !== null && cmdline !== '' && !cmdline.startsWith(SHIM_CMDLINE);
+}
+
+function tooSlow(start: Start): CurfewError {
+  const what = JSON.stringify(start.command[0]);
+  return new CurfewError('spawn_failed', `the command ${what} did not run within ${WORKERS.spawnMs} ms`);
+}

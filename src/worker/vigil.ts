@@ -1,0 +1,55 @@
+/** Notices that a worker's own process is gone although its shim, which should tell, does not. */
+import { setImmediate } from 'node:timers/promises';
+import type { ProcessIdentity } from '../core/session.ts';
+import { messageOf } from '../errors.ts';
+import type { Log } from '../ports.ts';
+import type { ProcTable } from './proc.ts';
+import { findAlive } from './proc.ts';
+
+export interface Watched {
+  readonly main: ProcessIdentity | null;
+  /** How many looks in a row found it gone. */
+  missedLooks: number;
+}
+
+export interface VigilOptions<T extends Watched> {
+  readonly proc: ProcTable;
+  readonly log: Log;
+  readonly everyMs: number;
+  readonly workers: () => readonly T[];
+  readonly onMissed: (worker: T) => void;
+}
+
+const WORKERS_PER_TURN = 100;
+
+/** Looks again and again until the returned function is called. */
+export function startVigil<T extends Watched>(options: VigilOptions<T>): () => void {
+  let stopped = false;
+  const next = () => setTimeout(tick, options.everyMs).unref();
+  let timer = next();
+
+  async function tick(): Promise<void> {
+    for (const [index, worker] of options.workers().entries()) {
+      if (index % WORKERS_PER_TURN === WORKERS_PER_TURN - 1) await setImmediate();
+      if (stopped) return;
+      lookAt(options, worker);
+    }
+    timer = next();
+  }
+
+  return () => {
+    stopped = true;
+    clearTimeout(timer);
+  };
+}
+
+/** A look that fails says nothing: unknown is not gone. */
+function lookAt<T extends Watched>({ proc, log, onMissed }: VigilOptions<T>, worker: T): void {
+  if (worker.main === null) return;
+  try {
+    if (findAlive(proc, worker.main)) worker.missedLooks = 0;
+    else onMissed(worker);
+  } catch (error) {
+    log.warn({ pid: worker.main.pid, error: messageOf(error) }, 'a process could not be looked at');
+  }
+}

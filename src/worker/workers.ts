@@ -1,0 +1,281 @@
+/** The Workers port: process trees on this host, each behind a shim of its own. */
+import { readFileSync } from 'node:fs';
+import pTimeout from 'p-timeout';
+import type { WorkerId } from '../core/ids.ts';
+import { workerId as workerIdOf } from '../core/ids.ts';
+import type { ProcessIdentity, WorkerProcess } from '../core/session.ts';
+import { CurfewError, messageOf } from '../errors.ts';
+import { LOGS, WORKERS } from '../limits.ts';
+import type { Clock, Instance, Log, SpawnRequest, Workers, WorkersListener } from '../ports.ts';
+import { findCommand } from './command.ts';
+import type { Environment } from './environment.ts';
+import { workerEnvironment } from './environment.ts';
+import type { ExitStatus } from './exit.ts';
+import { parseStatus, statusOf } from './exit.ts';
+import type { WorkerFolder } from './folder.ts';
+import { folderOf, makeFolder, openLog, pruneFolders, readSmall, writeRecord } from './folder.ts';
+import type { LogCap } from './logs.ts';
+import { createLogCap } from './logs.ts';
+import { createProcTable } from './proc.ts';
+import { Pursuit } from './pursuit.ts';
+import { startSampler } from './resources.ts';
+import type { Scanner } from './scan.ts';
+import { createScanner } from './scan.ts';
+import type { ShellExit, Shim, Start } from './spawn.ts';
+import { startShim, waitForMain } from './spawn.ts';
+import type { Self } from './tree.ts';
+import { startVigil } from './vigil.ts';
+
+export interface WorkersOptions {
+  readonly instance: Instance;
+  readonly listener: WorkersListener;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** The supervisor's own environment, of which workers get a little. */
+  readonly env?: Environment;
+  readonly logs?: { readonly headBytes: number; readonly tailBytes: number; readonly hardBytes: number };
+  readonly sampleMs?: number;
+}
+
+/** A worker from its shim's start until it is forgotten. */
+interface Entry {
+  readonly id: WorkerId;
+  readonly folder: WorkerFolder;
+  readonly shim: Shim;
+  readonly pursuit: Pursuit;
+  main: ProcessIdentity | null;
+  /** Its spawn has resolved: the listener knows it. */
+  announced: boolean;
+  exited: boolean;
+  forgotten: boolean;
+  missedLooks: number;
+}
+
+/** Looks that must find the worker's process gone before its shim is taken for hung. */
+const MISSED_LOOKS = 2;
+
+export function createWorkers(options: WorkersOptions): Workers {
+  return new HostWorkers(options);
+}
+
+class HostWorkers implements Workers {
+  readonly #options: WorkersOptions;
+  readonly #proc = createProcTable();
+  readonly #markPrefix: string;
+  readonly #self: Self;
+  readonly #umask = umaskOf(readFileSync('/proc/self/status', 'latin1'));
+  readonly #scanner: Scanner;
+  readonly #logs: LogCap;
+  readonly #entries = new Map<WorkerId, Entry>();
+  /** Ids of which a start is under way, before there is a process. */
+  readonly #starting = new Set<WorkerId>();
+  /** Records and last cuts of logs being written, for a close that waits for them. */
+  readonly #writes = new Set<Promise<void>>();
+  readonly #stops: readonly (() => void)[];
+  #closed = false;
+
+  constructor(options: WorkersOptions) {
+    const { instance, log, listener } = options;
+    this.#options = options;
+    this.#markPrefix = `CURFEW_WORKER=${instance.id}/`;
+    this.#scanner = createScanner(this.#proc, this.#markPrefix);
+    this.#logs = createLogCap({ log, sizes: options.logs ?? LOGS });
+    this.#self = { pid: process.pid, pgid: this.#proc.stat(process.pid)?.pgid ?? process.pid };
+    const sampler = {
+      scanner: this.#scanner,
+      self: this.#self,
+      log,
+      everyMs: options.sampleMs ?? WORKERS.sampleMs,
+      trees: () => this.#running().map((one) => one.pursuit.subject),
+      onSample: (id: WorkerId, rssBytes: number, cpuPercent: number) =>
+        listener.resources(id, rssBytes, cpuPercent),
+    };
+    const vigil = {
+      proc: this.#proc,
+      log,
+      everyMs: WORKERS.vigilMs,
+      workers: () => this.#running(),
+      onMissed: (entry: Entry) => this.#missed(entry),
+    };
+    this.#stops = [() => this.#logs.close(), startSampler(sampler), startVigil(vigil)];
+  }
+
+  async spawn(request: SpawnRequest): Promise<WorkerProcess> {
+    const { workerId } = request;
+    const folder = folderOf(this.#options.instance.workersDir, workerId);
+    if (this.#closed) throw new CurfewError('stopping', `worker ${workerId} was not started`);
+    if (this.#starting.has(workerId) || this.#entries.has(workerId)) {
+      throw new CurfewError('internal', `worker ${workerId} was started before`);
+    }
+    this.#starting.add(workerId);
+    try {
+      return await this.#start(request, folder);
+    } finally {
+      this.#starting.delete(workerId);
+    }
+  }
+
+  signal(workerId: WorkerId, signal: 'SIGTERM' | 'SIGKILL'): void {
+    this.#known(workerId, signal)?.pursuit.signal(signal);
+  }
+
+  reap(workerId: WorkerId): void {
+    this.#known(workerId, 'reap')?.pursuit.look();
+  }
+
+  logPath(workerId: WorkerId): string {
+    return folderOf(this.#options.instance.workersDir, workerId).log;
+  }
+
+  forget(workerId: WorkerId): void {
+    const entry = this.#entries.get(workerId);
+    if (!entry) return;
+    entry.forgotten = true;
+    // One that could not be killed is still pursued, and goes when its tree does.
+    if (entry.pursuit.isOver) this.#entries.delete(workerId);
+  }
+
+  prune(olderThanWallMs: number, keep: ReadonlySet<WorkerId>): Promise<number> {
+    const inUse = (id: WorkerId) => keep.has(id) || this.#entries.has(id) || this.#starting.has(id);
+    const { workersDir } = this.#options.instance;
+    return pruneFolders({ workersDir, olderThanWallMs, keep: (name) => inUse(workerIdOf(name)) });
+  }
+
+  /** Ends no worker: they go on without a supervisor. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const stop of this.#stops) stop();
+    for (const entry of this.#entries.values()) entry.pursuit.stop();
+    await Promise.allSettled(this.#writes);
+  }
+
+  async #start(request: SpawnRequest, folder: WorkerFolder): Promise<WorkerProcess> {
+    const plan = await this.#plan(request, folder);
+    const entry = await this.#launch(request.workerId, plan);
+    const { identity } = entry.shim;
+    entry.main = await waitForMain(this.#proc, entry.shim, plan).catch((error: unknown) =>
+      this.#abandon(entry, error),
+    );
+    const started = { main: entry.main, shim: identity };
+    this.#write(writeRecord(folder, { ...request.record, process: started }));
+    this.#announce(entry);
+    return started;
+  }
+
+  /** Everything that can fail before there is a process. */
+  async #plan({ profile, workerId, env: own, record }: SpawnRequest, folder: WorkerFolder): Promise<Start> {
+    const mark = { CURFEW_WORKER: `${this.#options.instance.id}/${workerId}` };
+    const env = workerEnvironment(this.#options.env ?? process.env, profile, { ...own, ...mark });
+    const cwd = profile.cwd ?? process.cwd();
+    const [name, ...args] = profile.command;
+    const program = await findCommand({ command: name, path: env.PATH ?? '', cwd });
+    await makeFolder(folder);
+    await writeRecord(folder, record);
+    const { hardBytes: maxFileBytes } = this.#options.logs ?? LOGS;
+    return { folder, command: [program, ...args], cwd, env, umask: this.#umask, maxFileBytes };
+  }
+
+  async #launch(id: WorkerId, plan: Start): Promise<Entry> {
+    const log = await openLog(plan.folder);
+    try {
+      const shim = await startShim({
+        ...plan,
+        proc: this.#proc,
+        bootId: this.#options.instance.bootId,
+        logFd: log.fd,
+      });
+      return this.#track(id, plan.folder, shim);
+    } finally {
+      this.#write(log.close());
+    }
+  }
+
+  #track(id: WorkerId, folder: WorkerFolder, shim: Shim): Entry {
+    const state = { main: null, announced: false, exited: false, forgotten: false, missedLooks: 0 };
+    const pursuit = new Pursuit({
+      aim: { workerId: id, shim: shim.identity, markPrefix: this.#markPrefix, self: this.#self },
+      proc: this.#proc,
+      scanner: this.#scanner,
+      log: this.#options.log,
+      onTree: (left) => this.#tree(entry, left),
+    });
+    const entry: Entry = { id, folder, shim, pursuit, ...state };
+    this.#entries.set(id, entry);
+    this.#logs.watch(id, folder.log);
+    return entry;
+  }
+
+  /** A start that failed leaves nothing behind; the listener never hears of it. */
+  async #abandon(entry: Entry, error: unknown): Promise<never> {
+    entry.forgotten = true;
+    void entry.shim.ended.then(() => entry.pursuit.exited());
+    entry.pursuit.signal('SIGKILL');
+    const milliseconds = WORKERS.spawnMs;
+    await pTimeout(entry.pursuit.ended, { milliseconds, fallback: () => undefined });
+    throw error;
+  }
+
+  /** In a later turn, so that whoever awaits the spawn knows the worker before its end is told. */
+  #announce(entry: Entry): void {
+    entry.announced = true;
+    setImmediate(() => void entry.shim.ended.then((exit) => this.#shimEnded(entry, exit)));
+  }
+
+  async #shimEnded(entry: Entry, exit: ShellExit): Promise<void> {
+    // The shim ends with the status of its command; where it was killed, the file may still tell.
+    const status =
+      exit.code === null ? parseStatus(await readSmall(entry.folder.status)) : statusOf(exit.code);
+    this.#exited(entry, status);
+  }
+
+  #missed(entry: Entry): void {
+    entry.missedLooks += 1;
+    if (entry.missedLooks < MISSED_LOOKS) {
+      // Most likely it was stopped together with its worker.
+      entry.pursuit.wakeShim();
+      return;
+    }
+    void readSmall(entry.folder.status).then((text) => this.#exited(entry, parseStatus(text)));
+  }
+
+  /** Told once; the look at what is left follows, also when a hung shim ends at last. */
+  #exited(entry: Entry, status: ExitStatus): void {
+    if (this.#closed) return;
+    if (!entry.exited) {
+      entry.exited = true;
+      this.#options.listener.exited(entry.id, { ...status, at: this.#options.clock.now() });
+    }
+    entry.pursuit.exited();
+  }
+
+  #tree(entry: Entry, left: number): void {
+    if (left === 0) {
+      this.#write(this.#logs.finish(entry.id));
+      if (entry.forgotten) this.#entries.delete(entry.id);
+    }
+    if (entry.announced) this.#options.listener.tree(entry.id, left);
+  }
+
+  #running(): Entry[] {
+    return [...this.#entries.values()].filter((one) => one.announced && !one.exited);
+  }
+
+  #known(workerId: WorkerId, what: string): Entry | null {
+    const entry = this.#entries.get(workerId);
+    if (entry?.announced) return entry;
+    this.#options.log.warn({ worker: workerId, what }, 'no such worker was started here');
+    return null;
+  }
+
+  #write(written: Promise<void>): void {
+    const logged = written.catch((error: unknown) => {
+      this.#options.log.warn({ error: messageOf(error) }, "a worker's folder could not be written");
+    });
+    this.#writes.add(logged);
+    void logged.finally(() => this.#writes.delete(logged));
+  }
+}
+
+function umaskOf(status: string): string {
+  return /^Umask:\s*([0-7]+)$/m.exec(status)?.[1] ?? '022';
+}

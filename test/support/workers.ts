@@ -1,0 +1,122 @@
+/** A Workers adapter with a state folder of its own, and a memory of all it told. */
+import { randomUUID } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { instanceId, workerId } from '../../src/core/ids.ts';
+import type { Profile } from '../../src/core/profile.ts';
+import type { ExitInfo } from '../../src/core/session.ts';
+import { DEFAULT_LADDER, DEFAULT_SESSION_LIMITS } from '../../src/limits.ts';
+import type { Clock, SpawnRequest } from '../../src/ports.ts';
+import type { WorkersOptions } from '../../src/worker/workers.ts';
+import { createWorkers } from '../../src/worker/workers.ts';
+import { killAll, pidsWith, waitFor } from './proc.ts';
+
+const FIXTURES = resolve(import.meta.dirname, '../fixtures/workers');
+
+const PROFILE: Profile = {
+  agent: 'test',
+  version: null,
+  protocol: 'none',
+  command: ['true'],
+  cwd: null,
+  env: {},
+  passEnv: [],
+  limits: DEFAULT_SESSION_LIMITS,
+  ladder: DEFAULT_LADDER,
+  agentAbsentMs: 15_000,
+  heartbeatStaleMs: 30_000,
+  roomOnEnd: 'auto',
+  onRefused: 'close',
+  claim: 'room',
+  replace: true,
+  memoryBytes: null,
+  cpuPercent: null,
+};
+
+export const testClock: Clock = {
+  now: () => ({ bootMs: performance.now(), wallMs: Date.now() }),
+  at: (bootMs, callback) => {
+    const timer = setTimeout(callback, bootMs - performance.now());
+    return () => clearTimeout(timer);
+  },
+};
+
+/** The command that runs a fixture. */
+export function fixture(name: string, ...args: string[]): [string, ...string[]] {
+  const path = join(FIXTURES, name);
+  if (name.endsWith('.py')) return ['python3', path, ...args];
+  return name.endsWith('.mjs') ? [process.execPath, path, ...args] : [path, ...args];
+}
+
+export interface StartOptions {
+  readonly id?: string;
+  readonly profile?: Partial<Profile>;
+  readonly env?: Record<string, string>;
+  readonly record?: object;
+}
+
+export function openWorkers(options: Partial<WorkersOptions> = {}) {
+  const stateDir = mkdtempSync(join(tmpdir(), 'curfew-workers-'));
+  const id = instanceId(randomUUID());
+  const workersDir = join(stateDir, 'workers');
+  const instance = { id, stateDir, workersDir, bootId: 'boot', masterKey: Buffer.alloc(32) };
+  const exits = new Map<string, ExitInfo[]>();
+  const trees = new Map<string, number[]>();
+  const samples: { id: string; rssBytes: number; cpuPercent: number }[] = [];
+  const warnings: string[] = [];
+  const silent = () => {};
+  const warn = (fields: object, message: string) =>
+    void warnings.push(`${message} ${JSON.stringify(fields)}`);
+  const workers = createWorkers({
+    instance,
+    clock: testClock,
+    log: { debug: silent, info: silent, warn, error: warn },
+    listener: {
+      exited: (worker, exit) => void exits.set(worker, [...(exits.get(worker) ?? []), exit]),
+      tree: (worker, left) => void trees.set(worker, [...(trees.get(worker) ?? []), left]),
+      resources: (worker, rssBytes, cpuPercent) => void samples.push({ id: worker, rssBytes, cpuPercent }),
+    },
+    ...options,
+  });
+
+  const start = async (command: Profile['command'], more: StartOptions = {}) => {
+    const worker = workerId(more.id ?? `w-${randomUUID()}`);
+    const profile = { ...PROFILE, ...more.profile, command };
+    const request: SpawnRequest = {
+      workerId: worker,
+      profile,
+      env: more.env ?? {},
+      record: more.record ?? {},
+    };
+    return { id: worker, process: await workers.spawn(request) };
+  };
+
+  const logOf = (worker: string) => readFileSync(join(workersDir, worker, 'log'), 'utf8');
+  return {
+    instance,
+    workers,
+    exits,
+    trees,
+    samples,
+    warnings,
+    start,
+    logOf,
+    /** Starts it and waits until it says that it is up. */
+    startUp: async (command: Profile['command'], more: StartOptions = {}) => {
+      const started = await start(command, more);
+      await waitFor('the fixture is up', () => logOf(started.id).includes('up\n'));
+      return started;
+    },
+    exitOf: (worker: string) => waitFor(`${worker} exited`, () => exits.get(worker)?.[0]),
+    treeGone: (worker: string, boundMs = 15_000) =>
+      waitFor(`the tree of ${worker} is gone`, () => trees.get(worker)?.includes(0), boundMs),
+    /** Everything alive with a mark of this instance. */
+    marked: (worker = '') => pidsWith('CURFEW_WORKER', `${id}/${worker}`),
+    dispose: async () => {
+      await workers.close();
+      killAll(pidsWith('CURFEW_WORKER', `${id}/`));
+      rmSync(stateDir, { recursive: true, force: true, maxRetries: 5 });
+    },
+  };
+}

@@ -1,0 +1,73 @@
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, describe, expect, it } from 'vitest';
+import { LOGS } from '../../src/limits.ts';
+import { waitFor } from '../support/proc.ts';
+import { fixture, openWorkers } from '../support/workers.ts';
+
+const LINE_BYTES = 'line 000000000000\n'.length;
+const GIGABYTE = 1_000_000_000;
+const MARKER = /\n--- curfew cut +(\d+) bytes here ---\n/;
+
+let host: ReturnType<typeof openWorkers> | null = null;
+afterEach(() => host?.dispose());
+
+async function printed(open: ReturnType<typeof openWorkers>, bytes: number) {
+  host = open;
+  const done = join(open.instance.stateDir, 'done');
+  const lines = Math.ceil(bytes / LINE_BYTES);
+  const { id } = await open.start(fixture('prints-much.py', String(lines), done));
+  let largest = 0;
+  await waitFor(
+    'it has printed all',
+    () => {
+      largest = Math.max(largest, statSync(open.workers.logPath(id)).size);
+      return existsSync(done);
+    },
+    50_000,
+  );
+  open.workers.signal(id, 'SIGKILL');
+  await open.treeGone(id);
+  await open.workers.close();
+  return { log: readFileSync(open.workers.logPath(id), 'latin1'), lines, largest };
+}
+
+describe('the log of a worker', () => {
+  const sizes = { headBytes: 64 * 1024, tailBytes: 256 * 1024, hardBytes: LOGS.hardBytes };
+
+  it('keeps head and tail of 1 GB printed quickly, and counts what was cut', async () => {
+    const { log, lines, largest } = await printed(openWorkers(), GIGABYTE);
+    const match = MARKER.exec(log);
+    expect(match?.index).toBe(LOGS.headBytes);
+    expect(log.startsWith('line 000000000000\nline 000000000001\n')).toBe(true);
+    expect(log.endsWith(`line ${String(lines - 1).padStart(12, '0')}\n`)).toBe(true);
+    expect(log.length).toBeLessThanOrEqual(LOGS.headBytes + LOGS.tailBytes + 100);
+    expect(largest).toBeLessThan(GIGABYTE);
+    // What was written in the moment of a cut is lost uncounted: a little, never counted twice.
+    const told = Number(match?.[1]) + log.length - (match?.[0].length ?? 0);
+    expect(told).toBeLessThanOrEqual(lines * LINE_BYTES);
+    expect(told).toBeGreaterThan(lines * LINE_BYTES * 0.8);
+  });
+
+  it('is left alone within its cap', async () => {
+    const { log, lines } = await printed(openWorkers({ logs: sizes }), 300_000);
+    expect(log.length).toBe(lines * LINE_BYTES);
+    expect(MARKER.test(log)).toBe(false);
+  });
+
+  it('is cut exactly once it is over', async () => {
+    const { log, lines } = await printed(openWorkers({ logs: sizes }), 400_000);
+    const match = MARKER.exec(log);
+    expect(match?.index).toBe(sizes.headBytes);
+    expect(Number(match?.[1]) + log.length - (match?.[0].length ?? 0)).toBe(lines * LINE_BYTES);
+    expect(log.slice(-sizes.tailBytes)).not.toMatch(MARKER);
+  });
+
+  it('has a hard bound that ends no worker', async () => {
+    host = openWorkers({ logs: { headBytes: 10_000_000, tailBytes: 10_000_000, hardBytes: 1024 * 1024 } });
+    const script = 'head -c 3000000 /dev/zero; echo "head said $?" >&2; exit 4';
+    const { id } = await host.start(['sh', '-c', script]);
+    expect(await host.exitOf(id)).toMatchObject({ code: 4, signal: null });
+    expect(statSync(host.workers.logPath(id)).size).toBe(1024 * 1024);
+  });
+});
