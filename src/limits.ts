@@ -113,6 +113,12 @@ export const CHANNEL = {
   lineBytes: 64 * 1024,
   /** A connection must say a valid hello within this. */
   helloMs: 5 * SECOND_MS,
+  /** Heartbeats that come closer together than this are one. */
+  heartbeatMinMs: 100,
+  /** Lines read from one connection before others have their turn. */
+  linesPerTurn: 200,
+  /** A connection that was ended is destroyed after this. */
+  lingerMs: 1 * SECOND_MS,
   /** Unsent bytes towards one worker before its connection is dropped. */
   backlogBytes: 1024 * 1024,
 } as const;
@@ -148,6 +154,11 @@ export const WORKERS = {
 export const PRESENCE = {
   pollEveryMs: 5 * SECOND_MS,
   requestTimeoutMs: 5 * SECOND_MS,
+  /** Looks that are asked for within this make one round. */
+  gatherMs: 30,
+  /** Up to this many rooms are asked for by name, more as a whole list. */
+  namedRooms: 100,
+  parallel: 8,
   /** LiveKit drops a webhook that waited longer than 30 s; older than this is stale or replayed. */
   webhookMaxAgeMs: 5 * MINUTE_MS,
   webhookIdsKept: 10_000,
@@ -155,8 +166,8 @@ export const PRESENCE = {
 
 export const REGISTRY = { timeoutMs: 5 * SECOND_MS, listMax: 500, listDefault: 100 } as const;
 
-/** How long a teardown waits for its record before it goes on without, and when it is tried again. */
-export const RECORDING = { patienceMs: 250, retryMs: 5 * SECOND_MS } as const;
+/** How long a teardown waits for its record before it goes on without, how long small changes are gathered, and when a failure is tried again. */
+export const RECORDING = { patienceMs: 250, gatherMs: 20, retryMs: 5 * SECOND_MS } as const;
 
 /** Retention of ended sessions and their logs. */
 export const RETENTION = { sessionsMs: 30 * 24 * HOUR_MS, logsMs: 7 * 24 * HOUR_MS } as const;
@@ -168,3 +179,40 @@ export const SHUTDOWN = { boundMs: 60 * SECOND_MS } as const;
 export const TOKENS = { graceMs: 10 * MINUTE_MS } as const;
 
 export const WATCH = { closeMs: 5 * SECOND_MS } as const;
+
+export const HTTP = {
+  methods: ['GET', 'POST', 'PATCH', 'PUT', 'DELETE'],
+  /** How long a whole request may take to arrive. */
+  requestMs: 30 * SECOND_MS,
+  waitMs: 30 * SECOND_MS,
+  waitMaxMs: 10 * MINUTE_MS,
+  /** Of a session's logs, from their end. */
+  logBytes: 16 * 1024 * 1024,
+  /** How often a followed log is looked at. */
+  followMs: 250,
+} as const;
+
+export const CLI = {
+  columns: 80,
+  connectMs: 3 * SECOND_MS,
+  /** Longer than any wait that a command asks for. */
+  answerMs: 11 * MINUTE_MS,
+  defaultSocket: '/run/curfew/curfew.sock',
+  devSocket: '.curfew/curfew.sock',
+} as const;
+
+/** `curfew run`. */
+export const RUN = {
+  tailBytes: 16 * 1024 * 1024,
+  afterMs: 60 * SECOND_MS,
+  /** curfew's own, never a worker's. */
+  withheldEnv: [
+    'LIVEKIT_API_KEY',
+    'LIVEKIT_API_SECRET',
+    'CURFEW_API',
+    'CURFEW_CONFIG',
+    'CURFEW_TOKEN',
+    'CURFEW_WORKER',
+    'CURFEW_SOCKET',
+  ] as readonly string[],
+} as const;

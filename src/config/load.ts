@@ -164,7 +164,8 @@ function resolve(file: ConfigFile, env: Env): Config {
   };
 }
 
-function resolveLiveKit(file: ConfigFile['livekit'], env: Env): Config['livekit'] {
+/** LiveKit's address and keys from the file, else from the environment; null: neither says anything. */
+export function resolveLiveKit(file: ConfigFile['livekit'], env: Env): Config['livekit'] {
   const secret = (value: string | undefined, path: string | undefined, what: string) =>
     value ?? (path === undefined ? undefined : readText(path, what).trim());
   const url = file.url ?? env.LIVEKIT_URL;

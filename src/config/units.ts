@@ -1,6 +1,6 @@
 /** Values with units, as people write them: `2h`, `512MiB`, `100%`, `10/s`. Each says what it takes when it is wrong. */
-import ms from 'ms';
 import { z } from 'zod';
+import { readDuration, writeDuration } from '../durations.ts';
 
 const BYTE_UNITS: Readonly<Record<string, number>> = {
   B: 1,
@@ -11,25 +11,6 @@ const BYTE_UNITS: Readonly<Record<string, number>> = {
   MiB: 1024 ** 2,
   GiB: 1024 ** 3,
 };
-
-/** Milliseconds, or null when the text is not a duration with a unit. */
-export function readDuration(text: string): number | null {
-  const parts = text.trim().match(/\d+(?:\.\d+)?(?:ms|s|m|h|d)/g);
-  if (parts === null || parts.join('') !== text.trim()) return null;
-  return parts.reduce((sum, part) => sum + ms(part as ms.StringValue), 0);
-}
-
-/** The shortest exact text for a duration, as a person would write it. */
-export function writeDuration(durationMs: number): string {
-  const units = [
-    [86_400_000, 'd'],
-    [3_600_000, 'h'],
-    [60_000, 'm'],
-    [1000, 's'],
-  ] as const;
-  const unit = units.find(([size]) => durationMs >= size && durationMs % size === 0);
-  return unit === undefined ? `${durationMs}ms` : `${durationMs / unit[0]}${unit[1]}`;
-}
 
 function withUnit(what: string, read: (text: string) => number | null) {
   return z.union([z.string(), z.number()], { error: what }).transform((given, context) => {

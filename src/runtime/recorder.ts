@@ -29,6 +29,8 @@ export class Recorder {
   readonly #log: Log;
   readonly #unsaved = new Map<SessionId, () => Session | null>();
   #status: RegistryStatus = { writable: true, error: null };
+  readonly #gathered = new Map<SessionId, () => Session | null>();
+  #gather: NodeJS.Timeout | null = null;
   #retry: NodeJS.Timeout | null = null;
   #closed = false;
 
@@ -68,21 +70,34 @@ export class Recorder {
   }
 
   /** Waits a little for the record, and goes on without one; `current` gives the state to try again with. */
-  async saveSoon(session: Session, durable: boolean, current: () => Session | null): Promise<void> {
-    const saved = this.#registry.save({ session, claim: claimOf(session) }, durable).then(
+  async saveStep(session: Session, current: () => Session | null): Promise<void> {
+    const { id } = session.spec;
+    const saved = this.#registry.save({ session, claim: claimOf(session) }, true).then(
       () => this.#noteSuccess(),
       (error: unknown) => {
         this.#noteFailure(error);
-        this.#keepForLater(session.spec.id, current);
+        this.#keepForLater(id, current);
       },
     );
-    if (!durable) return;
     let timer: NodeJS.Timeout | undefined;
     const patience = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, RECORDING.patienceMs);
     });
     await Promise.race([saved, patience]);
     clearTimeout(timer);
+  }
+
+  /** Small changes are gathered, so that a worker's flood of errors is not a flood of writes. */
+  saveSoon(id: SessionId, current: () => Session | null): void {
+    this.#gathered.set(id, current);
+    this.#gather ??= setTimeout(() => this.#writeGathered(), RECORDING.gatherMs);
+  }
+
+  #writeGathered(): void {
+    this.#gather = null;
+    const waiting = [...this.#gathered];
+    this.#gathered.clear();
+    for (const [id, current] of waiting) void this.#saveAgain(id, current, false);
   }
 
   isUnsaved(id: SessionId): boolean {
@@ -92,20 +107,22 @@ export class Recorder {
   close(): void {
     this.#closed = true;
     if (this.#retry !== null) clearTimeout(this.#retry);
+    if (this.#gather !== null) clearTimeout(this.#gather);
   }
 
   /** A last try for everything that could not be recorded. */
   async flush(): Promise<void> {
-    const waiting = [...this.#unsaved];
+    const waiting = [...this.#unsaved, ...this.#gathered];
     this.#unsaved.clear();
-    await Promise.all(waiting.map(([id, current]) => this.#saveAgain(id, current)));
+    this.#gathered.clear();
+    await Promise.all(waiting.map(([id, current]) => this.#saveAgain(id, current, true)));
   }
 
-  async #saveAgain(id: SessionId, current: () => Session | null): Promise<void> {
+  async #saveAgain(id: SessionId, current: () => Session | null, durable: boolean): Promise<void> {
     const session = current();
     if (session === null) return;
     try {
-      await this.#registry.save({ session, claim: claimOf(session) }, true);
+      await this.#registry.save({ session, claim: claimOf(session) }, durable);
       this.#noteSuccess();
       this.#onSavedLate(id);
     } catch (error) {

@@ -195,7 +195,8 @@ export class Sessions {
     const { id } = after.spec;
     if (spawn === undefined) {
       const need = recordNeed(before, after);
-      if (need !== 'none') await this.recorder.saveSoon(after, need === 'durable', () => this.state(id));
+      if (need === 'durable') await this.recorder.saveStep(after, () => this.state(id));
+      if (need === 'soon') this.recorder.saveSoon(id, () => this.state(id));
       return effects;
     }
     try {

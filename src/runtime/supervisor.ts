@@ -24,31 +24,32 @@ import { sessionView } from './views.ts';
 
 export class Supervisor implements SupervisorApi {
   readonly #deps: SupervisorDeps;
-  readonly #sessions: Sessions;
+  /** For the tasks that run beside the faces. */
+  readonly sessions: Sessions;
   readonly #dispatcher: Dispatcher;
   #accepting = true;
 
   constructor(deps: SupervisorDeps) {
     this.#deps = deps;
-    this.#sessions = new Sessions(deps);
-    this.#dispatcher = new Dispatcher(this.#sessions);
+    this.sessions = new Sessions(deps);
+    this.#dispatcher = new Dispatcher(this.sessions);
   }
 
   start(): Promise<void> {
-    return this.#sessions.start();
+    return this.sessions.start();
   }
 
   /** Accepts nothing more and releases every session, all at once. Resolves when all have ended, or at the bound after a last KILL. */
   async stop(boundMs: number, by: Author): Promise<{ left: number }> {
     this.#accepting = false;
     const deadlineMs = this.#nowMs() + boundMs;
-    this.#sessions.tellAll({ type: 'release', reason: 'shutdown', by, detail: null });
+    this.sessions.tellAll({ type: 'release', reason: 'shutdown', by, detail: null });
     const killMs = Math.max(0, ...this.#open().map((one) => one.spec.profile.ladder.killMs));
     await this.#until(() => this.#open().length === 0, deadlineMs - killMs);
-    for (const worker of this.#openWorkers()) this.#sessions.workers.signal(worker, 'SIGKILL');
+    for (const worker of this.#openWorkers()) this.sessions.workers.signal(worker, 'SIGKILL');
     await this.#until(() => this.#open().length === 0, deadlineMs);
-    await this.#sessions.recorder.flush();
-    this.#sessions.close();
+    await this.sessions.recorder.flush();
+    this.sessions.close();
     return { left: this.#open().length };
   }
 
@@ -64,14 +65,14 @@ export class Supervisor implements SupervisorApi {
   }
 
   async list(query: ListQuery): Promise<SessionList> {
-    const { sessions, nextCursor } = await listSessions(this.#deps.registry, this.#sessions.all(), query);
+    const { sessions, nextCursor } = await listSessions(this.#deps.registry, this.sessions.all(), query);
     return { sessions: sessions.map((one) => this.#view(one)), nextCursor };
   }
 
   async release(id: string, by: Author, detail: string | null): Promise<SessionView> {
     const session = await this.#find(id);
     if (!isEnded(session))
-      this.#sessions.post(session.spec.id, { type: 'release', reason: 'requested', by, detail });
+      this.sessions.post(session.spec.id, { type: 'release', reason: 'requested', by, detail });
     return this.get(id);
   }
 
@@ -87,19 +88,19 @@ export class Supervisor implements SupervisorApi {
     const chosen = this.#open().filter((one) => matches(one, filter));
     if (!dryRun) {
       for (const one of chosen)
-        this.#sessions.post(one.spec.id, {
+        this.sessions.post(one.spec.id, {
           type: 'release',
           reason: 'requested',
           by,
           detail: detail ?? null,
         });
     }
-    return chosen.map((one) => this.#view(this.#sessions.state(one.spec.id) ?? one));
+    return chosen.map((one) => this.#view(this.sessions.state(one.spec.id) ?? one));
   }
 
   async keepAlive(id: string, forMs: number | null, by: Author): Promise<SessionView> {
     const session = await this.#findOpen(id);
-    this.#sessions.post(session.spec.id, {
+    this.sessions.post(session.spec.id, {
       type: 'keep_alive',
       forMs: forMs ?? session.spec.limits.activityIdleTimeoutMs,
       by,
@@ -109,18 +110,18 @@ export class Supervisor implements SupervisorApi {
 
   async setMetadata(id: string, metadata: DispatchRequest['metadata'], _by: Author): Promise<SessionView> {
     const session = await this.#findOpen(id);
-    this.#sessions.post(session.spec.id, { type: 'metadata', metadata });
+    this.sessions.post(session.spec.id, { type: 'metadata', metadata });
     return this.get(id);
   }
 
   async wait(id: string, until: 'live' | 'ended', boundMs: number): Promise<SessionView> {
     const known = await this.#find(id);
-    const state = () => publicState(this.#sessions.state(known.spec.id) ?? known);
+    const state = () => publicState(this.sessions.state(known.spec.id) ?? known);
     const reached = () =>
       until === 'live' ? !['queued', 'starting'].includes(state()) : ['released', 'failed'].includes(state());
     if (!isEnded(known))
       await this.#until(
-        () => reached() || this.#sessions.state(known.spec.id) === null,
+        () => reached() || this.sessions.state(known.spec.id) === null,
         this.#nowMs() + boundMs,
       );
     return this.get(id);
@@ -130,15 +131,15 @@ export class Supervisor implements SupervisorApi {
     const { restarts, spec, phase } = await this.#find(id);
     if (phase.name === 'queued' || (phase.name === 'ended' && phase.startedAt === null)) return [];
     const attempts = Array.from({ length: restarts + 1 }, (_, index) => index + 1);
-    return attempts.map((attempt) => this.#sessions.workers.logPath(workerId(`${spec.id}.${attempt}`)));
+    return attempts.map((attempt) => this.sessions.workers.logPath(workerId(`${spec.id}.${attempt}`)));
   }
 
   capacity(): CapacityView {
-    return capacityView(this.#sessions, this.#accepting);
+    return capacityView(this.sessions, this.#accepting);
   }
 
   ready(): ReadyView {
-    return readyView(this.#sessions, this.#accepting);
+    return readyView(this.sessions, this.#accepting);
   }
 
   async webhook(rawBody: string, authorization: string | undefined): Promise<void> {
@@ -161,7 +162,7 @@ export class Supervisor implements SupervisorApi {
   }
 
   #open(): Session[] {
-    return this.#sessions.all().filter((one) => !isEnded(one));
+    return this.sessions.all().filter((one) => !isEnded(one));
   }
 
   #openWorkers() {
@@ -171,7 +172,7 @@ export class Supervisor implements SupervisorApi {
   }
 
   async #find(id: string): Promise<Session> {
-    const known = this.#sessions.state(sessionId(id)) ?? (await this.#deps.registry.get(sessionId(id)));
+    const known = this.sessions.state(sessionId(id)) ?? (await this.#deps.registry.get(sessionId(id)));
     if (known === null) throw new CurfewError('not_found', `there is no session "${id}"`);
     return known;
   }
@@ -191,7 +192,7 @@ export class Supervisor implements SupervisorApi {
         cancel();
         resolve();
       };
-      const forget = this.#sessions.onChange(() => {
+      const forget = this.sessions.onChange(() => {
         if (reached()) finish();
       });
       const cancel = this.#deps.clock.at(deadlineMs, finish);

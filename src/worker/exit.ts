@@ -4,7 +4,7 @@ import type { ExitInfo } from '../core/session.ts';
 
 export type ExitStatus = Pick<ExitInfo, 'code' | 'signal'>;
 
-export const UNKNOWN_STATUS: ExitStatus = { code: null, signal: null };
+const UNKNOWN_STATUS: ExitStatus = { code: null, signal: null };
 
 /** A shell adds this to the number of the signal that killed. */
 const SIGNAL_BASE = 128;

@@ -1,11 +1,11 @@
 /** Keeps the logs of live workers within their cap: head and tail stay, the middle is cut out and counted. */
 import type { FileHandle } from 'node:fs/promises';
-import { open, stat } from 'node:fs/promises';
+import { constants, open, stat } from 'node:fs/promises';
 import { messageOf } from '../errors.ts';
 import { WORKERS } from '../limits.ts';
 import type { Log } from '../ports.ts';
 
-export interface LogSizes {
+interface LogSizes {
   readonly headBytes: number;
   readonly tailBytes: number;
 }
@@ -28,11 +28,11 @@ function cappedBytes(sizes: LogSizes): number {
 }
 
 /**
- * Cuts the middle out of the file in place: the worker appends to the same file all the while. What it writes between the
- * last copy and the cut is lost and counted. Returns how many bytes were cut so far, `cutBefore` included.
+ * Cuts the middle out of the file in place, while the worker appends to it. What it writes between the last look and
+ * the cut is lost uncounted. Returns how many bytes were cut so far, `cutBefore` included.
  */
 async function trimLog(path: string, sizes: LogSizes, cutBefore: number): Promise<number> {
-  const file = await open(path, 'r+');
+  const file = await open(path, constants.O_RDWR | constants.O_NOFOLLOW);
   try {
     const { size } = await file.stat();
     if (size <= cappedBytes(sizes)) return cutBefore;

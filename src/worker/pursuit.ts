@@ -11,7 +11,7 @@ import { killGroup, signalMember, signalShim } from './signal.ts';
 import type { Member, Subject, TreeLook } from './tree.ts';
 import { lookAtTree } from './tree.ts';
 
-export interface PursuitOptions {
+interface PursuitOptions {
   readonly aim: Aim;
   readonly proc: ProcTable;
   readonly scanner: Scanner;
@@ -20,10 +20,7 @@ export interface PursuitOptions {
   readonly onTree: (left: number) => void;
 }
 
-export type Order = 'SIGTERM' | 'SIGKILL';
-
-/** A look before and a look after a fork could both miss the child, so that empty must be seen twice in a row. */
-const EMPTY_LOOKS = 2;
+type Order = 'SIGTERM' | 'SIGKILL';
 
 export class Pursuit {
   readonly #options: PursuitOptions;
@@ -36,7 +33,6 @@ export class Pursuit {
   #orderedMs = 0;
   /** Since when nothing but the shim is left. */
   #bareSinceMs: number | null = null;
-  #emptyLooks = 0;
   #nextNapMs = 0;
   #running = false;
   #over = false;
@@ -111,13 +107,11 @@ export class Pursuit {
     this.#running = false;
   }
 
-  /** `left` null: the look failed and nothing is known, so that it is asked for again. */
+  /** `left` null: nothing is known for certain, so that it is looked again. */
   #conclude(asked: boolean, left: number | null): void {
-    this.#emptyLooks = left === 0 ? this.#emptyLooks + 1 : 0;
-    if (left === 0 && this.#emptyLooks < EMPTY_LOOKS) this.#asked = true;
-    else if (left === null) this.#asked ||= asked;
+    if (left === null) this.#asked ||= asked;
     else if (left === 0) this.#finish();
-    if (this.#over || (asked && left !== null && left > 0)) this.#options.onTree(left ?? 0);
+    if (left === 0 || (asked && left !== null)) this.#options.onTree(left);
   }
 
   #finish(): void {
@@ -134,7 +128,7 @@ export class Pursuit {
     return null;
   }
 
-  async #round(asked: boolean): Promise<number> {
+  async #round(asked: boolean): Promise<number | null> {
     const glance = asked || this.#order !== 'SIGTERM' || !this.#delivered ? 0 : this.#glance();
     if (glance > 0) return glance;
     const { aim, scanner } = this.#options;
@@ -144,7 +138,8 @@ export class Pursuit {
     this.#known = new Map(look.members.map((one) => [one.pid, one.startTicks]));
     this.#groupGone = look.groupGone;
     // Before its exit was told a worker is not gone, whatever /proc says.
-    return look.members.length + (look.shim || !this.#exited ? 1 : 0);
+    const left = look.members.length + (look.shim || !this.#exited ? 1 : 0);
+    return left === 0 && !look.complete ? null : left;
   }
 
   /** How many of the known members live: while one does, there is no need to look at the whole host. */

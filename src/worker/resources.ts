@@ -1,15 +1,16 @@
 /** What each live worker's tree uses: resident memory and processor time, summed over its processes. */
+import { setImmediate } from 'node:timers/promises';
 import pTimeout from 'p-timeout';
 import pidusage from 'pidusage';
 import type { WorkerId } from '../core/ids.ts';
 import { messageOf } from '../errors.ts';
 import { WORKERS } from '../limits.ts';
 import type { Log } from '../ports.ts';
-import type { Scanner } from './scan.ts';
+import type { Scanner, Snapshot } from './scan.ts';
 import type { Self, Subject } from './tree.ts';
 import { lookAtTree } from './tree.ts';
 
-export interface SamplerOptions {
+interface SamplerOptions {
   readonly scanner: Scanner;
   readonly self: Self;
   readonly log: Log;
@@ -24,8 +25,9 @@ interface Usage {
   readonly cpu: number;
 }
 
-/** pidusage opens one descriptor per process and keeps it for its own while: few at a time. */
+/** pidusage opens a descriptor per process and keeps it for a while: few at a time. */
 const PIDS_AT_ONCE = 100;
+const TREES_PER_TURN = 50;
 /** Samples of one process count as neighbours for this long; its first one has no processor time. */
 const USAGE_AGE_MS = 60_000;
 
@@ -52,12 +54,20 @@ async function sample(options: SamplerOptions, isStopped: () => boolean): Promis
   if (options.trees().length === 0) return;
   // Without marks, which are dear to read: who left group, session and descent at once is not counted.
   const snapshot = await options.scanner.scan(Number.POSITIVE_INFINITY);
-  const trees = options.trees().map((subject) => {
+  const trees = options.trees();
+  for (let at = 0; at < trees.length && !isStopped(); at += TREES_PER_TURN) {
+    await setImmediate();
+    await sampleTrees(options, snapshot, trees.slice(at, at + TREES_PER_TURN));
+  }
+}
+
+async function sampleTrees(options: SamplerOptions, snapshot: Snapshot, trees: readonly Subject[]) {
+  const parts = trees.map((subject) => {
     const look = lookAtTree(snapshot, subject, options.self);
     return { id: subject.workerId, pids: look.members.map((one) => one.pid) };
   });
-  const usage = await usageOf(trees.flatMap((one) => one.pids));
-  for (const { id, pids } of isStopped() ? [] : trees) {
+  const usage = await usageOf(parts.flatMap((one) => one.pids));
+  for (const { id, pids } of parts) {
     const found = pids.flatMap((pid) => usage.get(pid) ?? []);
     if (found.length > 0) options.onSample(id, sum(found, 'memory'), sum(found, 'cpu'));
   }

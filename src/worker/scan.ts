@@ -10,6 +10,8 @@ export interface ScannedProcess extends ProcessStat {
 
 /** Indexed, so that one worker's tree costs what the tree is, not what the host is. */
 export interface Snapshot {
+  /** At its end no process lived that it had not read: then who is not in it is not there. */
+  readonly complete: boolean;
   readonly byPid: ReadonlyMap<number, ScannedProcess>;
   readonly byMark: ReadonlyMap<string, readonly ScannedProcess[]>;
   /** By process group and by kernel session: both are named by their leader's pid. */
@@ -33,8 +35,9 @@ interface Waiter {
 
 /** Between two of these the event loop turns: some 3 ms of reading. */
 const PIDS_PER_TURN = 50;
+const LATE_ROUNDS = 8;
 /** Those who waited act at once (each checks and signals its own processes), so they are let go in small groups. */
-const WAITERS_PER_TURN = 20;
+const WAITERS_PER_TURN = 10;
 
 export function createScanner(proc: ProcTable, markPrefix: string): Scanner {
   let waiting: Waiter[] = [];
@@ -62,13 +65,33 @@ export function createScanner(proc: ProcTable, markPrefix: string): Scanner {
   }
 
   async function readAll(marksSinceTicks: number): Promise<Snapshot> {
-    const found: ScannedProcess[] = [];
-    for (const [index, pid] of proc.pids().entries()) {
-      if (index % PIDS_PER_TURN === PIDS_PER_TURN - 1) await setImmediate();
+    const index = createIndex();
+    const seen = new Set<number>();
+    const read = (pid: number) => {
+      seen.add(pid);
       const stat = proc.stat(pid);
-      if (stat) found.push({ ...stat, mark: readMark(stat, marksSinceTicks) });
+      if (stat) index.add({ ...stat, mark: readMark(stat, marksSinceTicks) });
+    };
+    for (const [nth, pid] of proc.pids().entries()) {
+      if (nth % PIDS_PER_TURN === PIDS_PER_TURN - 1) await setImmediate();
+      read(pid);
     }
-    return indexed(found);
+    const complete = readLateBirths(seen, read);
+    const { byPid, byMark, byLeader, byParent } = index;
+    return { byPid, byMark, byLeader, byParent, complete };
+  }
+
+  /**
+   * A process that forks and ends again and again is never there when its turn comes. So those born meanwhile are read too, at once,
+   * until none is left unread; whoever waits for the look acts in the same turn.
+   */
+  function readLateBirths(seen: ReadonlySet<number>, read: (pid: number) => void): boolean {
+    for (let round = 0; round < LATE_ROUNDS; round += 1) {
+      const born = proc.pids().filter((pid) => !seen.has(pid));
+      if (born.length === 0) return true;
+      for (const pid of born) read(pid);
+    }
+    return false;
   }
 
   function readMark(stat: ProcessStat, sinceTicks: number): string | null {
@@ -84,22 +107,22 @@ export function createScanner(proc: ProcTable, markPrefix: string): Scanner {
   };
 }
 
-function indexed(found: readonly ScannedProcess[]): Snapshot {
+function createIndex() {
   const byPid = new Map<number, ScannedProcess>();
   const byMark = new Map<string, ScannedProcess[]>();
   const byLeader = new Map<number, ScannedProcess[]>();
   const byParent = new Map<number, ScannedProcess[]>();
-  for (const one of found) {
+  const add = (one: ScannedProcess) => {
     byPid.set(one.pid, one);
-    if (one.mark !== null) add(byMark, one.mark, one);
-    add(byLeader, one.pgid, one);
-    if (one.sid !== one.pgid) add(byLeader, one.sid, one);
-    add(byParent, one.ppid, one);
-  }
-  return { byPid, byMark, byLeader, byParent };
+    if (one.mark !== null) push(byMark, one.mark, one);
+    push(byLeader, one.pgid, one);
+    if (one.sid !== one.pgid) push(byLeader, one.sid, one);
+    push(byParent, one.ppid, one);
+  };
+  return { add, byPid, byMark, byLeader, byParent };
 }
 
-function add<K>(index: Map<K, ScannedProcess[]>, key: K, one: ScannedProcess): void {
+function push<K>(index: Map<K, ScannedProcess[]>, key: K, one: ScannedProcess): void {
   const list = index.get(key);
   if (list) list.push(one);
   else index.set(key, [one]);

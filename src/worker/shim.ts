@@ -2,18 +2,19 @@
  * The process between the supervisor and a worker's command, so that a worker outlives its supervisor with its exit
  * status known. Arguments: folder, umask, bound of the log in blocks of 512 bytes, command and its arguments.
  *
- * - The claim is created exclusively (`set -C`): whoever comes first, a shim or a recovery that voids the start, wins.
+ * - The claim is created exclusively (`set -C`): whoever is first, a shim or a recovery that voids the start, wins.
  * - claim and pid hold a line of /proc/PID/stat: `read` is built in, so /proc/self is this very shell, or its child.
- * - A trap is a handler: TERM to the group does not end the shim, and is not inherited as an ignored signal would be.
+ * - A trap is a handler: TERM to the group does not end the shim, and the command does not inherit it.
  * - The shell's own remarks ("Killed") go nowhere: the log is the command's.
  * - The command runs in the foreground. In the background it would have no stdin and ignore SIGINT.
  * - The status is one write ended by a newline; a reader takes nothing without it. No program but sh is needed.
- * - The file-size limit (RLIMIT_FSIZE, soft) bounds the log while no supervisor trims it, and each file of the worker: one that
- *   needs larger files may raise it. Past it a write fails with EFBIG. SIGXFSZ, which would kill, is ignored, and that is inherited; Python and Node
- *   ignore it by themselves. A Node worker survives by console.log; process.stdout.write wants an 'error' listener.
+ * - RLIMIT_FSIZE bounds the log while no supervisor trims it, and with it each file that the worker writes. It is soft:
+ *   a worker that needs larger files may raise it. Past it a write fails with EFBIG; SIGXFSZ, which would kill, is
+ *   ignored, and that is inherited (Python and Node ignore it anyway). In Node console.log goes on without a word,
+ *   process.stdout.write wants an 'error' listener; in Python print raises OSError, logging goes on.
  * - In the parentheses, before the exec, is the place to enter a cgroup: the shim stays outside.
- * - The command's own 126 and 127 are told from the shell's by `unstarted`. dash runs the EXIT trap of a failed exec by itself,
- *   bash only with execfail and an exit.
+ * - `unstarted` tells a failed exec from a command that itself exits with 126 or 127: its EXIT trap runs only then.
+ *   Where sh is bash, which drops the trap first, such a start is an exit with 126 or 127, and the log says why.
  */
 const SCRIPT = `trap : TERM INT HUP
 curfew_dir=$1 curfew_umask=$2 curfew_blocks=$3
@@ -26,11 +27,9 @@ read -r curfew_self </proc/self/stat && printf '%s\\n' "$curfew_self" >"$curfew_
   read -r curfew_self </proc/self/stat && printf '%s\\n' "$curfew_self" >"$curfew_dir/pid" || exit 125
   trap '' XFSZ
   ulimit -S -f "$curfew_blocks" 2>/dev/null
-  [ -z "$BASH_VERSION" ] || shopt -s execfail
   trap ': >"$curfew_dir/unstarted"' EXIT
   umask "$curfew_umask"
   exec "$@"
-  exit
 ) 2>&3 3>&-
 curfew_status=$?
 printf '%s\\n' "$curfew_status" >"$curfew_dir/status"

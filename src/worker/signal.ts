@@ -37,6 +37,11 @@ export function signalShim(proc: ProcTable, aim: Aim, signal: 'SIGKILL' | 'SIGCO
   return now && isTarget(now, aim.self) ? send(now.pid, signal) : 'gone';
 }
 
+/** A child of this very turn, not reaped yet, leads a group of its own: nobody else can have its number. */
+export function killNewborn(pid: number): Shot {
+  return send(-pid, 'SIGKILL');
+}
+
 function isTarget(now: ProcessStat, self: Self): boolean {
   return now.pid > 1 && now.pid !== self.pid && now.pgid !== self.pgid;
 }

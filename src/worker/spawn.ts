@@ -11,6 +11,7 @@ import type { WorkerFolder } from './folder.ts';
 import type { ProcTable } from './proc.ts';
 import { findAlive, parseStat } from './proc.ts';
 import { SHIM_CMDLINE, SHIM_REFUSED, shimCommand } from './shim.ts';
+import { killNewborn } from './signal.ts';
 
 export interface Start {
   readonly folder: WorkerFolder;
@@ -44,10 +45,8 @@ export async function startShim(
     spawn(file, args, { cwd, env, detached: true, stdio: ['ignore', logFd, logFd] }),
   );
   if (child.pid === undefined) throw notStarted(await failureOf(child));
-  // Not reaped before the event loop turns, so that its number is certainly still its own.
-  const stat = proc.stat(child.pid);
   child.unref();
-  if (!stat) throw notStarted(`/proc/${child.pid} cannot be read`);
+  const identity = { bootId, pid: child.pid, startTicks: startTicksOf(proc, child.pid) };
   let exit: ShellExit | null = null;
   const ended = new Promise<ShellExit>((resolve) => {
     child.once('exit', (code, signal) => {
@@ -55,7 +54,19 @@ export async function startShim(
       resolve(exit);
     });
   });
-  return { identity: { bootId, pid: child.pid, startTicks: stat.startTicks }, ended, exit: () => exit };
+  return { identity, ended, exit: () => exit };
+}
+
+/** It is not reaped before the event loop turns, so that the number is certainly still its own. */
+function startTicksOf(proc: ProcTable, pid: number): number {
+  try {
+    const stat = proc.stat(pid);
+    if (stat) return stat.startTicks;
+    throw new Error('it is not there');
+  } catch (error) {
+    killNewborn(pid);
+    throw notStarted(`/proc/${pid} cannot be read: ${messageOf(error)}`);
+  }
 }
 
 function attempt(start: () => ChildProcess): ChildProcess {

@@ -6,7 +6,7 @@ import { isDead } from './proc.ts';
 import type { ScannedProcess, Snapshot } from './scan.ts';
 
 /** Why a process is ours: in the shim's group or kernel session, by its mark, or born of a member. */
-export type Evidence = 'group' | 'mark' | 'descent';
+type Evidence = 'group' | 'mark' | 'descent';
 
 export interface Member {
   readonly pid: number;
@@ -28,6 +28,8 @@ export interface TreeLook {
   readonly members: readonly Member[];
   readonly shim: ProcessStat | null;
   readonly groupGone: boolean;
+  /** Whether there can be no others. */
+  readonly complete: boolean;
 }
 
 /** The process that looks, which is never a member; nor is anything in its own group. */
@@ -48,7 +50,8 @@ export function lookAtTree(snapshot: Snapshot, subject: Subject, self: Self): Tr
   if (present) keep(roots, shim.pid, 'group');
   const members = withDescendants(snapshot, roots, self).filter((one) => !present || one.pid !== shim.pid);
   const alive = present && leader !== undefined && !isDead(leader) ? leader : null;
-  return { members, shim: alive, groupGone: subject.groupGone || (!present && group.length === 0) };
+  const groupGone = subject.groupGone || (!present && group.length === 0 && snapshot.complete);
+  return { members, shim: alive, groupGone, complete: snapshot.complete };
 }
 
 /** Zombies count here: they still hold the group's number. */

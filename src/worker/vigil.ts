@@ -6,13 +6,13 @@ import type { Log } from '../ports.ts';
 import type { ProcTable } from './proc.ts';
 import { findAlive } from './proc.ts';
 
-export interface Watched {
+interface Watched {
   readonly main: ProcessIdentity | null;
   /** How many looks in a row found it gone. */
   missedLooks: number;
 }
 
-export interface VigilOptions<T extends Watched> {
+interface VigilOptions<T extends Watched> {
   readonly proc: ProcTable;
   readonly log: Log;
   readonly everyMs: number;

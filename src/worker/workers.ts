@@ -103,7 +103,6 @@ class HostWorkers implements Workers {
   async spawn(request: SpawnRequest): Promise<WorkerProcess> {
     const { workerId } = request;
     const folder = folderOf(this.#options.instance.workersDir, workerId);
-    if (this.#closed) throw new CurfewError('stopping', `worker ${workerId} was not started`);
     if (this.#starting.has(workerId) || this.#entries.has(workerId)) {
       throw new CurfewError('internal', `worker ${workerId} was started before`);
     }
@@ -178,6 +177,7 @@ class HostWorkers implements Workers {
   async #launch(id: WorkerId, plan: Start): Promise<Entry> {
     const log = await openLog(plan.folder);
     try {
+      if (this.#closed) throw new CurfewError('stopping', `worker ${id} was not started`);
       const shim = await startShim({
         ...plan,
         proc: this.#proc,

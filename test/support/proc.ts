@@ -1,21 +1,6 @@
 /** What tests know of processes, by a reading of /proc of their own. */
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** Waits until `look` gives something; fails with `what` after `boundMs`. */
-export async function waitFor<T>(
-  what: string,
-  look: () => T | null | undefined | false,
-  boundMs = 15_000,
-): Promise<T> {
-  const until = performance.now() + boundMs;
-  for (;;) {
-    const found = look();
-    if (found !== null && found !== undefined && found !== false) return found;
-    if (performance.now() > until) throw new Error(`waited ${boundMs} ms in vain: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
-
 function readProc(pid: number, file: string): string | null {
   try {
     return readFileSync(`/proc/${pid}/${file}`, 'latin1');
@@ -28,14 +13,6 @@ function readProc(pid: number, file: string): string | null {
 export function isAlive(pid: number): boolean {
   const stat = readProc(pid, 'stat');
   return stat !== null && !/^[ZXx]/.test(stat.slice(stat.lastIndexOf(')') + 2));
-}
-
-/** Pids whose initial environment has this variable with a value that begins so. */
-export function pidsWith(variable: string, valuePrefix: string): number[] {
-  return allPids().filter((pid) => {
-    const environ = readProc(pid, 'environ')?.split('\0') ?? [];
-    return environ.some((one) => one.startsWith(`${variable}=${valuePrefix}`)) && isAlive(pid);
-  });
 }
 
 /** Pids with this text in their arguments. */

@@ -10,7 +10,9 @@ import { DEFAULT_LADDER, DEFAULT_SESSION_LIMITS } from '../../src/limits.ts';
 import type { Clock, SpawnRequest } from '../../src/ports.ts';
 import type { WorkersOptions } from '../../src/worker/workers.ts';
 import { createWorkers } from '../../src/worker/workers.ts';
-import { killAll, pidsWith, waitFor } from './proc.ts';
+import { marked } from './marks.ts';
+import { killAll } from './proc.ts';
+import { until } from './wait.ts';
 
 const FIXTURES = resolve(import.meta.dirname, '../fixtures/workers');
 
@@ -34,7 +36,7 @@ const PROFILE: Profile = {
   cpuPercent: null,
 };
 
-export const testClock: Clock = {
+const testClock: Clock = {
   now: () => ({ bootMs: performance.now(), wallMs: Date.now() }),
   at: (bootMs, callback) => {
     const timer = setTimeout(callback, bootMs - performance.now());
@@ -49,7 +51,7 @@ export function fixture(name: string, ...args: string[]): [string, ...string[]] 
   return name.endsWith('.mjs') ? [process.execPath, path, ...args] : [path, ...args];
 }
 
-export interface StartOptions {
+interface StartOptions {
   readonly id?: string;
   readonly profile?: Partial<Profile>;
   readonly env?: Record<string, string>;
@@ -105,17 +107,17 @@ export function openWorkers(options: Partial<WorkersOptions> = {}) {
     /** Starts it and waits until it says that it is up. */
     startUp: async (command: Profile['command'], more: StartOptions = {}) => {
       const started = await start(command, more);
-      await waitFor('the fixture is up', () => logOf(started.id).includes('up\n'));
+      await until('the fixture is up', () => logOf(started.id).includes('up\n'));
       return started;
     },
-    exitOf: (worker: string) => waitFor(`${worker} exited`, () => exits.get(worker)?.[0]),
+    exitOf: (worker: string) => until(`${worker} exited`, () => exits.get(worker)?.[0]),
     treeGone: (worker: string, boundMs = 15_000) =>
-      waitFor(`the tree of ${worker} is gone`, () => trees.get(worker)?.includes(0), boundMs),
+      until(`the tree of ${worker} is gone`, () => trees.get(worker)?.includes(0), boundMs),
     /** Everything alive with a mark of this instance. */
-    marked: (worker = '') => pidsWith('CURFEW_WORKER', `${id}/${worker}`),
+    marked: () => marked(id).map((one) => one.pid),
     dispose: async () => {
       await workers.close();
-      killAll(pidsWith('CURFEW_WORKER', `${id}/`));
+      killAll(marked(id).map((one) => one.pid));
       rmSync(stateDir, { recursive: true, force: true, maxRetries: 5 });
     },
   };

@@ -1,8 +1,17 @@
-import { existsSync, mkdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { workerId } from '../../src/core/ids.ts';
-import { isAlive, waitFor } from '../support/proc.ts';
+import { isAlive } from '../support/proc.ts';
+import { until } from '../support/wait.ts';
 import { fixture, openWorkers } from '../support/workers.ts';
 
 let host: ReturnType<typeof openWorkers>;
@@ -23,7 +32,7 @@ describe('a start', () => {
     const folder = join(host.instance.workersDir, id);
     expect(started.main?.pid).not.toBe(started.shim.pid);
     expect(readFileSync(`/proc/${started.main?.pid}/cmdline`, 'latin1')).toContain('sleep\x0060\0');
-    await waitFor('the record with identities', () =>
+    await until('the record with identities', () =>
       readFileSync(join(folder, 'record.json'), 'utf8').includes('shim'),
     );
     expect(JSON.parse(readFileSync(join(folder, 'record.json'), 'utf8'))).toEqual({
@@ -116,7 +125,7 @@ describe('a start that fails', () => {
     expect(host.marked()).toEqual([]);
   });
 
-  it('names a script whose interpreter is not there', async () => {
+  it.skipIf(realpathSync('/bin/sh').endsWith('bash'))('names a script without its interpreter', async () => {
     const script = join(host.instance.stateDir, 'script');
     writeFileSync(script, '#!/no/such/interpreter\n', { mode: 0o755 });
     const failed = host.start([script], { id: 'w1' });
@@ -199,7 +208,7 @@ describe('the exit status', () => {
     const { id, process: started } = await host.startUp(fixture('ignores-term.sh'));
     process.kill(started.shim.pid, 'SIGKILL');
     expect(await host.exitOf(id)).toMatchObject({ code: null, signal: null });
-    await waitFor('what is left', () => host.trees.get(id)?.[0]);
+    await until('what is left', () => host.trees.get(id)?.[0]);
     host.workers.signal(id, 'SIGKILL');
     await host.treeGone(id);
     expect(host.marked()).toEqual([]);
@@ -247,8 +256,8 @@ describe('the end of the supervisor', () => {
     expect(isAlive(started.main?.pid ?? 0)).toBe(true);
     await expect(host.start(['true'])).rejects.toMatchObject({ code: 'stopping' });
     process.kill(started.main?.pid ?? 0, 'SIGKILL');
-    await waitFor('the status file', () => existsSync(join(host.instance.workersDir, id, 'status')));
-    await waitFor('the shim has gone', () => !isAlive(started.shim.pid));
+    await until('the status file', () => existsSync(join(host.instance.workersDir, id, 'status')));
+    await until('the shim has gone', () => !isAlive(started.shim.pid));
     expect(host.exits.get(id)).toBeUndefined();
   });
 });

@@ -1,0 +1,57 @@
+/** Commands that are a supervisor themselves. */
+import type { Command } from 'commander';
+import { CurfewError } from '../errors.ts';
+import { configPath } from './commands-host.ts';
+import { limitOptions } from './commands-sessions.ts';
+import type { Context } from './context.ts';
+import type { LimitOptions } from './values.ts';
+import { readLimits, readMetadata } from './values.ts';
+
+interface RunFlags extends LimitOptions {
+  readonly room: string;
+  readonly agent?: string;
+  readonly metadata?: string;
+}
+
+export function daemonCommands(program: Command, context: Context): void {
+  program
+    .command('serve')
+    .description('run the supervisor in the foreground, for systemd or a container')
+    .option('--config <file>', 'the config file (CURFEW_CONFIG)')
+    .action(async ({ config }: { config?: string }) => {
+      const { loadConfig } = await import('../config/load.ts');
+      context.exitWith(
+        await context.daemons.serve(loadConfig(configPath(config, context), context.terminal.env)),
+      );
+    });
+  program
+    .command('dev')
+    .description('a LiveKit server for development, the supervisor and the example agent')
+    .action(async () => context.exitWith(await context.daemons.dev()));
+  const run = program
+    .command('run [command...]')
+    .description(
+      'supervise one call in the foreground, without a daemon: curfew run --room R -- python agent.py',
+    )
+    .requiredOption('--room <name>', 'the LiveKit room')
+    .option('--agent <name>', 'an agent of the config')
+    .option('--metadata <json>', 'a JSON object for the worker');
+  limitOptions(run).action(async (command: readonly string[], flags: RunFlags) => {
+    if (command.length > 0 && flags.agent !== undefined)
+      throw new CurfewError('invalid_request', 'run: give --agent or a command after --, not both');
+    const path = context.global().config ?? context.terminal.env.CURFEW_CONFIG ?? null;
+    if (command.length === 0 && path === null)
+      throw new CurfewError('invalid_request', 'run: give a command after --, or a config and its --agent');
+    const { room, agent = 'default', metadata } = flags;
+    context.exitWith(
+      await context.daemons.run({
+        room,
+        agent,
+        command,
+        metadata: readMetadata(metadata),
+        limits: readLimits(flags),
+        configPath: path,
+      }),
+    );
+  });
+}

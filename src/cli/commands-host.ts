@@ -1,0 +1,47 @@
+/** Commands on the host: capacity and the config. */
+import type { Command } from 'commander';
+import type { CapacityView } from '../api.ts';
+import { CurfewError } from '../errors.ts';
+import type { Context } from './context.ts';
+import { renderCapacity } from './render.ts';
+
+export function hostCommands(program: Command, context: Context): void {
+  program
+    .command('capacity')
+    .description('limits, who holds what, and what stands in the way')
+    .action(async () => {
+      const capacity = (await (await context.client()).get('/v1/capacity')) as CapacityView;
+      context.show(capacity, () => renderCapacity(capacity, context.paint()));
+    });
+  const config = program.command('config').description('the config file');
+  config
+    .command('check [file]')
+    .description('try a config without starting anything')
+    .action((file: string | undefined) => checkConfigFile(file, context));
+}
+
+async function checkConfigFile(file: string | undefined, context: Context): Promise<void> {
+  const path = configPath(file, context);
+  const [{ loadConfig }, { checkConfig }] = await Promise.all([
+    import('../config/load.ts'),
+    import('../config/check.ts'),
+  ]);
+  const findings = checkConfig(loadConfig(path, context.terminal.env), context.terminal.env);
+  const failed = findings.some((one) => one.level === 'error');
+  context.show({ path, ok: !failed, findings }, () =>
+    [
+      ...findings.map((one) => `${one.level}: ${one.text}`),
+      failed ? `${path} has errors` : `${path} is good`,
+    ].join('\n'),
+  );
+  if (failed) context.exitWith(1);
+}
+
+export function configPath(given: string | undefined, { global, terminal }: Context): string {
+  const path = given ?? global().config ?? terminal.env.CURFEW_CONFIG;
+  if (path !== undefined) return path;
+  throw new CurfewError(
+    'invalid_config',
+    'no config file was named: give --config FILE or set CURFEW_CONFIG',
+  );
+}

@@ -1,0 +1,217 @@
+/** Commands on sessions: they ask the daemon. */
+import type { Command } from 'commander';
+import type { SessionList, SessionView } from '../api.ts';
+import { CurfewError } from '../errors.ts';
+import { HTTP } from '../limits.ts';
+import type { Context } from './context.ts';
+import { renderList, renderShow } from './render.ts';
+import type { LimitOptions } from './values.ts';
+import { durationOption, readLabels, readLimits, readMetadata } from './values.ts';
+
+interface DispatchOptions extends LimitOptions {
+  readonly room: string;
+  readonly agent?: string;
+  readonly user?: string;
+  readonly id?: string;
+  readonly metadata?: string;
+  readonly label: readonly string[];
+  readonly wait?: string;
+  readonly timeout: string;
+}
+
+interface ReleaseOptions {
+  readonly all?: boolean;
+  readonly room?: string;
+  readonly agent?: string;
+  readonly user?: string;
+  readonly held?: boolean;
+  readonly dryRun?: boolean;
+  readonly yes?: boolean;
+  readonly reason?: string;
+}
+
+export function sessionCommands(program: Command, context: Context): void {
+  dispatchCommand(program, context);
+  readCommands(program, context);
+  releaseCommand(program, context);
+  program
+    .command('keep-alive <id>')
+    .description('postpone the idle timeout of a session')
+    .option('--for <duration>', 'as long as this')
+    .action(async (id: string, { for: span }: { for?: string }) => {
+      const body = span === undefined ? {} : { forMs: durationOption('--for', span) };
+      const session = (await (
+        await context.client()
+      ).post(`/v1/sessions/${encodeURIComponent(id)}/keep_alive`, body)) as SessionView;
+      context.show(session, () => renderShow(session, context.paint()));
+    });
+}
+
+/** Options shared with `curfew run`. */
+export function limitOptions(command: Command): Command {
+  return command
+    .option('--max-duration <duration>', 'the longest it may go on, such as 10m')
+    .option('--idle-timeout <duration>', 'without activity, 30s to 3599s')
+    .option('--no-active-stream <duration>', 'without an audio track of a caller, or off')
+    .option('--start-timeout <duration>', 'from its start to ready')
+    .option('--no-caller <duration>', 'until the first caller joins')
+    .option('--callers-lost <duration>', 'grace for callers who lost the connection')
+    .option('--callers-left <duration>', 'grace for callers who hung up')
+    .option('--error-limit <count>', 'errors in a row');
+}
+
+function collect(value: string, before: readonly string[]): readonly string[] {
+  return [...before, value];
+}
+
+function dispatchCommand(program: Command, context: Context): void {
+  const command = program
+    .command('dispatch')
+    .description('start a worker for a room')
+    .requiredOption('--room <name>', 'the LiveKit room')
+    .option('--agent <name>', 'the agent of the config (default: default)')
+    .option('--user <name>', 'whose call it is, for limits per user')
+    .option('--id <id>', 'your own id: the same call again gives the same session')
+    .option('--metadata <json>', 'a JSON object for the worker')
+    .option('--label <key=value>', 'a label, can be repeated', collect, [])
+    .option('--wait <state>', 'wait until it is live or ended')
+    .option('--timeout <duration>', 'how long to wait', '30s');
+  limitOptions(command).action(async (options: DispatchOptions) => {
+    const { room, agent, user, id, wait } = options;
+    const body = {
+      room,
+      agent,
+      user,
+      id,
+      metadata: readMetadata(options.metadata),
+      labels: readLabels(options.label),
+      limits: readLimits(options),
+    };
+    const query =
+      wait === undefined
+        ? ''
+        : `?wait=${encodeURIComponent(wait)}&timeoutMs=${durationOption('--timeout', options.timeout)}`;
+    const session = (await (await context.client()).post(`/v1/sessions${query}`, body)) as SessionView;
+    context.show(session, () => session.id);
+    if (wait !== undefined && session.state === 'failed') context.exitWith(1);
+  });
+}
+
+function readCommands(program: Command, context: Context): void {
+  program
+    .command('list')
+    .description('sessions, newest first; those that have not ended, or --all')
+    .option('--all', 'ended ones too')
+    .option('--state <states>', 'only these, separated by commas')
+    .option('--room <name>')
+    .option('--agent <name>')
+    .option('--user <name>')
+    .option('--label <key=value>')
+    .option('--limit <count>', 'at most this many', '100')
+    .action(async ({ all, state, ...filters }: Record<string, string | boolean | undefined>) => {
+      const query = new URLSearchParams(givenOf(filters));
+      if (state !== undefined || all !== true) query.set('state', String(state ?? 'open'));
+      const found = (await (await context.client()).get(`/v1/sessions?${query}`)) as SessionList;
+      context.show(found, () => renderList(found.sessions));
+      if (found.nextCursor !== null) context.terminal.err('there are more; narrow the list or raise --limit');
+    });
+  program
+    .command('show <id>')
+    .description('the story of a session: what it is, what will end it, or why it ended')
+    .action(async (id: string) => {
+      const session = (await (
+        await context.client()
+      ).get(`/v1/sessions/${encodeURIComponent(id)}`)) as SessionView;
+      context.show(session, () => renderShow(session, context.paint()));
+    });
+  program
+    .command('logs <id>')
+    .description('what its workers printed')
+    .option('-f, --follow', 'go on until it has ended')
+    .option('--tail-bytes <count>', 'from the end', String(HTTP.logBytes))
+    .action(async (id: string, { follow, tailBytes }: { follow?: boolean; tailBytes: string }) => {
+      const query = `tailBytes=${encodeURIComponent(tailBytes)}&follow=${follow === true ? 1 : 0}`;
+      const stream = await (await context.client()).stream(
+        `/v1/sessions/${encodeURIComponent(id)}/logs?${query}`,
+      );
+      for await (const chunk of stream) context.terminal.raw(chunk as Buffer);
+    });
+}
+
+function givenOf(filters: Readonly<Record<string, string | boolean | undefined>>): [string, string][] {
+  return Object.entries(filters).flatMap(([key, value]): [string, string][] =>
+    value === undefined ? [] : [[key, String(value)]],
+  );
+}
+
+function releaseCommand(program: Command, context: Context): void {
+  program
+    .command('release [ids...]')
+    .description('end sessions: these, or those that a filter names, or --all')
+    .option('--all', 'every session')
+    .option('--room <name>')
+    .option('--agent <name>')
+    .option('--user <name>')
+    .option('--held', 'those whose end is held back because too many would end at once')
+    .option('--dry-run', 'only show which')
+    .option('--yes', 'do not ask')
+    .option('--reason <text>', 'kept with the sessions')
+    .action(async (ids: readonly string[], options: ReleaseOptions) => {
+      const sessions =
+        ids.length > 0 ? await releaseThese(ids, options, context) : await releaseMany(options, context);
+      context.show({ dryRun: options.dryRun === true, sessions }, () => renderList(sessions));
+    });
+}
+
+async function releaseThese(
+  ids: readonly string[],
+  { dryRun, reason }: ReleaseOptions,
+  context: Context,
+): Promise<SessionView[]> {
+  const client = await context.client();
+  const done: SessionView[] = [];
+  for (const id of ids) {
+    const path = `/v1/sessions/${encodeURIComponent(id)}`;
+    try {
+      done.push(
+        (await (dryRun === true
+          ? client.get(path)
+          : client.post(`${path}/release`, { detail: reason }))) as SessionView,
+      );
+    } catch (error) {
+      if (ids.length === 1 || !(error instanceof CurfewError) || error.code === 'unreachable') throw error;
+      context.terminal.err(`curfew: ${id}: ${error.message}`);
+      context.exitWith(7);
+    }
+  }
+  return done;
+}
+
+async function releaseMany(options: ReleaseOptions, context: Context): Promise<SessionView[]> {
+  const { all, room, agent, user, held, dryRun, reason } = options;
+  const filter = { room, agent, user, held };
+  const hasFilter = Object.values(filter).some((value) => value !== undefined);
+  if (!hasFilter && all !== true)
+    throw new CurfewError('invalid_request', 'release: name sessions, give a filter, or say --all');
+  const client = await context.client();
+  const body = { filter, all: all === true, detail: reason };
+  const ask = async (dry: boolean) =>
+    ((await client.post('/v1/sessions/release', { ...body, dryRun: dry })) as { sessions: SessionView[] })
+      .sessions;
+  const chosen = await ask(true);
+  if (dryRun === true || chosen.length === 0) return chosen;
+  await confirm(chosen.length, options, context);
+  return ask(false);
+}
+
+async function confirm(count: number, { yes }: ReleaseOptions, { terminal }: Context): Promise<void> {
+  if (yes === true) return;
+  if (!terminal.isTty)
+    throw new CurfewError(
+      'invalid_request',
+      `release: ${count} sessions would be ended; say --yes, or look first with --dry-run`,
+    );
+  const answer = await terminal.ask(`End ${count} sessions? [y/N] `);
+  if (!/^y(es)?$/i.test(answer.trim()))
+    throw new CurfewError('invalid_request', 'release: nothing was ended');
+}

@@ -1,0 +1,91 @@
+/** The command line: what can be typed. What a command does is in its own file. */
+import { Command, CommanderError } from 'commander';
+import { CurfewError, ERRORS } from '../errors.ts';
+import { connect, findTarget } from './client.ts';
+import { daemonCommands } from './commands-daemon.ts';
+import { hostCommands } from './commands-host.ts';
+import { sessionCommands } from './commands-sessions.ts';
+import type { Context, Daemons, GlobalOptions, Terminal } from './context.ts';
+import { painter, wrap } from './text.ts';
+
+const USAGE = 2;
+
+/** Runs one command line; its exit code. Never throws. */
+export async function runCli(
+  args: readonly string[],
+  given: { terminal: Terminal; daemons: Daemons },
+): Promise<number> {
+  const program = new Command('curfew');
+  let exitCode = 0;
+  const context = makeContext(program, given, (code) => {
+    exitCode = code;
+  });
+  configure(program, given.terminal);
+  daemonCommands(program, context);
+  sessionCommands(program, context);
+  hostCommands(program, context);
+  try {
+    await program.parseAsync([...args], { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    return explain(error, context);
+  }
+}
+
+function configure(program: Command, terminal: Terminal): void {
+  program
+    .description('Supervises voice-agent processes: one worker per LiveKit room.')
+    .option('--socket <path>', 'where the supervisor listens: a Unix socket or a URL (CURFEW_API)')
+    .option('--config <file>', 'the config file (CURFEW_CONFIG)')
+    .option('--json', 'print data as JSON')
+    .option('--no-color', 'plain text (NO_COLOR)')
+    .showHelpAfterError('(see --help)')
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => terminal.out(text.trimEnd()),
+      writeErr: (text) => terminal.err(text.trimEnd()),
+      getOutHelpWidth: () => 80,
+      getErrHelpWidth: () => 80,
+    });
+}
+
+function makeContext(
+  program: Command,
+  { terminal, daemons }: { terminal: Terminal; daemons: Daemons },
+  exitWith: (code: number) => void,
+): Context {
+  const global = () => program.opts<GlobalOptions>();
+  const coloured = () => terminal.isTty && global().color !== false && terminal.env.NO_COLOR === undefined;
+  return {
+    terminal,
+    daemons,
+    global,
+    exitWith,
+    client: async () =>
+      connect(findTarget(global().socket, terminal.env, await configuredSocket(global(), terminal.env))),
+    paint: () => painter(coloured()),
+    show: (data, text) => terminal.out(global().json === true ? JSON.stringify(data, null, 2) : text()),
+  };
+}
+
+/** The config's own socket, if a config was named. */
+async function configuredSocket(
+  { config, socket }: GlobalOptions,
+  env: Terminal['env'],
+): Promise<string | null> {
+  const path = config ?? env.CURFEW_CONFIG;
+  if (path === undefined || socket !== undefined || env.CURFEW_API !== undefined) return null;
+  const { loadConfig } = await import('../config/load.ts');
+  return loadConfig(path, env).listen.socket;
+}
+
+function explain(error: unknown, { terminal, global }: Context): number {
+  // commander has said it already: help is no failure, all else is wrong usage.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE;
+  if (!(error instanceof CurfewError)) throw error;
+  const { exit, hint } = ERRORS[error.code];
+  if (global().json === true)
+    terminal.err(JSON.stringify({ ...error.facts, code: error.code, detail: error.message, hint }));
+  else terminal.err(`curfew: ${wrap(error.message, 2)}\n  ${wrap(hint, 2)}`);
+  return exit;
+}

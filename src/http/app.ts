@@ -1,0 +1,123 @@
+/** One fastify application per door: the same routes, other ways to prove who asks. */
+import swagger from '@fastify/swagger';
+import type { FastifyInstance } from 'fastify';
+import fastify from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import { jsonSchemaTransform, serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
+import type { SupervisorApi } from '../api.ts';
+import type { Author } from '../core/session.ts';
+import { CurfewError } from '../errors.ts';
+import { HTTP, TEXT } from '../limits.ts';
+import type { Log } from '../ports.ts';
+import type { Access, Door } from './auth.ts';
+import { authorize } from './auth.ts';
+import { asCurfewError, sendProblem } from './problems.ts';
+import { hostRoutes } from './routes-host.ts';
+import { sessionRoutes } from './routes-sessions.ts';
+
+export interface AppOptions {
+  readonly api: SupervisorApi;
+  readonly log: Log;
+  readonly door: Door;
+}
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Without it a route is open to all. */
+    access?: Access;
+  }
+  interface FastifyRequest {
+    author: Author;
+  }
+}
+
+export type App = FastifyInstance<
+  import('node:http').Server,
+  import('node:http').IncomingMessage,
+  import('node:http').ServerResponse,
+  import('fastify').FastifyBaseLogger,
+  ZodTypeProvider
+>;
+
+export async function makeApp(options: AppOptions): Promise<App> {
+  const app = fastify({
+    bodyLimit: TEXT.bodyBytes,
+    forceCloseConnections: 'idle',
+    requestTimeout: HTTP.requestMs,
+    routerOptions: { maxParamLength: TEXT.idChars },
+    exposeHeadRoutes: false,
+  }).withTypeProvider<ZodTypeProvider>();
+  app.setValidatorCompiler(validatorCompiler);
+  app.setSerializerCompiler(serializerCompiler);
+  refuse(app, options);
+  guard(app, options);
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'curfew',
+        description: 'Supervises voice-agent processes, one per LiveKit room.',
+        version: '1',
+      },
+    },
+    transform: jsonSchemaTransform,
+  });
+  app.after(() => {
+    sessionRoutes(app, options.api);
+    hostRoutes(app, options.api);
+  });
+  await app.ready();
+  return app;
+}
+
+/** Unknown paths, wrong methods and everything thrown become problems. */
+function refuse(app: App, { log }: AppOptions): void {
+  app.setErrorHandler((error, request, reply) => sendProblem(reply, asCurfewError(error, { request, log })));
+  app.setNotFoundHandler((request, reply) => {
+    const [path = '/'] = request.url.split('?');
+    const allowed = HTTP.methods.filter(
+      (method) => app.findRoute({ method, url: path }) !== null || app.hasRoute({ method, url: path }),
+    );
+    if (allowed.length === 0)
+      return sendProblem(
+        reply,
+        new CurfewError('not_found', 'there is nothing at this path; see /openapi.json'),
+      );
+    reply.header('allow', allowed.join(', '));
+    return sendProblem(
+      reply,
+      new CurfewError(
+        'method_not_allowed',
+        `${request.method} is not possible here; ${allowed.join(', ')} is`,
+        { allowed },
+      ),
+    );
+  });
+}
+
+/** Before the body is read, so that a stranger cannot make us work. */
+function guard(app: App, { api, door, log }: AppOptions): void {
+  const sessionOfToken = (token: string) => api.sessionOfToken(token);
+  app.decorateRequest('author', { getter: () => STRANGER });
+  app.addHook('onRequest', async (request) => {
+    const { access } = request.routeOptions.config;
+    if (access === undefined) return;
+    const author = authorize(request, access, { door, sessionOfToken });
+    Object.defineProperty(request, 'author', { value: author });
+  });
+  app.addHook('onResponse', async (request, reply) => {
+    const route = request.routeOptions.url ?? 'none';
+    log.debug(
+      {
+        method: request.method,
+        route,
+        status: reply.statusCode,
+        tookMs: Math.round(reply.elapsedTime),
+        request: request.id,
+      },
+      'request',
+    );
+  });
+}
+
+const STRANGER: Author = { kind: 'token', name: 'nobody' };

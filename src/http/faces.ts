@@ -1,0 +1,69 @@
+/** The HTTP API at its two doors: the Unix socket, and loopback TCP. */
+import { chmodSync, mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
+import type { SupervisorApi } from '../api.ts';
+import { CurfewError, messageOf } from '../errors.ts';
+import type { Log } from '../ports.ts';
+import { makeWay } from '../sockets.ts';
+import type { App } from './app.ts';
+import { makeApp } from './app.ts';
+import type { Token } from './auth.ts';
+
+export interface HttpFacesOptions {
+  readonly api: SupervisorApi;
+  readonly log: Log;
+  readonly listen: {
+    readonly socket: string;
+    readonly http: { readonly host: string; readonly port: number } | null;
+  };
+  readonly tokens: readonly Token[];
+}
+
+export interface HttpFaces {
+  /** The port that was taken; null without TCP. Rejects invalid_config when a door cannot be opened. */
+  listen(): Promise<{ port: number | null }>;
+  close(): Promise<void>;
+}
+
+export function createHttpFaces(options: HttpFacesOptions): HttpFaces {
+  const apps: App[] = [];
+  return {
+    listen: async () => {
+      const { api, log, listen, tokens } = options;
+      const socket = await makeApp({ api, log, door: { kind: 'socket' } });
+      apps.push(socket);
+      await openSocket(socket, listen.socket);
+      if (listen.http === null) return { port: null };
+      const tcp = await makeApp({ api, log, door: { kind: 'tcp', tokens } });
+      apps.push(tcp);
+      return { port: await openTcp(tcp, listen.http) };
+    },
+    close: async () => {
+      await Promise.all(apps.map((app) => app.close()));
+    },
+  };
+}
+
+async function openSocket(app: App, path: string): Promise<void> {
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    await makeWay(path);
+    await app.listen({ path });
+    chmodSync(path, 0o600);
+  } catch (error) {
+    throw new CurfewError('invalid_config', `listen.socket: cannot listen on "${path}": ${messageOf(error)}`);
+  }
+}
+
+async function openTcp(app: App, { host, port }: { host: string; port: number }): Promise<number> {
+  try {
+    await app.listen({ host, port });
+  } catch (error) {
+    throw new CurfewError(
+      'invalid_config',
+      `listen.http: cannot listen on ${host}:${port}: ${messageOf(error)}`,
+    );
+  }
+  const address = app.server.address();
+  return address === null || typeof address === 'string' ? port : address.port;
+}

@@ -1,0 +1,81 @@
+/** A session's logs as a stream of text. Bounded from the end; following goes on until the session has ended. */
+import type { FileHandle } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
+import { Readable } from 'node:stream';
+import type { SupervisorApi } from '../api.ts';
+import { HTTP } from '../limits.ts';
+
+const CHUNK_BYTES = 64 * 1024;
+
+export function readLogs(paths: readonly string[], tailBytes: number): Readable {
+  return Readable.from(tailOf(paths, tailBytes));
+}
+
+async function* tailOf(paths: readonly string[], tailBytes: number): AsyncGenerator<Buffer> {
+  const sizes = await Promise.all(paths.map(sizeOf));
+  const total = sizes.reduce((sum, size) => sum + size, 0);
+  let skip = Math.max(0, total - tailBytes);
+  for (const [index, path] of paths.entries()) {
+    const size = sizes[index] ?? 0;
+    const from = Math.min(skip, size);
+    skip -= from;
+    yield* readRange(path, from, size);
+  }
+}
+
+async function sizeOf(path: string): Promise<number> {
+  return withFile(path, async (file) => (await file.stat()).size, 0);
+}
+
+async function* readRange(path: string, from: number, to: number): AsyncGenerator<Buffer> {
+  for (let at = from; at < to; ) {
+    const chunk = await readAt(path, at, Math.min(CHUNK_BYTES, to - at));
+    if (chunk.length === 0) return;
+    at += chunk.length;
+    yield chunk;
+  }
+}
+
+function readAt(path: string, position: number, bytes: number): Promise<Buffer> {
+  return withFile(
+    path,
+    async (file) => {
+      const { buffer, bytesRead } = await file.read(Buffer.alloc(bytes), 0, bytes, position);
+      return buffer.subarray(0, bytesRead);
+    },
+    Buffer.alloc(0),
+  );
+}
+
+/** A log that is not there (yet, or any more) is empty. */
+async function withFile<T>(path: string, work: (file: FileHandle) => Promise<T>, otherwise: T): Promise<T> {
+  const file = await open(path, 'r').catch(() => null);
+  if (file === null) return otherwise;
+  try {
+    return await work(file);
+  } finally {
+    await file.close();
+  }
+}
+
+export function followLogs(api: SupervisorApi, id: string, tailBytes: number): Readable {
+  return Readable.from(follow(api, id, tailBytes));
+}
+
+/** New bytes as they come, over replacements of the worker; a log that was cut is read on from its new end. */
+async function* follow(api: SupervisorApi, id: string, tailBytes: number): AsyncGenerator<Buffer> {
+  const seen = new Map<string, number>();
+  const first = await api.logPaths(id);
+  yield* tailOf(first, tailBytes);
+  for (const path of first) seen.set(path, await sizeOf(path));
+  for (let ended = false; !ended; ) {
+    const session = await api.wait(id, 'ended', HTTP.followMs);
+    ended = session.endedAt !== null;
+    for (const path of await api.logPaths(id)) {
+      const size = await sizeOf(path);
+      const from = Math.min(seen.get(path) ?? 0, size);
+      seen.set(path, size);
+      yield* readRange(path, from, size);
+    }
+  }
+}

@@ -1,0 +1,64 @@
+/** The host: capacity, health, LiveKit's webhooks and the API's own description. */
+import { z } from 'zod';
+import type { SupervisorApi } from '../api.ts';
+import { capacitySchema, problemSchema, readySchema } from '../api.ts';
+import type { App } from './app.ts';
+
+export function hostRoutes(app: App, api: SupervisorApi): void {
+  app.get(
+    '/v1/capacity',
+    {
+      config: { access: { scope: 'read' } },
+      schema: {
+        summary: 'Limits, who holds what, and what stands in the way',
+        response: { 200: capacitySchema, 401: problemSchema },
+      },
+    },
+    async () => api.capacity(),
+  );
+  app.get(
+    '/healthz',
+    { schema: { summary: 'The process answers', response: { 200: z.object({ ok: z.literal(true) }) } } },
+    async () => ({ ok: true as const }),
+  );
+  app.get(
+    '/readyz',
+    {
+      schema: {
+        summary: 'Whether it takes sessions, and since when LiveKit answers or does not',
+        response: { 200: readySchema, 503: readySchema },
+      },
+    },
+    async (_request, reply) => {
+      const ready = api.ready();
+      return reply.code(ready.ready ? 200 : 503).send(ready);
+    },
+  );
+  app.get('/openapi.json', { schema: { hide: true } }, async (_request, reply) =>
+    reply.type('application/json').send(JSON.stringify(app.swagger())),
+  );
+  webhookRoute(app, api);
+}
+
+/** The signature covers the raw body, so this route alone keeps it as text. */
+function webhookRoute(app: App, api: SupervisorApi): void {
+  app.register(async (scope) => {
+    scope.removeAllContentTypeParsers();
+    scope.addContentTypeParser(
+      ['application/webhook+json', 'application/json'],
+      { parseAs: 'string' },
+      (_request, body, done) => done(null, body),
+    );
+    scope.post(
+      '/webhooks/livekit',
+      { schema: { summary: "LiveKit's webhooks, proven by their own signature" } },
+      async (request, reply) => {
+        await api.webhook(
+          typeof request.body === 'string' ? request.body : '',
+          request.headers.authorization,
+        );
+        return reply.code(204).send();
+      },
+    );
+  });
+}
