@@ -1,0 +1,118 @@
+/**
+ * The Node kit: a voice agent's line to its curfew supervisor. No dependencies.
+ * The socket lives in a thread (wire.mjs); a heartbeat is sent only when this, the main thread, answered the thread's ping.
+ */
+import { Worker } from 'node:worker_threads';
+
+const FLUSH_MS = 1000;
+
+/** @type {import('./curfew.d.mts').connect} */
+export function connect({ exitOnDisconnect = true } = {}) {
+  const { CURFEW_SOCKET: path, CURFEW_WORKER: worker, CURFEW_TOKEN: token } = process.env;
+  const supervised = Boolean(path && worker && token);
+  const job = readJob();
+  const wire = supervised
+    ? new Worker(new URL('./wire.mjs', import.meta.url), { workerData: { path, worker, token } })
+    : null;
+  /** @type {Record<string, Function[]>} */
+  const callbacks = { aclose: [], disconnect: [], configure: [], notice: [] };
+  const flushed = new Map();
+  let flushes = 0;
+
+  const say = (/** @type {object} */ message) => wire?.postMessage({ say: message });
+  const fail = (/** @type {unknown} */ error, source = 'kit') =>
+    say({ type: 'error', message: textOf(error), source });
+  const call = async (/** @type {string} */ name, /** @type {unknown} */ argument) => {
+    for (const callback of callbacks[name] ?? []) {
+      try {
+        await callback(argument);
+      } catch (error) {
+        fail(error, name);
+      }
+    }
+  };
+  const closed = (/** @type {string | undefined} */ detail) => {
+    if (wire === null) return Promise.resolve();
+    say({ type: 'closed', ...(detail === undefined ? {} : { detail: detail.slice(0, 500) }) });
+    return flush();
+  };
+  const flush = () =>
+    new Promise((resolve) => {
+      const id = ++flushes;
+      flushed.set(id, resolve);
+      wire?.postMessage({ flush: id });
+      setTimeout(resolve, FLUSH_MS).unref();
+    });
+
+  /** @type {Record<string, (message: any) => void | Promise<void>>} */
+  const handle = {
+    welcome: (message) => {
+      if (message.job) Object.assign(job, { attempt: message.job.attempt, metadata: message.job.metadata });
+    },
+    configure: async ({ rev, metadata }) => {
+      job.metadata = metadata;
+      await call('configure', metadata);
+      say({ type: 'configured', rev });
+    },
+    notice: ({ reason, inMs }) => call('notice', { reason, inMs }),
+    aclose: async ({ reason, boundMs }) => {
+      await call('aclose', { reason, boundMs });
+      await closed();
+    },
+    disconnect: async ({ boundMs }) => {
+      await call('disconnect', { boundMs });
+      if (exitOnDisconnect) process.exit(0);
+    },
+  };
+
+  wire?.on('message', (message) => {
+    if (message.ping) wire.postMessage({ pong: message.ping });
+    else if (message.flushed) flushed.get(message.flushed)?.();
+    // A message that this kit does not know is of a later version, and passed over.
+    else if (message.heard && Object.hasOwn(handle, message.heard.type))
+      void handle[message.heard.type]?.(message.heard);
+  });
+  wire?.on('error', (error) => process.stderr.write(`curfew kit: ${textOf(error)}\n`));
+  // The kit never keeps a process alive by itself.
+  wire?.unref();
+
+  return {
+    supervised,
+    job,
+    ready: () => say({ type: 'ready' }),
+    activity: (kind) => say({ type: 'activity', kind }),
+    keepAlive: (forMs) => say({ type: 'activity', kind: 'keep_alive', forMs: Math.round(forMs) }),
+    ok: () => say({ type: 'ok' }),
+    error: (error, source = 'agent') => fail(error, source),
+    closed,
+    onAclose: (callback) => void callbacks.aclose?.push(callback),
+    onDisconnect: (callback) => void callbacks.disconnect?.push(callback),
+    onConfigure: (callback) => void callbacks.configure?.push(callback),
+    onNotice: (callback) => void callbacks.notice?.push(callback),
+  };
+}
+
+function readJob() {
+  const { CURFEW_SESSION_ID, CURFEW_ROOM, CURFEW_METADATA, LIVEKIT_URL, LIVEKIT_TOKEN } = process.env;
+  return {
+    sessionId: CURFEW_SESSION_ID ?? '',
+    room: CURFEW_ROOM ?? '',
+    attempt: 1,
+    metadata: readMetadata(CURFEW_METADATA),
+    livekitUrl: LIVEKIT_URL ?? null,
+    livekitToken: LIVEKIT_TOKEN ?? null,
+  };
+}
+
+function readMetadata(/** @type {string | undefined} */ text) {
+  try {
+    return JSON.parse(text ?? '{}');
+  } catch {
+    return {};
+  }
+}
+
+function textOf(/** @type {unknown} */ error) {
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return text.slice(0, 4000);
+}

@@ -1,0 +1,200 @@
+"""What an agent calls. The socket lives in a thread of its own (see _wire)."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import os
+import sys
+import threading
+import traceback
+from dataclasses import dataclass, field
+from typing import Any, Awaitable, Callable, Dict, List, Optional, Union
+
+from ._wire import Wire
+
+Callback = Callable[..., Union[None, Awaitable[None]]]
+
+FLUSH_SECONDS = 1.0
+ERROR_CHARS = 4000
+DETAIL_CHARS = 500
+
+
+@dataclass
+class Job:
+    """What this worker was started for."""
+
+    session_id: str
+    room: str
+    #: 1 for the first worker of the session, one more for each replacement.
+    attempt: int = 1
+    metadata: Dict[str, Any] = field(default_factory=dict)
+    livekit_url: Optional[str] = None
+    #: For this room alone.
+    livekit_token: Optional[str] = None
+
+
+class Curfew:
+    """The line to the supervisor. Outside of curfew every call does nothing."""
+
+    def __init__(self, *, exit_on_disconnect: bool, loop: Optional[asyncio.AbstractEventLoop]) -> None:
+        self.job = _read_job()
+        self._exit_on_disconnect = exit_on_disconnect
+        self._loop = loop
+        self._callbacks: Dict[str, List[Callback]] = {"aclose": [], "disconnect": [], "configure": [], "notice": []}
+        path, worker, token = (os.environ.get(name) for name in ("CURFEW_SOCKET", "CURFEW_WORKER", "CURFEW_TOKEN"))
+        self._wire: Optional[Wire] = None
+        if path and worker and token:
+            self._wire = Wire(path=path, worker=worker, token=token, heard=self._heard, alive=self._alive, loop=lambda: self._loop)
+            self._wire.start()
+
+    @property
+    def supervised(self) -> bool:
+        """Whether curfew started this process."""
+        return self._wire is not None
+
+    def ready(self) -> None:
+        """The agent is in the room and works."""
+        self._say({"type": "ready"})
+
+    def activity(self, kind: str) -> None:
+        """caller_speech, agent_speech or task: postpones the idle timeout."""
+        self._say({"type": "activity", "kind": kind})
+
+    def keep_alive(self, for_seconds: float) -> None:
+        """Silence is meant, for so long: at most 3599 s."""
+        self._say({"type": "activity", "kind": "keep_alive", "forMs": round(for_seconds * 1000)})
+
+    def ok(self) -> None:
+        """Something went well: errors in a row begin anew."""
+        self._say({"type": "ok"})
+
+    def error(self, error: Union[BaseException, str], source: str = "agent") -> None:
+        """Something failed; too many in a row end the session."""
+        self._say({"type": "error", "message": _text_of(error), "source": source})
+
+    def closed(self, detail: Optional[str] = None) -> None:
+        """The job is done, or (after aclose) the session is closed. Returns when it was sent, or after a second."""
+        message = {"type": "closed"}
+        if detail is not None:
+            message["detail"] = detail[:DETAIL_CHARS]
+        self._say(message)
+        if self._wire is not None:
+            self._wire.flush(FLUSH_SECONDS)
+
+    def on_aclose(self, callback: Callback) -> None:
+        """callback(reason, bound_ms): finish the talk. `closed` is sent when all callbacks are done."""
+        self._callbacks["aclose"].append(callback)
+
+    def on_disconnect(self, callback: Callback) -> None:
+        """callback(bound_ms): leave the room. The process exits with 0 when all callbacks are done."""
+        self._callbacks["disconnect"].append(callback)
+
+    def on_configure(self, callback: Callback) -> None:
+        """callback(metadata): new metadata; acknowledged when all callbacks are done."""
+        self._callbacks["configure"].append(callback)
+
+    def on_notice(self, callback: Callback) -> None:
+        """callback(reason, in_ms): something will end the session soon."""
+        self._callbacks["notice"].append(callback)
+
+    def _say(self, message: Dict[str, Any]) -> None:
+        if self._wire is not None:
+            self._wire.say(message)
+
+    def _alive(self, proven: Callable[[], None]) -> None:
+        """Asks the main loop to prove that it runs; without a loop the process' life is all that is known."""
+        if self._loop is None or self._loop.is_closed():
+            proven()
+            return
+        try:
+            self._loop.call_soon_threadsafe(proven)
+        except RuntimeError:
+            proven()
+
+    def _heard(self, message: Dict[str, Any]) -> None:
+        """Runs on the wire's thread; the work is done on the loop, or on a thread of its own."""
+        kind = message.get("type")
+        if kind == "welcome":
+            job = message.get("job") or {}
+            self.job.attempt = job.get("attempt", self.job.attempt)
+            self.job.metadata = job.get("metadata", self.job.metadata)
+        elif kind in ("configure", "notice", "aclose", "disconnect"):
+            self._start(self._handle(str(kind), message))
+        # A message that this kit does not know is of a later version, and passed over.
+
+    def _start(self, work: Any) -> None:
+        loop = self._loop
+        if loop is not None and loop.is_running():
+            asyncio.run_coroutine_threadsafe(work, loop)
+        else:
+            threading.Thread(target=asyncio.run, args=(work,), daemon=True, name="curfew-callbacks").start()
+
+    async def _handle(self, kind: str, message: Dict[str, Any]) -> None:
+        if kind == "configure":
+            self.job.metadata = message["metadata"]
+            await self._call(kind, message["metadata"])
+            self._say({"type": "configured", "rev": message["rev"]})
+        elif kind == "notice":
+            await self._call(kind, message["reason"], message["inMs"])
+        elif kind == "aclose":
+            await self._call(kind, message["reason"], message["boundMs"])
+            self._say({"type": "closed"})
+        else:
+            await self._call(kind, message["boundMs"])
+            if self._exit_on_disconnect:
+                _exit()
+
+    async def _call(self, kind: str, *arguments: Any) -> None:
+        for callback in self._callbacks[kind]:
+            try:
+                result = callback(*arguments)
+                if inspect.isawaitable(result):
+                    await result
+            except Exception as error:  # A callback's fault must not keep the answer back.
+                self.error(error, kind)
+
+
+def connect(*, exit_on_disconnect: bool = True, loop: Optional[asyncio.AbstractEventLoop] = None) -> Curfew:
+    """Connects to the supervisor that started this process, in the background, and again whenever it was away.
+
+    Called inside a running asyncio loop, that loop is the one whose life the heartbeats prove.
+    """
+    if loop is None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            loop = None
+    return Curfew(exit_on_disconnect=exit_on_disconnect, loop=loop)
+
+
+def _exit() -> None:
+    """Ends the process from whatever thread, with nothing left unsaid; `sys.exit` would only end this thread."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:
+            pass
+    os._exit(0)
+
+
+def _read_job() -> Job:
+    env = os.environ
+    try:
+        metadata = json.loads(env.get("CURFEW_METADATA", "{}"))
+    except ValueError:
+        metadata = {}
+    return Job(
+        session_id=env.get("CURFEW_SESSION_ID", ""),
+        room=env.get("CURFEW_ROOM", ""),
+        metadata=metadata,
+        livekit_url=env.get("LIVEKIT_URL"),
+        livekit_token=env.get("LIVEKIT_TOKEN"),
+    )
+
+
+def _text_of(error: Union[BaseException, str]) -> str:
+    if isinstance(error, BaseException):
+        return "".join(traceback.format_exception(type(error), error, error.__traceback__))[-ERROR_CHARS:]
+    return str(error)[:ERROR_CHARS]

@@ -1,0 +1,158 @@
+"""The kit's thread: owns the socket, reconnects for ever, and writes all stacks while the main loop is blocked."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from typing import Any, Callable, Deque, Dict, Optional
+
+VERSION = 1
+FIRST_WAIT_SECONDS = 0.05
+LONGEST_WAIT_SECONDS = 2.0
+QUEUE_LENGTH = 1000
+#: Trying again would be refused again.
+FINAL = ("wrong_token", "wrong_version", "other_instance")
+
+
+class Wire(threading.Thread):
+    """One connection at a time; what cannot be sent now waits."""
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        worker: str,
+        token: str,
+        heard: Callable[[Dict[str, Any]], None],
+        alive: Callable[[Callable[[], None]], None],
+        loop: Callable[[], Optional[asyncio.AbstractEventLoop]],
+    ) -> None:
+        # A daemon thread: the kit never keeps a process alive by itself.
+        super().__init__(daemon=True, name="curfew-wire")
+        self._path, self._worker, self._token = path, worker, token
+        self._heard, self._alive, self._loop = heard, alive, loop
+        self._lock = threading.RLock()
+        self._socket: Optional[socket.socket] = None
+        self._welcomed = False
+        self._ready_said = False
+        self._refused_for_good = False
+        self._connection = 0
+        self._queue: Deque[Dict[str, Any]] = deque()
+
+    def say(self, message: Dict[str, Any]) -> None:
+        """Sends now, or when the supervisor is back; when too much waits, old activity is the first to go."""
+        with self._lock:
+            if message["type"] == "ready":
+                self._ready_said = True
+            if self._welcomed and self._write(message):
+                return
+            if message["type"] == "ready":
+                return
+            if len(self._queue) >= QUEUE_LENGTH:
+                oldest = next((one for one in self._queue if one["type"] == "activity"), self._queue[0])
+                self._queue.remove(oldest)
+            self._queue.append(message)
+
+    def flush(self, seconds: float) -> None:
+        """Waits until nothing waits any more: what was written is with the kernel."""
+        until = time.monotonic() + seconds
+        while self._queue and time.monotonic() < until:
+            time.sleep(0.005)
+
+    def run(self) -> None:
+        wait = FIRST_WAIT_SECONDS
+        while not self._refused_for_good:
+            try:
+                if self._serve():
+                    wait = FIRST_WAIT_SECONDS
+            except OSError:
+                pass
+            time.sleep(wait)
+            wait = min(LONGEST_WAIT_SECONDS, wait * 2)
+
+    def _serve(self) -> bool:
+        """One connection from hello to its end; whether it was welcome."""
+        welcomed = False
+        # Python's sockets are close-on-exec: a grandchild does not hold them open.
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.connect(self._path)
+            with self._lock:
+                self._socket = connection
+                self._write({"type": "hello", "v": VERSION, "worker": self._worker, "token": self._token, "kit": {"name": "python", "version": "0.1.0"}})
+            try:
+                with connection.makefile("r", encoding="utf-8", newline="\n") as lines:
+                    for line in lines:
+                        welcomed = self._hear(line) or welcomed
+            finally:
+                with self._lock:
+                    self._socket, self._welcomed = None, False
+                    self._connection += 1
+        return welcomed
+
+    def _hear(self, line: str) -> bool:
+        try:
+            message = json.loads(line)
+        except ValueError:
+            return False
+        kind = message.get("type")
+        if kind == "dump":
+            self._dump()
+        elif kind == "error":
+            self._refused(message)
+        else:
+            if kind == "welcome":
+                self._welcome(message)
+            self._heard(message)
+        return kind == "welcome"
+
+    def _welcome(self, message: Dict[str, Any]) -> None:
+        with self._lock:
+            self._welcomed = True
+            if self._ready_said:
+                self._write({"type": "ready"})
+            while self._queue and self._write(self._queue[0]):
+                self._queue.popleft()
+        beat = threading.Thread(target=self._beat, args=(message["heartbeatMs"] / 1000, self._connection), daemon=True, name="curfew-beat")
+        beat.start()
+
+    def _beat(self, every: float, connection: int) -> None:
+        while self._connection == connection:
+            time.sleep(every)
+            self._alive(lambda: self._proven(connection))
+
+    def _proven(self, connection: int) -> None:
+        with self._lock:
+            if self._welcomed and self._connection == connection:
+                self._write({"type": "heartbeat"})
+
+    def _write(self, message: Dict[str, Any]) -> bool:
+        if self._socket is None:
+            return False
+        try:
+            self._socket.sendall((json.dumps(message) + "\n").encode())
+            return True
+        except OSError:
+            return False
+
+    def _refused(self, message: Dict[str, Any]) -> None:
+        print(f"curfew kit: the supervisor refused: {message.get('message')}", file=sys.stderr, flush=True)
+        self._refused_for_good = message.get("code") in FINAL
+
+    def _dump(self) -> None:
+        """Stacks of all threads and of all tasks of the loop, from this thread, so that a blocked loop does not matter."""
+        names = {thread.ident: thread.name for thread in threading.enumerate()}
+        parts = []
+        for ident, frame in sys._current_frames().items():
+            parts.append(f"thread {names.get(ident, ident)}\n" + "".join(traceback.format_stack(frame)))
+        loop = self._loop()
+        for task in asyncio.all_tasks(loop) if loop is not None else ():
+            frames = [traceback.format_stack(frame)[-1] for frame in task.get_stack()]
+            parts.append(f"task {task.get_name()}\n" + "".join(frames))
+        print("curfew kit: stacks\n" + "\n".join(parts), file=sys.stderr, flush=True)
+        self.say({"type": "dumped"})
