@@ -216,3 +216,15 @@ export const RUN = {
     'CURFEW_SOCKET',
   ] as readonly string[],
 } as const;
+
+/** `curfew dev`. The key is LiveKit's own for development; nothing listens but on loopback. */
+export const DEV = {
+  dir: '.curfew',
+  httpPort: 7890,
+  livekitPort: 7880,
+  livekitStartMs: 15 * SECOND_MS,
+  livekitStopMs: 10 * SECOND_MS,
+  probeMs: 100,
+  apiKey: 'devkey',
+  apiSecret: 'secret-for-development-on-loopback-only',
+} as const;

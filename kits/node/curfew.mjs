@@ -39,9 +39,13 @@ export function connect({ exitOnDisconnect = true } = {}) {
   const flush = () =>
     new Promise((resolve) => {
       const id = ++flushes;
-      flushed.set(id, resolve);
+      // Holds the process until it is said, and no longer than this.
+      const timer = setTimeout(resolve, FLUSH_MS);
+      flushed.set(id, () => {
+        clearTimeout(timer);
+        resolve(undefined);
+      });
       wire?.postMessage({ flush: id });
-      setTimeout(resolve, FLUSH_MS).unref();
     });
 
   /** @type {Record<string, (message: any) => void | Promise<void>>} */

@@ -8,6 +8,7 @@ const VERSION = 1;
 const FIRST_WAIT_MS = 50;
 const LONGEST_WAIT_MS = 2000;
 const QUEUE_LENGTH = 1000;
+const BACKLOG_BYTES = 1024 * 1024;
 const STACK_MS = 1500;
 /** Trying again would be refused again. */
 const FINAL = ['wrong_token', 'wrong_version', 'other_instance'];
@@ -23,6 +24,8 @@ let pings = 0;
 let beat;
 /** @type {any[]} */
 let queue = [];
+/** @type {number[]} */
+let unflushed = [];
 
 function tell(/** @type {object} */ message) {
   parentPort?.postMessage(message);
@@ -35,8 +38,9 @@ function write(/** @type {any} */ message) {
 /** What cannot be sent now waits; when too much waits, old activity is the first to go. */
 function say(/** @type {any} */ message) {
   if (message.type === 'ready') readySaid = true;
-  if (welcomed) return write(message);
-  if (message.type === 'ready') return;
+  if (welcomed && (socket?.writableLength ?? 0) < BACKLOG_BYTES) return write(message);
+  // It is said anew at every welcome; activity that the supervisor does not read is worth nothing later.
+  if (message.type === 'ready' || (welcomed && message.type === 'activity')) return;
   if (queue.length >= QUEUE_LENGTH) {
     const at = queue.findIndex((one) => one.type === 'activity');
     queue.splice(Math.max(at, 0), 1);
@@ -85,6 +89,8 @@ function onWelcome(/** @type {any} */ { heartbeatMs }) {
   if (readySaid) write({ type: 'ready' });
   for (const message of queue) write(message);
   queue = [];
+  for (const id of unflushed) flush(id);
+  unflushed = [];
   clearInterval(beat);
   beat = setInterval(() => tell({ ping: ++pings }), heartbeatMs);
 }
@@ -131,9 +137,10 @@ parentPort?.on('message', (message) => {
   } else if (message.flush) flush(message.flush);
 });
 
+/** Answers when all that was said is with the kernel. */
 function flush(/** @type {number} */ id) {
-  if (socket === null || !welcomed) return;
-  socket.write('\n', () => tell({ flushed: id }));
+  if (welcomed && socket !== null) socket.write('\n', () => tell({ flushed: id }));
+  else unflushed.push(id);
 }
 
 connect();

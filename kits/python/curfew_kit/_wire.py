@@ -10,7 +10,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from typing import Any, Callable, Deque, Dict, Optional
+from typing import Any, Callable, Deque, Dict, Iterable, Optional
 
 VERSION = 1
 FIRST_WAIT_SECONDS = 0.05
@@ -37,7 +37,7 @@ class Wire(threading.Thread):
         super().__init__(daemon=True, name="curfew-wire")
         self._path, self._worker, self._token = path, worker, token
         self._heard, self._alive, self._loop = heard, alive, loop
-        self._lock = threading.RLock()
+        self._changed = threading.Condition()
         self._socket: Optional[socket.socket] = None
         self._welcomed = False
         self._ready_said = False
@@ -45,25 +45,42 @@ class Wire(threading.Thread):
         self._connection = 0
         self._queue: Deque[Dict[str, Any]] = deque()
 
+    def start(self) -> None:
+        super().start()
+        # A thread for writing: a supervisor that stands still must not hold the agent's loop.
+        threading.Thread(target=self._send, daemon=True, name="curfew-send").start()
+
     def say(self, message: Dict[str, Any]) -> None:
-        """Sends now, or when the supervisor is back; when too much waits, old activity is the first to go."""
-        with self._lock:
+        """Queues for now, or for when the supervisor is back; when too much waits, old activity is the first to go."""
+        with self._changed:
             if message["type"] == "ready":
                 self._ready_said = True
-            if self._welcomed and self._write(message):
-                return
-            if message["type"] == "ready":
-                return
+                if not self._welcomed:
+                    return
             if len(self._queue) >= QUEUE_LENGTH:
                 oldest = next((one for one in self._queue if one["type"] == "activity"), self._queue[0])
                 self._queue.remove(oldest)
             self._queue.append(message)
+            self._changed.notify_all()
 
     def flush(self, seconds: float) -> None:
         """Waits until nothing waits any more: what was written is with the kernel."""
-        until = time.monotonic() + seconds
-        while self._queue and time.monotonic() < until:
-            time.sleep(0.005)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._queue, timeout=seconds)
+
+    def _send(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._welcomed and len(self._queue) > 0)
+                message, connection = self._queue[0], self._connection
+            if not self._write(message):
+                # The reader sees the same end and connects again; the message stays first.
+                time.sleep(FIRST_WAIT_SECONDS)
+                continue
+            with self._changed:
+                if self._queue and self._queue[0] is message and self._connection == connection:
+                    self._queue.popleft()
+                self._changed.notify_all()
 
     def run(self) -> None:
         wait = FIRST_WAIT_SECONDS
@@ -82,15 +99,15 @@ class Wire(threading.Thread):
         # Python's sockets are close-on-exec: a grandchild does not hold them open.
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.connect(self._path)
-            with self._lock:
+            with self._changed:
                 self._socket = connection
-                self._write({"type": "hello", "v": VERSION, "worker": self._worker, "token": self._token, "kit": {"name": "python", "version": "0.1.0"}})
+            self._write({"type": "hello", "v": VERSION, "worker": self._worker, "token": self._token, "kit": {"name": "python", "version": "0.1.0"}})
             try:
                 with connection.makefile("r", encoding="utf-8", newline="\n") as lines:
                     for line in lines:
                         welcomed = self._hear(line) or welcomed
             finally:
-                with self._lock:
+                with self._changed:
                     self._socket, self._welcomed = None, False
                     self._connection += 1
         return welcomed
@@ -112,12 +129,11 @@ class Wire(threading.Thread):
         return kind == "welcome"
 
     def _welcome(self, message: Dict[str, Any]) -> None:
-        with self._lock:
+        with self._changed:
             self._welcomed = True
             if self._ready_said:
-                self._write({"type": "ready"})
-            while self._queue and self._write(self._queue[0]):
-                self._queue.popleft()
+                self._queue.appendleft({"type": "ready"})
+            self._changed.notify_all()
         beat = threading.Thread(target=self._beat, args=(message["heartbeatMs"] / 1000, self._connection), daemon=True, name="curfew-beat")
         beat.start()
 
@@ -127,15 +143,15 @@ class Wire(threading.Thread):
             self._alive(lambda: self._proven(connection))
 
     def _proven(self, connection: int) -> None:
-        with self._lock:
-            if self._welcomed and self._connection == connection:
-                self._write({"type": "heartbeat"})
+        if self._connection == connection:
+            self.say({"type": "heartbeat"})
 
     def _write(self, message: Dict[str, Any]) -> bool:
-        if self._socket is None:
+        connection = self._socket
+        if connection is None:
             return False
         try:
-            self._socket.sendall((json.dumps(message) + "\n").encode())
+            connection.sendall((json.dumps(message) + "\n").encode())
             return True
         except OSError:
             return False
@@ -151,8 +167,15 @@ class Wire(threading.Thread):
         for ident, frame in sys._current_frames().items():
             parts.append(f"thread {names.get(ident, ident)}\n" + "".join(traceback.format_stack(frame)))
         loop = self._loop()
-        for task in asyncio.all_tasks(loop) if loop is not None else ():
+        for task in _tasks_of(loop):
             frames = [traceback.format_stack(frame)[-1] for frame in task.get_stack()]
             parts.append(f"task {task.get_name()}\n" + "".join(frames))
         print("curfew kit: stacks\n" + "\n".join(parts), file=sys.stderr, flush=True)
         self.say({"type": "dumped"})
+
+
+def _tasks_of(loop: Optional[asyncio.AbstractEventLoop]) -> Iterable["asyncio.Task[Any]"]:
+    try:
+        return asyncio.all_tasks(loop) if loop is not None else ()
+    except RuntimeError:  # The loop changed its tasks while they were read.
+        return ()
