@@ -182,11 +182,13 @@ export class Sessions {
     effects: readonly Effect[];
   }): Promise<void> {
     this.#own(after);
-    const allowed = await this.#record(before, after, effects);
+    // Admission learns at once that a claim is closing; a record that frees it is on its way before the next one asks.
+    const recording = this.#record(before, after, effects);
+    this.#account(after);
+    const allowed = await recording;
     const said = describeStep(before, after);
     if (said !== null) this.deps.log[said.level](said.fields, said.message);
     for (const effect of allowed) this.#perform(after, effect);
-    this.#account(after);
   }
 
   /** New state and intent first, then the effect; a spawn that cannot be recorded does not happen. */

@@ -1,0 +1,2 @@
+export function findLiveKitBinary(): string | null;
+export function ensureLiveKitBinary(onProgress: (text: string) => void): Promise<string>;

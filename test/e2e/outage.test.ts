@@ -1,0 +1,112 @@
+/** LiveKit away in the middle of calls: nothing is ended for absence until it answers again. */
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { CapacityView, ReadyView } from '../../src/api.ts';
+import { Callers } from '../support/callers.ts';
+import { Daemon, ROOT } from '../support/daemon.ts';
+import { HAS_LIVEKIT, LiveKit } from '../support/livekit.ts';
+import { until } from '../support/wait.ts';
+
+const STOPPED_MS = 10_000;
+const DEAD_MS = 60_000;
+
+describe.runIf(HAS_LIVEKIT)('LiveKit away', () => {
+  let livekit: LiveKit;
+  let daemon: Daemon;
+  let callers: Callers;
+
+  beforeAll(async () => {
+    livekit = await LiveKit.start();
+    const dir = new Daemon({ config: {} });
+    daemon = new Daemon({
+      dir: dir.dir,
+      config: {
+        ...livekit.config(dir.socket),
+        presence: { poll_interval: '1s' },
+        // A worker that needs no LiveKit itself, and is not missed in the room.
+        agents: {
+          default: { command: ['sleep', '1000'], start_timeout: '1h' },
+          joins: { command: [process.execPath, join(ROOT, 'test/fixtures/agent.mjs')], protocol: 'curfew' },
+        },
+      },
+    });
+    await daemon.start();
+    callers = new Callers(livekit);
+  });
+
+  afterAll(async () => {
+    callers?.kill();
+    await daemon?.close();
+    await livekit?.close();
+  });
+
+  const reachable = (wanted: boolean) =>
+    until(
+      `LiveKit is ${wanted ? 'back' : 'away'}`,
+      async () => (await daemon.get<CapacityView>('/v1/capacity')).body.livekit.reachable === wanted,
+      30_000,
+    );
+  const start = async (room: string, callersLostMs: number) => {
+    const { body } = await daemon.dispatch({ room, limits: { callersLostMs, callersLeftMs: 500 } });
+    await daemon.reaches(body.id, ['live']);
+    return body.id;
+  };
+  const sees = (id: string, count: number) =>
+    until(
+      `${count} callers are seen`,
+      async () => (await daemon.session(id)).presence?.callers === count,
+      30_000,
+    );
+
+  it('stopped for 10 s: the call goes on, and it is said since when', async () => {
+    const id = await start('stopped', 5000);
+    await callers.join('stopped', 'ann');
+    await sees(id, 1);
+    livekit.signal('SIGSTOP');
+    await reachable(false);
+    const ready = (await daemon.get<ReadyView>('/readyz')).body;
+    expect(ready.livekit).toMatchObject({
+      configured: true,
+      reachable: false,
+      since: expect.stringMatching(/^20/),
+    });
+    // The outage itself is the thing under test, not something to wait for.
+    await pause(STOPPED_MS);
+    expect((await daemon.session(id)).state).toBe('live');
+    livekit.signal('SIGCONT');
+    await reachable(true);
+    await sees(id, 1);
+    expect((await daemon.session(id)).state).toBe('live');
+    await daemon.release(id);
+    await daemon.ended(id);
+  });
+
+  it('killed for 60 s: callers who come back keep their session, the others have the grace of a lost connection', async () => {
+    const phone = new Callers(livekit);
+    const [back, gone] = [await start('back', 8000), await start('gone', 8000)];
+    await phone.join('back', 'ann');
+    await phone.join('gone', 'bob');
+    await sees(back, 1);
+    await sees(gone, 1);
+    await livekit.kill();
+    phone.kill();
+    await reachable(false);
+    await pause(DEAD_MS);
+    expect([(await daemon.session(back)).state, (await daemon.session(gone)).state]).toEqual([
+      'live',
+      'live',
+    ]);
+    await livekit.boot();
+    await reachable(true);
+    const answeredAt = Date.now();
+    await callers.join('back', 'ann');
+    await sees(back, 1);
+    const ended = await daemon.ended(gone);
+    expect(ended).toMatchObject({ state: 'released', reason: 'callers_left' });
+    expect(Date.parse(ended.evidence?.at ?? '') - answeredAt).toBeGreaterThan(6000);
+    expect((await daemon.session(back)).state).toBe('live');
+    await daemon.release(back);
+    await daemon.ended(back);
+  });
+});
