@@ -1,0 +1,149 @@
+/** Limits, the queue and the stop of the supervisor, with real processes. */
+import { join } from 'node:path';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { CapacityView } from '../../src/api.ts';
+import { Daemon, ROOT } from '../support/daemon.ts';
+import { marked } from '../support/marks.ts';
+import { until } from '../support/wait.ts';
+
+const STUBBORN = join(ROOT, 'test/fixtures/workers/ignores-term.sh');
+const AGENTS = {
+  default: { command: ['sleep', '1000'] },
+  stubborn: { command: [STUBBORN], ladder: { term: '1s', kill: '5s' } },
+};
+let daemon: Daemon;
+
+afterEach(async () => {
+  await daemon.close();
+});
+
+const up = async (config: Record<string, unknown>) => {
+  daemon = await new Daemon({ config: { agents: AGENTS, ...config } }).start();
+};
+const live = async (room: string, more: Record<string, unknown> = {}) => {
+  const { body } = await daemon.dispatch({ room, ...more });
+  await daemon.reaches(body.id, ['live']);
+  return body.id;
+};
+
+describe('at the limit', () => {
+  it('refuses by name, with who holds it and when to come again', async () => {
+    await up({ limits: { sessions: 1, queue: 0 } });
+    const id = await live('a');
+    const answer = await daemon.dispatch({ room: 'b' });
+    expect(answer).toMatchObject({
+      status: 429,
+      body: { code: 'at_capacity', limit: 'host', max: 1, used: 1, holders: [id] },
+    });
+    expect(Number(answer.headers['retry-after'])).toBeGreaterThan(0);
+  });
+
+  it('refuses a user who has enough, and not another', async () => {
+    await up({ limits: { per_user: 1, queue: 0 } });
+    await live('a', { user: 'ann' });
+    expect(await daemon.dispatch({ room: 'b', user: 'ann' })).toMatchObject({
+      status: 429,
+      body: { limit: 'user:ann' },
+    });
+    await live('c', { user: 'bob' });
+  });
+
+  it('frees the slot only when the whole tree is gone', async () => {
+    await up({ limits: { sessions: 1, queue: 0 } });
+    const id = await live('a', { agent: 'stubborn' });
+    await daemon.release(id);
+    await daemon.reaches(id, ['closing']);
+    expect(await daemon.dispatch({ room: 'b' })).toMatchObject({ status: 429 });
+    await daemon.ended(id);
+    expect(marked(daemon.instanceId())).toEqual([]);
+    await live('b');
+  });
+
+  it('serves the queue in order, and one that gave up is out of it', async () => {
+    await up({ limits: { sessions: 1, queue: 10, queue_timeout: '60s' } });
+    const first = await live('a');
+    const waiting = [];
+    for (const room of ['b', 'c', 'd']) waiting.push((await daemon.dispatch({ room })).body);
+    expect(waiting.map((one) => one.state)).toEqual(['queued', 'queued', 'queued']);
+    expect((await daemon.get<CapacityView>('/v1/capacity')).body.queue).toMatchObject({
+      length: 3,
+      sessions: waiting.map((one) => one.id),
+    });
+    const [b, c, d] = waiting.map((one) => one.id) as [string, string, string];
+    await daemon.release(b);
+    expect(await daemon.ended(b)).toMatchObject({ state: 'released', reason: 'requested', startedAt: null });
+    await daemon.release(first);
+    await daemon.reaches(c, ['live']);
+    expect((await daemon.session(d)).state).toBe('queued');
+    await daemon.release(c);
+    await daemon.reaches(d, ['live']);
+  });
+
+  it('gives up a place in the queue after its time', async () => {
+    await up({ limits: { sessions: 1, queue: 10, queue_timeout: '500ms' } });
+    await live('a');
+    const { body } = await daemon.dispatch({ room: 'b' });
+    const ended = await daemon.ended(body.id);
+    expect(ended).toMatchObject({
+      state: 'failed',
+      reason: 'start_timeout',
+      evidence: { cause: 'queue_timeout', detail: expect.stringContaining('host') },
+    });
+  });
+
+  it('refuses an override out of its range, naming the range', async () => {
+    await up({});
+    const answer = await daemon.dispatch({ room: 'a', limits: { activityIdleTimeoutMs: 5000 } });
+    expect(answer).toMatchObject({
+      status: 400,
+      body: {
+        code: 'invalid_request',
+        detail: expect.stringMatching(/activityIdleTimeoutMs.*30000 to 3599000/),
+      },
+    });
+  });
+});
+
+describe('SIGTERM', () => {
+  it('releases every call, in parallel, and exits 0; a second one skips nothing', async () => {
+    await up({ limits: { start_rate: '1000/s' } });
+    await Promise.all(
+      Array.from({ length: 10 }, (_, index) =>
+        live(`r${index}`, { agent: index % 2 === 0 ? 'stubborn' : 'default' }),
+      ),
+    );
+    const instance = daemon.instanceId();
+    expect(marked(instance).length).toBeGreaterThanOrEqual(10);
+    daemon.signal('SIGTERM');
+    daemon.signal('SIGTERM');
+    expect(await daemon.exited()).toBe(0);
+    expect(marked(instance)).toEqual([]);
+  });
+
+  it('takes no new session while it stops, and remembers how each ended', async () => {
+    await up({});
+    const id = await live('a', { agent: 'stubborn' });
+    daemon.signal('SIGTERM');
+    const refused = await until('it refuses', async () => {
+      const answer = await daemon.dispatch({ room: 'b' });
+      return answer.status === 503 ? answer : null;
+    });
+    expect(refused.body).toMatchObject({ code: 'stopping' });
+    expect(await daemon.exited()).toBe(0);
+    await daemon.start();
+    expect(await daemon.session(id)).toMatchObject({
+      state: 'released',
+      reason: 'shutdown',
+      evidence: { by: 'SIGTERM' },
+    });
+  });
+
+  it('a second supervisor on the same state directory is refused', async () => {
+    await up({});
+    const second = new Daemon({
+      dir: `${daemon.dir}/second`,
+      config: { state_dir: join(daemon.dir, 'state'), agents: AGENTS },
+    });
+    await expect(second.start()).rejects.toThrow(new RegExp(`in use by a supervisor with pid ${daemon.pid}`));
+  });
+});

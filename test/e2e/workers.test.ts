@@ -1,0 +1,370 @@
+/** Reasons, deadlines, limits and hostile workers, with a real supervisor and real processes; no LiveKit is needed. */
+import { spawn } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { SessionView } from '../../src/api.ts';
+import { Daemon, MAIN, ROOT } from '../support/daemon.ts';
+import { marked } from '../support/marks.ts';
+import { until } from '../support/wait.ts';
+
+const fixture = (name: string) => join(ROOT, 'test/fixtures', name);
+const python = (name: string, ...args: string[]) => ['python3', fixture(`workers/${name}`), ...args];
+const LADDER = { aclose: '600ms', disconnect: '600ms', term: '400ms', kill: '8s' };
+const HEARTBEAT_STALE = '5s';
+
+let daemon: Daemon;
+
+beforeAll(async () => {
+  daemon = new Daemon({
+    env: { A_SECRET: 'must-not-leak' },
+    config: {
+      limits: { sessions: 300, start_rate: '1000/s', per_user: 'off' },
+      agents: {
+        default: { command: ['sleep', '1000'], ladder: LADDER },
+        level1: {
+          command: [process.execPath, fixture('control/level1.mjs')],
+          protocol: 'curfew',
+          ladder: LADDER,
+          heartbeat_stale: HEARTBEAT_STALE,
+        },
+        shell: {
+          command: [
+            'sh',
+            '-c',
+            'eval "$(echo "$CURFEW_METADATA" | sed -n \'s/.*"run":"\\([^"]*\\)".*/\\1/p\')"',
+          ],
+          ladder: LADDER,
+        },
+        missing: { command: ['/does/not/exist'] },
+        'ignores-term': { command: [fixture('workers/ignores-term.sh')], ladder: LADDER },
+        'blocked-loop': { command: [process.execPath, fixture('workers/blocked-loop.mjs')], ladder: LADDER },
+        'setsid-grandchild': { command: python('setsid-grandchild.py'), ladder: LADDER },
+        'double-fork': { command: python('double-fork.py'), ladder: LADDER },
+        'closes-stdio': { command: python('closes-stdio.py'), ladder: LADDER },
+        'holds-stdout': { command: python('holds-stdout.py'), ladder: LADDER },
+        forks: { command: python('forks.py'), ladder: LADDER },
+        'prints-much': { command: python('prints-much.py', '1000000', '/dev/null'), ladder: LADDER },
+        big: {
+          command: ['python3', '-c', 'x = b"x" * 200_000_000\nimport time\ntime.sleep(100)'],
+          memory: '64MiB',
+          ladder: LADDER,
+        },
+      },
+    },
+  });
+  await daemon.start();
+});
+
+afterAll(async () => {
+  await daemon?.close();
+});
+
+let rooms = 0;
+
+async function start(agent: string, more: Record<string, unknown> = {}): Promise<string> {
+  const { status, body } = await daemon.dispatch({ room: `w${++rooms}`, agent, ...more });
+  expect(status, JSON.stringify(body)).toBe(201);
+  return body.id;
+}
+
+const live = async (agent: string, more: Record<string, unknown> = {}) => {
+  const id = await start(agent, more);
+  await daemon.reaches(id, ['live']);
+  return id;
+};
+const marksOf = (id: string) => marked(daemon.instanceId()).filter((one) => one.worker.startsWith(`${id}.`));
+const logOf = (id: string) => readFileSync(join(daemon.dir, 'state/workers', `${id}.1`, 'log'), 'utf8');
+
+describe('how a worker ends', () => {
+  it.each([
+    ['exit 0', { state: 'released', reason: 'completed', exit: { code: 0, signal: null } }],
+    ['exit 3', { state: 'failed', reason: 'crashed', exit: { code: 3, signal: null } }],
+    ['kill -9 $$', { state: 'failed', reason: 'crashed', exit: { code: null, signal: 'SIGKILL' } }],
+    ['kill -SEGV $$', { state: 'failed', reason: 'crashed', exit: { code: null, signal: 'SIGSEGV' } }],
+  ])('%s', async (run, expected) => {
+    expect(await daemon.ended(await start('shell', { metadata: { run } }))).toMatchObject(expected);
+  });
+
+  it('says which command could not be started', async () => {
+    const ended = await daemon.ended(await start('missing'));
+    expect(ended).toMatchObject({
+      state: 'failed',
+      reason: 'crashed',
+      pid: null,
+      evidence: { cause: 'spawn_failed', detail: expect.stringContaining('/does/not/exist') },
+    });
+  });
+
+  it('is not told by a session that was never started', async () => {
+    expect(await daemon.get('/v1/sessions/nobody')).toMatchObject({
+      status: 404,
+      body: { code: 'not_found' },
+    });
+  });
+});
+
+describe('a worker that reports', () => {
+  const reports = (mode: string, more: Record<string, unknown> = {}) =>
+    live('level1', { metadata: { mode, ...more } });
+
+  it('5 errors in a row end it', async () => {
+    const ended = await daemon.ended(await start('level1', { metadata: { mode: 'errors' } }));
+    expect(ended).toMatchObject({
+      state: 'failed',
+      reason: 'error_limit',
+      errors: { consecutive: 5, limit: 5, total: 5 },
+    });
+    expect(ended.evidence?.detail).toContain('error 5');
+  });
+
+  it('4, one ok and 4 more do not', async () => {
+    const id = await reports('errors-and-ok');
+    await until('all were heard', async () => (await daemon.session(id)).errors.total === 8);
+    expect(await daemon.session(id)).toMatchObject({ state: 'live', errors: { consecutive: 4 } });
+    await daemon.release(id);
+    expect(await daemon.ended(id)).toMatchObject({ reason: 'requested', exit: { code: 0 } });
+  });
+
+  it('is asked for its stacks and ended when it falls silent', async () => {
+    const id = await reports('silent');
+    const ended = await daemon.ended(id);
+    expect(ended).toMatchObject({ state: 'failed', reason: 'unresponsive' });
+    expect(ended.evidence?.ladder[0]?.step).toBe('term');
+    expect(logOf(id)).toContain('"type":"dump"');
+  });
+
+  it('acknowledges new metadata', async () => {
+    const id = await reports('plain');
+    const patched = await daemon.call<SessionView>('PATCH', `/v1/sessions/${id}/metadata`, {
+      metadata: { lang: 'fr' },
+    });
+    expect(patched.body.metadata).toEqual({ lang: 'fr' });
+    await until('it has it', () =>
+      logOf(id).includes('{"type":"configure","rev":1,"metadata":{"lang":"fr"}}'),
+    );
+    await daemon.release(id);
+    await daemon.ended(id);
+  });
+
+  it('is told 60 s before its maximum duration, or at once where that is shorter', async () => {
+    const id = await reports('plain', {});
+    await daemon.release(id);
+    const short = await live('level1', { metadata: { mode: 'plain' }, limits: { maxDurationMs: 3000 } });
+    await until('the notice', () => logOf(short).includes('"type":"notice","reason":"max_duration"'));
+    expect(await daemon.ended(short)).toMatchObject({ state: 'released', reason: 'max_duration' });
+  });
+
+  it('that never becomes ready ends as start_timeout', async () => {
+    const id = await start('level1', { metadata: { mode: 'never-ready' }, limits: { startTimeoutMs: 1000 } });
+    expect(await daemon.ended(id)).toMatchObject({ state: 'failed', reason: 'start_timeout', liveAt: null });
+  });
+
+  it('arms the idle timeout, which keep-alive moves', async () => {
+    const id = await live('level1', {
+      metadata: { mode: 'activity' },
+      limits: { activityIdleTimeoutMs: 30_000 },
+    });
+    const idle = async () => (await daemon.session(id)).deadlines.find((one) => one.kind === 'idle_timeout');
+    const before = await until('it is armed', idle);
+    expect(before.inMs).toBeLessThanOrEqual(30_000);
+    await daemon.call('POST', `/v1/sessions/${id}/keep_alive`, { forMs: 600_000 });
+    expect((await until('it is moved', idle)).inMs).toBeGreaterThan(500_000);
+    await daemon.release(id);
+    await daemon.ended(id);
+  });
+});
+
+describe('a hostile worker', () => {
+  it.each([
+    'ignores-term',
+    'blocked-loop',
+    'setsid-grandchild',
+    'double-fork',
+    'closes-stdio',
+    'forks',
+    'prints-much',
+  ])('%s ends within its ladder and leaves nothing', async (agent) => {
+    const id = await live(agent);
+    await until('it has begun', () => marksOf(id).length > 0);
+    await daemon.release(id);
+    const ended = await daemon.ended(id);
+    expect(ended).toMatchObject({ state: 'released', reason: 'requested' });
+    expect(ended.evidence?.ladder[0]?.step).toBe('term');
+    expect(marksOf(id)).toEqual([]);
+  });
+
+  it('that leaves a child behind is not over before the child is', async () => {
+    const id = await start('holds-stdout');
+    expect(await daemon.ended(id)).toMatchObject({ state: 'failed', reason: 'crashed', exit: { code: 7 } });
+    expect(marksOf(id)).toEqual([]);
+  });
+
+  it('that prints 1 GB fills no disk', async () => {
+    const id = await live('prints-much');
+    const log = join(daemon.dir, 'state/workers', `${id}.1`, 'log');
+    await until('it printed', () => existsSync(log) && statSync(log).size > 1_000_000);
+    await daemon.release(id);
+    await daemon.ended(id);
+    expect(statSync(log).size).toBeLessThan(32 * 1024 * 1024);
+  });
+
+  it('that floods the socket starves nobody', async () => {
+    const id = await live('level1', { metadata: { mode: 'floods' } });
+    expect((await daemon.get('/healthz')).status).toBe(200);
+    const other = await live('level1', { metadata: { mode: 'plain' } });
+    await daemon.release(other);
+    expect(await daemon.ended(other)).toMatchObject({ reason: 'requested', exit: { code: 0 } });
+    await daemon.release(id);
+    expect(await daemon.ended(id)).toMatchObject({ reason: 'requested' });
+  });
+
+  it('that never closes is ended by KILL, after every step had its time', async () => {
+    const id = await live('level1', { metadata: { mode: 'never-closes' } });
+    await daemon.release(id);
+    const ended = await daemon.ended(id);
+    expect(ended.evidence?.ladder.map((one) => [one.step, one.outcome])).toEqual([
+      ['aclose', 'timeout'],
+      ['disconnect', 'timeout'],
+      ['term', 'timeout'],
+      ['kill', 'exited'],
+    ]);
+    expect(ended).toMatchObject({ state: 'released', reason: 'requested', exit: { signal: 'SIGKILL' } });
+  });
+
+  it('that dies while it closes keeps the first cause', async () => {
+    const id = await live('level1', { metadata: { mode: 'dies-in-aclose' } });
+    await daemon.release(id);
+    expect(await daemon.ended(id)).toMatchObject({
+      state: 'released',
+      reason: 'requested',
+      exit: { code: 3 },
+    });
+  });
+
+  it('that takes too much memory is ended for it', async () => {
+    expect(await daemon.ended(await start('big'))).toMatchObject({ state: 'failed', reason: 'memory_limit' });
+  });
+});
+
+describe('secrets and strangers', () => {
+  it('gives a worker its own tokens and nothing of the supervisor', async () => {
+    const id = await live('default');
+    const environ = readFileSync(`/proc/${(await daemon.session(id)).pid}/environ`, 'utf8');
+    expect(environ).toContain(`CURFEW_SESSION_ID=${id}`);
+    expect(environ).not.toContain('must-not-leak');
+    const stateDir = join(daemon.dir, 'state');
+    const secrets = [
+      readFileSync(join(stateDir, 'admin.token'), 'utf8').trim(),
+      readFileSync(join(stateDir, 'master.key'), 'utf8').trim(),
+    ];
+    const answers = JSON.stringify([
+      await daemon.session(id),
+      (await daemon.get('/v1/capacity')).body,
+      (await daemon.get('/v1/sessions')).body,
+    ]);
+    const commands = readdirSync('/proc')
+      .filter((name) => /^\d+$/.test(name))
+      .map((pid) => readSafely(`/proc/${pid}/cmdline`))
+      .join('\n');
+    const token = /CURFEW_TOKEN=([^\0]+)/.exec(environ)?.[1] ?? 'none';
+    for (const secret of [...secrets, token]) {
+      expect(daemon.stderr).not.toContain(secret);
+      expect(answers).not.toContain(secret);
+      expect(commands).not.toContain(secret);
+    }
+    for (const secret of secrets) expect(environ).not.toContain(secret);
+    await daemon.release(id);
+    await daemon.ended(id);
+  });
+
+  it.each([
+    '; touch /tmp/curfew-owned',
+    '$(touch /tmp/curfew-owned)',
+    '../../../etc/passwd',
+    '`id`',
+    'кухня 🍳',
+    'a b "c" \'d\'',
+  ])('takes %s for a room name and no more', async (room) => {
+    const { status, body } = await daemon.dispatch({ room, agent: 'default' });
+    expect(status).toBe(201);
+    await daemon.reaches(body.id, ['live']);
+    expect(readFileSync(`/proc/${(await daemon.session(body.id)).pid}/environ`, 'utf8')).toContain(
+      `CURFEW_ROOM=${room}\0`,
+    );
+    expect(existsSync('/tmp/curfew-owned')).toBe(false);
+    await daemon.release(body.id);
+    await daemon.ended(body.id);
+  });
+});
+
+function readSafely(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+describe('the same id again', () => {
+  it('is the same session for the same body, also after its end, and a conflict for another', async () => {
+    const body = { room: 'same', id: 'call-1', agent: 'default', metadata: { a: 1, b: 2 } };
+    const answers = await Promise.all([
+      daemon.dispatch(body),
+      daemon.dispatch({ ...body, metadata: { b: 2, a: 1 } }),
+    ]);
+    expect(answers.map((one) => one.status).sort()).toEqual([200, 201]);
+    expect(await daemon.dispatch({ ...body, room: 'other' })).toMatchObject({
+      status: 409,
+      body: { code: 'id_conflict' },
+    });
+    await daemon.reaches('call-1', ['live']);
+    await daemon.release('call-1');
+    await daemon.ended('call-1');
+    expect(await daemon.dispatch(body)).toMatchObject({
+      status: 200,
+      body: { id: 'call-1', state: 'released' },
+    });
+  });
+});
+
+describe('curfew run', () => {
+  const run = (...args: string[]) => {
+    const child = spawn(process.execPath, [MAIN, 'run', '--room', 'r', ...args], {
+      env: { PATH: process.env.PATH ?? '', HOME: '/', NO_COLOR: '1' },
+    });
+    let out = '';
+    let err = '';
+    child.stdout.on('data', (chunk: Buffer) => {
+      out += chunk.toString();
+    });
+    child.stderr.on('data', (chunk: Buffer) => {
+      err += chunk.toString();
+    });
+    const code = new Promise<number | null>((resolve) => child.once('exit', resolve));
+    return { child, code, out: () => out, err: () => err };
+  };
+
+  it('shows what the worker prints and exits 0 for released', async () => {
+    const one = run('--', 'sh', '-c', 'echo "hello from $CURFEW_ROOM"');
+    expect(await one.code, one.err()).toBe(0);
+    expect(one.out()).toContain('hello from r');
+    expect(one.err()).toContain('completed');
+  });
+
+  it('exits by reason', async () => {
+    const one = run('--', 'sh', '-c', 'exit 9');
+    expect(await one.code, one.err()).toBe(12);
+    expect(one.err()).toContain('crashed');
+  });
+
+  it('takes Ctrl-C for a release', async () => {
+    const one = run('--', 'sh', '-c', 'trap "echo bye; exit 0" TERM; echo up; while :; do sleep 0.1; done');
+    await until('it is up', () => one.out().includes('up'), 20_000);
+    one.child.kill('SIGINT');
+    one.child.kill('SIGINT');
+    expect(await one.code, one.err()).toBe(0);
+    expect(one.out()).toContain('bye');
+    expect(one.err()).toContain('requested');
+  });
+});
