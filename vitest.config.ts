@@ -3,15 +3,18 @@ import { defineConfig } from 'vitest/config';
 /** Three layers: pure core (unit), adapters against the real thing (integration), whole calls (e2e). */
 export default defineConfig({
   test: {
+    chaiConfig: { truncateThreshold: 100_000 },
     projects: [
       {
+        extends: true,
         test: {
           name: 'unit',
-          include: ['test/{core,style,http,cli,config,docs}/**/*.test.ts', 'test/*.test.ts'],
-          testTimeout: 20_000,
+          include: ['test/{core,style,http,cli,config,docs}/**/*.test.ts'],
+          testTimeout: 60_000,
         },
       },
       {
+        extends: true,
         test: {
           name: 'integration',
           include: ['test/{worker,presence,registry,runtime,kits,telemetry}/**/*.test.ts'],
@@ -20,6 +23,7 @@ export default defineConfig({
         },
       },
       {
+        extends: true,
         test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],

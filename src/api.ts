@@ -18,7 +18,7 @@ const printable = (max: number) =>
     .max(max)
     .regex(/^[^\p{Cc}\p{Cs}\u2028\u2029]*$/u, 'must not contain control characters');
 
-export const roomName = printable(TEXT.roomChars);
+const roomName = printable(TEXT.roomChars);
 export const idText = z
   .string()
   .min(1)
@@ -38,7 +38,7 @@ const range = (key: keyof typeof LIMIT_RANGES) => {
   return z.number({ error: message }).int(message).min(least, message).max(most, message);
 };
 
-export const limitsSchema = z.strictObject({
+const limitsSchema = z.strictObject({
   maxDurationMs: range('maxDurationMs').optional(),
   activityIdleTimeoutMs: range('activityIdleTimeoutMs').optional(),
   noActiveStreamMs: range('noActiveStreamMs').nullable().optional(),
@@ -49,14 +49,14 @@ export const limitsSchema = z.strictObject({
   errorLimit: range('errorLimit').optional(),
 });
 
-export const metadataSchema = z
+const metadataSchema = z
   .record(z.string(), z.json())
   .refine(
     (value) => Buffer.byteLength(JSON.stringify(value)) <= TEXT.metadataBytes,
     `must be at most ${TEXT.metadataBytes} bytes as JSON`,
   );
 
-export const labelsSchema = z
+const labelsSchema = z
   .record(labelKey, z.string().max(TEXT.labelValueChars))
   .refine((value) => Object.keys(value).length <= TEXT.labels, `must be at most ${TEXT.labels} labels`);
 
@@ -73,8 +73,8 @@ export const dispatchSchema = z.strictObject({
 export type DispatchRequest = z.infer<typeof dispatchSchema>;
 export type LimitOverrides = z.infer<typeof limitsSchema>;
 
-export const stateSchema = z.enum(['queued', 'starting', 'live', 'closing', 'released', 'failed']);
-export const reasonSchema = z.enum([...RELEASED_REASONS, ...FAILED_REASONS]);
+const stateSchema = z.enum(['queued', 'starting', 'live', 'closing', 'released', 'failed']);
+const reasonSchema = z.enum([...RELEASED_REASONS, ...FAILED_REASONS]);
 
 const step = z.object({
   step: z.string(),

@@ -17,11 +17,11 @@ function widthOf(char: string): number {
     : 1;
 }
 
-export function displayWidth(text: string): number {
+function displayWidth(text: string): number {
   return [...text].reduce((sum, char) => sum + widthOf(char), 0);
 }
 
-export function clip(text: string, columns: number): string {
+function clip(text: string, columns: number): string {
   if (displayWidth(text) <= columns) return text;
   let kept = '';
   for (const char of text) {

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { closest } from 'fastest-levenshtein';
 import type { Document, Node } from 'yaml';
-import { LineCounter, parseDocument } from 'yaml';
+import { isMap, isScalar, LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
 import { CurfewError, messageOf } from '../errors.ts';
 import type { ApiToken, Config } from './config.ts';
@@ -30,12 +30,28 @@ export function parseConfig(text: string, { path, env }: { path: string; env: En
     throw invalid(
       `${path}:${broken.linePos?.[0].line ?? 1}: not valid YAML: ${broken.message.split('\n')[0]}`,
     );
-  const given: unknown = document.toJS() ?? {};
+  const given = withoutEmptySections(valueOf(document, path));
   const parsed = fileSchema.safeParse(given);
   if (parsed.success) return resolve(parsed.data, env);
   throw invalid(
     parsed.error.issues.map((issue) => describe(issue, { path, given, document, lines })).join('\n'),
   );
+}
+
+function valueOf(document: Document, path: string): unknown {
+  try {
+    return document.toJS() ?? {};
+  } catch (error) {
+    // An alias without its anchor, or too many of them.
+    throw invalid(`${path}: not valid YAML: ${messageOf(error)}`);
+  }
+}
+
+/** A section whose keys are all commented out is read as null; it says nothing. */
+function withoutEmptySections(given: unknown): unknown {
+  if (given === null || typeof given !== 'object' || Array.isArray(given)) return given;
+  const isEmpty = (key: string, value: unknown) => value === null && Object.hasOwn(fileSchema.shape, key);
+  return Object.fromEntries(Object.entries(given).filter(([key, value]) => !isEmpty(key, value)));
 }
 
 interface Source {
@@ -54,9 +70,10 @@ function describe(issue: z.core.$ZodIssue, source: Source): string {
     return issue.keys.map((key) => unknownKey([...issue.path, key], source)).join('\n');
   // A wrong key of a map is reported at the map: the key itself is what the reader looks for.
   const inner = issue.code === 'invalid_key' ? (issue.issues[0]?.message ?? issue.message) : issue.message;
-  const missing = valueAt(source.given, issue.path) === undefined;
-  const value = missing ? 'missing' : showValue(issue.path, valueAt(source.given, issue.path));
-  return `${place(issue.path, source)}: ${dotted(issue.path)}: ${missing ? 'is missing' : `${value} ${inner}`}`;
+  const where = `${place(issue.path, source)}: ${dotted(issue.path)}:`;
+  const value = valueAt(source.given, issue.path);
+  if (value === undefined) return `${where} is missing`;
+  return `${where} ${issue.code === 'invalid_key' ? '' : showValue(issue.path, value)}${inner}`;
 }
 
 function unknownKey(path: Path, source: Source): string {
@@ -102,10 +119,12 @@ function valueAt(given: unknown, path: Path): unknown {
   );
 }
 
+/** Of lists and maps nothing is shown: a secret may be inside, also under a misspelled key. */
 function showValue(path: Path, value: unknown): string {
-  if (SECRET_KEYS.includes(String(path.at(-1)))) return '(a secret)';
+  if (value !== null && typeof value === 'object') return '';
+  if (SECRET_KEYS.includes(String(path.at(-1)))) return '(a secret) ';
   const text = JSON.stringify(value) ?? 'nothing';
-  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
+  return `${text.length > 60 ? `${text.slice(0, 60)}…` : text} `;
 }
 
 function dotted(path: Path): string {
@@ -114,12 +133,20 @@ function dotted(path: Path): string {
 
 /** FILE:LINE of the nearest thing that is in the file. */
 function place(path: Path, { path: file, document, lines }: Source): string {
-  for (let length = path.length; length >= 0; length--) {
-    const node = document.getIn(path.slice(0, length), true) as Node | undefined;
-    const offset = node?.range?.[0];
+  for (let length = path.length; length > 0; length--) {
+    const offset = nodeAt(document, path.slice(0, length))?.range?.[0];
     if (offset !== undefined) return `${file}:${lines.linePos(offset).line}`;
   }
-  return file;
+  return `${file}:1`;
+}
+
+/** The key's own node in a map, since its value may begin on a later line; in a list the element. */
+function nodeAt(document: Document, path: Path): Node | undefined {
+  const parent = document.getIn(path.slice(0, -1), true);
+  if (!isMap(parent)) return document.getIn(path, true) as Node | undefined;
+  const name = String(path.at(-1));
+  const keys = parent.items.map((pair) => pair.key).filter(isScalar);
+  return keys.find((key) => String(key.value) === name);
 }
 
 function readText(path: string, what: string): string {

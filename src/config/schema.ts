@@ -18,6 +18,8 @@ const DAY_MS = 86_400 * SECOND_MS;
 
 const text = z.string({ error: 'must be text' });
 const path = text.min(1, 'must not be empty');
+const section = <const T extends z.ZodRawShape>(shape: T) =>
+  z.strictObject(shape, { error: 'must be a map of keys' });
 const count = (least: number, most: number) => {
   const message = `must be a whole number from ${least} to ${most}`;
   return z.number({ error: message }).int(message).min(least, message).max(most, message);
@@ -33,22 +35,20 @@ const command = z
   .refine((parts) => parts[0] !== '', 'must name a program')
   .refine((parts) => parts.every((part) => !part.includes('\0')), 'must not contain a NUL character');
 
-const envName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be a name of letters, digits and _');
+const envName = text.regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be a name of letters, digits and _');
 const notOurs = (name: string) =>
   !/^(CURFEW_(WORKER|SOCKET|TOKEN|SESSION_ID|ROOM|METADATA)|LIVEKIT_TOKEN)$/.test(name);
 
-const ladder = z
-  .strictObject({
-    aclose: duration(LADDER_RANGE_MS),
-    disconnect: duration(LADDER_RANGE_MS),
-    term: duration(LADDER_RANGE_MS),
-    kill: duration(LADDER_RANGE_MS),
-    remove_agent: duration(LADDER_RANGE_MS),
-    close_room: duration(LADDER_RANGE_MS),
-  })
-  .partial();
+const ladder = section({
+  aclose: duration(LADDER_RANGE_MS),
+  disconnect: duration(LADDER_RANGE_MS),
+  term: duration(LADDER_RANGE_MS),
+  kill: duration(LADDER_RANGE_MS),
+  remove_agent: duration(LADDER_RANGE_MS),
+  close_room: duration(LADDER_RANGE_MS),
+}).partial();
 
-const agent = z.strictObject({
+const agent = section({
   command,
   protocol: choice(['none', 'curfew']).default('none'),
   version: text.nullable().default(null),
@@ -59,7 +59,7 @@ const agent = z.strictObject({
       z.union([text, z.number(), z.boolean()]).transform(String),
     )
     .default({}),
-  pass_env: z.array(envName).default([]),
+  pass_env: z.array(envName, { error: 'must be a list of names' }).default([]),
   max_duration: duration(LIMIT_RANGES.maxDurationMs).default(DEFAULT_SESSION_LIMITS.maxDurationMs),
   idle_timeout: duration(LIMIT_RANGES.activityIdleTimeoutMs).default(
     DEFAULT_SESSION_LIMITS.activityIdleTimeoutMs,
@@ -99,69 +99,61 @@ const httpListen = text.transform((given, context) => {
   return z.NEVER;
 });
 
-const apiToken = z
-  .strictObject({
-    name: idText,
-    token: text.min(16, 'must be at least 16 characters').optional(),
-    token_file: path.optional(),
-    scopes: z.array(choice(['read', 'dispatch', 'release', 'admin'])).min(1, 'must name a scope'),
-  })
-  .refine(
-    (one) => (one.token === undefined) !== (one.token_file === undefined),
-    'must have either token or token_file',
-  );
+const apiToken = section({
+  name: idText,
+  token: text.min(16, 'must be at least 16 characters').optional(),
+  token_file: path.optional(),
+  scopes: z
+    .array(choice(['read', 'dispatch', 'release', 'admin']), { error: 'must be a list of scopes' })
+    .min(1, 'must name a scope'),
+}).refine(
+  (one) => (one.token === undefined) !== (one.token_file === undefined),
+  'must have either token or token_file',
+);
 
-export const fileSchema = z.strictObject({
-  livekit: z
-    .strictObject({
-      url: text.regex(/^(wss?|https?):\/\/.+/, 'must begin with ws://, wss://, http:// or https://'),
-      api_key: text,
-      api_key_file: path,
-      api_secret: text,
-      api_secret_file: path,
-    })
+export const fileSchema = section({
+  livekit: section({
+    url: text.regex(/^(wss?|https?):\/\/.+/, 'must begin with ws://, wss://, http:// or https://'),
+    api_key: text,
+    api_key_file: path,
+    api_secret: text,
+    api_secret_file: path,
+  })
     .partial()
     .default({}),
-  listen: z.strictObject({ socket: path, http: httpListen }).partial().default({}),
+  listen: section({ socket: path, http: httpListen }).partial().default({}),
   state_dir: path.optional(),
-  limits: z
-    .strictObject({
-      sessions: count(0, 100_000).default(ADMISSION.sessions),
-      per_user: z
-        .union([count(0, 100_000), z.literal('off').transform(() => null)], {
-          error: 'must be a whole number, or off',
-        })
-        .default(ADMISSION.perUser),
-      start_rate: rate.default(ADMISSION.startRatePerSecond),
-      queue: count(0, 100_000).default(ADMISSION.queue),
-      queue_timeout: duration([100, DAY_MS]).default(ADMISSION.queueTimeoutMs),
-    })
-    .prefault({}),
+  limits: section({
+    sessions: count(0, 100_000).default(ADMISSION.sessions),
+    per_user: z
+      .union([count(0, 100_000), z.literal('off').transform(() => null)], {
+        error: 'must be a whole number, or off',
+      })
+      .default(ADMISSION.perUser),
+    start_rate: rate.default(ADMISSION.startRatePerSecond),
+    queue: count(0, 100_000).default(ADMISSION.queue),
+    queue_timeout: duration([100, DAY_MS]).default(ADMISSION.queueTimeoutMs),
+  }).prefault({}),
   agents: z.record(idText, agent, { error: 'must be a map of agents by name' }).default({}),
-  presence: z
-    .strictObject({ poll_interval: duration([200, 3600 * SECOND_MS]) })
+  presence: section({ poll_interval: duration([200, 3600 * SECOND_MS]) })
     .partial()
     .default({}),
-  shutdown: z
-    .strictObject({ timeout: duration([SECOND_MS, DAY_MS]), on_term: choice(['release']) })
+  shutdown: section({ timeout: duration([SECOND_MS, DAY_MS]), on_term: choice(['release']) })
     .partial()
     .default({}),
-  retention: z
-    .strictObject({
-      sessions: duration([60 * SECOND_MS, 3650 * DAY_MS]),
-      logs: duration([60 * SECOND_MS, 3650 * DAY_MS]),
-    })
+  retention: section({
+    sessions: duration([60 * SECOND_MS, 3650 * DAY_MS]),
+    logs: duration([60 * SECOND_MS, 3650 * DAY_MS]),
+  })
     .partial()
     .default({}),
-  log: z
-    .strictObject({
-      level: choice(['debug', 'info', 'warn', 'error', 'silent']),
-      format: choice(['json', 'text']),
-    })
+  log: section({
+    level: choice(['debug', 'info', 'warn', 'error', 'silent']),
+    format: choice(['json', 'text']),
+  })
     .partial()
     .default({}),
-  api: z
-    .strictObject({ tokens: z.array(apiToken) })
+  api: section({ tokens: z.array(apiToken, { error: 'must be a list of tokens' }) })
     .partial()
     .default({}),
 });

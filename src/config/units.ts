@@ -45,7 +45,8 @@ export const bytes = withUnit('must be a size with a unit, such as 512MiB or 2Gi
   const match = /^(\d+(?:\.\d+)?)\s*([A-Za-z]+)$/.exec(text.trim());
   const unit =
     match?.[2] === undefined || !Object.hasOwn(BYTE_UNITS, match[2]) ? undefined : BYTE_UNITS[match[2]];
-  return match === null || unit === undefined ? null : Math.round(Number(match[1]) * unit);
+  const found = Math.round(Number(match?.[1]) * (unit ?? 0));
+  return found > 0 ? found : null;
 });
 
 export const percent = withUnit('must be a share of one core, such as 100%', (text) => {

@@ -117,14 +117,6 @@ export function withdraw(
   return serve({ ...state, queue: state.queue.filter((one) => one.sessionId !== sessionId) }, nowMs);
 }
 
-export function reconfigure(
-  state: Admission,
-  limits: AdmissionLimits,
-  nowMs: number,
-): { state: Admission; grants: Grant[] } {
-  return serve({ ...state, limits }, nowMs);
-}
-
 /** Sessions whose time in the queue is over, with what they waited for. */
 export function expired(state: Admission, nowMs: number): { sessionId: SessionId; detail: string }[] {
   return state.queue

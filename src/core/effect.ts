@@ -32,8 +32,6 @@ export type Effect =
   /** A kept room goes on without a session: watch it until one is alone. */
   | { readonly do: 'watch_room'; readonly watch: RoomWatch };
 
-export type EffectType = Effect['do'];
-
 /** The next state of a machine and what is to be done about it. */
 export interface Decision<S> {
   readonly state: S;

@@ -51,27 +51,3 @@ export type SessionEvent =
       readonly rssBytes: number;
       readonly cpuPercent: number;
     };
-
-export type EventType = SessionEvent['type'];
-export const EVENT_TYPES = [
-  'granted',
-  'expired',
-  'tick',
-  'spawned',
-  'spawn_failed',
-  'channel',
-  'message',
-  'exited',
-  'tree',
-  'observed',
-  'room_event',
-  'livekit',
-  'release',
-  'claim_wanted',
-  'keep_alive',
-  'metadata',
-  'budget',
-  'room_step',
-  'gap',
-  'resources',
-] as const satisfies readonly EventType[];

@@ -25,7 +25,7 @@ const FINAL: readonly DisconnectReason[] = [
   'room_closed',
 ];
 
-export function isFinal(reason: DisconnectReason): boolean {
+function isFinal(reason: DisconnectReason): boolean {
   return FINAL.includes(reason);
 }
 

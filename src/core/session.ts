@@ -256,6 +256,6 @@ export function publicState(session: Session): PublicState {
   return outcomeOf(session.phase.ending.reason);
 }
 
-export function outcomeOf(reason: Reason): 'released' | 'failed' {
+function outcomeOf(reason: Reason): 'released' | 'failed' {
   return (RELEASED_REASONS as readonly Reason[]).includes(reason) ? 'released' : 'failed';
 }

@@ -1,6 +1,5 @@
 /** One fastify application per door: the same routes, other ways to prove who asks. */
 import swagger from '@fastify/swagger';
-import type { FastifyInstance } from 'fastify';
 import fastify from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { jsonSchemaTransform, serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
@@ -9,7 +8,8 @@ import type { Author } from '../core/session.ts';
 import { CurfewError } from '../errors.ts';
 import { HTTP, TEXT } from '../limits.ts';
 import type { Log } from '../ports.ts';
-import type { Access, Door } from './auth.ts';
+import type { App } from './app-type.ts';
+import type { Door } from './auth.ts';
 import { authorize } from './auth.ts';
 import { asCurfewError, sendProblem } from './problems.ts';
 import { hostRoutes } from './routes-host.ts';
@@ -20,24 +20,6 @@ export interface AppOptions {
   readonly log: Log;
   readonly door: Door;
 }
-
-declare module 'fastify' {
-  interface FastifyContextConfig {
-    /** Without it a route is open to all. */
-    access?: Access;
-  }
-  interface FastifyRequest {
-    author: Author;
-  }
-}
-
-export type App = FastifyInstance<
-  import('node:http').Server,
-  import('node:http').IncomingMessage,
-  import('node:http').ServerResponse,
-  import('fastify').FastifyBaseLogger,
-  ZodTypeProvider
->;
 
 export async function makeApp(options: AppOptions): Promise<App> {
   const app = fastify({

@@ -5,8 +5,8 @@ import type { SupervisorApi } from '../api.ts';
 import { CurfewError, messageOf } from '../errors.ts';
 import type { Log } from '../ports.ts';
 import { makeWay } from '../sockets.ts';
-import type { App } from './app.ts';
 import { makeApp } from './app.ts';
+import type { App } from './app-type.ts';
 import type { Token } from './auth.ts';
 
 export interface HttpFacesOptions {

@@ -7,7 +7,7 @@ import { CurfewError, ERRORS, messageOf } from '../errors.ts';
 import { TEXT } from '../limits.ts';
 import type { Log } from '../ports.ts';
 
-export const PROBLEM_TYPE = 'application/problem+json';
+const PROBLEM_TYPE = 'application/problem+json';
 
 /** fastify's own codes for what it refuses before a route is asked. */
 const FASTIFY_CODES: Readonly<Record<string, { code: ErrorCode; detail: string }>> = {
@@ -24,7 +24,7 @@ const FASTIFY_CODES: Readonly<Record<string, { code: ErrorCode; detail: string }
   },
 };
 
-export function toProblem(error: CurfewError): Problem {
+function toProblem(error: CurfewError): Problem {
   const { status, title, hint } = ERRORS[error.code];
   return {
     ...error.facts,

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type { SupervisorApi } from '../api.ts';
 import { capacitySchema, problemSchema, readySchema } from '../api.ts';
-import type { App } from './app.ts';
+import type { App } from './app-type.ts';
 
 export function hostRoutes(app: App, api: SupervisorApi): void {
   app.get(

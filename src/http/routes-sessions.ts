@@ -15,7 +15,7 @@ import {
 } from '../api.ts';
 import { CurfewError } from '../errors.ts';
 import { HTTP } from '../limits.ts';
-import type { App } from './app.ts';
+import type { App } from './app-type.ts';
 import { followLogs, readLogs } from './logs.ts';
 
 const problems = {
@@ -40,6 +40,7 @@ export function sessionRoutes(app: App, api: SupervisorApi): void {
   dispatchRoute(app, api);
   readRoutes(app, api);
   changeRoutes(app, api);
+  endRoutes(app, api);
 }
 
 function dispatchRoute(app: App, api: SupervisorApi): void {
@@ -155,6 +156,10 @@ function changeRoutes(app: App, api: SupervisorApi): void {
     },
     async (request) => api.setMetadata(request.params.id, request.body.metadata, request.author),
   );
+}
+
+function endRoutes(app: App, api: SupervisorApi): void {
+  const own = { access: { scope: 'release', ownSession: true } } as const;
   app.post(
     '/v1/sessions/:id/release',
     {

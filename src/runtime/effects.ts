@@ -1,15 +1,28 @@
 /** Does what the core decided. Each effect answers with an event; none of them throws or is awaited by a mailbox. */
 import type { Effect } from '../core/effect.ts';
+import type { SessionEvent } from '../core/event.ts';
 import type { Holding } from '../core/holdings.ts';
 import { holdingOf } from '../core/holdings.ts';
 import type { SessionId } from '../core/ids.ts';
 import type { Session } from '../core/session.ts';
 import { messageOf } from '../errors.ts';
-import type { RoomStepResult } from '../ports.ts';
+import type { RoomStepResult, Workers } from '../ports.ts';
+import type { SupervisorDeps } from './deps.ts';
+import type { FrontDesk } from './front-desk.ts';
 import { launch, launchFailure } from './launch.ts';
-import type { Sessions } from './sessions.ts';
+import type { RoomDesk } from './room-desk.ts';
 
-export function performEffect(sessions: Sessions, session: Session, effect: Effect): void {
+/** What the effects work with: the sessions of this supervisor. */
+export interface EffectHost {
+  readonly deps: SupervisorDeps;
+  readonly workers: Workers;
+  readonly desk: FrontDesk;
+  readonly roomDesk: RoomDesk | null;
+  all(): Session[];
+  post(id: SessionId, event: SessionEvent): void;
+}
+
+export function performEffect(sessions: EffectHost, session: Session, effect: Effect): void {
   const { id, room } = session.spec;
   const { deps, workers, roomDesk } = sessions;
   switch (effect.do) {
@@ -45,13 +58,13 @@ export function performEffect(sessions: Sessions, session: Session, effect: Effe
 }
 
 /** Read afresh: when an inferred ending is due changes with every heartbeat. */
-function liveHoldings(sessions: Sessions): Map<SessionId, Holding> {
+function liveHoldings(sessions: EffectHost): Map<SessionId, Holding> {
   const holdings = sessions.all().map(holdingOf);
   return new Map(holdings.filter((one) => one !== null).map((one) => [one.sessionId, one]));
 }
 
 async function spawn(
-  sessions: Sessions,
+  sessions: EffectHost,
   session: Session,
   { workerId }: Extract<Effect, { do: 'spawn' }>,
 ): Promise<void> {
@@ -65,7 +78,7 @@ async function spawn(
 }
 
 async function roomStep(
-  sessions: Sessions,
+  sessions: EffectHost,
   id: SessionId,
   effect: Extract<Effect, { do: 'remove_agent' | 'close_room' }>,
 ): Promise<void> {
@@ -76,7 +89,7 @@ async function roomStep(
 }
 
 async function doRoomStep(
-  sessions: Sessions,
+  sessions: EffectHost,
   id: SessionId,
   effect: Extract<Effect, { do: 'remove_agent' | 'close_room' }>,
 ): Promise<RoomStepResult> {

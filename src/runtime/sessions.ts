@@ -37,6 +37,7 @@ export class Sessions {
   readonly #early = new Map<SessionId, SessionEvent[]>();
   readonly #owners = new Map<WorkerId, SessionId>();
   readonly #changed = new Set<() => void>();
+  #lastCall: SessionEvent | null = null;
 
   constructor(deps: SupervisorDeps) {
     this.deps = deps;
@@ -101,6 +102,7 @@ export class Sessions {
     this.#account(session);
     for (const event of this.#early.get(id) ?? []) this.post(id, event);
     this.dropEarly(id);
+    if (this.#lastCall !== null) this.post(id, this.#lastCall);
     // LiveKit may be away just now: absence must not be inferred from silence.
     if (this.deps.rooms?.status()?.reachable === false) this.post(id, { type: 'livekit', reachable: false });
   }
@@ -123,6 +125,12 @@ export class Sessions {
     if (entry === undefined) return;
     this.#pulse.check();
     entry.box.post(event);
+  }
+
+  /** Releases every session, and each that is still being taken in. */
+  releaseAll(event: Extract<SessionEvent, { type: 'release' }>): void {
+    this.#lastCall = event;
+    this.tellAll(event);
   }
 
   tellAll(event: SessionEvent): void {

@@ -43,7 +43,7 @@ export class Supervisor implements SupervisorApi {
   async stop(boundMs: number, by: Author): Promise<{ left: number }> {
     this.#accepting = false;
     const deadlineMs = this.#nowMs() + boundMs;
-    this.sessions.tellAll({ type: 'release', reason: 'shutdown', by, detail: null });
+    this.sessions.releaseAll({ type: 'release', reason: 'shutdown', by, detail: null });
     const killMs = Math.max(0, ...this.#open().map((one) => one.spec.profile.ladder.killMs));
     await this.#until(() => this.#open().length === 0, deadlineMs - killMs);
     for (const worker of this.#openWorkers()) this.sessions.workers.signal(worker, 'SIGKILL');

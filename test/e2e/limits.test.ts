@@ -144,6 +144,8 @@ describe('SIGTERM', () => {
       dir: `${daemon.dir}/second`,
       config: { state_dir: join(daemon.dir, 'state'), agents: AGENTS },
     });
-    await expect(second.start()).rejects.toThrow(new RegExp(`in use by a supervisor with pid ${daemon.pid}`));
+    await expect(second.start()).rejects.toThrow(
+      new RegExp(`in use by a supervisor with pid\\s+${daemon.pid}`),
+    );
   });
 });

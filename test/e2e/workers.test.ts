@@ -45,11 +45,7 @@ beforeAll(async () => {
         'holds-stdout': { command: python('holds-stdout.py'), ladder: LADDER },
         forks: { command: python('forks.py'), ladder: LADDER },
         'prints-much': { command: python('prints-much.py', '1000000', '/dev/null'), ladder: LADDER },
-        big: {
-          command: ['python3', '-c', 'x = b"x" * 200_000_000\nimport time\ntime.sleep(100)'],
-          memory: '64MiB',
-          ladder: LADDER,
-        },
+        big: { command: python('eats-memory.py'), memory: '64MiB', ladder: LADDER },
       },
     },
   });

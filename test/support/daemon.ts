@@ -66,11 +66,12 @@ export class Daemon {
       this.#stderr += chunk.toString();
     });
     this.#exit = new Promise((resolve) => child.once('exit', (code) => resolve(code)));
-    await until('the daemon answers', async () => {
-      if (child.exitCode !== null)
-        throw new Error(`the daemon exited with ${child.exitCode}: ${this.#stderr}`);
-      return (await this.get('/healthz')).status === 200;
-    });
+    await until(
+      'the daemon answers',
+      async () => child.exitCode !== null || (await this.get('/healthz')).status === 200,
+      20_000,
+    );
+    if (child.exitCode !== null) throw new Error(`the daemon exited with ${child.exitCode}: ${this.#stderr}`);
     return this;
   }
 
