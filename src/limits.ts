@@ -100,6 +100,8 @@ export const TEXT = {
   labelKeyChars: 64,
   labelValueChars: 256,
   bodyBytes: 256 * 1024,
+  /** Of lists and maps within each other in a body. */
+  bodyLevels: 64,
   /** A worker's error message is cut to this in the session's evidence. */
   detailChars: 500,
 } as const;
@@ -132,6 +134,7 @@ export const LOGS = {
 } as const;
 
 export const WORKERS = {
+  startsAtOnce: 8,
   /** From the shim's start to the command running. */
   spawnMs: 5 * SECOND_MS,
   /** Each step on the worker's folder: making it, its record, its log. */

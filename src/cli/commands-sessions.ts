@@ -1,5 +1,6 @@
 /** Commands on sessions: they ask the daemon. */
 import type { Command } from 'commander';
+import { Option } from 'commander';
 import type { SessionList, SessionView } from '../api.ts';
 import { CurfewError } from '../errors.ts';
 import { HTTP } from '../limits.ts';
@@ -52,12 +53,19 @@ export function limitOptions(command: Command): Command {
   return command
     .option('--max-duration <duration>', 'the longest it may go on, such as 10m')
     .option('--idle-timeout <duration>', 'without activity, 30s to 3599s')
-    .option('--no-active-stream <duration>', 'without an audio track of a caller, or off')
+    .addOption(valued('--no-active-stream <duration>', 'without an audio track of a caller, or off'))
     .option('--start-timeout <duration>', 'from its start to ready')
-    .option('--no-caller <duration>', 'until the first caller joins')
+    .addOption(valued('--no-caller <duration>', 'until the first caller joins'))
     .option('--callers-lost <duration>', 'grace for callers who lost the connection')
     .option('--callers-left <duration>', 'grace for callers who hung up')
     .option('--error-limit <count>', 'errors in a row');
+}
+
+/** commander takes every --no-x for the opposite of --x; here "no" is part of the name. */
+function valued(flags: string, description: string): Option {
+  const option = new Option(flags, description);
+  option.negate = false;
+  return option;
 }
 
 function collect(value: string, before: readonly string[]): readonly string[] {

@@ -8,8 +8,8 @@ const INDENT = 12;
 export function renderList(sessions: readonly SessionView[]): string {
   if (sessions.length === 0) return 'no sessions';
   return table(sessions, [
-    { title: 'ID', columns: 24, text: (one) => one.id },
-    { title: 'ROOM', columns: 18, text: (one) => one.room },
+    { title: 'ID', columns: 22, text: (one) => one.id },
+    { title: 'ROOM', columns: 32, shrinks: true, text: (one) => one.room },
     { title: 'STATE', columns: 8, text: (one) => one.state },
     { title: 'AGE', columns: 9, text: (one) => span(one.durationMs) },
     {

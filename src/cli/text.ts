@@ -7,14 +7,14 @@ export function safe(text: string): string {
   return stripVTControlCharacters(text).replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, '·');
 }
 
-/** Columns that a character takes: wide ones (CJK, emoji) take two. */
+/** East Asian wide and full-width blocks, and what is drawn as a picture. */
+const WIDE =
+  /[\p{Emoji_Presentation}\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6\u{20000}-\u{3fffd}]/u;
+
+/** Columns that a character takes: wide ones (CJK, emoji) take two, marks that combine none. */
 function widthOf(char: string): number {
-  if (/\p{Mn}/u.test(char)) return 0;
-  return /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Extended_Pictographic}\u3000-\u303f\uff01-\uff60]/u.test(
-    char,
-  )
-    ? 2
-    : 1;
+  if (/[\p{Mn}\p{Me}]/u.test(char)) return 0;
+  return WIDE.test(char) ? 2 : 1;
 }
 
 function displayWidth(text: string): number {
@@ -39,24 +39,37 @@ export interface Column<Row> {
   readonly title: string;
   /** The most it may take. */
   readonly columns: number;
+  /** This one gives up what the line has too much. */
+  readonly shrinks?: true;
   readonly text: (row: Row) => string;
 }
 
+const GAP = 2;
+
 export function table<Row>(rows: readonly Row[], columns: readonly Column<Row>[]): string {
-  const cells = rows.map((row) => columns.map((column) => clip(safe(column.text(row)), column.columns)));
-  const widths = columns.map((column, index) =>
-    Math.max(displayWidth(column.title), ...cells.map((line) => displayWidth(line[index] ?? ''))),
-  );
-  const lines = [columns.map((column) => column.title), ...cells].map((line) =>
-    line
-      .map((cell, index) => pad(cell, widths[index] ?? 0))
-      .join('  ')
-      .trimEnd(),
-  );
-  return lines.join('\n');
+  const titles = columns.map((column) => column.title);
+  const lines = [titles, ...rows.map((row) => columns.map((column) => safe(column.text(row))))];
+  const widths = fitWidths(lines, columns);
+  return lines
+    .map((cells) =>
+      cells
+        .map((cell, index) => pad(clip(cell, widths[index] ?? 0), widths[index] ?? 0))
+        .join(' '.repeat(GAP))
+        .trimEnd(),
+    )
+    .join('\n');
 }
 
-/** Breaks at spaces, later lines indented. */
+function fitWidths(lines: readonly string[][], columns: readonly Column<never>[]): number[] {
+  const widths = columns.map((column, index) =>
+    Math.min(column.columns, Math.max(...lines.map((cells) => displayWidth(cells[index] ?? '')))),
+  );
+  const total = widths.reduce((sum, width) => sum + width + GAP, -GAP);
+  const surplus = Math.max(0, total - CLI.columns);
+  return widths.map((width, index) => (columns[index]?.shrinks === true ? width - surplus : width));
+}
+
+/** Breaks at spaces, later lines indented. A longer word stays whole, so that it can be copied. */
 export function wrap(text: string, indent: number): string {
   const lines: string[] = [];
   for (const word of text.split(' ')) {

@@ -30,7 +30,7 @@ export function parseConfig(text: string, { path, env }: { path: string; env: En
     throw invalid(
       `${path}:${broken.linePos?.[0].line ?? 1}: not valid YAML: ${broken.message.split('\n')[0]}`,
     );
-  const given = withoutEmptySections(valueOf(document, path));
+  const given = withoutEmptySections(readValue(document, path));
   const parsed = fileSchema.safeParse(given);
   if (parsed.success) return resolve(parsed.data, env);
   throw invalid(
@@ -38,7 +38,7 @@ export function parseConfig(text: string, { path, env }: { path: string; env: En
   );
 }
 
-function valueOf(document: Document, path: string): unknown {
+function readValue(document: Document, path: string): unknown {
   try {
     return document.toJS() ?? {};
   } catch (error) {

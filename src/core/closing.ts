@@ -1,22 +1,22 @@
 /** A session in its teardown: which event moves which track on, and when both are over. */
 import type { SessionEvent } from './event.ts';
-import type { Stamp } from './ids.ts';
+import type { Stamp, WorkerId } from './ids.ts';
 import { beginCloseRoom, beginClosing, endRoom, enterProcess, giveUp, leaveProcess } from './ladder.ts';
 import { decideRoomEnd } from './room-end.ts';
-import type { Ending, Phase, Session } from './session.ts';
+import type { Ending, Phase, Session, Worker } from './session.ts';
 import type { Next } from './state.ts';
-import { stay, tell, then, withPhase } from './state.ts';
+import { andThen, stay, tell, withPhase } from './state.ts';
 import { greet } from './welcome.ts';
 
 type Closing = Extract<Phase, { name: 'closing' }>;
 
 /** Ends a session that has not ended: the whole ladder, or at once where there is nothing to tear down. */
 export function close(session: Session, ending: Ending, now: Stamp): Next {
-  return then(beginClosing(session, ending, now), (next) => endIfOver(next, now));
+  return andThen(beginClosing(session, ending, now), (next) => endIfOver(next, now));
 }
 
 export function onClosing(session: Session, event: SessionEvent, now: Stamp): Next {
-  return then(move(session, event, now), (next) => endIfOver(next, now));
+  return andThen(move(session, event, now), (next) => endIfOver(next, now));
 }
 
 function move(session: Session, event: SessionEvent, now: Stamp): Next {
@@ -25,7 +25,9 @@ function move(session: Session, event: SessionEvent, now: Stamp): Next {
   const { step } = phase.ladder.process;
   switch (event.type) {
     case 'spawned':
-      return step === 'spawning' ? enterProcess(session, 'term', now) : stay(session);
+      return step === 'spawning'
+        ? enterProcess(session, 'term', now)
+        : stay(session, lateBirth(phase, event.workerId));
     case 'spawn_failed':
       return phase.worker?.process === null && step !== 'over'
         ? enterProcess(session, 'over', now)
@@ -62,6 +64,11 @@ function move(session: Session, event: SessionEvent, now: Stamp): Next {
   }
 }
 
+/** It was born after its teardown had given up waiting for it. */
+export function lateBirth({ worker }: { readonly worker: Worker | null }, born: WorkerId): Next['effects'] {
+  return worker?.id === born && !worker.treeGone ? [{ do: 'signal', workerId: born, signal: 'SIGKILL' }] : [];
+}
+
 /** A worker that reconnects during its teardown (the supervisor was away) is asked again. */
 function onChannel(session: Session, phase: Closing, { open, now }: { open: boolean; now: Stamp }): Next {
   if (!open) return stay(session);
@@ -70,7 +77,7 @@ function onChannel(session: Session, phase: Closing, { open, now }: { open: bool
   const again =
     step === 'aclose' ? tell(phase.worker, { type: 'aclose', reason: phase.ending.reason, boundMs }) : [];
   const disconnect = step === 'disconnect' ? tell(phase.worker, { type: 'disconnect', boundMs }) : [];
-  return then(greet(session, now), (next) => stay(next, [...again, ...disconnect]));
+  return andThen(greet(session, now), (next) => stay(next, [...again, ...disconnect]));
 }
 
 /** The leader is gone, its descendants perhaps not: the ladder goes on until the tree is. */
@@ -90,7 +97,7 @@ function onTree(session: Session, phase: Closing, left: number, now: Stamp): Nex
 }
 
 function onTick(session: Session, now: Stamp): Next {
-  return then(processTick(session, now), (next) => roomTick(next, now));
+  return andThen(processTick(session, now), (next) => roomTick(next, now));
 }
 
 function processTick(session: Session, now: Stamp): Next {

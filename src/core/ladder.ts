@@ -20,7 +20,7 @@ import type {
 } from './session.ts';
 import { workerOf } from './session.ts';
 import type { Next } from './state.ts';
-import { stay, tell, then, withPhase, withVitals } from './state.ts';
+import { andThen, stay, tell, withPhase, withVitals } from './state.ts';
 
 type Closing = Extract<Phase, { name: 'closing' }>;
 
@@ -76,7 +76,7 @@ export function enterProcess(session: Session, step: ProcessStep, now: Stamp): N
   };
   const entered = stay(withPhase(session, { ...phase, ladder }), processEffects(phase, heard, boundMs));
   if (heard === 'spawning' || heard === 'aclose' || heard === 'disconnect') return entered;
-  return then(entered, (next) => beginRoom(next, now));
+  return andThen(entered, (next) => beginRoom(next, now));
 }
 
 function isRecorded(step: ProcessStep): step is 'aclose' | 'disconnect' | 'term' | 'kill' {

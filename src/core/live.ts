@@ -10,7 +10,7 @@ import { crash, replaceTick, replaceTree } from './replace.ts';
 import type { Ending, Phase, Session, Worker } from './session.ts';
 import { workerOf } from './session.ts';
 import type { Next } from './state.ts';
-import { endingOf, stay, tell, then, withPhase, withVitals, withWorker } from './state.ts';
+import { andThen, endingOf, stay, tell, withPhase, withVitals, withWorker } from './state.ts';
 import { greet, sendConfigure } from './welcome.ts';
 
 type Live = Extract<Phase, { name: 'live' }>;
@@ -188,7 +188,7 @@ function holds(session: Session, { reason }: Ending, now: Stamp): boolean {
 export function deadlineTick(session: Session, now: Stamp): Next {
   const due = deadlines(session).filter((one) => one.atMs <= now.bootMs);
   return due.reduce(
-    (next, one) => then(next, (state) => (isOpen(state) ? act(state, one, now) : stay(state))),
+    (next, one) => andThen(next, (state) => (isOpen(state) ? act(state, one, now) : stay(state))),
     stay(session),
   );
 }

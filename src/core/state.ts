@@ -11,8 +11,8 @@ export function stay(session: Session, effects: readonly Effect[] = []): Next {
   return { state: session, effects };
 }
 
-/** Does `step` on what `next` left, keeping both's effects in order. */
-export function then(next: Next, step: (session: Session) => Next): Next {
+/** Does `step` on what `next` left, keeping both's effects in order. Not `then`: a module that exports that is taken for a promise by `import()`. */
+export function andThen(next: Next, step: (session: Session) => Next): Next {
   const after = step(next.state);
   return { state: after.state, effects: [...next.effects, ...after.effects] };
 }

@@ -6,10 +6,10 @@ import { PROTOCOL_VERSION } from './protocol.ts';
 import type { Session } from './session.ts';
 import { workerOf } from './session.ts';
 import type { Next } from './state.ts';
-import { stay, tell, then } from './state.ts';
+import { andThen, stay, tell } from './state.ts';
 
 export function greet(session: Session, now: Stamp): Next {
-  return then(stay(session, welcome(session)), (next) => sendConfigure(next, now));
+  return andThen(stay(session, welcome(session)), (next) => sendConfigure(next, now));
 }
 
 function welcome(session: Session): Effect[] {

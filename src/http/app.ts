@@ -28,7 +28,11 @@ export async function makeApp(options: AppOptions): Promise<App> {
     requestTimeout: HTTP.requestMs,
     routerOptions: { maxParamLength: TEXT.idChars },
     exposeHeadRoutes: false,
+    // A path that cannot be decoded reaches no route and no handler.
+    frameworkErrors: (error, request, reply) =>
+      sendProblem(reply, asCurfewError(error, { request, log: options.log })),
   }).withTypeProvider<ZodTypeProvider>();
+  app.removeContentTypeParser('text/plain');
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
   refuse(app, options);
@@ -87,6 +91,14 @@ function guard(app: App, { api, door, log }: AppOptions): void {
     const author = authorize(request, access, { door, sessionOfToken });
     Object.defineProperty(request, 'author', { value: author });
   });
+  // Deeper nesting would exhaust the stack of what reads it.
+  app.addHook('preValidation', async ({ body }) => {
+    if (hasLevels(body, TEXT.bodyLevels + 1))
+      throw new CurfewError(
+        'invalid_request',
+        `the body may have ${TEXT.bodyLevels} levels within each other`,
+      );
+  });
   app.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? 'none';
     log.debug(
@@ -100,6 +112,15 @@ function guard(app: App, { api, door, log }: AppOptions): void {
       'request',
     );
   });
+}
+
+function hasLevels(value: unknown, levels: number): boolean {
+  let level = [value];
+  for (let count = 0; count < levels && level.length > 0; count++)
+    level = level
+      .filter((one) => one !== null && typeof one === 'object')
+      .flatMap((one) => Object.values(one as object));
+  return level.length > 0;
 }
 
 const STRANGER: Author = { kind: 'token', name: 'nobody' };

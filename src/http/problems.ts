@@ -17,7 +17,10 @@ const FASTIFY_CODES: Readonly<Record<string, { code: ErrorCode; detail: string }
     detail: 'the body must be sent as application/json',
   },
   FST_ERR_CTP_EMPTY_JSON_BODY: { code: 'invalid_request', detail: 'the body is empty; send a JSON object' },
-  FST_ERR_CTP_INVALID_JSON_BODY: { code: 'invalid_request', detail: 'the body is not valid JSON' },
+  FST_ERR_CTP_INVALID_JSON_BODY: {
+    code: 'invalid_request',
+    detail: 'the body is not valid JSON, or has a key __proto__ or constructor.prototype',
+  },
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: {
     code: 'invalid_request',
     detail: 'the body has another length than Content-Length says',

@@ -11,7 +11,7 @@ export function hostRoutes(app: App, api: SupervisorApi): void {
       config: { access: { scope: 'read' } },
       schema: {
         summary: 'Limits, who holds what, and what stands in the way',
-        response: { 200: capacitySchema, 401: problemSchema },
+        response: { 200: capacitySchema, 401: problemSchema, 403: problemSchema },
       },
     },
     async () => api.capacity(),
@@ -51,7 +51,12 @@ function webhookRoute(app: App, api: SupervisorApi): void {
     );
     scope.post(
       '/webhooks/livekit',
-      { schema: { summary: "LiveKit's webhooks, proven by their own signature" } },
+      {
+        schema: {
+          summary: "LiveKit's webhooks, proven by their own signature",
+          response: { 204: z.void(), 401: problemSchema, 503: problemSchema },
+        },
+      },
       async (request, reply) => {
         await api.webhook(
           typeof request.body === 'string' ? request.body : '',

@@ -114,6 +114,10 @@ function readRoutes(app: App, api: SupervisorApi): void {
         summary: 'What its workers printed, as text; follow=1 goes on until it has ended',
         params,
         querystring: logsQuery,
+        response: {
+          200: { description: 'Text', content: { 'text/plain': { schema: z.unknown() } } },
+          ...problems,
+        },
       },
     },
     async (request, reply) => {

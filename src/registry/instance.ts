@@ -24,6 +24,15 @@ export function openInstance(stateDir: string): { instance: Instance; release: (
   prepare(stateDir);
   prepare(workersDir);
   const release = lock(stateDir);
+  try {
+    return { instance: readInstance(stateDir, workersDir), release };
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+function readInstance(stateDir: string, workersDir: string): Instance {
   const id = instanceId(readOrCreate(join(stateDir, 'instance.id'), () => randomBytes(10).toString('hex')));
   const masterKey = Buffer.from(
     readOrCreate(join(stateDir, 'master.key'), () => randomBytes(KEY_BYTES).toString('base64url')),
@@ -35,7 +44,7 @@ export function openInstance(stateDir: string): { instance: Instance; release: (
       'it is not a key of curfew; remove it and every worker token is made anew',
     );
   const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-  return { instance: { id, stateDir, workersDir, bootId, masterKey }, release };
+  return { id, stateDir, workersDir, bootId, masterKey };
 }
 
 /** The first token of the HTTP API, all scopes. */

@@ -5,7 +5,7 @@ import type { Session } from '../core/session.ts';
 import { publicState, workerOf } from '../core/session.ts';
 import type { Rooms } from '../ports.ts';
 import type { Sessions } from './sessions.ts';
-import { sessionView } from './views.ts';
+import { heldView } from './views.ts';
 
 export function capacityView(sessions: Sessions, accepting: boolean): CapacityView {
   const { deps, desk, recorder } = sessions;
@@ -19,7 +19,7 @@ export function capacityView(sessions: Sessions, accepting: boolean): CapacityVi
     unkillable: all
       .filter(isUnkillable)
       .map((one) => ({ session: one.spec.id, pid: workerOf(one)?.process?.main?.pid ?? null })),
-    held: heldOf(sessions),
+    held: heldOf({ deps, all }),
     livekit: livekitView(deps.rooms),
     registry: recorder.status,
   };
@@ -41,10 +41,10 @@ function countStates(all: readonly Session[]): CapacityView['sessions'] {
   return counts;
 }
 
-function heldOf(sessions: Sessions): CapacityView['held'] {
-  const { deps } = sessions;
-  return sessions.all().flatMap((one) => {
-    const { held } = sessionView(one, deps.clock.now(), deps.host);
+function heldOf({ deps, all }: { deps: Sessions['deps']; all: readonly Session[] }): CapacityView['held'] {
+  const now = deps.clock.now();
+  return all.flatMap((one) => {
+    const held = heldView(one, now);
     return held === null ? [] : [{ session: one.spec.id, ...held }];
   });
 }

@@ -111,7 +111,8 @@ function roomView(end: RoomEnd | null) {
   return end === null ? null : { action: end.action, why: end.why };
 }
 
-function heldView({ phase }: Session, now: Stamp): SessionView['held'] {
+/** Why its inferred ending is held back, and until when; null: it is not. */
+export function heldView({ phase }: Session, now: Stamp): SessionView['held'] {
   if (phase.name !== 'live' || phase.inference === null || phase.inference.heldUntilMs === null) return null;
   const untilWallMs = now.wallMs + phase.inference.heldUntilMs - now.bootMs;
   return { reason: phase.inference.ending.reason, until: new Date(untilWallMs).toISOString() };

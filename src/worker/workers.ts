@@ -14,6 +14,7 @@ import type { ExitStatus } from './exit.ts';
 import { parseStatus, statusOf } from './exit.ts';
 import type { WorkerFolder } from './folder.ts';
 import { folderOf, makeFolder, openLog, pruneFolders, readSmall, writeRecord } from './folder.ts';
+import { Gate } from './gate.ts';
 import type { LogCap } from './logs.ts';
 import { createLogCap } from './logs.ts';
 import { createProcTable } from './proc.ts';
@@ -69,6 +70,9 @@ class HostWorkers implements Workers {
   readonly #entries = new Map<WorkerId, Entry>();
   /** Ids of which a start is under way, before there is a process. */
   readonly #starting = new Set<WorkerId>();
+  /** Of those, the ones that were signalled before their turn. */
+  readonly #unwanted = new Set<WorkerId>();
+  readonly #gate = new Gate(WORKERS.startsAtOnce);
   /** Records and last cuts of logs being written, for a close that waits for them. */
   readonly #writes = new Set<Promise<void>>();
   readonly #stops: readonly (() => void)[];
@@ -108,14 +112,20 @@ class HostWorkers implements Workers {
     }
     this.#starting.add(workerId);
     try {
+      await this.#gate.enter();
+      if (this.#unwanted.has(workerId))
+        throw new CurfewError('spawn_failed', 'it was ended before its turn to start came');
       return await this.#start(request, folder);
     } finally {
+      this.#gate.leave();
       this.#starting.delete(workerId);
+      this.#unwanted.delete(workerId);
     }
   }
 
   signal(workerId: WorkerId, signal: 'SIGTERM' | 'SIGKILL'): void {
-    this.#known(workerId, signal)?.pursuit.signal(signal);
+    if (this.#starting.has(workerId) && !this.#entries.has(workerId)) this.#unwanted.add(workerId);
+    else this.#known(workerId, signal)?.pursuit.signal(signal);
   }
 
   reap(workerId: WorkerId): void {

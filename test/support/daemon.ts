@@ -24,6 +24,8 @@ export interface DaemonOptions {
   readonly config: Record<string, unknown>;
   readonly env?: Record<string, string>;
   readonly dir?: string;
+  /** What to run instead of the source, such as the build. */
+  readonly main?: string | undefined;
 }
 
 export class Daemon {
@@ -35,8 +37,10 @@ export class Daemon {
   #stderr = '';
   #agent: Agent;
   readonly #env: Record<string, string>;
+  readonly #main: string;
 
-  constructor({ config, env = {}, dir }: DaemonOptions) {
+  constructor({ config, env = {}, dir, main = MAIN }: DaemonOptions) {
+    this.#main = main;
     this.dir = dir ?? mkdtempSync(join(tmpdir(), 'curfew-e2e-'));
     mkdirSync(this.dir, { recursive: true });
     this.socket = join(this.dir, 'c.sock');
@@ -56,7 +60,7 @@ export class Daemon {
   }
 
   async start(): Promise<this> {
-    const child = spawn(process.execPath, [MAIN, 'serve', '--config', this.configPath], {
+    const child = spawn(process.execPath, [this.#main, 'serve', '--config', this.configPath], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '/', ...this.#env },
     });

@@ -1,0 +1,184 @@
+/** `npm run bench`: each figure beside its raw limit, measured in the same run. Goals are printed, never asserted. */
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { cpus, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { Daemon, ROOT } from '../test/support/daemon.ts';
+import { until } from '../test/support/wait.ts';
+
+const ROUNDS = 60;
+const SESSIONS = 500;
+const LOAD_MS = 10_000;
+const PLAIN = join(ROOT, 'bench/first-message.mjs');
+const BEATS = join(ROOT, 'bench/beats.py');
+
+interface Row {
+  readonly what: string;
+  readonly p50: string;
+  readonly p95: string;
+  readonly p99: string;
+  readonly beside: string;
+  readonly goal: string;
+}
+
+function quantile(values: readonly number[], share: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN;
+}
+
+function row(what: string, ours: readonly number[], raw: readonly number[] | null, goal: string): Row {
+  const text = (values: readonly number[], share: number) => `${quantile(values, share).toFixed(1)} ms`;
+  const beside = raw === null ? '' : `raw ${text(raw, 0.5)} / ${text(raw, 0.95)}`;
+  return { what, p50: text(ours, 0.5), p95: text(ours, 0.95), p99: text(ours, 0.99), beside, goal };
+}
+
+/** Raw spawn and dispatch in turn, so that both see the same machine. */
+async function measureStarts(daemon: Daemon): Promise<Row[]> {
+  const running = { ours: [] as number[], raw: [] as number[] };
+  const message = { ours: [] as number[], raw: [] as number[] };
+  const dir = mkdtempSync(join(tmpdir(), 'curfew-bench-'));
+  const socketPath = join(dir, 'm.sock');
+  let arrived: () => void = () => undefined;
+  const server = createServer((socket) => socket.on('data', () => arrived()).on('error', () => undefined));
+  await new Promise<void>((resolve) => server.listen(socketPath, resolve));
+  for (let round = 0; round < ROUNDS; round++) {
+    const heardRaw = new Promise<void>((resolve) => {
+      arrived = resolve;
+    });
+    const rawFrom = performance.now();
+    const child = spawn(process.execPath, [PLAIN], {
+      stdio: 'ignore',
+      detached: true,
+      env: { BENCH_SOCKET: socketPath },
+    });
+    await new Promise((resolve) => child.once('spawn', resolve));
+    running.raw.push(performance.now() - rawFrom);
+    await heardRaw;
+    message.raw.push(performance.now() - rawFrom);
+    child.kill('SIGKILL');
+    const heard = new Promise<void>((resolve) => {
+      arrived = resolve;
+    });
+    const { body } = await daemon.dispatch({ room: `start ${round}`, metadata: { socket: socketPath } });
+    const from = performance.now();
+    await heard;
+    message.ours.push(performance.now() - from);
+    const { startedAt, liveAt } = await daemon.session(body.id);
+    running.ours.push(Date.parse(liveAt ?? '') - Date.parse(startedAt ?? ''));
+    await daemon.release(body.id);
+    await daemon.ended(body.id);
+  }
+  server.close();
+  rmSync(dir, { recursive: true, force: true });
+  return [
+    row('dispatch accepted → process running', running.ours, running.raw, 'raw + 3 ms at p50'),
+    row('dispatch accepted → its first message', message.ours, message.raw, '1.10 × raw at p95'),
+  ];
+}
+
+async function measureKill(daemon: Daemon): Promise<Row> {
+  const took: number[] = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    const { body } = await daemon.dispatch({ room: `kill ${round}`, agent: 'sleeper' });
+    const { pid } = await daemon.reaches(body.id, ['live']);
+    const from = Date.now();
+    process.kill(pid ?? 0, 'SIGKILL');
+    const ended = await daemon.ended(body.id);
+    took.push(Date.parse(ended.evidence?.at ?? '') - from);
+  }
+  return row('SIGKILL of a worker → recorded', took, null, 'p99 ≤ 10 ms (1 ms resolution)');
+}
+
+function cpuMs(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+}
+
+function rssMb(pid: number): number {
+  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024;
+}
+
+async function measureLoad(daemon: Daemon): Promise<string> {
+  const ids: string[] = [];
+  for (let at = 0; at < SESSIONS; at += 50) {
+    const answers = await Promise.all(
+      Array.from({ length: 50 }, (_, index) =>
+        daemon.dispatch({ room: `load ${at + index}`, agent: 'beats' }),
+      ),
+    );
+    ids.push(...answers.map((one) => one.body.id));
+  }
+  await until(
+    `${SESSIONS} are live`,
+    async () =>
+      ((await daemon.get<{ sessions: { live: number } }>('/v1/capacity')).body.sessions.live ?? 0) >=
+      SESSIONS,
+    120_000,
+  );
+  const from = { cpu: cpuMs(daemon.pid), at: performance.now() };
+  const api: number[] = [];
+  while (performance.now() - from.at < LOAD_MS) {
+    const asked = performance.now();
+    await daemon.get('/v1/capacity');
+    api.push(performance.now() - asked);
+    await pause(100);
+  }
+  const share = (100 * (cpuMs(daemon.pid) - from.cpu)) / (performance.now() - from.at);
+  const line = `${SESSIONS} live sessions, one heartbeat a second each: ${share.toFixed(1)} % of a core, ${rssMb(daemon.pid).toFixed(0)} MB RSS, API p99 ${quantile(api, 0.99).toFixed(1)} ms`;
+  await daemon.call('POST', '/v1/sessions/release', { all: true });
+  await until(
+    'all have ended',
+    async () =>
+      Object.values(
+        (await daemon.get<{ sessions: Record<string, number> }>('/v1/capacity')).body.sessions,
+      ).every((count) => count === 0),
+    120_000,
+  );
+  return line;
+}
+
+function print(rows: readonly Row[]): void {
+  const titles: Row = {
+    what: 'what',
+    p50: 'p50',
+    p95: 'p95',
+    p99: 'p99',
+    beside: 'beside (p50 / p95)',
+    goal: 'goal',
+  };
+  for (const { what, p50, p95, p99, beside, goal } of [titles, ...rows]) {
+    console.log(
+      `${what.padEnd(40)} ${p50.padStart(9)} ${p95.padStart(9)} ${p99.padStart(9)}  ${beside.padEnd(24)} ${goal}`,
+    );
+  }
+}
+
+const daemon = new Daemon({
+  main: existsSync(join(ROOT, 'dist/main.js')) ? join(ROOT, 'dist/main.js') : undefined,
+  config: {
+    log: { level: 'warn' },
+    limits: { sessions: 2000, start_rate: '10000/s', per_user: 'off' },
+    agents: {
+      default: { command: [process.execPath, PLAIN] },
+      sleeper: { command: ['sleep', '1000'] },
+      beats: {
+        command: ['python3', '-S', '-E', BEATS],
+        protocol: 'curfew',
+        start_timeout: '120s',
+        ladder: { aclose: '100ms', disconnect: '100ms' },
+      },
+    },
+  },
+});
+try {
+  await daemon.start();
+  console.log(`${cpus().length} cores, Node ${process.version}, ${ROUNDS} rounds`);
+  const starts = await measureStarts(daemon);
+  print([...starts, await measureKill(daemon)]);
+  console.log(await measureLoad(daemon));
+} finally {
+  await daemon.close();
+}

@@ -1,0 +1,16 @@
+/** kits/protocol.schema.json: what a worker in any language may say and hear, printed from the one place that defines it. */
+import { z } from 'zod';
+import { helloSchema, supervisorMessageSchema, workerMessageSchema } from '../src/core/protocol.ts';
+
+export function protocolSchema(): string {
+  const schema = {
+    $schema: 'https://json-schema.org/draft/2020-12/schema',
+    title: 'curfew control socket, version 1: one JSON object a line',
+    $defs: {
+      hello: z.toJSONSchema(helloSchema),
+      worker: z.toJSONSchema(workerMessageSchema),
+      supervisor: z.toJSONSchema(supervisorMessageSchema),
+    },
+  };
+  return `${JSON.stringify(schema, null, 2)}\n`;
+}

@@ -1,0 +1,295 @@
+/** The command line against the HTTP faces: exit codes, what goes where, and what it asks. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { ERRORS } from '../../src/errors.ts';
+import type { Doors } from '../support/faces.ts';
+import { openDoors, TOKENS } from '../support/faces.ts';
+import { viewOf } from '../support/memory-api.ts';
+import type { CliOptions } from '../support/terminal.ts';
+import { cli } from '../support/terminal.ts';
+
+let doors: Doors;
+let dir: string;
+beforeAll(async () => {
+  doors = await openDoors();
+  dir = mkdtempSync(join(tmpdir(), 'curfew-cli-'));
+});
+afterAll(async () => {
+  await doors.close();
+  rmSync(dir, { recursive: true, force: true });
+});
+beforeEach(() => {
+  doors.api.sessions.clear();
+  doors.api.asked.length = 0;
+  for (const id of ['s-1', 's-2']) doors.api.sessions.set(id, viewOf({ id, room: `room ${id}` }));
+});
+
+const ask = (args: readonly string[], options: CliOptions = {}) =>
+  cli(['--socket', doors.socketPath, ...args], options);
+const states = () => [...doors.api.sessions.values()].map((one) => one.state);
+const config = (text: string) => {
+  const path = join(dir, 'curfew.yaml');
+  writeFileSync(path, text);
+  return path;
+};
+
+describe('usage', () => {
+  it.each([
+    [[], 2],
+    [['--help'], 0],
+    [['dispatch', '--help'], 0],
+    [['nonsense'], 2],
+    [['list', '--nonsense'], 2],
+    [['dispatch'], 2],
+    [['show'], 2],
+    [['show', 'a', 'b'], 2],
+    [['run'], 2],
+    [['run', '--room', 'r'], 2],
+    [['run', '--room', 'r', '--agent', 'a', '--', 'true'], 2],
+    [['serve'], 2],
+    [['release'], 2],
+  ])('%j exits with %i', async (args, code) => {
+    const result = await ask(args);
+    expect(result.code).toBe(code);
+    expect(code === 0 ? result.err : result.out).toBe('');
+    expect(code === 0 ? result.out : result.err).not.toBe('');
+  });
+
+  it.each([
+    [['--max-duration', '2'], '--max-duration: "2" is not a duration with a unit, such as 90s, 10m or 2h'],
+    [['--error-limit', 'x'], '--error-limit: "x" is not a whole number'],
+    [['--label', 'tier'], '--label: "tier" is not of the form key=value'],
+    [['--metadata', '[1]'], '--metadata: must be a JSON object'],
+    [['--metadata', '{"a"'], '--metadata: must be a JSON object'],
+    [['--wait', 'live', '--timeout', '5'], '--timeout: "5" is not a duration'],
+  ])('dispatch %j says what it takes', async (args, message) => {
+    const result = await ask(['dispatch', '--room', 'r', ...args]);
+    expect(result.code).toBe(2);
+    expect(result.err.replaceAll(/\s+/g, ' ')).toContain(`curfew: ${message}`);
+    expect(doors.api.asked).toEqual([]);
+  });
+
+  it('fits 80 columns, every help', async () => {
+    for (const name of [
+      '',
+      'dispatch',
+      'run',
+      'list',
+      'show',
+      'logs',
+      'release',
+      'keep-alive',
+      'capacity',
+      'config',
+      'serve',
+      'dev',
+    ]) {
+      const { out } = await cli([...(name === '' ? [] : [name]), '--help']);
+      expect(out, name).not.toBe('');
+      for (const line of out.split('\n')) expect(line.length, line).toBeLessThanOrEqual(80);
+    }
+  });
+});
+
+describe('exit codes', () => {
+  it.each([
+    [['show', 's-9'], 'not_found'],
+    [['logs', 's-9'], 'not_found'],
+    [['keep-alive', 's-9'], 'not_found'],
+    [['release', 's-9'], 'not_found'],
+    [['dispatch', '--room', 'full'], 'at_capacity'],
+    [['dispatch', '--room', 'broken'], 'internal'],
+    [['dispatch', '--room', 'a\nb'], 'invalid_request'],
+    [['list', '--limit', '0'], 'invalid_request'],
+  ] as const)('%j is that of %s, with its hint', async (args, code) => {
+    const result = await ask(args);
+    expect(result.code).toBe(ERRORS[code].exit);
+    expect(result.out).toBe('');
+    expect(result.err.replaceAll(/\s+/g, ' ')).toContain(ERRORS[code].hint);
+    const json = await ask(['--json', ...args]);
+    expect(json.code).toBe(ERRORS[code].exit);
+    expect(JSON.parse(json.err)).toMatchObject({ code, hint: ERRORS[code].hint });
+  });
+
+  it('is 4 where nobody answers, naming the place and what to do', async () => {
+    const socket = join(dir, 'nobody.sock');
+    for (const options of [
+      { args: ['--socket', socket] },
+      { args: [], env: { CURFEW_API: `unix:${socket}` } },
+    ]) {
+      const result = await cli([...options.args, 'list'], options);
+      expect(result.code).toBe(4);
+      expect(result.err.replaceAll(/\s+/g, ' ')).toContain(`no supervisor answers at ${socket}:`);
+      expect(result.err).toContain('curfew serve');
+    }
+  });
+
+  it('is 4 with a wrong token or scope, over TCP', async () => {
+    const env = { CURFEW_API: `http://127.0.0.1:${doors.port}/` };
+    const read = TOKENS.find((one) => one.scopes[0] === 'read')?.token ?? '';
+    expect((await cli(['list'], { env })).code).toBe(4);
+    expect((await cli(['list'], { env: { ...env, CURFEW_TOKEN: 'wrong' } })).err).not.toContain('wrong');
+    expect((await cli(['list'], { env: { ...env, CURFEW_TOKEN: read } })).code).toBe(0);
+    expect((await cli(['release', 's-1'], { env: { ...env, CURFEW_TOKEN: read } })).code).toBe(4);
+  });
+
+  it('is 7 when only some of the named sessions could be released', async () => {
+    const result = await ask(['release', 's-1', 's-9', 's-2']);
+    expect(result.code).toBe(7);
+    expect(result.err).toContain('s-9');
+    expect(states()).toEqual(['released', 'released']);
+  });
+
+  it('of run is its own', async () => {
+    const result = await cli([
+      'run',
+      '--room',
+      'r',
+      '--max-duration',
+      '10m',
+      '--',
+      'python',
+      'agent.py',
+      '--x',
+    ]);
+    expect(result.code).toBe(14);
+    expect(result.ran).toMatchObject([
+      { room: 'r', command: ['python', 'agent.py', '--x'], limits: { maxDurationMs: 600_000 } },
+    ]);
+  });
+
+  it('of config check tells good from bad', async () => {
+    const good = await cli(['config', 'check', config('agents: {default: {command: ["true"]}}')], {
+      env: { PATH: process.env.PATH ?? '' },
+    });
+    expect(good.code).toBe(0);
+    expect(good.out).toContain('is good');
+    const lost = await cli(['config', 'check', config('agents: {default: {command: [no-such-program]}}')]);
+    expect(lost.code).toBe(1);
+    expect(lost.out).toContain('agents.default.command: "no-such-program" is not found or not executable');
+    const wrong = await cli(['config', 'check', config('agent: {}')]);
+    expect(wrong.code).toBe(2);
+    expect(wrong.err.replaceAll(/\s+/g, ' ')).toContain('did you mean "agents"?');
+    expect((await cli(['config', 'check', join(dir, 'none')])).code).toBe(2);
+    expect((await cli(['config', 'check'])).code).toBe(2);
+  });
+});
+
+describe('dispatch', () => {
+  it('sends what was given and prints the id alone', async () => {
+    const result = await ask([
+      'dispatch',
+      '--room',
+      '会議 1',
+      '--agent',
+      'sales',
+      '--user',
+      'ann',
+      '--id',
+      'call-7',
+      '--metadata',
+      '{"a":[1]}',
+      '--label',
+      'tier=gold',
+      '--label',
+      'note=a=b',
+      '--idle-timeout',
+      '1m30s',
+      '--no-active-stream',
+      'off',
+      '--no-caller',
+      '45s',
+      '--error-limit',
+      '3',
+    ]);
+    expect(result).toMatchObject({ code: 0, out: 'call-7\n', err: '' });
+    expect(doors.api.asked[0]?.with).toEqual({
+      room: '会議 1',
+      agent: 'sales',
+      user: 'ann',
+      id: 'call-7',
+      metadata: { a: [1] },
+      labels: { tier: 'gold', note: 'a=b' },
+      limits: { activityIdleTimeoutMs: 90_000, noActiveStreamMs: null, noCallerMs: 45_000, errorLimit: 3 },
+    });
+    expect(doors.api.asked[0]?.by?.kind).toBe('local');
+  });
+
+  it('prints the session with --json', async () => {
+    const result = await ask(['--json', 'dispatch', '--room', 'r', '--id', 'call-8']);
+    expect(JSON.parse(result.out)).toEqual(doors.api.sessions.get('call-8'));
+  });
+});
+
+describe('list and show', () => {
+  it('print data on stdout, as text or as JSON', async () => {
+    expect((await ask(['list'])).out).toContain('room s-1');
+    expect(JSON.parse((await ask(['--json', 'list'])).out).sessions).toHaveLength(2);
+    expect(JSON.parse((await ask(['--json', 'show', 's-1'])).out).id).toBe('s-1');
+    expect((await ask(['show', 's-1'])).out).toContain('room s-1');
+  });
+
+  it('ask for the open ones, unless for all', async () => {
+    await ask(['list', '--room', 'r', '--label', 'a=b']);
+    await ask(['list', '--all']);
+    expect(doors.api.asked.map((one) => one.with)).toEqual([
+      { state: 'open', room: 'r', label: 'a=b', limit: 100 },
+      { limit: 100 },
+    ]);
+  });
+
+  it('are coloured on a terminal only, and not with NO_COLOR or --no-color', async () => {
+    expect((await ask(['show', 's-1'], { isTty: true })).out).toContain('\u001b[');
+    for (const result of [
+      await ask(['show', 's-1']),
+      await ask(['show', 's-1'], { isTty: true, env: { NO_COLOR: '1' } }),
+      await ask(['--no-color', 'show', 's-1'], { isTty: true }),
+    ])
+      expect(result.out).not.toContain('\u001b');
+  });
+});
+
+describe('release', () => {
+  it('of all needs --yes where nobody can be asked', async () => {
+    const refused = await ask(['release', '--all']);
+    expect(refused.code).toBe(2);
+    expect(refused.err).toContain('2 sessions would be ended; say --yes');
+    expect(states()).toEqual(['live', 'live']);
+    expect((await ask(['release', '--all', '--yes'])).code).toBe(0);
+    expect(states()).toEqual(['released', 'released']);
+  });
+
+  it.each([
+    ['', 2, 'live'],
+    ['n', 2, 'live'],
+    ['yesterday', 2, 'live'],
+    ['y', 0, 'released'],
+    [' Yes ', 0, 'released'],
+  ])('of all asks on a terminal, and %j makes exit %i', async (answer, code, state) => {
+    const result = await ask(['release', '--all'], { isTty: true, answer });
+    expect(result.asked).toEqual(['End 2 sessions? [y/N] ']);
+    expect(result.code).toBe(code);
+    expect(states()).toEqual([state, state]);
+  });
+
+  it('with --dry-run ends nothing and asks nothing', async () => {
+    const many = await ask(['release', '--all', '--dry-run'], { isTty: true });
+    const one = await ask(['release', 's-1', '--dry-run']);
+    expect([many.code, one.code]).toEqual([0, 0]);
+    expect(many.asked).toEqual([]);
+    expect(states()).toEqual(['live', 'live']);
+  });
+
+  it('by a filter ends those alone', async () => {
+    expect((await ask(['release', '--room', 'room s-1', '--yes'])).code).toBe(0);
+    expect(states()).toEqual(['released', 'live']);
+  });
+
+  it('of a named session tells why and asks nothing', async () => {
+    const result = await ask(['release', 's-1', '--reason', 'caller asked']);
+    expect(result).toMatchObject({ code: 0, asked: [] });
+    expect(doors.api.asked).toMatchObject([{ what: 'release', with: 'caller asked' }]);
+  });
+});

@@ -1,0 +1,161 @@
+/** What the terminal shows, whatever the names are. */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { SessionView } from '../../src/api.ts';
+import { renderCapacity, renderList, renderShow } from '../../src/cli/render.ts';
+import { painter, safe, span } from '../../src/cli/text.ts';
+import { endedView, memoryApi, viewOf } from '../support/memory-api.ts';
+
+const plain = painter(false);
+const AT = '2026-01-02T03:04:05.000Z';
+
+/** Columns by the blocks that terminals draw wide; the test's own reading. */
+function displayWidth(text: string): number {
+  const wide =
+    /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6\p{Emoji_Presentation}\u{20000}-\u{3fffd}]/u;
+  return [...text].reduce(
+    (sum, char) => sum + (/[\p{Mn}\p{Me}]/u.test(char) ? 0 : wide.test(char) ? 2 : 1),
+    0,
+  );
+}
+
+function expectFits(text: string): void {
+  for (const line of text.split('\n')) {
+    // A word that is longer stays whole on a line of its own, so that it can be copied.
+    const isOneWord = /^.{12}[^ ]+$/u.test(line);
+    if (!isOneWord) expect(displayWidth(line), line).toBeLessThanOrEqual(80);
+    expect(line).not.toMatch(/[\p{Cc}\u2028\u2029\u202e]/u);
+  }
+}
+
+function named(name: string): SessionView[] {
+  const session = viewOf({
+    id: 's-0123456789abcdef0123',
+    room: name,
+    agent: name,
+    user: name,
+    labels: { k: name },
+  });
+  const step = { step: 'term', startedAt: AT, tookMs: 3200, outcome: 'timeout', detail: name };
+  const ended = endedView(session, name);
+  const evidence = {
+    cause: name,
+    at: AT,
+    by: name,
+    detail: name,
+    ladder: [step],
+    room: { action: 'keep', why: name },
+  };
+  return [session, { ...ended, state: 'failed', reason: 'start_timeout', evidence }];
+}
+
+const NAMES = [
+  'plain',
+  'a name with spaces '.repeat(13),
+  'x'.repeat(256),
+  '会議室'.repeat(80),
+  '🎧👩‍👩‍👧'.repeat(40),
+  'e\u0301'.repeat(100),
+  '\u001b[31mred\u001b]0;title\u0007\r\n\t',
+  '\u202eright to left',
+];
+
+describe('a list and a story', () => {
+  it.each(NAMES)('of %j fits 80 columns and moves no cursor', (name) => {
+    const sessions = named(name);
+    expectFits(renderList(sessions));
+    for (const session of sessions) expectFits(renderShow(session, plain));
+  });
+
+  it('has one line per session and a heading', () => {
+    expect(renderList(named('a\nb')).split('\n')).toHaveLength(3);
+    expect(renderList([])).toBe('no sessions');
+  });
+
+  it('of any name fits', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary', maxLength: 256 }), (name) => {
+        const sessions = named(name);
+        expectFits(renderList(sessions));
+        for (const session of sessions) expectFits(renderShow(session, plain));
+      }),
+    );
+  });
+
+  it('tells why it ended', () => {
+    const [, ended] = named('why');
+    const text = renderShow(ended ?? viewOf({ id: 'x' }), plain);
+    expect(text).toContain('failed: start_timeout');
+    expect(text).toContain('timeout after 3.2 s (why)');
+    expect(text).toContain('keep: why');
+  });
+
+  it('keeps a generated id whole and clips a long one, with the longest states and reasons', () => {
+    const [, ended] = named('a room with a long name');
+    const long = { ...(ended ?? viewOf({ id: '' })), id: 'i'.repeat(128), state: 'released' as const };
+    const sessions = [
+      ...named('会議室'),
+      { ...long, reason: 'no_active_stream' as const, durationMs: 7_199_000 },
+    ];
+    const text = renderList(sessions);
+    expectFits(text);
+    expect(text).toContain('s-0123456789abcdef0123  ');
+    expect(text).toContain('no_active_stream');
+    for (const line of text.split('\n')) expect(displayWidth(line)).toBeLessThanOrEqual(80);
+  });
+
+  it('aligns columns after wide characters', () => {
+    const lines = renderList([
+      viewOf({ id: 's-1', room: '会議' }),
+      viewOf({ id: 's-2', room: 'abcd' }),
+    ]).split('\n');
+    const at = lines.map((line) => displayWidth(line.slice(0, line.search(/STATE|live/))));
+    expect(new Set(at).size).toBe(1);
+  });
+});
+
+describe('capacity', () => {
+  it('names what stands in the way, within 80 columns', () => {
+    const capacity = {
+      ...memoryApi().capacity(),
+      accepting: false,
+      livekit: { configured: true, reachable: false, since: AT, error: 'connect ECONNREFUSED '.repeat(10) },
+      registry: { writable: false, error: 'disk\nfull' },
+      unkillable: [{ session: 's-1', pid: 7 }],
+      held: [{ session: 's-2', reason: 'callers_left' as const, until: AT }],
+    };
+    const text = renderCapacity(capacity, plain);
+    expectFits(text);
+    for (const part of [
+      'not accepting',
+      'does not answer',
+      'not writable',
+      's-1, pid 7',
+      's-2: callers_left',
+    ])
+      expect(text).toContain(part);
+  });
+});
+
+describe('text', () => {
+  it('has no control characters left, and nothing else taken', () => {
+    expect(safe('a\u001b[2J\u001b]8;;http://x\u0007b\r\n\u2028\u200e')).toMatch(
+      /^ab?[^\p{Cc}\p{Cf}\u2028]*$/u,
+    );
+    expect(safe('Büro 会議 🎧')).toBe('Büro 会議 🎧');
+  });
+
+  it.each([
+    [0, '0 ms'],
+    [-5, '0 ms'],
+    [999, '999 ms'],
+    [3200, '3.2 s'],
+    [9999, '10.0 s'],
+    [61_000, '61 s'],
+    [119_600, '2 m 00 s'],
+    [3_720_000, '62 m 00 s'],
+    [7_320_000, '2 h 02 m'],
+  ])('writes %i ms as %s', (durationMs, text) => {
+    expect(span(durationMs)).toBe(text);
+  });
+});

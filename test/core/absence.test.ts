@@ -1,0 +1,325 @@
+/** Who is missed, when, and what a look must say before it ends anything. */
+import { describe, expect, it } from 'vitest';
+import type { Participant } from '../../src/core/presence.ts';
+import { sideOf } from '../../src/core/presence.ts';
+import { AGENT, agent, at, joined, left, look, Play, participant, roomEvent } from './support.ts';
+
+const ann = participant('ann');
+const bob = participant('bob');
+const phone = (sipCallStatus: string | null) => participant('sip', { kind: 'sip', sipCallStatus });
+
+describe('who counts as a caller', () => {
+  it.each<[string, Partial<Participant>, string]>([
+    ['a person', {}, 'caller'],
+    ['a person without audio', { audioTracks: 0 }, 'caller'],
+    ['a hidden one', { hidden: true }, 'other'],
+    ['a recorder', { recorder: true }, 'other'],
+    ['an agent', { kind: 'agent' }, 'agent'],
+    ['a person with the agent grant', { agentGrant: true }, 'agent'],
+    ['egress', { kind: 'egress' }, 'other'],
+    ['ingress', { kind: 'ingress' }, 'other'],
+    ['a connector', { kind: 'connector' }, 'caller'],
+    ['a kind of a later LiveKit', { kind: 'unknown' }, 'other'],
+    ['one who is joining', { state: 'joining' }, 'other'],
+    ['one who is gone', { state: 'disconnected' }, 'other'],
+    ['a phone in a call', { kind: 'sip', sipCallStatus: 'active' }, 'caller'],
+    ['a phone without a status', { kind: 'sip' }, 'caller'],
+    ['a ringing phone', { kind: 'sip', sipCallStatus: 'ringing' }, 'ringing'],
+    ['a phone that is dialled', { kind: 'sip', sipCallStatus: 'dialing' }, 'ringing'],
+    ['a phone that hung up', { kind: 'sip', sipCallStatus: 'hangup' }, 'other'],
+    ['our own agent', { identity: AGENT, kind: 'agent' }, 'own_agent'],
+  ])('%s', (_name, more, side) => {
+    expect(sideOf(participant('x', more), AGENT)).toBe(side);
+  });
+});
+
+describe('callers who are gone', () => {
+  const withCaller = () => Play.live().on(1000, look(1000, [agent, ann]));
+
+  it('a hang-up ends 2 s later, on a look made after that', () => {
+    const play = withCaller()
+      .on(5000, left(5000, ann, 'client_initiated'))
+      .on(6900, look(6900, [agent]));
+    expect(play.phase).toBe('live');
+    expect(play.until(7100).did('look').at(-1)).toMatchObject({ atMs: 7000 });
+    play.on(7100, look(7050, [agent]));
+    expect(play.reason).toBe('callers_left');
+    expect(play.ending).toMatchObject({ cause: 'participant_left', detail: expect.stringContaining('ann') });
+  });
+
+  it.each([
+    'signal_close',
+    'connection_timeout',
+    'media_failure',
+    'migration',
+    'unknown',
+  ] as const)('a lost connection (%s) has 20 s', (reason) => {
+    const play = withCaller()
+      .on(5000, left(5000, ann, reason))
+      .on(24_900, look(24_900, [agent]));
+    expect(play.phase).toBe('live');
+    expect(play.on(25_100, look(25_050, [agent])).reason).toBe('callers_left');
+  });
+
+  it('one that only a look found missing counts as lost', () => {
+    const play = withCaller()
+      .on(5000, look(5000, [agent]))
+      .on(24_000, look(24_000, [agent]));
+    expect(play.phase).toBe('live');
+    expect(play.on(25_100, look(25_100, [agent])).ending).toMatchObject({
+      reason: 'callers_left',
+      cause: 'presence',
+    });
+  });
+
+  it('without a look nothing ends, ever', () => {
+    expect(
+      withCaller()
+        .on(5000, left(5000, ann, 'client_initiated'))
+        .until(7_000_000).phase,
+    ).toBe('live');
+  });
+
+  it('one who returns disarms it, also under a new sid whose news came first', () => {
+    const again = participant('ann', { sid: 'PA_2' });
+    const play = withCaller()
+      .on(5000, joined(5000, again))
+      .on(5100, left(5100, ann, 'duplicate_identity'))
+      .on(30_000, look(30_000, [agent, again]));
+    expect(play.phase).toBe('live');
+    expect(play.session.presence.goneSinceMs).toBeNull();
+  });
+
+  it('an older look does not undo a newer webhook', () => {
+    const play = withCaller()
+      .on(5000, left(5000, ann, 'client_initiated'))
+      .on(5050, joined(5050, bob))
+      .on(5100, look(5020, [agent]));
+    expect(play.session.presence.participants.map((one) => one.identity).sort()).toEqual([AGENT, 'bob']);
+  });
+
+  it('of two, one who leaves ends nothing', () => {
+    const play = Play.live()
+      .on(1000, look(1000, [agent, ann, bob]))
+      .on(2000, left(2000, ann, 'client_initiated'))
+      .on(60_000, look(60_000, [agent, bob]));
+    expect(play.phase).toBe('live');
+  });
+
+  it('a lost one within his grace outweighs the hang-up of the other', () => {
+    const play = Play.live()
+      .on(1000, look(1000, [agent, ann, bob]))
+      .on(5000, left(5000, ann, 'signal_close'))
+      .on(6000, left(6000, bob, 'client_initiated'));
+    expect(play.on(9000, look(9000, [agent])).phase).toBe('live');
+    expect(play.on(26_100, look(26_100, [agent])).reason).toBe('callers_left');
+  });
+
+  it('repeated and late webhooks change nothing', () => {
+    const play = withCaller()
+      .on(2000, left(1500, participant('ann', { sid: 'PA_old' }), 'client_initiated'))
+      .on(2000, left(1500, participant('ann', { sid: 'PA_old' }), 'client_initiated'));
+    expect(play.on(9000, look(9000, [agent, ann])).phase).toBe('live');
+  });
+});
+
+describe('callers who never came', () => {
+  it('120 s after the start', () => {
+    const play = Play.live().on(119_000, look(119_000, [agent]));
+    expect(play.phase).toBe('live');
+    expect(play.on(120_100, look(120_050, [agent])).reason).toBe('no_caller_joined');
+  });
+
+  it('a ringing phone holds it for 80 s more, then it was not answered', () => {
+    const play = Play.live()
+      .on(1000, look(1000, [agent, phone('ringing')]))
+      .on(199_000, look(199_000, [agent, phone('ringing')]));
+    expect(play.phase).toBe('live');
+    expect(play.on(200_100, look(200_100, [agent, phone('ringing')])).reason).toBe('not_answered');
+  });
+
+  it('a phone that stops ringing was not answered', () => {
+    const play = Play.live()
+      .on(1000, look(1000, [agent, phone('ringing')]))
+      .on(5000, left(5000, phone('ringing'), 'user_rejected'));
+    expect(play.on(7100, look(7100, [agent])).ending).toMatchObject({
+      reason: 'not_answered',
+      cause: 'participant_left',
+    });
+  });
+
+  it('a phone that picks up is a caller', () => {
+    const play = Play.live()
+      .on(1000, look(1000, [agent, phone('ringing')]))
+      .on(5000, look(5000, [agent, phone('active')]));
+    expect(play.session.presence.callersSeen).toBe(true);
+    expect(play.on(250_000, look(250_000, [agent, phone('active')])).phase).toBe('live');
+  });
+
+  it('hidden, recording and agent participants do not come', () => {
+    const others = [
+      participant('h', { hidden: true }),
+      participant('r', { recorder: true }),
+      participant('a', { kind: 'agent' }),
+    ];
+    expect(Play.live().on(120_100, look(120_100, [agent, ...others])).reason).toBe('no_caller_joined');
+  });
+
+  it('without LiveKit nobody is missed', () => {
+    expect(Play.live({ livekit: false }).until(7_000_000).phase).toBe('live');
+  });
+});
+
+describe('a call without sound', () => {
+  const silent = participant('ann', { audioTracks: 0 });
+
+  it('15 min without a published audio track of a caller', () => {
+    const play = Play.live().on(1000, look(1000, [agent, silent]));
+    expect(play.on(900_000, look(900_000, [agent, silent])).phase).toBe('live');
+    expect(play.on(901_100, look(901_100, [agent, silent])).reason).toBe('no_active_stream');
+  });
+
+  it('a track ends the wait', () => {
+    const play = Play.live()
+      .on(1000, look(1000, [agent, silent]))
+      .on(800_000, look(800_000, [agent, ann]));
+    expect(play.on(902_000, look(902_000, [agent, ann])).phase).toBe('live');
+  });
+});
+
+describe('an agent that is not there', () => {
+  it('15 s and two looks, when it had been there', () => {
+    const play = Play.live()
+      .on(1000, look(1000, [agent, ann]))
+      .on(10_000, look(10_000, [ann]));
+    expect(play.on(24_000, look(24_000, [ann])).phase).toBe('live');
+    expect(play.on(25_100, look(25_100, [ann])).reason).toBe('agent_absent');
+  });
+
+  it('one look is not enough, however late', () => {
+    expect(
+      Play.live()
+        .on(1000, look(1000, [agent, ann]))
+        .on(100_000, look(100_000, [ann])).phase,
+    ).toBe('live');
+  });
+
+  it('one that never came has the start timeout', () => {
+    const play = Play.live()
+      .on(1000, look(1000, [ann]))
+      .on(20_000, look(20_000, [ann]));
+    expect(play.phase).toBe('live');
+    expect(play.on(30_100, look(30_100, [ann])).reason).toBe('agent_absent');
+  });
+
+  it('any agent will do for a worker that joins under a name of its own', () => {
+    const own = participant('my-bot', { kind: 'agent' });
+    const play = Play.live()
+      .on(1000, look(1000, [own, ann]))
+      .on(40_000, look(40_000, [own, ann]))
+      .on(80_000, look(80_000, [own, ann]));
+    expect(play.phase).toBe('live');
+  });
+
+  it('one that leaves by itself and stays away is done', () => {
+    const play = Play.live()
+      .on(1000, look(1000, [agent, ann]))
+      .on(5000, left(5000, agent, 'client_initiated'))
+      .on(6000, look(6000, [ann]));
+    expect(play.phase).toBe('live');
+    expect(play.on(7100, look(7100, [ann])).ending).toMatchObject({
+      reason: 'completed',
+      cause: 'participant_left',
+    });
+  });
+
+  it('one that comes back is not', () => {
+    const back = participant(AGENT, { kind: 'agent', sid: 'PA_new' });
+    const play = Play.live()
+      .on(1000, look(1000, [agent, ann]))
+      .on(5000, left(5000, agent, 'client_initiated'))
+      .on(6000, look(6000, [back, ann]));
+    expect(play.on(9000, look(9000, [back, ann])).phase).toBe('live');
+  });
+});
+
+describe('the room itself', () => {
+  it('finished, and gone at a look', () => {
+    const play = Play.live()
+      .on(1000, look(1000, [agent, ann]))
+      .on(5000, roomEvent({ kind: 'finished', roomSid: 'RM_1', at: at(5000) }));
+    expect(play.on(5100, look(5050, [], { roomSid: null })).reason).toBe('room_finished');
+  });
+
+  it('finished of an older room of the same name is not ours', () => {
+    const play = Play.live()
+      .on(1000, look(1000, [agent, ann], { roomSid: 'RM_2' }))
+      .on(5000, roomEvent({ kind: 'finished', roomSid: 'RM_1', at: at(5000) }));
+    expect(play.on(5100, look(5050, [agent, ann], { roomSid: 'RM_2' })).phase).toBe('live');
+  });
+
+  it('finished before anything is known of it is not believed', () => {
+    const play = Play.live().on(500, roomEvent({ kind: 'finished', roomSid: 'RM_0', at: at(500) }));
+    expect(play.on(600, look(600, [agent, ann])).phase).toBe('live');
+  });
+});
+
+describe('LiveKit away', () => {
+  const away = () =>
+    Play.live()
+      .on(1000, look(1000, [agent, ann]))
+      .on(5000, { type: 'livekit', reachable: false });
+
+  it('ends nothing, and asks nothing', () => {
+    const play = away().until(1_000_000);
+    expect(play.phase).toBe('live');
+    expect(play.did('look').filter((one) => one.atMs > 5000)).toEqual([]);
+  });
+
+  it('once it answers, absent callers have the grace from then', () => {
+    const play = away()
+      .on(100_000, { type: 'livekit', reachable: true })
+      .on(100_000, look(100_000, [], { roomSid: null }));
+    expect(play.on(119_900, look(119_900, [], { roomSid: null })).phase).toBe('live');
+    expect(play.on(120_100, look(120_100, [], { roomSid: null })).reason).toBe('callers_left');
+  });
+
+  it('also those that were missed before it went', () => {
+    const play = Play.live()
+      .on(1000, look(1000, [agent, ann]))
+      .on(2000, left(2000, ann, 'client_initiated'))
+      .on(3000, { type: 'livekit', reachable: false });
+    play.on(60_000, { type: 'livekit', reachable: true });
+    expect(play.on(65_000, look(65_000, [agent])).phase).toBe('live');
+    expect(play.on(80_100, look(80_100, [agent])).reason).toBe('callers_left');
+  });
+
+  it('also those who never came', () => {
+    const play = Play.live()
+      .on(1000, { type: 'livekit', reachable: false })
+      .on(200_000, { type: 'livekit', reachable: true });
+    expect(play.on(219_000, look(219_000, [agent])).phase).toBe('live');
+    expect(play.on(220_100, look(220_100, [agent])).reason).toBe('no_caller_joined');
+  });
+
+  it('callers who come back keep their session', () => {
+    const play = away()
+      .on(100_000, { type: 'livekit', reachable: true })
+      .on(100_000, look(100_000, [], { roomSid: null }));
+    play.on(105_000, look(105_000, [agent, participant('ann', { sid: 'PA_9' })], { roomSid: 'RM_2' }));
+    expect(
+      play.on(400_000, look(400_000, [agent, participant('ann', { sid: 'PA_9' })], { roomSid: 'RM_2' }))
+        .phase,
+    ).toBe('live');
+  });
+});
+
+it('a gap counts absence anew', () => {
+  const play = Play.live()
+    .on(1000, look(1000, [agent, ann]))
+    .on(2000, left(2000, ann, 'client_initiated'));
+  play.nowMs = 60_000;
+  play.on(60_000, { type: 'gap', gapMs: 58_000 });
+  expect(play.on(65_000, look(65_000, [agent])).phase).toBe('live');
+  expect(play.on(80_100, look(80_100, [agent])).reason).toBe('callers_left');
+});

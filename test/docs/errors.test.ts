@@ -1,0 +1,53 @@
+/** docs/errors.md and the tables in the code say the same, in both directions. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { exitCodeOf } from '../../src/cli/exit-codes.ts';
+import { FAILED_REASONS, RELEASED_REASONS } from '../../src/core/session.ts';
+import { ERRORS } from '../../src/errors.ts';
+
+const TEXT = readFileSync(join(import.meta.dirname, '../../docs/errors.md'), 'utf8');
+
+/** The body of the table below a heading, a list of cells per row. */
+function tableUnder(heading: string): string[][] {
+  const section = TEXT.split(/^## /m).find((one) => one.startsWith(heading)) ?? '';
+  const rows = section.split('\n').filter((line) => line.startsWith('| '));
+  return rows.slice(2).map((row) =>
+    row
+      .slice(2, -2)
+      .split(' | ')
+      .map((cell) => cell.trim()),
+  );
+}
+
+describe('docs/errors.md', () => {
+  it('has every error with its status, exit code, meaning and advice, and no other', () => {
+    const expected = Object.entries(ERRORS).map(([code, { status, exit, title, hint }]) => [
+      `\`${code}\``,
+      String(status),
+      String(exit),
+      title,
+      hint,
+    ]);
+    expect(tableUnder('Codes')).toEqual(expected);
+  });
+
+  it('has every exit code of `curfew run`, and no other', () => {
+    const expected = FAILED_REASONS.map((reason) => [
+      String(exitCodeOf({ state: 'failed', reason })),
+      `\`${reason}\``,
+    ]);
+    expect(tableUnder('Exit codes').map((row) => row.slice(0, 2))).toEqual(expected);
+    expect(tableUnder('Exit codes').every((row) => (row[2] ?? '').length > 10)).toBe(true);
+  });
+});
+
+describe('exit codes of `curfew run`', () => {
+  it('are 0 for what was released, and one of its own for each way to fail', () => {
+    for (const reason of RELEASED_REASONS) expect(exitCodeOf({ state: 'released', reason })).toBe(0);
+    const codes = FAILED_REASONS.map((reason) => exitCodeOf({ state: 'failed', reason }));
+    expect(new Set(codes).size).toBe(FAILED_REASONS.length);
+    expect(Math.min(...codes)).toBe(10);
+    expect(exitCodeOf({ state: 'failed', reason: null })).toBe(1);
+  });
+});

@@ -1,0 +1,175 @@
+/** The shape of answers: problems, headers, and the API's own description. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { problemSchema } from '../../src/api.ts';
+import { ERRORS } from '../../src/errors.ts';
+import type { Ask, Doors } from '../support/faces.ts';
+import { openDoors, problemOf } from '../support/faces.ts';
+import { viewOf } from '../support/memory-api.ts';
+
+let doors: Doors;
+beforeAll(async () => {
+  doors = await openDoors();
+  doors.api.sessions.set('s-1', viewOf({ id: 's-1' }));
+});
+afterAll(() => doors.close());
+
+const dispatch = (body: object, query = '') =>
+  doors.local({ method: 'POST', path: `/v1/sessions${query}`, body });
+
+describe('problems', () => {
+  const refused: readonly [string, Ask, number, keyof typeof ERRORS][] = [
+    ['an unknown path', { path: '/v2/sessions' }, 404, 'not_found'],
+    ['an unknown session', { path: '/v1/sessions/s-9' }, 404, 'not_found'],
+    ['a bad field', { method: 'POST', path: '/v1/sessions', body: {} }, 400, 'invalid_request'],
+    ['a full host', { method: 'POST', path: '/v1/sessions', body: { room: 'full' } }, 429, 'at_capacity'],
+    ['a fault inside', { method: 'POST', path: '/v1/sessions', body: { room: 'broken' } }, 500, 'internal'],
+    [
+      'a webhook without a signature',
+      { method: 'POST', path: '/webhooks/livekit', body: {} },
+      401,
+      'bad_signature',
+    ],
+    ['a method that is not there', { method: 'DELETE', path: '/v1/sessions' }, 405, 'method_not_allowed'],
+    [
+      'an empty release of many',
+      { method: 'POST', path: '/v1/sessions/release', body: {} },
+      400,
+      'invalid_request',
+    ],
+    ['a bad query', { path: '/v1/sessions?limit=0' }, 400, 'invalid_request'],
+    ['an unknown query', { path: '/v1/sessions?stat=open' }, 400, 'invalid_request'],
+    ['a broken escape in the path', { path: '/v1/sessions/%zz' }, 400, 'invalid_request'],
+  ];
+
+  it.each(refused)('%s', async (_what, ask, status, code) => {
+    const got = await doors.local(ask);
+    expect(got.status).toBe(status);
+    expect(got.headers['content-type']).toMatch(/^application\/problem\+json/);
+    const problem = problemSchema.parse(got.json);
+    const { title, hint } = ERRORS[code];
+    expect(problem).toMatchObject({ type: `urn:curfew:error:${code}`, code, status, title, hint });
+    expect(problem.detail).not.toBe('');
+  });
+
+  it('say nothing of what failed inside but the id of the request', async () => {
+    const got = await dispatch({ room: 'broken' });
+    expect(got.text).not.toContain('secret');
+    expect(problemOf(got).request).toBeTypeOf('string');
+    expect(problemOf(got).detail).toContain(String(problemOf(got).request));
+  });
+
+  it('name the limit and when to come again', async () => {
+    const got = await dispatch({ room: 'full' });
+    expect(got.headers['retry-after']).toBe('5');
+    expect(problemOf(got)).toMatchObject({ limit: 50, used: 50, retryAfterSeconds: 5 });
+  });
+
+  it.each([
+    ['PUT', '/v1/sessions', 'GET, POST'],
+    ['DELETE', '/v1/sessions/s-1', 'GET'],
+    ['GET', '/v1/sessions/s-1/release', 'POST'],
+    ['POST', '/v1/sessions/s-1/metadata?x=1', 'PATCH'],
+    ['POST', '/healthz', 'GET'],
+    ['GET', '/webhooks/livekit', 'POST'],
+  ] as const)('say for %s %s that %s would do', async (method, path, allowed) => {
+    const got = await doors.local({ method, path });
+    expect(got.status).toBe(405);
+    expect(got.headers.allow).toBe(allowed);
+  });
+});
+
+describe('answers', () => {
+  it('name the place of a new session, also of a repeat', async () => {
+    const first = await dispatch({ room: 'r', id: 'call:7' });
+    const again = await dispatch({ room: 'r', id: 'call:7' });
+    expect([first.status, again.status]).toEqual([201, 200]);
+    expect(first.headers.location).toBe('/v1/sessions/call:7');
+    expect(again.headers.location).toBe('/v1/sessions/call:7');
+    expect((await doors.local({ path: String(first.headers.location) })).json).toEqual(first.json);
+  });
+
+  it('are 503 while it is not ready', async () => {
+    doors.api.isReady = false;
+    const got = await doors.local({ path: '/readyz' });
+    doors.api.isReady = true;
+    expect(got.status).toBe(503);
+    expect(got.json).toMatchObject({ ready: false });
+    expect((await doors.local({ path: '/readyz' })).status).toBe(200);
+    expect((await doors.local({ path: '/healthz' })).json).toEqual({ ok: true });
+  });
+
+  it('are 200 for a release that is over', async () => {
+    const got = await doors.local({
+      method: 'POST',
+      path: '/v1/sessions/s-1/release?wait=ended',
+      body: { detail: 'd' },
+    });
+    expect(got.status).toBe(200);
+    expect(got.json).toMatchObject({ state: 'released' });
+  });
+
+  it('let a webhook through as the bytes that were signed', async () => {
+    doors.api.asked.length = 0;
+    const rawBody = ' { "b":1,  "a" : "ü", "a": 2 }\n';
+    for (const type of ['application/webhook+json', 'application/json']) {
+      const headers = { 'content-type': type, authorization: 'signed' };
+      const got = await doors.tcp({ method: 'POST', path: '/webhooks/livekit', body: rawBody, headers });
+      expect(got.status).toBe(204);
+    }
+    expect(doors.api.asked.map((one) => one.with)).toEqual([
+      { rawBody, authorization: 'signed' },
+      { rawBody, authorization: 'signed' },
+    ]);
+  });
+});
+
+describe('the API as it describes itself', () => {
+  interface Operation {
+    readonly summary?: string;
+    readonly responses: Record<string, { readonly content?: Record<string, unknown> }>;
+  }
+  let paths: Record<string, Record<string, Operation>>;
+  beforeAll(async () => {
+    const got = await doors.local({ path: '/openapi.json' });
+    paths = got.json.paths as typeof paths;
+  });
+
+  it('lists every route', () => {
+    const routes = Object.entries(paths).flatMap(([path, methods]) =>
+      Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
+    );
+    expect(routes.sort()).toEqual([
+      'GET /healthz',
+      'GET /readyz',
+      'GET /v1/capacity',
+      'GET /v1/sessions',
+      'GET /v1/sessions/{id}',
+      'GET /v1/sessions/{id}/live',
+      'GET /v1/sessions/{id}/logs',
+      'PATCH /v1/sessions/{id}/metadata',
+      'POST /v1/sessions',
+      'POST /v1/sessions/release',
+      'POST /v1/sessions/{id}/keep_alive',
+      'POST /v1/sessions/{id}/release',
+      'POST /v1/sessions/{id}/token',
+      'POST /webhooks/livekit',
+    ]);
+  });
+
+  it('gives each a summary and its problems', () => {
+    for (const [path, methods] of Object.entries(paths)) {
+      for (const [method, { summary, responses }] of Object.entries(methods)) {
+        expect(summary, `${method} ${path}`).toBeTypeOf('string');
+        if (path.startsWith('/v1/sessions'))
+          expect(Object.keys(responses), `${method} ${path}`).toEqual(
+            expect.arrayContaining(['400', '401', '403', '404', '409', '503']),
+          );
+      }
+    }
+    expect(Object.keys(paths['/v1/sessions']?.post?.responses ?? {})).toContain('429');
+    expect(Object.keys(paths['/webhooks/livekit']?.post?.responses ?? {})).toEqual(
+      expect.arrayContaining(['204', '401', '503']),
+    );
+    expect(Object.keys(paths['/v1/capacity']?.get?.responses ?? {})).toContain('403');
+  });
+});

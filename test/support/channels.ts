@@ -1,0 +1,106 @@
+/** The control socket at its supervisor's side, and clients that may say anything. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import type { Socket } from 'node:net';
+import { createConnection } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { WorkerId } from '../../src/core/ids.ts';
+import { workerId } from '../../src/core/ids.ts';
+import type { WorkerMessage } from '../../src/core/protocol.ts';
+import type { Channels, Instance } from '../../src/ports.ts';
+import { openInstance } from '../../src/registry/instance.ts';
+import { createLog } from '../../src/telemetry/log.ts';
+import { createChannels } from '../../src/worker/control.ts';
+
+export interface Heard {
+  readonly worker: WorkerId;
+  readonly what: WorkerMessage | 'hello' | 'closed';
+}
+
+export interface Client {
+  readonly socket: Socket;
+  readonly send: (text: string | Uint8Array) => void;
+  /** The lines that came, parsed. */
+  readonly lines: () => Record<string, unknown>[];
+  readonly isClosed: () => boolean;
+}
+
+export class ControlRig {
+  readonly dir = mkdtempSync(join(tmpdir(), 'curfew-control-'));
+  readonly socketPath = join(this.dir, 'control.sock');
+  readonly heard: Heard[] = [];
+  readonly instance: Instance;
+  readonly channels: Channels;
+  /** Workers that this supervisor has. */
+  readonly known = new Set<string>(['w-1', 'w-2']);
+  readonly #release: () => void;
+  readonly #clients: Socket[] = [];
+
+  constructor() {
+    ({ instance: this.instance, release: this.#release } = openInstance(join(this.dir, 'state')));
+    this.channels = this.channelsAt(this.socketPath);
+  }
+
+  channelsAt(socketPath: string): Channels {
+    const log = createLog({ level: 'silent', format: 'text' });
+    return createChannels({ instance: this.instance, log, socketPath });
+  }
+
+  async listen(): Promise<this> {
+    await this.channels.listen({
+      hello: (worker) => {
+        if (!this.known.has(worker)) return false;
+        this.heard.push({ worker, what: 'hello' });
+        return true;
+      },
+      message: (worker, what) => this.heard.push({ worker, what }),
+      closed: (worker) => this.heard.push({ worker, what: 'closed' }),
+    });
+    return this;
+  }
+
+  connect(): Client {
+    const socket = createConnection(this.socketPath);
+    this.#clients.push(socket);
+    let text = '';
+    let closed = false;
+    socket.on('data', (chunk: Buffer) => {
+      text += chunk.toString();
+    });
+    socket.on('error', () => socket.destroy());
+    socket.on('close', () => {
+      closed = true;
+    });
+    return {
+      socket,
+      send: (given) => void socket.write(given),
+      lines: () =>
+        text
+          .split('\n')
+          .slice(0, -1)
+          .map((line) => JSON.parse(line) as Record<string, unknown>),
+      isClosed: () => closed,
+    };
+  }
+
+  hello(name = 'w-1', changes: object = {}): string {
+    const token = this.channels.tokenFor(workerId(name));
+    return line({ type: 'hello', v: 1, worker: `${this.instance.id}/${name}`, token, ...changes });
+  }
+
+  /** Of one worker, or of all. */
+  heardOf(name: string): Heard['what'][] {
+    return this.heard.filter((one) => one.worker === name).map((one) => one.what);
+  }
+
+  async close(): Promise<void> {
+    for (const socket of this.#clients) socket.destroy();
+    await this.channels.close();
+    this.#release();
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+export function line(message: unknown): string {
+  return `${JSON.stringify(message)}\n`;
+}

@@ -1,0 +1,45 @@
+/** The command line with a terminal that keeps what was written. */
+import type { Daemons, RunOptions, Terminal } from '../../src/cli/context.ts';
+import { runCli } from '../../src/cli/program.ts';
+
+export interface CliOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  readonly isTty?: boolean;
+  readonly answer?: string;
+}
+
+export interface CliResult {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+  readonly asked: readonly string[];
+  readonly ran: readonly RunOptions[];
+}
+
+export async function cli(args: readonly string[], options: CliOptions = {}): Promise<CliResult> {
+  const out: string[] = [];
+  const err: string[] = [];
+  const asked: string[] = [];
+  const ran: RunOptions[] = [];
+  const terminal: Terminal = {
+    env: options.env ?? {},
+    isTty: options.isTty ?? false,
+    out: (text) => out.push(`${text}\n`),
+    raw: (bytes) => out.push(Buffer.from(bytes).toString()),
+    err: (text) => err.push(`${text}\n`),
+    ask: async (question) => {
+      asked.push(question);
+      return options.answer ?? '';
+    },
+  };
+  const daemons: Daemons = {
+    serve: async () => 0,
+    dev: async () => 0,
+    run: async (given) => {
+      ran.push(given);
+      return 14;
+    },
+  };
+  const code = await runCli(args, { terminal, daemons });
+  return { code, out: out.join(''), err: err.join(''), asked, ran };
+}
