@@ -4,11 +4,11 @@ import type { Holding } from './holdings.ts';
 import type { SessionId } from './ids.ts';
 
 export interface Budget {
-  /** When inferred endings were granted, within the window. */
-  readonly grantedMs: readonly number[];
+  /** Inferred endings that were granted within the window. */
+  readonly granted: readonly { readonly sessionId: SessionId; readonly atMs: number }[];
 }
 
-export const NEW_BUDGET: Budget = { grantedMs: [] };
+export const NEW_BUDGET: Budget = { granted: [] };
 
 /**
  * A first asking is judged with all that are about to ask, so that of sixty the first five do not slip through.
@@ -18,17 +18,18 @@ export function askBudget(
   budget: Budget,
   asked: { sessionId: SessionId; again: boolean; holders: ReadonlyMap<SessionId, Holding>; nowMs: number },
 ): { budget: Budget; granted: boolean } {
-  const { nowMs } = asked;
-  const grantedMs = budget.grantedMs.filter((at) => nowMs - at < MASS_END.windowMs);
-  const live = [...asked.holders.values()].filter((one) => one.live);
-  const coming = asked.again
-    ? []
-    : live.filter((one) => one.sessionId !== asked.sessionId && isComing(one, nowMs));
-  const ending = grantedMs.length + coming.length + 1;
-  const held = ending > MASS_END.count && ending > MASS_END.share * (live.length + grantedMs.length);
+  const { sessionId, nowMs } = asked;
+  const granted = budget.granted.filter((one) => nowMs - one.atMs < MASS_END.windowMs);
+  const others = [...asked.holders.values()].filter(
+    (one) =>
+      one.live && one.sessionId !== sessionId && !granted.some((gone) => gone.sessionId === one.sessionId),
+  );
+  const coming = asked.again ? [] : others.filter((one) => isComing(one, nowMs));
+  const ending = granted.length + coming.length + 1;
+  const held = ending > MASS_END.count && ending > MASS_END.share * (others.length + granted.length + 1);
   return held
-    ? { budget: { grantedMs }, granted: false }
-    : { budget: { grantedMs: [...grantedMs, nowMs] }, granted: true };
+    ? { budget: { granted }, granted: false }
+    : { budget: { granted: [...granted, { sessionId, atMs: nowMs }] }, granted: true };
 }
 
 function isComing({ inferredDueMs }: Holding, nowMs: number): boolean {

@@ -165,9 +165,8 @@ function end(session: Session, ending: Ending, now: Stamp): Next {
 function dropStaleInference(session: Session, now: Stamp): Session {
   const { phase } = session;
   if (phase.name !== 'live' || phase.inference === null) return session;
-  return holds(session, phase.inference.ending, now)
-    ? session
-    : withPhase(session, { ...phase, inference: null });
+  if (holds(session, phase.inference.ending, now)) return session;
+  return withVitals(withPhase(session, { ...phase, inference: null }), { heldBefore: false });
 }
 
 function holds(session: Session, { reason }: Ending, now: Stamp): boolean {

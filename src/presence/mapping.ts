@@ -1,7 +1,9 @@
-/** LiveKit's wire types to the core's words, by number: later kinds and reasons than the SDK knows are `unknown`. */
-import type { ParticipantInfo } from 'livekit-server-sdk';
-import { TrackType } from 'livekit-server-sdk';
+/** LiveKit's JSON to the core's words. Kinds and reasons that this version does not know are `unknown`. */
+import { ParticipantInfo, TrackType } from 'livekit-server-sdk';
+import type { Json } from '../core/ids.ts';
 import type { DisconnectReason, Participant, ParticipantKind } from '../core/presence.ts';
+
+export type ParticipantJson = Record<string, Json>;
 
 const KINDS: Readonly<Record<number, ParticipantKind>> = {
   0: 'standard',
@@ -35,26 +37,34 @@ const REASONS: readonly DisconnectReason[] = [
   'agent_error',
 ];
 
-export function toParticipant(info: ParticipantInfo): Participant {
+export function toParticipant(json: ParticipantJson): Participant {
+  const info = decode(json);
   const { permission } = info;
   return {
     identity: info.identity,
     sid: info.sid,
-    kind: KINDS[Number(info.kind)] ?? 'unknown',
+    kind: toKind(json.kind),
     state: STATES[Number(info.state)] ?? 'active',
     hidden: permission?.hidden ?? false,
     recorder: permission?.recorder ?? false,
     agentGrant: permission?.agent ?? false,
     sipCallStatus: info.attributes['sip.callStatus'] ?? null,
     audioTracks: info.tracks.filter((track) => track.type === TrackType.AUDIO).length,
-    joinedAtWallMs: joinedAt(info),
+    joinedAtWallMs: info.joinedAtMs > 0n ? Number(info.joinedAtMs) : Number(info.joinedAt) * 1000,
   };
 }
 
-function joinedAt(info: ParticipantInfo): number {
-  return info.joinedAtMs > 0n ? Number(info.joinedAtMs) : Number(info.joinedAt) * 1000;
+export function toReason(json: ParticipantJson): DisconnectReason {
+  return REASONS[Number(decode(json).disconnectReason)] ?? 'unknown';
 }
 
-export function toReason(info: ParticipantInfo): DisconnectReason {
-  return REASONS[Number(info.disconnectReason)] ?? 'unknown';
+function decode(json: ParticipantJson): ParticipantInfo {
+  return ParticipantInfo.fromJson(json, { ignoreUnknownFields: true });
+}
+
+/** From the JSON itself, because decoding makes STANDARD of a name that it does not know. Left out, as protobuf does with zero, it is STANDARD. */
+function toKind(kind: Json | undefined): ParticipantKind {
+  if (kind === undefined || kind === null) return 'standard';
+  if (typeof kind === 'number') return KINDS[kind] ?? 'unknown';
+  return Object.values(KINDS).find((known) => known.toUpperCase() === kind) ?? 'unknown';
 }

@@ -12,7 +12,10 @@ export function makeWorkerToken(
   keys: { apiKey: string; apiSecret: string },
   { room, identity, ttlMs }: TokenGrant,
 ): Promise<string> {
-  const token = new AccessToken(keys.apiKey, keys.apiSecret, { identity, ttl: Math.ceil(ttlMs / 1000) });
+  // Less than a second would be 0, which the SDK takes for its default of six hours.
+  const ttl = Math.max(1, Math.ceil(ttlMs / 1000));
+  const token = new AccessToken(keys.apiKey, keys.apiSecret, { identity, ttl });
+  // The claim alone makes the kind; the grant `agent` would also let the worker register for other rooms' jobs.
   token.kind = 'agent';
   token.addGrant({
     room: room.name,

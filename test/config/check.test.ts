@@ -23,8 +23,8 @@ describe('a config on this machine', () => {
       ['error: agents.a.command: "no-such-program" is not found or not executable'],
     ],
     [
-      'agents: {a: {command: [/etc/hostname]}}',
-      ['error: agents.a.command: "/etc/hostname" is not found or not executable'],
+      'agents: {a: {command: [/etc/passwd]}}',
+      ['error: agents.a.command: "/etc/passwd" is not found or not executable'],
     ],
     ['agents: {a: {command: [/tmp]}}', ['error: agents.a.command: "/tmp" is not found or not executable']],
     [

@@ -1,4 +1,7 @@
 /** The shape of answers: problems, headers, and the API's own description. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { problemSchema } from '../../src/api.ts';
 import { ERRORS } from '../../src/errors.ts';
@@ -106,6 +109,24 @@ describe('answers', () => {
     });
     expect(got.status).toBe(200);
     expect(got.json).toMatchObject({ state: 'released' });
+  });
+
+  it('are the text of all logs, from their end, byte for byte', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'curfew-logs-'));
+    writeFileSync(join(dir, 'one.log'), '{"a":1}\n\u001b[31m');
+    writeFileSync(join(dir, 'two.log'), 'päng\n');
+    doors.api.logs.push(join(dir, 'one.log'), join(dir, 'missing.log'), join(dir, 'two.log'));
+    const whole = await doors.local({ path: '/v1/sessions/s-1/logs' });
+    const tail = await doors.local({ path: '/v1/sessions/s-1/logs?tailBytes=8' });
+    const followed = await doors.local({ path: '/v1/sessions/s-1/logs?follow=1' });
+    rmSync(dir, { recursive: true });
+    expect(whole.text).toBe('{"a":1}\n\u001b[31mpäng\n');
+    expect(tail.text).toBe('1mpäng\n');
+    expect(followed.text).toBe(whole.text);
+    expect(whole.headers).toMatchObject({
+      'content-type': 'text/plain; charset=utf-8',
+      'x-content-type-options': 'nosniff',
+    });
   });
 
   it('let a webhook through as the bytes that were signed', async () => {

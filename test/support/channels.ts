@@ -33,6 +33,8 @@ export class ControlRig {
   readonly channels: Channels;
   /** Workers that this supervisor has. */
   readonly known = new Set<string>(['w-1', 'w-2']);
+  /** Workers whose messages are not kept. */
+  readonly unheard = new Set<string>();
   readonly #release: () => void;
   readonly #clients: Socket[] = [];
 
@@ -53,7 +55,9 @@ export class ControlRig {
         this.heard.push({ worker, what: 'hello' });
         return true;
       },
-      message: (worker, what) => this.heard.push({ worker, what }),
+      message: (worker, what) => {
+        if (!this.unheard.has(worker)) this.heard.push({ worker, what });
+      },
       closed: (worker) => this.heard.push({ worker, what: 'closed' }),
     });
     return this;

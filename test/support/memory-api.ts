@@ -16,6 +16,8 @@ export interface MemoryApi extends SupervisorApi {
   /** What was asked, by whom. */
   readonly asked: { readonly what: string; readonly by: Author | null; readonly with: unknown }[];
   isReady: boolean;
+  /** Log files of every session. */
+  readonly logs: string[];
 }
 
 export function viewOf(request: Partial<DispatchRequest> & { readonly id: string }): SessionView {
@@ -82,6 +84,7 @@ export function memoryApi(): MemoryApi {
     sessions,
     asked,
     isReady: true,
+    logs: [],
     dispatch: async (request, by) => {
       note('dispatch', by, request);
       refuseFull(request);
@@ -116,7 +119,7 @@ export function memoryApi(): MemoryApi {
     wait: async (id) => find(id),
     logPaths: async (id) => {
       find(id);
-      return [];
+      return api.logs;
     },
     capacity: () => capacityView(sessions),
     ready: () => {

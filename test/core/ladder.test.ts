@@ -1,0 +1,253 @@
+/** Every way down: the process track, the room's track, and what becomes of the room. */
+import { describe, expect, it } from 'vitest';
+import { holdingOf } from '../../src/core/holdings.ts';
+import type { Participant } from '../../src/core/presence.ts';
+import { DEFAULT_LADDER } from '../../src/limits.ts';
+import {
+  agent,
+  at,
+  exited,
+  gone,
+  look,
+  Play,
+  PROCESS,
+  participant,
+  profile,
+  release,
+  says,
+  shutdown,
+  WORKER,
+} from './support.ts';
+
+const closed = says({ type: 'closed' });
+const removed = { type: 'room_step', step: 'remove_agent', outcome: 'done', detail: null } as const;
+const roomClosed = { ...removed, step: 'close_room' } as const;
+const noRoom = { livekit: false };
+
+describe('the process track', () => {
+  it('a worker that closes in order goes through aclose and disconnect only', () => {
+    const play = Play.live(noRoom).on(1000, release).on(2000, closed).on(2500, exited(0)).on(2510, gone());
+    expect(play.ladder).toEqual(['aclose:done', 'disconnect:exited']);
+    expect(play).toMatchObject({ phase: 'ended', reason: 'requested' });
+  });
+
+  it('one that acknowledges and never closes goes all the way', () => {
+    const play = Play.live(noRoom).on(1000, release).on(27_000, gone());
+    expect(play.ladder).toEqual(['aclose:timeout', 'disconnect:timeout', 'term:timeout', 'kill:exited']);
+    expect(play.did('signal').map((one) => [one.atMs, one.effect])).toMatchObject([
+      [21_000, { signal: 'SIGTERM' }],
+      [26_000, { signal: 'SIGKILL' }],
+    ]);
+  });
+
+  it('one that dies during aclose is reaped, and the first cause stays', () => {
+    const play = Play.live(noRoom).on(1000, release).on(1500, exited(3)).on(1510, gone());
+    expect(play).toMatchObject({ phase: 'ended', reason: 'requested', ladder: ['aclose:exited'] });
+  });
+
+  it('one without a channel starts at TERM', () => {
+    const play = Play.starting({ ...noRoom, profile: profile({ protocol: 'none' }) })
+      .on(1000, release)
+      .on(1100, exited(null, 'SIGTERM'))
+      .on(1110, gone());
+    expect(play.ladder).toEqual(['term:exited']);
+  });
+
+  it('one that left children is over only when they are', () => {
+    const play = Play.live(noRoom).on(1000, exited(0));
+    expect(play).toMatchObject({ phase: 'closing', reason: 'completed', ladder: [] });
+    play.on(1010, { type: 'tree', workerId: WORKER, left: 2 });
+    expect(play.ladder).toEqual(['term:…']);
+    expect(play.on(7000, gone()).ladder).toEqual(['term:timeout', 'kill:exited']);
+  });
+
+  it('one that said it is done starts at disconnect', () => {
+    expect(Play.live(noRoom).on(1000, closed).ladder).toEqual(['disconnect:…']);
+  });
+
+  it('a spawn that is under way is waited for, then ended', () => {
+    const play = Play.queued(noRoom)
+      .on(0, { type: 'granted', startAtMs: 0, workerId: WORKER })
+      .on(100, release);
+    expect(play).toMatchObject({ phase: 'closing', ladder: [] });
+    play.on(200, { type: 'spawned', workerId: WORKER, process: PROCESS });
+    expect(play.did('signal')).toHaveLength(1);
+    expect(play.on(300, gone()).phase).toBe('ended');
+  });
+
+  it('a spawn that fails meanwhile leaves nothing to do', () => {
+    const play = Play.queued(noRoom)
+      .on(0, { type: 'granted', startAtMs: 0, workerId: WORKER })
+      .on(100, release);
+    expect(play.on(200, { type: 'spawn_failed', workerId: WORKER, detail: 'no' })).toMatchObject({
+      phase: 'ended',
+      reason: 'requested',
+    });
+  });
+
+  it('what nothing kills is said so, keeps slot and claim, and frees both when it is gone', () => {
+    const play = Play.live(noRoom).on(1000, release).until(60_000);
+    expect(play).toMatchObject({ phase: 'ended', reason: 'unkillable' });
+    expect(play.ending?.detail).toContain('first cause: requested');
+    expect(holdingOf(play.session)).toMatchObject({ quotas: ['host', 'agent:default'], closing: true });
+    expect(holdingOf(play.on(90_000, gone()).session)).toBeNull();
+  });
+
+  it('one that is born after all was given up is killed at once', () => {
+    const play = Play.queued(noRoom)
+      .on(0, { type: 'granted', startAtMs: 0, workerId: WORKER })
+      .on(100, release)
+      .until(100_000);
+    expect(play.reason).toBe('unkillable');
+    const before = play.did('signal').length;
+    play.on(100_001, { type: 'spawned', workerId: WORKER, process: PROCESS });
+    expect(play.did('signal').slice(before)).toMatchObject([{ effect: { signal: 'SIGKILL' } }]);
+  });
+
+  it('one that connects again in the middle is asked again, with what is left of the bound', () => {
+    const play = Play.live(noRoom)
+      .on(1000, release)
+      .on(2000, { type: 'channel', workerId: WORKER, open: false })
+      .on(3000, { type: 'channel', workerId: WORKER, open: true });
+    expect(play.did('tell').at(-1)).toMatchObject({ effect: { message: { type: 'aclose', boundMs: 8000 } } });
+  });
+
+  it('later requests change neither cause nor steps', () => {
+    const play = Play.live(noRoom)
+      .on(1000, shutdown)
+      .on(1500, release)
+      .on(2000, closed)
+      .on(2100, exited(0))
+      .on(2100, gone());
+    expect(play).toMatchObject({ phase: 'ended', reason: 'shutdown' });
+  });
+});
+
+describe('wrapping up', () => {
+  const alone = () => Play.live({ user: 'ann' }).on(500, look(500, [agent]));
+
+  it('without a caller aclose may take a minute, and the user may call again', () => {
+    const play = alone().on(1000, release);
+    expect(play.did('tell').at(-1)).toMatchObject({
+      effect: { message: { type: 'aclose', boundMs: DEFAULT_LADDER.wrapUpMs } },
+    });
+    expect(holdingOf(play.session)?.quotas).toEqual(['host', 'agent:default']);
+  });
+
+  it('with a caller it may not', () => {
+    const play = Play.live()
+      .on(500, look(500, [agent, participant('ann')]))
+      .on(1000, release);
+    expect(play.did('tell').at(-1)).toMatchObject({
+      effect: { message: { type: 'aclose', boundMs: 10_000 } },
+    });
+  });
+
+  it('a stop of the supervisor does not wait for it', () => {
+    expect(alone().on(1000, shutdown).did('tell').at(-1)).toMatchObject({
+      effect: { message: { boundMs: 10_000 } },
+    });
+    const play = alone().on(1000, release).on(2000, shutdown).until(12_100);
+    expect(play.ladder[0]).toBe('aclose:timeout');
+  });
+});
+
+describe('the room track', () => {
+  const ann = participant('ann');
+  const sip = participant('sip', { kind: 'sip' });
+  const end = (
+    who: readonly Participant[],
+    more: { made?: boolean; roomOnEnd?: 'auto' | 'close' | 'keep'; completed?: boolean } = {},
+  ) => {
+    const { made = true, roomOnEnd = 'auto', completed = false } = more;
+    const room = { roomCreatedWallMs: at(made ? 10 : -60_000).wallMs };
+    const play = Play.live({ profile: profile({ roomOnEnd }) }).on(100, look(100, [agent, ...who], room));
+    play
+      .on(1000, completed ? closed : exited(1))
+      .on(1001, exited(0))
+      .on(1010, gone());
+    return play.on(1020, removed).on(1100, look(1100, who, room));
+  };
+  const actionOf = (play: Play) => {
+    const { phase } = play.session;
+    return phase.name === 'closing'
+      ? phase.ladder.roomEnd?.action
+      : phase.name === 'ended'
+        ? phase.roomEnd?.action
+        : undefined;
+  };
+
+  it.each<[string, Play, string]>([
+    ['made for it, one caller', end([ann]), 'close'],
+    ['made for it, nobody', end([]), 'close'],
+    ['made by others, one caller', end([ann], { made: false }), 'keep'],
+    ['made by others, one phone', end([sip], { made: false }), 'close'],
+    ['two callers', end([ann, sip]), 'watch'],
+    ['completed, one caller', end([ann], { completed: true }), 'watch'],
+    ['completed, nobody', end([], { completed: true }), 'close'],
+    ['close', end([ann, sip], { roomOnEnd: 'close', made: false }), 'close'],
+    ['keep', end([], { roomOnEnd: 'keep' }), 'keep'],
+    [
+      'a caller who came after the end',
+      end([participant('late', { joinedAtWallMs: at(1050).wallMs })]),
+      'watch',
+    ],
+  ])('%s', (_name, play, action) => {
+    expect(actionOf(play)).toBe(action);
+  });
+
+  it('begins beside TERM, and both must be over', () => {
+    const play = Play.starting({ profile: profile({ protocol: 'none' }) })
+      .on(100, look(100, [agent, ann]))
+      .on(1000, release);
+    expect(play.ladder).toEqual(['term:…', 'remove_agent:…']);
+    play.on(1050, exited(0)).on(1060, gone());
+    expect(play.phase).toBe('closing');
+    play
+      .on(1100, removed)
+      .on(1200, look(1150, [ann]))
+      .on(1300, roomClosed);
+    expect(play).toMatchObject({
+      phase: 'ended',
+      ladder: ['term:exited', 'remove_agent:done', 'close_room:done'],
+    });
+  });
+
+  it('is over in its bounds when LiveKit does not answer', () => {
+    const play = Play.live()
+      .on(1000, { type: 'livekit', reachable: false })
+      .on(2000, exited(1))
+      .on(2010, gone())
+      .until(12_020);
+    expect(play).toMatchObject({ phase: 'ended', reason: 'crashed' });
+    expect(play.did('close_room')).toEqual([]);
+  });
+
+  it('leaves the room to the next session that waits for it', () => {
+    const play = Play.live()
+      .on(100, look(100, [agent, ann]))
+      .on(1000, exited(1))
+      .on(1005, { type: 'claim_wanted' })
+      .on(1010, gone())
+      .on(1020, removed)
+      .on(1100, look(1100, [ann]));
+    expect(play).toMatchObject({ phase: 'ended', reason: 'crashed' });
+    expect(play.did('close_room')).toEqual([]);
+  });
+
+  it('decides on a look made after its step began', () => {
+    const play = Play.live()
+      .on(100, look(100, [agent, ann]))
+      .on(1000, exited(1))
+      .on(1010, gone())
+      .on(2000, removed)
+      .on(2010, look(1500, [ann]));
+    expect(play.did('close_room')).toEqual([]);
+    expect(play.on(2100, look(2050, [ann])).did('close_room')).toHaveLength(1);
+  });
+
+  it('watches a kept room', () => {
+    const play = end([ann, participant('bob')]);
+    expect(play.did('watch_room')).toMatchObject([{ effect: { watch: { roomSid: 'RM_1', made: true } } }]);
+  });
+});

@@ -1,0 +1,272 @@
+/** What ends a live session besides absence, and what passes by. */
+import { describe, expect, it } from 'vitest';
+import {
+  agent,
+  exited,
+  gone,
+  look,
+  Play,
+  participant,
+  profile,
+  release,
+  says,
+  spec,
+  WORKER,
+} from './support.ts';
+
+const ann = participant('ann');
+const error = (text = 'boom') => says({ type: 'error', message: text });
+const noRoom = { livekit: false };
+const limits = spec().limits;
+
+describe('starting', () => {
+  it('level 0 is live when its process runs, level 1 when it says ready', () => {
+    expect(Play.starting({ profile: profile({ protocol: 'none' }) }).phase).toBe('live');
+    expect(Play.starting().phase).toBe('starting');
+  });
+
+  it('waits for its turn of the start rate', () => {
+    const play = Play.queued().on(0, { type: 'granted', startAtMs: 500, workerId: WORKER });
+    expect(play.did('spawn')).toEqual([]);
+    expect(play.until(500).did('spawn')).toMatchObject([{ atMs: 500 }]);
+  });
+
+  it('not ready after 30 s is start_timeout', () => {
+    expect(Play.starting(noRoom).until(30_000).reason).toBe('start_timeout');
+  });
+
+  it('a spawn that fails is crashed at once, with what failed', () => {
+    const play = Play.queued(noRoom)
+      .on(0, { type: 'granted', startAtMs: 0, workerId: WORKER })
+      .on(5, { type: 'spawn_failed', workerId: WORKER, detail: 'no such command' });
+    expect(play).toMatchObject({ phase: 'ended', reason: 'crashed' });
+    expect(play.ending).toMatchObject({ cause: 'spawn_failed', detail: 'no such command' });
+  });
+
+  it('a place in the queue that ran out of time', () => {
+    expect(Play.queued().on(30_000, { type: 'expired', detail: 'limit host' }).ending).toMatchObject({
+      reason: 'start_timeout',
+      cause: 'queue_timeout',
+    });
+  });
+});
+
+describe('exits', () => {
+  it.each([
+    [0, null, 'completed'],
+    [1, null, 'crashed'],
+    [null, 'SIGSEGV', 'crashed'],
+    [null, null, 'worker_lost'],
+  ])('code %s, signal %s: %s', (code, signal, reason) => {
+    expect(Play.live(noRoom).on(1000, exited(code, signal)).reason).toBe(reason);
+  });
+});
+
+describe('errors in a row', () => {
+  const five = (play: Play, from: number) =>
+    [1, 2, 3, 4, 5].reduce((next, step) => next.on(from + step, error(`e${step}`)), play);
+
+  it('five end it', () => {
+    expect(five(Play.live(noRoom), 0).ending).toMatchObject({
+      reason: 'error_limit',
+      detail: expect.stringContaining('e5'),
+    });
+  });
+
+  it('four, one ok and four more do not', () => {
+    const play = Play.live(noRoom);
+    for (let at = 1; at <= 4; at++) play.on(at, error());
+    play.on(5, says({ type: 'ok' }));
+    for (let at = 6; at <= 9; at++) play.on(at, error());
+    expect(play).toMatchObject({ phase: 'live', session: { errors: { consecutive: 4, total: 8 } } });
+  });
+
+  it('a minute of health begins anew', () => {
+    const play = Play.live(noRoom);
+    for (let at = 1; at <= 4; at++) play.on(at, error());
+    expect(play.until(60_004).session.errors).toMatchObject({ consecutive: 0, total: 4 });
+  });
+
+  it("the limit is the session's own", () => {
+    expect(Play.live({ ...noRoom, limits: { ...limits, errorLimit: 1 } }).on(1, error()).reason).toBe(
+      'error_limit',
+    );
+  });
+});
+
+describe('deadlines', () => {
+  it('the maximum duration, told 60 s before', () => {
+    const play = Play.live(noRoom).until(7_139_000);
+    const notices = () =>
+      play
+        .did('tell')
+        .filter((one) => (one.effect as { message: { type: string } }).message.type === 'notice');
+    expect(notices()).toEqual([]);
+    expect(play.until(7_140_000) && notices()).toMatchObject([
+      { atMs: 7_140_000, effect: { message: { reason: 'max_duration', inMs: 60_000 } } },
+    ]);
+    expect(play.until(7_200_000).reason).toBe('max_duration');
+  });
+
+  it('idle: armed by the first activity, moved by activity and keep-alive', () => {
+    expect(Play.live(noRoom).until(1_000_000).phase).toBe('live');
+    const play = Play.live(noRoom)
+      .on(1000, says({ type: 'activity', kind: 'caller_speech' }))
+      .on(100_000, says({ type: 'activity', kind: 'task' }));
+    expect(play.until(219_000).phase).toBe('live');
+    play.on(219_000, { type: 'keep_alive', forMs: 600_000, by: { kind: 'local', name: 'x' } });
+    expect(play.until(818_000).phase).toBe('live');
+    expect(play.until(819_000).reason).toBe('idle_timeout');
+  });
+
+  it('idle: armed for any worker when the dispatch asks', () => {
+    expect(Play.live({ ...noRoom, idleAsked: true }).until(120_000).reason).toBe('idle_timeout');
+  });
+
+  it('a shorter keep-alive never takes away what was allowed', () => {
+    const play = Play.live({ ...noRoom, idleAsked: true })
+      .on(1000, says({ type: 'activity', kind: 'keep_alive', forMs: 900_000 }))
+      .on(2000, says({ type: 'activity', kind: 'agent_speech' }));
+    expect(play.until(900_000).phase).toBe('live');
+  });
+
+  it('silence: asked for its stacks at 30 s, ended when they came, or 3 s later', () => {
+    const play = Play.live(noRoom).silent().until(30_000);
+    expect(play.did('tell').at(-1)).toMatchObject({ atMs: 30_000, effect: { message: { type: 'dump' } } });
+    expect(play.on(30_500, says({ type: 'dumped' })).ending).toMatchObject({ reason: 'unresponsive' });
+    expect(play.ladder).toEqual(['term:…']);
+    expect(Play.live(noRoom).silent().until(33_000).reason).toBe('unresponsive');
+  });
+
+  it('a beat in time saves it', () => {
+    const play = Play.live(noRoom)
+      .silent()
+      .on(31_000, says({ type: 'heartbeat' }));
+    expect(play.until(60_000).phase).toBe('live');
+  });
+
+  it('a gap counts silence anew, and the maximum duration through', () => {
+    const play = Play.live(noRoom).silent().until(20_000);
+    play.nowMs = 7_190_000;
+    play.on(7_190_000, { type: 'gap', gapMs: 7_170_000 });
+    expect(play.until(7_199_000).phase).toBe('live');
+    expect(play.until(7_200_000).reason).toBe('max_duration');
+  });
+
+  it('memory over its limit', () => {
+    const play = Play.live({ ...noRoom, profile: profile({ memoryBytes: 1000 }) }).on(10, {
+      type: 'resources',
+      workerId: WORKER,
+      rssBytes: 1000,
+      cpuPercent: 1,
+    });
+    expect(play.phase).toBe('live');
+    expect(play.on(20, { type: 'resources', workerId: WORKER, rssBytes: 1001, cpuPercent: 1 }).reason).toBe(
+      'memory_limit',
+    );
+  });
+});
+
+describe('new metadata', () => {
+  it('is sent until it is acknowledged, and again to a worker that comes back', () => {
+    const sent = (play: Play) =>
+      play
+        .did('tell')
+        .filter((one) => (one.effect as { message: { type: string } }).message.type === 'configure').length;
+    const play = Play.live(noRoom).on(1000, { type: 'metadata', metadata: { lang: 'fr' } });
+    expect(sent(play)).toBe(1);
+    expect(sent(play.until(6000))).toBe(2);
+    play
+      .on(6500, { type: 'channel', workerId: WORKER, open: false })
+      .on(7000, { type: 'channel', workerId: WORKER, open: true });
+    expect(sent(play)).toBe(3);
+    expect(sent(play.on(7100, says({ type: 'configured', rev: 1 })).until(60_000))).toBe(3);
+  });
+});
+
+describe('the mass-end budget', () => {
+  const absent = () =>
+    Play.live()
+      .answering(false)
+      .on(1000, look(1000, [agent, ann]))
+      .on(2000, look(2000, [agent]))
+      .on(22_100, look(22_100, [agent]));
+
+  it('holds an inferred ending, looks afresh after 60 s and asks again', () => {
+    const play = absent();
+    expect(play).toMatchObject({ phase: 'live', session: { phase: { inference: { heldUntilMs: 82_100 } } } });
+    play.answering(true).until(82_100);
+    expect(play.phase).toBe('live');
+    play.on(82_200, look(82_150, [agent]));
+    expect(play.reason).toBe('callers_left');
+    expect(play.did('ask_budget').map((one) => (one.effect as { again: boolean }).again)).toEqual([
+      false,
+      true,
+    ]);
+  });
+
+  it('forgets it when its ground is gone', () => {
+    const play = absent().on(30_000, look(30_000, [agent, ann]));
+    expect(play.session.phase).toMatchObject({ name: 'live', inference: null });
+    expect(play.session.vitals.heldBefore).toBe(false);
+  });
+
+  it('does not hold a hang-up, a request or an exit', () => {
+    expect(absent().on(30_000, release).reason).toBe('requested');
+    expect(Play.live(noRoom).answering(false).on(10, exited(1)).reason).toBe('crashed');
+  });
+});
+
+describe('replacing a crashed worker', () => {
+  const replaced = profile({ replace: true });
+  const second = 's1.2' as typeof WORKER;
+  const up = () => Play.live({ profile: replaced }).on(1000, look(1000, [agent, ann]));
+
+  it('starts the next one only when the whole old tree is gone and the backoff is over', () => {
+    const play = up().on(2000, exited(1)).on(2001, { type: 'tree', workerId: WORKER, left: 1 }).until(5000);
+    expect(play.did('spawn')).toHaveLength(1);
+    play.on(5000, gone());
+    expect(play.did('spawn').at(-1)).toMatchObject({ atMs: 5000, effect: { workerId: second, attempt: 2 } });
+    expect(play).toMatchObject({ phase: 'live', session: { restarts: 1 } });
+  });
+
+  it('waits longer each time', () => {
+    const play = up().on(2000, exited(1)).on(2001, gone()).until(2400);
+    expect(play.did('spawn')).toHaveLength(1);
+    expect(play.until(2700).did('spawn')).toHaveLength(2);
+  });
+
+  it('does not replace when no caller is there, or the profile does not want it', () => {
+    expect(
+      Play.live({ profile: replaced })
+        .on(1000, look(1000, [agent]))
+        .on(2000, exited(1)).reason,
+    ).toBe('crashed');
+    expect(
+      Play.live()
+        .on(1000, look(1000, [agent, ann]))
+        .on(2000, exited(1)).reason,
+    ).toBe('crashed');
+  });
+
+  it('five crashes in a row are error_limit', () => {
+    const play = up();
+    for (let attempt = 1; attempt <= 5; attempt++) {
+      const id = (attempt === 1 ? WORKER : `s1.${attempt}`) as typeof WORKER;
+      play.on(play.nowMs + 10_000, exited(1, null, id)).on(play.nowMs + 1, gone(id));
+    }
+    expect(play.reason).toBe('error_limit');
+    expect(play.session.restarts).toBe(4);
+  });
+
+  it('a release meanwhile ends it', () => {
+    expect(up().on(2000, exited(1)).on(2100, release)).toMatchObject({ reason: 'requested' });
+  });
+
+  it('a silent worker is killed first', () => {
+    const play = up().silent().until(33_000);
+    expect(play.did('signal')).toMatchObject([{ effect: { signal: 'SIGTERM' } }]);
+    expect(play.until(38_000).did('signal')).toHaveLength(2);
+    expect(play.on(38_100, gone()).phase).toBe('live');
+  });
+});
