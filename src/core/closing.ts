@@ -25,9 +25,11 @@ function move(session: Session, event: SessionEvent, now: Stamp): Next {
   const { step } = phase.ladder.process;
   switch (event.type) {
     case 'spawned':
-      return step === 'spawning'
-        ? enterProcess(session, 'term', now)
-        : stay(session, lateBirth(phase, event.workerId));
+      if (step === 'spawning') return enterProcess(session, 'term', now);
+      return stay(
+        session,
+        step === 'aclose' || step === 'disconnect' ? [] : lateBirth(phase, event.workerId),
+      );
     case 'spawn_failed':
       return phase.worker?.process === null && step !== 'over'
         ? enterProcess(session, 'over', now)

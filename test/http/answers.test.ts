@@ -7,7 +7,7 @@ import { problemSchema } from '../../src/api.ts';
 import { ERRORS } from '../../src/errors.ts';
 import type { Ask, Doors } from '../support/faces.ts';
 import { openDoors, problemOf } from '../support/faces.ts';
-import { viewOf } from '../support/memory-api.ts';
+import { endedView, viewOf } from '../support/memory-api.ts';
 
 let doors: Doors;
 beforeAll(async () => {
@@ -116,9 +116,10 @@ describe('answers', () => {
     writeFileSync(join(dir, 'one.log'), '{"a":1}\n\u001b[31m');
     writeFileSync(join(dir, 'two.log'), 'päng\n');
     doors.api.logs.push(join(dir, 'one.log'), join(dir, 'missing.log'), join(dir, 'two.log'));
-    const whole = await doors.local({ path: '/v1/sessions/s-1/logs' });
-    const tail = await doors.local({ path: '/v1/sessions/s-1/logs?tailBytes=8' });
-    const followed = await doors.local({ path: '/v1/sessions/s-1/logs?follow=1' });
+    doors.api.sessions.set('s-3', endedView(viewOf({ id: 's-3' })));
+    const whole = await doors.local({ path: '/v1/sessions/s-3/logs' });
+    const tail = await doors.local({ path: '/v1/sessions/s-3/logs?tailBytes=8' });
+    const followed = await doors.local({ path: '/v1/sessions/s-3/logs?follow=1' });
     rmSync(dir, { recursive: true });
     expect(whole.text).toBe('{"a":1}\n\u001b[31mpäng\n');
     expect(tail.text).toBe('1mpäng\n');

@@ -41,7 +41,10 @@ export class Callers {
   }
 
   async join(room: string, identity: string, { audio = true, ...who }: JoinOptions = {}): Promise<void> {
-    const token = await this.#livekit.token(room, { identity, ...who });
+    await this.joinWith(room, identity, await this.#livekit.token(room, { identity, ...who }), audio);
+  }
+
+  async joinWith(room: string, identity: string, token: string, audio = false): Promise<void> {
     await this.#do({ do: 'join', id: `${room}/${identity}`, url: this.#livekit.url, token, audio }, 'joined');
   }
 

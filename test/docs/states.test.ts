@@ -1,0 +1,7 @@
+import { readFileSync } from 'node:fs';
+import { expect, it } from 'vitest';
+import { statesTable } from '../../scripts/states-table.ts';
+
+it('docs/states.md is what the core does (npm run docs)', () => {
+  expect(readFileSync(new URL('../../docs/states.md', import.meta.url), 'utf8')).toBe(statesTable());
+});
