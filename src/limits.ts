@@ -159,9 +159,11 @@ export const PRESENCE = {
   requestTimeoutMs: 5 * SECOND_MS,
   /** Looks that are asked for within this make one round. */
   gatherMs: 30,
-  /** Up to this many rooms are asked for by name, more as a whole list. */
-  namedRooms: 100,
+  /** Rooms of one question; a round of many rooms takes several, and a look that is asked for waits for one at most. */
+  sliceRooms: 64,
   parallel: 8,
+  /** A round may start earlier by this share, so that many hosts do not ask at once. */
+  jitter: 0.1,
   /** LiveKit drops a webhook that waited longer than 30 s; older than this is stale or replayed. */
   webhookMaxAgeMs: 5 * MINUTE_MS,
   webhookIdsKept: 10_000,

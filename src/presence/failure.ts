@@ -19,9 +19,8 @@ export function isNotFound(error: unknown): boolean {
 export function describeFailure(error: unknown): string {
   if (isTimeout(error)) return 'LiveKit did not answer in time';
   if (error instanceof ServerError) return describeAnswer(error.status, error.code);
-  if (error instanceof SyntaxError) return "the answer is not LiveKit's: is livekit.url right?";
   if (error instanceof TypeError) return `LiveKit cannot be reached: ${rootOf(error)}`;
-  return `LiveKit could not be asked: ${error instanceof Error ? error.name : 'unknown error'}`;
+  return "the answer is not LiveKit's: is livekit.url right?";
 }
 
 function describeAnswer(status: number, code: string | undefined): string {

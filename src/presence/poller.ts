@@ -1,50 +1,60 @@
-/** Looks at the followed rooms: one list of rooms, then the participants of each room that exists. */
-
+/**
+ * Looks at the followed rooms. A round takes slice after slice of them; rooms that a look was asked for come first.
+ * Each slice is one question for the rooms, one for the participants of each room that exists, and one for the rooms again:
+ * LiveKit's two answers are not atomic, and participants count for a room only if it was the same one before and after.
+ */
 import type { RoomKey, Stamp } from '../core/ids.ts';
 import { roomId } from '../core/ids.ts';
-import type { Observation } from '../core/presence.ts';
-import { messageOf } from '../errors.ts';
+import type { Observation, Participant } from '../core/presence.ts';
 import { PRESENCE } from '../limits.ts';
 import type { Clock } from '../ports.ts';
-import type { RoomClient } from './client.ts';
+import type { RoomClient, RoomFacts } from './client.ts';
+import { describeFailure, isAnswer } from './failure.ts';
+import { Reach } from './reach.ts';
 
 export interface PollerListener {
   observed(room: RoomKey, look: Observation): void;
   reachable(reachable: boolean): void;
 }
 
-export interface Reachability {
-  readonly reachable: boolean;
-  readonly since: Stamp;
-  readonly lastError: string | null;
+interface RoomList {
+  readonly asOf: Stamp;
+  readonly rooms: ReadonlyMap<string, RoomFacts>;
+}
+
+interface People {
+  readonly room: RoomKey;
+  readonly asOf: Stamp;
+  /** null: LiveKit could not say it of this room. */
+  readonly participants: readonly Participant[] | null;
 }
 
 export class Poller {
+  readonly reach: Reach;
   readonly #client: RoomClient;
   readonly #clock: Clock;
   readonly #everyMs: number;
   readonly #listener: PollerListener;
   readonly #followed = new Map<string, RoomKey>();
-  /** Rooms to look at before the next full round. */
+  /** A look was asked for. */
   readonly #asked = new Map<string, RoomKey>();
-  #status: Reachability | null = null;
+  /** What is left of the running round. */
+  #round = new Map<string, RoomKey>();
   #nextRoundMs = 0;
   #cancel: (() => void) | null = null;
-  #busy = false;
-  #closed = false;
+  #state: 'new' | 'waiting' | 'asking' | 'closed' = 'new';
 
   constructor(options: { client: RoomClient; clock: Clock; everyMs: number; listener: PollerListener }) {
     this.#client = options.client;
     this.#clock = options.clock;
     this.#everyMs = options.everyMs;
     this.#listener = options.listener;
-  }
-
-  get status(): Reachability | null {
-    return this.#status;
+    this.reach = new Reach(options.clock, (reachable) => options.listener.reachable(reachable));
   }
 
   start(): void {
+    if (this.#state !== 'new') return;
+    this.#state = 'waiting';
     this.#schedule();
   }
 
@@ -53,8 +63,7 @@ export class Poller {
   }
 
   unfollow(room: RoomKey): void {
-    this.#followed.delete(roomId(room));
-    this.#asked.delete(roomId(room));
+    for (const rooms of [this.#followed, this.#asked, this.#round]) rooms.delete(roomId(room));
   }
 
   isFollowed(room: RoomKey): boolean {
@@ -69,96 +78,124 @@ export class Poller {
   }
 
   close(): void {
-    this.#closed = true;
+    this.#state = 'closed';
     this.#cancel?.();
   }
 
   #schedule(): void {
-    if (this.#busy || this.#closed) return;
+    if (this.#state !== 'waiting') return;
     this.#cancel?.();
-    const nowMs = this.#clock.now().bootMs;
-    // While LiveKit is away one question per round is enough.
-    const soon = this.#asked.size > 0 && this.#status?.reachable !== false;
-    const dueMs = soon ? Math.min(this.#nextRoundMs, nowMs + PRESENCE.gatherMs) : this.#nextRoundMs;
-    this.#cancel = this.#clock.at(dueMs, () => void this.#poll());
+    this.#cancel = this.#clock.at(this.#dueMs(), () => void this.#step());
   }
 
-  async #poll(): Promise<void> {
-    if (this.#busy || this.#closed) return;
-    this.#busy = true;
-    const full = this.#clock.now().bootMs >= this.#nextRoundMs;
-    if (full) this.#nextRoundMs = this.#clock.now().bootMs + this.#everyMs;
-    const rooms = full ? [...this.#followed.values()] : [...this.#asked.values()];
-    this.#asked.clear();
+  /** While LiveKit is away one question per round is enough, whoever asks for a look. */
+  #dueMs(): number {
+    const nowMs = this.#clock.now().bootMs;
+    if (this.#round.size > 0) return nowMs;
+    const soon = this.#asked.size > 0 && this.reach.status?.reachable === true;
+    return soon ? Math.min(this.#nextRoundMs, nowMs + PRESENCE.gatherMs) : this.#nextRoundMs;
+  }
+
+  async #step(): Promise<void> {
+    this.#state = 'asking';
+    const begins = this.#beginRound();
+    const inRound = begins || this.#round.size > 0;
+    const rooms = this.#take();
     try {
-      await this.#lookAt(rooms);
+      // With no room to look at, a round still tells whether LiveKit is there.
+      if (rooms.length > 0) await this.#lookAt(rooms);
+      else if (begins) await this.#list([PROBE_ROOM]);
+      if (inRound && this.#round.size === 0) this.reach.endRound();
     } catch (error) {
-      this.#noteAway(messageOf(error));
+      this.#round.clear();
+      this.#asked.clear();
+      if (!this.#isClosed()) this.reach.noteAway(describeFailure(error));
     }
-    this.#busy = false;
+    if (this.#isClosed()) return;
+    this.#state = 'waiting';
     this.#schedule();
   }
 
+  /** The next round begins when the last one is through and the interval is over. */
+  #beginRound(): boolean {
+    const nowMs = this.#clock.now().bootMs;
+    if (this.#round.size > 0 || nowMs < this.#nextRoundMs) return false;
+    this.#nextRoundMs = nowMs + this.#everyMs * (1 - PRESENCE.jitter * Math.random());
+    this.#round = new Map(this.#followed);
+    return true;
+  }
+
+  #take(): RoomKey[] {
+    const slice = new Map(firstOf(this.#asked));
+    for (const id of slice.keys()) this.#round.delete(id);
+    for (const [id, room] of firstOf(this.#round)) slice.set(id, room);
+    for (const id of slice.keys()) for (const rooms of [this.#asked, this.#round]) rooms.delete(id);
+    return [...slice.values()];
+  }
+
   async #lookAt(rooms: readonly RoomKey[]): Promise<void> {
+    const before = await this.#list(rooms.map((room) => room.name));
+    const there = rooms.filter((room) => before.rooms.has(room.name));
+    for (const room of rooms) if (!before.rooms.has(room.name)) this.#tell(room, before.asOf, null, []);
+    if (there.length === 0) return;
+    const people = await inParallel(there, (room) => this.#people(room));
+    const after = await this.#list(there.map((room) => room.name));
+    for (const one of people) this.#judge(one, before, after);
+  }
+
+  async #list(names: readonly string[]): Promise<RoomList> {
     const asOf = this.#clock.now();
-    const names = rooms.length <= PRESENCE.namedRooms ? rooms.map((room) => room.name) : [];
-    // With no room to look at, the question still tells whether LiveKit is there.
-    const found = await this.#client.list(
-      rooms.length === 0 ? [PROBE_ROOM] : names,
-      PRESENCE.requestTimeoutMs,
-    );
-    this.#noteAnswer();
-    const there: RoomKey[] = [];
-    for (const room of rooms) {
-      if (found.has(room.name)) there.push(room);
-      else this.#tell(room, { asOf, roomSid: null, roomCreatedWallMs: null, participants: [] });
-    }
-    await inParallel(there, PRESENCE.parallel, async (room) => {
-      const facts = found.get(room.name);
-      const asked = this.#clock.now();
+    const rooms = await this.#client.list(names, PRESENCE.requestTimeoutMs);
+    if (!this.#isClosed()) this.reach.noteAnswer();
+    return { asOf, rooms };
+  }
+
+  /** One room's trouble is not everyone's: LiveKit is away only if it does not answer for the rooms either. */
+  async #people(room: RoomKey): Promise<People> {
+    const asOf = this.#clock.now();
+    try {
       const participants = await this.#client.participants(room.name, PRESENCE.requestTimeoutMs);
-      // Not atomic: a room that vanished in between shows nobody, and the next list says so too.
-      this.#tell(room, {
-        asOf: asked,
-        roomSid: facts?.sid ?? null,
-        roomCreatedWallMs: facts?.createdWallMs ?? null,
-        participants,
-      });
-    });
+      return { room, asOf, participants };
+    } catch (error) {
+      if (!isAnswer(error)) await this.#list([room.name]);
+      this.reach.noteTrouble(`of one room: ${describeFailure(error)}`);
+      return { room, asOf, participants: null };
+    }
   }
 
-  #tell(room: RoomKey, look: Observation): void {
-    // A round that failed in the middle is no round: what its other lanes still find is not told.
-    if (this.#closed || this.#status?.reachable !== true || !this.isFollowed(room)) return;
-    this.#listener.observed(room, look);
+  #judge({ room, asOf, participants }: People, before: RoomList, after: RoomList): void {
+    const facts = after.rooms.get(room.name);
+    if (facts === undefined) this.#tell(room, after.asOf, null, []);
+    // Whose participants these are cannot be said.
+    else if (facts.sid !== before.rooms.get(room.name)?.sid) this.look(room);
+    else if (participants !== null) this.#tell(room, asOf, facts, participants);
   }
 
-  #noteAnswer(): void {
-    if (this.#status?.reachable === true) return;
-    this.#status = { reachable: true, since: this.#clock.now(), lastError: null };
-    this.#listener.reachable(true);
+  #tell(room: RoomKey, asOf: Stamp, facts: RoomFacts | null, participants: readonly Participant[]): void {
+    if (this.#isClosed() || !this.isFollowed(room)) return;
+    const [roomSid, roomCreatedWallMs] = [facts?.sid ?? null, facts?.createdWallMs ?? null];
+    this.#listener.observed(room, { asOf, roomSid, roomCreatedWallMs, participants });
   }
 
-  #noteAway(error: string): void {
-    if (this.#closed) return;
-    const before = this.#status;
-    const since = before?.reachable === false ? before.since : this.#clock.now();
-    this.#status = { reachable: false, since, lastError: error };
-    if (before?.reachable !== false) this.#listener.reachable(false);
+  #isClosed(): boolean {
+    return this.#state === 'closed';
   }
 }
 
 /** No room has this name: it keeps the answer empty. */
 const PROBE_ROOM = 'curfew-probe';
 
-async function inParallel<T>(
-  items: readonly T[],
-  width: number,
-  work: (item: T) => Promise<void>,
-): Promise<void> {
+function firstOf(rooms: ReadonlyMap<string, RoomKey>): [string, RoomKey][] {
+  return [...rooms].slice(0, PRESENCE.sliceRooms);
+}
+
+/** The first failure ends it: what is not begun then never is. */
+async function inParallel<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
   const queue = [...items];
-  const lanes = Array.from({ length: Math.min(width, items.length) }, async () => {
-    for (let item = queue.shift(); item !== undefined; item = queue.shift()) await work(item);
+  const results: R[] = [];
+  const lanes = Array.from({ length: Math.min(PRESENCE.parallel, items.length) }, async () => {
+    for (let item = queue.shift(); item !== undefined; item = queue.shift()) results.push(await work(item));
   });
-  await Promise.all(lanes);
+  await Promise.all(lanes).finally(() => queue.splice(0));
+  return results;
 }

@@ -1,10 +1,9 @@
 /** The Rooms port on a LiveKit server. */
-import type { RoomKey } from '../core/ids.ts';
-import { messageOf } from '../errors.ts';
-import { PRESENCE } from '../limits.ts';
+import type { Effect } from '../core/effect.ts';
 import type { Clock, RoomStepResult, Rooms, RoomsListener } from '../ports.ts';
 import type { LiveKitAccess, RoomClient } from './client.ts';
 import { createRoomClient } from './client.ts';
+import { describeFailure, isTimeout } from './failure.ts';
 import { Poller } from './poller.ts';
 import { makeWorkerToken } from './tokens.ts';
 import { Webhooks } from './webhooks.ts';
@@ -14,6 +13,8 @@ export interface RoomsOptions {
   readonly clock: Clock;
   readonly pollEveryMs: number;
 }
+
+type CloseRoom = Extract<Effect, { do: 'close_room' }>;
 
 export function createRooms({ livekit, clock, pollEveryMs }: RoomsOptions): Rooms {
   const client = createRoomClient(livekit);
@@ -37,10 +38,10 @@ export function createRooms({ livekit, clock, pollEveryMs }: RoomsOptions): Room
       poller.start();
     },
     look: (room) => poller.look(room),
-    status: () => poller.status,
+    status: () => poller.reach.status,
     removeAgent: ({ room, identity, boundMs }) =>
       step(async () => done(await client.remove(room.name, identity, boundMs), 'the agent had left already')),
-    closeRoom: ({ room, roomSid, boundMs }) => step(() => closeRoom(client, { room, roomSid, boundMs })),
+    closeRoom: (effect) => step(() => closeRoom({ client, clock }, effect)),
     workerToken: (grant) => makeWorkerToken(livekit, grant),
     webhook: async (rawBody, authorization) => {
       const news = await webhooks.receive(rawBody, authorization, clock.now());
@@ -52,17 +53,20 @@ export function createRooms({ livekit, clock, pollEveryMs }: RoomsOptions): Room
   };
 }
 
-/** Only the room that was meant: a newer one of the same name has another sid. */
+/**
+ * Only the room that was meant: a newer one of the same name has another sid.
+ * LiveKit deletes by name alone, so a room that is replaced between our two questions is not told apart.
+ */
 async function closeRoom(
-  client: RoomClient,
-  { room, roomSid, boundMs }: { room: RoomKey; roomSid: string | null; boundMs: number },
+  { client, clock }: { client: RoomClient; clock: Clock },
+  { room, roomSid, boundMs }: CloseRoom,
 ): Promise<RoomStepResult> {
-  const askMs = Math.min(boundMs / 2, PRESENCE.requestTimeoutMs);
-  const facts = (await client.list([room.name], askMs)).get(room.name);
-  if (facts === undefined) return { outcome: 'done', detail: 'the room was gone already' };
-  if (roomSid === null || facts.sid !== roomSid)
-    return { outcome: 'skipped', detail: 'another room has this name now' };
-  return done(await client.delete(room.name, boundMs - askMs), 'the room was gone already');
+  const untilMs = clock.now().bootMs + boundMs;
+  const facts = (await client.list([room.name], boundMs / 2)).get(room.name);
+  if (facts === undefined) return done(false, 'the room was gone already');
+  if (roomSid === null) return { outcome: 'skipped', detail: 'it is not known which room was meant' };
+  if (facts.sid !== roomSid) return { outcome: 'skipped', detail: 'another room has this name now' };
+  return done(await client.delete(room.name, untilMs - clock.now().bootMs), 'the room was gone already');
 }
 
 function done(was: boolean, otherwise: string): RoomStepResult {
@@ -73,7 +77,6 @@ async function step(work: () => Promise<RoomStepResult>): Promise<RoomStepResult
   try {
     return await work();
   } catch (error) {
-    const text = messageOf(error);
-    return { outcome: text.includes('did not answer') ? 'timeout' : 'failed', detail: text };
+    return { outcome: isTimeout(error) ? 'timeout' : 'failed', detail: describeFailure(error) };
   }
 }

@@ -14,7 +14,7 @@ export interface RoomNews {
   readonly event: RoomEvent;
 }
 
-const bodySchema = z.object({ participant: z.record(z.string(), z.json()).optional() });
+const bodySchema = z.object({ participant: z.record(z.string(), z.json()).nullish() });
 
 export class Webhooks {
   readonly #receiver: WebhookReceiver;
@@ -38,7 +38,7 @@ export class Webhooks {
       );
     if (this.#isRepeat(event.id)) return null;
     const { participant } = bodySchema.parse(JSON.parse(rawBody));
-    return translate(event, participant, { bootMs: now.bootMs, wallMs: createdWallMs });
+    return translate(event, participant ?? null, { bootMs: now.bootMs, wallMs: createdWallMs });
   }
 
   /** The receiver reads the body only after the signature: a worker's token, made with the same key, has no `sha256` and is refused. */
@@ -71,7 +71,7 @@ function refusal(error: unknown): string {
     : 'the webhook is not an event of LiveKit';
 }
 
-function translate(event: WebhookEvent, participant: ParticipantJson | undefined, at: Stamp): RoomNews | null {
+function translate(event: WebhookEvent, participant: ParticipantJson | null, at: Stamp): RoomNews | null {
   if (event.room === undefined || event.room.name === '') return null;
   const room: RoomKey = { project: 'default', name: event.room.name };
   const base = { roomSid: event.room.sid, at };
@@ -79,11 +79,11 @@ function translate(event: WebhookEvent, participant: ParticipantJson | undefined
     case 'room_finished':
       return { room, event: { kind: 'finished', ...base } };
     case 'participant_joined':
-      if (participant === undefined) return null;
+      if (participant === null) return null;
       return { room, event: { kind: 'joined', ...base, participant: toParticipant(participant) } };
     case 'participant_left':
     case 'participant_connection_aborted': {
-      if (participant === undefined) return null;
+      if (participant === null) return null;
       const gone = { participant: toParticipant(participant), reason: toReason(participant) };
       return { room, event: { kind: 'left', ...base, ...gone } };
     }

@@ -1,14 +1,14 @@
 /** A real LiveKit server on free ports, and what a test may do to it. */
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { VideoGrant } from 'livekit-server-sdk';
 import { AccessToken, RoomServiceClient } from 'livekit-server-sdk';
 import { stringify } from 'yaml';
 import { findLiveKitBinary } from '../../scripts/livekit-binary.mjs';
+import { freePorts } from './ports.ts';
 import { until } from './wait.ts';
 
 export const KEY = 'devkey';
@@ -17,26 +17,15 @@ export const SECRET = 'test-secret-that-is-long-enough-for-hs256';
 /** Said by a test that cannot run without a server; CI never gets here. */
 export const HAS_LIVEKIT = findLiveKitBinary() !== null;
 
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer();
-    probe.once('error', reject);
-    probe.listen(0, '127.0.0.1', () => {
-      const address = probe.address();
-      probe.close(() =>
-        address !== null && typeof address === 'object'
-          ? resolve(address.port)
-          : reject(new Error('no port')),
-      );
-    });
-  });
-}
+/** A port may be taken between its choice and its use, and for a moment after a restart. */
+const BOOT_ATTEMPTS = 3;
 
 export class LiveKit {
   readonly port: number;
   readonly webhookPort: number;
   readonly #dir = mkdtempSync(join(tmpdir(), 'curfew-livekit-'));
   readonly #configPath = join(this.#dir, 'livekit.yaml');
+  readonly #logPath = join(this.#dir, 'livekit.log');
   #child: ChildProcess | null = null;
 
   private constructor(ports: { http: number; tcp: number; udp: number; webhook: number }) {
@@ -61,12 +50,7 @@ export class LiveKit {
 
   /** `webhookPort` is where a curfew of the test should listen for HTTP. */
   static async start(): Promise<LiveKit> {
-    const [http, tcp, udp, webhook] = [
-      await freePort(),
-      await freePort(),
-      await freePort(),
-      await freePort(),
-    ];
+    const [http = 0, tcp = 0, udp = 0, webhook = 0] = await freePorts(4);
     const server = new LiveKit({ http, tcp, udp, webhook });
     await server.boot();
     return server;
@@ -88,15 +72,29 @@ export class LiveKit {
     };
   }
 
+  /** Starts it, or starts it again on the same ports. */
   async boot(): Promise<void> {
-    const child = spawn(
-      findLiveKitBinary() ?? 'livekit-server',
-      ['--config', this.#configPath, '--node-ip', '127.0.0.1'],
-      { stdio: 'ignore' },
-    );
+    for (let attempt = 1; attempt <= BOOT_ATTEMPTS; attempt += 1) {
+      const child = this.#spawn();
+      const ended = () => child.exitCode !== null || child.signalCode !== null;
+      await until('LiveKit answers', async () => ended() || (await this.#answers()), 20_000);
+      if (!ended()) return;
+    }
+    throw new Error(`LiveKit ended while it started: ${readFileSync(this.#logPath, 'utf8').slice(-500)}`);
+  }
+
+  #spawn(): ChildProcess {
+    const log = openSync(this.#logPath, 'w');
+    const args = ['--config', this.#configPath, '--node-ip', '127.0.0.1'];
+    const child = spawn(findLiveKitBinary() ?? 'livekit-server', args, { stdio: ['ignore', log, log] });
+    closeSync(log);
     this.#child = child;
-    process.once('exit', this.#killNow);
-    await until('LiveKit answers', async () => (await fetch(`http://127.0.0.1:${this.port}/`)).ok, 20_000);
+    endWithThisProcess(child);
+    return child;
+  }
+
+  async #answers(): Promise<boolean> {
+    return (await fetch(`http://127.0.0.1:${this.port}/`, { signal: AbortSignal.timeout(1000) })).ok;
   }
 
   signal(signal: NodeJS.Signals): void {
@@ -112,7 +110,6 @@ export class LiveKit {
 
   async close(): Promise<void> {
     await this.kill();
-    process.removeListener('exit', this.#killNow);
     rmSync(this.#dir, { recursive: true, force: true });
   }
 
@@ -126,8 +123,15 @@ export class LiveKit {
     token.addGrant({ room, roomJoin: true, canPublish: true, canSubscribe: true, ...who.grant });
     return token.toJwt();
   }
+}
 
-  readonly #killNow = () => {
-    this.#child?.kill('SIGKILL');
-  };
+/** However the test process ends, SIGKILL included: its end of the pipe closes, and the keeper ends the server. */
+function endWithThisProcess(child: ChildProcess): void {
+  if (child.pid === undefined) return;
+  const keeper = spawn('sh', ['-c', 'cat > /dev/null; kill -9 "$1"', 'sh', String(child.pid)], {
+    stdio: ['pipe', 'ignore', 'ignore'],
+    detached: true,
+  });
+  keeper.stdin.on('error', () => undefined);
+  child.once('exit', () => keeper.kill('SIGKILL'));
 }

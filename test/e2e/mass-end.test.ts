@@ -1,0 +1,85 @@
+/** A hundred calls: many that seem to end at once are held, a few are ended. Real participants, killed as a network's failure kills them. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { CapacityView } from '../../src/api.ts';
+import { Callers } from '../support/callers.ts';
+import { Daemon } from '../support/daemon.ts';
+import { HAS_LIVEKIT, LiveKit } from '../support/livekit.ts';
+import { until } from '../support/wait.ts';
+
+const CALLS = 100;
+const MANY = 60;
+const FEW = 3;
+const AT_ONCE = 10;
+
+describe.runIf(HAS_LIVEKIT)('many callers gone in the same second', () => {
+  let livekit: LiveKit;
+  let daemon: Daemon;
+  const phones: Callers[] = [];
+
+  beforeAll(async () => {
+    livekit = await LiveKit.start();
+    const dir = new Daemon({ config: {} });
+    daemon = new Daemon({
+      dir: dir.dir,
+      config: {
+        ...livekit.config(dir.socket),
+        presence: { poll_interval: '1s' },
+        limits: { sessions: 200, start_rate: '1000/s' },
+        agents: { default: { command: ['sleep', '1000'], start_timeout: '1h' } },
+      },
+    });
+    await daemon.start();
+  });
+
+  afterAll(async () => {
+    for (const phone of phones) phone.kill();
+    await daemon?.close();
+    await livekit?.close();
+  });
+
+  const call = async (phone: Callers, index: number) => {
+    const room = `call ${index}`;
+    const { body } = await daemon.dispatch({ room, limits: { callersLostMs: 2000 } });
+    await phone.join(room, 'ann', { audio: false });
+    await until(
+      'the caller is seen',
+      async () => (await daemon.session(body.id)).presence?.callers === 1,
+      30_000,
+    );
+    return body.id;
+  };
+  const connect = async (from: number, count: number) => {
+    const phone = new Callers(livekit);
+    phones.push(phone);
+    const indices = Array.from({ length: count }, (_, offset) => from + offset);
+    const ids: string[] = [];
+    for (let at = 0; at < count; at += AT_ONCE) {
+      ids.push(...(await Promise.all(indices.slice(at, at + AT_ONCE).map((index) => call(phone, index)))));
+    }
+    return { phone, ids };
+  };
+
+  it('3 of 100 are ended, 60 of the rest are held and named, and a person can let them go', async () => {
+    const few = await connect(0, FEW);
+    const many = await connect(FEW, MANY);
+    const rest = await connect(FEW + MANY, CALLS - FEW - MANY);
+    few.phone.kill();
+    for (const id of few.ids)
+      expect(await daemon.ended(id, 60_000)).toMatchObject({ reason: 'callers_left' });
+
+    many.phone.kill();
+    const held = async () => (await daemon.get<CapacityView>('/v1/capacity')).body.held;
+    await until('all sixty are held', async () => (await held()).length === MANY, 60_000);
+    expect((await held()).map((one) => one.session).sort()).toEqual([...many.ids].sort());
+    const states = await Promise.all(
+      [...many.ids, ...rest.ids].map(async (id) => (await daemon.session(id)).state),
+    );
+    expect(new Set(states)).toEqual(new Set(['live']));
+
+    const released = await daemon.call<{ sessions: unknown[] }>('POST', '/v1/sessions/release', {
+      filter: { held: true },
+    });
+    expect(released.body.sessions).toHaveLength(MANY);
+    for (const id of many.ids) expect(await daemon.ended(id)).toMatchObject({ reason: 'requested' });
+  });
+});
