@@ -1,66 +1,47 @@
 /**
- * What `npm start`, `npm test` and the others begin with: installs what is missing, then runs the command on the project's own Node.
+ * What `npm start`, `npm test` and the others begin with: installs and builds what is missing, then runs the command on the project's own Node.
  * Plain JavaScript for Node 20 without dependencies, because it runs before anything is installed.
  */
-import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { createServer } from 'node:net';
 import { delimiter, dirname, join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { ensureLiveKitBinary } from './livekit-binary.mjs';
+import { runChild } from './child.mjs';
+import { ensureLiveKitBinary, findLiveKitBinary } from './livekit-binary.mjs';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const BIN = join(ROOT, 'node_modules', '.bin');
 const NODE = join(BIN, 'node');
 const NODE_MAJOR = 24;
-const STAMP = join(ROOT, 'node_modules', '.curfew-installed');
-const IN_CI = process.env.CI === 'true';
+const LEAST_NODE_MAJOR = 20;
+const INSTALLED = join(ROOT, 'node_modules', '.curfew-installed');
+const BUILT = join(ROOT, 'dist', '.built-from');
+const INSTALL_MS = 15 * 60_000;
+const TOOL_MS = 10 * 60_000;
+const LOCK_MS = 30 * 60_000;
+const LOCK_LOOK_MS = 200;
+const IN_CI = !['', '0', 'false'].includes(process.env.CI ?? '');
 const WARNINGS_OFF = '--disable-warning=ExperimentalWarning';
+const ENV = { ...process.env, PATH: `${BIN}${delimiter}${process.env.PATH ?? ''}` };
 
-const say = (/** @type {string} */ text) => process.stderr.write(`curfew: ${text}\n`);
+/** @type {string[]} */
+const skipped = [];
 
-/** Runs one child and waits; signals reach it, and its end is ours. */
-function run(
-  /** @type {string} */ command,
-  /** @type {string[]} */ args,
-  /** @type {Record<string, string>} */ env = {},
-) {
-  const child = spawn(command, args, {
-    cwd: ROOT,
-    stdio: 'inherit',
-    env: { ...process.env, PATH: `${BIN}${delimiter}${process.env.PATH}`, ...env },
-  });
-  // From a terminal both of us get the signal; from elsewhere only we do. A second one changes nothing for the child.
-  const forward = (/** @type {NodeJS.Signals} */ signal) => child.kill(signal);
-  for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) process.on(signal, forward);
-  return new Promise((/** @type {(code: number) => void} */ resolve, reject) => {
-    child.once('error', reject);
-    child.once('exit', (code, signal) => {
-      for (const name of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) process.off(name, forward);
-      resolve(code ?? (signal === 'SIGINT' ? 130 : 1));
-    });
-  });
-}
-
-async function mustRun(/** @type {string} */ command, /** @type {string[]} */ args) {
-  const code = await run(command, args);
-  if (code !== 0) process.exit(code);
-}
-
-async function install() {
-  const lock = readFileSync(join(ROOT, 'package-lock.json'), 'utf8');
-  const installed = existsSync(STAMP) && readFileSync(STAMP, 'utf8') === lock;
-  if (!installed) {
-    say('installing npm packages (npm ci)');
-    const code = await run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error']);
-    if (code !== 0) fail(`npm ci ended with ${code}; see the lines above`);
-    writeFileSync(STAMP, lock);
-  }
-  const version = spawnSync(NODE, ['-v'], { encoding: 'utf8' });
-  if (version.status === 0 && version.stdout.startsWith(`v${NODE_MAJOR}.`)) return;
-  rmSync(STAMP, { force: true });
-  fail(
-    `node_modules/.bin/node is not Node ${NODE_MAJOR}: the install script of the npm package "node" did not run; allow it (npm config set ignore-scripts false) and try again`,
-  );
+function say(/** @type {string} */ text) {
+  process.stderr.write(`curfew: ${text}\n`);
 }
 
 /** @returns {never} */
@@ -69,88 +50,209 @@ function fail(/** @type {string} */ text) {
   process.exit(1);
 }
 
-async function build() {
-  const output = join(ROOT, 'dist', 'main.js');
-  if (existsSync(output) && newest(join(ROOT, 'src')) < statSync(output).mtimeMs) return;
-  say('building');
-  rmSync(join(ROOT, 'dist'), { recursive: true, force: true });
-  await mustRun(join(BIN, 'tsc'), ['-p', 'tsconfig.build.json']);
-}
-
-/** @returns {number} */
-function newest(/** @type {string} */ folder) {
-  const entries = readdirSync(folder, { withFileTypes: true, recursive: true }).filter((entry) =>
-    entry.isFile(),
-  );
-  return Math.max(
-    ...entries.map((entry) => statSync(join(entry.parentPath ?? entry.path, entry.name)).mtimeMs),
-  );
-}
-
-/** @type {string[]} */
-const skipped = [];
-
 /** In CI a missing piece is an error; elsewhere it is said at the end. */
 function skip(/** @type {string} */ what) {
-  if (IN_CI) fail(what);
+  if (IN_CI) fail(`${what} (CI is set, so nothing is skipped)`);
   skipped.push(what);
 }
 
-async function prepareTests() {
-  try {
-    process.env.LIVEKIT_SERVER = await ensureLiveKitBinary(say);
-  } catch (error) {
-    skip(`tests with a real LiveKit server: ${error instanceof Error ? error.message : error}`);
+/** A last step: its end is ours. */
+async function run(/** @type {string[]} */ args, /** @type {NodeJS.ProcessEnv} */ env = {}) {
+  const { code } = await runChild(NODE, args, { cwd: ROOT, env: { ...ENV, ...env } });
+  return code;
+}
+
+/** A step before the last: only its success goes on. */
+async function step(
+  /** @type {string} */ command,
+  /** @type {string[]} */ args,
+  /** @type {number} */ boundMs = TOOL_MS,
+) {
+  const begunMs = performance.now();
+  const { code, interrupted } = await runChild(command, args, { cwd: ROOT, env: ENV, boundMs });
+  if (code === 0) return;
+  const name = [command.replace(`${BIN}/`, ''), ...args.slice(0, 1)].join(' ');
+  if (!interrupted && performance.now() - begunMs >= boundMs)
+    say(`${name} took longer than ${boundMs / 60_000} minutes and was ended`);
+  else if (!interrupted) say(`${name} ended with ${code}; see the lines above`);
+  process.exit(code);
+}
+
+/** One set-up at a time in this folder: `npm run call` may be typed while `npm start` still installs. The kernel frees the name when its holder is gone. */
+async function alone(/** @type {() => Promise<void>} */ work) {
+  const name = `\0curfew-setup-${createHash('sha256').update(ROOT).digest('hex').slice(0, 32)}`;
+  let waited = false;
+  for (const untilMs = performance.now() + LOCK_MS; ; ) {
+    const release = await take(name);
+    if (release !== null) {
+      await work();
+      return release();
+    }
+    if (performance.now() > untilMs) fail('another set-up in this folder has not ended for half an hour');
+    if (!waited) say('waiting for another set-up in this folder');
+    waited = true;
+    await pause(LOCK_LOOK_MS);
   }
-  const python = spawnSync('python3', ['-c', 'import sys; sys.exit(sys.version_info < (3, 9))']);
-  if (python.status !== 0) skip('tests of the Python kit: install Python 3.9 or newer as python3');
+}
+
+/** @returns {Promise<(() => void) | null>} how to give it back; null: somebody has it */
+function take(/** @type {string} */ name) {
+  return new Promise((resolve, reject) => {
+    const holder = createServer();
+    holder.once('error', (/** @type {NodeJS.ErrnoException} */ error) =>
+      error.code === 'EADDRINUSE' ? resolve(null) : reject(error),
+    );
+    holder.listen(name, () => resolve(() => void holder.close()));
+  });
+}
+
+async function install() {
+  const lock = readFileSync(join(ROOT, 'package-lock.json'), 'utf8');
+  if (!existsSync(INSTALLED) || readFileSync(INSTALLED, 'utf8') !== lock) {
+    say('installing npm packages (npm ci)');
+    rmSync(INSTALLED, { force: true });
+    await step('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], INSTALL_MS);
+    checkNode();
+    writeFileSync(INSTALLED, lock);
+  }
+  checkNode();
+}
+
+function checkNode() {
+  const { status, stdout } = spawnSync(NODE, ['-v'], { encoding: 'utf8' });
+  if (status === 0 && stdout.startsWith(`v${NODE_MAJOR}.`)) return;
+  rmSync(INSTALLED, { force: true });
+  fail(
+    [
+      `node_modules/.bin/node is not Node ${NODE_MAJOR}: the install script of the npm package "node" was not run.`,
+      'Allow it and try again: npm config delete ignore-scripts --location=user (npm config get ignore-scripts says false then).',
+    ].join(' '),
+  );
+}
+
+/** Made elsewhere and moved into place, so that dist/ is never half a build. */
+async function build() {
+  const inputs = fingerprint();
+  if (existsSync(BUILT) && readFileSync(BUILT, 'utf8') === inputs) return;
+  say('building');
+  const draft = join(ROOT, '.cache', `build.${process.pid}`);
+  const old = `${draft}.old`;
+  try {
+    mkdirSync(draft, { recursive: true });
+    await step(join(BIN, 'tsc'), ['-p', 'tsconfig.build.json', '--outDir', draft]);
+    chmodSync(join(draft, 'main.js'), 0o755);
+    writeFileSync(join(draft, '.built-from'), inputs);
+    if (existsSync(join(ROOT, 'dist'))) renameSync(join(ROOT, 'dist'), old);
+    renameSync(draft, join(ROOT, 'dist'));
+  } finally {
+    for (const path of [draft, old]) rmSync(path, { recursive: true, force: true });
+  }
+}
+
+/** Of everything that the build reads. */
+function fingerprint() {
+  const source = readdirSync(join(ROOT, 'src'), { withFileTypes: true, recursive: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath ?? entry.path, entry.name));
+  const settings = ['tsconfig.json', 'tsconfig.build.json', 'package-lock.json'].map((name) =>
+    join(ROOT, name),
+  );
+  const hash = createHash('sha256');
+  for (const path of [...source, ...settings].sort()) {
+    const { mtimeMs, size } = statSync(path);
+    hash.update(`${path} ${mtimeMs} ${size}\n`);
+  }
+  return hash.digest('hex');
+}
+
+/** Its own process, so that a Ctrl-C ends the build and leaves nothing half-built. */
+async function livekit() {
+  process.on('SIGINT', () => undefined);
+  try {
+    say(`LiveKit server: ${await ensureLiveKitBinary(say)}`);
+    return 0;
+  } catch (error) {
+    say(error instanceof Error ? error.message : String(error));
+    return 1;
+  }
+}
+
+/** @returns {Promise<NodeJS.ProcessEnv>} what tells the tests what is there */
+async function prepareTests() {
+  if (findLiveKitBinary() === null) {
+    const { code, interrupted } = await runChild(
+      process.execPath,
+      [fileURLToPath(import.meta.url), 'livekit'],
+      {
+        cwd: ROOT,
+        env: ENV,
+      },
+    );
+    if (interrupted) process.exit(code);
+  }
+  const server = findLiveKitBinary();
+  if (server === null)
+    skip(
+      'tests with a real LiveKit server: put livekit-server on your PATH, or install Go and run npm test again',
+    );
+  const python = spawnSync('python3', ['-c', 'import sys; sys.exit(sys.version_info < (3, 9))']).status === 0;
+  if (!python) skip('tests that run Python programs: install Python 3.9 or newer as python3');
+  return {
+    ...(server === null ? {} : { LIVEKIT_SERVER: server }),
+    ...(python ? {} : { CURFEW_NO_PYTHON: '1' }),
+  };
 }
 
 async function test(/** @type {string[]} */ args) {
-  await prepareTests();
-  const chosen = args.length > 0;
-  if (!chosen) await check();
-  mkdirSync(join(ROOT, '.cache'), { recursive: true });
-  const code = await run(NODE, [
-    WARNINGS_OFF,
-    join(ROOT, 'node_modules', 'vitest', 'vitest.mjs'),
-    'run',
-    ...args,
-  ]);
+  /** @type {NodeJS.ProcessEnv} */
+  let env = {};
+  await alone(async () => {
+    env = await prepareTests();
+  });
+  // Arguments choose tests; without any, everything is looked at.
+  if (args.length === 0) await check();
+  const code = await run([WARNINGS_OFF, join('node_modules', 'vitest', 'vitest.mjs'), 'run', ...args], env);
   for (const what of skipped) say(`skipped: ${what}`);
   return code;
 }
 
 async function check() {
-  await mustRun(join(BIN, 'biome'), ['check', '--error-on-warnings', '.']);
-  await mustRun(join(BIN, 'tsc'), ['-p', '.']);
+  say('checking style and types');
+  await step(join(BIN, 'biome'), ['check', '--error-on-warnings', '.']);
+  await step(join(BIN, 'tsc'), ['-p', '.']);
+  return 0;
 }
 
 /** @type {Record<string, (args: string[]) => Promise<number>>} */
 const COMMANDS = {
-  start: async () => {
-    await build();
-    return run(NODE, [WARNINGS_OFF, 'dist/main.js', 'dev']);
+  start: async (args) => {
+    await alone(build);
+    return run([WARNINGS_OFF, join('dist', 'main.js'), 'dev', ...args]);
   },
-  call: (args) => run(NODE, ['examples/call/call.mjs', ...args]),
+  call: (args) => run([join('examples', 'call', 'call.mjs'), ...args]),
   test,
   bench: async (args) => {
-    await build();
-    return run(NODE, [WARNINGS_OFF, 'bench/bench.ts', ...args]);
+    await alone(build);
+    return run([WARNINGS_OFF, join('bench', 'bench.ts'), ...args]);
   },
-  check: async () => {
-    await check();
-    return 0;
-  },
+  check,
   build: async () => {
-    await build();
+    await alone(build);
     return 0;
   },
-  docs: () => run(NODE, [WARNINGS_OFF, 'scripts/print-docs.ts']),
+  docs: () => run([WARNINGS_OFF, join('scripts', 'print-docs.ts')]),
+  format: () => run([join('node_modules', '@biomejs', 'biome', 'bin', 'biome'), 'check', '--write', '.']),
 };
 
 const [name = '', ...args] = process.argv.slice(2);
+if (process.platform !== 'linux')
+  fail(
+    'curfew finds and ends processes through /proc, so it needs Linux; elsewhere use a container, a virtual machine or WSL',
+  );
+if (Number.parseInt(process.versions.node, 10) < LEAST_NODE_MAJOR)
+  fail(`this is Node ${process.versions.node}; the set-up needs Node ${LEAST_NODE_MAJOR} or newer`);
+if (name === 'livekit') process.exit(await livekit());
 const command = COMMANDS[name];
 if (command === undefined) fail(`unknown command "${name}"; known: ${Object.keys(COMMANDS).join(', ')}`);
-await install();
+await alone(install);
 process.exitCode = await command(args);

@@ -41,6 +41,11 @@ export interface WorkersListener {
 export interface Workers {
   /** Resolves when the command runs (its pid is known); rejects with CurfewError or a system error, leaving nothing behind. */
   spawn(request: SpawnRequest): Promise<WorkerProcess>;
+  /**
+   * Takes over a worker of a supervisor before this one; its exit and tree are told as those of any other.
+   * `known` null: only the intent was recorded; then the claim file decides. Null: it was never started and never will be.
+   */
+  adopt(workerId: WorkerId, known: WorkerProcess | null): Promise<WorkerProcess | null>;
   signal(workerId: WorkerId, signal: 'SIGTERM' | 'SIGKILL'): void;
   reap(workerId: WorkerId): void;
   /** The path of the worker's log file. */

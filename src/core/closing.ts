@@ -1,7 +1,15 @@
 /** A session in its teardown: which event moves which track on, and when both are over. */
 import type { SessionEvent } from './event.ts';
 import type { Stamp, WorkerId } from './ids.ts';
-import { beginCloseRoom, beginClosing, endRoom, enterProcess, giveUp, leaveProcess } from './ladder.ts';
+import {
+  beginCloseRoom,
+  beginClosing,
+  endRoom,
+  enterProcess,
+  giveUp,
+  leaveProcess,
+  processEffects,
+} from './ladder.ts';
 import { decideRoomEnd } from './room-end.ts';
 import type { Ending, Phase, Session, Worker } from './session.ts';
 import type { Next } from './state.ts';
@@ -50,8 +58,11 @@ function move(session: Session, event: SessionEvent, now: Stamp): Next {
       return onRoomStep(session, event, now);
     case 'release':
       return shorten(session, phase, now);
+    case 'gap':
+      return again(session, phase, now);
     case 'tick':
       return onTick(session, now);
+    case 'node_lost':
     case 'granted':
     case 'expired':
     case 'room_event':
@@ -60,10 +71,16 @@ function move(session: Session, event: SessionEvent, now: Stamp): Next {
     case 'keep_alive':
     case 'metadata':
     case 'budget':
-    case 'gap':
     case 'resources':
       return stay(session);
   }
+}
+
+/** A supervisor that was away, or stood still, does the step under way again. */
+function again(session: Session, phase: Closing, now: Stamp): Next {
+  const { step, deadlineMs } = phase.ladder.process;
+  if (phase.worker?.process == null) return stay(session);
+  return stay(session, processEffects(phase, step, Math.max(0, deadlineMs - now.bootMs)));
 }
 
 /** It was born after its teardown had given up waiting for it. */

@@ -7,11 +7,12 @@ import { onLive } from './live.ts';
 import type { Phase, Session } from './session.ts';
 import { onQueued, onStarting } from './start.ts';
 import type { Next } from './state.ts';
-import { stay } from './state.ts';
+import { endingOf, stay, withPhase } from './state.ts';
 
 /** Total: every event in every phase has an outcome, and an ended session never changes but for its worker's tree. */
 export function decide(session: Session, event: SessionEvent, now: Stamp): Next {
   if (session.phase.name === 'ended') return onEnded(session, session.phase, { event, now });
+  if (event.type === 'node_lost') return stay(loseNode(session, now));
   const known = takeIn(session, event, now);
   switch (known.phase.name) {
     case 'queued':
@@ -36,4 +37,53 @@ function onEnded(
   if (event.type === 'tree') return stay(takeIn(session, event, now));
   if (event.type !== 'spawned') return stay(session);
   return stay(takeIn(session, event, now), lateBirth(phase, event.workerId));
+}
+
+/** Nothing is left to tear down; a session that was closing already keeps its first cause. */
+function loseNode(session: Session, now: Stamp): Session {
+  const { phase } = session;
+  const lost = endingOf('node_lost', now, { cause: 'reboot', detail: 'the host was rebooted' });
+  const base = { name: 'ended', endedAt: now, roomEnd: null } as const;
+  switch (phase.name) {
+    case 'queued':
+      return withPhase(session, {
+        ...base,
+        startedAt: null,
+        liveAt: null,
+        ending: lost,
+        worker: null,
+        records: [],
+      });
+    case 'starting':
+      return withPhase(session, {
+        ...base,
+        startedAt: phase.startedAt,
+        liveAt: null,
+        ending: lost,
+        worker: null,
+        records: [],
+      });
+    case 'live':
+      return withPhase(session, {
+        ...base,
+        startedAt: phase.startedAt,
+        liveAt: phase.liveAt,
+        ending: lost,
+        worker: null,
+        records: [],
+      });
+    case 'closing': {
+      const { startedAt, liveAt, ending, ladder } = phase;
+      return withPhase(session, {
+        ...base,
+        startedAt,
+        liveAt,
+        ending,
+        worker: null,
+        records: ladder.records,
+      });
+    }
+    case 'ended':
+      return session;
+  }
 }

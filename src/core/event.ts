@@ -18,6 +18,8 @@ export type SessionEvent =
   | { readonly type: 'message'; readonly workerId: WorkerId; readonly message: WorkerMessage }
   /** The worker's own process ended. Its descendants may still be there. */
   | { readonly type: 'exited'; readonly workerId: WorkerId; readonly exit: ExitInfo }
+  /** The host was rebooted: no process of before is left. */
+  | { readonly type: 'node_lost' }
   /** A look at the worker's process tree after its exit or a signal: how many are left. */
   | { readonly type: 'tree'; readonly workerId: WorkerId; readonly left: number }
   /** A complete look at the room. */

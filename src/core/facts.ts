@@ -50,6 +50,7 @@ export function takeIn(session: Session, event: SessionEvent, now: Stamp): Sessi
       return withVitals(session, { resources: { rssBytes: event.rssBytes, cpuPercent: event.cpuPercent } });
     case 'claim_wanted':
       return session.phase.name === 'closing' ? withLadder(session, { successor: true }) : session;
+    case 'node_lost':
     case 'granted':
     case 'expired':
     case 'tick':

@@ -103,7 +103,8 @@ function processBoundMs(session: Session, phase: Closing, step: ProcessStep): nu
   }
 }
 
-function processEffects(phase: Closing, step: ProcessStep, boundMs: number): Effect[] {
+/** What a step wants done; doing it again does no harm. */
+export function processEffects(phase: Closing, step: ProcessStep, boundMs: number): Effect[] {
   const { worker, ending } = phase;
   if (worker === null) return [];
   switch (step) {

@@ -6,7 +6,7 @@ import { deadlines } from './deadlines.ts';
 import type { SessionEvent } from './event.ts';
 import { exitEnding } from './exit.ts';
 import type { Stamp } from './ids.ts';
-import { crash, replaceTick, replaceTree } from './replace.ts';
+import { crash, replaceAgain, replaceTick, replaceTree } from './replace.ts';
 import type { Ending, Phase, Session, Worker } from './session.ts';
 import { workerOf } from './session.ts';
 import type { Next } from './state.ts';
@@ -48,8 +48,11 @@ export function onLive(session: Session, event: SessionEvent, now: Stamp): Next 
       return onBudget(settled, event.granted, now);
     case 'resources':
       return onResources(settled, event, now);
+    case 'gap':
+      return replaceAgain(settled);
     case 'tick':
       return deadlineTick(settled, now);
+    case 'node_lost':
     case 'granted':
     case 'expired':
     case 'room_event':
@@ -57,7 +60,6 @@ export function onLive(session: Session, event: SessionEvent, now: Stamp): Next 
     case 'claim_wanted':
     case 'keep_alive':
     case 'room_step':
-    case 'gap':
       return stay(settled);
   }
 }

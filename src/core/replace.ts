@@ -116,3 +116,15 @@ function startIfDue(session: Session, now: Stamp): Next {
     { do: 'spawn', workerId: id, attempt: work.attempt },
   ]);
 }
+
+/** A supervisor that was away does the step under way again. */
+export function replaceAgain(session: Session): Next {
+  const { phase } = session;
+  if (phase.name !== 'live' || phase.work.kind !== 'replacing' || phase.work.old === null)
+    return stay(session);
+  const { step, worker } = phase.work.old;
+  if (step === 'reap') return stay(session, [{ do: 'reap', workerId: worker.id }]);
+  return stay(session, [
+    { do: 'signal', workerId: worker.id, signal: step === 'term' ? 'SIGTERM' : 'SIGKILL' },
+  ]);
+}

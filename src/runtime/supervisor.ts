@@ -18,6 +18,7 @@ import { capacityView, readyView } from './capacity.ts';
 import type { SupervisorDeps } from './deps.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { listSessions } from './listing.ts';
+import { recover } from './recovery.ts';
 import { makeSessionToken, readSessionToken } from './session-token.ts';
 import { Sessions } from './sessions.ts';
 import { sessionView } from './views.ts';
@@ -35,8 +36,10 @@ export class Supervisor implements SupervisorApi {
     this.#dispatcher = new Dispatcher(this.sessions);
   }
 
-  start(): Promise<void> {
-    return this.sessions.start();
+  /** Takes over what was there before; only then is anything accepted. */
+  async start(): Promise<void> {
+    await recover(this.sessions);
+    await this.sessions.start();
   }
 
   /** Accepts nothing more and releases every session, all at once. Resolves when all have ended, or at the bound after a last KILL. */

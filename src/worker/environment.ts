@@ -1,4 +1,5 @@
 /** What a worker finds in its environment: a small base, what its profile gives and passes on, what curfew says. */
+import { readFileSync } from 'node:fs';
 import type { Profile } from '../core/profile.ts';
 import { CurfewError } from '../errors.ts';
 
@@ -34,4 +35,10 @@ function pick(host: Environment, names: readonly string[]): Record<string, strin
     if (value !== undefined) picked[name] = value;
   }
   return picked;
+}
+
+/** Read, not set: `process.umask()` would change it for a moment. */
+export function ownUmask(): string {
+  const status = readFileSync('/proc/self/status', 'latin1');
+  return /^Umask:\s*([0-7]+)$/m.exec(status)?.[1] ?? '022';
 }

@@ -23,7 +23,8 @@ export interface WorkerFolder {
 
 const FOLDER_MODE = 0o700;
 const FILE_MODE = 0o600;
-const SAFE_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
+/** A session's id, which may be the client's, with the attempt behind it. */
+const SAFE_ID = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,149}$/;
 
 /** Throws for an id that is not one plain file name: nothing outside `workersDir` is ever touched. */
 export function folderOf(workersDir: string, workerId: WorkerId): WorkerFolder {
@@ -49,6 +50,19 @@ export function writeRecord(folder: WorkerFolder, record: object): Promise<void>
     rename(temporary, folder.record),
   );
   return bounded(written, folder.record);
+}
+
+/** Takes the right to start away from a shim that has not begun. False: it was faster. */
+export async function takeClaim(folder: WorkerFolder): Promise<boolean> {
+  await makeFolder(folder);
+  const taken = open(folder.claim, 'wx', FILE_MODE).then(
+    (file) => file.close().then(() => true),
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EEXIST') return false;
+      throw error;
+    },
+  );
+  return bounded(taken, folder.claim);
 }
 
 /** Opened to append: what is cut out of the file's middle then leaves no hole where the worker writes on. */

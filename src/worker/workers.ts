@@ -1,5 +1,4 @@
 /** The Workers port: process trees on this host, each behind a shim of its own. */
-import { readFileSync } from 'node:fs';
 import pTimeout from 'p-timeout';
 import type { WorkerId } from '../core/ids.ts';
 import { workerId as workerIdOf } from '../core/ids.ts';
@@ -7,9 +6,10 @@ import type { ProcessIdentity, WorkerProcess } from '../core/session.ts';
 import { CurfewError, messageOf } from '../errors.ts';
 import { LOGS, WORKERS } from '../limits.ts';
 import type { Clock, Instance, Log, SpawnRequest, Workers, WorkersListener } from '../ports.ts';
+import { adoptedShim, findStarted } from './adopt.ts';
 import { findCommand } from './command.ts';
 import type { Environment } from './environment.ts';
-import { workerEnvironment } from './environment.ts';
+import { ownUmask, workerEnvironment } from './environment.ts';
 import type { ExitStatus } from './exit.ts';
 import { parseStatus, statusOf } from './exit.ts';
 import type { WorkerFolder } from './folder.ts';
@@ -64,7 +64,7 @@ class HostWorkers implements Workers {
   readonly #proc = createProcTable();
   readonly #markPrefix: string;
   readonly #self: Self;
-  readonly #umask = umaskOf(readFileSync('/proc/self/status', 'latin1'));
+  readonly #umask = ownUmask();
   readonly #scanner: Scanner;
   readonly #logs: LogCap;
   readonly #entries = new Map<WorkerId, Entry>();
@@ -121,6 +121,18 @@ class HostWorkers implements Workers {
       this.#starting.delete(workerId);
       this.#unwanted.delete(workerId);
     }
+  }
+
+  async adopt(workerId: WorkerId, known: WorkerProcess | null): Promise<WorkerProcess | null> {
+    const { workersDir, bootId } = this.#options.instance;
+    const folder = folderOf(workersDir, workerId);
+    const found = await findStarted(folder, bootId, known);
+    if (found === null) return null;
+    const entry = this.#track(workerId, folder, adoptedShim(found.shim));
+    // Without a command of its own to look at, the shim's life stands for it.
+    entry.main = found.main ?? found.shim;
+    entry.announced = true;
+    return found;
   }
 
   signal(workerId: WorkerId, signal: 'SIGTERM' | 'SIGKILL'): void {
@@ -284,8 +296,4 @@ class HostWorkers implements Workers {
     this.#writes.add(logged);
     void logged.finally(() => this.#writes.delete(logged));
   }
-}
-
-function umaskOf(status: string): string {
-  return /^Umask:\s*([0-7]+)$/m.exec(status)?.[1] ?? '022';
 }

@@ -41,6 +41,7 @@ export class Daemon {
 
   constructor({ config, env = {}, dir, main = MAIN }: DaemonOptions) {
     this.#main = main;
+    process.once('exit', this.#killNow);
     this.dir = dir ?? mkdtempSync(join(tmpdir(), 'curfew-e2e-'));
     mkdirSync(this.dir, { recursive: true });
     this.socket = join(this.dir, 'c.sock');
@@ -65,7 +66,6 @@ export class Daemon {
       env: { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '/', ...this.#env },
     });
     this.#child = child;
-    process.once('exit', this.#killNow);
     child.stderr?.on('data', (chunk: Buffer) => {
       this.#stderr += chunk.toString();
     });

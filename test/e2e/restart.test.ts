@@ -1,0 +1,121 @@
+/** The supervisor killed with -9 and started again: calls go on, and what ended meanwhile is told truly. */
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Daemon, ROOT } from '../support/daemon.ts';
+import { marked } from '../support/marks.ts';
+import { until } from '../support/wait.ts';
+
+const fixture = (name: string) => join(ROOT, 'test/fixtures', name);
+let daemon: Daemon;
+
+beforeEach(async () => {
+  daemon = await new Daemon({
+    config: {
+      limits: { start_rate: '1000/s', sessions: 10, queue: 5 },
+      agents: {
+        default: { command: ['sleep', '1000'] },
+        kit: { command: [process.execPath, fixture('kits/agent.mjs')], protocol: 'curfew' },
+        stubborn: { command: [fixture('workers/ignores-term.sh')], ladder: { term: '1s', kill: '5s' } },
+      },
+    },
+  }).start();
+});
+
+afterEach(async () => {
+  await daemon.close();
+});
+
+const live = async (room: string, agent: string) => {
+  const { body } = await daemon.dispatch({ room, agent });
+  return daemon.reaches(body.id, ['live']);
+};
+const restart = async () => {
+  daemon.signal('SIGKILL');
+  await daemon.exited();
+  await daemon.start();
+};
+
+describe('a supervisor that was killed', () => {
+  it('takes its workers over: same processes, deadlines as they were, ten times in a row', async () => {
+    const before = [await live('a', 'default'), await live('b', 'kit'), await live('c', 'default')];
+    const instance = daemon.instanceId();
+    for (let round = 0; round < 10; round++) await restart();
+    expect(daemon.instanceId()).toBe(instance);
+    for (const { id, pid, deadlines } of before) {
+      const after = await daemon.session(id);
+      expect(after).toMatchObject({ state: 'live', pid, restarts: 0 });
+      const endOf = (list: typeof deadlines) =>
+        Date.parse(list.find((one) => one.kind === 'max_duration')?.at ?? '');
+      expect(Math.abs(endOf(after.deadlines) - endOf(deadlines))).toBeLessThan(100);
+    }
+    expect(new Set(marked(instance).map((one) => one.worker)).size).toBe(3);
+    expect(await daemon.dispatch({ room: 'a', agent: 'default' })).toMatchObject({ status: 409 });
+    await until('the kit is back', async () => {
+      await daemon.call('PATCH', `/v1/sessions/${before[1]?.id}/metadata`, { metadata: { lang: 'fr' } });
+      return (await daemon.call('GET', '/v1/capacity')).status === 200;
+    });
+    for (const { id } of before) await daemon.release(id);
+    for (const { id } of before)
+      expect(await daemon.ended(id)).toMatchObject({ state: 'released', reason: 'requested' });
+    expect(marked(instance)).toEqual([]);
+  });
+
+  it('tells truly how a worker ended meanwhile', async () => {
+    const { id, pid } = await live('a', 'default');
+    daemon.signal('SIGKILL');
+    await daemon.exited();
+    process.kill(pid ?? 0, 'SIGTERM');
+    await daemon.start();
+    expect(await daemon.ended(id)).toMatchObject({
+      state: 'failed',
+      reason: 'crashed',
+      exit: { code: null, signal: 'SIGTERM' },
+    });
+    await live('a', 'default');
+  });
+
+  it('goes on with a teardown where it was', async () => {
+    const { id } = await live('a', 'stubborn');
+    await daemon.release(id);
+    await daemon.reaches(id, ['closing']);
+    await restart();
+    expect(await daemon.ended(id)).toMatchObject({ state: 'released', reason: 'requested' });
+    expect(marked(daemon.instanceId())).toEqual([]);
+  });
+
+  it('during dispatches starts each once or not at all', async () => {
+    const asked = Array.from({ length: 8 }, (_, index) =>
+      daemon.dispatch({ room: `r${index}`, id: `d${index}`, agent: 'default' }).catch(() => null),
+    );
+    await until('some were recorded', () => marked(daemon.instanceId()).length > 0);
+    await restart();
+    await Promise.all(asked);
+    for (let index = 0; index < 8; index++) {
+      const { status, body } = await daemon.dispatch({
+        room: `r${index}`,
+        id: `d${index}`,
+        agent: 'default',
+      });
+      expect([200, 201]).toContain(status);
+      await daemon.reaches(body.id, ['live', 'failed']);
+    }
+    const workers = marked(daemon.instanceId()).filter((one) => /^\S*sleep 1000$/.test(one.command));
+    expect(new Set(workers.map((one) => one.worker)).size).toBe(workers.length);
+    const liveOnes = (await daemon.get<{ sessions: { id: string }[] }>('/v1/sessions?state=live')).body
+      .sessions;
+    expect(workers.map((one) => one.worker.replace(/\.\d+$/, '')).sort()).toEqual(
+      liveOnes.map((one) => one.id).sort(),
+    );
+  });
+
+  it('keeps the queue', async () => {
+    const running = [];
+    for (let index = 0; index < 10; index++) running.push(await live(`r${index}`, 'default'));
+    const { body } = await daemon.dispatch({ room: 'waiting', agent: 'default' });
+    expect(body.state).toBe('queued');
+    await restart();
+    expect((await daemon.session(body.id)).state).toBe('queued');
+    await daemon.release(running[0]?.id ?? '');
+    await daemon.reaches(body.id, ['live']);
+  });
+});

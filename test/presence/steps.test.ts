@@ -1,0 +1,146 @@
+/** The room's last steps and the worker's token, on a real LiveKit server. */
+import { TokenVerifier } from 'livekit-server-sdk';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Callers } from '../support/callers.ts';
+import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit.ts';
+import { until } from '../support/wait.ts';
+import { roomKey, Watcher } from '../support/watcher.ts';
+
+const BOUND_MS = 5000;
+
+describe.runIf(HAS_LIVEKIT)('on a room', () => {
+  let livekit: LiveKit;
+  let callers: Callers;
+  let watcher: Watcher;
+
+  beforeAll(async () => {
+    livekit = await LiveKit.start();
+    callers = new Callers(livekit);
+    watcher = new Watcher({
+      livekit: { url: livekit.url, apiKey: KEY, apiSecret: SECRET },
+      pollEveryMs: 500,
+    });
+  });
+
+  afterAll(async () => {
+    callers?.kill();
+    await watcher?.close();
+    await livekit?.close();
+  });
+
+  const exists = async (name: string) => (await livekit.rooms.listRooms([name])).length === 1;
+  const make = async (name: string) => (await livekit.rooms.createRoom({ name })).sid;
+  const close = (name: string, roomSid: string | null, boundMs = BOUND_MS) =>
+    watcher.rooms.closeRoom({ do: 'close_room', room: roomKey(name), roomSid, boundMs });
+  const remove = (name: string, identity: string, boundMs = BOUND_MS) =>
+    watcher.rooms.removeAgent({ do: 'remove_agent', room: roomKey(name), identity, boundMs });
+
+  it('closing closes the one that was meant', async () => {
+    const sid = await make('to close');
+    expect(await close('to close', sid)).toEqual({ outcome: 'done', detail: null });
+    expect(await exists('to close')).toBe(false);
+  });
+
+  it('closing leaves a newer room of the same name alone', async () => {
+    const old = await make('renewed');
+    await livekit.rooms.deleteRoom('renewed');
+    await make('renewed');
+    expect(await close('renewed', old)).toEqual({
+      outcome: 'skipped',
+      detail: 'another room has this name now',
+    });
+    expect(await exists('renewed')).toBe(true);
+  });
+
+  it('closing leaves a room alone when it is not known which was meant', async () => {
+    await make('unknown sid');
+    expect(await close('unknown sid', null)).toMatchObject({ outcome: 'skipped' });
+    expect(await exists('unknown sid')).toBe(true);
+  });
+
+  it('closing one that is gone is done', async () => {
+    const gone = { outcome: 'done', detail: 'the room was gone already' };
+    expect(await close('never was', 'RM_x')).toEqual(gone);
+    expect(await close('never was', null)).toEqual(gone);
+  });
+
+  it('removing the agent removes it and no one else', async () => {
+    await callers.join('with agent', 'ours', { kind: 'agent', audio: false });
+    await callers.join('with agent', 'ann', { audio: false });
+    expect(await remove('with agent', 'ours')).toEqual({ outcome: 'done', detail: null });
+    await until('only the caller is there', async () => {
+      const there = await livekit.rooms.listParticipants('with agent');
+      return there.length === 1 && there[0]?.identity === 'ann';
+    });
+    const again = { outcome: 'done', detail: 'the agent had left already' };
+    expect(await remove('with agent', 'ours')).toEqual(again);
+    expect(await remove('no such room', 'ours')).toEqual(again);
+  });
+
+  it('neither takes longer than its bound when LiveKit hangs, and neither throws when it is gone', async () => {
+    const sid = await make('hanging');
+    livekit.signal('SIGSTOP');
+    const before = performance.now();
+    const stuck = { outcome: 'timeout', detail: 'LiveKit did not answer in time' };
+    expect(await Promise.all([close('hanging', sid, 400), remove('hanging', 'ours', 400)])).toEqual([
+      stuck,
+      stuck,
+    ]);
+    // The bound is under test; the rest is room for a busy machine.
+    expect(performance.now() - before).toBeLessThan(400 + 2000);
+    livekit.signal('SIGCONT');
+    await livekit.kill();
+    const failed = { outcome: 'failed', detail: expect.stringMatching(/^LiveKit cannot be reached: E/) };
+    expect(await close('hanging', sid)).toEqual(failed);
+    expect(await remove('hanging', 'ours')).toEqual(failed);
+    await livekit.boot();
+  });
+
+  describe("the worker's token", () => {
+    const tokenFor = (name: string, ttlMs = 60_000) =>
+      watcher.rooms.workerToken({ room: roomKey(name), identity: 'agent-1', ttlMs });
+    const call = async (method: string, body: object, token: string) => {
+      const url = `http://127.0.0.1:${livekit.port}/twirp/livekit.RoomService/${method}`;
+      const headers = { 'content-type': 'application/json', authorization: `Bearer ${token}` };
+      return (await fetch(url, { method: 'POST', headers, body: JSON.stringify(body) })).status;
+    };
+
+    it('lives as long as it was asked to, in whole seconds and never for the default of hours', async () => {
+      const lives = async (ttlMs: number) => {
+        const { exp = 0, nbf = 0 } = (await new TokenVerifier(KEY, SECRET).verify(
+          await tokenFor('r', ttlMs),
+        )) as { exp?: number; nbf?: number };
+        return exp - nbf;
+      };
+      expect([await lives(1), await lives(59_001), await lives(7_200_000)]).toEqual([1, 60, 7200]);
+    });
+
+    it('opens its room as an agent, without the grant to take jobs', async () => {
+      const name = 'Straße 📞';
+      await callers.joinWith(name, 'agent-1', await tokenFor(name));
+      const [agent] = await livekit.rooms.listParticipants(name);
+      expect(agent).toMatchObject({ identity: 'agent-1', kind: 4, permission: { agent: false } });
+    });
+
+    it('opens no other room, and none of the server', async () => {
+      await make('other');
+      const token = await tokenFor('mine');
+      const status = (room: string, path = 'rtc/validate') =>
+        fetch(
+          `http://127.0.0.1:${livekit.port}/${path}?access_token=${token}&room=${encodeURIComponent(room)}`,
+        ).then((answer) => answer.status);
+      expect([await status('mine'), await status('other'), await status('', 'agent')]).toEqual([
+        200, 401, 401,
+      ]);
+      const asked = [
+        call('ListRooms', {}, token),
+        call('CreateRoom', { name: 'new' }, token),
+        call('DeleteRoom', { room: 'mine' }, token),
+        call('ListParticipants', { room: 'mine' }, token),
+        call('RemoveParticipant', { room: 'mine', identity: 'ann' }, token),
+      ];
+      expect(new Set(await Promise.all(asked))).toEqual(new Set([401]));
+      expect(await exists('new')).toBe(false);
+    });
+  });
+});
