@@ -83,6 +83,31 @@ describe.runIf(HAS_LIVEKIT)('presence', () => {
     expect(hearing.told.filter((one) => 'room' in one && one.room === 'not followed')).toEqual([]);
   });
 
+  it('by webhooks: in any order and twice, each is told once, and the look after them says what is true', async () => {
+    const names = ['participant_joined', 'track_published', 'participant_left'];
+    const isOurs = ({ body }: { body: string }) =>
+      body.includes('"shuffled"') && names.some((name) => body.includes(name));
+    await callers.join('shuffled', 'ann');
+    await callers.leave('shuffled', 'ann');
+    await callers.join('shuffled', 'bob');
+    const webhooks = await until('five webhooks', () => {
+      const found = hearing.received.filter(isOurs);
+      return found.length >= 5 ? found.toReversed() : null;
+    });
+    const late = new Watcher({
+      livekit: { url: livekit.url, apiKey: KEY, apiSecret: SECRET },
+      pollEveryMs: SELDOM_MS,
+    }).start();
+    await late.reaches(true);
+    late.follow('shuffled');
+    for (const { body, authorization } of [...webhooks, ...webhooks])
+      await late.rooms.webhook(body, authorization);
+    expect(late.events('shuffled').length).toBe(webhooks.length);
+    const look = await until('a look', () => late.looks('shuffled').at(-1));
+    expect(look.participants.map(({ identity }) => identity)).toEqual(['bob']);
+    await late.close();
+  });
+
   it('tells a room by its sid: the older one of the name is another', async () => {
     hearing.follow('again');
     await callers.join('again', 'ann');

@@ -1,5 +1,6 @@
 /** The room's last steps and the worker's token, on a real LiveKit server. */
 import { TokenVerifier } from 'livekit-server-sdk';
+import { WebSocket } from 'undici';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Callers } from '../support/callers.ts';
 import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit.ts';
@@ -12,6 +13,7 @@ describe.runIf(HAS_LIVEKIT)('on a room', () => {
   let livekit: LiveKit;
   let callers: Callers;
   let watcher: Watcher;
+  const sockets: WebSocket[] = [];
 
   beforeAll(async () => {
     livekit = await LiveKit.start();
@@ -23,6 +25,7 @@ describe.runIf(HAS_LIVEKIT)('on a room', () => {
   });
 
   afterAll(async () => {
+    for (const socket of sockets) socket.close();
     callers?.kill();
     await watcher?.close();
     await livekit?.close();
@@ -104,6 +107,16 @@ describe.runIf(HAS_LIVEKIT)('on a room', () => {
       const headers = { 'content-type': 'application/json', authorization: `Bearer ${token}` };
       return (await fetch(url, { method: 'POST', headers, body: JSON.stringify(body) })).status;
     };
+    /** Resolves when LiveKit took the WebSocket. */
+    const connect = (path: string, token: string) =>
+      new Promise<void>((resolve, reject) => {
+        const socket = new WebSocket(`${livekit.url}/${path}`, {
+          headers: { authorization: `Bearer ${token}` },
+        });
+        sockets.push(socket);
+        socket.addEventListener('open', () => resolve());
+        socket.addEventListener('error', () => reject(new Error('refused')));
+      });
 
     it('lives as long as it was asked to, in whole seconds and never for the default of hours', async () => {
       const lives = async (ttlMs: number) => {
@@ -122,16 +135,16 @@ describe.runIf(HAS_LIVEKIT)('on a room', () => {
       expect(agent).toMatchObject({ identity: 'agent-1', kind: 4, permission: { agent: false } });
     });
 
-    it('opens no other room, and none of the server', async () => {
-      await make('other');
+    it('leads to its own room, whichever is named beside it', async () => {
       const token = await tokenFor('mine');
-      const status = (room: string, path = 'rtc/validate') =>
-        fetch(
-          `http://127.0.0.1:${livekit.port}/${path}?access_token=${token}&room=${encodeURIComponent(room)}`,
-        ).then((answer) => answer.status);
-      expect([await status('mine'), await status('other'), await status('', 'agent')]).toEqual([
-        200, 401, 401,
-      ]);
+      await make('other');
+      await connect(`rtc?access_token=${token}&room=other&protocol=16`, token);
+      await until('it is in its own', () => exists('mine'));
+      expect(await livekit.rooms.listParticipants('other')).toEqual([]);
+    });
+
+    it('opens neither the API of rooms nor the way to the jobs of others', async () => {
+      const token = await tokenFor('mine');
       const asked = [
         call('ListRooms', {}, token),
         call('CreateRoom', { name: 'new' }, token),
@@ -141,6 +154,9 @@ describe.runIf(HAS_LIVEKIT)('on a room', () => {
       ];
       expect(new Set(await Promise.all(asked))).toEqual(new Set([401]));
       expect(await exists('new')).toBe(false);
+      await expect(connect('agent', token)).rejects.toThrow('refused');
+      // The same with the grant: what the token above does without.
+      await connect('agent', await livekit.token('mine', { identity: 'agent-1', grant: { agent: true } }));
     });
   });
 });

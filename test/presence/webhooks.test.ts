@@ -62,6 +62,13 @@ describe('a webhook', () => {
       expect(news.event.participant).toMatchObject({ identity: 'ann', sid: 'PA_1' });
   });
 
+  it('of a phone tells its kind and how far its call is', async () => {
+    const phone = { ...ann, kind: 'SIP', attributes: { 'sip.callStatus': 'active' } };
+    expect(await receive(event({ event: 'participant_joined', participant: phone }))).toMatchObject({
+      event: { participant: { kind: 'sip', sipCallStatus: 'active' } },
+    });
+  });
+
   it('of a kind that is not known yet brings no caller', async () => {
     const body = event({ event: 'participant_joined', participant: { ...ann, kind: 'HOLOGRAM' } });
     expect(await receive(body)).toMatchObject({ event: { participant: { kind: 'unknown' } } });
@@ -71,6 +78,7 @@ describe('a webhook', () => {
     ['egress_started', { egressInfo: { egressId: 'EG_1' } }],
     ['something_new', { somethingNew: { a: 1 } }],
     ['room_started', { room: null }],
+    ['room_started', { room: undefined }],
     ['participant_joined', {}],
     ['participant_joined', { participant: null }],
   ])('%s with %j is of no interest', async (name, fields) => {

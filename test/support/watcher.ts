@@ -28,6 +28,8 @@ export class Watcher {
   readonly rooms: Rooms;
   readonly told: Told[] = [];
   readonly clock = createClock();
+  /** Webhooks as they came. */
+  readonly received: { readonly body: string; readonly authorization: string | undefined }[] = [];
   readonly #webhooks: Server | null;
 
   constructor({ livekit, pollEveryMs, webhookPort }: WatcherOptions) {
@@ -85,6 +87,7 @@ export class Watcher {
     const server = createServer(async (request, response) => {
       const body = Buffer.concat(await request.toArray()).toString();
       const { authorization } = request.headers;
+      this.received.push({ body, authorization });
       response.statusCode = await this.rooms.webhook(body, authorization).then(
         () => 200,
         () => 401,
