@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config';
 
-/** Three layers: pure core (unit), adapters against the real thing (integration), whole calls (e2e). */
+/** Three layers: pure core (unit), adapters against the real thing (integration), whole calls (e2e). One after the other, so that a real-time call has the machine to itself. */
 export default defineConfig({
   test: {
     chaiConfig: { truncateThreshold: 100_000 },
@@ -9,6 +9,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'unit',
+          sequence: { groupOrder: 0 },
           include: ['test/{core,style,http,cli,config,docs}/**/*.test.ts'],
           testTimeout: 60_000,
         },
@@ -17,6 +18,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'integration',
+          sequence: { groupOrder: 1 },
           include: ['test/{worker,presence,registry,runtime,kits,telemetry}/**/*.test.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
@@ -26,6 +28,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'e2e',
+          sequence: { groupOrder: 2 },
           include: ['test/e2e/**/*.test.ts'],
           testTimeout: 180_000,
           hookTimeout: 120_000,

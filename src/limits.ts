@@ -228,8 +228,11 @@ export const DEV = {
   httpPort: 7890,
   livekitPort: 7880,
   livekitStartMs: 15 * SECOND_MS,
+  /** Between the first SIGTERM, which waits for participants, and the second, which does not. */
+  livekitForceMs: 500,
   livekitStopMs: 10 * SECOND_MS,
   probeMs: 100,
+  lastWordsChars: 300,
   apiKey: 'devkey',
   apiSecret: 'secret-for-development-on-loopback-only',
 } as const;

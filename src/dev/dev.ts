@@ -4,101 +4,144 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Config } from '../config/config.ts';
 import { DEFAULT_CONFIG } from '../config/config.ts';
+import { resolveLiveKit } from '../config/load.ts';
 import { defaultProfile } from '../config/schema.ts';
-import { messageOf } from '../errors.ts';
+import { CurfewError, messageOf } from '../errors.ts';
 import { DEV } from '../limits.ts';
-import { freePort, startLiveKit } from './livekit-server.ts';
+import { makeWay } from '../sockets.ts';
+import { startLiveKit } from './livekit-server.ts';
+import { freePorts } from './ports.ts';
 
 export interface DevOptions {
+  /** Runs a supervisor until a signal stops it; its exit code. */
   readonly serve: (config: Config, onReady: () => void) => Promise<number>;
 }
 
+type LiveKitAccess = Config['livekit'];
+
+/** Where this run keeps its things, and the ports that it took. */
+interface Place {
+  readonly dir: string;
+  readonly socket: string;
+  readonly httpPort: number;
+  readonly livekitPorts: { readonly http: number; readonly tcp: number; readonly udp: number };
+}
+
 interface LiveKitInUse {
-  readonly access: NonNullable<Config['livekit']>;
+  readonly access: LiveKitAccess;
+  /** Who started it: we say what to do where it is not ours. */
+  readonly owned: boolean;
   readonly stop: () => Promise<void>;
 }
 
 const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+const INTERRUPTED = 130;
 
+/** Until Ctrl-C: the calls are released first, then LiveKit is stopped. Rejects already_running, invalid_config. */
 export async function runDev({ serve }: DevOptions): Promise<number> {
-  const dir = resolve(DEV.dir);
-  mkdirSync(dir, { recursive: true, mode: 0o700 });
-  const httpPort = await freePort(DEV.httpPort);
-  const livekit = await findLiveKit(dir, httpPort);
-  const devPath = join(dir, 'dev.json');
-  writeFileSync(devPath, JSON.stringify({ livekit: livekit?.access ?? null }), { mode: 0o600 });
+  const { signal } = stopAsked();
+  const place = await settle();
+  const livekit = await findLiveKit(place, signal);
+  const notePath = join(place.dir, 'dev.json');
   try {
-    return await serve(devConfig({ dir, httpPort, livekit: livekit?.access ?? null }), () =>
-      print(banner({ httpPort, livekit: livekit?.access ?? null })),
-    );
+    if (signal.aborted) return INTERRUPTED;
+    return await serve(devConfig(place, livekit.access), () => {
+      // For `npm run call`. Only here: until now another run could have been the one.
+      writeFileSync(notePath, JSON.stringify({ livekit: livekit.access }), { mode: 0o600 });
+      print(banner(place, livekit));
+    });
   } finally {
-    await livekit?.stop();
-    rmSync(devPath, { force: true });
+    rmSync(notePath, { force: true });
+    await livekit.stop();
   }
 }
 
-function devConfig({
-  dir,
-  httpPort,
-  livekit,
-}: {
-  dir: string;
-  httpPort: number;
-  livekit: Config['livekit'];
-}): Config {
+/** A stop that comes before the supervisor listens for signals. A closed terminal is a stop too. */
+function stopAsked(): AbortController {
+  const asked = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => asked.abort());
+  process.on('SIGHUP', () => process.kill(process.pid, 'SIGTERM'));
+  // What is written to a terminal that is gone is lost, and no reason to leave calls behind.
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.removeAllListeners('error');
+    stream.on('error', () => undefined);
+  }
+  return asked;
+}
+
+async function settle(): Promise<Place> {
+  const dir = resolve(DEV.dir);
+  const socket = join(dir, 'curfew.sock');
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  await makeWay(socket).catch((error: unknown) => {
+    throw new CurfewError('already_running', `${socket}: ${messageOf(error)}`);
+  });
+  const first = DEV.livekitPort;
+  const [httpPort, http, tcp, udp] = await freePorts([DEV.httpPort, first, first + 1, first + 2]);
+  return { dir, socket, httpPort, livekitPorts: { http, tcp, udp } };
+}
+
+function devConfig({ dir, socket, httpPort }: Place, livekit: LiveKitAccess): Config {
+  const parrot: [string, string] = [process.execPath, join(ROOT, 'examples', 'parrot', 'agent.mjs')];
   return {
     ...DEFAULT_CONFIG,
     livekit,
-    listen: { socket: join(dir, 'curfew.sock'), http: { host: '127.0.0.1', port: httpPort } },
+    listen: { socket, http: { host: '127.0.0.1', port: httpPort } },
     stateDir: join(dir, 'state'),
-    agents: {
-      default: {
-        ...defaultProfile('default', [process.execPath, join(ROOT, 'examples', 'parrot', 'agent.mjs')]),
-        protocol: 'curfew',
-      },
-    },
+    agents: { default: { ...defaultProfile('default', parrot), protocol: 'curfew' } },
     log: { level: 'info', format: 'text' },
   };
 }
 
 /** LIVEKIT_URL with its keys, else a server of our own, else none: then it says how to get one. */
-async function findLiveKit(dir: string, httpPort: number): Promise<LiveKitInUse | null> {
-  const { LIVEKIT_URL: url, LIVEKIT_API_KEY: apiKey, LIVEKIT_API_SECRET: apiSecret } = process.env;
-  if (url && apiKey && apiSecret) return { access: { url, apiKey, apiSecret }, stop: async () => undefined };
+async function findLiveKit(place: Place, signal: AbortSignal): Promise<LiveKitInUse> {
+  const stop = async () => undefined;
+  const given = resolveLiveKit({}, process.env);
+  if (given !== null) return { access: given, owned: false, stop };
   try {
-    const { ensureLiveKitBinary } = (await import(join(ROOT, 'scripts', 'livekit-binary.mjs'))) as {
-      ensureLiveKitBinary: (say: (text: string) => void) => Promise<string>;
-    };
-    const binary = await ensureLiveKitBinary(print);
-    const server = await startLiveKit({
-      binary,
-      dir,
-      webhookUrl: `http://127.0.0.1:${httpPort}/webhooks/livekit`,
-    });
-    return {
-      access: { url: server.url, apiKey: server.apiKey, apiSecret: server.apiSecret },
-      stop: () => server.stop(),
-    };
+    return await ownLiveKit(place, signal);
   } catch (error) {
-    print(`no LiveKit server, so no rooms and no presence: ${messageOf(error)}`);
-    return null;
+    if (!signal.aborted) print(`no LiveKit server, so no rooms and no presence: ${messageOf(error)}`);
+    return { access: null, owned: true, stop };
   }
+}
+
+async function ownLiveKit(place: Place, signal: AbortSignal): Promise<LiveKitInUse> {
+  const { ensureLiveKitBinary } = (await import(join(ROOT, 'scripts', 'livekit-binary.mjs'))) as {
+    ensureLiveKitBinary: (say: (text: string) => void) => Promise<string>;
+  };
+  const binary = await ensureLiveKitBinary(print);
+  const { url, apiKey, apiSecret, stop } = await startLiveKit({
+    binary,
+    dir: place.dir,
+    ports: place.livekitPorts,
+    webhookUrl: webhookUrl(place),
+    signal,
+    onLost: print,
+  });
+  return { access: { url, apiKey, apiSecret }, owned: true, stop };
+}
+
+function webhookUrl({ httpPort }: Place): string {
+  return `http://127.0.0.1:${httpPort}/webhooks/livekit`;
 }
 
 function print(text: string): void {
   process.stderr.write(`curfew: ${text}\n`);
 }
 
-function banner({ httpPort, livekit }: { httpPort: number; livekit: Config['livekit'] }): string {
+function banner(place: Place, { access, owned }: LiveKitInUse): string {
   return [
     'running. Ctrl-C releases every call and stops everything.',
-    `  LiveKit    ${livekit?.url ?? 'none'}`,
-    `  HTTP API   http://127.0.0.1:${httpPort}  (token: ${DEV.dir}/state/admin.token)`,
+    `  LiveKit    ${access?.url ?? 'none'}`,
+    ...(owned ? [] : [`             let it send its webhooks to ${webhookUrl(place)}`]),
+    `  HTTP API   http://127.0.0.1:${place.httpPort}  (token: ${DEV.dir}/state/admin.token)`,
     '',
     'Now, in another terminal:',
-    ...(livekit === null ? [] : ['  npm run call                              make a call to the parrot']),
+    ...(access === null ? [] : ['  npm run call                              make a call to the parrot']),
     '  npx curfew dispatch --room hello          start an agent for a room',
     '  npx curfew list                           what is running',
     '  npx curfew show ID                        the story of a session',
+    '  npx curfew release ID                     end it',
   ].join('\n');
 }

@@ -1,8 +1,7 @@
-/** A LiveKit server for development, a child of ours: it goes when we go. */
+/** A LiveKit server for development, a child of ours: it goes when we go, however we go. */
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
-import { openSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { stringify } from 'yaml';
@@ -16,92 +15,129 @@ export interface DevLiveKit {
   stop(): Promise<void>;
 }
 
-/** Rejects with its last words when it does not come up. Source: the reference on a server without a network. */
-export async function startLiveKit(options: {
-  binary: string;
-  dir: string;
-  webhookUrl: string;
-}): Promise<DevLiveKit> {
-  const [port, tcpPort] = [await freePort(DEV.livekitPort), await freePort(DEV.livekitPort + 1)];
-  const configPath = join(options.dir, 'livekit.yaml');
-  const config = {
-    port,
+export interface DevLiveKitOptions {
+  readonly binary: string;
+  /** Where its config and its log are written. */
+  readonly dir: string;
+  readonly ports: { readonly http: number; readonly tcp: number; readonly udp: number };
+  readonly webhookUrl: string;
+  /** Gives up starting. */
+  readonly signal: AbortSignal;
+  /** It ended although nobody stopped it. */
+  readonly onLost: (why: string) => void;
+}
+
+/** Rejects with its last words when it does not come up within DEV.livekitStartMs; then it is gone. */
+export async function startLiveKit(options: DevLiveKitOptions): Promise<DevLiveKit> {
+  const { ports } = options;
+  const child = launch(options);
+  const ended = new Promise<void>((resolve) => {
+    child.once('exit', () => resolve());
+    child.once('error', () => resolve());
+  });
+  try {
+    await comesUp(child, options);
+  } catch (error) {
+    await end(child, ended);
+    throw error;
+  }
+  const lost = () => options.onLost(`livekit-server ended; see ${logOf(options)}`);
+  child.once('exit', lost);
+  return {
+    url: `ws://127.0.0.1:${ports.http}`,
+    apiKey: DEV.apiKey,
+    apiSecret: DEV.apiSecret,
+    stop: () => {
+      child.off('exit', lost);
+      return end(child, ended);
+    },
+  };
+}
+
+function launch({ binary, dir, ports, webhookUrl }: DevLiveKitOptions): ChildProcess {
+  const configPath = join(dir, 'livekit.yaml');
+  writeFileSync(configPath, stringify(serverConfig(ports, webhookUrl)), { mode: 0o600 });
+  const log = openSync(logOf({ dir }), 'w', 0o600);
+  // A session of its own: Ctrl-C in the terminal must not end it before the calls are released.
+  const child = spawn(binary, ['--config', configPath, '--node-ip', '127.0.0.1'], {
+    stdio: ['ignore', log, log],
+    detached: true,
+  });
+  closeSync(log);
+  endWithThisProcess(child);
+  return child;
+}
+
+/** Nothing but loopback: no STUN, no external address. */
+function serverConfig(ports: DevLiveKitOptions['ports'], webhookUrl: string): Record<string, unknown> {
+  return {
+    port: ports.http,
     bind_addresses: ['127.0.0.1'],
     keys: { [DEV.apiKey]: DEV.apiSecret },
     rtc: {
-      tcp_port: tcpPort,
-      udp_port: await freePort(DEV.livekitPort + 2),
+      tcp_port: ports.tcp,
+      udp_port: ports.udp,
       use_external_ip: false,
       enable_loopback_candidate: true,
       stun_servers: ['127.0.0.1:3478'],
     },
-    webhook: { api_key: DEV.apiKey, urls: [options.webhookUrl] },
+    webhook: { api_key: DEV.apiKey, urls: [webhookUrl] },
     logging: { level: 'warn' },
   };
-  writeFileSync(configPath, stringify(config), { mode: 0o600 });
-  const log = openSync(join(options.dir, 'livekit.log'), 'w');
-  // A group of its own: Ctrl-C in the terminal must not end it before the calls are released.
-  const child = spawn(options.binary, ['--config', configPath, '--node-ip', '127.0.0.1'], {
-    stdio: ['ignore', log, log],
+}
+
+function logOf({ dir }: { dir: string }): string {
+  return join(dir, 'livekit.log');
+}
+
+/** Also after SIGKILL: our end of the pipe closes, and the keeper ends the server. */
+function endWithThisProcess(child: ChildProcess): void {
+  if (child.pid === undefined) return;
+  const keeper = spawn('sh', ['-c', 'read -r _; kill -9 "$1"', 'sh', String(child.pid)], {
+    stdio: ['pipe', 'ignore', 'ignore'],
     detached: true,
   });
-  const stopNow = () => child.kill('SIGKILL');
-  process.once('exit', stopNow);
-  await comesUp(child, port);
-  return {
-    url: `ws://127.0.0.1:${port}`,
-    apiKey: DEV.apiKey,
-    apiSecret: DEV.apiSecret,
-    stop: async () => {
-      await end(child);
-      process.off('exit', stopNow);
-    },
-  };
+  keeper.once('error', () => undefined);
+  keeper.stdin.on('error', () => undefined);
+  child.once('exit', () => keeper.kill('SIGKILL'));
 }
 
-async function comesUp(child: ChildProcess, port: number): Promise<void> {
+async function comesUp(child: ChildProcess, options: DevLiveKitOptions): Promise<void> {
   const failed = new Promise<never>((_, reject) => {
     child.once('error', (error) =>
-      reject(new Error(`livekit-server could not be started: ${messageOf(error)}`)),
+      reject(new Error(`${options.binary} could not be started: ${messageOf(error)}`)),
     );
-    child.once('exit', (code) => reject(new Error(`livekit-server ended with ${code}; see livekit.log`)));
+    child.once('exit', () => reject(new Error(`livekit-server ended at once: ${lastWords(options)}`)));
   });
-  await Promise.race([answers(port), failed]);
+  // After the race is won its end is told by onLost.
   failed.catch(() => undefined);
+  await Promise.race([answers(options), failed]);
 }
 
-async function answers(port: number): Promise<void> {
+function lastWords(options: DevLiveKitOptions): string {
+  const line = readFileSync(logOf(options), 'utf8').trim().split('\n').at(-1) ?? '';
+  return line.slice(-DEV.lastWordsChars) || `it said nothing in ${logOf(options)}`;
+}
+
+async function answers(options: DevLiveKitOptions): Promise<void> {
   for (let waitedMs = 0; waitedMs < DEV.livekitStartMs; waitedMs += DEV.probeMs) {
-    const answer = await fetch(`http://127.0.0.1:${port}/`, {
+    options.signal.throwIfAborted();
+    const answer = await fetch(`http://127.0.0.1:${options.ports.http}/`, {
       signal: AbortSignal.timeout(DEV.livekitStartMs),
     }).catch(() => null);
     if (answer?.ok) return;
     await pause(DEV.probeMs);
   }
-  throw new Error(`livekit-server did not answer within ${DEV.livekitStartMs} ms; see livekit.log`);
+  throw new Error(`livekit-server did not answer within ${DEV.livekitStartMs} ms; see ${logOf(options)}`);
 }
 
-async function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const gone = new Promise((resolve) => child.once('exit', resolve));
+/** One SIGTERM makes it wait for its participants to go, a second one does not. */
+async function end(child: ChildProcess, ended: Promise<void>): Promise<void> {
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
   child.kill('SIGTERM');
-  const timer = setTimeout(() => child.kill('SIGKILL'), DEV.livekitStopMs);
-  await gone;
-  clearTimeout(timer);
-}
-
-/** The wanted port, or any free one. */
-export async function freePort(wanted: number): Promise<number> {
-  return (await tryPort(wanted)) ?? (await tryPort(0)) ?? wanted;
-}
-
-function tryPort(port: number): Promise<number | null> {
-  return new Promise((resolve) => {
-    const probe = createServer();
-    probe.once('error', () => resolve(null));
-    probe.listen(port, '127.0.0.1', () => {
-      const address = probe.address();
-      probe.close(() => resolve(typeof address === 'object' ? (address?.port ?? null) : null));
-    });
-  });
+  const again = setTimeout(() => child.kill('SIGTERM'), DEV.livekitForceMs);
+  const last = setTimeout(() => child.kill('SIGKILL'), DEV.livekitStopMs);
+  await ended;
+  clearTimeout(again);
+  clearTimeout(last);
 }

@@ -9,7 +9,7 @@ import { until } from '../support/wait.ts';
 const CALLS = 100;
 const MANY = 60;
 const FEW = 3;
-const AT_ONCE = 10;
+const AT_ONCE = 4;
 
 describe.runIf(HAS_LIVEKIT)('many callers gone in the same second', () => {
   let livekit: LiveKit;

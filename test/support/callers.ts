@@ -7,6 +7,9 @@ import { ROOT } from './daemon.ts';
 import type { LiveKit } from './livekit.ts';
 import { until } from './wait.ts';
 
+/** A loaded machine takes its time for a hundred peer connections. */
+const JOIN_MS = 60_000;
+
 interface Said {
   readonly id: string;
   readonly event: string;
@@ -71,7 +74,7 @@ export class Callers {
         this.#said
           .slice(from)
           .find((one) => one.id === command.id && (one.event === wanted || one.event === 'failed')),
-      20_000,
+      JOIN_MS,
     );
     if (done.event === 'failed') throw new Error(`${command.do} of ${command.id}: ${done.error}`);
   }

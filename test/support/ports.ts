@@ -21,16 +21,20 @@ export async function freePorts(count: number): Promise<number[]> {
   }
 }
 
-/** null: its UDP twin is taken. */
+/** Below the range that the kernel takes outgoing connections from, so that none takes it before its server does. */
+const FIRST_PORT = 10_000;
+const PORT_COUNT = 20_000;
+
+/** null: it is taken, or its UDP twin is. */
 async function holdOne(): Promise<Held | null> {
+  const port = FIRST_PORT + Math.floor(Math.random() * PORT_COUNT);
   const tcp = createServer();
-  await new Promise<void>((resolve, reject) => {
-    tcp.once('error', reject);
-    tcp.listen(0, '127.0.0.1', resolve);
+  const listening = await new Promise<boolean>((resolve) => {
+    tcp.once('error', () => resolve(false));
+    tcp.listen(port, '127.0.0.1', () => resolve(true));
   });
+  if (!listening) return null;
   const releaseTcp = () => new Promise<void>((resolve) => tcp.close(() => resolve()));
-  const address = tcp.address();
-  const port = address !== null && typeof address === 'object' ? address.port : 0;
   const udp = createSocket('udp4');
   const bound = await new Promise<boolean>((resolve) => {
     udp.once('error', () => resolve(false));
