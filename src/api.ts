@@ -218,6 +218,15 @@ export const problemSchema = z
   .loose();
 export type Problem = z.infer<typeof problemSchema>;
 
+/** What a token may do; `admin` implies all. */
+export type Scope = 'read' | 'dispatch' | 'release' | 'admin';
+
+export interface ApiToken {
+  readonly name: string;
+  readonly token: string;
+  readonly scopes: readonly Scope[];
+}
+
 /** What the supervisor offers its faces. Every method rejects with CurfewError only. */
 export interface SupervisorApi {
   /** `created` is false for a repeat with the same id and body. Rejects room_taken, at_capacity, id_conflict, registry_unavailable, stopping. */

@@ -1,5 +1,5 @@
 /**
- * The example agent: a parrot. It joins its room and says back what it hears, a moment later.
+ * The example agent: a parrot. It joins its room and says back to each caller what it hears, a moment later.
  * Everything about curfew is in the lines that say `curfew`; the rest is LiveKit's SDK.
  */
 import {
@@ -8,6 +8,7 @@ import {
   AudioStream,
   dispose,
   LocalAudioTrack,
+  ParticipantKind,
   Room,
   RoomEvent,
   TrackKind,
@@ -19,61 +20,73 @@ import { connect } from '../../kits/node/curfew.mjs';
 const SAMPLE_RATE = 48_000;
 const DELAY_MS = 300;
 const SPEECH_LEVEL = 500;
-const REPORT_MS = 1000;
+const REPORT_EVERY_MS = 1000;
+const LEAVE_MS = 3000;
 
 const curfew = connect();
-const room = new Room();
-const source = new AudioSource(SAMPLE_RATE, 1);
-let reportedMs = 0;
-
-room.on(RoomEvent.TrackSubscribed, (track, _publication, participant) => {
-  if (track.kind === TrackKind.KIND_AUDIO)
-    repeat(track, participant.identity).catch((error) => curfew.error(error, 'audio'));
-});
-
 const { livekitUrl, livekitToken } = curfew.job;
 if (!livekitUrl || !livekitToken)
-  throw new Error(
-    'the parrot needs LIVEKIT_URL and LIVEKIT_TOKEN; curfew sets both when LiveKit is configured',
-  );
-await room.connect(livekitUrl, livekitToken, { autoSubscribe: true, dynacast: false });
-const options = new TrackPublishOptions();
-options.source = TrackSource.SOURCE_MICROPHONE;
-await room.localParticipant?.publishTrack(LocalAudioTrack.createAudioTrack('parrot', source), options);
-console.log('in the room');
-curfew.onDisconnect(leave);
-curfew.ready();
-process.once('SIGTERM', () => void leave().then(() => process.exit(0)));
+  throw new Error('no LIVEKIT_URL and LIVEKIT_TOKEN; curfew sets both when LiveKit is configured');
 
-/** Plays what a caller said, a little later. */
-async function repeat(track, who) {
-  console.log('listening to', who);
-  const waiting = [];
-  for await (const frame of new AudioStream(track, SAMPLE_RATE, 1)) {
-    waiting.push(
-      new AudioFrame(frame.data.slice(), frame.sampleRate, frame.channels, frame.samplesPerChannel),
-    );
-    if (loudest(frame.data) > SPEECH_LEVEL) report();
-    if (queuedMs(waiting) > DELAY_MS) await source.captureFrame(waiting.shift());
+const room = new Room();
+room.on(RoomEvent.TrackSubscribed, (track, _publication, who) => {
+  if (track.kind !== TrackKind.KIND_AUDIO || who.kind === ParticipantKind.AGENT) return;
+  console.log('listening to a caller');
+  repeat(track).catch((error) => curfew.error(error, 'audio'));
+});
+await room.connect(livekitUrl, livekitToken, { autoSubscribe: true, dynacast: false });
+console.log('in the room');
+
+curfew.onDisconnect(leave);
+process.once('SIGTERM', () => leave().finally(() => process.exit(0)));
+curfew.ready();
+
+/** Plays one caller's words on a track of the caller's own, a little later, until the caller is gone. */
+async function repeat(track) {
+  const source = new AudioSource(SAMPLE_RATE, 1);
+  const options = new TrackPublishOptions();
+  options.source = TrackSource.SOURCE_MICROPHONE;
+  const voice = LocalAudioTrack.createAudioTrack('parrot', source);
+  const { sid } = await room.localParticipant.publishTrack(voice, options);
+  const heard = [];
+  for await (const { data, sampleRate, channels, samplesPerChannel } of new AudioStream(
+    track,
+    SAMPLE_RATE,
+    1,
+  )) {
+    if (isSpeech(data)) report('caller_speech');
+    heard.push(new AudioFrame(data.slice(), sampleRate, channels, samplesPerChannel));
+    if (durationMs(heard) > DELAY_MS) await say(source, heard.shift());
   }
+  for (const frame of heard) await say(source, frame);
+  if (room.isConnected) await room.localParticipant.unpublishTrack(sid);
 }
 
-function report() {
-  if (Date.now() - reportedMs < REPORT_MS) return;
-  reportedMs = Date.now();
-  curfew.activity('caller_speech');
+async function say(source, frame) {
+  if (isSpeech(frame.data)) report('agent_speech');
+  await source.captureFrame(frame);
+}
+
+/** Not more than curfew wants to know: it only puts the idle timeout off. */
+function report(kind) {
+  if (Date.now() - (report[kind] ?? 0) < REPORT_EVERY_MS) return;
+  report[kind] = Date.now();
+  curfew.activity(kind);
   curfew.ok();
 }
 
-function queuedMs(frames) {
+function isSpeech(samples) {
+  return samples.some((sample) => Math.abs(sample) > SPEECH_LEVEL);
+}
+
+function durationMs(frames) {
   return frames.reduce((sum, frame) => sum + (1000 * frame.samplesPerChannel) / frame.sampleRate, 0);
 }
 
-function loudest(samples) {
-  return samples.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0);
-}
-
+/** Bounded: a server that does not answer must not hold the process. */
 async function leave() {
+  const late = setTimeout(() => process.exit(1), LEAVE_MS);
   await room.disconnect();
   await dispose();
+  clearTimeout(late);
 }

@@ -1,15 +1,8 @@
 /** The configuration as the program uses it: resolved, in milliseconds and bytes. */
+import type { ApiToken } from '../api.ts';
 import type { Profile } from '../core/profile.ts';
 import type { AdmissionLimits } from '../core/quota.ts';
 import { ADMISSION, PRESENCE, RETENTION, SHUTDOWN } from '../limits.ts';
-
-export type Scope = 'read' | 'dispatch' | 'release' | 'admin';
-
-export interface ApiToken {
-  readonly name: string;
-  readonly token: string;
-  readonly scopes: readonly Scope[];
-}
 
 export interface Config {
   readonly livekit: { readonly url: string; readonly apiKey: string; readonly apiSecret: string } | null;

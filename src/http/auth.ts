@@ -1,16 +1,9 @@
 /** Who asks, and what they may. The Unix socket is protected by its file mode; TCP always wants a token. */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { FastifyRequest } from 'fastify';
+import type { ApiToken, Scope } from '../api.ts';
 import type { Author } from '../core/session.ts';
 import { CurfewError } from '../errors.ts';
-
-export type Scope = 'read' | 'dispatch' | 'release' | 'admin';
-
-export interface Token {
-  readonly name: string;
-  readonly token: string;
-  readonly scopes: readonly Scope[];
-}
 
 /** What a route asks of its caller: a scope, and whether a session's own token is enough. */
 export interface Access {
@@ -18,7 +11,9 @@ export interface Access {
   readonly ownSession?: boolean;
 }
 
-export type Door = { readonly kind: 'socket' } | { readonly kind: 'tcp'; readonly tokens: readonly Token[] };
+export type Door =
+  | { readonly kind: 'socket' }
+  | { readonly kind: 'tcp'; readonly tokens: readonly ApiToken[] };
 
 const ACTOR_CHARS = 64;
 
@@ -35,7 +30,7 @@ export function authorize(
   return ownSession(request, access, sessionOfToken(given));
 }
 
-function checkScope({ name, scopes }: Token, scope: Scope): Author {
+function checkScope({ name, scopes }: ApiToken, scope: Scope): Author {
   if (scopes.includes('admin') || scopes.includes(scope)) return { kind: 'token', name };
   throw new CurfewError('forbidden', `the token "${name}" has no scope "${scope}"`, { scope });
 }

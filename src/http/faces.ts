@@ -1,13 +1,12 @@
 /** The HTTP API at its two doors: the Unix socket, and loopback TCP. */
 import { chmodSync, mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
-import type { SupervisorApi } from '../api.ts';
+import type { ApiToken, SupervisorApi } from '../api.ts';
 import { CurfewError, messageOf } from '../errors.ts';
 import type { Log } from '../ports.ts';
 import { makeWay } from '../sockets.ts';
 import { makeApp } from './app.ts';
 import type { App } from './app-type.ts';
-import type { Token } from './auth.ts';
 
 export interface HttpFacesOptions {
   readonly api: SupervisorApi;
@@ -16,7 +15,7 @@ export interface HttpFacesOptions {
     readonly socket: string;
     readonly http: { readonly host: string; readonly port: number } | null;
   };
-  readonly tokens: readonly Token[];
+  readonly tokens: readonly ApiToken[];
 }
 
 export interface HttpFaces {

@@ -324,6 +324,19 @@ describe('the same id again', () => {
   });
 });
 
+it.each([
+  'call:17',
+  'a.b_c-D',
+  '9'.repeat(128),
+])('takes %s for an id of the client, and a worker is found by it', async (id) => {
+  const { status } = await daemon.dispatch({ room: `id ${id.slice(0, 9)}`, id, agent: 'default' });
+  expect(status).toBe(201);
+  await daemon.reaches(id, ['live']);
+  expect(marksOf(id).length).toBeGreaterThan(0);
+  await daemon.release(id);
+  expect(await daemon.ended(id)).toMatchObject({ reason: 'requested' });
+});
+
 describe('curfew run', () => {
   const run = (...args: string[]) => {
     const child = spawn(process.execPath, [MAIN, 'run', '--room', 'r', ...args], {

@@ -3,18 +3,19 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Agent, request } from 'undici';
-import type { Problem } from '../../src/api.ts';
-import type { Token } from '../../src/http/auth.ts';
+import type { ApiToken, Problem } from '../../src/api.ts';
 import { createHttpFaces } from '../../src/http/faces.ts';
 import { createLog } from '../../src/telemetry/log.ts';
 import type { MemoryApi } from './memory-api.ts';
 import { memoryApi } from './memory-api.ts';
 
-export const TOKENS: readonly Token[] = (['read', 'dispatch', 'release', 'admin'] as const).map((scope) => ({
-  name: `${scope}-only`,
-  token: `the-token-with-scope-${scope}`,
-  scopes: [scope],
-}));
+export const TOKENS: readonly ApiToken[] = (['read', 'dispatch', 'release', 'admin'] as const).map(
+  (scope) => ({
+    name: `${scope}-only`,
+    token: `the-token-with-scope-${scope}`,
+    scopes: [scope],
+  }),
+);
 
 export interface Ask {
   readonly method?: 'GET' | 'POST' | 'PATCH' | 'PUT' | 'DELETE' | 'HEAD' | 'OPTIONS';
