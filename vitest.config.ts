@@ -1,8 +1,20 @@
-import { defineConfig } from 'vitest/config';
+import { configDefaults, defineConfig } from 'vitest/config';
+
+/** Tests that start Python programs. `npm test` sets CURFEW_NO_PYTHON where there is none, and says so; never in CI. */
+const NEEDS_PYTHON = [
+  'test/kits/conformance.test.ts',
+  'test/worker/process-*.test.ts',
+  'test/e2e/workers.test.ts',
+];
+const exclude = [
+  ...configDefaults.exclude,
+  ...(process.env.CURFEW_NO_PYTHON === undefined ? [] : NEEDS_PYTHON),
+];
 
 /** Three layers: pure core (unit), adapters against the real thing (integration), whole calls (e2e). One after the other, so that a real-time call has the machine to itself. */
 export default defineConfig({
   test: {
+    exclude,
     chaiConfig: { truncateThreshold: 100_000 },
     projects: [
       {
@@ -19,7 +31,7 @@ export default defineConfig({
         test: {
           name: 'integration',
           sequence: { groupOrder: 1 },
-          include: ['test/{worker,presence,registry,runtime,kits,telemetry}/**/*.test.ts'],
+          include: ['test/{worker,presence,registry,runtime,kits,telemetry,scripts}/**/*.test.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },

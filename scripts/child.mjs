@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 
-const SIGNALS = /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT']);
+const SIGNALS = /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP']);
 /** The terminal tells npm and us of one Ctrl-C, and npm tells us again. */
 const SAME_PRESS_MS = 500;
 /** For a child that ran out of time, between asking and killing. */
@@ -41,15 +41,17 @@ function endOf(child) {
 
 /** @param {import('node:child_process').ChildProcess} child */
 function passSignals(child) {
-  let lastMs = Number.NEGATIVE_INFINITY;
+  /** @type {Map<NodeJS.Signals, number>} */
+  const lastMs = new Map();
   const pass = (/** @type {NodeJS.Signals} */ signal) => {
     const nowMs = performance.now();
-    if (nowMs - lastMs > SAME_PRESS_MS) signalGroup(child, signal);
-    lastMs = nowMs;
+    const sinceMs = nowMs - (lastMs.get(signal) ?? Number.NEGATIVE_INFINITY);
+    lastMs.set(signal, nowMs);
+    if (sinceMs > SAME_PRESS_MS) signalGroup(child, signal);
   };
   for (const signal of SIGNALS) process.on(signal, pass);
   return {
-    interrupted: () => lastMs > 0,
+    interrupted: () => lastMs.size > 0,
     end: () => {
       for (const signal of SIGNALS) process.off(signal, pass);
     },

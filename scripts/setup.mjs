@@ -229,7 +229,8 @@ const COMMANDS = {
     await alone(build);
     return run([WARNINGS_OFF, join('dist', 'main.js'), 'dev', ...args]);
   },
-  call: (args) => run([join('examples', 'call', 'call.mjs'), ...args]),
+  // LiveKit's SDK prints its debug lines otherwise.
+  call: (args) => run([join('examples', 'call', 'call.mjs'), ...args], { NODE_ENV: 'production' }),
   test,
   bench: async (args) => {
     await alone(build);

@@ -14,7 +14,7 @@ const TONE_HZ = 440;
 const AMPLITUDE = 10_000;
 const HEARD_LEVEL = 1000;
 
-/** Publishes a track and begins to speak; `done` resolves when the last sample was given to LiveKit. */
+/** Publishes a track and begins to speak; `done` resolves when the last sample was played. */
 export async function speakTone(room, seconds) {
   const source = new AudioSource(SAMPLE_RATE, 1);
   const options = new TrackPublishOptions();
@@ -33,6 +33,7 @@ async function speak(source, seconds) {
     const data = Int16Array.from({ length: FRAME_SAMPLES }, wave);
     await source.captureFrame(new AudioFrame(data, SAMPLE_RATE, 1, FRAME_SAMPLES));
   }
+  await source.waitForPlayout();
 }
 
 /** After how many milliseconds since `sinceMs` the tone was heard. Rejects when the track ends without it. */

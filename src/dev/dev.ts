@@ -88,7 +88,10 @@ function devConfig({ dir, socket, httpPort }: Place, livekit: LiveKitAccess): Co
     livekit,
     listen: { socket, http: { host: '127.0.0.1', port: httpPort } },
     stateDir: join(dir, 'state'),
-    agents: { default: { ...defaultProfile('default', parrot), protocol: 'curfew' } },
+    agents: {
+      // LiveKit's SDK prints its debug lines otherwise.
+      default: { ...defaultProfile('default', parrot), protocol: 'curfew', env: { NODE_ENV: 'production' } },
+    },
     log: { level: 'info', format: 'text' },
   };
 }

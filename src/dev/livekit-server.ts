@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import pTimeout from 'p-timeout';
 import { stringify } from 'yaml';
 import { messageOf } from '../errors.ts';
 import { DEV } from '../limits.ts';
@@ -137,7 +138,8 @@ async function end(child: ChildProcess, ended: Promise<void>): Promise<void> {
   child.kill('SIGTERM');
   const again = setTimeout(() => child.kill('SIGTERM'), DEV.livekitForceMs);
   const last = setTimeout(() => child.kill('SIGKILL'), DEV.livekitStopMs);
-  await ended;
+  // What even SIGKILL does not end, the kernel holds: nothing to wait for.
+  await pTimeout(ended, { milliseconds: 2 * DEV.livekitStopMs, fallback: () => undefined });
   clearTimeout(again);
   clearTimeout(last);
 }

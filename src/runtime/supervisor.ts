@@ -9,6 +9,7 @@ import type {
   SessionView,
   SupervisorApi,
 } from '../api.ts';
+import { isUnkillable } from '../core/holdings.ts';
 import type { Stamp } from '../core/ids.ts';
 import { sessionId, workerId } from '../core/ids.ts';
 import type { Author, Session } from '../core/session.ts';
@@ -53,7 +54,7 @@ export class Supervisor implements SupervisorApi {
     await this.#until(() => this.#open().length === 0, deadlineMs);
     await this.sessions.recorder.flush();
     this.sessions.close();
-    return { left: this.#open().length };
+    return { left: this.#open().length + this.sessions.all().filter(isUnkillable).length };
   }
 
   async dispatch(request: DispatchRequest, _by: Author): Promise<{ session: SessionView; created: boolean }> {

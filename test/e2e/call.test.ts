@@ -102,7 +102,7 @@ describe.runIf(HAS_LIVEKIT)('a call', () => {
 
   it('counts a phone when it has picked up, and waits while it rings', async () => {
     const room = newRoom();
-    const id = await live(room, { limits: { ...SHORT, noCallerMs: 1000 } });
+    const id = await live(room, { limits: { ...SHORT, noCallerMs: 15_000 } });
     await callers.join(room, 'sip_1', {
       kind: 'sip',
       attributes: { 'sip.callStatus': 'ringing' },
