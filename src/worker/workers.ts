@@ -189,9 +189,10 @@ class HostWorkers implements Workers {
     const env = workerEnvironment(this.#options.env ?? process.env, profile, { ...own, ...mark });
     const cwd = profile.cwd ?? process.cwd();
     const [name, ...args] = profile.command;
-    const program = await findCommand({ command: name, path: env.PATH ?? '', cwd });
-    await makeFolder(folder);
-    await writeRecord(folder, record);
+    const [program] = await Promise.all([
+      findCommand({ command: name, path: env.PATH ?? '', cwd }),
+      makeFolder(folder).then(() => writeRecord(folder, record)),
+    ]);
     const { hardBytes: maxFileBytes } = this.#options.logs ?? LOGS;
     return { folder, command: [program, ...args], cwd, env, umask: this.#umask, maxFileBytes };
   }
