@@ -1,9 +1,10 @@
 /** Whole calls: a real LiveKit server, real participants, a real supervisor and real workers. */
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Callers } from '../support/callers.ts';
 import { Daemon, ROOT } from '../support/daemon.ts';
-import { HAS_LIVEKIT, LiveKit } from '../support/livekit.ts';
+import { HAS_LIVEKIT, LiveKit, SECRET } from '../support/livekit.ts';
 import { marked } from '../support/marks.ts';
 import { until } from '../support/wait.ts';
 
@@ -57,6 +58,11 @@ describe.runIf(HAS_LIVEKIT)('a call', () => {
     const id = await live(room);
     await callers.join(room, 'ann');
     await sees(id, 1);
+    const environ = readFileSync(`/proc/${(await daemon.session(id)).pid}/environ`, 'utf8');
+    expect(environ).toContain('LIVEKIT_TOKEN=');
+    for (const told of [environ, daemon.stderr, JSON.stringify(await daemon.session(id))])
+      expect(told).not.toContain(SECRET);
+    expect(daemon.stderr).not.toContain(room);
     await callers.leave(room, 'ann');
     const ended = await daemon.ended(id);
     expect(ended).toMatchObject({ state: 'released', reason: 'callers_left', exit: { code: 0 } });
