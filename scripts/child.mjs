@@ -16,17 +16,18 @@ const KILL_AFTER_MS = 5000;
  * @returns {Promise<{ code: number, interrupted: boolean }>} as a shell would say it: 128 and the number of the signal that ended it
  */
 export async function runChild(command, args, { cwd, env, boundMs }) {
+  const leash = holdLeash();
   const child = spawn(command, args, { cwd, env, stdio: 'inherit', detached: true });
+  leash.stdin.write(`${child.pid ?? ''}\n`);
   const ended = endOf(child);
   const pass = passSignals(child);
-  const leash = tie(child);
   const timer = boundMs === undefined ? null : setTimeout(() => stop(child), boundMs);
   try {
     return { code: await ended, interrupted: pass.interrupted() };
   } finally {
     if (timer !== null) clearTimeout(timer);
     pass.end();
-    leash?.kill('SIGKILL');
+    leash.kill('SIGKILL');
     signalGroup(child, 'SIGTERM');
   }
 }
@@ -58,14 +59,10 @@ function passSignals(child) {
   };
 }
 
-/** Should we be killed outright, our end of the pipe closes and the child is asked to end. */
-function tie(/** @type {import('node:child_process').ChildProcess} */ child) {
-  if (child.pid === undefined) return null;
-  const script = 'read -r _; kill -TERM -- "-$1"';
-  const leash = spawn('sh', ['-c', script, 'sh', String(child.pid)], {
-    stdio: ['pipe', 'ignore', 'ignore'],
-    detached: true,
-  });
+/** Should we be killed outright, our end of the pipe closes and the child is asked to end. Held before the child begins: it may be quick. */
+function holdLeash() {
+  const script = 'read -r group; read -r _; [ -z "$group" ] || kill -s TERM -- "-$group"';
+  const leash = spawn('sh', ['-c', script], { stdio: ['pipe', 'ignore', 'ignore'], detached: true });
   leash.once('error', () => undefined);
   leash.stdin.on('error', () => undefined);
   return leash;

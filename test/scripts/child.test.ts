@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { ROOT } from '../support/daemon.ts';
-import { isAlive } from '../support/proc.ts';
+import { isAlive, killAll } from '../support/proc.ts';
 import { until } from '../support/wait.ts';
 
 const FIXTURES = join(ROOT, 'test', 'fixtures', 'scripts');
@@ -13,14 +13,16 @@ const COUNTS = join(FIXTURES, 'counts-signals.mjs');
 describe('the child of the set-up', () => {
   const parents: ChildProcess[] = [];
 
+  const pids: number[] = [];
+
   afterEach(() => {
-    // With its end of the pipe closed, the child is asked to end too.
     for (const parent of parents.splice(0)) parent.kill('SIGKILL');
+    killAll(pids.splice(0));
   });
 
   function start(boundMs: number, ...command: string[]) {
     const parent = spawn(process.execPath, [join(FIXTURES, 'parent.mjs'), String(boundMs), ...command], {
-      stdio: ['ignore', 'pipe', 'inherit'],
+      stdio: ['ignore', 'pipe', 'ignore'],
     });
     parents.push(parent);
     let printed = '';
@@ -28,8 +30,14 @@ describe('the child of the set-up', () => {
       printed += chunk.toString();
     });
     const exited = new Promise<number | null>((resolve) => parent.once('close', (code) => resolve(code)));
-    const childPid = () =>
-      until('the child is up', () => Number(/^pid (\d+)$/m.exec(printed)?.[1] ?? 0) || null);
+    const childPid = async () => {
+      const pid = await until(
+        'the child is up',
+        () => Number(/^pid (\d+)$/m.exec(printed)?.[1] ?? 0) || null,
+      );
+      pids.push(pid);
+      return pid;
+    };
     return { parent, exited, childPid, printed: () => printed };
   }
 
