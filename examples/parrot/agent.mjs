@@ -35,19 +35,24 @@ room.on(RoomEvent.TrackSubscribed, (track, _publication, who) => {
   repeat(track).catch((error) => curfew.error(error, 'audio'));
 });
 await room.connect(livekitUrl, livekitToken, { autoSubscribe: true, dynacast: false });
+const freeVoices = [await publishVoice()];
 console.log('in the room');
 
 curfew.onDisconnect(leave);
 process.once('SIGTERM', () => leave().finally(() => process.exit(0)));
 curfew.ready();
 
-/** Plays one caller's words on a track of the caller's own, a little later, until the caller is gone. */
-async function repeat(track) {
+async function publishVoice() {
   const source = new AudioSource(SAMPLE_RATE, 1);
   const options = new TrackPublishOptions();
   options.source = TrackSource.SOURCE_MICROPHONE;
-  const voice = LocalAudioTrack.createAudioTrack('parrot', source);
-  const { sid } = await room.localParticipant.publishTrack(voice, options);
+  await room.localParticipant.publishTrack(LocalAudioTrack.createAudioTrack('parrot', source), options);
+  return source;
+}
+
+/** Says one caller's words back, a little later, until the caller is gone. Every caller has a voice of their own. */
+async function repeat(track) {
+  const voice = freeVoices.pop() ?? (await publishVoice());
   const heard = [];
   for await (const { data, sampleRate, channels, samplesPerChannel } of new AudioStream(
     track,
@@ -56,15 +61,15 @@ async function repeat(track) {
   )) {
     if (isSpeech(data)) report('caller_speech');
     heard.push(new AudioFrame(data.slice(), sampleRate, channels, samplesPerChannel));
-    if (durationMs(heard) > DELAY_MS) await say(source, heard.shift());
+    if (durationMs(heard) > DELAY_MS) await say(voice, heard.shift());
   }
-  for (const frame of heard) await say(source, frame);
-  if (room.isConnected) await room.localParticipant.unpublishTrack(sid);
+  for (const frame of heard) await say(voice, frame);
+  freeVoices.push(voice);
 }
 
-async function say(source, frame) {
+async function say(voice, frame) {
   if (isSpeech(frame.data)) report('agent_speech');
-  await source.captureFrame(frame);
+  await voice.captureFrame(frame);
 }
 
 /** Not more than curfew wants to know: it only puts the idle timeout off. */
