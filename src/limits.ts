@@ -222,11 +222,13 @@ export const RUN = {
   ] as readonly string[],
 } as const;
 
-/** `curfew dev`. The key is LiveKit's own for development; nothing listens but on loopback. */
+/** `curfew dev`. Nothing listens but on loopback. */
 export const DEV = {
   dir: '.curfew',
   httpPort: 7890,
   livekitPort: 7880,
+  /** On other ports each time. */
+  livekitAttempts: 3,
   livekitStartMs: 15 * SECOND_MS,
   /** Between the first SIGTERM, which waits for participants, and the second, which does not. */
   livekitForceMs: 500,
@@ -234,5 +236,4 @@ export const DEV = {
   probeMs: 100,
   lastWordsChars: 300,
   apiKey: 'devkey',
-  apiSecret: 'secret-for-development-on-loopback-only',
 } as const;

@@ -49,8 +49,10 @@ function roomFinished({ presence }: Session): Absence | null {
 /** Left by itself: its own word, and no reconnection within the grace of a hang-up. */
 function agentLeft(session: Session): Absence | null {
   const { agentLeft: left } = session.presence;
-  if (left === null || runningWorker(session) === null) return null;
-  const dueMs = left.at.bootMs + session.spec.limits.callersLeftMs;
+  const worker = runningWorker(session);
+  // What the agent of an older worker did is not this one's doing.
+  if (left === null || worker === null || left.at.bootMs < worker.spawnedAt.bootMs) return null;
+  const dueMs = Math.max(left.at.bootMs + session.spec.limits.callersLeftMs, joiningUntilMs(session, worker));
   return {
     reason: 'completed',
     dueMs,
@@ -111,12 +113,10 @@ function silent({ presence, spec }: Session): Absence | null {
 }
 
 function agentGone(session: Session): Absence | null {
-  const { agentGone: gone, agentSeen } = session.presence;
+  const { agentGone: gone } = session.presence;
   const worker = runningWorker(session);
   if (gone === null || worker === null || gone.looks < DEADLINES.agentAbsentPolls) return null;
-  // One that was never there may still be on its way in.
-  const joiningUntilMs = agentSeen ? 0 : worker.spawnedAt.bootMs + session.spec.limits.startTimeoutMs;
-  const dueMs = Math.max(gone.sinceMs + session.spec.profile.agentAbsentMs, joiningUntilMs);
+  const dueMs = Math.max(gone.sinceMs + session.spec.profile.agentAbsentMs, joiningUntilMs(session, worker));
   return {
     reason: 'agent_absent',
     dueMs,
@@ -124,6 +124,12 @@ function agentGone(session: Session): Absence | null {
     cause: 'deadline:agent_absent',
     detail: 'a caller is there and the agent is not',
   };
+}
+
+/** One that was never there, or that of a replacement, may still be on its way in. */
+function joiningUntilMs({ presence, spec }: Session, worker: Worker): number {
+  const joined = presence.agentSeen && worker.attempt === 1;
+  return joined ? 0 : worker.spawnedAt.bootMs + spec.limits.startTimeoutMs;
 }
 
 /** The worker that should be in the room: started, ready and not known to have ended. */

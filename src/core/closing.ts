@@ -12,6 +12,7 @@ import {
 } from './ladder.ts';
 import { decideRoomEnd } from './room-end.ts';
 import type { Ending, Phase, Session, Worker } from './session.ts';
+import { isOfAnotherWorker } from './session.ts';
 import type { Next } from './state.ts';
 import { andThen, stay, tell, withPhase } from './state.ts';
 import { greet } from './welcome.ts';
@@ -29,7 +30,7 @@ export function onClosing(session: Session, event: SessionEvent, now: Stamp): Ne
 
 function move(session: Session, event: SessionEvent, now: Stamp): Next {
   const { phase } = session;
-  if (phase.name !== 'closing') return stay(session);
+  if (phase.name !== 'closing' || isOfAnotherWorker(session, event)) return stay(session);
   const { step } = phase.ladder.process;
   switch (event.type) {
     case 'spawned':
@@ -40,7 +41,7 @@ function move(session: Session, event: SessionEvent, now: Stamp): Next {
       );
     case 'spawn_failed':
       return phase.worker?.process === null && step !== 'over'
-        ? enterProcess(session, 'over', now)
+        ? leaveProcess(session, { outcome: 'skipped', next: 'over', now })
         : stay(session);
     case 'channel':
       return onChannel(session, phase, { open: event.open, now });

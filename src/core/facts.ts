@@ -2,6 +2,7 @@
 import { TEXT } from '../limits.ts';
 import type { SessionEvent } from './event.ts';
 import type { Stamp } from './ids.ts';
+import { countLadderAnew } from './ladder.ts';
 import { countAnew, hint, observe, reachableAgain } from './observe.ts';
 import type { WorkerMessage } from './protocol.ts';
 import type { Ladder, Session } from './session.ts';
@@ -155,21 +156,10 @@ function gap(session: Session, now: Stamp): Session {
     },
   );
   const worker = workerOf(counted);
-  if (worker?.readyByMs == null) return gapLadder(counted, now);
+  if (worker?.readyByMs == null) return countLadderAnew(counted, now);
   const readyByMs = now.bootMs + spec.limits.startTimeoutMs;
-  return gapLadder(
+  return countLadderAnew(
     withWorker(counted, worker.id, (one) => ({ ...one, readyByMs })),
     now,
   );
-}
-
-function gapLadder(session: Session, now: Stamp): Session {
-  if (session.phase.name !== 'closing') return session;
-  const { ladder } = session.phase;
-  const anew = <S extends { step: string; deadlineMs: number }>(track: S): S => {
-    const begun = ladder.records.findLast((record) => record.step === track.step);
-    const boundMs = begun === undefined ? 0 : track.deadlineMs - begun.startedAt.bootMs;
-    return { ...track, deadlineMs: Math.max(track.deadlineMs, now.bootMs + boundMs) };
-  };
-  return withLadder(session, { process: anew(ladder.process), room: anew(ladder.room) });
 }

@@ -124,6 +124,26 @@ export function processEffects(phase: Closing, step: ProcessStep, boundMs: numbe
   }
 }
 
+/** After a gap the steps under way have their own bounds again, and no more: a host that keeps standing still must not stretch them. */
+export function countLadderAnew(session: Session, now: Stamp): Session {
+  const { phase, spec } = session;
+  if (phase.name !== 'closing') return session;
+  const { process, room, records } = phase.ladder;
+  const begun = records.findLast((record) => record.step === process.step);
+  // A wrap-up that was shortened stays short.
+  const allowedMs =
+    begun === undefined ? Number.POSITIVE_INFINITY : process.deadlineMs - begun.startedAt.bootMs;
+  const boundMs = Math.min(processBoundMs(session, phase, process.step), allowedMs);
+  const { removeAgentMs, closeRoomMs } = spec.profile.ladder;
+  const roomMs = room.step === 'remove_agent' ? removeAgentMs : room.step === 'close_room' ? closeRoomMs : 0;
+  const ladder: Ladder = {
+    ...phase.ladder,
+    process: { ...process, deadlineMs: Math.max(process.deadlineMs, now.bootMs + boundMs) },
+    room: { ...room, deadlineMs: Math.max(room.deadlineMs, now.bootMs + roomMs) },
+  };
+  return withPhase(session, { ...phase, ladder });
+}
+
 /** Ends the step under way and enters the next. */
 export function leaveProcess(
   session: Session,

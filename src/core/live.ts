@@ -6,30 +6,34 @@ import { deadlines } from './deadlines.ts';
 import type { SessionEvent } from './event.ts';
 import { exitEnding } from './exit.ts';
 import type { Stamp } from './ids.ts';
-import { crash, replaceAgain, replaceTick, replaceTree } from './replace.ts';
-import type { Ending, Phase, Session, Worker } from './session.ts';
-import { workerOf } from './session.ts';
+import { crash, replaceAgain, replaceBirth, replaceTick, replaceTree } from './replace.ts';
+import type { Ending, Phase, Reason, Session, Worker } from './session.ts';
+import { isOfAnotherWorker, workerOf } from './session.ts';
 import type { Next } from './state.ts';
 import { andThen, endingOf, stay, tell, withPhase, withVitals, withWorker } from './state.ts';
 import { greet, sendConfigure } from './welcome.ts';
+
+/** Inferred endings that rest on the worker, not on the room. */
+const SILENT_REASONS = ['idle_timeout', 'unresponsive', 'error_limit'] as const;
 
 type Live = Extract<Phase, { name: 'live' }>;
 
 export function onLive(session: Session, event: SessionEvent, now: Stamp): Next {
   const settled = dropStaleInference(session, now);
   const { phase } = settled;
-  if (phase.name !== 'live') return stay(settled);
+  if (phase.name !== 'live' || isOfAnotherWorker(settled, event)) return stay(settled);
   switch (event.type) {
     case 'spawned':
-      return stay(settled.spec.profile.protocol === 'none' ? readyNow(settled, event.workerId) : settled);
+      return onSpawned(settled, phase, { id: event.workerId, now });
     case 'spawn_failed':
-      return event.workerId === workerOf(settled)?.id
+      return phase.work.kind === 'running'
         ? crash(settled, endingOf('crashed', now, { cause: 'spawn_failed', detail: event.detail }), now)
-        : stay(settled);
+        : replaceTree(settled, 0, now);
     case 'channel':
       return event.open ? greet(settled, now) : stay(settled);
     case 'message':
-      return event.workerId === workerOf(settled)?.id ? onMessage(settled, event, now) : stay(settled);
+      // What an old worker says on its way out ends nothing.
+      return phase.work.kind === 'running' ? onMessage(settled, event, now) : stay(settled);
     case 'exited':
       return onExited(settled, phase, now);
     case 'tree':
@@ -49,7 +53,7 @@ export function onLive(session: Session, event: SessionEvent, now: Stamp): Next 
     case 'resources':
       return onResources(settled, event, now);
     case 'gap':
-      return replaceAgain(settled);
+      return replaceAgain(settled, now);
     case 'tick':
       return deadlineTick(settled, now);
     case 'node_lost':
@@ -62,6 +66,12 @@ export function onLive(session: Session, event: SessionEvent, now: Stamp): Next 
     case 'room_step':
       return stay(settled);
   }
+}
+
+/** Level 0 is ready when its process runs. */
+function onSpawned(session: Session, { work }: Live, { id, now }: { id: Worker['id']; now: Stamp }): Next {
+  if (work.kind === 'replacing') return replaceBirth(session, now);
+  return stay(session.spec.profile.protocol === 'none' ? readyNow(session, id) : session);
 }
 
 function readyNow(session: Session, id: Worker['id']): Session {
@@ -124,12 +134,11 @@ function onObserved(session: Session, asOfMs: number, now: Stamp): Next {
 
 function onResources(
   session: Session,
-  { rssBytes, workerId }: Extract<SessionEvent, { type: 'resources' }>,
+  { rssBytes }: Extract<SessionEvent, { type: 'resources' }>,
   now: Stamp,
 ): Next {
   const { memoryBytes } = session.spec.profile;
-  if (memoryBytes === null || rssBytes <= memoryBytes || workerOf(session)?.id !== workerId)
-    return stay(session);
+  if (memoryBytes === null || rssBytes <= memoryBytes) return stay(session);
   const detail = `${rssBytes} bytes resident, the limit is ${memoryBytes}`;
   return end(session, endingOf('memory_limit', now, { cause: 'sample:memory', detail }), now);
 }
@@ -163,15 +172,23 @@ function end(session: Session, ending: Ending, now: Stamp): Next {
   return broken ? crash(session, ending, now) : close(session, ending, now);
 }
 
-/** An ending that was asked for or is held is dropped as soon as its ground is gone. */
+/** An ending that was asked for or is held is dropped as soon as its ground is gone, and with it that it was held. */
 function dropStaleInference(session: Session, now: Stamp): Session {
-  const { phase } = session;
-  if (phase.name !== 'live' || phase.inference === null) return session;
-  if (holds(session, phase.inference.ending, now)) return session;
+  const { phase, vitals } = session;
+  if (phase.name !== 'live') return session;
+  const { inference } = phase;
+  if (inference === null && !vitals.heldBefore) return session;
+  if (inference === null ? anyHolds(session, now) : holds(session, inference.ending.reason, now))
+    return session;
   return withVitals(withPhase(session, { ...phase, inference: null }), { heldBefore: false });
 }
 
-function holds(session: Session, { reason }: Ending, now: Stamp): boolean {
+function anyHolds(session: Session, now: Stamp): boolean {
+  const due = absences(session).some((one) => one.inferred && one.dueMs <= now.bootMs);
+  return due || SILENT_REASONS.some((reason) => holds(session, reason, now));
+}
+
+function holds(session: Session, reason: Reason, now: Stamp): boolean {
   const { vitals, errors, spec } = session;
   switch (reason) {
     case 'idle_timeout':
@@ -245,7 +262,7 @@ function act(session: Session, due: { kind: string; needsLook: boolean }, now: S
 function lookIfAsked(session: Session, now: Stamp): Next {
   const { lookAskedMs } = session.vitals;
   const soon = lookAskedMs !== null && now.bootMs < lookAskedMs + DEADLINES.lookAgainMs;
-  if (soon || !session.presence.reachable) return stay(session);
+  if (soon || !session.spec.livekit || !session.presence.reachable) return stay(session);
   return stay(withVitals(session, { lookAskedMs: now.bootMs }), [{ do: 'look' }]);
 }
 

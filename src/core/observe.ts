@@ -10,7 +10,7 @@ import type {
   PresenceContext,
   RoomEvent,
 } from './presence.ts';
-import { sideOf } from './presence.ts';
+import { isCallersKind, NO_PRESENCE, sideOf } from './presence.ts';
 
 /** Hints, departures and old rooms kept per session. */
 const MAX_KEPT = 64;
@@ -37,22 +37,34 @@ export function observe(
   now: Stamp,
 ): Presence {
   if (presence.asOf !== null && look.asOf.bootMs < presence.asOf.bootMs) return presence;
-  const hints = presence.hints.filter((hint) => hint.atMs > look.asOf.bootMs);
+  const known = isOfOlderRoom(presence, look) ? forgotten(presence) : presence;
+  const hints = known.hints.filter((hint) => hint.atMs > look.asOf.bootMs);
   const participants = withHints(look.participants, hints);
-  const missing = presence.participants.filter(
-    (one) => !participants.some((other) => other.identity === one.identity),
+  const missing = known.participants.filter(
+    (one) =>
+      isCallersKind(one, context.agentIdentity) &&
+      !participants.some((other) => other.identity === one.identity),
   );
   const next: Presence = {
-    ...presence,
+    ...known,
     asOf: look.asOf,
     source: 'poll',
     hints,
     roomThere: look.roomSid !== null,
-    ...roomOf(presence, look, context),
-    departures: missing.reduce((known, one) => noteMissing(known, one, now), presence.departures),
+    ...roomOf(known, look, context),
+    departures: missing.reduce((gone, one) => noteMissing(gone, one, now), known.departures),
     participants,
   };
   return recount(next, context, { now, look: true });
+}
+
+/** All that is known came by webhooks of a room that the first look does not find: late words of one before it. */
+function isOfOlderRoom({ asOf, roomSid }: Presence, look: Observation): boolean {
+  return asOf === null && roomSid !== null && look.roomSid !== null && look.roomSid !== roomSid;
+}
+
+function forgotten({ reachable, floorMs }: Presence): Presence {
+  return { ...NO_PRESENCE, reachable, floorMs };
 }
 
 function withHints(looked: readonly Participant[], hints: readonly Hint[]): Participant[] {
@@ -152,14 +164,16 @@ function hintLeft(
     source: 'participant_left',
     at,
   };
+  // Its last word may lack what it was: better what was known of it.
+  const was = presence.participants.find((one) => one.sid === participant.sid) ?? participant;
+  const mattered = isCallersKind(was, context.agentIdentity);
+  const others = presence.departures.filter((one) => one.sid !== participant.sid);
   const ours = participant.identity === context.agentIdentity && reason === 'client_initiated';
   const next: Presence = {
     ...presence,
     source: 'webhook',
     hints: [...presence.hints, entry].slice(-MAX_KEPT),
-    departures: [...presence.departures.filter((one) => one.sid !== participant.sid), departure].slice(
-      -MAX_KEPT,
-    ),
+    departures: mattered ? [...others, departure].slice(-MAX_KEPT) : others,
     participants: applyHint([...presence.participants], entry),
     agentLeft: ours ? { at } : presence.agentLeft,
   };

@@ -169,6 +169,11 @@ export function sideOf(participant: Participant, agentIdentity: string): Side {
   return sipSide(participant.sipCallStatus);
 }
 
+/** Whether it is, was or could become a caller, whatever its connection and call are doing now. */
+export function isCallersKind(participant: Participant, agentIdentity: string): boolean {
+  return sideOf({ ...participant, state: 'active', sipCallStatus: null }, agentIdentity) === 'caller';
+}
+
 function sipSide(callStatus: string | null): Side {
   if (callStatus === null || callStatus === 'active') return 'caller';
   return callStatus === 'hangup' ? 'other' : 'ringing';

@@ -1,6 +1,7 @@
 /** A crashed worker: replaced while a caller is there and the profile wants it, else the session's end. */
-import { BACKOFF } from '../limits.ts';
+import { BACKOFF, DEADLINES } from '../limits.ts';
 import { close } from './closing.ts';
+import type { Effect } from './effect.ts';
 import { countError } from './facts.ts';
 import type { Stamp, WorkerId } from './ids.ts';
 import { workerId } from './ids.ts';
@@ -10,6 +11,7 @@ import type { Next } from './state.ts';
 import { endingOf, newWorker, stay, withPhase, withVitals } from './state.ts';
 
 type Replacing = Extract<Work, { kind: 'replacing' }>;
+type Old = NonNullable<Replacing['old']>;
 
 /** Counts the crash as an error; the limit of errors in a row ends a session that keeps crashing. */
 export function crash(session: Session, ending: Ending, now: Stamp): Next {
@@ -31,17 +33,38 @@ function callerThere({ presence, spec }: Session): boolean {
 /** The next worker starts only when the whole old tree is gone. */
 function beginReplacing(session: Session, worker: Worker, now: Stamp): Next {
   const notBeforeMs = now.bootMs + backoffMs(session, worker.id);
-  const gone = worker.treeGone || worker.process === null;
-  const step = worker.exit === null ? 'term' : 'reap';
-  const old = gone ? null : ({ worker, step, deadlineMs: now.bootMs + boundMs(session, step) } as const);
+  const step = firstStep(worker);
+  const old = worker.treeGone ? null : { worker, step, deadlineMs: now.bootMs + boundMs(session, step) };
   const work: Work = { kind: 'replacing', attempt: worker.attempt + 1, notBeforeMs, old };
-  const next = withWork(session, work);
-  if (old === null) return stay(next);
-  return stay(next, [
-    step === 'reap'
-      ? { do: 'reap', workerId: worker.id }
-      : { do: 'signal', workerId: worker.id, signal: 'SIGTERM' },
-  ]);
+  return stay(withWork(session, work), old === null ? [] : stepEffects(old));
+}
+
+function firstStep(worker: Worker): Old['step'] {
+  if (worker.exit !== null) return 'reap';
+  return worker.process === null ? 'spawning' : 'term';
+}
+
+function stepEffects({ step, worker }: Old): Effect[] {
+  switch (step) {
+    case 'spawning':
+      return [];
+    case 'reap':
+      return [{ do: 'reap', workerId: worker.id }];
+    case 'term':
+      return [{ do: 'signal', workerId: worker.id, signal: 'SIGTERM' }];
+    case 'kill':
+      return [{ do: 'signal', workerId: worker.id, signal: 'SIGKILL' }];
+  }
+}
+
+/** The old worker was born after it had missed its start: it gives way as any other. */
+export function replaceBirth(session: Session, now: Stamp): Next {
+  const { phase } = session;
+  if (phase.name !== 'live' || phase.work.kind !== 'replacing') return stay(session);
+  const { old } = phase.work;
+  return old?.step !== 'spawning'
+    ? stay(session)
+    : enterOld(session, phase.work, { worker: old.worker, step: 'term', now });
 }
 
 function withWork(session: Session, work: Work): Session {
@@ -54,8 +77,9 @@ function withWork(session: Session, work: Work): Session {
   };
 }
 
-function boundMs({ spec }: Session, step: 'reap' | 'term' | 'kill'): number {
+function boundMs({ spec }: Session, step: Old['step']): number {
   const { termMs, killMs } = spec.profile.ladder;
+  if (step === 'spawning') return DEADLINES.spawnMs;
   return step === 'kill' ? killMs : termMs;
 }
 
@@ -94,14 +118,20 @@ function escalate(session: Session, work: Replacing, now: Stamp): Next {
     const detail = `worker ${old.worker.id} could not be killed, so none may take its place`;
     return close(session, endingOf('unkillable', now, { cause: 'deadline:kill', detail }), now);
   }
-  const step = old.step === 'reap' ? 'term' : 'kill';
-  const next = withWork(session, {
-    ...work,
-    old: { worker: old.worker, step, deadlineMs: now.bootMs + boundMs(session, step) },
-  });
-  return stay(next, [
-    { do: 'signal', workerId: old.worker.id, signal: step === 'term' ? 'SIGTERM' : 'SIGKILL' },
-  ]);
+  if (old.step === 'spawning') {
+    const detail = `worker ${old.worker.id} missed its start and its spawn is still under way`;
+    return close(session, endingOf('start_timeout', now, { cause: 'deadline:spawn', detail }), now);
+  }
+  return enterOld(session, work, { worker: old.worker, step: old.step === 'reap' ? 'term' : 'kill', now });
+}
+
+function enterOld(
+  session: Session,
+  work: Replacing,
+  { worker, step, now }: { worker: Worker; step: Old['step']; now: Stamp },
+): Next {
+  const old = { worker, step, deadlineMs: now.bootMs + boundMs(session, step) };
+  return stay(withWork(session, { ...work, old }), stepEffects(old));
 }
 
 function startIfDue(session: Session, now: Stamp): Next {
@@ -117,14 +147,11 @@ function startIfDue(session: Session, now: Stamp): Next {
   ]);
 }
 
-/** A supervisor that was away does the step under way again. */
-export function replaceAgain(session: Session): Next {
+/** A supervisor that was away, or stood still, does the step under way again. */
+export function replaceAgain(session: Session, now: Stamp): Next {
   const { phase } = session;
   if (phase.name !== 'live' || phase.work.kind !== 'replacing' || phase.work.old === null)
     return stay(session);
   const { step, worker } = phase.work.old;
-  if (step === 'reap') return stay(session, [{ do: 'reap', workerId: worker.id }]);
-  return stay(session, [
-    { do: 'signal', workerId: worker.id, signal: step === 'term' ? 'SIGTERM' : 'SIGKILL' },
-  ]);
+  return enterOld(session, phase.work, { worker, step, now });
 }

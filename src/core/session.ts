@@ -146,7 +146,8 @@ export type Work =
       /** The crashed worker until its whole tree is gone; only then may the next one start. */
       readonly old: {
         readonly worker: Worker;
-        readonly step: 'reap' | 'term' | 'kill';
+        /** `spawning`: it missed its start before its process was there; the spawn is waited for. */
+        readonly step: 'spawning' | 'reap' | 'term' | 'kill';
         readonly deadlineMs: number;
       } | null;
     };
@@ -230,8 +231,6 @@ export interface Session {
   readonly vitals: Vitals;
 }
 
-export type PhaseName = Phase['name'];
-
 export function isEnded(session: Session): boolean {
   return session.phase.name === 'ended';
 }
@@ -249,6 +248,11 @@ export function workerOf(session: Session): Worker | null {
     case 'live':
       return phase.work.kind === 'running' ? phase.work.worker : (phase.work.old?.worker ?? null);
   }
+}
+
+/** News of a worker that the session does not hold now: too late to count. */
+export function isOfAnotherWorker(session: Session, news: object): boolean {
+  return 'workerId' in news && news.workerId !== workerOf(session)?.id;
 }
 
 export function publicState(session: Session): PublicState {

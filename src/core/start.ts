@@ -7,6 +7,7 @@ import { exitEnding } from './exit.ts';
 import type { Stamp } from './ids.ts';
 import { deadlineTick } from './live.ts';
 import type { Phase, Session } from './session.ts';
+import { isOfAnotherWorker } from './session.ts';
 import type { Next } from './state.ts';
 import { endingOf, newWorker, stay, withPhase, withVitals, withWorker } from './state.ts';
 import { greet, sendConfigure } from './welcome.ts';
@@ -57,12 +58,12 @@ function startIfDue(session: Session, now: Stamp): Next {
 
 export function onStarting(session: Session, event: SessionEvent, now: Stamp): Next {
   const { phase } = session;
-  if (phase.name !== 'starting') return stay(session);
+  if (phase.name !== 'starting' || isOfAnotherWorker(session, event)) return stay(session);
   switch (event.type) {
     case 'spawned':
       return session.spec.profile.protocol === 'none' ? goLive(session, phase, now) : stay(session);
     case 'spawn_failed':
-      return event.workerId === phase.worker.id ? spawnFailed(session, event.detail, now) : stay(session);
+      return spawnFailed(session, event.detail, now);
     case 'channel':
       return event.open ? greet(session, now) : stay(session);
     case 'metadata':
@@ -95,7 +96,6 @@ function onMessage(
   phase: Starting,
   { event, now }: { event: Extract<SessionEvent, { type: 'message' }>; now: Stamp },
 ): Next {
-  if (event.workerId !== phase.worker.id) return stay(session);
   const { message } = event;
   if (message.type === 'ready') return goLive(session, phase, now);
   if (message.type === 'closed')

@@ -19,12 +19,11 @@ export interface DevOptions {
 
 type LiveKitAccess = Config['livekit'];
 
-/** Where this run keeps its things, and the ports that it took. */
+/** Where this run keeps its things, and the port that it takes. */
 interface Place {
   readonly dir: string;
   readonly socket: string;
   readonly httpPort: number;
-  readonly livekitPorts: { readonly http: number; readonly tcp: number; readonly udp: number };
 }
 
 interface LiveKitInUse {
@@ -76,9 +75,8 @@ async function settle(): Promise<Place> {
   await makeWay(socket).catch((error: unknown) => {
     throw new CurfewError('already_running', `${socket}: ${messageOf(error)}`);
   });
-  const first = DEV.livekitPort;
-  const [httpPort, http, tcp, udp] = await freePorts([DEV.httpPort, first, first + 1, first + 2]);
-  return { dir, socket, httpPort, livekitPorts: { http, tcp, udp } };
+  const [httpPort] = await freePorts([DEV.httpPort]);
+  return { dir, socket, httpPort };
 }
 
 function devConfig({ dir, socket, httpPort }: Place, livekit: LiveKitAccess): Config {
@@ -117,7 +115,6 @@ async function ownLiveKit(place: Place, signal: AbortSignal): Promise<LiveKitInU
   const { url, apiKey, apiSecret, stop } = await startLiveKit({
     binary,
     dir: place.dir,
-    ports: place.livekitPorts,
     webhookUrl: webhookUrl(place),
     signal,
     onLost: print,

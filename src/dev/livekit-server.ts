@@ -1,13 +1,15 @@
 /** A LiveKit server for development, a child of ours: it goes when we go, however we go. */
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
-import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import pTimeout from 'p-timeout';
 import { stringify } from 'yaml';
 import { messageOf } from '../errors.ts';
 import { DEV } from '../limits.ts';
+import { freePorts } from './ports.ts';
 
 export interface DevLiveKit {
   readonly url: string;
@@ -18,9 +20,8 @@ export interface DevLiveKit {
 
 export interface DevLiveKitOptions {
   readonly binary: string;
-  /** Where its config and its log are written. */
+  /** Where its config, its secret and its log are kept. */
   readonly dir: string;
-  readonly ports: { readonly http: number; readonly tcp: number; readonly udp: number };
   readonly webhookUrl: string;
   /** Gives up starting. */
   readonly signal: AbortSignal;
@@ -28,9 +29,35 @@ export interface DevLiveKitOptions {
   readonly onLost: (why: string) => void;
 }
 
-/** Rejects with its last words when it does not come up within DEV.livekitStartMs; then it is gone. */
+/** What is settled for one attempt. */
+interface Attempt extends DevLiveKitOptions {
+  readonly ports: { readonly http: number; readonly tcp: number; readonly udp: number };
+  readonly apiSecret: string;
+}
+
+/** Rejects with its last words when it does not come up; then it is gone. A port may be lost to another program meanwhile: then it is tried on others. */
 export async function startLiveKit(options: DevLiveKitOptions): Promise<DevLiveKit> {
-  const { ports } = options;
+  const apiSecret = secretOf(options.dir);
+  for (let attempt = 1; ; attempt += 1) {
+    const first = DEV.livekitPort;
+    const [http, tcp, udp] = await freePorts([first, first + 1, first + 2]);
+    try {
+      return await tryToStart({ ...options, apiSecret, ports: { http, tcp, udp } });
+    } catch (error) {
+      if (attempt === DEV.livekitAttempts || options.signal.aborted) throw error;
+    }
+  }
+}
+
+/** One for each folder, so that a server that took our port is never taken for ours, and a restart knows the tokens of before. */
+function secretOf(dir: string): string {
+  const path = join(dir, 'livekit.secret');
+  if (!existsSync(path)) writeFileSync(path, randomBytes(24).toString('base64url'), { mode: 0o600 });
+  return readFileSync(path, 'utf8');
+}
+
+async function tryToStart(options: Attempt): Promise<DevLiveKit> {
+  const { ports, apiSecret } = options;
   const child = launch(options);
   const ended = new Promise<void>((resolve) => {
     child.once('exit', () => resolve());
@@ -47,7 +74,7 @@ export async function startLiveKit(options: DevLiveKitOptions): Promise<DevLiveK
   return {
     url: `ws://127.0.0.1:${ports.http}`,
     apiKey: DEV.apiKey,
-    apiSecret: DEV.apiSecret,
+    apiSecret,
     stop: () => {
       child.off('exit', lost);
       return end(child, ended);
@@ -55,9 +82,10 @@ export async function startLiveKit(options: DevLiveKitOptions): Promise<DevLiveK
   };
 }
 
-function launch({ binary, dir, ports, webhookUrl }: DevLiveKitOptions): ChildProcess {
+function launch(options: Attempt): ChildProcess {
+  const { binary, dir } = options;
   const configPath = join(dir, 'livekit.yaml');
-  writeFileSync(configPath, stringify(serverConfig(ports, webhookUrl)), { mode: 0o600 });
+  writeFileSync(configPath, stringify(serverConfig(options)), { mode: 0o600 });
   const log = openSync(logOf({ dir }), 'w', 0o600);
   // A session of its own: Ctrl-C in the terminal must not end it before the calls are released.
   const child = spawn(binary, ['--config', configPath, '--node-ip', '127.0.0.1'], {
@@ -70,11 +98,11 @@ function launch({ binary, dir, ports, webhookUrl }: DevLiveKitOptions): ChildPro
 }
 
 /** Nothing but loopback: no STUN, no external address. */
-function serverConfig(ports: DevLiveKitOptions['ports'], webhookUrl: string): Record<string, unknown> {
+function serverConfig({ ports, apiSecret, webhookUrl }: Attempt): Record<string, unknown> {
   return {
     port: ports.http,
     bind_addresses: ['127.0.0.1'],
-    keys: { [DEV.apiKey]: DEV.apiSecret },
+    keys: { [DEV.apiKey]: apiSecret },
     rtc: {
       tcp_port: ports.tcp,
       udp_port: ports.udp,
@@ -103,7 +131,7 @@ function endWithThisProcess(child: ChildProcess): void {
   child.once('exit', () => keeper.kill('SIGKILL'));
 }
 
-async function comesUp(child: ChildProcess, options: DevLiveKitOptions): Promise<void> {
+async function comesUp(child: ChildProcess, options: Attempt): Promise<void> {
   const failed = new Promise<never>((_, reject) => {
     child.once('error', (error) =>
       reject(new Error(`${options.binary} could not be started: ${messageOf(error)}`)),
@@ -115,21 +143,28 @@ async function comesUp(child: ChildProcess, options: DevLiveKitOptions): Promise
   await Promise.race([answers(options), failed]);
 }
 
-function lastWords(options: DevLiveKitOptions): string {
+function lastWords(options: Attempt): string {
   const line = readFileSync(logOf(options), 'utf8').trim().split('\n').at(-1) ?? '';
   return line.slice(-DEV.lastWordsChars) || `it said nothing in ${logOf(options)}`;
 }
 
-async function answers(options: DevLiveKitOptions): Promise<void> {
-  for (let waitedMs = 0; waitedMs < DEV.livekitStartMs; waitedMs += DEV.probeMs) {
-    options.signal.throwIfAborted();
-    const answer = await fetch(`http://127.0.0.1:${options.ports.http}/`, {
-      signal: AbortSignal.timeout(DEV.livekitStartMs),
-    }).catch(() => null);
-    if (answer?.ok) return;
+/** It is up when it knows our secret. */
+async function answers({ ports, apiSecret, signal, dir }: Attempt): Promise<void> {
+  const { RoomServiceClient } = await import('livekit-server-sdk');
+  const rooms = new RoomServiceClient(`http://127.0.0.1:${ports.http}`, DEV.apiKey, apiSecret, {
+    requestTimeout: DEV.livekitStartMs / 1000,
+    failover: false,
+  });
+  for (const untilMs = performance.now() + DEV.livekitStartMs; performance.now() < untilMs; ) {
+    signal.throwIfAborted();
+    const known = await rooms.listRooms().then(
+      () => true,
+      () => false,
+    );
+    if (known) return;
     await pause(DEV.probeMs);
   }
-  throw new Error(`livekit-server did not answer within ${DEV.livekitStartMs} ms; see ${logOf(options)}`);
+  throw new Error(`livekit-server did not answer within ${DEV.livekitStartMs} ms; see ${logOf({ dir })}`);
 }
 
 /** One SIGTERM makes it wait for its participants to go, a second one does not. */

@@ -123,6 +123,49 @@ describe('the process track', () => {
   });
 });
 
+describe('a host that stands still again and again', () => {
+  it('gives a step its own bound anew each time, and no more', () => {
+    const play = Play.live(noRoom).on(1000, release);
+    for (let gapMs = 5000; gapMs <= 50_000; gapMs += 5000)
+      play.on(1000 + gapMs, { type: 'gap', gapMs: 5000 });
+    expect(play.session.phase).toMatchObject({ ladder: { process: { step: 'aclose', deadlineMs: 61_000 } } });
+  });
+
+  it('counts what has no record anew too', () => {
+    const play = Play.live(noRoom).on(1000, exited(1)).on(1900, { type: 'gap', gapMs: 5000 });
+    expect(play.session.phase).toMatchObject({ ladder: { process: { step: 'reap', deadlineMs: 2900 } } });
+  });
+});
+
+describe('news of another worker', () => {
+  const other = 's1.0' as typeof WORKER;
+
+  it('moves no step', () => {
+    const play = Play.live(noRoom).on(1000, release);
+    const before = play.ladder;
+    play.on(1100, says({ type: 'closed' }, other)).on(1100, { type: 'tree', workerId: other, left: 2 });
+    expect(play.ladder).toEqual(before);
+    const waiting = Play.queued(noRoom)
+      .on(0, { type: 'granted', startAtMs: 0, workerId: WORKER })
+      .on(10, release);
+    waiting
+      .on(20, { type: 'spawn_failed', workerId: other, detail: 'no' })
+      .on(20, { type: 'spawned', workerId: other, process: PROCESS });
+    expect(waiting.session.phase).toMatchObject({
+      name: 'closing',
+      ladder: { process: { step: 'spawning' } },
+    });
+  });
+
+  it('a spawn that fails late leaves no step without its end', () => {
+    const play = Play.queued(noRoom)
+      .on(0, { type: 'granted', startAtMs: 0, workerId: WORKER })
+      .on(10, release);
+    play.until(11_000).on(11_000, { type: 'spawn_failed', workerId: WORKER, detail: 'no' });
+    expect(play).toMatchObject({ phase: 'ended', ladder: ['term:skipped'] });
+  });
+});
+
 describe('wrapping up', () => {
   const alone = () => Play.live({ user: 'ann' }).on(500, look(500, [agent]));
 

@@ -211,6 +211,24 @@ describe('the mass-end budget', () => {
     expect(play.session.vitals.heldBefore).toBe(false);
   });
 
+  it('forgets it also when the fresh look finds the callers back', () => {
+    const play = absent()
+      .until(82_100)
+      .on(82_200, look(82_150, [agent, ann]));
+    expect(play.phase).toBe('live');
+    play.on(200_000, look(200_000, [agent])).on(220_100, look(220_100, [agent]));
+    expect(play.did('ask_budget').map((one) => (one.effect as { again: boolean }).again)).toEqual([
+      false,
+      false,
+    ]);
+  });
+
+  it('asks LiveKit nothing where there is none', () => {
+    const play = Play.live({ livekit: false, idleAsked: true }).answering(false).until(300_000);
+    expect(play.did('ask_budget').length).toBeGreaterThan(1);
+    expect(play.did('look')).toEqual([]);
+  });
+
   it('does not hold a hang-up, a request or an exit', () => {
     expect(absent().on(30_000, release).reason).toBe('requested');
     expect(Play.live(noRoom).answering(false).on(10, exited(1)).reason).toBe('crashed');

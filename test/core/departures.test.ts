@@ -1,0 +1,62 @@
+/** Whose going decides the grace, and whose room it was. */
+import { describe, expect, it } from 'vitest';
+import type { Participant } from '../../src/core/presence.ts';
+import { agent, at, joined, left, look, Play, participant, roomEvent } from './support.ts';
+
+const ann = participant('ann');
+
+describe('only a caller who goes decides the grace', () => {
+  it.each<[string, Participant]>([
+    ['our agent', agent],
+    ['another agent', participant('helper', { kind: 'agent' })],
+    ['a recorder', participant('rec', { recorder: true })],
+    ['a hidden one', participant('spy', { hidden: true })],
+    ['egress', participant('EG_1', { kind: 'egress' })],
+  ])('%s that is lost beside a hang-up does not lengthen it', (_name, other) => {
+    const play = Play.live()
+      .on(1000, look(1000, [agent, ann, other]))
+      .on(5000, left(5000, ann, 'client_initiated'))
+      .on(5100, left(5100, other, 'signal_close'));
+    expect(play.on(7100, look(7100, [])).ending).toMatchObject({
+      reason: 'callers_left',
+      detail: expect.stringContaining('ann'),
+    });
+  });
+
+  it('a phone is told by what it was, though it leaves as hung up and disconnected', () => {
+    const phone = participant('sip', { kind: 'sip', sipCallStatus: 'active' });
+    const goes = { ...phone, state: 'disconnected', sipCallStatus: 'hangup' } as const;
+    const play = Play.live()
+      .on(1000, look(1000, [agent, phone]))
+      .on(5000, left(5000, goes, 'client_initiated'));
+    expect(play.on(7100, look(7100, [agent])).ending).toMatchObject({
+      reason: 'callers_left',
+      cause: 'participant_left',
+    });
+  });
+});
+
+describe('an older room of the same name', () => {
+  it('that was known by a late webhook only leaves nothing behind', () => {
+    const play = Play.live()
+      .on(100, joined(100, ann, 'RM_0'))
+      .on(1000, look(1000, [agent]));
+    expect(play.session.presence).toMatchObject({ callersSeen: false, departures: [], roomSid: 'RM_1' });
+    expect(play.on(60_000, look(60_000, [agent])).phase).toBe('live');
+  });
+
+  it('also when its webhook is newer than the look', () => {
+    const play = Play.live()
+      .on(1000, joined(1000, ann, 'RM_0'))
+      .on(1100, look(900, [agent]));
+    expect(play.session.presence.participants).toEqual([agent]);
+  });
+
+  it('ends nothing by its own end', () => {
+    const play = Play.live()
+      .on(100, joined(100, ann, 'RM_0'))
+      .on(150, roomEvent({ kind: 'finished', roomSid: 'RM_0', at: at(150) }))
+      .on(1000, look(1000, [agent, ann]));
+    expect(play.phase).toBe('live');
+  });
+});
