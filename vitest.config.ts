@@ -42,7 +42,7 @@ export default defineConfig({
           name: 'e2e',
           sequence: { groupOrder: 2 },
           include: ['test/e2e/**/*.test.ts'],
-          testTimeout: 180_000,
+          testTimeout: 420_000,
           hookTimeout: 120_000,
           fileParallelism: false,
         },
