@@ -68,7 +68,20 @@ async function start(config: Config, { faces }: { faces: boolean }): Promise<Run
     listen: config.listen,
     tokens: [admin, ...config.api.tokens],
   });
-  const { port } = faces ? await http.listen() : { port: null };
+  /** Lets everything go and no call: the next start takes the workers over. */
+  const abandon = async (error: unknown): Promise<never> => {
+    supervisor.sessions.close();
+    await Promise.allSettled([
+      http.close(),
+      stopRetention(),
+      channels.close(),
+      rooms?.close(),
+      registry.close(),
+    ]);
+    release();
+    throw error;
+  };
+  const { port } = faces ? await http.listen().catch(abandon) : { port: null };
   if (rooms === null)
     log.warn({}, 'no LiveKit is configured: nobody is seen in a room, and nothing ends for who is there');
   log.info(

@@ -1,4 +1,6 @@
 /** Limits, the queue and the stop of the supervisor, with real processes. */
+import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { CapacityView } from '../../src/api.ts';
@@ -136,6 +138,19 @@ describe('SIGTERM', () => {
       reason: 'shutdown',
       evidence: { by: 'SIGTERM' },
     });
+  });
+
+  it('a port that is taken ends the start, with the port in the message', async () => {
+    const taken = createServer();
+    await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
+    const { port } = taken.address() as AddressInfo;
+    daemon = new Daemon({ config: { agents: AGENTS } });
+    daemon = new Daemon({
+      dir: daemon.dir,
+      config: { agents: AGENTS, listen: { socket: daemon.socket, http: `127.0.0.1:${port}` } },
+    });
+    await expect(daemon.start()).rejects.toThrow(new RegExp(`exited with 2[^]*${port}`));
+    taken.close();
   });
 
   it('a second supervisor on the same state directory is refused', async () => {
