@@ -1,8 +1,8 @@
 /** A worker that a supervisor before this one started: found by its folder and its identity. */
 import type { ProcessIdentity, WorkerProcess } from '../core/session.ts';
+import { parseStat } from '../process/proc.ts';
 import type { WorkerFolder } from './folder.ts';
 import { readSmall, takeClaim } from './folder.ts';
-import { parseStat } from './proc.ts';
 import type { Shim } from './spawn.ts';
 
 /** Null: it never began and never will, its claim is ours. */

@@ -3,13 +3,13 @@ import { performance } from 'node:perf_hooks';
 import { messageOf } from '../errors.ts';
 import { WORKERS } from '../limits.ts';
 import type { Log } from '../ports.ts';
-import type { ProcTable } from './proc.ts';
-import { findAlive } from './proc.ts';
-import type { Scanner } from './scan.ts';
-import type { Aim, Shot } from './signal.ts';
-import { killGroup, signalMember, signalShim } from './signal.ts';
-import type { Member, Subject, TreeLook } from './tree.ts';
-import { lookAtTree } from './tree.ts';
+import type { ProcTable } from '../process/proc.ts';
+import { findAlive } from '../process/proc.ts';
+import type { Scanner } from '../process/scan.ts';
+import type { Aim, Shot } from '../process/signal.ts';
+import { killGroup, signalMember, signalShim } from '../process/signal.ts';
+import type { Member, Subject, TreeLook } from '../process/tree.ts';
+import { lookAtTree } from '../process/tree.ts';
 
 interface PursuitOptions {
   readonly aim: Aim;

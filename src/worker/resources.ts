@@ -6,9 +6,9 @@ import type { WorkerId } from '../core/ids.ts';
 import { messageOf } from '../errors.ts';
 import { WORKERS } from '../limits.ts';
 import type { Log } from '../ports.ts';
-import type { Scanner, Snapshot } from './scan.ts';
-import type { Self, Subject } from './tree.ts';
-import { lookAtTree } from './tree.ts';
+import type { Scanner, Snapshot } from '../process/scan.ts';
+import type { Self, Subject } from '../process/tree.ts';
+import { lookAtTree } from '../process/tree.ts';
 
 interface SamplerOptions {
   readonly scanner: Scanner;

@@ -6,6 +6,10 @@ import type { ProcessIdentity, WorkerProcess } from '../core/session.ts';
 import { CurfewError, messageOf } from '../errors.ts';
 import { LOGS, WORKERS } from '../limits.ts';
 import type { Clock, Instance, Log, SpawnRequest, Workers, WorkersListener } from '../ports.ts';
+import { createProcTable } from '../process/proc.ts';
+import type { Scanner } from '../process/scan.ts';
+import { createScanner } from '../process/scan.ts';
+import type { Self } from '../process/tree.ts';
 import { adoptedShim, findStarted } from './adopt.ts';
 import { findCommand } from './command.ts';
 import type { Environment } from './environment.ts';
@@ -17,14 +21,10 @@ import { folderOf, makeFolder, openLog, pruneFolders, readSmall, writeRecord } f
 import { Gate } from './gate.ts';
 import type { LogCap } from './logs.ts';
 import { createLogCap } from './logs.ts';
-import { createProcTable } from './proc.ts';
 import { Pursuit } from './pursuit.ts';
 import { startSampler } from './resources.ts';
-import type { Scanner } from './scan.ts';
-import { createScanner } from './scan.ts';
 import type { ShellExit, Shim, Start } from './spawn.ts';
 import { startShim, waitForMain } from './spawn.ts';
-import type { Self } from './tree.ts';
 import { startVigil } from './vigil.ts';
 
 export interface WorkersOptions {
