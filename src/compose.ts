@@ -16,8 +16,10 @@ import type { Author } from './core/session.ts';
 import { CurfewError } from './errors.ts';
 import { createHttpFaces } from './http/faces.ts';
 import { CHANNEL, RUN } from './limits.ts';
-import type { Log } from './ports.ts';
+import type { Instance, Log } from './ports.ts';
 import { createRooms } from './presence/rooms.ts';
+import type { Cgroups } from './process/cgroup.ts';
+import { openCgroups } from './process/cgroup.ts';
 import { ensureAdminToken, openInstance } from './registry/instance.ts';
 import { openRegistry } from './registry/registry.ts';
 import { startRetention } from './runtime/retention.ts';
@@ -52,7 +54,8 @@ async function start(config: Config, { faces }: { faces: boolean }): Promise<Run
     registry,
     channels,
     rooms,
-    makeWorkers: (listener) => createWorkers({ instance, listener, clock, log }),
+    makeWorkers: (listener) =>
+      createWorkers({ instance, listener, clock, log, cgroups: cgroupsFor(config, instance, log) }),
     host: hostname(),
     limits: config.limits,
     agents: Object.keys(config.agents),
@@ -100,6 +103,17 @@ async function start(config: Config, { faces }: { faces: boolean }): Promise<Run
       return stopped;
     },
   };
+}
+
+function cgroupsFor({ cgroups: mode }: Config, instance: Instance, log: Log): Cgroups | null {
+  if (mode === 'off') return null;
+  const cgroups = openCgroups(instance.id);
+  if (!('unavailable' in cgroups)) return cgroups;
+  log.info(
+    { why: cgroups.unavailable },
+    'workers run without cgroups: process group and mark, memory sampled',
+  );
+  return null;
 }
 
 const STOP_SIGNALS = ['SIGTERM', 'SIGINT'] as const;

@@ -13,6 +13,8 @@ export interface Config {
   readonly stateDir: string;
   readonly limits: AdmissionLimits;
   readonly agents: Readonly<Record<string, Profile>>;
+  /** `auto`: one per worker where they may be made. */
+  readonly cgroups: 'auto' | 'off';
   readonly presence: { readonly pollEveryMs: number };
   readonly shutdown: { readonly timeoutMs: number };
   readonly retention: { readonly sessionsMs: number; readonly logsMs: number };
@@ -37,6 +39,7 @@ export const DEFAULT_CONFIG: Config = {
     queueTimeoutMs: ADMISSION.queueTimeoutMs,
   },
   agents: {},
+  cgroups: 'auto',
   presence: { pollEveryMs: PRESENCE.pollEveryMs },
   shutdown: { timeoutMs: SHUTDOWN.boundMs },
   retention: RETENTION,

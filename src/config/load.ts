@@ -181,6 +181,7 @@ function resolve(file: ConfigFile, env: Env): Config {
       queueTimeoutMs: limits.queue_timeout,
     },
     agents: Object.fromEntries(agents.map(([name, one]) => [name, toProfile(name, one)])),
+    cgroups: file.cgroups,
     presence: { pollEveryMs: file.presence.poll_interval ?? base.presence.pollEveryMs },
     shutdown: { timeoutMs: file.shutdown.timeout ?? base.shutdown.timeoutMs },
     retention: {

@@ -134,6 +134,7 @@ export const fileSchema = section({
     queue: count(0, 100_000).default(ADMISSION.queue),
     queue_timeout: duration([100, DAY_MS]).default(ADMISSION.queueTimeoutMs),
   }).prefault({}),
+  cgroups: choice(['auto', 'off']).default('auto'),
   agents: z.record(idText, agent, { error: 'must be a map of agents by name' }).default({}),
   presence: section({ poll_interval: duration([200, 3600 * SECOND_MS]) })
     .partial()

@@ -63,7 +63,7 @@ async function sample(options: SamplerOptions, isStopped: () => boolean): Promis
 
 async function sampleTrees(options: SamplerOptions, snapshot: Snapshot, trees: readonly Subject[]) {
   const parts = trees.map((subject) => {
-    const look = lookAtTree(snapshot, subject, options.self);
+    const look = lookAtTree(snapshot, subject, { self: options.self, inside: [] });
     return { id: subject.workerId, pids: look.members.map((one) => one.pid) };
   });
   const usage = await usageOf(parts.flatMap((one) => one.pids));

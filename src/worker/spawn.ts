@@ -20,6 +20,7 @@ export interface Start {
   readonly env: Readonly<Record<string, string>>;
   readonly umask: string;
   readonly maxFileBytes: number;
+  readonly cgroup: string | null;
 }
 
 export interface ShellExit {

@@ -29,7 +29,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   config: [...ROOTS, 'ports', 'api'],
   runtime: [...ROOTS, 'ports', 'api'],
   http: [...ROOTS, 'ports', 'api', 'runtime'],
-  cli: [...ROOTS, 'ports', 'api', 'config'],
+  cli: [...ROOTS, 'ports', 'api', 'config', 'process'],
   dev: [...ROOTS, 'config'],
   compose: ['*'],
   main: ['cli', 'compose'],
