@@ -182,6 +182,10 @@ function resolve(file: ConfigFile, env: Env): Config {
     },
     agents: Object.fromEntries(agents.map(([name, one]) => [name, toProfile(name, one)])),
     cgroups: file.cgroups,
+    sweep: {
+      unmanaged: file.sweep.unmanaged ?? base.sweep.unmanaged,
+      graceMs: file.sweep.grace ?? base.sweep.graceMs,
+    },
     presence: { pollEveryMs: file.presence.poll_interval ?? base.presence.pollEveryMs },
     shutdown: { timeoutMs: file.shutdown.timeout ?? base.shutdown.timeoutMs },
     retention: {
