@@ -1,4 +1,5 @@
 /** Puts a supervisor together from its adapters, and runs it as `serve`, `dev` and `run`. Loaded by main.ts when needed. */
+import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { hostname, tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
@@ -54,6 +55,7 @@ async function start(config: Config, { faces }: { faces: boolean }): Promise<Run
     rooms,
     makeWorkers: (listener) => createWorkers({ instance, listener, clock, log }),
     host: hostname(),
+    newId: () => randomBytes(10).toString('hex'),
     limits: config.limits,
     agents: Object.keys(config.agents),
     profileOf: (agent) => profileOf(config, agent),

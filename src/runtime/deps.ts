@@ -13,6 +13,8 @@ export interface SupervisorDeps {
   readonly rooms: Rooms | null;
   readonly makeWorkers: (listener: WorkersListener) => Workers;
   readonly host: string;
+  /** Random, for sessions to which the client gave no id of its own. */
+  readonly newId: () => string;
   readonly limits: AdmissionLimits;
   /** The names of the configured agents. */
   readonly agents: readonly string[];

@@ -5,7 +5,7 @@ import type { ClaimKey, SessionId } from '../core/ids.ts';
 import type { Session } from '../core/session.ts';
 import { messageOf } from '../errors.ts';
 import { RECORDING } from '../limits.ts';
-import type { Log, Registry } from '../ports.ts';
+import type { Clock, Log, Registry } from '../ports.ts';
 
 export interface RegistryStatus {
   readonly writable: boolean;
@@ -26,19 +26,24 @@ export function recordNeed(before: Session, after: Session): 'none' | 'soon' | '
 
 export class Recorder {
   readonly #registry: Registry;
+  readonly #clock: Clock;
   readonly #log: Log;
   readonly #unsaved = new Map<SessionId, () => Session | null>();
   #status: RegistryStatus = { writable: true, error: null };
   readonly #gathered = new Map<SessionId, () => Session | null>();
-  #gather: NodeJS.Timeout | null = null;
-  #retry: NodeJS.Timeout | null = null;
+  #cancelGather: (() => void) | null = null;
+  #cancelRetry: (() => void) | null = null;
   #closed = false;
 
   readonly #onSavedLate: (id: SessionId) => void;
 
   /** `onSavedLate`: a session that could not be recorded before is on disk now. */
-  constructor(registry: Registry, log: Log, onSavedLate: (id: SessionId) => void) {
+  constructor(
+    { registry, clock, log }: { registry: Registry; clock: Clock; log: Log },
+    onSavedLate: (id: SessionId) => void,
+  ) {
     this.#registry = registry;
+    this.#clock = clock;
     this.#log = log;
     this.#onSavedLate = onSavedLate;
   }
@@ -79,22 +84,20 @@ export class Recorder {
         this.#keepForLater(id, current);
       },
     );
-    let timer: NodeJS.Timeout | undefined;
-    const patience = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, RECORDING.patienceMs);
-    });
-    await Promise.race([saved, patience]);
-    clearTimeout(timer);
+    const patience = Promise.withResolvers<void>();
+    const cancel = this.#after(RECORDING.patienceMs, patience.resolve);
+    await Promise.race([saved, patience.promise]);
+    cancel();
   }
 
   /** Small changes are gathered, so that a worker's flood of errors is not a flood of writes. */
   saveSoon(id: SessionId, current: () => Session | null): void {
     this.#gathered.set(id, current);
-    this.#gather ??= setTimeout(() => this.#writeGathered(), RECORDING.gatherMs);
+    this.#cancelGather ??= this.#after(RECORDING.gatherMs, () => this.#writeGathered());
   }
 
   #writeGathered(): void {
-    this.#gather = null;
+    this.#cancelGather = null;
     const waiting = [...this.#gathered];
     this.#gathered.clear();
     for (const [id, current] of waiting) void this.#saveAgain(id, current, false);
@@ -106,8 +109,8 @@ export class Recorder {
 
   close(): void {
     this.#closed = true;
-    if (this.#retry !== null) clearTimeout(this.#retry);
-    if (this.#gather !== null) clearTimeout(this.#gather);
+    this.#cancelRetry?.();
+    this.#cancelGather?.();
   }
 
   /** A last try for everything that could not be recorded. */
@@ -134,10 +137,14 @@ export class Recorder {
   #keepForLater(id: SessionId, current: () => Session | null): void {
     this.#unsaved.set(id, current);
     if (this.#closed) return;
-    this.#retry ??= setTimeout(() => {
-      this.#retry = null;
+    this.#cancelRetry ??= this.#after(RECORDING.retryMs, () => {
+      this.#cancelRetry = null;
       void this.flush();
-    }, RECORDING.retryMs);
+    });
+  }
+
+  #after(waitMs: number, callback: () => void): () => void {
+    return this.#clock.at(this.#clock.now().bootMs + waitMs, callback);
   }
 
   #noteSuccess(): void {
