@@ -1,6 +1,6 @@
 /** Puts a supervisor together from its adapters, and runs it as `serve`, `dev` and `run`. Loaded by main.ts when needed. */
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname, tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import type { SessionView } from './api.ts';
@@ -14,18 +14,24 @@ import { DEFAULT_CONFIG, profileOf } from './config/config.ts';
 import { loadConfig, resolveLiveKit } from './config/load.ts';
 import { defaultProfile } from './config/schema.ts';
 import type { Author } from './core/session.ts';
-import { CurfewError } from './errors.ts';
+import { CurfewError, messageOf } from './errors.ts';
 import { createHttpFaces } from './http/faces.ts';
-import { CHANNEL, RUN } from './limits.ts';
-import type { Log } from './ports.ts';
+import { CHANNEL, RETENTION, RUN, STATE_FILES, SWEEP } from './limits.ts';
+import type { Instance, Log } from './ports.ts';
 import { createRooms } from './presence/rooms.ts';
+import type { Cgroups } from './process/cgroup.ts';
+import { openCgroups } from './process/cgroup.ts';
 import { ensureAdminToken, openInstance } from './registry/instance.ts';
 import { openRegistry } from './registry/registry.ts';
-import { startRetention } from './runtime/retention.ts';
+import { startTask } from './runtime/cron.ts';
+import { prune } from './runtime/retention.ts';
 import { Supervisor } from './runtime/supervisor.ts';
+import { createPlans } from './sweep/plans.ts';
+import { createProcessTable } from './sweep/table.ts';
 import { createClock } from './telemetry/clock.ts';
 import { createLog } from './telemetry/log.ts';
 import { createChannels } from './worker/control.ts';
+import { createWorkerRecords } from './worker/records.ts';
 import { createWorkers } from './worker/workers.ts';
 
 interface Running {
@@ -46,6 +52,7 @@ async function start(config: Config, { faces }: { faces: boolean }): Promise<Run
     config.livekit === null
       ? null
       : createRooms({ livekit: config.livekit, clock, pollEveryMs: config.presence.pollEveryMs });
+  const cgroups = cgroupsFor(config, instance, log);
   const supervisor = new Supervisor({
     instance,
     clock,
@@ -53,7 +60,16 @@ async function start(config: Config, { faces }: { faces: boolean }): Promise<Run
     registry,
     channels,
     rooms,
-    makeWorkers: (listener) => createWorkers({ instance, listener, clock, log }),
+    makeWorkers: (listener) => createWorkers({ instance, listener, clock, log, cgroups }),
+    table: createProcessTable({
+      instanceId: instance.id,
+      clock,
+      cgroups,
+      livekitUrl: config.livekit?.url ?? null,
+    }),
+    plans: createPlans(join(config.stateDir, STATE_FILES.plans)),
+    records: createWorkerRecords(instance.workersDir),
+    sweep: config.sweep,
     host: hostname(),
     newId: () => randomBytes(10).toString('hex'),
     limits: config.limits,
@@ -62,7 +78,7 @@ async function start(config: Config, { faces }: { faces: boolean }): Promise<Run
     retention: config.retention,
   });
   await supervisor.start();
-  const stopRetention = startRetention(supervisor.sessions);
+  const stopTasks = startTasks(supervisor, log);
   const admin = { name: 'admin', token: ensureAdminToken(config.stateDir), scopes: ['admin'] as const };
   const http = createHttpFaces({
     api: supervisor,
@@ -73,13 +89,7 @@ async function start(config: Config, { faces }: { faces: boolean }): Promise<Run
   /** Lets everything go and no call: the next start takes the workers over. */
   const abandon = async (error: unknown): Promise<never> => {
     supervisor.sessions.close();
-    await Promise.allSettled([
-      http.close(),
-      stopRetention(),
-      channels.close(),
-      rooms?.close(),
-      registry.close(),
-    ]);
+    await Promise.allSettled([http.close(), stopTasks(), channels.close(), rooms?.close(), registry.close()]);
     release();
     throw error;
   };
@@ -96,12 +106,41 @@ async function start(config: Config, { faces }: { faces: boolean }): Promise<Run
     httpPort: port,
     stop: async (by) => {
       const stopped = await supervisor.stop(config.shutdown.timeoutMs, by);
-      await Promise.allSettled([http.close(), stopRetention(), channels.close(), rooms?.close()]);
+      await Promise.allSettled([http.close(), stopTasks(), channels.close(), rooms?.close()]);
       await registry.close();
       release();
       return stopped;
     },
   };
+}
+
+/** What comes round by the clock. The first sweep follows the start at once. */
+function startTasks(supervisor: Supervisor, log: Log): () => Promise<void> {
+  const by: Author = { kind: 'supervisor', name: 'sweep' };
+  const sweep = () => supervisor.sweep({ dryRun: false }, by);
+  const stops = [
+    startTask({ name: 'retention', cron: RETENTION.cron, log, work: () => prune(supervisor.sessions) }),
+    startTask({ name: 'sweep', cron: SWEEP.cron, log, work: sweep }),
+  ];
+  void sweep().catch((error: unknown) => log.warn({ error: messageOf(error) }, 'the first sweep failed'));
+  return async () => {
+    await Promise.all(stops.map((stop) => stop()));
+  };
+}
+
+function cgroupsFor(config: Config, instance: Instance, log: Log): Cgroups | null {
+  if (config.cgroups === 'off') return null;
+  const cgroups = openCgroups(instance.id);
+  if (!('unavailable' in cgroups)) {
+    // For a sweep without a supervisor, which sits elsewhere in the hierarchy.
+    writeFileSync(join(config.stateDir, STATE_FILES.cgroup), `${cgroups.path}\n`, { mode: 0o600 });
+    return cgroups;
+  }
+  log.info(
+    { why: cgroups.unavailable },
+    'workers run without cgroups: process group and mark, memory sampled',
+  );
+  return null;
 }
 
 const STOP_SIGNALS = ['SIGTERM', 'SIGINT'] as const;

@@ -8,6 +8,7 @@ import { runCli } from './cli/program.ts';
 const daemons: Daemons = {
   serve: async (config) => (await import('./compose.ts')).serve(config),
   dev: async () => (await import('./compose.ts')).dev(),
+  cleanup: async (config, request) => (await import('./compose-cleanup.ts')).cleanup(config, request),
   run: async (options) => (await import('./compose.ts')).run(options),
 };
 

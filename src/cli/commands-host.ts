@@ -22,11 +22,15 @@ export function hostCommands(program: Command, context: Context): void {
 
 async function checkConfigFile(file: string | undefined, context: Context): Promise<void> {
   const path = configPath(file, context);
-  const [{ loadConfig }, { checkConfig }] = await Promise.all([
+  const [{ loadConfig }, { checkConfig }, { probeCgroups }] = await Promise.all([
     import('../config/load.ts'),
     import('../config/check.ts'),
+    import('../process/cgroup.ts'),
   ]);
-  const findings = checkConfig(loadConfig(path, context.terminal.env), context.terminal.env);
+  const findings = checkConfig(loadConfig(path, context.terminal.env), {
+    env: context.terminal.env,
+    cgroups: probeCgroups(),
+  });
   const failed = findings.some((one) => one.level === 'error');
   context.show({ path, ok: !failed, findings }, () =>
     [

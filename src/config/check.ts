@@ -10,12 +10,24 @@ export interface Finding {
   readonly text: string;
 }
 
-export function checkConfig(config: Config, env: Readonly<Record<string, string | undefined>>): Finding[] {
+/** What this machine lets the supervisor do with cgroups, as far as this process can tell for it. */
+export type CgroupProbe =
+  | { readonly path: string; readonly controllers: readonly string[] }
+  | { readonly unavailable: string };
+
+interface Machine {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cgroups: CgroupProbe;
+}
+
+export function checkConfig(config: Config, { env, cgroups }: Machine): Finding[] {
+  const kernel = config.cgroups === 'off' || 'unavailable' in cgroups ? [] : cgroups.controllers;
   return [
+    checkCgroups(config, cgroups),
     ...checkLiveKit(config),
     ...checkPaths(config),
     ...checkListen(config),
-    ...checkAgents(config, env),
+    ...checkAgents(config, { env, kernel }),
   ];
 }
 
@@ -50,14 +62,30 @@ function checkListen({ listen }: Config): Finding[] {
   ];
 }
 
-function checkAgents({ agents }: Config, env: Readonly<Record<string, string | undefined>>): Finding[] {
+function checkCgroups({ cgroups: mode }: Config, probe: CgroupProbe): Finding {
+  const without = 'workers are held by process group and mark; memory is sampled, cpu is not bounded';
+  if (mode === 'off') return { level: 'note', text: `cgroups: off: ${without}` };
+  if ('unavailable' in probe)
+    return { level: 'note', text: `cgroups: not here for this user (${probe.unavailable}): ${without}` };
+  const bounded =
+    probe.controllers.length === 0 ? 'no controllers: memory is sampled' : probe.controllers.join(', ');
+  return { level: 'note', text: `cgroups: one per worker below ${probe.path}; ${bounded}` };
+}
+
+interface Bounds {
+  readonly env: Machine['env'];
+  /** Controllers by which the kernel bounds a worker. */
+  readonly kernel: readonly string[];
+}
+
+function checkAgents({ agents }: Config, bounds: Bounds): Finding[] {
   const profiles = Object.values(agents);
   if (profiles.length === 0)
     return [{ level: 'error', text: 'agents: there is none; a dispatch needs at least `default`' }];
-  return profiles.flatMap((profile) => checkProfile(profile, env));
+  return profiles.flatMap((profile) => checkProfile(profile, bounds));
 }
 
-function checkProfile(profile: Profile, env: Readonly<Record<string, string | undefined>>): Finding[] {
+function checkProfile(profile: Profile, { env, kernel }: Bounds): Finding[] {
   const at = `agents.${profile.agent}`;
   const found: Finding[] = [];
   if (profile.cwd !== null && !isDirectory(profile.cwd))
@@ -71,10 +99,13 @@ function checkProfile(profile: Profile, env: Readonly<Record<string, string | un
     if (env[name] === undefined)
       found.push({ level: 'warning', text: `${at}.pass_env: ${name} is not set here` });
   }
-  if (profile.memoryBytes !== null)
-    found.push({ level: 'note', text: `${at}.memory: sampled, the session ends when its worker is over it` });
-  if (profile.cpuPercent !== null)
-    found.push({ level: 'warning', text: `${at}.cpu: not enforced by this version` });
+  if (profile.memoryBytes !== null && !kernel.includes('memory'))
+    found.push({
+      level: 'note',
+      text: `${at}.memory: sampled, the session ends when its worker stays over it`,
+    });
+  if (profile.cpuPercent !== null && !kernel.includes('cpu'))
+    found.push({ level: 'warning', text: `${at}.cpu: not bounded here, for want of the cpu controller` });
   return found;
 }
 

@@ -48,7 +48,7 @@ export function takeIn(session: Session, event: SessionEvent, now: Stamp): Sessi
       return gap(session, now);
     case 'resources':
       if (!isCurrent(session, event.workerId)) return session;
-      return withVitals(session, { resources: { rssBytes: event.rssBytes, cpuPercent: event.cpuPercent } });
+      return resources(session, event, now);
     case 'claim_wanted':
       return session.phase.name === 'closing' ? withLadder(session, { successor: true }) : session;
     case 'node_lost':
@@ -131,6 +131,17 @@ function postponeIdle(session: Session, now: Stamp, forMs: number): Session {
   if (idleAtMs === null) return session;
   const allowedMs = Math.max(session.spec.limits.activityIdleTimeoutMs, forMs);
   return withVitals(session, { idleAtMs: Math.max(idleAtMs, now.bootMs + allowedMs) });
+}
+
+function resources(
+  session: Session,
+  { rssBytes, cpuPercent }: Extract<SessionEvent, { type: 'resources' }>,
+  now: Stamp,
+): Session {
+  const { memoryBytes } = session.spec.profile;
+  const over = memoryBytes !== null && rssBytes > memoryBytes;
+  const overMemorySinceMs = over ? (session.vitals.overMemorySinceMs ?? now.bootMs) : null;
+  return withVitals(session, { resources: { rssBytes, cpuPercent }, overMemorySinceMs });
 }
 
 function livekit(session: Session, reachable: boolean, now: Stamp): Session {

@@ -1,5 +1,5 @@
 /** A live session: what ends it, what replaces its worker, and what passes by. */
-import { DEADLINES } from '../limits.ts';
+import { DEADLINES, WORKERS } from '../limits.ts';
 import { absences, decidedAbsence } from './absence.ts';
 import { close } from './closing.ts';
 import { deadlines } from './deadlines.ts';
@@ -137,8 +137,15 @@ function onResources(
   { rssBytes }: Extract<SessionEvent, { type: 'resources' }>,
   now: Stamp,
 ): Next {
+  const { overMemorySinceMs } = session.vitals;
+  if (overMemorySinceMs === null) return stay(session);
+  // A peak is warned of, not ended: only the next sample decides.
+  if (overMemorySinceMs === now.bootMs)
+    return stay(
+      session,
+      tell(workerOf(session), { type: 'notice', reason: 'memory_limit', inMs: WORKERS.sampleMs }),
+    );
   const { memoryBytes } = session.spec.profile;
-  if (memoryBytes === null || rssBytes <= memoryBytes) return stay(session);
   const detail = `${rssBytes} bytes resident, the limit is ${memoryBytes}`;
   return end(session, endingOf('memory_limit', now, { cause: 'sample:memory', detail }), now);
 }

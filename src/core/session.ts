@@ -72,6 +72,8 @@ export interface ExitInfo {
   readonly code: number | null;
   readonly signal: string | null;
   readonly at: Stamp;
+  /** The kernel ended something of the worker for want of memory under its limit. */
+  readonly oomKilled?: true;
 }
 
 export interface Worker {
@@ -211,6 +213,8 @@ export interface Vitals {
   /** The mass-end budget held an ending before; a second asking was confirmed by a fresh look. */
   readonly heldBefore: boolean;
   readonly resources: { readonly rssBytes: number; readonly cpuPercent: number } | null;
+  /** Since which sample its memory is over the limit, without one below it; null: it is not. */
+  readonly overMemorySinceMs: number | null;
 }
 
 /** The metadata that the worker should have, and the last revision it acknowledged. */

@@ -1,7 +1,19 @@
 /** What a supervisor is made of. main.ts puts the adapters in. */
 import type { Profile } from '../core/profile.ts';
 import type { AdmissionLimits } from '../core/quota.ts';
-import type { Channels, Clock, Instance, Log, Registry, Rooms, Workers, WorkersListener } from '../ports.ts';
+import type {
+  Channels,
+  Clock,
+  Instance,
+  Log,
+  Plans,
+  ProcessTable,
+  Registry,
+  Rooms,
+  WorkerRecords,
+  Workers,
+  WorkersListener,
+} from '../ports.ts';
 
 export interface SupervisorDeps {
   readonly instance: Instance;
@@ -12,6 +24,11 @@ export interface SupervisorDeps {
   /** null: no LiveKit is configured, so no presence. */
   readonly rooms: Rooms | null;
   readonly makeWorkers: (listener: WorkersListener) => Workers;
+  /** For the sweep. */
+  readonly table: ProcessTable;
+  readonly plans: Plans;
+  readonly records: WorkerRecords;
+  readonly sweep: { readonly unmanaged: readonly string[]; readonly graceMs: number };
   readonly host: string;
   /** Random, for sessions to which the client gave no id of its own. */
   readonly newId: () => string;

@@ -1,9 +1,11 @@
 /** A worker that a supervisor before this one started: found by its folder and its identity. */
+import { existsSync, watch } from 'node:fs';
 import type { ProcessIdentity, WorkerProcess } from '../core/session.ts';
+import { watchCgroup } from '../process/cgroup.ts';
+import { parseStat } from '../process/proc.ts';
 import type { WorkerFolder } from './folder.ts';
-import { readSmall, takeClaim } from './folder.ts';
-import { parseStat } from './proc.ts';
-import type { Shim } from './spawn.ts';
+import { readSmall, readStatus, takeClaim } from './folder.ts';
+import type { ShellExit, Shim } from './spawn.ts';
 
 /** Null: it never began and never will, its claim is ours. */
 export async function findStarted(
@@ -24,7 +26,47 @@ function identityOf(line: string | null, bootId: string): ProcessIdentity | null
   return stat === null ? null : { bootId, pid: stat.pid, startTicks: stat.startTicks };
 }
 
-/** Not our child: its end is seen by looking, and its status is in its folder. */
-export function adoptedShim(identity: ProcessIdentity): Shim {
-  return { identity, ended: new Promise(() => undefined), exit: () => null };
+const STATUS_LOOKS_MS = [1, 10, 50, 250];
+
+/**
+ * Not our child: its end is seen by its status file appearing or its cgroup emptying, and at worst by the next look at its identity.
+ * `ended` says nothing of the status: it is in the folder.
+ */
+export function adoptedShim(
+  identity: ProcessIdentity,
+  { folder, cgroup }: { folder: WorkerFolder; cgroup: string | null },
+): Shim {
+  let exit: ShellExit | null = null;
+  const ended = new Promise<ShellExit>((resolve) => {
+    const stops: (() => void)[] = [];
+    const look = () => {
+      if (exit !== null || !existsSync(folder.status)) return;
+      void readStatus(folder).then((status) => {
+        if (status === null || exit !== null) return;
+        exit = { code: null, signal: null };
+        for (const stop of stops) stop();
+        resolve(exit);
+      });
+    };
+    // The group empties a moment before the shim has written the status.
+    const lookSoon = () => {
+      for (const waitMs of STATUS_LOOKS_MS) setTimeout(look, waitMs).unref();
+    };
+    stops.push(cgroup === null ? watchFolder(folder.path, look) : watchCgroup(cgroup, lookSoon));
+    look();
+  });
+  return { identity, ended, exit: () => exit };
+}
+
+/** Where it cannot be watched (no more inotify instances), the look each second is left. */
+function watchFolder(path: string, onChange: () => void): () => void {
+  try {
+    const watcher = watch(path, { persistent: false }, (_event, name) => {
+      if (name === 'status') onChange();
+    });
+    watcher.on('error', () => watcher.close());
+    return () => watcher.close();
+  } catch {
+    return () => undefined;
+  }
 }

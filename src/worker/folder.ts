@@ -18,6 +18,8 @@ export interface WorkerFolder {
   readonly unstarted: string;
   /** The exit status as the shell saw it. Without its newline it is not written yet. */
   readonly status: string;
+  /** The path of the worker's cgroup; absent where it has none. */
+  readonly cgroup: string;
   readonly log: string;
 }
 
@@ -25,6 +27,11 @@ const FOLDER_MODE = 0o700;
 const FILE_MODE = 0o600;
 /** A session's id, which may be the client's, with the attempt behind it. */
 const SAFE_ID = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,149}$/;
+
+/** Whether a name in the workers' directory can be a worker's. */
+export function isFolderName(name: string): boolean {
+  return SAFE_ID.test(name);
+}
 
 /** Throws for an id that is not one plain file name: nothing outside `workersDir` is ever touched. */
 export function folderOf(workersDir: string, workerId: WorkerId): WorkerFolder {
@@ -34,7 +41,7 @@ export function folderOf(workersDir: string, workerId: WorkerId): WorkerFolder {
   const path = join(workersDir, workerId);
   const [record, claim, pid] = [join(path, 'record.json'), join(path, 'claim'), join(path, 'pid')];
   const [unstarted, status, log] = [join(path, 'unstarted'), join(path, 'status'), join(path, 'log')];
-  return { path, record, claim, pid, unstarted, status, log };
+  return { path, record, claim, pid, unstarted, status, cgroup: join(path, 'cgroup'), log };
 }
 
 export function makeFolder(folder: WorkerFolder): Promise<unknown> {
@@ -50,6 +57,11 @@ export function writeRecord(folder: WorkerFolder, record: object): Promise<void>
     rename(temporary, folder.record),
   );
   return bounded(written, folder.record);
+}
+
+/** Before the start: whoever finds the worker later finds its group by this. */
+export function writeCgroup(folder: WorkerFolder, cgroup: string): Promise<void> {
+  return bounded(writeFile(folder.cgroup, `${cgroup}\n`, { mode: FILE_MODE }), folder.cgroup);
 }
 
 /** Takes the right to start away from a shim that has not begun. False: it was faster. */
@@ -68,6 +80,14 @@ export async function takeClaim(folder: WorkerFolder): Promise<boolean> {
 /** Opened to append: what is cut out of the file's middle then leaves no hole where the worker writes on. */
 export function openLog(folder: WorkerFolder) {
   return bounded(open(folder.log, 'a', FILE_MODE), folder.log);
+}
+
+/** The exit status and when it was written; null: it is not there yet, or not to its end. */
+export async function readStatus(folder: WorkerFolder): Promise<{ text: string; wallMs: number } | null> {
+  const text = await readSmall(folder.status);
+  if (text === null || !text.endsWith('\n')) return null;
+  const written = await bounded(lstat(folder.status), folder.status).catch(() => null);
+  return { text, wallMs: written?.mtimeMs ?? Date.now() };
 }
 
 /** Null: there is none. */

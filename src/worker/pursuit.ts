@@ -3,13 +3,14 @@ import { performance } from 'node:perf_hooks';
 import { messageOf } from '../errors.ts';
 import { WORKERS } from '../limits.ts';
 import type { Log } from '../ports.ts';
-import type { ProcTable } from './proc.ts';
-import { findAlive } from './proc.ts';
-import type { Scanner } from './scan.ts';
-import type { Aim, Shot } from './signal.ts';
-import { killGroup, signalMember, signalShim } from './signal.ts';
-import type { Member, Subject, TreeLook } from './tree.ts';
-import { lookAtTree } from './tree.ts';
+import { cgroupPids, killCgroup, removeCgroup } from '../process/cgroup.ts';
+import type { ProcessStat, ProcTable } from '../process/proc.ts';
+import { findAlive, isDead } from '../process/proc.ts';
+import type { Scanner } from '../process/scan.ts';
+import type { Aim, Shot } from '../process/signal.ts';
+import { killGroup, signalMember, signalShim } from '../process/signal.ts';
+import type { Member, Subject, TreeLook } from '../process/tree.ts';
+import { lookAtTree } from '../process/tree.ts';
 
 interface PursuitOptions {
   readonly aim: Aim;
@@ -116,6 +117,9 @@ export class Pursuit {
 
   #finish(): void {
     this.#over = true;
+    const { cgroup } = this.#options.aim;
+    // Not by a supervisor that merely ends: then there is somebody inside, and nothing is removed.
+    if (cgroup !== null) removeCgroup(cgroup);
     this.#ended.resolve();
   }
 
@@ -133,13 +137,20 @@ export class Pursuit {
     if (glance > 0) return glance;
     const { aim, scanner } = this.#options;
     const snapshot = await scanner.scan(aim.shim.startTicks);
-    const look = lookAtTree(snapshot, this.subject, aim.self);
+    const look = lookAtTree(snapshot, this.subject, { self: aim.self, inside: this.#inside() });
     if (!this.#over) this.#act(look);
     this.#known = new Map(look.members.map((one) => [one.pid, one.startTicks]));
     this.#groupGone = look.groupGone;
     // Before its exit was told a worker is not gone, whatever /proc says.
     const left = look.members.length + (look.shim || !this.#exited ? 1 : 0);
     return left === 0 && !look.complete ? null : left;
+  }
+
+  /** Who is in the worker's cgroup now. */
+  #inside(): ProcessStat[] {
+    const { aim, proc } = this.#options;
+    const found = aim.cgroup === null ? [] : cgroupPids(aim.cgroup).map((pid) => proc.stat(pid));
+    return found.filter((one) => one !== null && !isDead(one)) as ProcessStat[];
   }
 
   /** How many of the known members live: while one does, there is no need to look at the whole host. */
@@ -150,7 +161,10 @@ export class Pursuit {
 
   #act(look: TreeLook): void {
     if (this.#order === null) return;
+    const { aim } = this.#options;
     const again = this.#order === 'SIGKILL' || !this.#delivered;
+    // At once and with all that is being forked; what left the group is struck one by one.
+    if (this.#order === 'SIGKILL' && aim.cgroup !== null) killCgroup(aim.cgroup);
     if (again) this.#strike(look.members, this.#order);
     if (look.shim?.state === 'T') this.wakeShim();
     if (this.#order === 'SIGKILL') this.#endShim(look);

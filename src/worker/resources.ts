@@ -6,9 +6,9 @@ import type { WorkerId } from '../core/ids.ts';
 import { messageOf } from '../errors.ts';
 import { WORKERS } from '../limits.ts';
 import type { Log } from '../ports.ts';
-import type { Scanner, Snapshot } from './scan.ts';
-import type { Self, Subject } from './tree.ts';
-import { lookAtTree } from './tree.ts';
+import type { Scanner, Snapshot } from '../process/scan.ts';
+import type { Self, Subject } from '../process/tree.ts';
+import { lookAtTree } from '../process/tree.ts';
 
 interface SamplerOptions {
   readonly scanner: Scanner;
@@ -63,7 +63,7 @@ async function sample(options: SamplerOptions, isStopped: () => boolean): Promis
 
 async function sampleTrees(options: SamplerOptions, snapshot: Snapshot, trees: readonly Subject[]) {
   const parts = trees.map((subject) => {
-    const look = lookAtTree(snapshot, subject, options.self);
+    const look = lookAtTree(snapshot, subject, { self: options.self, inside: [] });
     return { id: subject.workerId, pids: look.members.map((one) => one.pid) };
   });
   const usage = await usageOf(parts.flatMap((one) => one.pids));

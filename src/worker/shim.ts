@@ -1,6 +1,6 @@
 /**
  * The process between the supervisor and a worker's command, so that a worker outlives its supervisor with its exit
- * status known. Arguments: folder, umask, bound of the log in blocks of 512 bytes, command and its arguments.
+ * status known. Arguments: folder, umask, bound of the log in blocks of 512 bytes, the worker's cgroup or nothing, command and its arguments.
  *
  * - The claim is created exclusively (`set -C`): whoever is first, a shim or a recovery that voids the start, wins.
  * - claim and pid hold a line of /proc/PID/stat: `read` is built in, so /proc/self is this very shell, or its child.
@@ -12,13 +12,14 @@
  *   a worker that needs larger files may raise it. Past it a write fails with EFBIG; SIGXFSZ, which would kill, is
  *   ignored, and that is inherited (Python and Node ignore it anyway). In Node console.log goes on without a word,
  *   process.stdout.write wants an 'error' listener; in Python print raises OSError, logging goes on.
- * - In the parentheses, before the exec, is the place to enter a cgroup: the shim stays outside.
+ * - The cgroup is entered in the parentheses, before the exec: all that descends from the command is inside, the shim stays outside.
+ *   `>|` because of the noclobber above. One that cannot be entered is gone on without; the supervisor looks.
  * - `unstarted` tells a failed exec from a command that itself exits with 126 or 127: its EXIT trap runs only then.
  *   Where sh is bash, which drops the trap first, such a start is an exit with 126 or 127, and the log says why.
  */
 const SCRIPT = `trap : TERM INT HUP
-curfew_dir=$1 curfew_umask=$2 curfew_blocks=$3
-shift 3
+curfew_dir=$1 curfew_umask=$2 curfew_blocks=$3 curfew_cgroup=$4
+shift 4
 umask 077
 exec 3>&2 2>/dev/null
 set -C
@@ -27,6 +28,7 @@ read -r curfew_self </proc/self/stat && printf '%s\\n' "$curfew_self" >"$curfew_
   read -r curfew_self </proc/self/stat && printf '%s\\n' "$curfew_self" >"$curfew_dir/pid" || exit 125
   trap '' XFSZ
   ulimit -S -f "$curfew_blocks" 2>/dev/null
+  [ -z "$curfew_cgroup" ] || { echo 0 >|"$curfew_cgroup/cgroup.procs"; } 2>/dev/null
   trap ': >"$curfew_dir/unstarted"' EXIT
   umask "$curfew_umask"
   exec "$@"
@@ -49,9 +51,11 @@ export function shimCommand(options: {
   readonly folder: string;
   readonly umask: string;
   readonly maxFileBytes: number;
+  readonly cgroup: string | null;
   readonly command: readonly string[];
 }): { readonly file: string; readonly args: readonly string[] } {
   const blocks = String(Math.floor(options.maxFileBytes / BLOCK_BYTES));
-  const args = ['-c', SCRIPT, 'curfew-shim', options.folder, options.umask, blocks, ...options.command];
+  const { folder, umask, cgroup, command } = options;
+  const args = ['-c', SCRIPT, 'curfew-shim', folder, umask, blocks, cgroup ?? '', ...command];
   return { file: SHELL, args };
 }

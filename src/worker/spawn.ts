@@ -7,11 +7,11 @@ import { setImmediate, setTimeout } from 'node:timers/promises';
 import type { ProcessIdentity } from '../core/session.ts';
 import { CurfewError, messageOf } from '../errors.ts';
 import { WORKERS } from '../limits.ts';
+import type { ProcTable } from '../process/proc.ts';
+import { findAlive, parseStat } from '../process/proc.ts';
+import { killNewborn } from '../process/signal.ts';
 import type { WorkerFolder } from './folder.ts';
-import type { ProcTable } from './proc.ts';
-import { findAlive, parseStat } from './proc.ts';
 import { SHIM_CMDLINE, SHIM_REFUSED, shimCommand } from './shim.ts';
-import { killNewborn } from './signal.ts';
 
 export interface Start {
   readonly folder: WorkerFolder;
@@ -20,6 +20,7 @@ export interface Start {
   readonly env: Readonly<Record<string, string>>;
   readonly umask: string;
   readonly maxFileBytes: number;
+  readonly cgroup: string | null;
 }
 
 export interface ShellExit {

@@ -3,8 +3,8 @@ import { setImmediate } from 'node:timers/promises';
 import type { ProcessIdentity } from '../core/session.ts';
 import { messageOf } from '../errors.ts';
 import type { Log } from '../ports.ts';
-import type { ProcTable } from './proc.ts';
-import { findAlive } from './proc.ts';
+import type { ProcTable } from '../process/proc.ts';
+import { findAlive } from '../process/proc.ts';
 
 interface Watched {
   readonly main: ProcessIdentity | null;

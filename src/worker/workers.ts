@@ -1,31 +1,35 @@
 /** The Workers port: process trees on this host, each behind a shim of its own. */
 import pTimeout from 'p-timeout';
-import type { WorkerId } from '../core/ids.ts';
+import type { Stamp, WorkerId } from '../core/ids.ts';
 import { workerId as workerIdOf } from '../core/ids.ts';
 import type { ProcessIdentity, WorkerProcess } from '../core/session.ts';
-import { CurfewError, messageOf } from '../errors.ts';
+import { CurfewError } from '../errors.ts';
 import { LOGS, WORKERS } from '../limits.ts';
 import type { Clock, Instance, Log, SpawnRequest, Workers, WorkersListener } from '../ports.ts';
+import type { Cgroups } from '../process/cgroup.ts';
+import { oomKills } from '../process/cgroup.ts';
+import { createProcTable } from '../process/proc.ts';
+import type { Scanner } from '../process/scan.ts';
+import { createScanner } from '../process/scan.ts';
+import type { Self } from '../process/tree.ts';
 import { adoptedShim, findStarted } from './adopt.ts';
-import { findCommand } from './command.ts';
 import type { Environment } from './environment.ts';
-import { ownUmask, workerEnvironment } from './environment.ts';
+import { ownUmask } from './environment.ts';
 import type { ExitStatus } from './exit.ts';
 import { parseStatus, statusOf } from './exit.ts';
 import type { WorkerFolder } from './folder.ts';
-import { folderOf, makeFolder, openLog, pruneFolders, readSmall, writeRecord } from './folder.ts';
+import { folderOf, openLog, pruneFolders, readSmall, readStatus, writeRecord } from './folder.ts';
 import { Gate } from './gate.ts';
 import type { LogCap } from './logs.ts';
 import { createLogCap } from './logs.ts';
-import { createProcTable } from './proc.ts';
+import type { StartHost } from './plan.ts';
+import { planStart } from './plan.ts';
 import { Pursuit } from './pursuit.ts';
 import { startSampler } from './resources.ts';
-import type { Scanner } from './scan.ts';
-import { createScanner } from './scan.ts';
 import type { ShellExit, Shim, Start } from './spawn.ts';
 import { startShim, waitForMain } from './spawn.ts';
-import type { Self } from './tree.ts';
 import { startVigil } from './vigil.ts';
+import { Writes } from './writes.ts';
 
 export interface WorkersOptions {
   readonly instance: Instance;
@@ -36,6 +40,8 @@ export interface WorkersOptions {
   readonly env?: Environment;
   readonly logs?: { readonly headBytes: number; readonly tailBytes: number; readonly hardBytes: number };
   readonly sampleMs?: number;
+  /** Null: none may be made here; then process group, mark and samples. */
+  readonly cgroups?: Cgroups | null;
 }
 
 /** A worker from its shim's start until it is forgotten. */
@@ -43,6 +49,7 @@ interface Entry {
   readonly id: WorkerId;
   readonly folder: WorkerFolder;
   readonly shim: Shim;
+  readonly cgroup: string | null;
   readonly pursuit: Pursuit;
   main: ProcessIdentity | null;
   /** Its spawn has resolved: the listener knows it. */
@@ -64,7 +71,7 @@ class HostWorkers implements Workers {
   readonly #proc = createProcTable();
   readonly #markPrefix: string;
   readonly #self: Self;
-  readonly #umask = ownUmask();
+  readonly #startHost: StartHost;
   readonly #scanner: Scanner;
   readonly #logs: LogCap;
   readonly #entries = new Map<WorkerId, Entry>();
@@ -73,17 +80,18 @@ class HostWorkers implements Workers {
   /** Of those, the ones that were signalled before their turn. */
   readonly #unwanted = new Set<WorkerId>();
   readonly #gate = new Gate(WORKERS.startsAtOnce);
-  /** Records and last cuts of logs being written, for a close that waits for them. */
-  readonly #writes = new Set<Promise<void>>();
+  readonly #writes: Writes;
   readonly #stops: readonly (() => void)[];
   #closed = false;
 
   constructor(options: WorkersOptions) {
-    const { instance, log, listener } = options;
+    const { instance, log, listener, env: environment = process.env, cgroups = null, logs = LOGS } = options;
     this.#options = options;
+    this.#writes = new Writes(log);
     this.#markPrefix = `CURFEW_WORKER=${instance.id}/`;
     this.#scanner = createScanner(this.#proc, this.#markPrefix);
-    this.#logs = createLogCap({ log, sizes: options.logs ?? LOGS });
+    this.#startHost = { instance, environment, umask: ownUmask(), cgroups, maxFileBytes: logs.hardBytes };
+    this.#logs = createLogCap({ log, sizes: logs });
     this.#self = { pid: process.pid, pgid: this.#proc.stat(process.pid)?.pgid ?? process.pid };
     const sampler = {
       scanner: this.#scanner,
@@ -128,10 +136,12 @@ class HostWorkers implements Workers {
     const folder = folderOf(workersDir, workerId);
     const found = await findStarted(folder, bootId, known);
     if (found === null) return null;
-    const entry = this.#track(workerId, folder, adoptedShim(found.shim));
+    const cgroup = (await readSmall(folder.cgroup))?.trimEnd() ?? null;
+    const shim = adoptedShim(found.shim, { folder, cgroup });
+    const entry = this.#track(workerId, { folder, shim, cgroup });
     // Without a command of its own to look at, the shim's life stands for it.
     entry.main = found.main ?? found.shim;
-    entry.announced = true;
+    this.#announce(entry);
     return found;
   }
 
@@ -167,34 +177,20 @@ class HostWorkers implements Workers {
     this.#closed = true;
     for (const stop of this.#stops) stop();
     for (const entry of this.#entries.values()) entry.pursuit.stop();
-    await Promise.allSettled(this.#writes);
+    await this.#writes.settled();
   }
 
   async #start(request: SpawnRequest, folder: WorkerFolder): Promise<WorkerProcess> {
-    const plan = await this.#plan(request, folder);
+    const plan = await planStart(request, folder, this.#startHost);
     const entry = await this.#launch(request.workerId, plan);
     const { identity } = entry.shim;
     entry.main = await waitForMain(this.#proc, entry.shim, plan).catch((error: unknown) =>
       this.#abandon(entry, error),
     );
     const started = { main: entry.main, shim: identity };
-    this.#write(writeRecord(folder, { ...request.record, process: started }));
+    this.#writes.add(writeRecord(folder, { ...request.record, process: started }));
     this.#announce(entry);
     return started;
-  }
-
-  /** Everything that can fail before there is a process. */
-  async #plan({ profile, workerId, env: own, record }: SpawnRequest, folder: WorkerFolder): Promise<Start> {
-    const mark = { CURFEW_WORKER: `${this.#options.instance.id}/${workerId}` };
-    const env = workerEnvironment(this.#options.env ?? process.env, profile, { ...own, ...mark });
-    const cwd = profile.cwd ?? process.cwd();
-    const [name, ...args] = profile.command;
-    const [program] = await Promise.all([
-      findCommand({ command: name, path: env.PATH ?? '', cwd }),
-      makeFolder(folder).then(() => writeRecord(folder, record)),
-    ]);
-    const { hardBytes: maxFileBytes } = this.#options.logs ?? LOGS;
-    return { folder, command: [program, ...args], cwd, env, umask: this.#umask, maxFileBytes };
   }
 
   async #launch(id: WorkerId, plan: Start): Promise<Entry> {
@@ -207,22 +203,23 @@ class HostWorkers implements Workers {
         bootId: this.#options.instance.bootId,
         logFd: log.fd,
       });
-      return this.#track(id, plan.folder, shim);
+      return this.#track(id, { folder: plan.folder, shim, cgroup: plan.cgroup });
     } finally {
-      this.#write(log.close());
+      this.#writes.add(log.close());
     }
   }
 
-  #track(id: WorkerId, folder: WorkerFolder, shim: Shim): Entry {
+  #track(id: WorkerId, found: { folder: WorkerFolder; shim: Shim; cgroup: string | null }): Entry {
+    const { folder, shim, cgroup } = found;
     const state = { main: null, announced: false, exited: false, forgotten: false, missedLooks: 0 };
     const pursuit = new Pursuit({
-      aim: { workerId: id, shim: shim.identity, markPrefix: this.#markPrefix, self: this.#self },
+      aim: { workerId: id, shim: shim.identity, markPrefix: this.#markPrefix, cgroup, self: this.#self },
       proc: this.#proc,
       scanner: this.#scanner,
       log: this.#options.log,
       onTree: (left) => this.#tree(entry, left),
     });
-    const entry: Entry = { id, folder, shim, pursuit, ...state };
+    const entry: Entry = { id, folder, shim, cgroup, pursuit, ...state };
     this.#entries.set(id, entry);
     this.#logs.watch(id, folder.log);
     return entry;
@@ -245,10 +242,17 @@ class HostWorkers implements Workers {
   }
 
   async #shimEnded(entry: Entry, exit: ShellExit): Promise<void> {
-    // The shim ends with the status of its command; where it was killed, the file may still tell.
-    const status =
-      exit.code === null ? parseStatus(await readSmall(entry.folder.status)) : statusOf(exit.code);
-    this.#exited(entry, status);
+    // The shim ends with the status of its command; where it was killed or is not our child, the file may still tell.
+    if (exit.code === null) await this.#exitedByFile(entry);
+    else this.#exited(entry, statusOf(exit.code), this.#options.clock.now());
+  }
+
+  async #exitedByFile(entry: Entry): Promise<void> {
+    const written = await readStatus(entry.folder);
+    const now = this.#options.clock.now();
+    const agoMs = written === null ? 0 : Math.max(0, now.wallMs - written.wallMs);
+    const at = { bootMs: now.bootMs - agoMs, wallMs: now.wallMs - agoMs };
+    this.#exited(entry, parseStatus(written?.text ?? null), at);
   }
 
   #missed(entry: Entry): void {
@@ -258,22 +262,23 @@ class HostWorkers implements Workers {
       entry.pursuit.wakeShim();
       return;
     }
-    void readSmall(entry.folder.status).then((text) => this.#exited(entry, parseStatus(text)));
+    void this.#exitedByFile(entry);
   }
 
   /** Told once; the look at what is left follows, also when a hung shim ends at last. */
-  #exited(entry: Entry, status: ExitStatus): void {
+  #exited(entry: Entry, status: ExitStatus, at: Stamp): void {
     if (this.#closed) return;
     if (!entry.exited) {
       entry.exited = true;
-      this.#options.listener.exited(entry.id, { ...status, at: this.#options.clock.now() });
+      const oomKilled = entry.cgroup !== null && oomKills(entry.cgroup) > 0;
+      this.#options.listener.exited(entry.id, { ...status, at, ...(oomKilled && { oomKilled }) });
     }
     entry.pursuit.exited();
   }
 
   #tree(entry: Entry, left: number): void {
     if (left === 0) {
-      this.#write(this.#logs.finish(entry.id));
+      this.#writes.add(this.#logs.finish(entry.id));
       if (entry.forgotten) this.#entries.delete(entry.id);
     }
     if (entry.announced) this.#options.listener.tree(entry.id, left);
@@ -288,13 +293,5 @@ class HostWorkers implements Workers {
     if (entry?.announced) return entry;
     this.#options.log.warn({ worker: workerId, what }, 'no such worker was started here');
     return null;
-  }
-
-  #write(written: Promise<void>): void {
-    const logged = written.catch((error: unknown) => {
-      this.#options.log.warn({ error: messageOf(error) }, "a worker's folder could not be written");
-    });
-    this.#writes.add(logged);
-    void logged.finally(() => this.#writes.delete(logged));
   }
 }

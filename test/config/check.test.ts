@@ -1,5 +1,6 @@
 /** What would fail at the first call is said before it. */
 import { describe, expect, it } from 'vitest';
+import type { CgroupProbe } from '../../src/config/check.ts';
 import { checkConfig } from '../../src/config/check.ts';
 import { parseConfig } from '../../src/config/load.ts';
 
@@ -8,7 +9,11 @@ const ENV = { PATH: process.env.PATH };
 
 function findingsOf(text: string): string[] {
   const config = parseConfig(text, { path: 'c.yaml', env: {} });
-  return checkConfig(config, ENV).map(({ level, text: said }) => `${level}: ${said}`);
+  return said(config, { unavailable: 'no' }).slice(1);
+}
+
+function said(config: Parameters<typeof checkConfig>[0], cgroups: CgroupProbe): string[] {
+  return checkConfig(config, { env: ENV, cgroups }).map(({ level, text }) => `${level}: ${text}`);
 }
 
 describe('a config on this machine', () => {
@@ -52,5 +57,27 @@ describe('a config on this machine', () => {
     expect(findingsOf('agents: {a: {command: [sh]}}')).toEqual([
       'warning: livekit: not configured: nobody is seen in a room, and no session ends for who is there',
     ]);
+  });
+});
+
+describe('how workers are held', () => {
+  const text = `${LIVEKIT}agents: {a: {command: [sh], memory: 1GiB, cpu: 50%}}`;
+  const on = (cgroups: CgroupProbe, more = '') =>
+    said(parseConfig(text + more, { path: 'c.yaml', env: {} }), cgroups);
+
+  it('is said with the limits that the kernel keeps', () => {
+    expect(on({ path: '/cg', controllers: ['memory', 'cpu', 'pids'] })).toEqual([
+      'note: cgroups: one per worker below /cg; memory, cpu, pids',
+    ]);
+  });
+
+  it('is said with the limits that are sampled or not kept', () => {
+    expect(on({ path: '/cg', controllers: [] })).toEqual([
+      'note: cgroups: one per worker below /cg; no controllers: memory is sampled',
+      'note: agents.a.memory: sampled, the session ends when its worker stays over it',
+      'warning: agents.a.cpu: not bounded here, for want of the cpu controller',
+    ]);
+    expect(on({ unavailable: 'EACCES' })[0]).toContain('not here for this user (EACCES)');
+    expect(on({ path: '/cg', controllers: ['cpu'] }, '\ncgroups: off')[0]).toContain('cgroups: off');
   });
 });

@@ -24,6 +24,7 @@ export interface Run {
   readonly id: WorkerId;
   readonly spec: SessionSpec;
   readonly env: Readonly<Record<string, string>>;
+  readonly record: object;
   readonly bornMs: number;
   readonly shim: Process;
   main: Process | null;
@@ -89,6 +90,7 @@ export class Host {
       id: workerId,
       spec,
       env,
+      record,
       bornMs: this.world.nowMs,
       shim: this.#process(),
       main: null,
@@ -112,7 +114,7 @@ export class Host {
   signal(run: Run, signal: 'SIGTERM' | 'SIGKILL'): void {
     if (signal === 'SIGTERM') run.termed = true;
     else run.killed = true;
-    for (const one of this.members(run)) this.#strike(run, one, signal);
+    for (const one of this.members(run)) this.strike(run, one, signal);
     if (signal === 'SIGKILL' && run.main === null && run.shim.alive)
       this.#exitShim(run, { code: null, signal });
   }
@@ -210,9 +212,13 @@ export class Host {
     return !this.#calm && random.chance(share) ? nowMs + random.between(1_000, 400_000) : 0;
   }
 
-  #strike(run: Run, one: Process, signal: 'SIGTERM' | 'SIGKILL'): void {
+  strike(run: Run, one: Process, signal: 'SIGTERM' | 'SIGKILL'): void {
     const { random } = this.world;
     if (signal === 'SIGTERM' && one.deaf) return;
+    if (one === run.shim) {
+      this.#later(this.world.random.between(0, 5), 'SIGKILL ends a shim', () => this.killShim(run));
+      return;
+    }
     const waitMs = signal === 'SIGKILL' ? random.between(0, 5) : random.wait(300, 7_000);
     const stuckMs = Math.max(0, one.stuckUntilMs - this.world.nowMs);
     const clean = signal === 'SIGTERM' && random.chance(0.5);

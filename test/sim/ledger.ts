@@ -19,6 +19,7 @@ import type { Life } from './life.ts';
 import type { DiskWatch } from './registry.ts';
 import type { RoomsWatch } from './rooms.ts';
 import type { Sim } from './sim.ts';
+import type { SweepWatch } from './table.ts';
 import { checkReason } from './truth.ts';
 import type { SignalWatch } from './workers.ts';
 
@@ -67,7 +68,7 @@ const INFERRED = [
   'error_limit',
 ];
 
-export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch {
+export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch, SweepWatch {
   readonly sim: Sim;
   readonly cases = new Map<SessionId, Case>();
   readonly departures = new Map<string, Departure[]>();
@@ -174,6 +175,16 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch 
         '2 nothing is signalled that should run',
         `${signal} to ${id}, whose session is ${phase?.name ?? 'unknown'}`,
       );
+  }
+
+  /** A sweep ends only what no session is at work with. */
+  swept(run: Run): void {
+    run.killed = true;
+    const one = this.cases.get(run.spec.id);
+    const name = one?.wanted.phase.name;
+    const current = one === undefined ? null : workerOf(one.wanted);
+    if ((name === 'live' || name === 'starting') && current?.id === run.id)
+      this.#fail('2 a sweep touches no live session', `${run.id}, whose session is ${name}`);
   }
 
   delivered(id: WorkerId, message: WorkerMessage): void {

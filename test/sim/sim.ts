@@ -20,10 +20,13 @@ import { LiveKit } from './livekit.ts';
 import { Disk, SimRegistry } from './registry.ts';
 import { SimRooms } from './rooms.ts';
 import type { Scenario } from './scenario.ts';
+import { recordsOf, SimPlans, SimTable } from './table.ts';
 import { SimWorkers } from './workers.ts';
 import { clockOf, World } from './world.ts';
 
 const MEMORY_BYTES = 1_000_000_000;
+const SWEEP_EVERY_MS = 300_000;
+const SWEEP_GRACE_MS = 60_000;
 const PERSON: Author = { kind: 'token', name: 'ops' };
 
 /** One supervisor and what it is made of. */
@@ -122,6 +125,10 @@ export class Sim {
         made.workers = new SimWorkers(world, this.host, life, listener, this.ledger);
         return made.workers;
       },
+      table: new SimTable(this.host, life, this.ledger),
+      plans: new SimPlans(),
+      records: recordsOf(this.host),
+      sweep: { unmanaged: [], graceMs: SWEEP_GRACE_MS },
       host: 'simulated',
       newId: () => `${++this.#ids}`,
       limits: { ...this.scenario.limits, perAgent: { scribe: 3 } },
@@ -138,6 +145,7 @@ export class Sim {
         life.ready = true;
         world.note(`life ${life.number}`, 'is ready');
         this.ledger.anew();
+        this.#sweep(life, supervisor);
       },
       (error: unknown) => {
         world.note(`life ${life.number}`, `does not start: ${messageOf(error)}`);
@@ -208,6 +216,8 @@ export class Sim {
   releaseAll(): void {
     const { supervisor } = this.serving ?? {};
     if (supervisor === undefined) return;
+    for (const { id, wanted } of this.ledger.cases.values())
+      if (wanted.phase.name !== 'ended') this.ledger.requested(id);
     supervisor.releaseMany({ filter: {}, all: true, dryRun: false }, PERSON).then(
       (sessions) => sessions.length,
       () => undefined,
@@ -256,6 +266,24 @@ export class Sim {
     this.#nextFuse = null;
     this.generation?.life.spare();
     this.host.calm();
+  }
+
+  /** At the start, and then again and again. */
+  #sweep(life: Life, supervisor: Supervisor): void {
+    if (life.stopping) return;
+    supervisor.sweep({ dryRun: false }, PERSON).then(
+      ({ verdicts }) => {
+        for (const one of verdicts)
+          this.world.note('sweep', `${one.worker} ${one.kind}: ${one.action}, ${one.why} (${one.outcome})`);
+      },
+      (error: unknown) => this.world.note('sweep', messageOf(error)),
+    );
+    this.world.after(SWEEP_EVERY_MS, {
+      place: 'supervisor',
+      what: 'a sweep is due',
+      life,
+      run: () => this.#sweep(life, supervisor),
+    });
   }
 
   #born(run: Run): void {

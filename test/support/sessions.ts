@@ -55,6 +55,7 @@ export function sessionOf({
       warnedMaxDuration: false,
       lookAskedMs: null,
       heldBefore: false,
+      overMemorySinceMs: null,
       resources: null,
     },
   };

@@ -8,6 +8,8 @@ import type { Profile } from '../../src/core/profile.ts';
 import type { ExitInfo } from '../../src/core/session.ts';
 import { DEFAULT_LADDER, DEFAULT_SESSION_LIMITS } from '../../src/limits.ts';
 import type { Clock, SpawnRequest } from '../../src/ports.ts';
+import type { Cgroups } from '../../src/process/cgroup.ts';
+import { openCgroups, removeCgroup } from '../../src/process/cgroup.ts';
 import type { WorkersOptions } from '../../src/worker/workers.ts';
 import { createWorkers } from '../../src/worker/workers.ts';
 import { marked } from './marks.ts';
@@ -58,11 +60,29 @@ interface StartOptions {
   readonly record?: object;
 }
 
-export function openWorkers(options: Partial<WorkersOptions> = {}) {
+/** Cgroups of an instance of this name; null where none may be made, as for a user without delegation. */
+function cgroupsOf(id: string): Cgroups | null {
+  const opened = openCgroups(id);
+  return 'unavailable' in opened ? null : opened;
+}
+
+/** Whether this machine lets the tests make cgroups. */
+export function canGroup(): boolean {
+  const opened = openCgroups(`probe-${process.pid}`);
+  if ('unavailable' in opened) return false;
+  removeCgroup(opened.path);
+  return true;
+}
+
+export function openWorkers({
+  grouped = false,
+  ...options
+}: Partial<WorkersOptions> & { grouped?: boolean } = {}) {
   const stateDir = mkdtempSync(join(tmpdir(), 'curfew-workers-'));
   const id = instanceId(randomUUID());
   const workersDir = join(stateDir, 'workers');
   const instance = { id, stateDir, workersDir, bootId: 'boot', masterKey: Buffer.alloc(32) };
+  const cgroups = grouped ? cgroupsOf(id) : null;
   const exits = new Map<string, ExitInfo[]>();
   const trees = new Map<string, number[]>();
   const samples: { id: string; rssBytes: number; cpuPercent: number }[] = [];
@@ -79,6 +99,7 @@ export function openWorkers(options: Partial<WorkersOptions> = {}) {
       tree: (worker, left) => void trees.set(worker, [...(trees.get(worker) ?? []), left]),
       resources: (worker, rssBytes, cpuPercent) => void samples.push({ id: worker, rssBytes, cpuPercent }),
     },
+    cgroups,
     ...options,
   });
 
@@ -97,6 +118,7 @@ export function openWorkers(options: Partial<WorkersOptions> = {}) {
   const logOf = (worker: string) => readFileSync(join(workersDir, worker, 'log'), 'utf8');
   return {
     instance,
+    cgroups,
     workers,
     exits,
     trees,
@@ -118,6 +140,7 @@ export function openWorkers(options: Partial<WorkersOptions> = {}) {
     dispose: async () => {
       await workers.close();
       killAll(marked(id).map((one) => one.pid));
+      if (cgroups !== null) await until('its cgroups are gone', () => removeCgroup(cgroups.path));
       rmSync(stateDir, { recursive: true, force: true, maxRetries: 5 });
     },
   };

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { createProcTable, findMark, parseStat } from '../../src/process/proc.ts';
 import { parseStatus, statusOf } from '../../src/worker/exit.ts';
-import { createProcTable, findMark, parseStat } from '../../src/worker/proc.ts';
 
 const NAMES = ['sh', 'a) R 1 (x', ') Z 1 1 1', '((((', '))))', 'x\ny', ' ', '', '1 (2) S 3', 'tmux: server'];
 

@@ -4,13 +4,10 @@ import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { isAlive, killAll, pidsCalled } from '../support/proc.ts';
 import { until } from '../support/wait.ts';
-import { fixture, openWorkers } from '../support/workers.ts';
+import { canGroup, fixture, openWorkers } from '../support/workers.ts';
 
 let host: ReturnType<typeof openWorkers>;
 const bystanders: ChildProcess[] = [];
-beforeEach(() => {
-  host = openWorkers({ sampleMs: 50 });
-});
 afterEach(async () => {
   killAll(bystanders.splice(0).flatMap((one) => one.pid ?? []));
   await host.dispose();
@@ -25,9 +22,20 @@ const HOSTILE = [
   'closes-stdio.py',
   'forks.py',
   'chain.py',
+  'fork-bomb.py',
 ];
 
-describe('a hostile worker', () => {
+/** The same tables hold with a cgroup per worker, and with process group and mark alone. */
+const WAYS = [
+  ['process group and mark', false],
+  ...(canGroup() ? [['a cgroup', true] as const] : []),
+] as const;
+
+describe.each(WAYS)('with %s, a hostile worker', (_way, grouped) => {
+  beforeEach(() => {
+    host = openWorkers({ sampleMs: 50, grouped });
+  });
+
   it.each(HOSTILE)('%s: TERM, then KILL leaves nothing', async (name) => {
     const tag = randomUUID();
     const { id } = await host.startUp(fixture(name, ...(name === 'nameless-escape.py' ? [] : [tag])));
@@ -95,7 +103,11 @@ describe('a hostile worker', () => {
   });
 });
 
-describe('many workers', () => {
+describe.each(WAYS)('with %s, many workers', (_way, grouped) => {
+  beforeEach(() => {
+    host = openWorkers({ grouped });
+  });
+
   it('die at once, each told once', async () => {
     const started = await Promise.all(Array.from({ length: 30 }, () => host.start(['sleep', '60'])));
     for (const { id } of started) host.workers.signal(id, 'SIGTERM');
@@ -120,6 +132,10 @@ describe('many workers', () => {
 });
 
 describe('a bystander', () => {
+  beforeEach(() => {
+    host = openWorkers();
+  });
+
   const sleeper = (env: Record<string, string>, ...more: string[]) => {
     const child = spawn('sh', ['-c', 'sleep 60; :', ...more], {
       env: { PATH: process.env.PATH, ...env },
@@ -148,6 +164,10 @@ describe('a bystander', () => {
 });
 
 describe('what a worker uses', () => {
+  beforeEach(() => {
+    host = openWorkers({ sampleMs: 50 });
+  });
+
   it('is told of its whole tree', async () => {
     const { id } = await host.startUp(fixture('setsid-grandchild.py'));
     const { id: lone } = await host.start(['sleep', '60']);

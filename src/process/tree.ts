@@ -1,12 +1,10 @@
 /** Who belongs to a worker. Pure: a snapshot in, the members out. */
 import type { WorkerId } from '../core/ids.ts';
 import type { ProcessIdentity } from '../core/session.ts';
+import type { Evidence } from '../core/verdict.ts';
 import type { ProcessStat } from './proc.ts';
 import { isDead } from './proc.ts';
 import type { ScannedProcess, Snapshot } from './scan.ts';
-
-/** Why a process is ours: in the shim's group or kernel session, by its mark, or born of a member. */
-type Evidence = 'group' | 'mark' | 'descent';
 
 export interface Member {
   readonly pid: number;
@@ -38,17 +36,27 @@ export interface Self {
   readonly pgid: number;
 }
 
-export function lookAtTree(snapshot: Snapshot, subject: Subject, self: Self): TreeLook {
+/** `inside`: who is in the worker's cgroup, read after the snapshot. */
+export function lookAtTree(
+  snapshot: Snapshot,
+  subject: Subject,
+  { self, inside }: { self: Self; inside: readonly ProcessStat[] },
+): TreeLook {
   const { shim } = subject;
   const leader = snapshot.byPid.get(shim.pid);
   const present = leader?.startTicks === shim.startTicks;
   const group = groupOf(snapshot, subject, leader);
   const roots = new Map<number, Evidence>();
-  for (const one of group) roots.set(one.pid, 'group');
+  const byPid = new Map<number, ProcessStat>(inside.map((one) => [one.pid, one]));
+  for (const one of inside) roots.set(one.pid, 'cgroup');
+  for (const one of group) keep(roots, one.pid, 'group');
   for (const one of snapshot.byMark.get(subject.workerId) ?? []) keep(roots, one.pid, 'mark');
   for (const one of knownIn(snapshot, subject)) keep(roots, one.pid, 'descent');
   if (present) keep(roots, shim.pid, 'group');
-  const members = withDescendants(snapshot, roots, self).filter((one) => !present || one.pid !== shim.pid);
+  const find = (pid: number) => byPid.get(pid) ?? snapshot.byPid.get(pid);
+  const members = withDescendants(roots, { snapshot, self, find }).filter(
+    (one) => !present || one.pid !== shim.pid,
+  );
   const alive = present && leader !== undefined && !isDead(leader) ? leader : null;
   const groupGone = subject.groupGone || (!present && group.length === 0 && snapshot.complete);
   return { members, shim: alive, groupGone, complete: snapshot.complete };
@@ -68,10 +76,14 @@ function knownIn(snapshot: Snapshot, { known }: Subject): ScannedProcess[] {
   });
 }
 
-function withDescendants(snapshot: Snapshot, roots: Map<number, Evidence>, self: Self): Member[] {
+function withDescendants(
+  roots: Map<number, Evidence>,
+  around: { snapshot: Snapshot; self: Self; find: (pid: number) => ProcessStat | undefined },
+): Member[] {
+  const { snapshot, self, find } = around;
   const members: Member[] = [];
   for (const [pid, evidence] of roots) {
-    const one = snapshot.byPid.get(pid);
+    const one = find(pid);
     if (!one || !mayBeMember(one, self)) continue;
     if (!isDead(one)) members.push({ pid, startTicks: one.startTicks, evidence });
     // The map grows under the loop, which a Map's iteration follows: so the whole descent is walked.

@@ -1,6 +1,7 @@
 /** The only place that signals. Each process is checked right before: still the same one, and still ours. */
 import type { WorkerId } from '../core/ids.ts';
 import type { ProcessIdentity } from '../core/session.ts';
+import { isInCgroup } from './cgroup.ts';
 import type { ProcessStat, ProcTable } from './proc.ts';
 import { findAlive } from './proc.ts';
 import type { Member, Self } from './tree.ts';
@@ -9,6 +10,8 @@ export interface Aim {
   readonly workerId: WorkerId;
   readonly shim: ProcessIdentity;
   readonly markPrefix: string;
+  /** The worker's cgroup, where it has one. */
+  readonly cgroup: string | null;
   readonly self: Self;
 }
 
@@ -18,7 +21,9 @@ type Deadly = 'SIGTERM' | 'SIGKILL';
 
 export function signalMember(proc: ProcTable, aim: Aim, member: Member, signal: Deadly): Shot {
   const now = findAlive(proc, member);
-  if (!now || !isTarget(now, aim.self) || !isOurs(proc, aim, member, now)) return 'gone';
+  // A person's own pattern may name a process of the group that this command was typed in.
+  const allowed = member.evidence === 'pattern' ? now?.pid !== aim.self.pid : now && isTarget(now, aim.self);
+  if (!now || !allowed || !isOurs(proc, aim, member, now)) return 'gone';
   const shot = send(now.pid, signal);
   // A stopped process would hear a SIGTERM only when somebody continues it.
   return shot === 'sent' && signal === 'SIGTERM' && now.state === 'T' ? send(now.pid, 'SIGCONT') : shot;
@@ -49,11 +54,16 @@ function isTarget(now: ProcessStat, self: Self): boolean {
 /** Descent is told by identity alone: the parent that proved it may be dead by now, the child is still the same one. */
 function isOurs(proc: ProcTable, aim: Aim, member: Member, now: ProcessStat): boolean {
   switch (member.evidence) {
+    case 'cgroup':
+      return aim.cgroup !== null && isInCgroup(now.pid, aim.cgroup);
     case 'group':
       return now.pgid === aim.shim.pid || now.sid === aim.shim.pid;
     case 'mark':
       return proc.mark(now.pid, aim.markPrefix) === aim.workerId;
+    case 'shim':
+      return now.pgid === now.pid;
     case 'descent':
+    case 'pattern':
       return true;
   }
 }

@@ -1,0 +1,39 @@
+/** Everything of a start that can fail before there is a process: the program, the folder, the record, the cgroup. */
+import { WORKERS } from '../limits.ts';
+import type { Instance, SpawnRequest } from '../ports.ts';
+import type { Cgroups } from '../process/cgroup.ts';
+import { findCommand } from './command.ts';
+import type { Environment } from './environment.ts';
+import { workerEnvironment } from './environment.ts';
+import type { WorkerFolder } from './folder.ts';
+import { makeFolder, writeCgroup, writeRecord } from './folder.ts';
+import type { Start } from './spawn.ts';
+
+/** What every start of this supervisor shares. */
+export interface StartHost {
+  readonly instance: Instance;
+  readonly environment: Environment;
+  readonly umask: string;
+  readonly cgroups: Cgroups | null;
+  readonly maxFileBytes: number;
+}
+
+export async function planStart(
+  { profile, workerId, env: own, record }: SpawnRequest,
+  folder: WorkerFolder,
+  host: StartHost,
+): Promise<Start> {
+  const { instance, environment, umask, cgroups, maxFileBytes } = host;
+  const mark = { CURFEW_WORKER: `${instance.id}/${workerId}` };
+  const env = workerEnvironment(environment, profile, { ...own, ...mark });
+  const cwd = profile.cwd ?? process.cwd();
+  const [name, ...args] = profile.command;
+  const [program] = await Promise.all([
+    findCommand({ command: name, path: env.PATH ?? '', cwd }),
+    makeFolder(folder).then(() => writeRecord(folder, record)),
+  ]);
+  const { memoryBytes, cpuPercent } = profile;
+  const cgroup = cgroups?.make(workerId, { memoryBytes, cpuPercent, pids: WORKERS.pidsMax }) ?? null;
+  if (cgroup !== null) await writeCgroup(folder, cgroup);
+  return { folder, command: [program, ...args], cwd, env, umask, maxFileBytes, cgroup };
+}
