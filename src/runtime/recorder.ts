@@ -1,9 +1,9 @@
 /** Keeps the registry in step with the sessions: what needs a durable record waits for it, all else goes on and is recorded later. */
 
-import { holdingOf } from '../core/holdings.ts';
+import { holdingOf, isUnkillable } from '../core/holdings.ts';
 import type { ClaimKey, SessionId } from '../core/ids.ts';
 import type { Session } from '../core/session.ts';
-import { messageOf } from '../errors.ts';
+import { CurfewError, messageOf } from '../errors.ts';
 import { RECORDING } from '../limits.ts';
 import type { Clock, Log, Registry } from '../ports.ts';
 
@@ -16,6 +16,8 @@ export interface RegistryStatus {
 export function recordNeed(before: Session, after: Session): 'none' | 'soon' | 'durable' {
   if (before.phase !== after.phase && before.phase.name !== after.phase.name) return 'durable';
   if (before.restarts !== after.restarts) return 'durable';
+  // A worker that nothing killed is gone at last: its claim is free.
+  if (isUnkillable(before) !== isUnkillable(after)) return 'durable';
   const changed =
     before.phase !== after.phase || before.errors !== after.errors || before.config !== after.config;
   const learnt =
@@ -58,7 +60,9 @@ export class Recorder {
       await this.#registry.create({ session, claim: claimOf(session) });
       this.#noteSuccess();
     } catch (error) {
-      this.#noteFailure(error);
+      // A conflict is an answer: the registry works.
+      if (isConflict(error)) this.#noteSuccess();
+      else this.#noteFailure(error);
       throw error;
     }
   }
@@ -162,4 +166,8 @@ export class Recorder {
 
 function claimOf(session: Session): ClaimKey | null {
   return holdingOf(session)?.claim ?? null;
+}
+
+function isConflict(error: unknown): boolean {
+  return error instanceof CurfewError && (error.code === 'room_taken' || error.code === 'id_conflict');
 }

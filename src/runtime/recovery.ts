@@ -2,10 +2,11 @@
  * What a start finds: every session that had not ended is matched with what runs, before anything new is accepted.
  * Alive: taken over, same process, deadlines as they were. Ended meanwhile: closed with its true exit status.
  * Only intended: started or failed, never both, by the claim file. Another boot: lost with its host.
+ * Ended, but its worker could not be killed: held as before, and killed again.
  */
 import { quotasOf } from '../core/quota.ts';
 import type { Session } from '../core/session.ts';
-import { workerOf } from '../core/session.ts';
+import { isEnded, workerOf } from '../core/session.ts';
 import { messageOf } from '../errors.ts';
 import type { Sessions } from './sessions.ts';
 import { firstWorkerId } from './sessions.ts';
@@ -25,6 +26,7 @@ export async function recover(sessions: Sessions): Promise<void> {
 }
 
 async function recoverOne(sessions: Sessions, session: Session): Promise<void> {
+  if (isEnded(session)) return recoverUnkillable(sessions, session);
   const { id } = session.spec;
   const { instance, clock } = sessions.deps;
   const worker = workerOf(session);
@@ -52,6 +54,18 @@ async function recoverOne(sessions: Sessions, session: Session): Promise<void> {
   sessions.post(id, { type: 'channel', workerId: worker.id, open: false });
   // Nothing was heard or seen meanwhile: silence, absence and steps count anew.
   sessions.post(id, { type: 'gap', gapMs: 0 });
+}
+
+/** Ended, and nothing killed its worker: it keeps slot and claim until its tree is gone, and is hunted again. */
+async function recoverUnkillable(sessions: Sessions, session: Session): Promise<void> {
+  const { instance, clock } = sessions.deps;
+  const worker = workerOf(session);
+  if (worker === null) return;
+  const lost = isOfAnotherBoot(session, instance.bootId, clock.now().bootMs);
+  const found = lost ? null : await sessions.workers.adopt(worker.id, worker.process);
+  sessions.add(session, []);
+  if (found === null) sessions.post(session.spec.id, { type: 'tree', workerId: worker.id, left: 0 });
+  else sessions.workers.signal(worker.id, 'SIGKILL');
 }
 
 function isOfAnotherBoot(session: Session, bootId: string, nowMs: number): boolean {

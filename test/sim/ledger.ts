@@ -30,6 +30,7 @@ export interface Case {
   readonly seenMs: number;
   /** The newest state that curfew wanted on record, and since when it waits for that. */
   wanted: Session;
+  wantedMs: number;
   waitsSinceMs: number | null;
   committed: Session | null;
   acknowledged: boolean;
@@ -95,7 +96,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
       one === undefined ||
       one.committed === null ||
       one.waitsSinceMs !== null ||
-      this.#world.nowMs - one.seenMs < 10_000
+      this.#world.nowMs - one.wantedMs < 10_000
     );
   }
 
@@ -118,6 +119,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     const one = known ?? this.#open(session);
     const before = one.wanted;
     one.wanted = session;
+    one.wantedMs = nowMs;
     one.waitsSinceMs ??= nowMs;
     this.#world.note('curfew', `${session.spec.id} is ${phaseText(session)}`);
     if (
@@ -192,8 +194,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     if (one === undefined) return;
     const { nowMs } = this.#world;
     if (message.type !== 'dumped') one.lastHeardMs = nowMs;
-    if (message.type === 'activity')
-      one.lastActivityMs = Math.max(one.lastActivityMs, nowMs + (message.forMs ?? 0));
+    if (message.type === 'activity') one.lastActivityMs = Math.max(one.lastActivityMs, nowMs);
     if (message.type === 'ready') one.readyHeardMs = nowMs;
     if (message.type === 'closed') one.closedHeardMs = nowMs;
     if (message.type === 'ok') one.errorsInRow = 0;
@@ -267,7 +268,8 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
 
   kept(id: string, forMs: number): void {
     const one = this.of(id);
-    if (one !== undefined) one.lastActivityMs = this.#world.nowMs + forMs;
+    if (one !== undefined)
+      one.lastActivityMs = this.#world.nowMs + Math.max(0, forMs - one.spec.limits.activityIdleTimeoutMs);
   }
 
   out(room: string, person: Participant, reason: DisconnectReason): void {
@@ -324,6 +326,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
       bootId,
       seenMs: nowMs,
       wanted: session,
+      wantedMs: nowMs,
       waitsSinceMs: nowMs,
       committed: null,
       acknowledged: false,
@@ -360,7 +363,8 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
         '4 every ending has a truthful reason',
         `${one.id} ${ending.reason} (${ending.cause}; ${ending.detail}): ${lie}`,
       );
-    if (INFERRED.includes(ending.reason)) this.#countInferred(ending);
+    // A hang-up that was told is not inferred.
+    if (INFERRED.includes(ending.reason) && !ending.detail?.includes('hung up')) this.#countInferred(ending);
   }
 
   /** More than five and more than a fifth of the live ones within half a minute are held. */

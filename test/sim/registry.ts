@@ -126,9 +126,13 @@ export class SimRegistry implements Registry {
   }
 
   open(): Promise<Session[]> {
-    return this.#ask('open', false, () =>
-      [...this.#disk.tables.sessions.values()].filter((one) => one.phase.name !== 'ended').map(read),
-    );
+    return this.#ask('open', false, () => {
+      const { sessions, claims } = this.#disk.tables;
+      const holders = new Set(claims.values());
+      return [...sessions.values()]
+        .filter(({ phase, spec }) => phase.name !== 'ended' || holders.has(spec.id))
+        .map(read);
+    });
   }
 
   saveWatch(watch: RoomWatch): Promise<void> {

@@ -1,4 +1,5 @@
 /** Plays one scenario from its first event to the last check. */
+import { deadlines } from '../../src/core/deadlines.ts';
 import { checkAfterEvent, checkAtEnd } from './checks.ts';
 import type { Run } from './host.ts';
 import type { Action, Scenario } from './scenario.ts';
@@ -61,7 +62,8 @@ async function play(sim: Sim, untilMs: number, done: () => boolean = () => false
     if (!world.step()) return;
     await turn();
     checkAfterEvent(sim);
-    if (world.events > MAX_EVENTS) world.fail('a run comes to an end', `${world.events} events`);
+    if (world.events > MAX_EVENTS)
+      world.fail('a run comes to an end', `${world.events} events; ${dueNow(sim)}`);
   }
 }
 
@@ -225,4 +227,21 @@ function befall(sim: Sim, run: Run, { deed }: Extract<Action, { do: 'worker' }>)
       sim.host.killShim(run);
       return;
   }
+}
+
+/** Who wants to be woken at once, again and again. */
+function dueNow({ serving, world }: Sim): string {
+  const all = serving?.supervisor.sessions.all() ?? [];
+  const due = all.flatMap((session) =>
+    deadlines(session)
+      .filter((one) => one.atMs <= world.bootMs)
+      .map((one) => ({
+        id: session.spec.id,
+        phase: session.phase,
+        vitals: session.vitals,
+        config: session.config,
+        ...one,
+      })),
+  );
+  return JSON.stringify(due);
 }
