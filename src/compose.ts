@@ -1,4 +1,5 @@
 /** Puts a supervisor together from its adapters, and runs it as `serve`, `dev` and `run`. Loaded by main.ts when needed. */
+import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname, tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
@@ -16,7 +17,7 @@ import type { Author } from './core/session.ts';
 import { CurfewError, messageOf } from './errors.ts';
 import { createHttpFaces } from './http/faces.ts';
 import { CHANNEL, RETENTION, RUN, STATE_FILES, SWEEP } from './limits.ts';
-import type { Instance, Log } from './ports.ts';
+import type { Clock, Instance, Log, Rooms } from './ports.ts';
 import { createRooms } from './presence/rooms.ts';
 import type { Cgroups } from './process/cgroup.ts';
 import { openCgroups } from './process/cgroup.ts';
@@ -47,10 +48,7 @@ async function start(config: Config, { faces }: { faces: boolean }): Promise<Run
   const { instance, release } = openInstance(config.stateDir);
   const registry = await openRegistry({ stateDir: config.stateDir, log });
   const channels = createChannels({ instance, log, socketPath: join(config.stateDir, CHANNEL.socketName) });
-  const rooms =
-    config.livekit === null
-      ? null
-      : createRooms({ livekit: config.livekit, clock, pollEveryMs: config.presence.pollEveryMs });
+  const rooms = roomsFor(config, clock);
   const cgroups = cgroupsFor(config, instance, log);
   const supervisor = new Supervisor({
     instance,
@@ -70,6 +68,7 @@ async function start(config: Config, { faces }: { faces: boolean }): Promise<Run
     records: createWorkerRecords(instance.workersDir),
     sweep: config.sweep,
     host: hostname(),
+    newId: () => randomBytes(10).toString('hex'),
     limits: config.limits,
     agents: Object.keys(config.agents),
     profileOf: (agent) => profileOf(config, agent),
@@ -110,6 +109,10 @@ async function start(config: Config, { faces }: { faces: boolean }): Promise<Run
       return stopped;
     },
   };
+}
+
+function roomsFor({ livekit, presence }: Config, clock: Clock): Rooms | null {
+  return livekit === null ? null : createRooms({ livekit, clock, pollEveryMs: presence.pollEveryMs });
 }
 
 /** What comes round by the clock. The first sweep follows the start at once. */

@@ -109,7 +109,7 @@ export interface Registry {
   get(id: SessionId): Promise<Session | null>;
   /** Newest first. The cursor is opaque. */
   list(query: SessionQuery): Promise<{ sessions: Session[]; nextCursor: string | null }>;
-  /** Every session that has not ended. */
+  /** Every session that has not ended, and those that ended but still hold their claim. */
   open(): Promise<Session[]>;
   saveWatch(watch: RoomWatch): Promise<void>;
   deleteWatch(room: RoomKey): Promise<void>;

@@ -2,6 +2,7 @@
 import { DEADLINES, WORKERS } from '../limits.ts';
 import { absences, decidedAbsence } from './absence.ts';
 import { close } from './closing.ts';
+import type { Deadline } from './deadlines.ts';
 import { deadlines } from './deadlines.ts';
 import { errorLimit, exitEnding, unresponsive } from './endings.ts';
 import type { SessionEvent } from './event.ts';
@@ -212,8 +213,8 @@ function isOpen({ phase }: Session): boolean {
   return phase.name === 'live' || phase.name === 'starting';
 }
 
-function act(session: Session, due: { kind: string; needsLook: boolean }, now: Stamp): Next {
-  if (due.needsLook) return lookIfAsked(session, now);
+function act(session: Session, due: Deadline, now: Stamp): Next {
+  if (due.needsLook) return lookIfAsked(session, due.atMs, now);
   switch (due.kind) {
     case 'max_duration':
       return close(
@@ -256,9 +257,11 @@ function act(session: Session, due: { kind: string; needsLook: boolean }, now: S
   }
 }
 
-function lookIfAsked(session: Session, now: Stamp): Next {
+/** A look that was asked for before `dueMs` decides nothing, so another one is. */
+function lookIfAsked(session: Session, dueMs: number, now: Stamp): Next {
   const { lookAskedMs } = session.vitals;
-  const soon = lookAskedMs !== null && now.bootMs < lookAskedMs + DEADLINES.lookAgainMs;
+  const soon =
+    lookAskedMs !== null && lookAskedMs >= dueMs && now.bootMs < lookAskedMs + DEADLINES.lookAgainMs;
   if (soon || !session.spec.livekit || !session.presence.reachable) return stay(session);
   return stay(withVitals(session, { lookAskedMs: now.bootMs }), [{ do: 'look' }]);
 }
@@ -285,5 +288,5 @@ function reconsider(session: Session, now: Stamp): Next {
   const { ending } = phase.inference ?? {};
   const open = withPhase(session, { ...phase, inference: null });
   if (ending?.reason === 'error_limit') return infer(open, { ...ending, at: now });
-  return lookIfAsked(withVitals(open, { lookAskedMs: null }), now);
+  return lookIfAsked(withVitals(open, { lookAskedMs: null }), now.bootMs, now);
 }

@@ -30,6 +30,8 @@ export interface SupervisorDeps {
   readonly records: WorkerRecords;
   readonly sweep: { readonly unmanaged: readonly string[]; readonly graceMs: number };
   readonly host: string;
+  /** Random, for sessions to which the client gave no id of its own. */
+  readonly newId: () => string;
   readonly limits: AdmissionLimits;
   /** The names of the configured agents. */
   readonly agents: readonly string[];

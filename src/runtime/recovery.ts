@@ -3,6 +3,7 @@
  *
  * - Alive: taken over, same process, deadlines as they were. Ended meanwhile: closed with its true exit status.
  * - Only intended: started or failed, never both, by the claim file. Another boot: lost with its host.
+ * - Ended, but its worker could not be killed: held as before, and killed again.
  * - A living worker that the registry does not know: rebuilt from its folder; where that says nothing, left and named.
  *
  * Each step may be repeated: a supervisor that dies here is followed by one that does the same again.
@@ -48,6 +49,7 @@ async function inParallel<T>(all: readonly T[], work: (one: T) => Promise<unknow
 }
 
 async function recoverOne(sessions: Sessions, session: Session, known: WorkerProcess | null): Promise<void> {
+  if (isEnded(session)) return recoverUnkillable(sessions, session);
   const { id } = session.spec;
   const { instance, clock } = sessions.deps;
   const worker = workerOf(session);
@@ -78,6 +80,19 @@ async function recoverOne(sessions: Sessions, session: Session, known: WorkerPro
   sessions.post(id, { type: 'channel', workerId: worker.id, open: false });
   // Nothing was heard or seen meanwhile: silence, absence and steps count anew.
   sessions.post(id, { type: 'gap', gapMs: 0 });
+}
+
+/** Ended, and nothing killed its worker: it keeps slot and claim until its tree is gone, and is hunted again. */
+async function recoverUnkillable(sessions: Sessions, session: Session): Promise<void> {
+  const { instance, clock } = sessions.deps;
+  const worker = workerOf(session);
+  if (worker === null) return;
+  const { process } = worker;
+  const lost = isOfAnotherBoot(session, process, { bootId: instance.bootId, nowMs: clock.now().bootMs });
+  const found = lost ? null : await sessions.workers.adopt(worker.id, worker.process);
+  sessions.add(session, []);
+  if (found === null) sessions.post(session.spec.id, { type: 'tree', workerId: worker.id, left: 0 });
+  else sessions.workers.signal(worker.id, 'SIGKILL');
 }
 
 function isOfAnotherBoot(

@@ -52,7 +52,7 @@ export class Sessions {
       expired: (id, detail) => this.#postOrKeep(id, { type: 'expired', detail }),
       wanted: (holder) => this.post(holder, { type: 'claim_wanted' }),
     });
-    this.recorder = new Recorder(deps.registry, deps.log, (id) => this.#retireIfEnded(id));
+    this.recorder = new Recorder(deps, (id) => this.#retireIfEnded(id));
     const listener = {
       tell: (id: SessionId, event: SessionEvent) => this.post(id, event),
       tellAll: (event: SessionEvent) => this.tellAll(event),
