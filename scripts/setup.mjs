@@ -241,6 +241,10 @@ const COMMANDS = {
     await alone(build);
     return 0;
   },
+  'install:systemd': async (args) => {
+    await alone(build);
+    return run([join('scripts', 'install-systemd.mjs'), ...args]);
+  },
   docs: () => run([WARNINGS_OFF, join('scripts', 'print-docs.ts')]),
   format: () => run([join('node_modules', '@biomejs', 'biome', 'bin', 'biome'), 'check', '--write', '.']),
 };

@@ -6,9 +6,9 @@ import { runCli } from './cli/program.ts';
 
 /** Adapters are loaded only by the commands that need them: `curfew list` starts without LiveKit's SDK. */
 const daemons: Daemons = {
-  serve: async (config) => (await import('./compose.ts')).serve(config),
+  serve: async (config, reread) => (await import('./compose.ts')).serve(config, { reread }),
   dev: async () => (await import('./compose.ts')).dev(),
-  run: async (options) => (await import('./compose.ts')).run(options),
+  run: async (options) => (await import('./run.ts')).run(options),
 };
 
 const terminal: Terminal = {

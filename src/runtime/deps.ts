@@ -1,4 +1,5 @@
 /** What a supervisor is made of. main.ts puts the adapters in. */
+import type { ReloadView } from '../api.ts';
 import type { Profile } from '../core/profile.ts';
 import type { AdmissionLimits } from '../core/quota.ts';
 import type { Channels, Clock, Instance, Log, Registry, Rooms, Workers, WorkersListener } from '../ports.ts';
@@ -13,6 +14,8 @@ export interface SupervisorDeps {
   readonly rooms: Rooms | null;
   readonly makeWorkers: (listener: WorkersListener) => Workers;
   readonly host: string;
+  /** Reads the config again; what follows here is then the new one's. Rejects invalid_config, and all stays as it was. */
+  readonly reload?: () => Promise<ReloadView>;
   readonly limits: AdmissionLimits;
   /** The names of the configured agents. */
   readonly agents: readonly string[];

@@ -26,13 +26,15 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   presence: [...ROOTS, 'ports'],
   registry: [...ROOTS, 'ports'],
   telemetry: [...ROOTS, 'ports'],
+  systemd: ['errors', 'limits', 'ports'],
   config: [...ROOTS, 'ports', 'api'],
   runtime: [...ROOTS, 'ports', 'api'],
   http: [...ROOTS, 'ports', 'api', 'runtime'],
   cli: [...ROOTS, 'ports', 'api', 'config', 'process'],
   dev: [...ROOTS, 'config'],
   compose: ['*'],
-  main: ['cli', 'compose'],
+  run: ['*'],
+  main: ['cli', 'compose', 'run'],
 };
 
 function layerOf(path: string): string {
