@@ -56,6 +56,9 @@ const FILES = {
   'curfew.tmpfiles.conf': '/usr/local/lib/tmpfiles.d/curfew.conf',
 };
 
+// A pager that was closed must not leave half an installation.
+process.stdout.on('error', () => undefined);
+
 function say(/** @type {string} */ text) {
   process.stdout.write(`${text}\n`);
 }
@@ -131,10 +134,20 @@ function installProgram() {
     copyFileSync(options.node, join(draft, 'bin', 'node'));
     chmodSync(join(draft, 'bin', 'node'), 0o755);
     readable(draft);
-    if (existsSync(at(PREFIX))) renameSync(at(PREFIX), old);
+    if (existsSync(at(PREFIX))) setAside(at(PREFIX), old);
     renameSync(draft, at(PREFIX));
     rmSync(old, { recursive: true, force: true });
   });
+}
+
+function setAside(/** @type {string} */ path, /** @type {string} */ old) {
+  try {
+    renameSync(path, old);
+  } catch (error) {
+    // An overlay cannot rename a folder of its lower layer.
+    if (/** @type {NodeJS.ErrnoException} */ (error).code !== 'EXDEV') throw error;
+    rmSync(path, { recursive: true });
+  }
 }
 
 /** Whatever umask the checkout had: the service's user reads it, and root alone writes it. */
