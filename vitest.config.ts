@@ -33,7 +33,9 @@ export default defineConfig({
         test: {
           name: 'integration',
           sequence: { groupOrder: 1 },
-          include: ['test/{worker,presence,registry,runtime,kits,telemetry,scripts,service}/**/*.test.ts'],
+          include: [
+            'test/{worker,presence,registry,runtime,sweep,kits,telemetry,scripts,service}/**/*.test.ts',
+          ],
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },

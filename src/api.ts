@@ -3,30 +3,16 @@
  * camelCase; times are ISO 8601 in UTC; durations and lengths end in their unit.
  */
 import { z } from 'zod';
+import type { SweepRequest, SweepView } from './api-sweep.ts';
 import type { Author } from './core/session.ts';
 import { FAILED_REASONS, RELEASED_REASONS } from './core/session.ts';
 import { LIMIT_RANGES, REGISTRY, TEXT } from './limits.ts';
+import { idText, printable } from './texts.ts';
 
 const time = z.iso.datetime();
 const ms = z.number();
 
-/** Printable, no control characters: room names may be unicode, but never end a log line or a terminal's. */
-const printable = (max: number) =>
-  z
-    .string()
-    .min(1)
-    .max(max)
-    .regex(/^[^\p{Cc}\p{Cs}\u2028\u2029]*$/u, 'must not contain control characters');
-
 const roomName = printable(TEXT.roomChars);
-export const idText = z
-  .string()
-  .min(1)
-  .max(TEXT.idChars)
-  .regex(
-    /^[A-Za-z0-9][A-Za-z0-9._:-]*$/,
-    'must be letters, digits, ".", "_", ":" or "-", and begin with a letter or digit',
-  );
 const labelKey = z
   .string()
   .max(TEXT.labelKeyChars)
@@ -250,6 +236,8 @@ export interface SupervisorApi {
   wait(id: string, until: 'live' | 'ended', boundMs: number): Promise<SessionView>;
   /** Log files of the session's workers, oldest first. */
   logPaths(id: string): Promise<string[]>;
+  /** Dry run by default. Rejects not_found for an unknown plan. */
+  sweep(request: SweepRequest, by: Author): Promise<SweepView>;
   capacity(): CapacityView;
   ready(): ReadyView;
   /** Reads the config again. Rejects invalid_config, and all stays as it was. */

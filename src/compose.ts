@@ -1,4 +1,5 @@
 /** Puts a supervisor together from its adapters, and runs it as `serve` and `dev`. Loaded by main.ts when needed. */
+import { writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { CapacityView, ReloadView } from './api.ts';
@@ -7,22 +8,27 @@ import { profileOf } from './config/config.ts';
 import type { LiveConfig } from './config/reload.ts';
 import { liveConfig } from './config/reload.ts';
 import type { Author } from './core/session.ts';
+import { messageOf } from './errors.ts';
 import { createHttpFaces } from './http/faces.ts';
-import { CHANNEL, SHUTDOWN } from './limits.ts';
+import { CHANNEL, RETENTION, SHUTDOWN, STATE_FILES, SWEEP } from './limits.ts';
 import type { Instance, Log } from './ports.ts';
 import { createRooms } from './presence/rooms.ts';
 import type { Cgroups } from './process/cgroup.ts';
 import { openCgroups } from './process/cgroup.ts';
 import { ensureAdminToken, openInstance } from './registry/instance.ts';
 import { openRegistry } from './registry/registry.ts';
+import { startTask } from './runtime/cron.ts';
 import type { SupervisorDeps } from './runtime/deps.ts';
-import { startRetention } from './runtime/retention.ts';
+import { prune } from './runtime/retention.ts';
 import { Supervisor } from './runtime/supervisor.ts';
+import { createPlans } from './sweep/plans.ts';
+import { createProcessTable } from './sweep/table.ts';
 import type { Service } from './systemd/service.ts';
 import { createService } from './systemd/service.ts';
 import { createClock } from './telemetry/clock.ts';
 import { createLog } from './telemetry/log.ts';
 import { createChannels } from './worker/control.ts';
+import { createWorkerRecords } from './worker/records.ts';
 import { createWorkers } from './worker/workers.ts';
 
 interface Running {
@@ -59,7 +65,7 @@ export async function start(config: Config, options: StartOptions): Promise<Runn
   const reload = reread === null ? null : () => around(live.reload);
   const supervisor = makeSupervisor({ instance, clock, log, registry, channels, rooms }, { live, reload });
   await supervisor.start();
-  const stopRetention = startRetention(supervisor.sessions);
+  const stopTasks = startTasks(supervisor, log);
   const admin = { name: 'admin', token: ensureAdminToken(config.stateDir), scopes: ['admin'] as const };
   const http = createHttpFaces({
     api: supervisor,
@@ -68,7 +74,7 @@ export async function start(config: Config, options: StartOptions): Promise<Runn
     tokens: [admin, ...config.api.tokens],
   });
   const close = async () => {
-    await Promise.allSettled([http.close(), stopRetention(), channels.close(), rooms?.close()]);
+    await Promise.allSettled([http.close(), stopTasks(), channels.close(), rooms?.close()]);
     await registry.close();
     release();
   };
@@ -109,10 +115,20 @@ function makeSupervisor(
   { live, reload }: { live: LiveConfig; reload: (() => Promise<ReloadView>) | null },
 ): Supervisor {
   const { instance, clock, log } = parts;
+  const config = live.current();
+  const cgroups = cgroupsFor(config, instance, log);
   return new Supervisor({
     ...parts,
-    makeWorkers: (listener) =>
-      createWorkers({ instance, listener, clock, log, cgroups: cgroupsFor(live.current(), instance, log) }),
+    makeWorkers: (listener) => createWorkers({ instance, listener, clock, log, cgroups }),
+    table: createProcessTable({
+      instanceId: instance.id,
+      clock,
+      cgroups,
+      livekitUrl: config.livekit?.url ?? null,
+    }),
+    plans: createPlans(join(config.stateDir, STATE_FILES.plans)),
+    records: createWorkerRecords(instance.workersDir),
+    sweep: config.sweep,
     host: hostname(),
     ...(reload === null ? {} : { reload }),
     get limits() {
@@ -128,10 +144,28 @@ function makeSupervisor(
   });
 }
 
-function cgroupsFor({ cgroups: mode }: Config, instance: Instance, log: Log): Cgroups | null {
-  if (mode === 'off') return null;
+/** What comes round by the clock. The first sweep follows the start at once. */
+function startTasks(supervisor: Supervisor, log: Log): () => Promise<void> {
+  const by: Author = { kind: 'supervisor', name: 'sweep' };
+  const sweep = () => supervisor.sweep({ dryRun: false }, by);
+  const stops = [
+    startTask({ name: 'retention', cron: RETENTION.cron, log, work: () => prune(supervisor.sessions) }),
+    startTask({ name: 'sweep', cron: SWEEP.cron, log, work: sweep }),
+  ];
+  void sweep().catch((error: unknown) => log.warn({ error: messageOf(error) }, 'the first sweep failed'));
+  return async () => {
+    await Promise.all(stops.map((stop) => stop()));
+  };
+}
+
+function cgroupsFor(config: Config, instance: Instance, log: Log): Cgroups | null {
+  if (config.cgroups === 'off') return null;
   const cgroups = openCgroups(instance.id);
-  if (!('unavailable' in cgroups)) return cgroups;
+  if (!('unavailable' in cgroups)) {
+    // For a sweep without a supervisor, which sits elsewhere in the hierarchy.
+    writeFileSync(join(config.stateDir, STATE_FILES.cgroup), `${cgroups.path}\n`, { mode: 0o600 });
+    return cgroups;
+  }
   log.info(
     { why: cgroups.unavailable },
     'workers run without cgroups: process group and mark, memory sampled',

@@ -176,6 +176,9 @@ export const REGISTRY = { timeoutMs: 5 * SECOND_MS, listMax: 500, listDefault: 1
 /** How long a teardown waits for its record before it goes on without, how long small changes are gathered, and when a failure is tried again. */
 export const RECORDING = { patienceMs: 250, gatherMs: 20, retryMs: 5 * SECOND_MS } as const;
 
+/** Names in the state directory. */
+export const STATE_FILES = { workers: 'workers', plans: 'plans', cgroup: 'cgroup' } as const;
+
 /** The search for processes that should not be there. */
 export const SWEEP = {
   /** When it runs by itself. */
@@ -186,17 +189,24 @@ export const SWEEP = {
   killMs: 2 * SECOND_MS,
   /** Between two looks at processes that should end. */
   lookMs: 20,
+  /** Finding LiveKit's address, and each step on a plan's file. */
+  lookupMs: 1 * SECOND_MS,
+  planFileMs: 2 * SECOND_MS,
   /** A plan can be applied for this long. */
   planMs: 1 * HOUR_MS,
   /** Of a process's command, as it is shown and stored. */
   commandChars: 300,
   patternChars: 200,
-  /** Ended sessions whose room is looked at for a left-over agent. */
-  ghostRooms: 200,
+  /** A shorter pattern would match half the host. */
+  patternLeastChars: 3,
 } as const;
 
 /** Retention of ended sessions and their logs. */
-export const RETENTION = { sessionsMs: 30 * 24 * HOUR_MS, logsMs: 7 * 24 * HOUR_MS } as const;
+export const RETENTION = {
+  cron: '17 * * * *',
+  sessionsMs: 30 * 24 * HOUR_MS,
+  logsMs: 7 * 24 * HOUR_MS,
+} as const;
 
 /** The bound of a whole stop (SIGTERM) beyond the slowest ladder. */
 export const SHUTDOWN = {
@@ -238,6 +248,8 @@ export const HTTP = {
 export const CLI = {
   columns: 80,
   connectMs: 3 * SECOND_MS,
+  /** A supervisor that answers no health question for this long is taken for hung. */
+  aliveMs: 3 * SECOND_MS,
   /** Longer than any wait that a command asks for. */
   answerMs: 11 * MINUTE_MS,
   defaultSocket: '/run/curfew/curfew.sock',

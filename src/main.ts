@@ -8,7 +8,8 @@ import { runCli } from './cli/program.ts';
 const daemons: Daemons = {
   serve: async (config, reread) => (await import('./compose.ts')).serve(config, { reread }),
   dev: async () => (await import('./compose.ts')).dev(),
-  run: async (options) => (await import('./run.ts')).run(options),
+  cleanup: async (config, request) => (await import('./compose-cleanup.ts')).cleanup(config, request),
+  run: async (options) => (await import('./compose-run.ts')).run(options),
 };
 
 const terminal: Terminal = {

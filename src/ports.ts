@@ -4,7 +4,8 @@ import type { ClaimKey, InstanceId, RoomKey, SessionId, Stamp, WorkerId } from '
 import type { Observation, RoomEvent } from './core/presence.ts';
 import type { Profile } from './core/profile.ts';
 import type { SupervisorMessage, WorkerMessage } from './core/protocol.ts';
-import type { ExitInfo, Session, WorkerProcess } from './core/session.ts';
+import type { ExitInfo, ProcessIdentity, Session, WorkerProcess } from './core/session.ts';
+import type { Stranger, SweptProcess, Verdict } from './core/verdict.ts';
 import type { RoomWatch } from './core/watch.ts';
 
 export interface Clock {
@@ -110,6 +111,16 @@ export interface Registry {
   close(): Promise<void>;
 }
 
+/** The registry for a look only. */
+export type RegistryReader = Pick<Registry, 'open' | 'get'> & { close(): void };
+
+/** The records in the workers' folders. */
+export interface WorkerRecords {
+  list(): Promise<WorkerId[]>;
+  /** The session as it was when the worker was started or last changed; null: none that can be read. */
+  read(id: WorkerId): Promise<{ session: Session; process: WorkerProcess | null } | null>;
+}
+
 export interface RoomsListener {
   /** A complete look at one room. */
   observed(room: RoomKey, observation: Observation): void;
@@ -141,6 +152,48 @@ export interface Rooms {
   status(): { reachable: boolean; since: Stamp; lastError: string | null } | null;
   readonly url: string;
   close(): Promise<void>;
+}
+
+/** One look at every process of this host. */
+export interface HostLook {
+  readonly scanned: number;
+  /** Workers of this instance of which a mark or a cgroup speaks. */
+  readonly workerIds: readonly WorkerId[];
+  /** What lives of a worker's tree, the oldest first, its shim included; empty: nothing. */
+  treeOf(workerId: WorkerId, shim: ProcessIdentity | null): SweptProcess[];
+  /** Processes whose command matches a pattern, that no curfew started, each with its descendants. */
+  strangers(patterns: readonly string[], askerPid: number | null): Stranger[];
+}
+
+export type EndOutcome = 'ended' | 'gone' | 'changed' | 'denied' | 'survived';
+
+export interface Ended {
+  readonly pid: number;
+  readonly startTicks: number;
+  readonly outcome: EndOutcome;
+}
+
+/** The host's processes for a sweep. */
+export interface ProcessTable {
+  look(): Promise<HostLook>;
+  /** TERM, then KILL, to exactly these; each is checked right before. Bounded. */
+  end(targets: readonly Pick<Verdict, 'workerId' | 'members'>[]): Promise<Ended[]>;
+  /** Removes cgroups of workers that nothing lives in; their ids. */
+  removeEmptyGroups(): WorkerId[];
+}
+
+/** A dry run's verdicts as they were shown, for a real run that ends exactly those. */
+export interface SweepPlan {
+  readonly id: string;
+  readonly madeAtWallMs: number;
+  readonly bootId: string;
+  readonly verdicts: readonly Verdict[];
+}
+
+export interface Plans {
+  /** Forgets those that are too old. */
+  save(plan: SweepPlan): Promise<void>;
+  load(id: string): Promise<SweepPlan | null>;
 }
 
 /** One state directory: its id, its folders, its lock and its keys. */

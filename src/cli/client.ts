@@ -17,6 +17,10 @@ export interface Target {
 }
 
 export interface Client {
+  /** Not over the Unix socket: then its host's processes are not ours to look at. */
+  readonly isRemote: boolean;
+  /** Whether it answers within the bound; never rejects. */
+  answers(boundMs: number): Promise<boolean>;
   get(path: string): Promise<unknown>;
   post(path: string, body: unknown): Promise<unknown>;
   stream(path: string): Promise<Readable>;
@@ -69,6 +73,17 @@ export async function connect(target: Target): Promise<Client> {
     return JSON.parse(text) as unknown;
   };
   return {
+    isRemote: target.socketPath === null,
+    answers: async (boundMs) => {
+      try {
+        const signal = AbortSignal.timeout(boundMs);
+        const answer = await request(`${target.baseUrl}/healthz`, { method: 'GET', dispatcher, signal });
+        await answer.body.dump();
+        return answer.statusCode === 200;
+      } catch {
+        return false;
+      }
+    },
     get: (path) => json('GET', path),
     post: (path, body) => json('POST', path, body),
     stream: async (path) => {

@@ -1,6 +1,7 @@
 /** What a command of the CLI works with. */
 
 import type { LimitOverrides } from '../api.ts';
+import type { SweepRequest, SweepView } from '../api-sweep.ts';
 import type { Config } from '../config/config.ts';
 import type { Client } from './client.ts';
 import type { Paint } from './text.ts';
@@ -21,6 +22,8 @@ export interface Daemons {
   serve(config: Config, reread: () => Config): Promise<number>;
   dev(): Promise<number>;
   run(options: RunOptions): Promise<number>;
+  /** A sweep without a supervisor. */
+  cleanup(config: Config, request: SweepRequest): Promise<SweepView>;
 }
 
 /** The process around the program, so that tests can stand in its place. */

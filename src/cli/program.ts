@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { CurfewError, ERRORS } from '../errors.ts';
 import { connect, findTarget } from './client.ts';
+import { cleanupCommand } from './commands-cleanup.ts';
 import { daemonCommands } from './commands-daemon.ts';
 import { hostCommands } from './commands-host.ts';
 import { sessionCommands } from './commands-sessions.ts';
@@ -24,6 +25,7 @@ export async function runCli(
   daemonCommands(program, context);
   sessionCommands(program, context);
   hostCommands(program, context);
+  cleanupCommand(program, context);
   try {
     await program.parseAsync([...args], { from: 'user' });
     return exitCode;

@@ -21,7 +21,8 @@ function displayWidth(text: string): number {
   return [...text].reduce((sum, char) => sum + widthOf(char), 0);
 }
 
-function clip(text: string, columns: number): string {
+/** Cut where it would go beyond the columns. */
+export function clip(text: string, columns: number): string {
   if (displayWidth(text) <= columns) return text;
   let kept = '';
   for (const char of text) {

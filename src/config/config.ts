@@ -2,7 +2,7 @@
 import type { ApiToken } from '../api.ts';
 import type { Profile } from '../core/profile.ts';
 import type { AdmissionLimits } from '../core/quota.ts';
-import { ADMISSION, PRESENCE, RETENTION, SHUTDOWN } from '../limits.ts';
+import { ADMISSION, PRESENCE, RETENTION, SHUTDOWN, SWEEP } from '../limits.ts';
 
 export interface Config {
   readonly livekit: { readonly url: string; readonly apiKey: string; readonly apiSecret: string } | null;
@@ -22,6 +22,12 @@ export interface Config {
     readonly onTerm: 'release' | 'drain' | 'leave';
   };
   readonly retention: { readonly sessionsMs: number; readonly logsMs: number };
+  readonly sweep: {
+    /** What looks like an agent that curfew did not start: shown, never ended for that alone. */
+    readonly unmanaged: readonly string[];
+    /** Nothing younger is ended. */
+    readonly graceMs: number;
+  };
   readonly log: {
     readonly level: 'debug' | 'info' | 'warn' | 'error' | 'silent';
     readonly format: 'json' | 'text';
@@ -46,7 +52,8 @@ export const DEFAULT_CONFIG: Config = {
   cgroups: 'auto',
   presence: { pollEveryMs: PRESENCE.pollEveryMs },
   shutdown: { timeoutMs: SHUTDOWN.boundMs, onTerm: 'release' },
-  retention: RETENTION,
+  retention: { sessionsMs: RETENTION.sessionsMs, logsMs: RETENTION.logsMs },
+  sweep: { unmanaged: [], graceMs: SWEEP.graceMs },
   log: { level: 'info', format: 'json' },
   api: { tokens: [] },
 };

@@ -197,6 +197,10 @@ function resolve(file: ConfigFile, place: Place): Config {
     },
     agents: Object.fromEntries(agents.map(([name, one]) => [name, toProfile(name, one)])),
     cgroups: file.cgroups,
+    sweep: {
+      unmanaged: file.sweep.unmanaged ?? base.sweep.unmanaged,
+      graceMs: file.sweep.grace ?? base.sweep.graceMs,
+    },
     presence: { pollEveryMs: file.presence.poll_interval ?? base.presence.pollEveryMs },
     shutdown: {
       timeoutMs: file.shutdown.timeout ?? base.shutdown.timeoutMs,

@@ -19,6 +19,7 @@ const FIXED = {
   stateDir: 'state_dir',
   cgroups: 'cgroups',
   presence: 'presence',
+  sweep: 'sweep',
   log: 'log',
   api: 'api',
 } as const satisfies Partial<Record<keyof Config, string>>;

@@ -1,6 +1,5 @@
 /** The YAML file's shape: snake_case with units. Every key is documented in config/curfew.example.yaml. */
 import { z } from 'zod';
-import { idText } from '../api.ts';
 import type { Profile } from '../core/profile.ts';
 import {
   ADMISSION,
@@ -11,6 +10,7 @@ import {
   LIMIT_RANGES,
   WRAP_UP_RANGE_MS,
 } from '../limits.ts';
+import { idText, patternText } from '../texts.ts';
 import { bytes, duration, durationOrOff, percent, rate } from './units.ts';
 
 const SECOND_MS = 1000;
@@ -148,6 +148,12 @@ export const fileSchema = section({
   retention: section({
     sessions: duration([60 * SECOND_MS, 3650 * DAY_MS]),
     logs: duration([60 * SECOND_MS, 3650 * DAY_MS]),
+  })
+    .partial()
+    .default({}),
+  sweep: section({
+    grace: duration([SECOND_MS, DAY_MS]),
+    unmanaged: z.array(patternText, { error: 'must be a list of patterns' }),
   })
     .partial()
     .default({}),

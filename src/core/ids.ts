@@ -34,6 +34,15 @@ export function workerId(text: string): WorkerId {
   return text as WorkerId;
 }
 
+/** Worker ids are derived from the session's, so that a person finds one by the other. */
+export function workerIdOf(session: SessionId, attempt: number): WorkerId {
+  return `${session}.${attempt}` as WorkerId;
+}
+
+export function sessionOfWorker(worker: WorkerId): SessionId {
+  return worker.slice(0, worker.lastIndexOf('.')) as SessionId;
+}
+
 export function instanceId(text: string): InstanceId {
   return text as InstanceId;
 }

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import type { SupervisorApi } from '../api.ts';
 import { capacitySchema, problemSchema, readySchema, reloadSchema } from '../api.ts';
+import { sweepRequestSchema, sweepSchema } from '../api-sweep.ts';
 import type { App } from './app-type.ts';
 
 export function hostRoutes(app: App, api: SupervisorApi): void {
@@ -17,6 +18,24 @@ export function hostRoutes(app: App, api: SupervisorApi): void {
     async () => api.capacity(),
   );
   reloadRoute(app, api);
+  app.post(
+    '/v1/sweep',
+    {
+      config: { access: { scope: 'admin' } },
+      schema: {
+        summary: 'Processes that should not be there; ends them only with "dryRun": false',
+        body: sweepRequestSchema.nullish(),
+        response: {
+          200: sweepSchema,
+          400: problemSchema,
+          401: problemSchema,
+          403: problemSchema,
+          404: problemSchema,
+        },
+      },
+    },
+    async (request) => api.sweep(request.body ?? { dryRun: true }, request.author),
+  );
   app.get(
     '/healthz',
     { schema: { summary: 'The process answers', response: { 200: z.object({ ok: z.literal(true) }) } } },

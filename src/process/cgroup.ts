@@ -46,15 +46,20 @@ export function openCgroups(instanceId: string): Cgroups | { readonly unavailabl
   }
   if (base.mayHandDown) enable(base.path);
   enable(path);
+  return cgroupsAt(path);
+}
+
+/** The instance's group as a supervisor made it, also for somebody who is not in its part of the hierarchy. */
+export function cgroupsAt(path: string): Cgroups {
   const controllers = words(join(path, 'cgroup.subtree_control')).filter((one) => WANTED.includes(one));
   return {
     path,
     controllers,
     make: (workerId, limits) => makeLeaf(join(path, LEAF + workerId), controllers, limits),
     list: () =>
-      readdirSync(path)
-        .filter((name) => name.startsWith(LEAF))
-        .map((name) => ({ workerId: name.slice(LEAF.length), path: join(path, name) })),
+      subgroups(path)
+        .filter((one) => basename(one).startsWith(LEAF))
+        .map((one) => ({ workerId: basename(one).slice(LEAF.length), path: one })),
   };
 }
 

@@ -21,7 +21,9 @@ type Deadly = 'SIGTERM' | 'SIGKILL';
 
 export function signalMember(proc: ProcTable, aim: Aim, member: Member, signal: Deadly): Shot {
   const now = findAlive(proc, member);
-  if (!now || !isTarget(now, aim.self) || !isOurs(proc, aim, member, now)) return 'gone';
+  // A person's own pattern may name a process of the group that this command was typed in.
+  const allowed = member.evidence === 'pattern' ? now?.pid !== aim.self.pid : now && isTarget(now, aim.self);
+  if (!now || !allowed || !isOurs(proc, aim, member, now)) return 'gone';
   const shot = send(now.pid, signal);
   // A stopped process would hear a SIGTERM only when somebody continues it.
   return shot === 'sent' && signal === 'SIGTERM' && now.state === 'T' ? send(now.pid, 'SIGCONT') : shot;
@@ -58,7 +60,10 @@ function isOurs(proc: ProcTable, aim: Aim, member: Member, now: ProcessStat): bo
       return now.pgid === aim.shim.pid || now.sid === aim.shim.pid;
     case 'mark':
       return proc.mark(now.pid, aim.markPrefix) === aim.workerId;
+    case 'shim':
+      return now.pgid === now.pid;
     case 'descent':
+    case 'pattern':
       return true;
   }
 }

@@ -1,12 +1,10 @@
 /** Who belongs to a worker. Pure: a snapshot in, the members out. */
 import type { WorkerId } from '../core/ids.ts';
 import type { ProcessIdentity } from '../core/session.ts';
+import type { Evidence } from '../core/verdict.ts';
 import type { ProcessStat } from './proc.ts';
 import { isDead } from './proc.ts';
 import type { ScannedProcess, Snapshot } from './scan.ts';
-
-/** Why a process is ours: in the worker's cgroup, in the shim's group or kernel session, by its mark, or born of a member. */
-type Evidence = 'cgroup' | 'group' | 'mark' | 'descent';
 
 export interface Member {
   readonly pid: number;

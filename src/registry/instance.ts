@@ -12,6 +12,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import type { InstanceId } from '../core/ids.ts';
 import { instanceId } from '../core/ids.ts';
 import { CurfewError, messageOf } from '../errors.ts';
 import type { Instance } from '../ports.ts';
@@ -116,9 +117,35 @@ function lock(stateDir: string): () => void {
   };
 }
 
+/** Whether a supervisor holds this state directory now. Looks without taking it. */
+export function isSupervised(stateDir: string): boolean {
+  const path = join(stateDir, 'supervisor.lock');
+  if (!existsSync(path)) return false;
+  const database = new DatabaseSync(path, { timeout: 0, readOnly: true });
+  try {
+    database.prepare('SELECT count(*) FROM sqlite_schema').get();
+    return false;
+  } catch (error) {
+    return messageOf(error).includes('locked');
+  } finally {
+    database.close();
+  }
+}
+
+/** The id of a state directory that is not opened; null: there is none. */
+export function readInstanceId(stateDir: string): InstanceId | null {
+  try {
+    const text = readFileSync(join(stateDir, 'instance.id'), 'utf8').trim();
+    return text === '' ? null : instanceId(text);
+  } catch {
+    return null;
+  }
+}
+
 function open(path: string): DatabaseSync {
   try {
-    const database = new DatabaseSync(path, { timeout: 0 });
+    // Long enough for a look of `isSupervised` to pass.
+    const database = new DatabaseSync(path, { timeout: 300 });
     chmodSync(path, 0o600);
     return database;
   } catch (error) {

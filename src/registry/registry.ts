@@ -14,9 +14,11 @@ interface Pending {
   readonly reject: (error: Error) => void;
 }
 
+export const REGISTRY_FILE = 'registry.db';
+
 /** Rejects newer_schema, or registry_unavailable with what the disk said. */
 export async function openRegistry(options: { stateDir: string; log: Log }): Promise<Registry> {
-  const thread = new Thread(join(options.stateDir, 'registry.db'), options.log);
+  const thread = new Thread(join(options.stateDir, REGISTRY_FILE), options.log);
   await thread.start();
   const ask = <T>(request: Request) => thread.ask(request) as Promise<T>;
   return {

@@ -2,7 +2,19 @@
 import type { ReloadView } from '../api.ts';
 import type { Profile } from '../core/profile.ts';
 import type { AdmissionLimits } from '../core/quota.ts';
-import type { Channels, Clock, Instance, Log, Registry, Rooms, Workers, WorkersListener } from '../ports.ts';
+import type {
+  Channels,
+  Clock,
+  Instance,
+  Log,
+  Plans,
+  ProcessTable,
+  Registry,
+  Rooms,
+  WorkerRecords,
+  Workers,
+  WorkersListener,
+} from '../ports.ts';
 
 export interface SupervisorDeps {
   readonly instance: Instance;
@@ -13,6 +25,11 @@ export interface SupervisorDeps {
   /** null: no LiveKit is configured, so no presence. */
   readonly rooms: Rooms | null;
   readonly makeWorkers: (listener: WorkersListener) => Workers;
+  /** For the sweep. */
+  readonly table: ProcessTable;
+  readonly plans: Plans;
+  readonly records: WorkerRecords;
+  readonly sweep: { readonly unmanaged: readonly string[]; readonly graceMs: number };
   readonly host: string;
   /** Reads the config again; what follows here is then the new one's. Rejects invalid_config, and all stays as it was. */
   readonly reload?: () => Promise<ReloadView>;

@@ -6,7 +6,7 @@ import type { SessionEvent } from '../core/event.ts';
 import type { Holding } from '../core/holdings.ts';
 import { holdingOf } from '../core/holdings.ts';
 import type { SessionId, WorkerId } from '../core/ids.ts';
-import { workerId } from '../core/ids.ts';
+import { workerIdOf } from '../core/ids.ts';
 import type { Session } from '../core/session.ts';
 import { isEnded, workerOf } from '../core/session.ts';
 import { messageOf } from '../errors.ts';
@@ -278,9 +278,8 @@ export class Sessions {
   }
 }
 
-/** Worker ids are derived from the session's, so that a person finds one by the other. */
 export function firstWorkerId(id: SessionId): WorkerId {
-  return workerId(`${id}.1`);
+  return workerIdOf(id, 1);
 }
 
 function sameHolding(a: Holding | null, b: Holding | null): boolean {

@@ -10,9 +10,10 @@ import type {
   SessionView,
   SupervisorApi,
 } from '../api.ts';
+import type { SweepRequest, SweepView } from '../api-sweep.ts';
 import { isUnkillable } from '../core/holdings.ts';
 import type { Stamp } from '../core/ids.ts';
-import { sessionId, workerId } from '../core/ids.ts';
+import { sessionId, workerIdOf } from '../core/ids.ts';
 import type { Author, Session } from '../core/session.ts';
 import { isEnded, publicState } from '../core/session.ts';
 import { CurfewError } from '../errors.ts';
@@ -23,6 +24,8 @@ import { listSessions } from './listing.ts';
 import { recover } from './recovery.ts';
 import { makeSessionToken, readSessionToken } from './session-token.ts';
 import { Sessions } from './sessions.ts';
+import { ownSessions } from './sweep-source.ts';
+import { Sweeper } from './sweeper.ts';
 import { sessionView } from './views.ts';
 
 export class Supervisor implements SupervisorApi {
@@ -30,12 +33,25 @@ export class Supervisor implements SupervisorApi {
   /** For the tasks that run beside the faces. */
   readonly sessions: Sessions;
   readonly #dispatcher: Dispatcher;
+  readonly #sweeper: Sweeper;
   #accepting = true;
 
   constructor(deps: SupervisorDeps) {
     this.#deps = deps;
     this.sessions = new Sessions(deps);
     this.#dispatcher = new Dispatcher(this.sessions);
+    const { table, plans, records, clock, log, instance, sweep } = deps;
+    const source = ownSessions(this.sessions, records);
+    this.#sweeper = new Sweeper({
+      table,
+      plans,
+      source,
+      clock,
+      log,
+      bootId: instance.bootId,
+      patterns: sweep.unmanaged,
+      graceMs: sweep.graceMs,
+    });
   }
 
   /** Takes over what was there before; only then is anything accepted. */
@@ -158,7 +174,11 @@ export class Supervisor implements SupervisorApi {
     const { restarts, spec, phase } = await this.#find(id);
     if (phase.name === 'queued' || (phase.name === 'ended' && phase.startedAt === null)) return [];
     const attempts = Array.from({ length: restarts + 1 }, (_, index) => index + 1);
-    return attempts.map((attempt) => this.sessions.workers.logPath(workerId(`${spec.id}.${attempt}`)));
+    return attempts.map((attempt) => this.sessions.workers.logPath(workerIdOf(spec.id, attempt)));
+  }
+
+  sweep(request: SweepRequest, _by: Author): Promise<SweepView> {
+    return this.#sweeper.sweep(request);
   }
 
   capacity(): CapacityView {

@@ -28,6 +28,11 @@ const FILE_MODE = 0o600;
 /** A session's id, which may be the client's, with the attempt behind it. */
 const SAFE_ID = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,149}$/;
 
+/** Whether a name in the workers' directory can be a worker's. */
+export function isFolderName(name: string): boolean {
+  return SAFE_ID.test(name);
+}
+
 /** Throws for an id that is not one plain file name: nothing outside `workersDir` is ever touched. */
 export function folderOf(workersDir: string, workerId: WorkerId): WorkerFolder {
   if (!SAFE_ID.test(workerId)) {

@@ -175,6 +175,7 @@ describe('the API as it describes itself', () => {
       'POST /v1/sessions/{id}/keep_alive',
       'POST /v1/sessions/{id}/release',
       'POST /v1/sessions/{id}/token',
+      'POST /v1/sweep',
       'POST /webhooks/livekit',
     ]);
   });

@@ -11,7 +11,7 @@ const tests = readTree('test');
 const users = [...src, ...tests, ...readTree('scripts'), ...readTree('bench'), ...readTree('examples')];
 
 /** Downward only: a file may import files of its own folder and of those listed. */
-const ROOTS = ['errors', 'limits', 'durations', 'sockets', 'core'];
+const ROOTS = ['errors', 'limits', 'durations', 'sockets', 'texts', 'core'];
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   errors: [],
   limits: ['core'],
@@ -19,7 +19,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   sockets: ['limits'],
   core: ['errors', 'limits'],
   ports: ['core'],
-  api: ['core', 'limits', 'errors'],
+  texts: ['limits'],
+  api: ['core', 'limits', 'errors', 'texts', 'api-sweep'],
+  'api-sweep': ['texts'],
   process: [...ROOTS, 'ports'],
   worker: [...ROOTS, 'ports', 'process'],
   sweep: [...ROOTS, 'ports', 'process'],
@@ -27,14 +29,15 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   registry: [...ROOTS, 'ports'],
   telemetry: [...ROOTS, 'ports'],
   systemd: ['errors', 'limits', 'ports'],
-  config: [...ROOTS, 'ports', 'api'],
-  runtime: [...ROOTS, 'ports', 'api'],
-  http: [...ROOTS, 'ports', 'api', 'runtime'],
-  cli: [...ROOTS, 'ports', 'api', 'config', 'process'],
+  config: [...ROOTS, 'ports', 'api', 'api-sweep'],
+  runtime: [...ROOTS, 'ports', 'api', 'api-sweep'],
+  http: [...ROOTS, 'ports', 'api', 'api-sweep', 'runtime'],
+  cli: [...ROOTS, 'ports', 'api', 'api-sweep', 'config', 'process'],
   dev: [...ROOTS, 'config'],
   compose: ['*'],
-  run: ['*'],
-  main: ['cli', 'compose', 'run'],
+  'compose-cleanup': ['*'],
+  'compose-run': ['*'],
+  main: ['cli', 'compose', 'compose-cleanup', 'compose-run'],
 };
 
 function layerOf(path: string): string {

@@ -121,6 +121,18 @@ export function memoryApi(): MemoryApi {
       find(id);
       return api.logs;
     },
+    sweep: async (request, by) => {
+      note('sweep', by, request);
+      return {
+        dryRun: request.dryRun,
+        plan: 'abc123',
+        verdicts: [],
+        appeared: [],
+        remarks: [],
+        scanned: 0,
+        tookMs: 1,
+      };
+    },
     capacity: () => capacityView(sessions),
     ready: () => {
       const { accepting, livekit, registry } = capacityView(sessions);

@@ -1,4 +1,5 @@
 /** The command line with a terminal that keeps what was written. */
+import type { SweepRequest } from '../../src/api-sweep.ts';
 import type { Daemons, RunOptions, Terminal } from '../../src/cli/context.ts';
 import { runCli } from '../../src/cli/program.ts';
 
@@ -14,6 +15,8 @@ export interface CliResult {
   readonly err: string;
   readonly asked: readonly string[];
   readonly ran: readonly RunOptions[];
+  /** What a sweep without a supervisor was asked. */
+  readonly cleaned: readonly SweepRequest[];
 }
 
 export async function cli(args: readonly string[], options: CliOptions = {}): Promise<CliResult> {
@@ -32,6 +35,7 @@ export async function cli(args: readonly string[], options: CliOptions = {}): Pr
       return options.answer ?? '';
     },
   };
+  const cleaned: SweepRequest[] = [];
   const daemons: Daemons = {
     serve: async () => 0,
     dev: async () => 0,
@@ -39,7 +43,19 @@ export async function cli(args: readonly string[], options: CliOptions = {}): Pr
       ran.push(given);
       return 14;
     },
+    cleanup: async (_config, request) => {
+      cleaned.push(request);
+      return {
+        dryRun: request.dryRun,
+        plan: 'abc123',
+        verdicts: [],
+        appeared: [],
+        remarks: [],
+        scanned: 3,
+        tookMs: 1,
+      };
+    },
   };
   const code = await runCli(args, { terminal, daemons });
-  return { code, out: out.join(''), err: err.join(''), asked, ran };
+  return { code, out: out.join(''), err: err.join(''), asked, ran, cleaned };
 }

@@ -1,0 +1,80 @@
+/** `curfew cleanup`: what should not be there, and its end. Through the supervisor where it answers, without it where it does not. */
+import type { Command } from 'commander';
+import type { SweepRequest, SweepView } from '../api-sweep.ts';
+import type { Config } from '../config/config.ts';
+import { CurfewError } from '../errors.ts';
+import { CLI } from '../limits.ts';
+import type { Context } from './context.ts';
+import { isLeft, renderSweep } from './render-sweep.ts';
+import { durationOption } from './values.ts';
+
+interface CleanupOptions {
+  readonly apply?: string;
+  readonly yes?: boolean;
+  readonly unmanaged?: boolean;
+  readonly match?: string;
+  readonly olderThan?: string;
+}
+
+const PARTLY_DONE = 7;
+
+export function cleanupCommand(program: Command, context: Context): void {
+  program
+    .command('cleanup')
+    .description('show processes that should not be there; end them only with --apply or --yes')
+    .option('--apply <plan>', 'end exactly what the dry run with this plan showed')
+    .option('--yes', 'look and end at once, as a timer does')
+    .option(
+      '--match <pattern>',
+      'also show what curfew did not start: part of a command line, * for anything',
+    )
+    .option('--unmanaged', 'end those too; needs --match and --older-than')
+    .option('--older-than <duration>', 'only those of at least this age, such as 1d')
+    .action(async (options: CleanupOptions) => {
+      const sweep = await run(readRequest(options), context);
+      context.show(sweep, () => renderSweep(sweep, context.paint()));
+      if (sweep.verdicts.some(isLeft)) context.exitWith(PARTLY_DONE);
+    });
+}
+
+function readRequest({ apply, yes, unmanaged, match, olderThan }: CleanupOptions): SweepRequest {
+  const wrong = (detail: string) => new CurfewError('invalid_request', `cleanup: ${detail}`);
+  if (apply !== undefined) {
+    if (unmanaged !== undefined || match !== undefined || olderThan !== undefined)
+      throw wrong(
+        '--apply takes the plan as it was shown; give it without --match, --unmanaged and --older-than',
+      );
+    return { dryRun: false, plan: apply, askerPid: process.pid };
+  }
+  const dryRun = yes !== true;
+  if (unmanaged !== true) {
+    if (olderThan !== undefined) throw wrong('--older-than goes with --unmanaged');
+    return { dryRun, askerPid: process.pid, ...(match !== undefined && { match }) };
+  }
+  if (match === undefined || olderThan === undefined)
+    throw wrong('--unmanaged needs --match PATTERN and --older-than DURATION beside it');
+  return {
+    dryRun,
+    askerPid: process.pid,
+    unmanaged: { match, olderThanMs: durationOption('--older-than', olderThan) },
+  };
+}
+
+/** A supervisor that does not answer at once is done without: cleaning up must be possible when it hangs. */
+async function run(request: SweepRequest, context: Context): Promise<SweepView> {
+  const client = await context.client();
+  const answers = await client.answers(CLI.aliveMs);
+  if (answers || client.isRemote) return (await client.post('/v1/sweep', request)) as SweepView;
+  return context.daemons.cleanup(await localConfig(context), request);
+}
+
+async function localConfig({ global, terminal }: Context): Promise<Config> {
+  const path = global().config ?? terminal.env.CURFEW_CONFIG;
+  if (path === undefined) {
+    const { DEFAULT_CONFIG } = await import('../config/config.ts');
+    // Only to see who talks to it; nothing is asked of it.
+    const url = terminal.env.LIVEKIT_URL;
+    return { ...DEFAULT_CONFIG, livekit: url === undefined ? null : { url, apiKey: '', apiSecret: '' } };
+  }
+  return (await import('../config/load.ts')).loadConfig(path, terminal.env);
+}

@@ -1,0 +1,85 @@
+/** A sweep without a supervisor: the registry read only, the folders, and the same rules. */
+import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import type { SweepRequest, SweepView } from './api-sweep.ts';
+import { sweepRequestSchema } from './api-sweep.ts';
+import type { Config } from './config/config.ts';
+import { CurfewError } from './errors.ts';
+import { STATE_FILES } from './limits.ts';
+import type { Log } from './ports.ts';
+import { cgroupsAt } from './process/cgroup.ts';
+import { isSupervised, readInstanceId } from './registry/instance.ts';
+import { openRegistryReader } from './registry/reader.ts';
+import { recordedSessions } from './runtime/sweep-source.ts';
+import { Sweeper } from './runtime/sweeper.ts';
+import { createPlans } from './sweep/plans.ts';
+import { createProcessTable } from './sweep/table.ts';
+import { createClock } from './telemetry/clock.ts';
+import { createWorkerRecords } from './worker/records.ts';
+
+/** Nothing is logged: the answer says it all. */
+const SILENT: Log = { debug() {}, info() {}, warn() {}, error() {} };
+
+/** Rejects invalid_config when the state directory is another user's. */
+export async function cleanup(config: Config, request: SweepRequest): Promise<SweepView> {
+  const parsed = sweepRequestSchema.safeParse(request);
+  if (!parsed.success)
+    throw new CurfewError('invalid_request', parsed.error.issues.map((one) => one.message).join('; '));
+  const { stateDir, livekit, sweep } = config;
+  checkAccess(stateDir);
+  const instanceId = readInstanceId(stateDir);
+  const reader =
+    instanceId === null
+      ? { unreadable: `there is no state directory of curfew at ${stateDir}: only strangers are looked for` }
+      : openRegistryReader(stateDir);
+  const clock = createClock();
+  const records = createWorkerRecords(join(stateDir, STATE_FILES.workers));
+  const groupPath = readText(join(stateDir, STATE_FILES.cgroup));
+  const sweeper = new Sweeper({
+    table: createProcessTable({
+      instanceId,
+      clock,
+      cgroups: groupPath === null ? null : cgroupsAt(groupPath),
+      livekitUrl: livekit?.url ?? null,
+    }),
+    plans: createPlans(instanceId === null ? ownPlans() : join(stateDir, STATE_FILES.plans)),
+    source: recordedSessions({ reader, records, supervised: isSupervised(stateDir) }),
+    clock,
+    log: SILENT,
+    bootId: readText('/proc/sys/kernel/random/boot_id') ?? '',
+    patterns: sweep.unmanaged,
+    graceMs: sweep.graceMs,
+  });
+  try {
+    return await sweeper.sweep(parsed.data);
+  } finally {
+    if (!('unreadable' in reader)) reader.close();
+  }
+}
+
+function checkAccess(stateDir: string): void {
+  if (!existsSync(stateDir)) return;
+  try {
+    accessSync(stateDir, constants.R_OK | constants.X_OK);
+  } catch {
+    throw new CurfewError(
+      'invalid_config',
+      `state_dir: "${stateDir}" may not be read by this user; run it as the supervisor's user`,
+      { path: stateDir },
+    );
+  }
+}
+
+/** Where there is no state directory, a person's own place for what the dry run showed. */
+function ownPlans(): string {
+  return join(process.env.XDG_STATE_HOME ?? join(homedir(), '.local', 'state'), 'curfew', STATE_FILES.plans);
+}
+
+function readText(path: string): string | null {
+  try {
+    return readFileSync(path, 'utf8').trim();
+  } catch {
+    return null;
+  }
+}

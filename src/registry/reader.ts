@@ -1,0 +1,34 @@
+/** The registry as somebody reads it who is not its supervisor: nothing is written, also no schema. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import type { SessionId } from '../core/ids.ts';
+import type { Session } from '../core/session.ts';
+import { messageOf } from '../errors.ts';
+import type { RegistryReader } from '../ports.ts';
+import { REGISTRY_FILE } from './registry.ts';
+
+/** Null, with the reason: there is none, or it cannot be read. */
+export function openRegistryReader(stateDir: string): RegistryReader | { readonly unreadable: string } {
+  const path = join(stateDir, REGISTRY_FILE);
+  if (!existsSync(path)) return { unreadable: `there is no registry at ${path}` };
+  try {
+    const database = new DatabaseSync(path, { readOnly: true, timeout: 1000 });
+    const open = database.prepare('SELECT body FROM sessions WHERE ended_wall_ms IS NULL');
+    const get = database.prepare('SELECT body FROM sessions WHERE id = ?');
+    return {
+      open: async () => open.all().map(readBody),
+      get: async (id: SessionId) => {
+        const row = get.get(id);
+        return row === undefined ? null : readBody(row);
+      },
+      close: () => database.close(),
+    };
+  } catch (error) {
+    return { unreadable: `the registry ${path} cannot be read: ${messageOf(error)}` };
+  }
+}
+
+function readBody(row: Record<string, unknown>): Session {
+  return JSON.parse(String(row.body)) as Session;
+}

@@ -1,0 +1,159 @@
+/**
+ * The sweep: a look at every process, the verdicts of core/verdict.ts, a plan, and on demand the end of exactly that plan's processes.
+ * The look comes before the question which sessions there are, so that one born meanwhile is no orphan. The dry run is the same code.
+ */
+import { createHash } from 'node:crypto';
+import type { SweepRequest, SweepView } from '../api-sweep.ts';
+import type { WorkerId } from '../core/ids.ts';
+import type { ProcessIdentity, Session } from '../core/session.ts';
+import { workerOf } from '../core/session.ts';
+import type { LivingTree, SweepFacts, Verdict } from '../core/verdict.ts';
+import { judge } from '../core/verdict.ts';
+import { CurfewError } from '../errors.ts';
+import type { Clock, Ended, HostLook, Log, Plans, ProcessTable, SweepPlan } from '../ports.ts';
+import type { SweepSource } from './sweep-source.ts';
+import { sweepView } from './sweep-view.ts';
+
+export interface SweeperDeps {
+  readonly table: ProcessTable;
+  readonly plans: Plans;
+  readonly source: SweepSource;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly bootId: string;
+  /** Patterns of the config: what looks like an agent. */
+  readonly patterns: readonly string[];
+  readonly graceMs: number;
+}
+
+export interface Outcome {
+  readonly plan: SweepPlan;
+  /** Empty in a dry run. */
+  readonly ended: readonly Ended[];
+  /** Not in the plan, and yet to be ended by the look after it. */
+  readonly appeared: readonly Verdict[];
+}
+
+export class Sweeper {
+  readonly #deps: SweeperDeps;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(deps: SweeperDeps) {
+    this.#deps = deps;
+  }
+
+  /** One at a time: the next waits. Rejects not_found for a plan that is not known (any more). */
+  sweep(request: SweepRequest): Promise<SweepView> {
+    const run = this.#last.then(() => this.#run(request));
+    this.#last = run.catch(() => undefined);
+    return run;
+  }
+
+  async #run(request: SweepRequest): Promise<SweepView> {
+    const sinceMs = performance.now();
+    const { plan: named, dryRun } = request;
+    const look = await this.#deps.table.look();
+    const plan = named === undefined ? await this.#plan(look, request) : await this.#known(named);
+    const outcome = dryRun ? { plan, ended: [], appeared: [] } : await this.#apply(plan, request);
+    return sweepView(outcome, {
+      dryRun,
+      remarks: this.#deps.source.remarks,
+      scanned: look.scanned,
+      tookMs: performance.now() - sinceMs,
+      now: this.#deps.clock.now(),
+    });
+  }
+
+  async #plan(look: HostLook, request: SweepRequest): Promise<SweepPlan> {
+    const { clock, plans, bootId, log } = this.#deps;
+    const verdicts = await this.#judge(look, request);
+    const plan = { id: planId(verdicts), madeAtWallMs: clock.now().wallMs, bootId, verdicts };
+    if (request.dryRun)
+      await plans
+        .save(plan)
+        .catch((error: unknown) =>
+          log.warn({ error: String(error) }, 'the plan of a dry run could not be kept'),
+        );
+    return plan;
+  }
+
+  async #known(id: string): Promise<SweepPlan> {
+    const plan = await this.#deps.plans.load(id);
+    if (plan === null)
+      throw new CurfewError(
+        'not_found',
+        `there is no plan "${id}", or it is too old; make a new one by a dry run`,
+      );
+    // Numbers of another boot say nothing of this one's processes.
+    if (plan.bootId !== this.#deps.bootId) return { ...plan, verdicts: [] };
+    return plan;
+  }
+
+  async #judge(look: HostLook, request: SweepRequest): Promise<Verdict[]> {
+    const { clock, source, graceMs } = this.#deps;
+    return judge(await this.#facts(look, request), {
+      nowMs: clock.now().bootMs,
+      graceMs,
+      supervised: source.supervised,
+      strangersOlderThanMs: request.unmanaged?.olderThanMs ?? null,
+    });
+  }
+
+  /** The look is done by now: whoever began since is not in it. */
+  async #facts(look: HostLook, request: SweepRequest): Promise<SweepFacts> {
+    const { source, patterns } = this.#deps;
+    const sessions = await source.open();
+    const known = new Map(sessions.flatMap((one) => workersOf(one).map((id) => [id, one] as const)));
+    const trees: LivingTree[] = [];
+    for (const workerId of new Set([...known.keys(), ...look.workerIds])) {
+      const session = known.get(workerId) ?? (await source.sessionOf(workerId));
+      const members = look.treeOf(workerId, session === null ? null : shimOf(session, workerId));
+      if (members.length > 0) trees.push({ workerId, session, members });
+    }
+    const wanted = request.unmanaged === undefined ? request.match : request.unmanaged.match;
+    return {
+      trees,
+      strangers: look.strangers(wanted === undefined ? patterns : [wanted], request.askerPid ?? null),
+    };
+  }
+
+  async #apply(plan: SweepPlan, request: SweepRequest): Promise<Outcome> {
+    const { table, source, log } = this.#deps;
+    const doomed = plan.verdicts.filter((one) => one.action === 'kill');
+    for (const one of plan.verdicts) if (one.session !== null) source.nudge(one.session);
+    const ended = doomed.length === 0 ? [] : await table.end(doomed);
+    table.removeEmptyGroups();
+    const planned = new Set(doomed.flatMap((one) => one.members.map((member) => member.pid)));
+    const after = doomed.length === 0 ? [] : await this.#judge(await table.look(), request);
+    const appeared = after.filter(
+      (one) => one.action === 'kill' && one.members.some(({ pid }) => !planned.has(pid)),
+    );
+    for (const one of doomed) {
+      const outcomes = ended.filter(({ pid }) => one.members.some((member) => member.pid === pid));
+      const survived = outcomes.some(({ outcome }) => outcome === 'survived' || outcome === 'denied');
+      const fields = { kind: one.kind, session: one.session, why: one.why, processes: outcomes };
+      log[survived ? 'error' : 'warn'](
+        fields,
+        survived ? 'the sweep could not end a process' : 'the sweep ended processes',
+      );
+    }
+    return { plan, ended, appeared };
+  }
+}
+
+function workersOf(session: Session): WorkerId[] {
+  const worker = workerOf(session);
+  return worker === null || worker.treeGone ? [] : [worker.id];
+}
+
+function shimOf(session: Session, workerId: WorkerId): ProcessIdentity | null {
+  const worker = workerOf(session);
+  return worker?.id === workerId ? (worker.process?.shim ?? null) : null;
+}
+
+/** Of what would be ended: the same processes make the same plan. */
+function planId(verdicts: readonly Verdict[]): string {
+  const doomed = verdicts.filter((one) => one.action === 'kill').flatMap((one) => one.members);
+  const text = doomed.map(({ pid, startTicks }) => `${pid}.${startTicks}`).sort();
+  return createHash('sha256').update(JSON.stringify(text)).digest('hex').slice(0, 12);
+}

@@ -1,0 +1,207 @@
+/** The host's processes as a sweep sees them: whose tree each belongs to, and what each is. */
+import { readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import type { InstanceId, WorkerId } from '../core/ids.ts';
+import { workerId as workerIdOf } from '../core/ids.ts';
+import { matchesPattern } from '../core/pattern.ts';
+import type { ProcessIdentity } from '../core/session.ts';
+import type { Stranger, SweptProcess } from '../core/verdict.ts';
+import { SWEEP } from '../limits.ts';
+import type { Clock, HostLook, ProcessTable } from '../ports.ts';
+import type { Cgroups } from '../process/cgroup.ts';
+import { cgroupPids, removeCgroup } from '../process/cgroup.ts';
+import type { ProcTable } from '../process/proc.ts';
+import { createProcTable, isDead } from '../process/proc.ts';
+import type { ScannedProcess, Snapshot } from '../process/scan.ts';
+import { createScanner } from '../process/scan.ts';
+import type { Member, Self } from '../process/tree.ts';
+import { lookAtTree } from '../process/tree.ts';
+import { holdsSocket, livekitSockets } from './connections.ts';
+import { endTargets } from './end.ts';
+
+export interface TableOptions {
+  /** Null: no state directory, so nothing is ours. */
+  readonly instanceId: InstanceId | null;
+  readonly clock: Clock;
+  readonly cgroups: Cgroups | null;
+  readonly livekitUrl: string | null;
+}
+
+const ANY_MARK = 'CURFEW_WORKER=';
+const TICK_MS = 10;
+const PAGE_BYTES = 4096;
+const NO_PROCESS = -1;
+
+export function createProcessTable(options: TableOptions): ProcessTable {
+  const { instanceId, cgroups } = options;
+  const proc = createProcTable();
+  // An instance of no name matches no mark.
+  const markPrefix = `${ANY_MARK}${instanceId ?? ' '}/`;
+  const scanner = createScanner(proc, markPrefix);
+  const self: Self = { pid: process.pid, pgid: proc.stat(process.pid)?.pgid ?? process.pid };
+  const groupOf = (id: WorkerId) => (cgroups === null ? null : join(cgroups.path, `w-${id}`));
+  return {
+    look: async () => {
+      const snapshot = await scanner.scan(0);
+      const sockets = await livekitSockets(options.livekitUrl);
+      return new Look({ options, proc, snapshot, self, sockets, groupOf });
+    },
+    end: (targets) => endTargets(targets, { proc, markPrefix, self, groupOf }),
+    removeEmptyGroups: () =>
+      (cgroups?.list() ?? [])
+        .filter(({ path }) => cgroupPids(path).length === 0 && isOld(path) && removeCgroup(path))
+        .map((one) => workerIdOf(one.workerId)),
+  };
+}
+
+/** A worker that is just being started is not in its group yet. */
+function isOld(path: string): boolean {
+  try {
+    return Date.now() - statSync(path).ctimeMs > SWEEP.graceMs;
+  } catch {
+    return false;
+  }
+}
+
+interface Around {
+  readonly options: TableOptions;
+  readonly proc: ProcTable;
+  readonly snapshot: Snapshot;
+  readonly self: Self;
+  readonly sockets: ReadonlySet<string> | null;
+  readonly groupOf: (id: WorkerId) => string | null;
+}
+
+class Look implements HostLook {
+  readonly #around: Around;
+  readonly #nowMs: number;
+  /** Everything that was found in a tree of ours. */
+  readonly #ours = new Set<number>();
+
+  constructor(around: Around) {
+    this.#around = around;
+    this.#nowMs = around.options.clock.now().bootMs;
+  }
+
+  get scanned(): number {
+    return this.#around.snapshot.byPid.size;
+  }
+
+  get workerIds(): WorkerId[] {
+    const { snapshot, options } = this.#around;
+    const grouped = (options.cgroups?.list() ?? []).filter(({ path }) => cgroupPids(path).length > 0);
+    const names = new Set([...snapshot.byMark.keys(), ...grouped.map((one) => one.workerId)]);
+    return [...names].map((name) => workerIdOf(name));
+  }
+
+  treeOf(workerId: WorkerId, shim: ProcessIdentity | null): SweptProcess[] {
+    const { snapshot, self, groupOf, proc } = this.#around;
+    const group = groupOf(workerId);
+    const inside = group === null ? [] : cgroupPids(group).flatMap((pid) => proc.stat(pid) ?? []);
+    const nobody: ProcessIdentity = { bootId: '', pid: NO_PROCESS, startTicks: NO_PROCESS };
+    const subject = {
+      workerId,
+      shim: shim ?? nobody,
+      known: new Map<number, number>(),
+      groupGone: shim === null,
+    };
+    const look = lookAtTree(snapshot, subject, { self, inside: inside.filter((one) => !isDead(one)) });
+    const { shim: shell } = look;
+    const shimMember: Member[] =
+      shell === null ? [] : [{ pid: shell.pid, startTicks: shell.startTicks, evidence: 'shim' }];
+    for (const one of look.members) this.#ours.add(one.pid);
+    return this.#describe([...look.members, ...shimMember], shim?.pid ?? null);
+  }
+
+  strangers(patterns: readonly string[], askerPid: number | null): Stranger[] {
+    if (patterns.length === 0) return [];
+    const { snapshot, proc, self } = this.#around;
+    const matching = [...snapshot.byPid.values()].filter((one) => this.#matches(one, patterns));
+    const spared = new Set([self.pid, askerPid ?? self.pid].flatMap((pid) => withAncestors(pid, snapshot)));
+    const pids = new Set(matching.map((one) => one.pid));
+    const topmost = matching.filter((one) => !ancestorsOf(one, snapshot).some((pid) => pids.has(pid)));
+    // This very command may have the pattern in its own arguments.
+    const others = topmost.filter((one) => one.pid !== self.pid && one.pid !== askerPid);
+    return others.flatMap((one) => {
+      const family = [one, ...descendantsOf(one, snapshot)];
+      // Another curfew's, or a supervisor itself: not ours to judge.
+      if (family.some(({ pid }) => proc.mark(pid, ANY_MARK) !== null)) return [];
+      const isProtected = family.some(({ pid }) => spared.has(pid));
+      const members = family.map(({ pid, startTicks }) => ({
+        pid,
+        startTicks,
+        evidence: 'pattern' as const,
+      }));
+      return [{ members: this.#describe(members, null), isProtected }];
+    });
+  }
+
+  #matches(one: ScannedProcess, patterns: readonly string[]): boolean {
+    if (isDead(one) || one.mark !== null || one.pid === 1 || this.#ours.has(one.pid)) return false;
+    const command = commandOf(this.#around.proc, one.pid);
+    return command !== '' && patterns.some((pattern) => matchesPattern(command, pattern));
+  }
+
+  #describe(members: readonly Member[], leader: number | null): SweptProcess[] {
+    const { proc, sockets } = this.#around;
+    return [...members]
+      .sort(
+        (a, b) =>
+          Number(a.evidence === 'shim') - Number(b.evidence === 'shim') || a.startTicks - b.startTicks,
+      )
+      .map(({ pid, startTicks, evidence }) => ({
+        pid,
+        startTicks,
+        evidence,
+        leader,
+        ageMs: Math.max(0, this.#nowMs - startTicks * TICK_MS),
+        command: commandOf(proc, pid).slice(0, SWEEP.commandChars),
+        rssBytes: residentBytes(pid),
+        own: isOwn(pid),
+        livekit: sockets === null ? null : holdsSocket(pid, sockets),
+      }));
+  }
+}
+
+function commandOf(proc: ProcTable, pid: number): string {
+  return (proc.cmdline(pid) ?? '').replace(/\0+$/, '').replaceAll('\0', ' ');
+}
+
+function residentBytes(pid: number): number {
+  try {
+    return Number(readFileSync(`/proc/${pid}/statm`, 'latin1').split(' ')[1]) * PAGE_BYTES;
+  } catch {
+    return 0;
+  }
+}
+
+function isOwn(pid: number): boolean {
+  try {
+    return statSync(`/proc/${pid}`).uid === process.getuid?.();
+  } catch {
+    return false;
+  }
+}
+
+function ancestorsOf(one: ScannedProcess, snapshot: Snapshot): number[] {
+  const found: number[] = [];
+  for (
+    let at = snapshot.byPid.get(one.ppid);
+    at !== undefined && at.pid > 1;
+    at = snapshot.byPid.get(at.ppid)
+  ) {
+    if (found.includes(at.pid)) break;
+    found.push(at.pid);
+  }
+  return found;
+}
+
+function withAncestors(pid: number, snapshot: Snapshot): number[] {
+  const one = snapshot.byPid.get(pid);
+  return one === undefined ? [pid] : [pid, ...ancestorsOf(one, snapshot)];
+}
+
+function descendantsOf(one: ScannedProcess, snapshot: Snapshot): ScannedProcess[] {
+  const children = (snapshot.byParent.get(one.pid) ?? []).filter((child) => !isDead(child));
+  return children.flatMap((child) => [child, ...descendantsOf(child, snapshot)]);
+}

@@ -1,0 +1,26 @@
+/** Texts that come from outside, and what they may be. */
+import { z } from 'zod';
+import { SWEEP, TEXT } from './limits.ts';
+
+/** Printable, no control characters: room names may be unicode, but never end a log line or a terminal's. */
+export const printable = (max: number) =>
+  z
+    .string()
+    .min(1)
+    .max(max)
+    .regex(/^[^\p{Cc}\p{Cs}\u2028\u2029]*$/u, 'must not contain control characters');
+
+export const idText = z
+  .string()
+  .min(1)
+  .max(TEXT.idChars)
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9._:-]*$/,
+    'must be letters, digits, ".", "_", ":" or "-", and begin with a letter or digit',
+  );
+
+/** A part of a command line; `*` stands for anything between two parts. */
+export const patternText = printable(SWEEP.patternChars).refine(
+  (value) => value.replaceAll('*', '').trim().length >= SWEEP.patternLeastChars,
+  `must have at least ${SWEEP.patternLeastChars} characters beside *`,
+);

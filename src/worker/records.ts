@@ -1,0 +1,44 @@
+/** What the workers' own folders say of them: enough to go on when the database is lost. */
+import { readdir } from 'node:fs/promises';
+import pTimeout from 'p-timeout';
+import { z } from 'zod';
+import { workerId } from '../core/ids.ts';
+import type { Session, WorkerProcess } from '../core/session.ts';
+import { WORKERS } from '../limits.ts';
+import type { WorkerRecords } from '../ports.ts';
+import { folderOf, isFolderName, readSmall } from './folder.ts';
+
+const identity = z.object({ bootId: z.string(), pid: z.number(), startTicks: z.number() });
+const recordSchema = z.object({
+  /** As deep as is needed to tell it from something else; the rest is curfew's own writing. */
+  session: z.looseObject({
+    spec: z.looseObject({
+      id: z.string(),
+      claim: z.string(),
+      room: z.object({ project: z.string(), name: z.string() }),
+    }),
+    phase: z.looseObject({ name: z.string() }),
+  }),
+  process: z.object({ main: identity.nullable(), shim: identity }).optional(),
+});
+
+export function createWorkerRecords(workersDir: string): WorkerRecords {
+  return {
+    list: async () => {
+      const names = await pTimeout(readdir(workersDir), { milliseconds: WORKERS.folderMs }).catch(() => []);
+      return names.filter(isFolderName).map(workerId);
+    },
+    read: async (id) => parse(await readSmall(folderOf(workersDir, id).record)),
+  };
+}
+
+function parse(text: string | null): { session: Session; process: WorkerProcess | null } | null {
+  if (text === null) return null;
+  try {
+    const found = recordSchema.safeParse(JSON.parse(text));
+    if (!found.success) return null;
+    return { session: found.data.session as unknown as Session, process: found.data.process ?? null };
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,181 @@
+/** `curfew cleanup` and the sweep with a real daemon, and without one. */
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { promisify } from 'node:util';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { SweepView } from '../../src/api-sweep.ts';
+import { Daemon, MAIN } from '../support/daemon.ts';
+import { marked } from '../support/marks.ts';
+import { isAlive, killAll } from '../support/proc.ts';
+import { until } from '../support/wait.ts';
+
+const config = {
+  sweep: { grace: '1s' },
+  limits: { start_rate: '1000/s' },
+  agents: {
+    default: { command: ['sleep', '1000'] },
+    short: { command: ['sleep', '1001'], max_duration: '1s', wrap_up: '0s', ladder: SHORT_LADDER() },
+  },
+};
+
+function SHORT_LADDER() {
+  return {
+    aclose: '100ms',
+    disconnect: '100ms',
+    term: '100ms',
+    kill: '100ms',
+    remove_agent: '100ms',
+    close_room: '100ms',
+  };
+}
+
+let daemon: Daemon;
+beforeEach(async () => {
+  daemon = await new Daemon({ config }).start();
+});
+afterEach(async () => {
+  const instance = daemon.instanceId();
+  await daemon.close();
+  killAll(marked(instance).map((one) => one.pid));
+});
+
+const run = promisify(execFile);
+async function cleanup(...args: string[]): Promise<{ code: number; sweep: SweepView }> {
+  const all = [MAIN, '--config', daemon.configPath, '--json', 'cleanup', ...args];
+  try {
+    const { stdout } = await run(process.execPath, all);
+    return { code: 0, sweep: JSON.parse(stdout) as SweepView };
+  } catch (error) {
+    const { code, stdout, stderr } = error as { code: number; stdout: string; stderr: string };
+    return { code, sweep: JSON.parse(stdout === '' ? stderr : stdout) as SweepView };
+  }
+}
+
+const live = async (room: string, agent = 'default') => {
+  const { body } = await daemon.dispatch({ room, agent });
+  return daemon.reaches(body.id, ['live']);
+};
+
+async function killed(): Promise<void> {
+  daemon.signal('SIGKILL');
+  await daemon.exited();
+}
+
+/** As if its end had been recorded and its worker had lived on. */
+function recordAsEnded(id: string): void {
+  const database = new DatabaseSync(join(daemon.dir, 'state', 'registry.db'));
+  const row = database.prepare('SELECT body FROM sessions WHERE id = ?').get(id);
+  const session = JSON.parse(String(row?.body));
+  const at = { bootMs: 1, wallMs: Date.now() };
+  const { startedAt, liveAt, work } = session.phase;
+  const ending = { reason: 'requested', cause: 'release', at, by: null, detail: null };
+  session.phase = {
+    name: 'ended',
+    startedAt,
+    liveAt,
+    endedAt: at,
+    ending,
+    worker: { ...work.worker, treeGone: true },
+    records: [],
+    roomEnd: null,
+  };
+  database
+    .prepare('UPDATE sessions SET body = ?, state = ?, ended_wall_ms = ? WHERE id = ?')
+    .run(JSON.stringify(session), 'released', at.wallMs, id);
+  database.prepare('DELETE FROM claims WHERE session_id = ?').run(id);
+  database.close();
+}
+
+const old = (pid: number | null) =>
+  until(
+    'it is older than the grace',
+    async () => {
+      const { sweep } = await cleanup('--match', 'sleep 1000');
+      return sweep.verdicts.some((one) => one.tree.includes(pid ?? 0) && one.action === 'kill');
+    },
+    20_000,
+  );
+
+describe('without a supervisor', () => {
+  it('leaves the calls that go on, ends an orphan by its plan, and says what became of it', async () => {
+    const [orphan, call] = [await live('a'), await live('b')];
+    await killed();
+    expect((await cleanup()).sweep).toMatchObject({ dryRun: true, verdicts: [] });
+    recordAsEnded(orphan.id);
+    await old(orphan.pid);
+    const { sweep: dry } = await cleanup();
+    expect(dry.verdicts).toMatchObject([
+      { kind: 'orphan', action: 'kill', session: orphan.id, pid: orphan.pid, room: 'a' },
+    ]);
+    expect(isAlive(orphan.pid ?? 0)).toBe(true);
+    const { code, sweep } = await cleanup('--apply', dry.plan);
+    expect(code).toBe(0);
+    expect(sweep.verdicts).toMatchObject([{ pid: orphan.pid, outcome: 'ended' }]);
+    expect([isAlive(orphan.pid ?? 0), isAlive(call.pid ?? 0)]).toEqual([false, true]);
+    expect((await cleanup('--apply', dry.plan)).sweep.verdicts).toMatchObject([{ outcome: 'gone' }]);
+    await daemon.start();
+    expect(await daemon.session(call.id)).toMatchObject({ state: 'live', pid: call.pid, restarts: 0 });
+  });
+
+  it('ends what is overdue, and the next supervisor says why', async () => {
+    const { id, pid } = await live('a', 'short');
+    await killed();
+    const { sweep } = await until(
+      'it is overdue',
+      async () => {
+        const found = await cleanup('--yes');
+        return found.sweep.verdicts.some((one) => one.action === 'kill') ? found : null;
+      },
+      60_000,
+    );
+    expect(sweep.verdicts).toMatchObject([{ kind: 'overdue', session: id, outcome: 'ended' }]);
+    expect(isAlive(pid ?? 0)).toBe(false);
+    await daemon.start();
+    expect((await daemon.ended(id)).reason).toBe('max_duration');
+  });
+
+  it('ends nothing that it cannot explain, as with a lost database', async () => {
+    const { pid } = await live('a');
+    await killed();
+    const { rmSync } = await import('node:fs');
+    for (const name of ['registry.db', 'registry.db-wal', 'registry.db-shm'])
+      rmSync(join(daemon.dir, 'state', name), { force: true });
+    const { sweep } = await cleanup('--yes');
+    expect(sweep.remarks.join()).toContain('no registry');
+    expect(sweep.verdicts.filter((one) => one.action === 'kill')).toEqual([]);
+    expect(isAlive(pid ?? 0)).toBe(true);
+  });
+});
+
+describe('with a supervisor', () => {
+  it('a live session is not touched, and an unknown plan is refused', async () => {
+    const { pid } = await live('a');
+    const { sweep } = await cleanup('--yes');
+    expect(sweep.verdicts).toEqual([]);
+    expect(isAlive(pid ?? 0)).toBe(true);
+    expect((await cleanup('--apply', 'abc')).code).toBe(3);
+    expect((await daemon.call('POST', '/v1/sweep', { plan: 'abc' })).status).toBe(400);
+    expect((await daemon.call('POST', '/v1/sweep', {})).body).toMatchObject({ dryRun: true, verdicts: [] });
+  });
+
+  it('that hangs, its sessions are still its own', async () => {
+    const { pid } = await live('a');
+    daemon.signal('SIGSTOP');
+    const { code, sweep } = await cleanup('--yes');
+    daemon.signal('SIGCONT');
+    expect(code).toBe(0);
+    expect(sweep.verdicts).toEqual([]);
+    expect(isAlive(pid ?? 0)).toBe(true);
+  });
+
+  it('two instances on one host do not see each other', async () => {
+    const other = await new Daemon({ config }).start();
+    const { body } = await other.dispatch({ room: 'x' });
+    const theirs = await other.reaches(body.id, ['live']);
+    const { sweep } = await cleanup('--yes', '--match', 'sleep 1000');
+    expect(sweep.verdicts).toEqual([]);
+    expect(isAlive(theirs.pid ?? 0)).toBe(true);
+    await other.close();
+  });
+});

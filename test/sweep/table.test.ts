@@ -1,0 +1,157 @@
+/** The sweep on real processes: whose tree each is, and that exactly a plan's processes end. */
+import type { ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { instanceId, workerId } from '../../src/core/ids.ts';
+import type { ProcessTable } from '../../src/ports.ts';
+import { createPlans } from '../../src/sweep/plans.ts';
+import { createProcessTable } from '../../src/sweep/table.ts';
+import { createClock } from '../../src/telemetry/clock.ts';
+import { isAlive, killAll, pidsCalled } from '../support/proc.ts';
+import { until } from '../support/wait.ts';
+import { fixture } from '../support/workers.ts';
+
+const INSTANCE = instanceId(randomUUID());
+const ID = workerId('s-1.1');
+const started: ChildProcess[] = [];
+let table: ProcessTable;
+
+beforeEach(() => {
+  table = tableFor(null);
+});
+afterEach(() => {
+  // Each leads a group of its own.
+  killAll(started.splice(0).flatMap((one) => (one.pid === undefined ? [] : [-one.pid])));
+});
+
+function tableFor(livekitUrl: string | null): ProcessTable {
+  return createProcessTable({ instanceId: INSTANCE, clock: createClock(), cgroups: null, livekitUrl });
+}
+
+function start(command: readonly string[], env: Record<string, string> = {}): number {
+  const [program = '', ...args] = command;
+  const child = spawn(program, args, {
+    env: { PATH: process.env.PATH ?? '', ...env },
+    stdio: 'ignore',
+    detached: true,
+  });
+  started.push(child);
+  return child.pid ?? 0;
+}
+
+const marked = (command: readonly string[], id: string = ID) =>
+  start(command, { CURFEW_WORKER: `${INSTANCE}/${id}` });
+
+describe('a look', () => {
+  it('finds a worker by its mark, with what it started, and none of another instance', async () => {
+    const pid = marked(['sh', '-c', 'sleep 60 & wait']);
+    start(['sleep', '61'], { CURFEW_WORKER: `${randomUUID()}/${ID}` });
+    await until(
+      'both run',
+      () => pidsCalled('sleep\0' + '60').length > 0 && pidsCalled('sleep\0' + '61').length > 0,
+    );
+    const look = await table.look();
+    expect(look.workerIds).toEqual([ID]);
+    const tree = look.treeOf(ID, null);
+    expect(tree.map((one) => one.command)).toEqual(['sh -c sleep 60 & wait', 'sleep 60']);
+    expect(tree[0]).toMatchObject({ pid, evidence: 'mark', own: true, livekit: null });
+    expect(tree[0]?.rssBytes).toBeGreaterThan(0);
+  });
+
+  it('finds strangers by pattern, with their trees, and none that a curfew started', async () => {
+    const tag = randomUUID();
+    const pid = start(['sh', '-c', `: ${tag}; sleep 62 & wait`]);
+    marked(['sh', '-c', `: ${tag}; sleep 63 & wait`]);
+    start(['sh', '-c', `: ${tag}; sleep 64 & wait`], { CURFEW_WORKER: 'other/s-2.1' });
+    await until('all run', () => ['62', '63', '64'].every((text) => pidsCalled(`sleep\0${text}`).length > 0));
+    const found = (await table.look()).strangers([tag], null);
+    expect(found.map((one) => one.members[0]?.pid)).toEqual([pid]);
+    expect(found[0]?.members.map((one) => one.evidence)).toEqual(['pattern', 'pattern']);
+    expect(found[0]?.isProtected).toBe(false);
+    const child = found[0]?.members[1]?.pid ?? 0;
+    expect((await table.look()).strangers([tag], child)[0]?.isProtected).toBe(true);
+  });
+
+  it('protects what this very process runs in', async () => {
+    const found = (await table.look()).strangers(['vitest'], null);
+    expect(found.length).toBeGreaterThan(0);
+    expect(
+      found.every((one) => one.isProtected || !one.members.some(({ pid }) => pid === process.ppid)),
+    ).toBe(true);
+  });
+
+  it('says who holds a connection to LiveKit', async () => {
+    const server = createServer().listen(0, '127.0.0.1');
+    await until('it listens', () => server.listening);
+    const address = server.address();
+    const port = typeof address === 'object' ? address?.port : 0;
+    const script = `require('net').connect(${port}, '127.0.0.1'); setInterval(() => {}, 1000)`;
+    const connected = marked([process.execPath, '-e', script]);
+    let seen = 0;
+    server.on('connection', () => {
+      seen += 1;
+    });
+    await until('it is connected', () => seen > 0);
+    marked(['sleep', '65'], 's-2.1');
+    const look = await tableFor(`ws://127.0.0.1:${port}`).look();
+    expect(look.treeOf(ID, null)).toMatchObject([{ pid: connected, livekit: true }]);
+    expect(look.treeOf(workerId('s-2.1'), null)).toMatchObject([{ livekit: false }]);
+    server.close();
+  });
+});
+
+describe('the end', () => {
+  it('reaches exactly the processes that were named, those that ignore TERM too', async () => {
+    const pid = marked(fixture('ignores-term.sh'));
+    const other = marked(['sleep', '66'], 's-2.1');
+    await until('they run', () => isAlive(pid) && isAlive(other));
+    const members = (await table.look()).treeOf(ID, null);
+    const outcomes = await table.end([{ workerId: ID, members }]);
+    expect(outcomes.every((one) => one.outcome === 'ended')).toBe(true);
+    expect(isAlive(pid)).toBe(false);
+    expect(isAlive(other)).toBe(true);
+  });
+
+  it('leaves who has another identity, another mark, or is gone', async () => {
+    const pid = marked(['sleep', '67']);
+    const strange = start(['sleep', '68']);
+    await until('they run', () => isAlive(pid) && isAlive(strange));
+    const [member] = (await table.look()).treeOf(ID, null);
+    if (member === undefined) throw new Error('no member');
+    const gone = start(['true']);
+    await until('it is gone', () => !isAlive(gone));
+    const startTicks = (await table.look()).strangers(['sleep 68'], null)[0]?.members[0]?.startTicks ?? 0;
+    const outcomes = await table.end([
+      {
+        workerId: ID,
+        members: [
+          { ...member, startTicks: member.startTicks - 1 },
+          { ...member, pid: strange, startTicks },
+          { ...member, pid: 2 ** 22 - 1 },
+        ],
+      },
+    ]);
+    expect(outcomes.map((one) => one.outcome)).toEqual(['changed', 'changed', 'gone']);
+    expect([isAlive(pid), isAlive(strange)]).toEqual([true, true]);
+  });
+});
+
+describe('a plan', () => {
+  it('is kept for who comes later, and no path leads out of its folder', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'curfew-plans-'));
+    const plans = createPlans(join(dir, 'plans'));
+    const plan = { id: 'abc', madeAtWallMs: Date.now(), bootId: 'boot', verdicts: [] };
+    await plans.save(plan);
+    expect(await plans.load('abc')).toEqual(plan);
+    expect(await plans.load('../abc')).toBeNull();
+    expect(await plans.load('def')).toBeNull();
+    await plans.save({ ...plan, id: 'dead', madeAtWallMs: Date.now() - 2 * 3_600_000 });
+    expect(await plans.load('dead')).toBeNull();
+    rmSync(dir, { recursive: true });
+  });
+});
