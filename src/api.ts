@@ -191,6 +191,14 @@ export const readySchema = z.object({
 });
 export type ReadyView = z.infer<typeof readySchema>;
 
+export const reloadSchema = z.object({
+  /** Keys of the config that hold from now on, for new sessions. */
+  changed: z.array(z.string()),
+  /** Keys that were changed in the file and hold after the next restart. */
+  restartNeeded: z.array(z.string()),
+});
+export type ReloadView = z.infer<typeof reloadSchema>;
+
 /** RFC 9457. */
 export const problemSchema = z
   .object({
@@ -232,6 +240,8 @@ export interface SupervisorApi {
   sweep(request: SweepRequest, by: Author): Promise<SweepView>;
   capacity(): CapacityView;
   ready(): ReadyView;
+  /** Reads the config again. Rejects invalid_config, and all stays as it was. */
+  reload(by: Author): Promise<ReloadView>;
   /** Rejects bad_signature, no_livekit. */
   webhook(rawBody: string, authorization: string | undefined): Promise<void>;
   /** A token that may watch, keep alive and release this session only. */

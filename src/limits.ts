@@ -212,7 +212,22 @@ export const RETENTION = {
 } as const;
 
 /** The bound of a whole stop (SIGTERM) beyond the slowest ladder. */
-export const SHUTDOWN = { boundMs: 60 * SECOND_MS } as const;
+export const SHUTDOWN = {
+  boundMs: 60 * SECOND_MS,
+  /** An ended supervisor that something still holds up exits after this. */
+  lingerMs: 3 * SECOND_MS,
+} as const;
+
+/** What is asked of systemd and told to it. */
+export const SYSTEMD = {
+  notifyMs: 5 * SECOND_MS,
+  /** No answer within this: the unit's job is not known, and the workers are left. */
+  jobMs: 2 * SECOND_MS,
+  /** How often the status line is told where no watchdog is set. */
+  statusMs: 15 * SECOND_MS,
+  /** More than the bound of the stop itself. */
+  extendMs: 15 * SECOND_MS,
+} as const;
 
 /** A worker's LiveKit token outlives its session by this, for the ladder. */
 export const TOKENS = { graceMs: 10 * MINUTE_MS } as const;
@@ -227,6 +242,8 @@ export const HTTP = {
   waitMaxMs: 10 * MINUTE_MS,
   /** Of a session's logs, from their end. */
   logBytes: 16 * 1024 * 1024,
+  /** A face that closes waits for its answers this long, then cuts them off. */
+  closeMs: 1 * SECOND_MS,
   /** How often a followed log is looked at. */
   followMs: 250,
 } as const;

@@ -1,7 +1,7 @@
 /** The host: capacity, health, LiveKit's webhooks and the API's own description. */
 import { z } from 'zod';
 import type { SupervisorApi } from '../api.ts';
-import { capacitySchema, problemSchema, readySchema } from '../api.ts';
+import { capacitySchema, problemSchema, readySchema, reloadSchema } from '../api.ts';
 import { sweepRequestSchema, sweepSchema } from '../api-sweep.ts';
 import type { App } from './app-type.ts';
 
@@ -17,6 +17,7 @@ export function hostRoutes(app: App, api: SupervisorApi): void {
     },
     async () => api.capacity(),
   );
+  reloadRoute(app, api);
   app.post(
     '/v1/sweep',
     {
@@ -57,6 +58,21 @@ export function hostRoutes(app: App, api: SupervisorApi): void {
     reply.type('application/json').send(JSON.stringify(app.swagger())),
   );
   webhookRoute(app, api);
+}
+
+function reloadRoute(app: App, api: SupervisorApi): void {
+  app.post(
+    '/v1/reload',
+    {
+      config: { access: { scope: 'admin' } },
+      schema: {
+        summary: 'Read the config again',
+        description: 'For new sessions. On any error the old config stays, and the error says what is wrong.',
+        response: { 200: reloadSchema, 400: problemSchema, 401: problemSchema, 403: problemSchema },
+      },
+    },
+    async (request) => api.reload(request.author),
+  );
 }
 
 /** The signature covers the raw body, so this route alone keeps it as text. */

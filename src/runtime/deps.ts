@@ -1,4 +1,5 @@
 /** What a supervisor is made of. main.ts puts the adapters in. */
+import type { ReloadView } from '../api.ts';
 import type { Profile } from '../core/profile.ts';
 import type { AdmissionLimits } from '../core/quota.ts';
 import type {
@@ -32,6 +33,8 @@ export interface SupervisorDeps {
   readonly host: string;
   /** Random, for sessions to which the client gave no id of its own. */
   readonly newId: () => string;
+  /** Reads the config again; what follows here is then the new one's. Rejects invalid_config, and all stays as it was. */
+  readonly reload?: () => Promise<ReloadView>;
   readonly limits: AdmissionLimits;
   /** The names of the configured agents. */
   readonly agents: readonly string[];

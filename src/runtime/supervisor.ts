@@ -5,6 +5,7 @@ import type {
   ListQuery,
   ReadyView,
   ReleaseMany,
+  ReloadView,
   SessionList,
   SessionView,
   SupervisorApi,
@@ -71,6 +72,28 @@ export class Supervisor implements SupervisorApi {
     await this.sessions.recorder.flush();
     this.sessions.close();
     return { left: this.#open().length + this.sessions.all().filter(isUnkillable).length };
+  }
+
+  /** Accepts nothing more. Resolves when the last session has ended by itself, or at the bound. */
+  async drained(boundMs: number): Promise<void> {
+    this.#accepting = false;
+    await this.#until(() => this.#open().length === 0, this.#nowMs() + boundMs);
+  }
+
+  /** Accepts nothing more and lets every session go on without us: the next start takes them over. */
+  async leave(): Promise<void> {
+    this.#accepting = false;
+    await this.sessions.recorder.flush();
+    this.sessions.close();
+  }
+
+  async reload(_by: Author): Promise<ReloadView> {
+    const { reload } = this.#deps;
+    if (reload === undefined)
+      throw new CurfewError('invalid_request', 'this supervisor has no config file to read again');
+    const view = await reload();
+    this.sessions.desk.relimit(this.#deps.limits);
+    return view;
   }
 
   async dispatch(request: DispatchRequest, _by: Author): Promise<{ session: SessionView; created: boolean }> {

@@ -169,6 +169,7 @@ describe('the API as it describes itself', () => {
       'GET /v1/sessions/{id}/live',
       'GET /v1/sessions/{id}/logs',
       'PATCH /v1/sessions/{id}/metadata',
+      'POST /v1/reload',
       'POST /v1/sessions',
       'POST /v1/sessions/release',
       'POST /v1/sessions/{id}/keep_alive',

@@ -28,6 +28,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   presence: [...ROOTS, 'ports'],
   registry: [...ROOTS, 'ports'],
   telemetry: [...ROOTS, 'ports'],
+  systemd: ['errors', 'limits', 'ports'],
   config: [...ROOTS, 'ports', 'api', 'api-sweep'],
   runtime: [...ROOTS, 'ports', 'api', 'api-sweep'],
   http: [...ROOTS, 'ports', 'api', 'api-sweep', 'runtime'],
@@ -35,7 +36,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   dev: [...ROOTS, 'config'],
   compose: ['*'],
   'compose-cleanup': ['*'],
-  main: ['cli', 'compose', 'compose-cleanup'],
+  'compose-run': ['*'],
+  main: ['cli', 'compose', 'compose-cleanup', 'compose-run'],
 };
 
 function layerOf(path: string): string {

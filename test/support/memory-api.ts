@@ -138,6 +138,10 @@ export function memoryApi(): MemoryApi {
       const { accepting, livekit, registry } = capacityView(sessions);
       return { ready: api.isReady, accepting, livekit, registry };
     },
+    reload: async (by) => {
+      note('reload', by, null);
+      return { changed: ['agents.default'], restartNeeded: ['listen'] };
+    },
     webhook: async (rawBody, authorization) => {
       note('webhook', null, { rawBody, authorization });
       if (authorization === undefined) throw new CurfewError('bad_signature', 'there is no signature');
