@@ -1,7 +1,7 @@
 /** The host: capacity, health, LiveKit's webhooks and the API's own description. */
 import { z } from 'zod';
 import type { SupervisorApi } from '../api.ts';
-import { capacitySchema, problemSchema, readySchema, reloadSchema } from '../api.ts';
+import { capacitySchema, drainRequestSchema, problemSchema, readySchema, reloadSchema } from '../api.ts';
 import { sweepRequestSchema, sweepSchema } from '../api-sweep.ts';
 import type { App } from './app-type.ts';
 
@@ -35,6 +35,29 @@ export function hostRoutes(app: App, api: SupervisorApi): void {
       },
     },
     async (request) => api.sweep(request.body ?? { dryRun: true }, request.author),
+  );
+  app.post(
+    '/v1/drain',
+    {
+      config: { access: { scope: 'admin' } },
+      schema: {
+        summary: 'Take nothing new, let the calls end, then stop',
+        body: drainRequestSchema.nullish(),
+        response: { 200: capacitySchema, 400: problemSchema, 401: problemSchema, 403: problemSchema },
+      },
+    },
+    async (request) => api.drain(request.body?.timeoutMs ?? null, request.author),
+  );
+  app.post(
+    '/v1/undrain',
+    {
+      config: { access: { scope: 'admin' } },
+      schema: {
+        summary: 'Take a drain back',
+        response: { 200: capacitySchema, 401: problemSchema, 403: problemSchema },
+      },
+    },
+    async (request) => api.undrain(request.author),
   );
   app.get(
     '/healthz',
