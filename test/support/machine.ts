@@ -132,8 +132,8 @@ export class Machine {
     return this.must('journalctl', '-o', 'cat', '--no-pager', '-u', unit);
   }
 
-  async dispatch(room: string): Promise<SessionView> {
-    const id = await this.must('curfew', 'dispatch', '--room', room, '--wait', 'live');
+  async dispatch(room: string, agent = 'default'): Promise<SessionView> {
+    const id = await this.must('curfew', 'dispatch', '--room', room, '--agent', agent, '--wait', 'live');
     return this.session(id);
   }
 
