@@ -1,4 +1,5 @@
 /** Puts a supervisor together from its adapters, and runs it as `serve` and `dev`. Loaded by main.ts when needed. */
+import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -130,6 +131,7 @@ function makeSupervisor(
     records: createWorkerRecords(instance.workersDir),
     sweep: config.sweep,
     host: hostname(),
+    newId: () => randomBytes(10).toString('hex'),
     ...(reload === null ? {} : { reload }),
     get limits() {
       return live.current().limits;

@@ -176,6 +176,9 @@ export const REGISTRY = { timeoutMs: 5 * SECOND_MS, listMax: 500, listDefault: 1
 /** How long a teardown waits for its record before it goes on without, how long small changes are gathered, and when a failure is tried again. */
 export const RECORDING = { patienceMs: 250, gatherMs: 20, retryMs: 5 * SECOND_MS } as const;
 
+/** Sessions that a start takes over side by side. */
+export const RECOVERY = { atOnce: 100 } as const;
+
 /** Names in the state directory. */
 export const STATE_FILES = { workers: 'workers', plans: 'plans', cgroup: 'cgroup' } as const;
 

@@ -38,6 +38,12 @@ export interface WorkersListener {
   resources(workerId: WorkerId, rssBytes: number, cpuPercent: number): void;
 }
 
+/** `exit`: it ended while no supervisor was there; null: it runs, or how it ended is not known yet. */
+export interface Adopted {
+  readonly process: WorkerProcess;
+  readonly exit: ExitInfo | null;
+}
+
 /** Process trees. Nothing is signalled but by identity and mark, checked right before. */
 export interface Workers {
   /** Resolves when the command runs (its pid is known); rejects with CurfewError or a system error, leaving nothing behind. */
@@ -46,9 +52,11 @@ export interface Workers {
    * Takes over a worker of a supervisor before this one; its exit and tree are told as those of any other.
    * `known` null: only the intent was recorded; then the claim file decides. Null: it was never started and never will be.
    */
-  adopt(workerId: WorkerId, known: WorkerProcess | null): Promise<WorkerProcess | null>;
+  adopt(workerId: WorkerId, known: WorkerProcess | null): Promise<Adopted | null>;
   signal(workerId: WorkerId, signal: 'SIGTERM' | 'SIGKILL'): void;
   reap(workerId: WorkerId): void;
+  /** Rewrites what the worker's folder says of it, for a recovery without the database. */
+  record(workerId: WorkerId, record: object): void;
   /** The path of the worker's log file. */
   logPath(workerId: WorkerId): string;
   /** Forgets a worker whose tree is gone; the folder stays for the retention. */
@@ -101,7 +109,7 @@ export interface Registry {
   get(id: SessionId): Promise<Session | null>;
   /** Newest first. The cursor is opaque. */
   list(query: SessionQuery): Promise<{ sessions: Session[]; nextCursor: string | null }>;
-  /** Every session that has not ended. */
+  /** Every session that has not ended, and those that ended but still hold their claim. */
   open(): Promise<Session[]>;
   saveWatch(watch: RoomWatch): Promise<void>;
   deleteWatch(room: RoomKey): Promise<void>;

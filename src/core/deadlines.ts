@@ -2,6 +2,7 @@
 import { DEADLINES } from '../limits.ts';
 import { absences } from './absence.ts';
 import type { Session } from './session.ts';
+import { workerOf } from './session.ts';
 
 /** Kinds that end the session carry the reason's name; the others are steps on the way. */
 export interface Deadline {
@@ -121,8 +122,15 @@ function unresponsive(heartbeatMs: number, dumpAskedMs: number | null, staleMs: 
   );
 }
 
-function configDeadline({ phase, config }: Session): Deadline[] {
+/** A worker that is not connected is sent it when it connects again. */
+function configDeadline(session: Session): Deadline[] {
+  const { phase, config } = session;
   const unacked = config.sentMs !== null && config.ackedRev < config.rev;
-  if (!unacked || (phase.name !== 'live' && phase.name !== 'starting')) return [];
+  if (
+    !unacked ||
+    workerOf(session)?.channel !== 'open' ||
+    (phase.name !== 'live' && phase.name !== 'starting')
+  )
+    return [];
   return [deadline('configure', (config.sentMs ?? 0) + DEADLINES.configureAgainMs, false)];
 }

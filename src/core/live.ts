@@ -2,9 +2,10 @@
 import { DEADLINES, WORKERS } from '../limits.ts';
 import { absences, decidedAbsence } from './absence.ts';
 import { close } from './closing.ts';
+import type { Deadline } from './deadlines.ts';
 import { deadlines } from './deadlines.ts';
+import { errorLimit, exitEnding, unresponsive } from './endings.ts';
 import type { SessionEvent } from './event.ts';
-import { exitEnding } from './exit.ts';
 import type { Stamp } from './ids.ts';
 import { crash, replaceAgain, replaceBirth, replaceTick, replaceTree } from './replace.ts';
 import type { Ending, Phase, Reason, Session, Worker } from './session.ts';
@@ -106,23 +107,13 @@ function onMessage(
   }
 }
 
-function errorLimit(session: Session, now: Stamp): Ending {
-  const detail = `${session.errors.consecutive} errors in a row, the last: ${session.errors.last}`;
-  return endingOf('error_limit', now, { cause: 'error', detail });
-}
-
-function unresponsive(session: Session, now: Stamp): Ending {
-  const silentMs = now.bootMs - (session.vitals.heartbeatMs ?? now.bootMs);
-  return endingOf('unresponsive', now, {
-    cause: 'deadline:unresponsive',
-    detail: `no heartbeat for ${Math.round(silentMs)} ms; its stacks are in its log if it could write them`,
-  });
-}
-
 function onExited(session: Session, phase: Live, now: Stamp): Next {
   if (phase.work.kind !== 'running' || phase.work.worker.exit === null) return stay(session);
-  const ending = exitEnding(phase.work.worker.exit, now);
-  return ending.reason === 'completed' ? close(session, ending, now) : crash(session, ending, now);
+  const overAtMs = phase.startedAt.bootMs + session.spec.limits.maxDurationMs;
+  const ending = exitEnding(phase.work.worker.exit, overAtMs);
+  return ending.reason === 'completed' || ending.reason === 'max_duration'
+    ? close(session, ending, now)
+    : crash(session, ending, now);
 }
 
 function onObserved(session: Session, asOfMs: number, now: Stamp): Next {
@@ -222,8 +213,8 @@ function isOpen({ phase }: Session): boolean {
   return phase.name === 'live' || phase.name === 'starting';
 }
 
-function act(session: Session, due: { kind: string; needsLook: boolean }, now: Stamp): Next {
-  if (due.needsLook) return lookIfAsked(session, now);
+function act(session: Session, due: Deadline, now: Stamp): Next {
+  if (due.needsLook) return lookIfAsked(session, due.atMs, now);
   switch (due.kind) {
     case 'max_duration':
       return close(
@@ -266,9 +257,11 @@ function act(session: Session, due: { kind: string; needsLook: boolean }, now: S
   }
 }
 
-function lookIfAsked(session: Session, now: Stamp): Next {
+/** A look that was asked for before `dueMs` decides nothing, so another one is. */
+function lookIfAsked(session: Session, dueMs: number, now: Stamp): Next {
   const { lookAskedMs } = session.vitals;
-  const soon = lookAskedMs !== null && now.bootMs < lookAskedMs + DEADLINES.lookAgainMs;
+  const soon =
+    lookAskedMs !== null && lookAskedMs >= dueMs && now.bootMs < lookAskedMs + DEADLINES.lookAgainMs;
   if (soon || !session.spec.livekit || !session.presence.reachable) return stay(session);
   return stay(withVitals(session, { lookAskedMs: now.bootMs }), [{ do: 'look' }]);
 }
@@ -295,5 +288,5 @@ function reconsider(session: Session, now: Stamp): Next {
   const { ending } = phase.inference ?? {};
   const open = withPhase(session, { ...phase, inference: null });
   if (ending?.reason === 'error_limit') return infer(open, { ...ending, at: now });
-  return lookIfAsked(withVitals(open, { lookAskedMs: null }), now);
+  return lookIfAsked(withVitals(open, { lookAskedMs: null }), now.bootMs, now);
 }

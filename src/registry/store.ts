@@ -97,7 +97,9 @@ export class Store {
       case 'list':
         return this.#list(request.query);
       case 'open':
-        return this.#bodies('SELECT body FROM sessions WHERE ended_wall_ms IS NULL ORDER BY seq');
+        return this.#bodies(
+          'SELECT body FROM sessions WHERE ended_wall_ms IS NULL OR id IN (SELECT session_id FROM claims) ORDER BY seq',
+        );
       case 'saveWatch':
         return void this.#database
           .prepare(

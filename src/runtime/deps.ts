@@ -31,6 +31,8 @@ export interface SupervisorDeps {
   readonly records: WorkerRecords;
   readonly sweep: { readonly unmanaged: readonly string[]; readonly graceMs: number };
   readonly host: string;
+  /** Random, for sessions to which the client gave no id of its own. */
+  readonly newId: () => string;
   /** Reads the config again; what follows here is then the new one's. Rejects invalid_config, and all stays as it was. */
   readonly reload?: () => Promise<ReloadView>;
   readonly limits: AdmissionLimits;

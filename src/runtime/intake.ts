@@ -1,5 +1,5 @@
-/** From a dispatch's body to a session's specification. Pure but for the random id. */
-import { createHash, randomBytes } from 'node:crypto';
+/** From a dispatch's body to a session's specification. */
+import { createHash } from 'node:crypto';
 import type { DispatchRequest } from '../api.ts';
 import type { RoomKey, Stamp } from '../core/ids.ts';
 import { claimKey, sessionId } from '../core/ids.ts';
@@ -27,7 +27,7 @@ export function makeSpec(request: DispatchRequest, deps: SupervisorDeps, now: St
   const room: RoomKey = { project: 'default', name: request.room };
   const shared = profile.claim === 'room' ? null : profile.agent;
   return {
-    id: sessionId(request.id ?? `s-${randomBytes(10).toString('hex')}`),
+    id: sessionId(request.id ?? `s-${deps.newId()}`),
     clientId: request.id !== undefined,
     bodyHash: hashBody(request),
     room,

@@ -1,11 +1,11 @@
 /** Keeps the registry in step with the sessions: what needs a durable record waits for it, all else goes on and is recorded later. */
 
-import { holdingOf } from '../core/holdings.ts';
+import { holdingOf, isUnkillable } from '../core/holdings.ts';
 import type { ClaimKey, SessionId } from '../core/ids.ts';
 import type { Session } from '../core/session.ts';
-import { messageOf } from '../errors.ts';
+import { CurfewError, messageOf } from '../errors.ts';
 import { RECORDING } from '../limits.ts';
-import type { Log, Registry } from '../ports.ts';
+import type { Clock, Log, Registry } from '../ports.ts';
 
 export interface RegistryStatus {
   readonly writable: boolean;
@@ -16,6 +16,8 @@ export interface RegistryStatus {
 export function recordNeed(before: Session, after: Session): 'none' | 'soon' | 'durable' {
   if (before.phase !== after.phase && before.phase.name !== after.phase.name) return 'durable';
   if (before.restarts !== after.restarts) return 'durable';
+  // A worker that nothing killed is gone at last: its claim is free.
+  if (isUnkillable(before) !== isUnkillable(after)) return 'durable';
   const changed =
     before.phase !== after.phase || before.errors !== after.errors || before.config !== after.config;
   const learnt =
@@ -26,19 +28,24 @@ export function recordNeed(before: Session, after: Session): 'none' | 'soon' | '
 
 export class Recorder {
   readonly #registry: Registry;
+  readonly #clock: Clock;
   readonly #log: Log;
   readonly #unsaved = new Map<SessionId, () => Session | null>();
   #status: RegistryStatus = { writable: true, error: null };
   readonly #gathered = new Map<SessionId, () => Session | null>();
-  #gather: NodeJS.Timeout | null = null;
-  #retry: NodeJS.Timeout | null = null;
+  #cancelGather: (() => void) | null = null;
+  #cancelRetry: (() => void) | null = null;
   #closed = false;
 
   readonly #onSavedLate: (id: SessionId) => void;
 
   /** `onSavedLate`: a session that could not be recorded before is on disk now. */
-  constructor(registry: Registry, log: Log, onSavedLate: (id: SessionId) => void) {
+  constructor(
+    { registry, clock, log }: { registry: Registry; clock: Clock; log: Log },
+    onSavedLate: (id: SessionId) => void,
+  ) {
     this.#registry = registry;
+    this.#clock = clock;
     this.#log = log;
     this.#onSavedLate = onSavedLate;
   }
@@ -53,7 +60,9 @@ export class Recorder {
       await this.#registry.create({ session, claim: claimOf(session) });
       this.#noteSuccess();
     } catch (error) {
-      this.#noteFailure(error);
+      // A conflict is an answer: the registry works.
+      if (isConflict(error)) this.#noteSuccess();
+      else this.#noteFailure(error);
       throw error;
     }
   }
@@ -79,22 +88,20 @@ export class Recorder {
         this.#keepForLater(id, current);
       },
     );
-    let timer: NodeJS.Timeout | undefined;
-    const patience = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, RECORDING.patienceMs);
-    });
-    await Promise.race([saved, patience]);
-    clearTimeout(timer);
+    const patience = Promise.withResolvers<void>();
+    const cancel = this.#after(RECORDING.patienceMs, patience.resolve);
+    await Promise.race([saved, patience.promise]);
+    cancel();
   }
 
   /** Small changes are gathered, so that a worker's flood of errors is not a flood of writes. */
   saveSoon(id: SessionId, current: () => Session | null): void {
     this.#gathered.set(id, current);
-    this.#gather ??= setTimeout(() => this.#writeGathered(), RECORDING.gatherMs);
+    this.#cancelGather ??= this.#after(RECORDING.gatherMs, () => this.#writeGathered());
   }
 
   #writeGathered(): void {
-    this.#gather = null;
+    this.#cancelGather = null;
     const waiting = [...this.#gathered];
     this.#gathered.clear();
     for (const [id, current] of waiting) void this.#saveAgain(id, current, false);
@@ -106,8 +113,8 @@ export class Recorder {
 
   close(): void {
     this.#closed = true;
-    if (this.#retry !== null) clearTimeout(this.#retry);
-    if (this.#gather !== null) clearTimeout(this.#gather);
+    this.#cancelRetry?.();
+    this.#cancelGather?.();
   }
 
   /** A last try for everything that could not be recorded. */
@@ -134,10 +141,14 @@ export class Recorder {
   #keepForLater(id: SessionId, current: () => Session | null): void {
     this.#unsaved.set(id, current);
     if (this.#closed) return;
-    this.#retry ??= setTimeout(() => {
-      this.#retry = null;
+    this.#cancelRetry ??= this.#after(RECORDING.retryMs, () => {
+      this.#cancelRetry = null;
       void this.flush();
-    }, RECORDING.retryMs);
+    });
+  }
+
+  #after(waitMs: number, callback: () => void): () => void {
+    return this.#clock.at(this.#clock.now().bootMs + waitMs, callback);
   }
 
   #noteSuccess(): void {
@@ -155,4 +166,8 @@ export class Recorder {
 
 function claimOf(session: Session): ClaimKey | null {
   return holdingOf(session)?.claim ?? null;
+}
+
+function isConflict(error: unknown): boolean {
+  return error instanceof CurfewError && (error.code === 'room_taken' || error.code === 'id_conflict');
 }

@@ -1,0 +1,169 @@
+/** What must hold after every event: curfew's state beside what the simulated world holds. */
+import { isUnkillable } from '../../src/core/holdings.ts';
+import type { Session } from '../../src/core/session.ts';
+import { workerOf } from '../../src/core/session.ts';
+import { DEADLINES } from '../../src/limits.ts';
+import type { Run } from './host.ts';
+import type { Generation, Sim } from './sim.ts';
+
+/** Records, mailboxes and looks at processes take their time. */
+const SLOW_MS = 6_000;
+const TICK_MS = 2_500;
+
+export function checkAfterEvent(sim: Sim): void {
+  const { serving } = sim;
+  checkClaims(sim);
+  if (serving === null) return;
+  const { nowMs } = sim.world;
+  // Only what had its time since the last restart, gap or trouble is judged.
+  if (nowMs < sim.world.stillUntilMs('supervisor')) return;
+  for (const run of sim.host.alive) checkKnown(sim, serving, run);
+  const all = serving.supervisor.sessions.all();
+  for (const session of all) checkTimes(sim, session);
+  if (!sim.ledger.dirty) return;
+  sim.ledger.dirty = false;
+  checkQuotas(sim, serving, all);
+}
+
+/** Whoever lives holds its claim on record, alone. */
+function checkClaims(sim: Sim): void {
+  const { host, disk, world } = sim;
+  for (const run of host.alive) {
+    if (host.members(run).length === 0) continue;
+    const holder = disk.tables.claims.get(run.spec.claim);
+    if (holder !== run.spec.id)
+      world.fail(
+        '6 a claim is held until its worker is gone',
+        `${run.id} lives, its claim is held by ${holder ?? 'nobody'}`,
+      );
+  }
+}
+
+/** Every tree is known as running, or is being ended. */
+function checkKnown(sim: Sim, { supervisor }: Generation, run: Run): void {
+  const { host, world } = sim;
+  if (host.members(run).length === 0) return;
+  const session = supervisor.sessions.state(run.spec.id);
+  if (session === null) {
+    world.fail('2 every tree is known', `${run.id} lives, and its session is not known`);
+    return;
+  }
+  const late = world.nowMs - run.bornMs < 20_000;
+  if (session.phase.name === 'ended' && !isUnkillable(session) && !late)
+    world.fail(
+      '5 what has ended has no worker',
+      `${run.id} lives, ${session.spec.id} ended as ${session.phase.ending.reason}`,
+    );
+  if (workerOf(session)?.id !== run.id && session.phase.name !== 'ended')
+    world.fail(
+      '2 every tree is known',
+      `${run.id} lives, ${session.spec.id} knows ${workerOf(session)?.id ?? 'none'}`,
+    );
+}
+
+function checkTimes(sim: Sim, session: Session): void {
+  const { world, ledger } = sim;
+  const one = ledger.cases.get(session.spec.id);
+  if (one === undefined) return;
+  const { phase, spec } = session;
+  const sinceMs = (fromMs: number) =>
+    world.nowMs - Math.max(fromMs, ledger.anewMs, world.stillUntilMs('supervisor'));
+  const overdue = (what: string, fromMs: number, boundMs: number) => {
+    if (sinceMs(fromMs) > boundMs)
+      world.fail(what, `${spec.id} is ${phase.name} after ${Math.round(world.nowMs - fromMs)} ms`);
+  };
+  if (phase.name === 'closing' && one.closingMs !== null)
+    overdue('3 no ladder outlives its bounds', one.closingMs, ladderMs(session) + SLOW_MS);
+  if (phase.name !== 'starting' && phase.name !== 'live') return;
+  if (one.startedMs !== null && world.nowMs > one.startedMs + spec.limits.maxDurationMs)
+    overdue('no session outlives its maximum', one.startedMs + spec.limits.maxDurationMs, SLOW_MS);
+  if (one.requestedMs !== null && !one.excused) overdue('what is released ends', one.requestedMs, SLOW_MS);
+  const worker = workerOf(session);
+  if (worker?.readyByMs != null)
+    overdue(
+      'a start has its bound',
+      world.ofBoot(worker.spawnedAt.bootMs),
+      spec.limits.startTimeoutMs + SLOW_MS,
+    );
+  const end = worker === null ? null : (sim.host.runs.get(worker.id)?.end ?? null);
+  if (phase.name === 'live' && phase.work.kind === 'running' && end !== null)
+    overdue('5 nothing dead is live', end.atMs, SLOW_MS);
+  checkErrors(sim, session);
+}
+
+function checkErrors(sim: Sim, { phase, spec }: Session): void {
+  const one = sim.ledger.cases.get(spec.id);
+  const { nowMs } = sim.world;
+  if (one === undefined || phase.name !== 'live' || phase.inference !== null) return;
+  const told = nowMs - Math.max(one.errorMs, sim.ledger.anewMs) > TICK_MS;
+  if (
+    one.errorsInRow >= spec.limits.errorLimit &&
+    told &&
+    nowMs - one.errorMs < 50_000 &&
+    one.errorMs > sim.ledger.anewMs
+  )
+    sim.world.fail(
+      'errors have their limit',
+      `${spec.id} reported ${one.errorsInRow} in a row, the limit is ${spec.limits.errorLimit}`,
+    );
+}
+
+function ladderMs({ spec, phase }: Session): number {
+  const { ladder } = spec.profile;
+  const wrapUp = phase.name === 'closing' && phase.ladder.wrapUp;
+  const acloseMs = wrapUp ? Math.max(ladder.wrapUpMs, ladder.acloseMs) : ladder.acloseMs;
+  const processMs =
+    acloseMs + ladder.disconnectMs + ladder.termMs + ladder.killMs + DEADLINES.spawnMs + DEADLINES.reapMs;
+  return processMs + ladder.removeAgentMs + ladder.closeRoomMs;
+}
+
+/** Slots are held by whom the world says, no more, no fewer, and never more than there are. */
+function checkQuotas(sim: Sim, { supervisor }: Generation, all: readonly Session[]): void {
+  const { world, host, ledger } = sim;
+  const quotas = supervisor.sessions.desk.quotas();
+  const holders = new Set<string>(quotas.find((one) => one.name === 'host')?.holders ?? []);
+  for (const { name, used, limit } of quotas)
+    if (used > limit) world.fail('6 no limit is exceeded', `${name}: ${used} of ${limit}`);
+  const working = new Set(
+    [...host.alive].filter((run) => host.members(run).length > 0).map((run) => run.spec.id),
+  );
+  for (const id of working)
+    if (!holders.has(id)) world.fail('6 a slot is held until the tree is gone', `${id} lives and holds none`);
+  const known = new Map(all.map((session) => [session.spec.id as string, session]));
+  for (const id of holders) {
+    const session = known.get(id);
+    // Being taken in: its first record is on its way.
+    if (session === undefined && !ledger.isArriving(id))
+      world.fail('6 no slot is leaked', `${id} holds a slot and is not known`);
+    if (session?.phase.name === 'ended' && !isUnkillable(session))
+      world.fail('6 no slot is leaked', `${id} has ended and holds a slot`);
+  }
+}
+
+/** When everything is over nothing is left. */
+export function checkAtEnd(sim: Sim): void {
+  const { world, host, disk, serving } = sim;
+  for (const run of host.alive)
+    world.fail(
+      'at the end no process is left',
+      `${run.id}: ${host.members(run).length} and ${run.shim.alive ? 'its shim' : 'no shim'}`,
+    );
+  for (const session of disk.tables.sessions.values())
+    if (session.phase.name !== 'ended')
+      world.fail(
+        'at the end every session has ended',
+        `${session.spec.id} is on record as ${session.phase.name}`,
+      );
+  for (const [claim, id] of disk.tables.claims)
+    world.fail('at the end every claim is free', `${claim} is held by ${id}`);
+  for (const one of sim.ledger.cases.values())
+    if (one.acknowledged && !disk.tables.sessions.has(one.id))
+      world.fail('what was accepted is not lost', one.id);
+  if (serving === null) return;
+  const { quotas, queue } = serving.supervisor.capacity();
+  for (const { name, used } of quotas)
+    if (used > 0) world.fail('at the end every slot is free', `${name}: ${used}`);
+  if (queue.length > 0) world.fail('at the end nobody waits', `${queue.length}`);
+  const left = serving.supervisor.sessions.all();
+  if (left.length > 0) world.fail('at the end nothing is in memory', left.map((one) => one.spec.id).join());
+}

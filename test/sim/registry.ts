@@ -1,0 +1,219 @@
+/** The simulated disk: what was committed survives the supervisor, what was flushed survives the host. One writer, in order. */
+import type { ClaimKey, RoomKey, SessionId } from '../../src/core/ids.ts';
+import { roomId } from '../../src/core/ids.ts';
+import type { Session } from '../../src/core/session.ts';
+import { publicState } from '../../src/core/session.ts';
+import type { RoomWatch } from '../../src/core/watch.ts';
+import { CurfewError } from '../../src/errors.ts';
+import { REGISTRY } from '../../src/limits.ts';
+import type { DurableWrite, Registry, SessionQuery } from '../../src/ports.ts';
+import type { DiskState } from './host.ts';
+import type { Life } from './life.ts';
+import { never } from './life.ts';
+import type { World } from './world.ts';
+
+interface Tables {
+  readonly sessions: Map<SessionId, Session>;
+  readonly claims: Map<ClaimKey, SessionId>;
+  readonly watches: Map<string, RoomWatch>;
+}
+
+type Job = () => void;
+
+export interface DiskWatch {
+  /** The runtime wants this to be on record: every change of phase passes here. */
+  wanted(session: Session): void;
+  committed(write: DurableWrite): void;
+}
+
+export class Disk {
+  readonly world: World;
+  tables: Tables = { sessions: new Map(), claims: new Map(), watches: new Map() };
+  state: DiskState = 'ok';
+  /** Something could not be written, or was late, since then. */
+  troubleMs = Number.NEGATIVE_INFINITY;
+  watch: DiskWatch = { wanted: () => undefined, committed: () => undefined };
+  /** As of the last flush. */
+  #flushed: Tables | null = null;
+  #waiting: Job[] = [];
+
+  constructor(world: World) {
+    this.world = world;
+  }
+
+  /** Behind all that was asked before; what waits together is committed together. */
+  enqueue(life: Life, job: Job): void {
+    this.#waiting.push(job);
+    if (this.#waiting.length === 1) this.#turn(life);
+  }
+
+  #turn(life: Life): void {
+    const { random } = this.world;
+    const waitMs = this.state === 'slow' ? random.between(100, 4_500) : random.wait(10, 40);
+    this.world.after(waitMs, {
+      place: 'supervisor',
+      what: 'the registry works',
+      life,
+      run: () => this.#work(life),
+    });
+  }
+
+  #work(life: Life): void {
+    if (this.state !== 'hung')
+      for (const job of this.#waiting.splice(0)) {
+        if (!life.alive) return;
+        job();
+      }
+    if (this.#waiting.length > 0) this.#turn(life);
+  }
+
+  flush(): void {
+    this.#flushed = {
+      sessions: new Map(this.tables.sessions),
+      claims: new Map(this.tables.claims),
+      watches: new Map(this.tables.watches),
+    };
+  }
+
+  /** The supervisor ended, and its writer with it. */
+  restart(): void {
+    this.#waiting = [];
+  }
+
+  /** What was not flushed is lost. */
+  powerCut(): void {
+    if (this.#flushed === null || this.world.random.chance(0.5)) return;
+    this.tables = this.#flushed;
+    this.#flushed = null;
+    this.flush();
+  }
+}
+
+export class SimRegistry implements Registry {
+  readonly #disk: Disk;
+  readonly #life: Life;
+
+  constructor(disk: Disk, life: Life) {
+    this.#disk = disk;
+    this.#life = life;
+  }
+
+  create(write: DurableWrite): Promise<void> {
+    this.#disk.watch.wanted(write.session);
+    return this.#ask('create', true, () => {
+      const { spec } = write.session;
+      if (this.#disk.tables.sessions.has(spec.id))
+        throw new CurfewError('id_conflict', `id "${spec.id}" is recorded`, { id: spec.id });
+      this.#write(write, true);
+    });
+  }
+
+  save(write: DurableWrite, durable: boolean): Promise<void> {
+    if (this.#life.alive) this.#disk.watch.wanted(write.session);
+    return this.#ask('save', true, () => this.#write(write, durable));
+  }
+
+  get(id: SessionId): Promise<Session | null> {
+    return this.#ask('get', false, () => read(this.#disk.tables.sessions.get(id) ?? null));
+  }
+
+  list(query: SessionQuery): Promise<{ sessions: Session[]; nextCursor: string | null }> {
+    return this.#ask('list', false, () => {
+      const all = [...this.#disk.tables.sessions.values()].reverse().map(read);
+      const wanted = all.filter((one) => query.states?.includes(publicState(one)) ?? true);
+      return { sessions: wanted.slice(0, query.limit), nextCursor: null };
+    });
+  }
+
+  open(): Promise<Session[]> {
+    return this.#ask('open', false, () => {
+      const { sessions, claims } = this.#disk.tables;
+      const holders = new Set(claims.values());
+      return [...sessions.values()]
+        .filter(({ phase, spec }) => phase.name !== 'ended' || holders.has(spec.id))
+        .map(read);
+    });
+  }
+
+  saveWatch(watch: RoomWatch): Promise<void> {
+    return this.#ask('saveWatch', true, () => void this.#disk.tables.watches.set(roomId(watch.room), watch));
+  }
+
+  deleteWatch(room: RoomKey): Promise<void> {
+    return this.#ask('deleteWatch', true, () => void this.#disk.tables.watches.delete(roomId(room)));
+  }
+
+  watches(): Promise<RoomWatch[]> {
+    return this.#ask('watches', false, () => [...this.#disk.tables.watches.values()]);
+  }
+
+  prune(): Promise<number> {
+    return Promise.resolve(0);
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  #write(write: DurableWrite, durable: boolean): void {
+    const { session, claim } = write;
+    const { id, room } = session.spec;
+    const { claims, sessions } = this.#disk.tables;
+    const holder = claim === null ? undefined : claims.get(claim);
+    if (holder !== undefined && holder !== id)
+      throw new CurfewError('room_taken', `room "${room.name}" is recorded for "${holder}"`, { holder });
+    if (claim === null) {
+      for (const [key, owner] of claims) if (owner === id) claims.delete(key);
+    } else claims.set(claim, id);
+    sessions.set(id, session);
+    if (durable) this.#disk.flush();
+    this.#disk.watch.committed(write);
+  }
+
+  /** Asked, done and answered are three moments; the supervisor may die before and after each. */
+  #ask<T>(what: string, writes: boolean, work: () => T): Promise<T> {
+    const disk = this.#disk;
+    const life = this.#life;
+    if (life.dead(`before registry ${what}`)) return never();
+    return new Promise((resolve, reject) => {
+      const at = this.#at(REGISTRY.timeoutMs, `registry ${what} is late`, () => {
+        disk.troubleMs = disk.world.nowMs;
+        reject(new CurfewError('registry_unavailable', 'the registry: no answer in time'));
+      });
+      if (disk.state !== 'ok') disk.troubleMs = disk.world.nowMs;
+      disk.enqueue(life, () => {
+        if (life.dead(`before the registry does ${what}`)) return;
+        const outcome = attempt(() => {
+          if (writes && disk.state === 'full') {
+            disk.troubleMs = disk.world.nowMs;
+            throw new CurfewError('registry_unavailable', 'the registry: database or disk is full');
+          }
+          return work();
+        });
+        if (life.dead(`after the registry did ${what}`)) return;
+        this.#at(disk.world.random.between(0, 1), `registry answers ${what}`, () => {
+          at();
+          if ('error' in outcome) reject(outcome.error);
+          else resolve(outcome.value);
+        });
+      });
+    });
+  }
+
+  #at(waitMs: number, what: string, run: () => void): () => void {
+    return this.#disk.world.after(waitMs, { place: 'supervisor', what, life: this.#life, run });
+  }
+}
+
+/** As the database gives it back: plain JSON. */
+function read<T extends Session | null>(session: T): T {
+  return JSON.parse(JSON.stringify(session)) as T;
+}
+
+function attempt<T>(work: () => T): { value: T } | { error: unknown } {
+  try {
+    return { value: work() };
+  } catch (error) {
+    return { error };
+  }
+}

@@ -1,0 +1,247 @@
+/** Plays one scenario from its first event to the last check. */
+import { deadlines } from '../../src/core/deadlines.ts';
+import { checkAfterEvent, checkAtEnd } from './checks.ts';
+import type { Run } from './host.ts';
+import type { Action, Scenario } from './scenario.ts';
+import { makeScenario } from './scenario.ts';
+import { Sim } from './sim.ts';
+import type { Violation } from './world.ts';
+
+export interface Outcome {
+  readonly seed: number;
+  readonly events: number;
+  readonly sessions: number;
+  readonly lives: number;
+  readonly reasons: Readonly<Record<string, number>>;
+  readonly violation: Violation | null;
+  readonly trace: readonly string[];
+}
+
+const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+/** The longest maximum duration, a ladder and some air: by then a world that was left alone is empty. */
+const CALM_MS = 1_500_000;
+const STOP_MS = 300_000;
+const MAX_EVENTS = 400_000;
+
+export function runSeed(seed: number, tracing = false): Promise<Outcome> {
+  return runScenario(makeScenario(seed), tracing);
+}
+
+export async function runScenario(scenario: Scenario, tracing = false): Promise<Outcome> {
+  const sim = new Sim(scenario, tracing);
+  sim.boot();
+  for (const action of scenario.actions)
+    sim.world.after(action.atMs, { place: 'cloud', what: textOf(action), run: () => act(sim, action) });
+  await play(sim, scenario.lengthMs);
+  if (sim.world.violation === null) await end(sim);
+  const reasons: Record<string, number> = {};
+  for (const { ending } of sim.ledger.cases.values())
+    if (ending !== null) reasons[ending.reason] = (reasons[ending.reason] ?? 0) + 1;
+  const { world, ledger, lives } = sim;
+  if (sim.generation !== null) sim.generation.life.alive = false;
+  return {
+    seed: scenario.seed,
+    events: world.events,
+    sessions: ledger.cases.size,
+    lives,
+    reasons,
+    violation: world.violation,
+    trace: world.trace,
+  };
+}
+
+function textOf({ atMs: _, ...deed }: Action): string {
+  return `ACTION ${JSON.stringify(deed)}`;
+}
+
+/** After each event everything that it set off in the supervisor is over before anything is checked. */
+async function play(sim: Sim, untilMs: number, done: () => boolean = () => false): Promise<void> {
+  const { world } = sim;
+  while (world.nextMs() <= untilMs && world.violation === null && !done()) {
+    if (!world.step()) return;
+    await turn();
+    checkAfterEvent(sim);
+    if (world.events > MAX_EVENTS)
+      world.fail('a run comes to an end', `${world.events} events; ${dueNow(sim)}`);
+  }
+}
+
+/** Fate lets go, and everything must come home. */
+async function end(sim: Sim): Promise<void> {
+  const { world, scenario } = sim;
+  sim.host.disk = 'ok';
+  sim.disk.state = 'ok';
+  sim.livekit.api = 'ok';
+  sim.calm();
+  await play(sim, world.nowMs + 60_000);
+  let stopped = scenario.end !== 'stop';
+  if (scenario.end === 'release') sim.releaseAll();
+  if (scenario.end === 'stop')
+    sim.stop(STOP_MS).then(
+      () => {
+        stopped = true;
+      },
+      () => undefined,
+    );
+  const untilMs = world.nowMs + (scenario.end === 'by_itself' ? CALM_MS : STOP_MS);
+  await play(sim, untilMs, () => stopped && isEmpty(sim) && scenario.end !== 'by_itself');
+  if (world.violation !== null) return;
+  if (!stopped) world.fail('a stop has its bound', `it was not over after ${STOP_MS} ms`);
+  await play(sim, world.nowMs + 10_000);
+  checkAtEnd(sim);
+}
+
+function isEmpty({ host, serving }: Sim): boolean {
+  return host.alive.size === 0 && (serving?.supervisor.sessions.all().length ?? 0) === 0;
+}
+
+function act(sim: Sim, action: Action): void {
+  const { world, livekit, ledger } = sim;
+  switch (action.do) {
+    case 'dispatch': {
+      const { room, agent, user, id, limits } = action;
+      const whole = Object.fromEntries(
+        Object.entries(limits).map(([key, value]) => [key, Math.round(value)]),
+      );
+      sim.dispatch({
+        room: roomName(room),
+        agent,
+        ...(user === null ? {} : { user }),
+        ...(id === null ? {} : { id }),
+        metadata: { secret: 'metadata-marker' },
+        limits: whole,
+      });
+      return;
+    }
+    case 'join':
+      livekit.join(roomName(action.room), {
+        identity: action.who,
+        kind: action.phone === 'none' ? 'standard' : 'sip',
+        audioTracks: action.mute ? 0 : 1,
+        ...(action.phone === 'none' ? {} : { sipCallStatus: action.phone }),
+      });
+      return;
+    case 'pick_up':
+      livekit.change(roomName(action.room), action.who, { sipCallStatus: 'active' });
+      return;
+    case 'mute':
+    case 'unmute':
+      livekit.change(roomName(action.room), action.who, { audioTracks: action.do === 'mute' ? 0 : 1 });
+      return;
+    case 'leave': {
+      const person = livekit.room(roomName(action.room))?.people.get(action.who);
+      if (person !== undefined) livekit.leave(roomName(action.room), person.sid, action.reason);
+      return;
+    }
+    case 'finish_room':
+      livekit.finish(roomName(action.room), 'room_closed');
+      return;
+    case 'release':
+    case 'keep_alive':
+    case 'metadata':
+      for (const { id, spec, wanted } of ledger.cases.values())
+        if (spec.room.name === roomName(action.room) && wanted.phase.name !== 'ended') {
+          if (action.do === 'release') sim.release(id);
+          else if (action.do === 'keep_alive') sim.keepAlive(id);
+          else sim.setMetadata(id);
+        }
+      return;
+    case 'worker': {
+      const run = [...sim.host.alive].find(
+        (one) => one.spec.room.name === roomName(action.room) && one.main?.alive === true,
+      );
+      if (run !== undefined) befall(sim, run, action);
+      return;
+    }
+    case 'crash':
+      sim.crash(action);
+      return;
+    case 'reboot':
+      sim.reboot();
+      return;
+    case 'wall':
+      world.jumpWall(action.byMs);
+      return;
+    case 'suspend':
+      world.standStill('host', action.forMs);
+      world.standStill('supervisor', action.forMs);
+      return;
+    case 'stall':
+      world.standStill('supervisor', action.forMs);
+      return;
+    case 'disk':
+      sim.setDisk(action.state, action.forMs);
+      return;
+    case 'livekit':
+      sim.setLiveKit(action.state, action.forMs);
+      return;
+  }
+}
+
+function roomName(room: number): string {
+  return `+4930-${room}`;
+}
+
+function befall(sim: Sim, run: Run, { deed }: Extract<Action, { do: 'worker' }>): void {
+  const agent = sim.agents.get(run.id);
+  if (agent === undefined) return;
+  switch (deed) {
+    case 'crash':
+      agent.end({ code: 1, signal: null });
+      return;
+    case 'killed':
+      agent.end({ code: null, signal: 'SIGSEGV' });
+      return;
+    case 'exit':
+      agent.end({ code: 0, signal: null });
+      return;
+    case 'closed':
+      agent.say({ type: 'closed' });
+      return;
+    case 'error':
+      agent.say({ type: 'error', message: 'caller-text of no concern' });
+      return;
+    case 'ok':
+      agent.say({ type: 'ok' });
+      return;
+    case 'activity':
+      agent.say({ type: 'activity', kind: 'caller_speech' });
+      return;
+    case 'hang':
+      agent.hung = true;
+      return;
+    case 'drop':
+      agent.dropConnection();
+      return;
+    case 'leave':
+      agent.leaveRoom();
+      return;
+    case 'memory':
+      sim.useMemory(run);
+      return;
+    case 'fork':
+      sim.host.fork(run);
+      return;
+    case 'shim_killed':
+      sim.host.killShim(run);
+      return;
+  }
+}
+
+/** Who wants to be woken at once, again and again. */
+function dueNow({ serving, world }: Sim): string {
+  const all = serving?.supervisor.sessions.all() ?? [];
+  const due = all.flatMap((session) =>
+    deadlines(session)
+      .filter((one) => one.atMs <= world.bootMs)
+      .map((one) => ({
+        id: session.spec.id,
+        phase: session.phase,
+        vitals: session.vitals,
+        config: session.config,
+        ...one,
+      })),
+  );
+  return JSON.stringify(due);
+}

@@ -1,0 +1,247 @@
+/** What people, LiveKit, workers and fate do in one run: a list of actions with their times, made from a seed. */
+import type { DisconnectReason } from '../../src/core/presence.ts';
+import type { DiskState } from './host.ts';
+import type { ApiState } from './livekit.ts';
+import { Random } from './random.ts';
+
+export type WorkerDeed =
+  | 'crash'
+  | 'killed'
+  | 'exit'
+  | 'closed'
+  | 'error'
+  | 'ok'
+  | 'activity'
+  | 'hang'
+  | 'drop'
+  | 'leave'
+  | 'memory'
+  | 'fork'
+  | 'shim_killed';
+
+export type Deed =
+  | {
+      readonly do: 'dispatch';
+      readonly room: number;
+      readonly agent: string;
+      readonly user: string | null;
+      readonly id: string | null;
+      readonly limits: Readonly<Record<string, number>>;
+    }
+  | {
+      readonly do: 'join';
+      readonly room: number;
+      readonly who: string;
+      readonly phone: 'none' | 'ringing' | 'active';
+      readonly mute: boolean;
+    }
+  | { readonly do: 'pick_up'; readonly room: number; readonly who: string }
+  | { readonly do: 'mute' | 'unmute'; readonly room: number; readonly who: string }
+  | { readonly do: 'leave'; readonly room: number; readonly who: string; readonly reason: DisconnectReason }
+  | { readonly do: 'finish_room'; readonly room: number }
+  | { readonly do: 'worker'; readonly room: number; readonly deed: WorkerDeed }
+  | { readonly do: 'release' | 'keep_alive' | 'metadata'; readonly room: number }
+  | { readonly do: 'crash'; readonly points: number; readonly downMs: number; readonly again: number | null }
+  | { readonly do: 'wall'; readonly byMs: number }
+  | { readonly do: 'suspend' | 'stall'; readonly forMs: number }
+  | { readonly do: 'disk'; readonly state: DiskState; readonly forMs: number }
+  | { readonly do: 'livekit'; readonly state: ApiState; readonly forMs: number }
+  | { readonly do: 'reboot' };
+
+export type Action = Deed & { readonly atMs: number };
+
+export interface Scenario {
+  readonly seed: number;
+  readonly rooms: number;
+  readonly limits: {
+    readonly sessions: number;
+    readonly perUser: number;
+    readonly queue: number;
+    readonly queueTimeoutMs: number;
+    readonly startRatePerSecond: number;
+  };
+  readonly actions: readonly Action[];
+  readonly lengthMs: number;
+  /** How it ends: by a person's release of all, by an orderly stop, or by itself. */
+  readonly end: 'release' | 'stop' | 'by_itself';
+}
+
+const HOUR_MS = 3_600_000;
+const AGENTS = ['default', 'keen', 'keen', 'plain', 'scribe'] as const;
+
+export function makeScenario(seed: number): Scenario {
+  const random = new Random(seed ^ 0x5eed);
+  const rooms = random.pick([2, 4, 8, 16]);
+  const lengthMs = random.between(200_000, 1_200_000);
+  const actions: Action[] = [];
+  const calls = random.below(rooms * 4) + 3;
+  for (let call = 0; call < calls; call++) addCall(actions, random, { call, rooms, lengthMs });
+  const troubles = random.chance(0.15) ? 0 : random.below(14);
+  for (let count = 0; count < troubles; count++) addTrouble(actions, random, lengthMs);
+  if (random.chance(0.12)) addMassSilence(actions, random, rooms, lengthMs);
+  return {
+    seed,
+    rooms,
+    limits: {
+      sessions: random.pick([3, 8, 30]),
+      perUser: random.pick([1, 2]),
+      queue: random.pick([0, 2, 10]),
+      queueTimeoutMs: random.pick([5_000, 30_000]),
+      startRatePerSecond: random.pick([0.5, 10]),
+    },
+    actions: actions.sort((a, b) => a.atMs - b.atMs),
+    lengthMs,
+    end: random.pick(['release', 'release', 'stop', 'by_itself']),
+  };
+}
+
+/** A dispatch, its callers, and what befalls its worker. */
+function addCall(
+  actions: Action[],
+  random: Random,
+  { call, rooms, lengthMs }: { call: number; rooms: number; lengthMs: number },
+): void {
+  const room = random.below(rooms);
+  const atMs = random.between(0, lengthMs * 0.9);
+  const id = random.chance(0.4) ? `client-${call}` : null;
+  const user = random.chance(0.6) ? `user-${random.below(4)}` : null;
+  const dispatch: Deed = {
+    do: 'dispatch',
+    room,
+    agent: random.pick(AGENTS),
+    user,
+    id,
+    limits: limitsOf(random),
+  };
+  actions.push({ ...dispatch, atMs });
+  if (random.chance(0.25)) actions.push({ ...dispatch, atMs: atMs + random.wait(500, 60_000) });
+  if (random.chance(0.1))
+    actions.push({ ...dispatch, agent: random.pick(AGENTS), id: null, atMs: atMs + random.wait(20, 30_000) });
+  const callers = random.chance(0.12) ? 0 : random.chance(0.75) ? 1 : 2;
+  for (let count = 0; count < callers; count++)
+    addCaller(actions, random, { room, who: `caller-${call}-${count}`, atMs });
+  for (let deeds = random.below(5); deeds > 0; deeds--) addDeed(actions, random, room, atMs);
+  if (random.chance(0.3)) actions.push({ do: 'release', room, atMs: atMs + random.wait(20_000, 300_000) });
+  if (random.chance(0.05)) actions.push({ do: 'finish_room', room, atMs: atMs + random.between(0, 200_000) });
+}
+
+function limitsOf(random: Random): Record<string, number> {
+  return {
+    ...(random.chance(0.3) ? { maxDurationMs: random.between(20_000, 300_000) } : {}),
+    ...(random.chance(0.15) ? { activityIdleTimeoutMs: random.between(30_000, 90_000) } : {}),
+    ...(random.chance(0.2) ? { errorLimit: 1 + random.below(4) } : {}),
+    ...(random.chance(0.2) ? { noCallerMs: random.between(1_000, 60_000) } : {}),
+  };
+}
+
+function addCaller(
+  actions: Action[],
+  random: Random,
+  { room, who, atMs }: { room: number; who: string; atMs: number },
+): void {
+  const phone = random.pick(['none', 'none', 'ringing', 'active'] as const);
+  let nowMs = atMs + random.wait(20_000, 100_000) - random.below(2) * 3_000;
+  actions.push({ do: 'join', room, who, phone, mute: random.chance(0.1), atMs: nowMs });
+  if (phone === 'ringing' && random.chance(0.6)) {
+    nowMs += random.wait(15_000, 90_000);
+    actions.push({ do: 'pick_up', room, who, atMs: nowMs });
+  }
+  if (random.chance(0.1))
+    actions.push({ do: random.pick(['mute', 'unmute']), room, who, atMs: nowMs + random.between(0, 60_000) });
+  for (let visits = random.chance(0.25) ? 2 : 1; visits > 0; visits--) {
+    nowMs += random.wait(100_000, 900_000);
+    const reason = random.pick([
+      'client_initiated',
+      'client_initiated',
+      'signal_close',
+      'connection_timeout',
+    ] as const);
+    actions.push({ do: 'leave', room, who, reason, atMs: nowMs });
+    nowMs += random.wait(6_000, 40_000);
+    if (visits > 1) actions.push({ do: 'join', room, who, phone: 'none', mute: false, atMs: nowMs });
+  }
+}
+
+function addDeed(actions: Action[], random: Random, room: number, fromMs: number): void {
+  const deed = random.pick([
+    'crash',
+    'crash',
+    'killed',
+    'exit',
+    'closed',
+    'error',
+    'error',
+    'error',
+    'ok',
+    'activity',
+    'hang',
+    'drop',
+    'leave',
+    'memory',
+    'fork',
+    'shim_killed',
+  ] as const);
+  const atMs = fromMs + random.wait(60_000, 400_000);
+  // Troubles come in rows: only then do limits of errors matter.
+  const times = deed === 'error' || deed === 'crash' ? 1 + random.below(7) : 1;
+  for (let count = 0; count < times; count++)
+    actions.push({ do: 'worker', room, deed, atMs: atMs + count * random.wait(12_000, 90_000) });
+  if (random.chance(0.2))
+    actions.push({
+      do: random.pick(['keep_alive', 'metadata']),
+      room,
+      atMs: atMs + random.wait(5_000, 50_000),
+    });
+}
+
+function addTrouble(actions: Action[], random: Random, lengthMs: number): void {
+  const atMs = random.between(0, lengthMs);
+  const forMs = random.wait(20_000, 150_000);
+  const kind = random.below(20);
+  if (kind < 11)
+    actions.push({
+      do: 'crash',
+      points: random.below(60),
+      downMs: random.wait(3_000, 90_000),
+      again: random.chance(0.4) ? random.below(25) : null,
+      atMs,
+    });
+  else if (kind === 11)
+    actions.push({ do: 'wall', byMs: random.pick([-3, 3]) * HOUR_MS * random.next(), atMs });
+  else if (kind < 14) actions.push({ do: random.pick(['suspend', 'stall']), forMs, atMs });
+  else if (kind < 17)
+    actions.push({ do: 'disk', state: random.pick(['full', 'slow', 'hung'] as const), forMs, atMs });
+  else if (kind < 19 || random.chance(0.8))
+    actions.push({ do: 'livekit', state: random.pick(['slow', 'failing', 'hung'] as const), forMs, atMs });
+  else actions.push({ do: 'reboot', atMs });
+}
+
+/** Many calls, and LiveKit that suddenly knows none of them. */
+function addMassSilence(actions: Action[], random: Random, rooms: number, lengthMs: number): void {
+  const atMs = random.between(0, lengthMs / 2);
+  for (let room = 0; room < rooms; room++) {
+    actions.push({
+      do: 'dispatch',
+      room,
+      agent: 'default',
+      user: null,
+      id: null,
+      limits: {},
+      atMs: atMs + room * 50,
+    });
+    actions.push({
+      do: 'join',
+      room,
+      who: `mass-${room}`,
+      phone: 'none',
+      mute: false,
+      atMs: atMs + 5_000 + room * 90,
+    });
+  }
+  actions.push({
+    do: 'livekit',
+    state: 'blind',
+    forMs: random.between(30_000, 100_000),
+    atMs: atMs + 90_000,
+  });
+}

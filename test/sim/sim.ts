@@ -1,0 +1,312 @@
+/** One simulated world with the real core and runtime in it: supervisors come and go, everything else stays. */
+import type { DispatchRequest } from '../../src/api.ts';
+import { dispatchSchema } from '../../src/api.ts';
+import { defaultProfile } from '../../src/config/schema.ts';
+import type { WorkerId } from '../../src/core/ids.ts';
+import { instanceId } from '../../src/core/ids.ts';
+import type { Profile } from '../../src/core/profile.ts';
+import type { Author } from '../../src/core/session.ts';
+import { messageOf } from '../../src/errors.ts';
+import type { Instance, Log } from '../../src/ports.ts';
+import { Supervisor } from '../../src/runtime/supervisor.ts';
+import { Agent } from './agent.ts';
+import { SimChannels } from './channels.ts';
+import type { DiskState, Run } from './host.ts';
+import { Host } from './host.ts';
+import { Ledger } from './ledger.ts';
+import { Life } from './life.ts';
+import type { ApiState } from './livekit.ts';
+import { LiveKit } from './livekit.ts';
+import { Disk, SimRegistry } from './registry.ts';
+import { SimRooms } from './rooms.ts';
+import type { Scenario } from './scenario.ts';
+import { recordsOf, SimPlans, SimTable } from './table.ts';
+import { SimWorkers } from './workers.ts';
+import { clockOf, World } from './world.ts';
+
+const MEMORY_BYTES = 1_000_000_000;
+const SWEEP_EVERY_MS = 300_000;
+const SWEEP_GRACE_MS = 60_000;
+const PERSON: Author = { kind: 'token', name: 'ops' };
+
+/** One supervisor and what it is made of. */
+export interface Generation {
+  readonly life: Life;
+  readonly supervisor: Supervisor;
+  readonly workers: SimWorkers;
+  readonly channels: SimChannels;
+  readonly rooms: SimRooms;
+}
+
+const limits = {
+  maxDurationMs: 600_000,
+  noActiveStreamMs: 120_000,
+};
+
+function profile(agent: string, change: Partial<Profile>): Profile {
+  const base = defaultProfile(agent, ['agent']);
+  return { ...base, protocol: 'curfew', ...change, limits: { ...base.limits, ...limits } };
+}
+
+const PROFILES: Readonly<Record<string, Profile>> = {
+  default: profile('default', {}),
+  keen: profile('keen', { replace: true, memoryBytes: MEMORY_BYTES }),
+  plain: profile('plain', { protocol: 'none', replace: true }),
+  scribe: profile('scribe', { claim: 'room+agent', roomOnEnd: 'keep' }),
+};
+
+export class Sim {
+  readonly scenario: Scenario;
+  readonly world: World;
+  readonly host: Host;
+  readonly disk: Disk;
+  readonly livekit: LiveKit;
+  readonly ledger: Ledger;
+  readonly agents = new Map<WorkerId, Agent>();
+  generation: Generation | null = null;
+  lives = 0;
+  #ids = 0;
+  readonly #instance: Instance;
+  #downMs: number | null = null;
+  #nextFuse: number | null = null;
+
+  constructor(scenario: Scenario, tracing: boolean) {
+    this.scenario = scenario;
+    this.world = new World(scenario.seed, tracing);
+    this.host = new Host(this.world);
+    this.disk = new Disk(this.world);
+    this.livekit = new LiveKit(this.world);
+    const { world } = this;
+    this.#instance = {
+      id: instanceId('sim'),
+      stateDir: '/state',
+      workersDir: '/state/workers',
+      get bootId() {
+        return world.bootId;
+      },
+      masterKey: Buffer.alloc(32),
+    };
+    this.ledger = new Ledger(this);
+    this.host.listener = {
+      born: (run) => this.#born(run),
+      changed: (run) => this.generation?.workers.noticed(run),
+      mainGone: (run) => this.agents.get(run.id)?.gone(),
+    };
+    this.livekit.listener = {
+      webhook: (hook) => this.generation?.rooms.hook(hook),
+      out: (room, person, reason) => this.ledger.out(room, person, reason),
+    };
+    this.disk.watch = this.ledger;
+  }
+
+  /** The supervisor that takes requests now. */
+  get serving(): Generation | null {
+    const { generation } = this;
+    return generation?.life.alive && generation.life.ready ? generation : null;
+  }
+
+  boot(): void {
+    const { world } = this;
+    const life = new Life(world, ++this.lives, (dead, where) => this.#died(dead, where));
+    const fuse = this.#nextFuse;
+    this.#nextFuse = null;
+    if (fuse !== null) life.light(fuse);
+    const channels = new SimChannels(world, life, this.ledger);
+    const rooms = new SimRooms(this.livekit, life, this.ledger);
+    const made: { workers?: SimWorkers } = {};
+    const supervisor = new Supervisor({
+      instance: this.#instance,
+      clock: clockOf(world, life),
+      log: this.#log(life),
+      registry: new SimRegistry(this.disk, life),
+      channels,
+      rooms,
+      makeWorkers: (listener) => {
+        made.workers = new SimWorkers(world, this.host, life, listener, this.ledger);
+        return made.workers;
+      },
+      table: new SimTable(this.host, life, this.ledger),
+      plans: new SimPlans(),
+      records: recordsOf(this.host),
+      sweep: { unmanaged: [], graceMs: SWEEP_GRACE_MS },
+      host: 'simulated',
+      newId: () => `${++this.#ids}`,
+      limits: { ...this.scenario.limits, perAgent: { scribe: 3 } },
+      agents: Object.keys(PROFILES),
+      profileOf: (agent) => PROFILES[agent] ?? null,
+      retention: { sessionsMs: 1, logsMs: 1 },
+    });
+    if (made.workers === undefined) throw new Error('the supervisor made no workers');
+    this.generation = { life, supervisor, workers: made.workers, channels, rooms };
+    world.note(`life ${life.number}`, 'begins');
+    supervisor.start().then(
+      () => {
+        if (!life.alive) return;
+        life.ready = true;
+        world.note(`life ${life.number}`, 'is ready');
+        this.ledger.anew();
+        this.#sweep(life, supervisor);
+      },
+      (error: unknown) => {
+        world.note(`life ${life.number}`, `does not start: ${messageOf(error)}`);
+        life.die('a failed start');
+      },
+    );
+  }
+
+  /** It ends at one of its next calls, and a new one begins `downMs` later, which may end while it takes over. */
+  crash({ points, downMs, again }: { points: number; downMs: number; again: number | null }): void {
+    const life = this.generation?.life;
+    if (!life?.alive || life.stopping) return;
+    this.#downMs = downMs;
+    this.#nextFuse = again;
+    life.light(points);
+    // A quiet supervisor calls nothing for a while: then it ends between two calls.
+    this.world.after(this.world.random.between(0, 5_000), {
+      place: 'cloud',
+      what: 'the supervisor is killed',
+      life,
+      run: () => {
+        if (!life.spared) life.die('SIGKILL');
+      },
+    });
+  }
+
+  reboot(): void {
+    const { life } = this.generation ?? {};
+    if (life?.stopping) return;
+    this.ledger.rebooted();
+    this.#downMs = 15_000;
+    life?.die('a power cut');
+    this.host.reboot();
+    this.disk.powerCut();
+    this.world.reboot();
+  }
+
+  dispatch(request: Partial<DispatchRequest>): void {
+    const { supervisor, life } = this.serving ?? {};
+    if (supervisor === undefined || life === undefined) return;
+    const asked = dispatchSchema.parse(request);
+    supervisor.dispatch(asked, PERSON).then(
+      ({ session, created }) => {
+        if (life.alive) this.ledger.acknowledged(asked, session, created);
+      },
+      (error: unknown) => {
+        if (life.alive) this.ledger.refused(asked, error);
+      },
+    );
+  }
+
+  release(id: string): void {
+    const { supervisor } = this.serving ?? {};
+    if (supervisor === undefined) return;
+    this.ledger.requested(id);
+    supervisor.release(id, PERSON, null).catch(() => undefined);
+  }
+
+  keepAlive(id: string): void {
+    this.serving?.supervisor.keepAlive(id, 60_000, PERSON).catch(() => undefined);
+    this.ledger.kept(id, 60_000);
+  }
+
+  setMetadata(id: string): void {
+    this.serving?.supervisor.setMetadata(id, { secret: 'metadata-marker' }, PERSON).catch(() => undefined);
+  }
+
+  releaseAll(): void {
+    const { supervisor } = this.serving ?? {};
+    if (supervisor === undefined) return;
+    for (const { id, wanted } of this.ledger.cases.values())
+      if (wanted.phase.name !== 'ended') this.ledger.requested(id);
+    supervisor.releaseMany({ filter: {}, all: true, dryRun: false }, PERSON).then(
+      (sessions) => sessions.length,
+      () => undefined,
+    );
+  }
+
+  stop(boundMs: number): Promise<{ left: number }> {
+    const { generation } = this;
+    if (generation === null) return Promise.resolve({ left: 0 });
+    generation.life.stopping = true;
+    return generation.supervisor.stop(boundMs, { kind: 'supervisor', name: 'SIGTERM' });
+  }
+
+  setDisk(state: DiskState, forMs: number): void {
+    this.host.disk = state;
+    this.disk.state = state;
+    this.world.after(forMs, {
+      place: 'cloud',
+      what: 'the disk is well again',
+      run: () => {
+        this.host.disk = 'ok';
+        this.disk.state = 'ok';
+      },
+    });
+  }
+
+  setLiveKit(state: ApiState, forMs: number): void {
+    this.livekit.api = state;
+    this.world.after(forMs, {
+      place: 'cloud',
+      what: 'LiveKit is well again',
+      run: () => {
+        this.livekit.api = 'ok';
+      },
+    });
+  }
+
+  useMemory(run: Run): void {
+    const one = this.ledger.ofWorker(run.id);
+    if (one !== undefined) one.memoryMs ??= this.world.nowMs;
+    this.generation?.workers.sampled(run.id, 2 * MEMORY_BYTES);
+  }
+
+  /** No more evil: what is stuck comes loose, and nothing kills the supervisor again. */
+  calm(): void {
+    this.#nextFuse = null;
+    this.generation?.life.spare();
+    this.host.calm();
+  }
+
+  /** At the start, and then again and again. */
+  #sweep(life: Life, supervisor: Supervisor): void {
+    if (life.stopping) return;
+    supervisor.sweep({ dryRun: false }, PERSON).then(
+      ({ verdicts }) => {
+        for (const one of verdicts)
+          this.world.note('sweep', `${one.worker} ${one.kind}: ${one.action}, ${one.why} (${one.outcome})`);
+      },
+      (error: unknown) => this.world.note('sweep', messageOf(error)),
+    );
+    this.world.after(SWEEP_EVERY_MS, {
+      place: 'supervisor',
+      what: 'a sweep is due',
+      life,
+      run: () => this.#sweep(life, supervisor),
+    });
+  }
+
+  #born(run: Run): void {
+    const agent = new Agent({ ...this, channels: () => this.generation?.channels ?? null }, run);
+    this.agents.set(run.id, agent);
+    this.ledger.born(run);
+    agent.start();
+  }
+
+  #died(life: Life, where: string): void {
+    this.generation?.channels.lose();
+    this.disk.restart();
+    this.ledger.died(life, where);
+    if (life.stopping) return;
+    const downMs = this.#downMs ?? this.world.random.wait(1_500, 20_000);
+    this.#downMs = null;
+    this.world.after(downMs, { place: 'host', what: 'a supervisor starts', run: () => this.boot() });
+  }
+
+  #log(life: Life): Log {
+    const write = (level: string) => (fields: object, message: string) => {
+      if (life.alive) this.ledger.logged(level, fields, message);
+    };
+    return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') };
+  }
+}

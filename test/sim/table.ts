@@ -1,0 +1,130 @@
+/** The sweep's ports over the simulated host: every process with a mark, the records in the folders, the plans of dry runs. */
+import type { WorkerId } from '../../src/core/ids.ts';
+import type { Session } from '../../src/core/session.ts';
+import type { SweptProcess, Verdict } from '../../src/core/verdict.ts';
+import type { Ended, HostLook, Plans, ProcessTable, SweepPlan, WorkerRecords } from '../../src/ports.ts';
+import type { Host, Process, Run } from './host.ts';
+import type { Life } from './life.ts';
+import { never } from './life.ts';
+
+type Targets = Parameters<ProcessTable['end']>[0];
+
+export interface SweepWatch {
+  swept(run: Run, verdict: Pick<Verdict, 'workerId'>): void;
+}
+
+const END_MS = 8_000;
+
+export class SimTable implements ProcessTable {
+  readonly #host: Host;
+  readonly #life: Life;
+  readonly #watch: SweepWatch;
+
+  constructor(host: Host, life: Life, watch: SweepWatch) {
+    this.#host = host;
+    this.#life = life;
+    this.#watch = watch;
+  }
+
+  look(): Promise<HostLook> {
+    if (this.#life.dead('a sweep looks')) return never();
+    const trees = new Map<WorkerId, SweptProcess[]>();
+    for (const run of this.#host.alive) {
+      const members = this.#swept(run);
+      trees.set(run.id, [...(trees.get(run.id) ?? []), ...members]);
+    }
+    const look: HostLook = {
+      scanned: trees.size,
+      workerIds: [...trees.keys()],
+      treeOf: (id) => trees.get(id) ?? [],
+      strangers: () => [],
+    };
+    return this.#after(this.#host.world.random.wait(20, 300), 'a sweep has looked', () => look);
+  }
+
+  end(targets: Targets): Promise<Ended[]> {
+    if (this.#life.dead('a sweep ends')) return never();
+    const doomed = targets.flatMap((verdict) => this.#living(verdict).map((one) => ({ ...one, verdict })));
+    for (const { run, one, verdict } of doomed) {
+      this.#watch.swept(run, verdict);
+      this.#host.strike(run, one, 'SIGKILL');
+    }
+    return this.#after(doomed.length === 0 ? 5 : END_MS, 'a sweep is done', () =>
+      doomed.map(({ one: { pid, startTicks, alive } }) => ({
+        pid,
+        startTicks,
+        outcome: alive ? 'survived' : 'ended',
+      })),
+    );
+  }
+
+  removeEmptyGroups(): WorkerId[] {
+    return [];
+  }
+
+  /** Of a verdict's processes those that still are the same. */
+  #living({ members }: Targets[number]): { run: Run; one: Process }[] {
+    return [...this.#host.alive].flatMap((run) =>
+      [run.shim, ...this.#host.members(run)]
+        .filter((one) => one.alive)
+        .filter((one) =>
+          members.some(({ pid, startTicks }) => pid === one.pid && startTicks === one.startTicks),
+        )
+        .map((one) => ({ run, one })),
+    );
+  }
+
+  #swept(run: Run): SweptProcess[] {
+    const { world } = this.#host;
+    return [run.shim, ...this.#host.members(run)]
+      .filter((one) => one.alive)
+      .map(({ pid, startTicks }) => ({
+        pid,
+        startTicks,
+        evidence: 'mark',
+        leader: run.shim.pid,
+        ageMs: world.bootMs - startTicks * 10,
+        command: 'agent',
+        rssBytes: 1,
+        own: true,
+        livekit: null,
+      }));
+  }
+
+  #after<T>(waitMs: number, what: string, answer: () => T): Promise<T> {
+    return new Promise((resolve) => {
+      this.#host.world.after(waitMs, {
+        place: 'supervisor',
+        what,
+        life: this.#life,
+        run: () => resolve(answer()),
+      });
+    });
+  }
+}
+
+export class SimPlans implements Plans {
+  readonly #plans = new Map<string, SweepPlan>();
+
+  save(plan: SweepPlan): Promise<void> {
+    this.#plans.set(plan.id, plan);
+    return Promise.resolve();
+  }
+
+  load(id: string): Promise<SweepPlan | null> {
+    return Promise.resolve(this.#plans.get(id) ?? null);
+  }
+}
+
+export function recordsOf(host: Host): WorkerRecords {
+  return {
+    list: () => Promise.resolve([...host.folders.keys()]),
+    read: (id) => {
+      const run = host.folder(id).run;
+      if (run === null) return Promise.resolve(null);
+      const { session } = run.record as { session: Session };
+      const main = run.main === null ? null : host.identity(run.main);
+      return Promise.resolve({ session, process: { shim: host.identity(run.shim), main } });
+    },
+  };
+}
