@@ -226,7 +226,7 @@ export const RETENTION = {
 export const SHUTDOWN = {
   boundMs: 60 * SECOND_MS,
   /** An ended supervisor that something still holds up exits after this. */
-  lingerMs: 3 * SECOND_MS,
+  lingerMs: 500,
 } as const;
 
 /** What is asked of systemd and told to it. */

@@ -27,6 +27,13 @@ export interface Ran {
   readonly err: string;
 }
 
+export interface MachineOptions {
+  /** Of the host, read only: its path here → its path inside. */
+  readonly binds?: Readonly<Record<string, string>>;
+  /** The host's network instead of none, to reach a server of a test. */
+  readonly network?: boolean;
+}
+
 export class Machine {
   readonly #dir = mkdtempSync(join(tmpdir(), 'curfew-machine-'));
   readonly #name = basename(this.#dir).replaceAll(/[^A-Za-z0-9-]/g, '');
@@ -34,7 +41,10 @@ export class Machine {
   #nspawn: ChildProcess | null = null;
   #console = '';
 
-  constructor() {
+  readonly #options: MachineOptions;
+
+  constructor(options: MachineOptions = {}) {
+    this.#options = options;
     process.once('exit', this.#tearDown);
     for (const name of ['root', 'upper', 'work']) mkdirSync(join(this.#dir, name));
     const layers = [
@@ -58,7 +68,9 @@ export class Machine {
         '--link-journal=no',
         '--resolv-conf=off',
       ],
-      ...['--timezone=off', `--machine=${this.#name}`, '--console=pipe', '--private-network'],
+      ...['--timezone=off', `--machine=${this.#name}`, '--console=pipe'],
+      ...(this.#options.network === true ? [] : ['--private-network']),
+      ...Object.entries(this.#options.binds ?? {}).map(([from, to]) => `--bind-ro=${from}:${to}`),
     ];
     // It moves itself into a cgroup of its own first: systemd must find an empty one.
     const script = 'mkdir -p "$0" && echo $$ >"$0/cgroup.procs" && exec systemd-nspawn "$@"';
@@ -132,8 +144,8 @@ export class Machine {
     return this.must('journalctl', '-o', 'cat', '--no-pager', '-u', unit);
   }
 
-  async dispatch(room: string): Promise<SessionView> {
-    const id = await this.must('curfew', 'dispatch', '--room', room, '--wait', 'live');
+  async dispatch(room: string, agent = 'default'): Promise<SessionView> {
+    const id = await this.must('curfew', 'dispatch', '--room', room, '--agent', agent, '--wait', 'live');
     return this.session(id);
   }
 

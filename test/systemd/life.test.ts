@@ -68,6 +68,24 @@ describe('curfew.service', () => {
     expect(await machine.session(id)).toMatchObject({ state: 'released', reason: 'shutdown' });
   });
 
+  it('a stop may take longer than the unit says, when the teardown does', async () => {
+    const patient = { term: '6s', kill: '2s' };
+    const stubborn = ['sh', '-c', 'trap "" TERM; while :; do sleep 1; done'];
+    machine.configure({ agents: { default: { command: stubborn, ladder: patient } } });
+    machine.write('/etc/systemd/system/curfew.service.d/test.conf', '[Service]\nTimeoutStopSec=4s\n');
+    await machine.must('systemctl', 'daemon-reload');
+    await machine.must('systemctl', 'reload', 'curfew');
+    const { id, pid } = await machine.dispatch('stubborn');
+    await machine.must('systemctl', 'stop', 'curfew');
+    expect(await machine.show('Result')).toBe('success');
+    expect(await machine.runs(pid)).toBe(false);
+    machine.configure();
+    await machine.must('rm', '/etc/systemd/system/curfew.service.d/test.conf');
+    await machine.must('systemctl', 'daemon-reload');
+    await machine.must('systemctl', 'start', 'curfew');
+    expect(await machine.session(id)).toMatchObject({ state: 'released', reason: 'shutdown' });
+  });
+
   it('a shutdown of the host releases every call and records it', async () => {
     const { id } = await machine.dispatch('shut-down');
     await machine.powerOff();
