@@ -31,6 +31,8 @@ export class Recorder {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #unsaved = new Map<SessionId, () => Session | null>();
+  /** Sessions that were refused, whose record may have been made all the same. */
+  readonly #refused = new Set<SessionId>();
   #status: RegistryStatus = { writable: true, error: null };
   readonly #gathered = new Map<SessionId, () => Session | null>();
   #cancelGather: (() => void) | null = null;
@@ -56,14 +58,28 @@ export class Recorder {
 
   /** The first record of a session. Rejects when it could not be made: then nothing was accepted. */
   async create(session: Session): Promise<void> {
+    const { id } = session.spec;
+    const refusedBefore = this.#refused.delete(id);
     try {
       await this.#registry.create({ session, claim: claimOf(session) });
       this.#noteSuccess();
     } catch (error) {
       // A conflict is an answer: the registry works.
-      if (isConflict(error)) this.#noteSuccess();
+      const conflict = isConflict(error);
+      if (conflict) this.#noteSuccess();
       else this.#noteFailure(error);
+      // A record that was only late may still be made, and would hold its claim for nobody.
+      if (!conflict || refusedBefore) void this.#discard(id);
       throw error;
+    }
+  }
+
+  async #discard(id: SessionId): Promise<void> {
+    try {
+      await this.#registry.discard(id);
+    } catch {
+      this.#refused.add(id);
+      this.#retryLater();
     }
   }
 
@@ -122,7 +138,12 @@ export class Recorder {
     const waiting = [...this.#unsaved, ...this.#gathered];
     this.#unsaved.clear();
     this.#gathered.clear();
-    await Promise.all(waiting.map(([id, current]) => this.#saveAgain(id, current, true)));
+    const refused = [...this.#refused];
+    this.#refused.clear();
+    await Promise.all([
+      ...waiting.map(([id, current]) => this.#saveAgain(id, current, true)),
+      ...refused.map((id) => this.#discard(id)),
+    ]);
   }
 
   async #saveAgain(id: SessionId, current: () => Session | null, durable: boolean): Promise<void> {
@@ -140,6 +161,10 @@ export class Recorder {
 
   #keepForLater(id: SessionId, current: () => Session | null): void {
     this.#unsaved.set(id, current);
+    this.#retryLater();
+  }
+
+  #retryLater(): void {
     if (this.#closed) return;
     this.#cancelRetry ??= this.#after(RECORDING.retryMs, () => {
       this.#cancelRetry = null;

@@ -4,6 +4,7 @@
  * Only intended: started or failed, never both, by the claim file. Another boot: lost with its host.
  * Ended, but its worker could not be killed: held as before, and killed again.
  */
+import { holdingOf } from '../core/holdings.ts';
 import { quotasOf } from '../core/quota.ts';
 import type { Session } from '../core/session.ts';
 import { isEnded, workerOf } from '../core/session.ts';
@@ -14,7 +15,8 @@ import { firstWorkerId } from './sessions.ts';
 export async function recover(sessions: Sessions): Promise<void> {
   const { log, registry } = sessions.deps;
   const open = await registry.open();
-  for (const session of open) {
+  // Whoever waits asks for a place only when all that hold one have theirs.
+  for (const session of [...open.filter(holdsSomething), ...open.filter((one) => !holdsSomething(one))]) {
     await recoverOne(sessions, session).catch((error: unknown) => {
       log.error(
         { session: session.spec.id, error: messageOf(error) },
@@ -23,6 +25,10 @@ export async function recover(sessions: Sessions): Promise<void> {
     });
   }
   if (open.length > 0) log.info({ sessions: open.length }, 'the sessions of before were taken over');
+}
+
+function holdsSomething(session: Session): boolean {
+  return holdingOf(session) !== null;
 }
 
 async function recoverOne(sessions: Sessions, session: Session): Promise<void> {

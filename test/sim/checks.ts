@@ -77,7 +77,7 @@ function checkTimes(sim: Sim, session: Session): void {
   if (phase.name !== 'starting' && phase.name !== 'live') return;
   if (one.startedMs !== null && world.nowMs > one.startedMs + spec.limits.maxDurationMs)
     overdue('no session outlives its maximum', one.startedMs + spec.limits.maxDurationMs, SLOW_MS);
-  if (one.requestedMs !== null && !one.excused) overdue('what is released ends', one.requestedMs, SLOW_MS);
+  if (one.dueMs !== null) overdue('what is released ends', one.dueMs, SLOW_MS);
   const worker = workerOf(session);
   if (worker?.readyByMs != null)
     overdue(

@@ -37,6 +37,8 @@ export interface Case {
   /** First start, as first seen. */
   startedMs: number | null;
   requestedMs: number | null;
+  /** It must be on its way out since then; a request that died with its supervisor binds nobody. */
+  dueMs: number | null;
   closingMs: number | null;
   ending: Ending | null;
   /** Effects went on without a record, and then the supervisor died: what it knew is lost. */
@@ -73,8 +75,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
   readonly sim: Sim;
   readonly cases = new Map<SessionId, Case>();
   readonly departures = new Map<string, Departure[]>();
-  /** Since when nothing was missed: a take-over, a gap, LiveKit's return. */
-  anewMs = 0;
+  #readyMs = 0;
   reboots = 0;
   /** Times of inferred endings in this life. */
   readonly #inferred: number[] = [];
@@ -96,12 +97,17 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
       one === undefined ||
       one.committed === null ||
       one.waitsSinceMs !== null ||
-      this.#world.nowMs - one.wantedMs < 10_000
+      this.#world.nowMs - Math.max(one.wantedMs, this.anewMs) < 10_000
     );
   }
 
+  /** Since when nothing was missed: a take-over, or a gap. */
+  get anewMs(): number {
+    return Math.max(this.#readyMs, this.#world.stillUntilMs('supervisor'));
+  }
+
   anew(): void {
-    this.anewMs = Math.max(this.anewMs, this.#world.nowMs);
+    this.#readyMs = this.#world.nowMs;
   }
 
   of(id: string): Case | undefined {
@@ -263,7 +269,9 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
 
   requested(id: string): void {
     const one = this.of(id);
-    if (one !== undefined) one.requestedMs ??= this.#world.nowMs;
+    if (one === undefined) return;
+    one.requestedMs ??= this.#world.nowMs;
+    one.dueMs ??= this.#world.nowMs;
   }
 
   kept(id: string, forMs: number): void {
@@ -307,6 +315,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     for (const one of this.cases.values()) {
       // What was heard last may not be on record.
       if (one.waitsSinceMs !== null || nowMs - one.errorMs < 6_000) one.errorsInRow = 0;
+      one.dueMs = null;
       if (one.waitsSinceMs === null) continue;
       const wentOn =
         nowMs - one.waitsSinceMs >= RECORDING.patienceMs - 5 || this.sim.disk.troubleMs >= one.waitsSinceMs;
@@ -332,6 +341,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
       acknowledged: false,
       startedMs: null,
       requestedMs: null,
+      dueMs: null,
       closingMs: null,
       ending: null,
       excused: false,

@@ -113,6 +113,14 @@ export class SimRegistry implements Registry {
     return this.#ask('save', true, () => this.#write(write, durable));
   }
 
+  discard(id: SessionId): Promise<void> {
+    return this.#ask('discard', true, () => {
+      const { claims, sessions } = this.#disk.tables;
+      for (const [key, owner] of claims) if (owner === id) claims.delete(key);
+      sessions.delete(id);
+    });
+  }
+
   get(id: SessionId): Promise<Session | null> {
     return this.#ask('get', false, () => read(this.#disk.tables.sessions.get(id) ?? null));
   }
