@@ -34,6 +34,8 @@ export class Recorder {
   /** Sessions that were refused, whose record may have been made all the same. */
   readonly #refused = new Set<SessionId>();
   #status: RegistryStatus = { writable: true, error: null };
+  /** Records that a teardown waits for, or no longer waits for. */
+  readonly #underWay = new Map<SessionId, number>();
   readonly #gathered = new Map<SessionId, () => Session | null>();
   #cancelGather: (() => void) | null = null;
   #cancelRetry: (() => void) | null = null;
@@ -97,11 +99,17 @@ export class Recorder {
   /** Waits a little for the record, and goes on without one; `current` gives the state to try again with. */
   async saveStep(session: Session, current: () => Session | null): Promise<void> {
     const { id } = session.spec;
+    this.#underWay.set(id, (this.#underWay.get(id) ?? 0) + 1);
     const saved = this.#registry.save({ session, claim: claimOf(session) }, true).then(
-      () => this.#noteSuccess(),
+      () => {
+        this.#noteSuccess();
+        this.#arrived(id);
+        this.#onSavedLate(id);
+      },
       (error: unknown) => {
         this.#noteFailure(error);
         this.#keepForLater(id, current);
+        this.#arrived(id);
       },
     );
     const patience = Promise.withResolvers<void>();
@@ -123,8 +131,14 @@ export class Recorder {
     for (const [id, current] of waiting) void this.#saveAgain(id, current, false);
   }
 
+  #arrived(id: SessionId): void {
+    const left = (this.#underWay.get(id) ?? 0) - 1;
+    if (left > 0) this.#underWay.set(id, left);
+    else this.#underWay.delete(id);
+  }
+
   isUnsaved(id: SessionId): boolean {
-    return this.#unsaved.has(id);
+    return this.#unsaved.has(id) || this.#underWay.has(id);
   }
 
   close(): void {

@@ -149,6 +149,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     if (one.committed?.phase.name === 'ended' && session.phase.name !== 'ended')
       this.#fail('5 an ended session never lives again', `${one.id} is recorded as ${session.phase.name}`);
     one.committed = session;
+    this.#world.note('disk', `${one.id} is ${phaseText(session)}`);
     if (one.wanted === session) one.waitsSinceMs = null;
   }
 
@@ -316,6 +317,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
       // What was heard last may not be on record.
       if (one.waitsSinceMs !== null || nowMs - one.errorMs < 6_000) one.errorsInRow = 0;
       one.dueMs = null;
+      if (one.committed?.phase.name !== 'live') one.readyHeardMs = null;
       if (one.waitsSinceMs === null) continue;
       const wentOn =
         nowMs - one.waitsSinceMs >= RECORDING.patienceMs - 5 || this.sim.disk.troubleMs >= one.waitsSinceMs;
@@ -374,7 +376,9 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
         `${one.id} ${ending.reason} (${ending.cause}; ${ending.detail}): ${lie}`,
       );
     // A hang-up that was told is not inferred.
-    if (INFERRED.includes(ending.reason) && !ending.detail?.includes('hung up')) this.#countInferred(ending);
+    const live = session.phase.name === 'closing' && session.phase.liveAt !== null;
+    if (live && INFERRED.includes(ending.reason) && !ending.detail?.includes('hung up'))
+      this.#countInferred(ending);
   }
 
   /** More than five and more than a fifth of the live ones within half a minute are held. */

@@ -49,7 +49,8 @@ export class Disk {
 
   #turn(life: Life): void {
     const { random } = this.world;
-    const waitMs = this.state === 'slow' ? random.between(100, 4_500) : random.wait(10, 40);
+    const waitMs =
+      this.state === 'ok' || this.state === 'full' ? random.wait(10, 40) : random.between(100, 4_500);
     this.world.after(waitMs, {
       place: 'supervisor',
       what: 'the registry works',
