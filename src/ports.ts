@@ -106,6 +106,8 @@ export interface Registry {
   create(write: DurableWrite): Promise<void>;
   /** Replaces the session's record. `durable`: survives a power cut when resolved. */
   save(write: DurableWrite, durable: boolean): Promise<void>;
+  /** Forgets a session that was refused because its first record was late. */
+  discard(id: SessionId): Promise<void>;
   get(id: SessionId): Promise<Session | null>;
   /** Newest first. The cursor is opaque. */
   list(query: SessionQuery): Promise<{ sessions: Session[]; nextCursor: string | null }>;

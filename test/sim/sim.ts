@@ -206,7 +206,9 @@ export class Sim {
   }
 
   keepAlive(id: string): void {
-    this.serving?.supervisor.keepAlive(id, 60_000, PERSON).catch(() => undefined);
+    const { supervisor } = this.serving ?? {};
+    if (supervisor === undefined) return;
+    supervisor.keepAlive(id, 60_000, PERSON).catch(() => undefined);
     this.ledger.kept(id, 60_000);
   }
 
