@@ -50,7 +50,7 @@ export function createScanner(
   markPrefix: string,
   { roughly }: { roughly: boolean } = { roughly: false },
 ): Scanner {
-  let marks = new Map<number, { startTicks: number; mark: string | null }>();
+  const memory = new MarkMemory();
   let waiting: Waiter[] = [];
   let running = false;
 
@@ -88,7 +88,7 @@ export function createScanner(
       if (nth % PIDS_PER_TURN === PIDS_PER_TURN - 1) await setImmediate();
       read(pid);
     }
-    if (roughly) marks = remembered(index.byPid);
+    if (roughly) memory.keep(index.byPid);
     const complete = !roughly && readLateBirths(seen, read);
     const { byPid, byMark, byLeader, byParent } = index;
     return { byPid, byMark, byLeader, byParent, complete };
@@ -109,18 +109,8 @@ export function createScanner(
 
   function readMark(stat: ProcessStat, sinceTicks: number): string | null {
     if (stat.startTicks < sinceTicks || isDead(stat)) return null;
-    const known = marks.get(stat.pid);
-    return known?.startTicks === stat.startTicks ? known.mark : proc.mark(stat.pid, markPrefix);
-  }
-
-  /** Not of the youngest: between its fork and its exec a process shows its parent's environment. */
-  function remembered(byPid: ReadonlyMap<number, ScannedProcess>): typeof marks {
-    let newestTicks = 0;
-    for (const { startTicks } of byPid.values()) newestTicks = Math.max(newestTicks, startTicks);
-    const settled = new Map<number, { startTicks: number; mark: string | null }>();
-    for (const { pid, startTicks, mark } of byPid.values())
-      if (startTicks < newestTicks - SETTLED_TICKS) settled.set(pid, { startTicks, mark });
-    return settled;
+    const known = memory.find(stat);
+    return known === undefined ? proc.mark(stat.pid, markPrefix) : known;
   }
 
   return {
@@ -130,6 +120,24 @@ export function createScanner(
         if (!running) void run();
       }),
   };
+}
+
+/** Marks of processes that have settled. */
+class MarkMemory {
+  #marks: ReadonlyMap<number, ScannedProcess> = new Map();
+
+  /** Undefined: it must be read. */
+  find({ pid, startTicks }: ProcessStat): string | null | undefined {
+    const known = this.#marks.get(pid);
+    return known?.startTicks === startTicks ? known.mark : undefined;
+  }
+
+  /** Not of the youngest: between its fork and its exec a process shows its parent's environment. */
+  keep(byPid: ReadonlyMap<number, ScannedProcess>): void {
+    let newestTicks = 0;
+    for (const { startTicks } of byPid.values()) newestTicks = Math.max(newestTicks, startTicks);
+    this.#marks = new Map([...byPid].filter(([, one]) => one.startTicks < newestTicks - SETTLED_TICKS));
+  }
 }
 
 function createIndex() {

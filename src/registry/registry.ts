@@ -22,6 +22,7 @@ export async function openRegistry(options: { stateDir: string; log: Log }): Pro
   await thread.start();
   const ask = <T>(request: Request) => thread.ask(request) as Promise<T>;
   return {
+    isNew: thread.isNew,
     create: (write) => ask({ op: 'create', write }),
     save: (write, durable) => ask({ op: 'save', write, durable }),
     discard: (id) => ask({ op: 'discard', id }),
@@ -43,6 +44,7 @@ class Thread {
   #worker: Worker | null = null;
   #seq = 0;
   #closing = false;
+  isNew = false;
 
   constructor(path: string, log: Log) {
     this.#path = path;
@@ -54,8 +56,10 @@ class Thread {
     const worker = new Worker(threadUrl(), { workerData: { path: this.#path } });
     const opened = new Promise<void>((resolve, reject) => {
       worker.on('message', (message: FromThread) => {
-        if (message.kind === 'ready') resolve();
-        else if (message.kind === 'refused') reject(fromWire(message.error));
+        if (message.kind === 'ready') {
+          this.isNew = message.isNew;
+          resolve();
+        } else if (message.kind === 'refused') reject(fromWire(message.error));
         else this.#settle(message);
       });
       worker.on('error', (error) => this.#lost(worker, error));
@@ -116,8 +120,13 @@ function threadUrl(): URL {
 }
 
 function bounded<T>(promise: Promise<T>): Promise<T> {
-  const late = unavailable(`no answer within ${REGISTRY.timeoutMs} ms`);
-  return pTimeout(promise, { milliseconds: REGISTRY.timeoutMs, message: late });
+  return pTimeout(promise, {
+    milliseconds: REGISTRY.timeoutMs,
+    // Made only when it is needed: an error with its stack is dear, and there is one question per change.
+    fallback: () => {
+      throw unavailable(`no answer within ${REGISTRY.timeoutMs} ms`);
+    },
+  });
 }
 
 function unavailable(why: string): CurfewError {

@@ -30,13 +30,15 @@ export class Store {
   readonly #path: string;
   readonly #database: DatabaseSync;
   readonly #inode: number;
+  /** There was no database, or an empty one. */
+  readonly isNew: boolean;
 
   constructor(path: string) {
     this.#path = path;
     this.#database = new DatabaseSync(path, { timeout: 1000 });
     chmodSync(path, 0o600);
     this.#database.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON');
-    this.#migrate();
+    this.isNew = this.#migrate() === 0;
     this.#inode = statSync(path).ino;
   }
 
@@ -202,7 +204,8 @@ export class Store {
     };
   }
 
-  #migrate(): void {
+  /** The version that was found. */
+  #migrate(): number {
     const row = this.#database.prepare('PRAGMA user_version').get();
     const found = Number(row?.user_version ?? 0);
     if (found > SCHEMA_VERSION) {
@@ -212,6 +215,7 @@ export class Store {
     for (const { version, sql } of MIGRATIONS) {
       if (version > found) this.#database.exec(`BEGIN; ${sql} PRAGMA user_version=${version}; COMMIT`);
     }
+    return found;
   }
 }
 

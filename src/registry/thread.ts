@@ -17,7 +17,7 @@ export interface WireError {
 }
 
 export type FromThread =
-  | { readonly kind: 'ready' }
+  | { readonly kind: 'ready'; readonly isNew: boolean }
   | { readonly kind: 'refused'; readonly error: WireError }
   | { readonly kind: 'answer'; readonly seq: number; readonly value: unknown }
   | { readonly kind: 'failed'; readonly seq: number; readonly error: WireError };
@@ -53,7 +53,7 @@ function commitWaiting(store: Store): void {
 
 try {
   const store = new Store((workerData as { path: string }).path);
-  say({ kind: 'ready' });
+  say({ kind: 'ready', isNew: store.isNew });
   port?.on('message', (message: ToThread | 'close') => {
     if (message === 'close') {
       commitWaiting(store);

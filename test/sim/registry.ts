@@ -91,6 +91,7 @@ export class Disk {
 }
 
 export class SimRegistry implements Registry {
+  readonly isNew = false;
   readonly #disk: Disk;
   readonly #life: Life;
 
