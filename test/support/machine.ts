@@ -7,6 +7,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  realpathSync,
   rmdirSync,
   rmSync,
   writeFileSync,
@@ -16,6 +17,7 @@ import { basename, dirname, join } from 'node:path';
 import { inject } from 'vitest';
 import { stringify } from 'yaml';
 import type { SessionView } from '../../src/api.ts';
+import { ROOT } from './daemon.ts';
 import { until } from './wait.ts';
 
 const PATH = '/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin';
@@ -33,6 +35,15 @@ export interface MachineOptions {
   /** The host's network instead of none, to reach a server of a test. */
   readonly network?: boolean;
 }
+
+/** Where a machine that was given `PROJECT_BINDS` has the project. */
+export const PROJECT = '/srv/project';
+const MODULES = realpathSync(join(ROOT, 'node_modules'));
+export const PROJECT_BINDS: Readonly<Record<string, string>> = {
+  [ROOT]: PROJECT,
+  // Where they are not in the project but linked into it.
+  ...(MODULES.startsWith(ROOT) ? {} : { [MODULES]: MODULES }),
+};
 
 export class Machine {
   readonly #dir = mkdtempSync(join(tmpdir(), 'curfew-machine-'));
