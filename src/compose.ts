@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import type { CapacityView, ReloadView } from './api.ts';
+import type { CapacityView, ReloadView, SupervisorApi } from './api.ts';
 import type { Config } from './config/config.ts';
 import { profileOf } from './config/config.ts';
 import type { LiveConfig } from './config/reload.ts';
@@ -11,13 +11,15 @@ import { liveConfig } from './config/reload.ts';
 import type { Author } from './core/session.ts';
 import { messageOf } from './errors.ts';
 import { createHttpFaces } from './http/faces.ts';
-import { CHANNEL, RETENTION, SHUTDOWN, STATE_FILES, SWEEP } from './limits.ts';
+import { CHANNEL, DRAIN, RETENTION, SHUTDOWN, STATE_FILES, SWEEP } from './limits.ts';
 import type { Instance, Log } from './ports.ts';
 import { createRooms } from './presence/rooms.ts';
 import type { Cgroups } from './process/cgroup.ts';
 import { openCgroups } from './process/cgroup.ts';
+import { createDrainStore } from './registry/drain-file.ts';
 import { ensureAdminToken, openInstance } from './registry/instance.ts';
 import { openRegistry } from './registry/registry.ts';
+import { audited } from './runtime/audited.ts';
 import { startTask } from './runtime/cron.ts';
 import type { SupervisorDeps } from './runtime/deps.ts';
 import { prune } from './runtime/retention.ts';
@@ -26,6 +28,7 @@ import { createPlans } from './sweep/plans.ts';
 import { createProcessTable } from './sweep/table.ts';
 import type { Service } from './systemd/service.ts';
 import { createService } from './systemd/service.ts';
+import { createAudit } from './telemetry/audit.ts';
 import { createClock } from './telemetry/clock.ts';
 import { createLog } from './telemetry/log.ts';
 import { createChannels } from './worker/control.ts';
@@ -34,6 +37,8 @@ import { createWorkers } from './worker/workers.ts';
 
 interface Running {
   readonly supervisor: Supervisor;
+  /** What a person does goes through here, and is written down. */
+  readonly api: SupervisorApi;
   readonly log: Log;
   readonly httpPort: number | null;
   readonly config: LiveConfig;
@@ -65,11 +70,12 @@ export async function start(config: Config, options: StartOptions): Promise<Runn
       : createRooms({ livekit: config.livekit, clock, pollEveryMs: config.presence.pollEveryMs });
   const reload = reread === null ? null : () => around(live.reload);
   const supervisor = makeSupervisor({ instance, clock, log, registry, channels, rooms }, { live, reload });
+  const api = audited(supervisor, createAudit(config.stateDir, log));
   await supervisor.start();
   const stopTasks = startTasks(supervisor, log);
   const admin = { name: 'admin', token: ensureAdminToken(config.stateDir), scopes: ['admin'] as const };
   const http = createHttpFaces({
-    api: supervisor,
+    api,
     log,
     listen: config.listen,
     tokens: [admin, ...config.api.tokens],
@@ -96,6 +102,7 @@ export async function start(config: Config, options: StartOptions): Promise<Runn
   );
   return {
     supervisor,
+    api,
     log,
     httpPort: port,
     config: live,
@@ -127,6 +134,7 @@ function makeSupervisor(
       cgroups,
       livekitUrl: config.livekit?.url ?? null,
     }),
+    drainStore: createDrainStore(config.stateDir, log),
     plans: createPlans(join(config.stateDir, STATE_FILES.plans)),
     records: createWorkerRecords(instance.workersDir),
     sweep: config.sweep,
@@ -200,10 +208,11 @@ export async function serve(config: Config, { onReady, reread }: ServeOptions = 
     reread: reread ?? null,
     around: service.reloading,
   });
-  if (reread !== undefined) reloadOnHangup(running);
+  listenToSignals(running);
   onReady?.(running);
   await service.ready(() => statusLine(running.supervisor.capacity()));
-  const signal = await stopping;
+  const signal = await Promise.race([stopping, running.supervisor.drainOver.then(() => null)]);
+  if (signal === null) return endDrain(running, service);
   const { onTerm, timeoutMs } = running.config.current().shutdown;
   const ending = await service.ending(signal, { onTerm, boundMs: timeoutMs });
   running.log.info({ signal, ending }, 'stopping');
@@ -226,8 +235,8 @@ async function leave(running: Running): Promise<number> {
   return 0;
 }
 
-async function release(running: Running, signal: NodeJS.Signals): Promise<number> {
-  const { left } = await running.stop({ kind: 'supervisor', name: signal });
+async function release(running: Running, cause: string): Promise<number> {
+  const { left } = await running.stop({ kind: 'supervisor', name: cause });
   running.log[left === 0 ? 'info' : 'error'](
     { left },
     left === 0 ? 'stopped' : 'stopped with workers that nothing killed',
@@ -235,11 +244,23 @@ async function release(running: Running, signal: NodeJS.Signals): Promise<number
   return left === 0 ? 0 : 7;
 }
 
-function reloadOnHangup({ supervisor }: Running): void {
-  process.on('SIGHUP', () => {
-    // What is wrong with it has been logged.
-    supervisor.reload({ kind: 'supervisor', name: 'SIGHUP' }).catch(() => undefined);
-  });
+/** SIGHUP reads the config again, SIGUSR1 drains. What is wrong is logged where it is found. */
+function listenToSignals({ api, log }: Running): void {
+  const on = (signal: 'SIGHUP' | 'SIGUSR1', work: (by: Author) => Promise<unknown>) =>
+    process.on(signal, () => {
+      work({ kind: 'supervisor', name: signal }).catch((error: unknown) =>
+        log.error({ signal, error: messageOf(error) }, 'a signal could not be followed'),
+      );
+    });
+  on('SIGHUP', (by) => api.reload(by));
+  on('SIGUSR1', (by) => api.drain(null, by));
+}
+
+/** The last call is over, or the time: what is left is released, and a service is not started again. */
+async function endDrain(running: Running, service: Service): Promise<number> {
+  running.log.info({}, 'drained: stopping');
+  const left = await release(running, 'drain');
+  return left === 0 && service.isUnit ? DRAIN.exitUnderSystemd : left;
 }
 
 /** For `systemctl status`. */

@@ -180,7 +180,18 @@ export const RECORDING = { patienceMs: 250, gatherMs: 20, retryMs: 5 * SECOND_MS
 export const RECOVERY = { atOnce: 100 } as const;
 
 /** Names in the state directory. */
-export const STATE_FILES = { workers: 'workers', plans: 'plans', cgroup: 'cgroup' } as const;
+export const STATE_FILES = {
+  workers: 'workers',
+  plans: 'plans',
+  cgroup: 'cgroup',
+  drain: 'drain.json',
+  audit: 'audit.log',
+} as const;
+
+export const AUDIT = { writeMs: 2 * SECOND_MS } as const;
+
+/** `maxMs`: the longest bound of a drain. `exitUnderSystemd`: told apart from an end after which the unit is to start again. */
+export const DRAIN = { maxMs: 7 * 24 * HOUR_MS, exitUnderSystemd: 8 } as const;
 
 /** The search for processes that should not be there. */
 export const SWEEP = {
@@ -251,6 +262,7 @@ export const HTTP = {
 export const CLI = {
   columns: 80,
   connectMs: 3 * SECOND_MS,
+  drainLookMs: 500,
   /** A supervisor that answers no health question for this long is taken for hung. */
   aliveMs: 3 * SECOND_MS,
   /** Longer than any wait that a command asks for. */

@@ -4,7 +4,7 @@ import type { ClaimKey, InstanceId, RoomKey, SessionId, Stamp, WorkerId } from '
 import type { Observation, RoomEvent } from './core/presence.ts';
 import type { Profile } from './core/profile.ts';
 import type { SupervisorMessage, WorkerMessage } from './core/protocol.ts';
-import type { ExitInfo, ProcessIdentity, Session, WorkerProcess } from './core/session.ts';
+import type { Author, ExitInfo, ProcessIdentity, Session, WorkerProcess } from './core/session.ts';
 import type { Stranger, SweptProcess, Verdict } from './core/verdict.ts';
 import type { RoomWatch } from './core/watch.ts';
 
@@ -106,6 +106,8 @@ export interface Registry {
   create(write: DurableWrite): Promise<void>;
   /** Replaces the session's record. `durable`: survives a power cut when resolved. */
   save(write: DurableWrite, durable: boolean): Promise<void>;
+  /** Forgets a session that was refused because its first record was late. */
+  discard(id: SessionId): Promise<void>;
   get(id: SessionId): Promise<Session | null>;
   /** Newest first. The cursor is opaque. */
   list(query: SessionQuery): Promise<{ sessions: Session[]; nextCursor: string | null }>;
@@ -202,6 +204,39 @@ export interface Plans {
   /** Forgets those that are too old. */
   save(plan: SweepPlan): Promise<void>;
   load(id: string): Promise<SweepPlan | null>;
+}
+
+export interface DrainRecord {
+  readonly by: Author;
+  readonly at: Stamp;
+  /** When what is left is released; null: it waits as long as it takes. */
+  readonly untilMs: number | null;
+  readonly bootId: string;
+}
+
+/** None of these throws. */
+export interface DrainStore {
+  read(): DrainRecord | null;
+  write(record: DrainRecord): void;
+  clear(): void;
+}
+
+/** One change that a person caused. */
+export interface AuditEntry {
+  readonly action: 'release' | 'release_many' | 'cleanup' | 'drain' | 'undrain' | 'reload' | 'stop';
+  readonly actor: string;
+  /** By a token; a local user is only stated. */
+  readonly verified: boolean;
+  readonly source: 'socket' | 'tcp' | 'cli' | 'signal';
+  readonly request: object;
+  readonly targets: readonly object[];
+  readonly outcome: 'done' | 'refused';
+  readonly error: string | null;
+}
+
+export interface Audit {
+  /** Never rejects: what could not be written is logged. */
+  write(entry: AuditEntry): Promise<void>;
 }
 
 /** One state directory: its id, its folders, its lock and its keys. */

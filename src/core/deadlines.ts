@@ -108,6 +108,9 @@ function vitalDeadlines({ phase, vitals, spec, errors }: Session): Deadline[] {
     );
   }
   if (phase.inference !== null || phase.work.kind !== 'running') return found;
+  // Reached while another ending was held: it was not asked for then.
+  if (errors.consecutive >= spec.limits.errorLimit && errors.lastAt !== null)
+    found.push(deadline('error_limit', errors.lastAt.bootMs, false));
   if (vitals.idleAtMs !== null) found.push(deadline('idle_timeout', vitals.idleAtMs));
   if (vitals.heartbeatMs !== null)
     found.push(unresponsive(vitals.heartbeatMs, vitals.dumpAskedMs, spec.profile.heartbeatStaleMs));

@@ -246,6 +246,8 @@ function act(session: Session, due: Deadline, now: Stamp): Next {
       );
     case 'unresponsive':
       return stale(session, now);
+    case 'error_limit':
+      return infer(session, errorLimit(session, now));
     case 'errors_reset':
       return stay({ ...session, errors: { ...session.errors, consecutive: 0 } });
     case 'held':
@@ -285,8 +287,6 @@ function stale(session: Session, now: Stamp): Next {
 function reconsider(session: Session, now: Stamp): Next {
   const { phase } = session;
   if (phase.name !== 'live') return stay(session);
-  const { ending } = phase.inference ?? {};
   const open = withPhase(session, { ...phase, inference: null });
-  if (ending?.reason === 'error_limit') return infer(open, { ...ending, at: now });
   return lookIfAsked(withVitals(open, { lookAskedMs: null }), now.bootMs, now);
 }

@@ -1,7 +1,7 @@
 /** The host: capacity, health, LiveKit's webhooks and the API's own description. */
 import { z } from 'zod';
 import type { SupervisorApi } from '../api.ts';
-import { capacitySchema, problemSchema, readySchema, reloadSchema } from '../api.ts';
+import { capacitySchema, drainRequestSchema, problemSchema, readySchema, reloadSchema } from '../api.ts';
 import { sweepRequestSchema, sweepSchema } from '../api-sweep.ts';
 import type { App } from './app-type.ts';
 
@@ -18,24 +18,8 @@ export function hostRoutes(app: App, api: SupervisorApi): void {
     async () => api.capacity(),
   );
   reloadRoute(app, api);
-  app.post(
-    '/v1/sweep',
-    {
-      config: { access: { scope: 'admin' } },
-      schema: {
-        summary: 'Processes that should not be there; ends them only with "dryRun": false',
-        body: sweepRequestSchema.nullish(),
-        response: {
-          200: sweepSchema,
-          400: problemSchema,
-          401: problemSchema,
-          403: problemSchema,
-          404: problemSchema,
-        },
-      },
-    },
-    async (request) => api.sweep(request.body ?? { dryRun: true }, request.author),
-  );
+  sweepRoute(app, api);
+  drainRoutes(app, api);
   app.get(
     '/healthz',
     { schema: { summary: 'The process answers', response: { 200: z.object({ ok: z.literal(true) }) } } },
@@ -101,4 +85,51 @@ function webhookRoute(app: App, api: SupervisorApi): void {
       },
     );
   });
+}
+
+function sweepRoute(app: App, api: SupervisorApi): void {
+  app.post(
+    '/v1/sweep',
+    {
+      config: { access: { scope: 'admin' } },
+      schema: {
+        summary: 'Processes that should not be there; ends them only with "dryRun": false',
+        body: sweepRequestSchema.nullish(),
+        response: {
+          200: sweepSchema,
+          400: problemSchema,
+          401: problemSchema,
+          403: problemSchema,
+          404: problemSchema,
+        },
+      },
+    },
+    async (request) => api.sweep(request.body ?? { dryRun: true }, request.author),
+  );
+}
+
+function drainRoutes(app: App, api: SupervisorApi): void {
+  app.post(
+    '/v1/drain',
+    {
+      config: { access: { scope: 'admin' } },
+      schema: {
+        summary: 'Take nothing new, let the calls end, then stop',
+        body: drainRequestSchema.nullish(),
+        response: { 200: capacitySchema, 400: problemSchema, 401: problemSchema, 403: problemSchema },
+      },
+    },
+    async (request) => api.drain(request.body?.timeoutMs ?? null, request.author),
+  );
+  app.post(
+    '/v1/undrain',
+    {
+      config: { access: { scope: 'admin' } },
+      schema: {
+        summary: 'Take a drain back',
+        response: { 200: capacitySchema, 401: problemSchema, 403: problemSchema },
+      },
+    },
+    async (request) => api.undrain(request.author),
+  );
 }

@@ -24,6 +24,7 @@ export async function openRegistry(options: { stateDir: string; log: Log }): Pro
   return {
     create: (write) => ask({ op: 'create', write }),
     save: (write, durable) => ask({ op: 'save', write, durable }),
+    discard: (id) => ask({ op: 'discard', id }),
     get: (id) => ask({ op: 'get', id }),
     list: (query) => ask({ op: 'list', query }),
     open: () => ask({ op: 'open' }),

@@ -13,6 +13,7 @@ import { MIGRATIONS, SCHEMA_VERSION } from './migrations.ts';
 export type Request =
   | { readonly op: 'create'; readonly write: DurableWrite }
   | { readonly op: 'save'; readonly write: DurableWrite; readonly durable: boolean }
+  | { readonly op: 'discard'; readonly id: SessionId }
   | { readonly op: 'get'; readonly id: SessionId }
   | { readonly op: 'list'; readonly query: SessionQuery }
   | { readonly op: 'open' }
@@ -21,7 +22,7 @@ export type Request =
   | { readonly op: 'watches' }
   | { readonly op: 'prune'; readonly endedBeforeWallMs: number };
 
-const WRITES: readonly Request['op'][] = ['create', 'save', 'saveWatch', 'deleteWatch', 'prune'];
+const WRITES: readonly Request['op'][] = ['create', 'save', 'discard', 'saveWatch', 'deleteWatch', 'prune'];
 
 export type Outcome = { readonly value: unknown } | { readonly error: unknown };
 
@@ -92,6 +93,8 @@ export class Store {
         return this.#create(request.write);
       case 'save':
         return this.#save(request.write);
+      case 'discard':
+        return this.#discard(request.id);
       case 'get':
         return this.#get(request.id);
       case 'list':
@@ -133,6 +136,11 @@ export class Store {
   #save(write: DurableWrite): void {
     this.#claim(write);
     this.#upsert(write.session);
+  }
+
+  #discard(id: SessionId): void {
+    this.#database.prepare('DELETE FROM claims WHERE session_id = ?').run(id);
+    this.#database.prepare('DELETE FROM sessions WHERE id = ?').run(id);
   }
 
   #claim({ session, claim }: DurableWrite): void {

@@ -5,6 +5,7 @@ import type { AdmissionLimits } from '../core/quota.ts';
 import type {
   Channels,
   Clock,
+  DrainStore,
   Instance,
   Log,
   Plans,
@@ -28,6 +29,7 @@ export interface SupervisorDeps {
   /** For the sweep. */
   readonly table: ProcessTable;
   readonly plans: Plans;
+  readonly drainStore: DrainStore;
   readonly records: WorkerRecords;
   readonly sweep: { readonly unmanaged: readonly string[]; readonly graceMs: number };
   readonly host: string;

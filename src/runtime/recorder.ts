@@ -31,7 +31,11 @@ export class Recorder {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #unsaved = new Map<SessionId, () => Session | null>();
+  /** Sessions that were refused, whose record may have been made all the same. */
+  readonly #refused = new Set<SessionId>();
   #status: RegistryStatus = { writable: true, error: null };
+  /** Records that a teardown waits for, or no longer waits for. */
+  readonly #underWay = new Map<SessionId, number>();
   readonly #gathered = new Map<SessionId, () => Session | null>();
   #cancelGather: (() => void) | null = null;
   #cancelRetry: (() => void) | null = null;
@@ -56,14 +60,28 @@ export class Recorder {
 
   /** The first record of a session. Rejects when it could not be made: then nothing was accepted. */
   async create(session: Session): Promise<void> {
+    const { id } = session.spec;
+    const refusedBefore = this.#refused.delete(id);
     try {
       await this.#registry.create({ session, claim: claimOf(session) });
       this.#noteSuccess();
     } catch (error) {
       // A conflict is an answer: the registry works.
-      if (isConflict(error)) this.#noteSuccess();
+      const conflict = isConflict(error);
+      if (conflict) this.#noteSuccess();
       else this.#noteFailure(error);
+      // A record that was only late may still be made, and would hold its claim for nobody.
+      if (!conflict || refusedBefore) void this.#discard(id);
       throw error;
+    }
+  }
+
+  async #discard(id: SessionId): Promise<void> {
+    try {
+      await this.#registry.discard(id);
+    } catch {
+      this.#refused.add(id);
+      this.#retryLater();
     }
   }
 
@@ -81,11 +99,17 @@ export class Recorder {
   /** Waits a little for the record, and goes on without one; `current` gives the state to try again with. */
   async saveStep(session: Session, current: () => Session | null): Promise<void> {
     const { id } = session.spec;
+    this.#underWay.set(id, (this.#underWay.get(id) ?? 0) + 1);
     const saved = this.#registry.save({ session, claim: claimOf(session) }, true).then(
-      () => this.#noteSuccess(),
+      () => {
+        this.#noteSuccess();
+        this.#arrived(id);
+        this.#onSavedLate(id);
+      },
       (error: unknown) => {
         this.#noteFailure(error);
         this.#keepForLater(id, current);
+        this.#arrived(id);
       },
     );
     const patience = Promise.withResolvers<void>();
@@ -107,8 +131,14 @@ export class Recorder {
     for (const [id, current] of waiting) void this.#saveAgain(id, current, false);
   }
 
+  #arrived(id: SessionId): void {
+    const left = (this.#underWay.get(id) ?? 0) - 1;
+    if (left > 0) this.#underWay.set(id, left);
+    else this.#underWay.delete(id);
+  }
+
   isUnsaved(id: SessionId): boolean {
-    return this.#unsaved.has(id);
+    return this.#unsaved.has(id) || this.#underWay.has(id);
   }
 
   close(): void {
@@ -122,7 +152,12 @@ export class Recorder {
     const waiting = [...this.#unsaved, ...this.#gathered];
     this.#unsaved.clear();
     this.#gathered.clear();
-    await Promise.all(waiting.map(([id, current]) => this.#saveAgain(id, current, true)));
+    const refused = [...this.#refused];
+    this.#refused.clear();
+    await Promise.all([
+      ...waiting.map(([id, current]) => this.#saveAgain(id, current, true)),
+      ...refused.map((id) => this.#discard(id)),
+    ]);
   }
 
   async #saveAgain(id: SessionId, current: () => Session | null, durable: boolean): Promise<void> {
@@ -140,6 +175,10 @@ export class Recorder {
 
   #keepForLater(id: SessionId, current: () => Session | null): void {
     this.#unsaved.set(id, current);
+    this.#retryLater();
+  }
+
+  #retryLater(): void {
     if (this.#closed) return;
     this.#cancelRetry ??= this.#after(RECORDING.retryMs, () => {
       this.#cancelRetry = null;

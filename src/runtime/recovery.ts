@@ -23,11 +23,11 @@ export async function recover(sessions: Sessions): Promise<void> {
   const { log, registry } = sessions.deps;
   const open = await registry.open();
   // Who waits comes last: by then admission knows who holds what.
-  const holders = open.filter((one) => one.phase.name !== 'queued');
-  const queued = open.filter((one) => one.phase.name === 'queued');
+  const holders = open.filter((one) => holdingOf(one) !== null);
+  const waiting = open.filter((one) => holdingOf(one) === null);
   await inParallel(holders, (session) => takeOver(sessions, session));
   const rebuilt = await rebuildUnknown(sessions, open);
-  for (const session of queued) await takeOver(sessions, session);
+  for (const session of waiting) await takeOver(sessions, session);
   if (open.length + rebuilt > 0)
     log.info({ sessions: open.length, rebuilt }, 'the sessions of before were taken over');
 }

@@ -9,6 +9,8 @@ import { createNotify, statusOf } from './notify.ts';
 export type Ending = 'release' | 'drain' | 'leave';
 
 export interface Service {
+  /** systemd waits for what we tell it. */
+  readonly isUnit: boolean;
   /** Call it when everything is recovered and open. The watchdog is fed from now on. */
   ready(status: () => string): Promise<void>;
   /** Around a reload, so that systemd shows it. */
@@ -20,6 +22,7 @@ export interface Service {
 export function createService({ env, pid, log }: { env: Env; pid: number; log: Log }): Service {
   const notify = createNotify({ env, pid, log });
   return {
+    isUnit: env.NOTIFY_SOCKET !== undefined,
     ready: async (status) => {
       notify.feed(status);
       await notify.send('READY=1', statusOf(status()));

@@ -7,7 +7,7 @@ import type { Run } from './host.ts';
 import type { Generation, Sim } from './sim.ts';
 
 /** Records, mailboxes and looks at processes take their time. */
-const SLOW_MS = 6_000;
+const SLOW_MS = 8_000;
 const TICK_MS = 2_500;
 
 export function checkAfterEvent(sim: Sim): void {
@@ -77,7 +77,7 @@ function checkTimes(sim: Sim, session: Session): void {
   if (phase.name !== 'starting' && phase.name !== 'live') return;
   if (one.startedMs !== null && world.nowMs > one.startedMs + spec.limits.maxDurationMs)
     overdue('no session outlives its maximum', one.startedMs + spec.limits.maxDurationMs, SLOW_MS);
-  if (one.requestedMs !== null && !one.excused) overdue('what is released ends', one.requestedMs, SLOW_MS);
+  if (one.dueMs !== null) overdue('what is released ends', one.dueMs, SLOW_MS);
   const worker = workerOf(session);
   if (worker?.readyByMs != null)
     overdue(
@@ -91,7 +91,7 @@ function checkTimes(sim: Sim, session: Session): void {
   checkErrors(sim, session);
 }
 
-function checkErrors(sim: Sim, { phase, spec }: Session): void {
+function checkErrors(sim: Sim, { phase, spec, errors }: Session): void {
   const one = sim.ledger.cases.get(spec.id);
   const { nowMs } = sim.world;
   if (one === undefined || phase.name !== 'live' || phase.inference !== null) return;
@@ -104,7 +104,7 @@ function checkErrors(sim: Sim, { phase, spec }: Session): void {
   )
     sim.world.fail(
       'errors have their limit',
-      `${spec.id} reported ${one.errorsInRow} in a row, the limit is ${spec.limits.errorLimit}`,
+      `${spec.id} reported ${one.errorsInRow} in a row, the limit is ${spec.limits.errorLimit} ${JSON.stringify(errors)} ${JSON.stringify(phase)}`,
     );
 }
 

@@ -195,6 +195,7 @@ export class Host {
     const { random } = this.world;
     if (!run.shim.alive) return;
     if (random.chance(0.02)) {
+      folder.status = { code: 127, signal: null };
       this.#exitShim(run, { code: 127, signal: null });
       return;
     }

@@ -37,6 +37,8 @@ export interface Case {
   /** First start, as first seen. */
   startedMs: number | null;
   requestedMs: number | null;
+  /** It must be on its way out since then; a request that died with its supervisor binds nobody. */
+  dueMs: number | null;
   closingMs: number | null;
   ending: Ending | null;
   /** Effects went on without a record, and then the supervisor died: what it knew is lost. */
@@ -73,8 +75,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
   readonly sim: Sim;
   readonly cases = new Map<SessionId, Case>();
   readonly departures = new Map<string, Departure[]>();
-  /** Since when nothing was missed: a take-over, a gap, LiveKit's return. */
-  anewMs = 0;
+  #readyMs = 0;
   reboots = 0;
   /** Times of inferred endings in this life. */
   readonly #inferred: number[] = [];
@@ -96,12 +97,17 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
       one === undefined ||
       one.committed === null ||
       one.waitsSinceMs !== null ||
-      this.#world.nowMs - one.wantedMs < 10_000
+      this.#world.nowMs - Math.max(one.wantedMs, this.anewMs) < 10_000
     );
   }
 
+  /** Since when nothing was missed: a take-over, or a gap. */
+  get anewMs(): number {
+    return Math.max(this.#readyMs, this.#world.stillUntilMs('supervisor'));
+  }
+
   anew(): void {
-    this.anewMs = Math.max(this.anewMs, this.#world.nowMs);
+    this.#readyMs = this.#world.nowMs;
   }
 
   of(id: string): Case | undefined {
@@ -143,6 +149,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     if (one.committed?.phase.name === 'ended' && session.phase.name !== 'ended')
       this.#fail('5 an ended session never lives again', `${one.id} is recorded as ${session.phase.name}`);
     one.committed = session;
+    this.#world.note('disk', `${one.id} is ${phaseText(session)}`);
     if (one.wanted === session) one.waitsSinceMs = null;
   }
 
@@ -263,7 +270,9 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
 
   requested(id: string): void {
     const one = this.of(id);
-    if (one !== undefined) one.requestedMs ??= this.#world.nowMs;
+    if (one === undefined) return;
+    one.requestedMs ??= this.#world.nowMs;
+    one.dueMs ??= this.#world.nowMs;
   }
 
   kept(id: string, forMs: number): void {
@@ -307,6 +316,8 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     for (const one of this.cases.values()) {
       // What was heard last may not be on record.
       if (one.waitsSinceMs !== null || nowMs - one.errorMs < 6_000) one.errorsInRow = 0;
+      one.dueMs = null;
+      if (one.committed?.phase.name !== 'live') one.readyHeardMs = null;
       if (one.waitsSinceMs === null) continue;
       const wentOn =
         nowMs - one.waitsSinceMs >= RECORDING.patienceMs - 5 || this.sim.disk.troubleMs >= one.waitsSinceMs;
@@ -332,6 +343,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
       acknowledged: false,
       startedMs: null,
       requestedMs: null,
+      dueMs: null,
       closingMs: null,
       ending: null,
       excused: false,
@@ -364,7 +376,9 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
         `${one.id} ${ending.reason} (${ending.cause}; ${ending.detail}): ${lie}`,
       );
     // A hang-up that was told is not inferred.
-    if (INFERRED.includes(ending.reason) && !ending.detail?.includes('hung up')) this.#countInferred(ending);
+    const live = session.phase.name === 'closing' && session.phase.liveAt !== null;
+    if (live && INFERRED.includes(ending.reason) && !ending.detail?.includes('hung up'))
+      this.#countInferred(ending);
   }
 
   /** More than five and more than a fifth of the live ones within half a minute are held. */

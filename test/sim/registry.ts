@@ -49,7 +49,8 @@ export class Disk {
 
   #turn(life: Life): void {
     const { random } = this.world;
-    const waitMs = this.state === 'slow' ? random.between(100, 4_500) : random.wait(10, 40);
+    const waitMs =
+      this.state === 'ok' || this.state === 'full' ? random.wait(10, 40) : random.between(100, 4_500);
     this.world.after(waitMs, {
       place: 'supervisor',
       what: 'the registry works',
@@ -111,6 +112,14 @@ export class SimRegistry implements Registry {
   save(write: DurableWrite, durable: boolean): Promise<void> {
     if (this.#life.alive) this.#disk.watch.wanted(write.session);
     return this.#ask('save', true, () => this.#write(write, durable));
+  }
+
+  discard(id: SessionId): Promise<void> {
+    return this.#ask('discard', true, () => {
+      const { claims, sessions } = this.#disk.tables;
+      for (const [key, owner] of claims) if (owner === id) claims.delete(key);
+      sessions.delete(id);
+    });
   }
 
   get(id: SessionId): Promise<Session | null> {

@@ -127,6 +127,7 @@ export class Sim {
       },
       table: new SimTable(this.host, life, this.ledger),
       plans: new SimPlans(),
+      drainStore: { read: () => null, write: () => undefined, clear: () => undefined },
       records: recordsOf(this.host),
       sweep: { unmanaged: [], graceMs: SWEEP_GRACE_MS },
       host: 'simulated',
@@ -205,7 +206,9 @@ export class Sim {
   }
 
   keepAlive(id: string): void {
-    this.serving?.supervisor.keepAlive(id, 60_000, PERSON).catch(() => undefined);
+    const { supervisor } = this.serving ?? {};
+    if (supervisor === undefined) return;
+    supervisor.keepAlive(id, 60_000, PERSON).catch(() => undefined);
     this.ledger.kept(id, 60_000);
   }
 

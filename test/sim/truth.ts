@@ -48,9 +48,7 @@ export function checkReason(sim: Sim, one: Case, session: Session, ending: Endin
     case 'crashed':
       return crashed(claimed);
     case 'worker_lost':
-      return runsOf(claimed).some((run) => run.end !== null && sim.host.folder(run.id).status === null)
-        ? null
-        : 'its worker lives, or its status is known';
+      return lost(claimed) ? null : 'its worker lives, or its status is known';
     case 'node_lost':
       return one.bootId === sim.world.bootId ? 'the host was not rebooted' : null;
     case 'max_duration':
@@ -91,6 +89,14 @@ function runsOf({ sim, one }: Claimed): Run[] {
   return [...sim.host.runs.values()].filter((run) => run.spec.id === one.id);
 }
 
+/** Gone, its shim too, and nobody wrote the status. */
+function lost({ sim, session }: Claimed): boolean {
+  const id = workerOf(session)?.id;
+  if (id === undefined) return false;
+  const { run, status } = sim.host.folder(id);
+  return run !== null && status === null && (run.main === null ? !run.shim.alive : run.end !== null);
+}
+
 function completed({ sim, one, ending, session }: Claimed): string | null {
   const agents = [...sim.agents.values()].filter((agent) => agent.run.spec.id === one.id);
   if (ending.cause === 'closed') return one.closedHeardMs === null ? 'its worker said nothing' : null;
@@ -104,6 +110,8 @@ function crashed({ sim, ending, session }: Claimed): string | null {
   const id = workerOf(session)?.id;
   const run = id === undefined ? undefined : sim.host.runs.get(id);
   if (ending.cause === 'spawn_failed') return run === undefined ? null : 'its worker did run';
+  // Its command could not be executed.
+  if (run === undefined && id !== undefined && sim.host.folder(id).status !== null) return null;
   if (run?.end == null) return 'its worker did not end';
   if (run.end.by !== 'itself') return `its worker was ended by ${run.end.by}`;
   return run.end.code === 0 ? 'its worker exited with 0' : null;

@@ -218,8 +218,10 @@ export class SimWorkers implements Workers {
     const gone = started ? run.end !== null : run.shimExit !== null;
     if (!gone) return;
     entry.exitComing = true;
-    const told = !entry.adopted && run.shimExit?.signal == null;
-    const waitMs = told ? 110 + this.#world.random.wait(10, 100) : this.#world.random.between(1_000, 2_500);
+    // Without a word of its shim it is seen by looking, once a second.
+    const told = run.shimExit !== null && run.shimExit.signal === null;
+    const { random } = this.#world;
+    const waitMs = told ? 110 + random.wait(10, 100) : random.between(900, 1_800);
     this.#soon(waitMs, `${entry.id} is seen to have ended`, () => {
       const status = this.#host.folder(entry.id).status ?? { code: null, signal: null };
       entry.exited = true;
