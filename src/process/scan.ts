@@ -1,7 +1,7 @@
 /** One look at every process of the host, shared by all workers that need one at the same time. */
 import { setImmediate } from 'node:timers/promises';
 import type { ProcessStat, ProcTable } from './proc.ts';
-import { isDead } from './proc.ts';
+import { isDead, isForeign } from './proc.ts';
 
 export interface ScannedProcess extends ProcessStat {
   /** The worker id in its mark, if the mark names this instance. */
@@ -69,7 +69,7 @@ export function createScanner(proc: ProcTable, markPrefix: string): Scanner {
     const seen = new Set<number>();
     const read = (pid: number) => {
       seen.add(pid);
-      const stat = proc.stat(pid);
+      const stat = statUnlessForeign(proc, pid);
       if (stat) index.add({ ...stat, mark: readMark(stat, marksSinceTicks) });
     };
     for (const [nth, pid] of proc.pids().entries()) {
@@ -105,6 +105,15 @@ export function createScanner(proc: ProcTable, markPrefix: string): Scanner {
         if (!running) void run();
       }),
   };
+}
+
+function statUnlessForeign(proc: ProcTable, pid: number): ProcessStat | null {
+  try {
+    return proc.stat(pid);
+  } catch (error) {
+    if (isForeign(error)) return null;
+    throw error;
+  }
 }
 
 function createIndex() {

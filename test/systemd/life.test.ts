@@ -68,6 +68,20 @@ describe('curfew.service', () => {
     expect(await machine.session(id)).toMatchObject({ state: 'released', reason: 'shutdown' });
   });
 
+  it('a stop works where /proc hides what is of others (hidepid)', async () => {
+    const drop = '/etc/systemd/system/curfew.service.d/test.conf';
+    machine.write(drop, '[Service]\nProtectProc=noaccess\n');
+    await machine.must('systemctl', 'daemon-reload');
+    await machine.must('systemctl', 'restart', 'curfew');
+    const { id, pid } = await machine.dispatch('hidden');
+    await machine.must('systemctl', 'stop', 'curfew');
+    expect(await machine.runs(pid)).toBe(false);
+    await machine.must('rm', drop);
+    await machine.must('systemctl', 'daemon-reload');
+    await machine.must('systemctl', 'start', 'curfew');
+    expect(await machine.session(id)).toMatchObject({ state: 'released', reason: 'shutdown' });
+  });
+
   it('a stop may take longer than the unit says, when the teardown does', async () => {
     const patient = { term: '6s', kill: '2s' };
     const stubborn = ['sh', '-c', 'trap "" TERM; while :; do sleep 1; done'];
