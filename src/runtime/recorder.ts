@@ -34,7 +34,7 @@ export class Recorder {
   /** Sessions that were refused, whose record may have been made all the same. */
   readonly #refused = new Set<SessionId>();
   #status: RegistryStatus = { writable: true, error: null };
-  /** Records that a teardown waits for, or no longer waits for. */
+  /** How many records of a session are on their way. */
   readonly #underWay = new Map<SessionId, number>();
   readonly #gathered = new Map<SessionId, () => Session | null>();
   #cancelGather: (() => void) | null = null;
@@ -98,20 +98,7 @@ export class Recorder {
 
   /** Waits a little for the record, and goes on without one; `current` gives the state to try again with. */
   async saveStep(session: Session, current: () => Session | null): Promise<void> {
-    const { id } = session.spec;
-    this.#underWay.set(id, (this.#underWay.get(id) ?? 0) + 1);
-    const saved = this.#registry.save({ session, claim: claimOf(session) }, true).then(
-      () => {
-        this.#noteSuccess();
-        this.#arrived(id);
-        this.#onSavedLate(id);
-      },
-      (error: unknown) => {
-        this.#noteFailure(error);
-        this.#keepForLater(id, current);
-        this.#arrived(id);
-      },
-    );
+    const saved = this.#save(session, current, true);
     const patience = Promise.withResolvers<void>();
     const cancel = this.#after(RECORDING.patienceMs, patience.resolve);
     await Promise.race([saved, patience.promise]);
@@ -128,7 +115,7 @@ export class Recorder {
     this.#cancelGather = null;
     const waiting = [...this.#gathered];
     this.#gathered.clear();
-    for (const [id, current] of waiting) void this.#saveAgain(id, current, false);
+    for (const [, current] of waiting) void this.#saveAgain(current, false);
   }
 
   #arrived(id: SessionId): void {
@@ -155,21 +142,29 @@ export class Recorder {
     const refused = [...this.#refused];
     this.#refused.clear();
     await Promise.all([
-      ...waiting.map(([id, current]) => this.#saveAgain(id, current, true)),
+      ...waiting.map(([, current]) => this.#saveAgain(current, true)),
       ...refused.map((id) => this.#discard(id)),
     ]);
   }
 
-  async #saveAgain(id: SessionId, current: () => Session | null, durable: boolean): Promise<void> {
+  async #saveAgain(current: () => Session | null, durable: boolean): Promise<void> {
     const session = current();
-    if (session === null) return;
+    if (session !== null) await this.#save(session, current, durable);
+  }
+
+  /** Until it is on disk or kept for later, the session must not be forgotten. */
+  async #save(session: Session, current: () => Session | null, durable: boolean): Promise<void> {
+    const { id } = session.spec;
+    this.#underWay.set(id, (this.#underWay.get(id) ?? 0) + 1);
     try {
       await this.#registry.save({ session, claim: claimOf(session) }, durable);
       this.#noteSuccess();
+      this.#arrived(id);
       this.#onSavedLate(id);
     } catch (error) {
       this.#noteFailure(error);
       this.#keepForLater(id, current);
+      this.#arrived(id);
     }
   }
 

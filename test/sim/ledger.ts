@@ -10,7 +10,7 @@ import type { WorkerMessage } from '../../src/core/protocol.ts';
 import type { Ending, Session } from '../../src/core/session.ts';
 import { workerOf } from '../../src/core/session.ts';
 import { CurfewError, messageOf } from '../../src/errors.ts';
-import { RECORDING } from '../../src/limits.ts';
+import { RECORDING, WATCH } from '../../src/limits.ts';
 import type { DurableWrite, SpawnRequest } from '../../src/ports.ts';
 import type { MessageWatch } from './channels.ts';
 import { tokenOf } from './channels.ts';
@@ -52,6 +52,8 @@ export interface Case {
   errorsInRow: number;
   errorMs: number;
   memoryMs: number | null;
+  /** When it last had an ending under way that others must wait for. */
+  busyMs: number;
 }
 
 export interface Departure {
@@ -232,12 +234,12 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
 
   closing({ room }: Parameters<RoomsWatch['closing']>[0]): void {
     for (const run of this.sim.host.alive) {
+      const one = this.cases.get(run.spec.id);
+      if (one === undefined || run.spec.room.name !== room.name || run.main?.alive !== true) continue;
+      // The question was on its way to LiveKit when the session came.
+      if (this.#world.nowMs - Math.max(one.seenMs, this.anewMs) < WATCH.closeMs) continue;
       const phase = this.sim.generation?.supervisor.sessions.state(run.spec.id)?.phase;
-      if (
-        run.spec.room.name === room.name &&
-        run.main?.alive === true &&
-        (phase?.name === 'live' || phase?.name === 'starting')
-      )
+      if (phase?.name === 'live' || phase?.name === 'starting')
         this.#fail('room: no room with a session at work is closed', `${room.name}, where ${run.id} works`);
     }
   }
@@ -273,6 +275,12 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     if (one === undefined) return;
     one.requestedMs ??= this.#world.nowMs;
     one.dueMs ??= this.#world.nowMs;
+  }
+
+  /** It was not taken in yet when its release was asked for. */
+  notFound(id: string): void {
+    const one = this.of(id);
+    if (one !== undefined) one.dueMs = null;
   }
 
   kept(id: string, forMs: number): void {
@@ -355,6 +363,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
       errorsInRow: 0,
       errorMs: 0,
       memoryMs: null,
+      busyMs: 0,
     };
     this.cases.set(one.id, one);
     return one;

@@ -5,7 +5,7 @@ import type { Run } from './host.ts';
 import type { Action, Scenario } from './scenario.ts';
 import { makeScenario } from './scenario.ts';
 import { Sim } from './sim.ts';
-import type { Violation } from './world.ts';
+import type { Place, Violation } from './world.ts';
 
 export interface Outcome {
   readonly seed: number;
@@ -32,7 +32,11 @@ export async function runScenario(scenario: Scenario, tracing = false): Promise<
   const sim = new Sim(scenario, tracing);
   sim.boot();
   for (const action of scenario.actions)
-    sim.world.after(action.atMs, { place: 'cloud', what: textOf(action), run: () => act(sim, action) });
+    sim.world.after(action.atMs, {
+      place: placeOf(action),
+      what: textOf(action),
+      run: () => act(sim, action),
+    });
   await play(sim, scenario.lengthMs);
   if (sim.world.violation === null) await end(sim);
   const reasons: Record<string, number> = {};
@@ -49,6 +53,21 @@ export async function runScenario(scenario: Scenario, tracing = false): Promise<
     violation: world.violation,
     trace: world.trace,
   };
+}
+
+/** A request waits at the door of a supervisor that stands still. */
+function placeOf(action: Action): Place {
+  switch (action.do) {
+    case 'dispatch':
+    case 'release':
+    case 'keep_alive':
+    case 'metadata':
+      return 'supervisor';
+    case 'worker':
+      return 'host';
+    default:
+      return 'cloud';
+  }
 }
 
 function textOf({ atMs: _, ...deed }: Action): string {
@@ -140,8 +159,12 @@ function act(sim: Sim, action: Action): void {
     case 'release':
     case 'keep_alive':
     case 'metadata':
-      for (const { id, spec, wanted } of ledger.cases.values())
-        if (spec.room.name === roomName(action.room) && wanted.phase.name !== 'ended') {
+      for (const { id, spec, wanted, acknowledged } of ledger.cases.values())
+        if (
+          spec.room.name === roomName(action.room) &&
+          wanted.phase.name !== 'ended' &&
+          (acknowledged || spec.clientId)
+        ) {
           if (action.do === 'release') sim.release(id);
           else if (action.do === 'keep_alive') sim.keepAlive(id);
           else sim.setMetadata(id);
