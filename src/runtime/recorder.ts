@@ -23,7 +23,13 @@ export function recordNeed(before: Session, after: Session): 'none' | 'soon' | '
   const learnt =
     before.presence.callersSeen !== after.presence.callersSeen ||
     before.presence.roomSid !== after.presence.roomSid;
-  return changed || learnt ? 'soon' : 'none';
+  return changed || learnt || isLongerAllowed(before, after) ? 'soon' : 'none';
+}
+
+/** A restart allows the ordinary silence anew; only what was asked for beyond that would be lost. */
+function isLongerAllowed(before: Session, after: Session): boolean {
+  const [beforeMs, afterMs] = [before.vitals.idleAtMs, after.vitals.idleAtMs];
+  return afterMs !== null && afterMs - (beforeMs ?? 0) > RECORDING.idleStepMs;
 }
 
 export class Recorder {

@@ -54,6 +54,7 @@ export interface Case {
   memoryMs: number | null;
   /** When it last had an ending under way that others must wait for. */
   busyMs: number;
+  keptMs: number;
 }
 
 export interface Departure {
@@ -285,8 +286,9 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
 
   kept(id: string, forMs: number): void {
     const one = this.of(id);
-    if (one !== undefined)
-      one.lastActivityMs = this.#world.nowMs + Math.max(0, forMs - one.spec.limits.activityIdleTimeoutMs);
+    if (one === undefined) return;
+    one.keptMs = this.#world.nowMs;
+    one.lastActivityMs = one.keptMs + Math.max(0, forMs - one.spec.limits.activityIdleTimeoutMs);
   }
 
   out(room: string, person: Participant, reason: DisconnectReason): void {
@@ -325,6 +327,8 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
       // What was heard last may not be on record.
       if (one.waitsSinceMs !== null || nowMs - one.errorMs < 6_000) one.errorsInRow = 0;
       one.dueMs = null;
+      if (nowMs - one.keptMs < 1_000 || one.waitsSinceMs !== null)
+        one.lastActivityMs = Math.min(one.lastActivityMs, nowMs - 2_000);
       if (one.committed?.phase.name !== 'live') one.readyHeardMs = null;
       if (one.waitsSinceMs === null) continue;
       const wentOn =
@@ -364,6 +368,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
       errorMs: 0,
       memoryMs: null,
       busyMs: 0,
+      keptMs: 0,
     };
     this.cases.set(one.id, one);
     return one;
