@@ -31,7 +31,7 @@ export default defineConfig({
         test: {
           name: 'integration',
           sequence: { groupOrder: 1 },
-          include: ['test/{worker,presence,registry,runtime,sweep,kits,telemetry,scripts}/**/*.test.ts'],
+          include: ['test/{worker,presence,registry,runtime,sweep,kits,telemetry,scripts,sim}/**/*.test.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },

@@ -1,5 +1,6 @@
 /** Plays one scenario from its first event to the last check. */
 import { deadlines } from '../../src/core/deadlines.ts';
+import { messageOf } from '../../src/errors.ts';
 import { checkAfterEvent, checkAtEnd } from './checks.ts';
 import type { Run } from './host.ts';
 import type { Action, Scenario } from './scenario.ts';
@@ -24,12 +25,32 @@ const CALM_MS = 1_500_000;
 const STOP_MS = 300_000;
 const MAX_EVENTS = 400_000;
 
-export function runSeed(seed: number, tracing = false): Promise<Outcome> {
-  return runScenario(makeScenario(seed), tracing);
+interface RunOptions {
+  readonly tracing?: boolean;
+  /** Stops there, without the checks of the end. */
+  readonly maxEvents?: number;
 }
 
-export async function runScenario(scenario: Scenario, tracing = false): Promise<Outcome> {
+export function runSeed(seed: number, options: RunOptions = {}): Promise<Outcome> {
+  return runScenario(makeScenario(seed), options);
+}
+
+export async function runScenario(
+  scenario: Scenario,
+  { tracing = false, maxEvents = Number.POSITIVE_INFINITY }: RunOptions = {},
+): Promise<Outcome> {
   const sim = new Sim(scenario, tracing);
+  const onRejection = (error: unknown) => sim.world.fail('no promise is left alone', messageOf(error));
+  process.on('unhandledRejection', onRejection);
+  try {
+    return await runSim(sim, maxEvents);
+  } finally {
+    process.off('unhandledRejection', onRejection);
+  }
+}
+
+async function runSim(sim: Sim, maxEvents: number): Promise<Outcome> {
+  const { scenario } = sim;
   sim.boot();
   for (const action of scenario.actions)
     sim.world.after(action.atMs, {
@@ -37,8 +58,8 @@ export async function runScenario(scenario: Scenario, tracing = false): Promise<
       what: textOf(action),
       run: () => act(sim, action),
     });
-  await play(sim, scenario.lengthMs);
-  if (sim.world.violation === null) await end(sim);
+  await play(sim, scenario.lengthMs, () => sim.world.events >= maxEvents);
+  if (sim.world.violation === null && sim.world.events < maxEvents) await end(sim);
   const reasons: Record<string, number> = {};
   for (const { ending } of sim.ledger.cases.values())
     if (ending !== null) reasons[ending.reason] = (reasons[ending.reason] ?? 0) + 1;
