@@ -16,6 +16,8 @@ export interface RegistryStatus {
 export function recordNeed(before: Session, after: Session): 'none' | 'soon' | 'durable' {
   if (before.phase !== after.phase && before.phase.name !== after.phase.name) return 'durable';
   if (before.restarts !== after.restarts) return 'durable';
+  // The worker that gives way is about to be signalled.
+  if (isReplacing(before) !== isReplacing(after)) return 'durable';
   // A worker that nothing killed is gone at last: its claim is free.
   if (isUnkillable(before) !== isUnkillable(after)) return 'durable';
   const changed =
@@ -24,6 +26,10 @@ export function recordNeed(before: Session, after: Session): 'none' | 'soon' | '
     before.presence.callersSeen !== after.presence.callersSeen ||
     before.presence.roomSid !== after.presence.roomSid;
   return changed || learnt || isLongerAllowed(before, after) ? 'soon' : 'none';
+}
+
+function isReplacing({ phase }: Session): boolean {
+  return phase.name === 'live' && phase.work.kind === 'replacing';
 }
 
 /** A restart allows the ordinary silence anew; only what was asked for beyond that would be lost. */

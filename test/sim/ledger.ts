@@ -106,7 +106,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
 
   /** Since when nothing was missed: a take-over, or a gap. */
   get anewMs(): number {
-    return Math.max(this.#readyMs, this.#world.stillUntilMs('supervisor'));
+    return Math.max(this.#readyMs, this.#world.gapEndMs);
   }
 
   anew(): void {

@@ -115,6 +115,7 @@ async function end(sim: Sim): Promise<void> {
   sim.livekit.api = 'ok';
   sim.calm();
   await play(sim, world.nowMs + 60_000);
+  await play(sim, world.nowMs + STOP_MS, () => sim.serving !== null);
   let stopped = scenario.end !== 'stop';
   if (scenario.end === 'release') sim.releaseAll();
   if (scenario.end === 'stop')
