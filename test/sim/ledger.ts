@@ -156,6 +156,11 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     if (one.wanted === session) one.waitsSinceMs = null;
   }
 
+  discarded(id: SessionId): void {
+    const one = this.cases.get(id);
+    if (one !== undefined) one.committed = null;
+  }
+
   spawning({ workerId, env, record }: SpawnRequest): void {
     const { session } = record as { session: Session };
     const { id, room } = session.spec;
@@ -370,8 +375,19 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
       busyMs: 0,
       keptMs: 0,
     };
+    this.#expectFree(one);
     this.cases.set(one.id, one);
     return one;
+  }
+
+  /** Whoever is taken in finds its room free, or on its way to be. */
+  #expectFree({ id, spec }: Case): void {
+    for (const other of this.cases.values()) {
+      const { name } = other.wanted.phase;
+      if (other.spec.claim !== spec.claim || other.committed === null || other.excused) continue;
+      if (name !== 'closing' && name !== 'ended')
+        this.#fail('1 a room that is taken is refused', `${id} is taken in, ${other.id} is ${name}`);
+    }
   }
 
   #ends(one: Case, session: Session, ending: Ending): void {

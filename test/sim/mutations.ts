@@ -53,8 +53,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     rule: 'a replacement starts when the whole old tree is gone',
     file: 'src/core/replace.ts',
-    from: 'if (work.old !== null || now.bootMs < work.notBeforeMs)',
-    to: 'if (now.bootMs < work.notBeforeMs)',
+    from: 'const old = worker.treeGone ? null : {',
+    to: 'const old = worker.treeGone || worker.exit !== null ? null : {',
   },
   {
     rule: 'errors in a row have a limit',
