@@ -1,17 +1,30 @@
-# A small worker with one heartbeat a second, on the control socket without a kit.
+# A small worker with one heartbeat a second, on the control socket without a kit; it comes back when the supervisor does.
 import json, os, socket, time
 
-line = socket.socket(socket.AF_UNIX)
-line.connect(os.environ["CURFEW_SOCKET"])
+
+def connect():
+    while True:
+        line = socket.socket(socket.AF_UNIX)
+        try:
+            line.connect(os.environ["CURFEW_SOCKET"])
+            say(line, {"type": "hello", "v": 1, "worker": os.environ["CURFEW_WORKER"], "token": os.environ["CURFEW_TOKEN"]})
+            line.recv(65536)
+            say(line, {"type": "ready"})
+            return line
+        except OSError:
+            line.close()
+            time.sleep(0.5)
 
 
-def say(message):
+def say(line, message):
     line.sendall((json.dumps(message) + "\n").encode())
 
 
-say({"type": "hello", "v": 1, "worker": os.environ["CURFEW_WORKER"], "token": os.environ["CURFEW_TOKEN"]})
-line.recv(65536)
-say({"type": "ready"})
+line = connect()
 while True:
     time.sleep(1)
-    say({"type": "heartbeat"})
+    try:
+        say(line, {"type": "heartbeat"})
+    except OSError:
+        line.close()
+        line = connect()

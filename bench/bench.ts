@@ -1,4 +1,4 @@
-/** `npm run bench`: each figure beside its raw limit, measured in the same run. Goals are printed, never asserted. */
+/** `npm run bench [-- starts|many|sweep]`: each figure beside its raw limit, measured in the same run. Goals are printed, never asserted. */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -7,6 +7,8 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Daemon, ROOT } from '../test/support/daemon.ts';
 import { until } from '../test/support/wait.ts';
+import { manyDaemon, measureAdoption, measureRelease } from './many.ts';
+import { measureSweep } from './sweep.ts';
 
 const ROUNDS = 60;
 const SESSIONS = 500;
@@ -156,29 +158,49 @@ function print(rows: readonly Row[]): void {
   }
 }
 
-const daemon = new Daemon({
-  main: existsSync(join(ROOT, 'dist/main.js')) ? join(ROOT, 'dist/main.js') : undefined,
-  config: {
-    log: { level: 'warn' },
-    limits: { sessions: 2000, start_rate: '10000/s', per_user: 'off' },
-    agents: {
-      default: { command: [process.execPath, PLAIN] },
-      sleeper: { command: ['sleep', '1000'] },
-      beats: {
-        command: ['python3', '-S', '-E', BEATS],
-        protocol: 'curfew',
-        start_timeout: '120s',
-        ladder: { aclose: '100ms', disconnect: '100ms' },
+async function starts(): Promise<void> {
+  const daemon = new Daemon({
+    main: existsSync(join(ROOT, 'dist/main.js')) ? join(ROOT, 'dist/main.js') : undefined,
+    config: {
+      log: { level: 'warn' },
+      limits: { sessions: 2000, start_rate: '10000/s', per_user: 'off' },
+      agents: {
+        default: { command: [process.execPath, PLAIN] },
+        sleeper: { command: ['sleep', '1000'] },
+        beats: {
+          command: ['python3', '-S', '-E', BEATS],
+          protocol: 'curfew',
+          start_timeout: '120s',
+          ladder: { aclose: '100ms', disconnect: '100ms' },
+        },
       },
     },
-  },
-});
-try {
-  await daemon.start();
-  console.log(`${cpus().length} cores, Node ${process.version}, ${ROUNDS} rounds`);
-  const starts = await measureStarts(daemon);
-  print([...starts, await measureKill(daemon)]);
-  console.log(await measureLoad(daemon));
-} finally {
-  await daemon.close();
+  });
+  try {
+    await daemon.start();
+    print([...(await measureStarts(daemon)), await measureKill(daemon)]);
+    console.log(await measureLoad(daemon));
+  } finally {
+    await daemon.close();
+  }
 }
+
+async function many(): Promise<void> {
+  const daemon = await manyDaemon();
+  try {
+    console.log(await measureAdoption(daemon));
+    console.log(await measureRelease(daemon));
+  } finally {
+    await daemon.close();
+  }
+}
+
+const PARTS: Readonly<Record<string, () => Promise<void>>> = {
+  starts,
+  many,
+  sweep: async () => console.log(await measureSweep()),
+};
+const wanted = process.argv.slice(2);
+console.log(`${cpus().length} cores, Node ${process.version}, ${ROUNDS} rounds`);
+for (const [name, part] of Object.entries(PARTS))
+  if (wanted.length === 0 || wanted.includes(name)) await part();

@@ -20,6 +20,7 @@ import { delimiter, dirname, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { runChild } from './child.mjs';
+import { ensureDebianTree } from './debian-tree.mjs';
 import { ensureLiveKitBinary, findLiveKitBinary } from './livekit-binary.mjs';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -197,10 +198,23 @@ async function prepareTests() {
     );
   const python = spawnSync('python3', ['-c', 'import sys; sys.exit(sys.version_info < (3, 9))']).status === 0;
   if (!python) skip('tests that run Python programs: install Python 3.9 or newer as python3');
+  const systemd = prepareSystemd();
   return {
+    ...(systemd ? {} : { CURFEW_NO_SYSTEMD: '1' }),
     ...(server === null ? {} : { LIVEKIT_SERVER: server }),
     ...(python ? {} : { CURFEW_NO_PYTHON: '1' }),
   };
+}
+
+/** Whether one can be booted here. */
+function prepareSystemd() {
+  try {
+    ensureDebianTree(say);
+    return true;
+  } catch (error) {
+    skip(`tests in a real systemd: ${error instanceof Error ? error.message : String(error)}`);
+    return false;
+  }
 }
 
 async function test(/** @type {string[]} */ args) {
@@ -241,6 +255,10 @@ const COMMANDS = {
   build: async () => {
     await alone(build);
     return 0;
+  },
+  'install:systemd': async (args) => {
+    await alone(build);
+    return run([join('scripts', 'install-systemd.mjs'), ...args]);
   },
   docs: () => run([WARNINGS_OFF, join('scripts', 'print-docs.ts')]),
   format: () => run([join('node_modules', '@biomejs', 'biome', 'bin', 'biome'), 'check', '--write', '.']),

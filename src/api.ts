@@ -6,7 +6,7 @@ import { z } from 'zod';
 import type { SweepRequest, SweepView } from './api-sweep.ts';
 import type { Author } from './core/session.ts';
 import { FAILED_REASONS, RELEASED_REASONS } from './core/session.ts';
-import { LIMIT_RANGES, REGISTRY, TEXT } from './limits.ts';
+import { DRAIN, LIMIT_RANGES, REGISTRY, TEXT } from './limits.ts';
 import { idText, printable } from './texts.ts';
 
 const time = z.iso.datetime();
@@ -168,10 +168,25 @@ const livekit = z.object({
   error: z.string().nullable(),
 });
 
+const drainSchema = z.object({
+  since: time,
+  by: z.string(),
+  /** Until what is left is released; null: as long as it takes. */
+  leftMs: ms.nullable(),
+  /** Sessions that have not ended. */
+  open: z.number(),
+});
+export type DrainView = z.infer<typeof drainSchema>;
+
+export const drainRequestSchema = z.strictObject({
+  timeoutMs: z.number().int().min(0).max(DRAIN.maxMs).optional(),
+});
+
 export const capacitySchema = z.object({
   host: z.string(),
-  /** False while stopping. */
+  /** False while stopping or draining. */
   accepting: z.boolean(),
+  draining: drainSchema.nullable(),
   quotas: z.array(quota),
   queue: z.object({ length: z.number(), limit: z.number(), sessions: z.array(z.string()) }),
   sessions: z.record(stateSchema, z.number()),
@@ -190,6 +205,14 @@ export const readySchema = z.object({
   registry: z.object({ writable: z.boolean(), error: z.string().nullable() }),
 });
 export type ReadyView = z.infer<typeof readySchema>;
+
+export const reloadSchema = z.object({
+  /** Keys of the config that hold from now on, for new sessions. */
+  changed: z.array(z.string()),
+  /** Keys that were changed in the file and hold after the next restart. */
+  restartNeeded: z.array(z.string()),
+});
+export type ReloadView = z.infer<typeof reloadSchema>;
 
 /** RFC 9457. */
 export const problemSchema = z
@@ -230,8 +253,13 @@ export interface SupervisorApi {
   logPaths(id: string): Promise<string[]>;
   /** Dry run by default. Rejects not_found for an unknown plan. */
   sweep(request: SweepRequest, by: Author): Promise<SweepView>;
+  /** Accepts nothing more and stops after the last session; `timeoutMs`: then what is left is released. */
+  drain(timeoutMs: number | null, by: Author): Promise<CapacityView>;
+  undrain(by: Author): Promise<CapacityView>;
   capacity(): CapacityView;
   ready(): ReadyView;
+  /** Reads the config again. Rejects invalid_config, and all stays as it was. */
+  reload(by: Author): Promise<ReloadView>;
   /** Rejects bad_signature, no_livekit. */
   webhook(rawBody: string, authorization: string | undefined): Promise<void>;
   /** A token that may watch, keep alive and release this session only. */

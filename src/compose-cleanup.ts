@@ -1,6 +1,6 @@
 /** A sweep without a supervisor: the registry read only, the folders, and the same rules. */
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
-import { homedir } from 'node:os';
+import { homedir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import type { SweepRequest, SweepView } from './api-sweep.ts';
 import { sweepRequestSchema } from './api-sweep.ts';
@@ -11,10 +11,12 @@ import type { Log } from './ports.ts';
 import { cgroupsAt } from './process/cgroup.ts';
 import { isSupervised, readInstanceId } from './registry/instance.ts';
 import { openRegistryReader } from './registry/reader.ts';
+import { sweptTargets } from './runtime/audited.ts';
 import { recordedSessions } from './runtime/sweep-source.ts';
 import { Sweeper } from './runtime/sweeper.ts';
 import { createPlans } from './sweep/plans.ts';
 import { createProcessTable } from './sweep/table.ts';
+import { createAudit } from './telemetry/audit.ts';
 import { createClock } from './telemetry/clock.ts';
 import { createWorkerRecords } from './worker/records.ts';
 
@@ -52,10 +54,26 @@ export async function cleanup(config: Config, request: SweepRequest): Promise<Sw
     graceMs: sweep.graceMs,
   });
   try {
-    return await sweeper.sweep(parsed.data);
+    const view = await sweeper.sweep(parsed.data);
+    if (!parsed.data.dryRun && instanceId !== null) await note(stateDir, parsed.data, view);
+    return view;
   } finally {
     if (!('unreadable' in reader)) reader.close();
   }
+}
+
+/** Without a supervisor, too, it is written down who ended what. */
+async function note(stateDir: string, request: SweepRequest, view: SweepView): Promise<void> {
+  await createAudit(stateDir, SILENT).write({
+    action: 'cleanup',
+    actor: userInfo().username,
+    verified: false,
+    source: 'cli',
+    request,
+    targets: sweptTargets(view),
+    outcome: 'done',
+    error: null,
+  });
 }
 
 function checkAccess(stateDir: string): void {

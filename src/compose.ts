@@ -1,33 +1,34 @@
-/** Puts a supervisor together from its adapters, and runs it as `serve`, `dev` and `run`. Loaded by main.ts when needed. */
+/** Puts a supervisor together from its adapters, and runs it as `serve` and `dev`. Loaded by main.ts when needed. */
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { hostname, tmpdir, userInfo } from 'node:os';
+import { writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
-import type { SessionView } from './api.ts';
-import { dispatchSchema } from './api.ts';
-import type { RunOptions } from './cli/context.ts';
-import { exitCodeOf } from './cli/exit-codes.ts';
-import { renderShow } from './cli/render.ts';
-import { painter } from './cli/text.ts';
+import type { CapacityView, ReloadView, SupervisorApi } from './api.ts';
 import type { Config } from './config/config.ts';
-import { DEFAULT_CONFIG, profileOf } from './config/config.ts';
-import { loadConfig, resolveLiveKit } from './config/load.ts';
-import { defaultProfile } from './config/schema.ts';
+import { profileOf } from './config/config.ts';
+import type { LiveConfig } from './config/reload.ts';
+import { liveConfig } from './config/reload.ts';
 import type { Author } from './core/session.ts';
-import { CurfewError, messageOf } from './errors.ts';
+import { messageOf } from './errors.ts';
 import { createHttpFaces } from './http/faces.ts';
-import { CHANNEL, RETENTION, RUN, STATE_FILES, SWEEP } from './limits.ts';
-import type { Clock, Instance, Log, Rooms } from './ports.ts';
+import { CHANNEL, DRAIN, RETENTION, SHUTDOWN, STATE_FILES, SWEEP } from './limits.ts';
+import type { Instance, Log } from './ports.ts';
 import { createRooms } from './presence/rooms.ts';
 import type { Cgroups } from './process/cgroup.ts';
 import { openCgroups } from './process/cgroup.ts';
+import { createDrainStore } from './registry/drain-file.ts';
 import { ensureAdminToken, openInstance } from './registry/instance.ts';
 import { openRegistry } from './registry/registry.ts';
+import { audited } from './runtime/audited.ts';
 import { startTask } from './runtime/cron.ts';
+import type { SupervisorDeps } from './runtime/deps.ts';
 import { prune } from './runtime/retention.ts';
 import { Supervisor } from './runtime/supervisor.ts';
 import { createPlans } from './sweep/plans.ts';
 import { createProcessTable } from './sweep/table.ts';
+import type { Service } from './systemd/service.ts';
+import { createService } from './systemd/service.ts';
+import { createAudit } from './telemetry/audit.ts';
 import { createClock } from './telemetry/clock.ts';
 import { createLog } from './telemetry/log.ts';
 import { createChannels } from './worker/control.ts';
@@ -36,58 +37,60 @@ import { createWorkers } from './worker/workers.ts';
 
 interface Running {
   readonly supervisor: Supervisor;
+  /** What a person does goes through here, and is written down. */
+  readonly api: SupervisorApi;
   readonly log: Log;
   readonly httpPort: number | null;
+  readonly config: LiveConfig;
   /** Releases every session inside the configured bound, then closes everything. */
   stop(by: Author): Promise<{ left: number }>;
+  /** Closes everything and ends no session. */
+  leave(): Promise<void>;
 }
 
-async function start(config: Config, { faces }: { faces: boolean }): Promise<Running> {
-  const log = createLog(config.log);
+interface StartOptions {
+  readonly faces: boolean;
+  readonly log: Log;
+  /** The config once more, from its file; null: there is none. */
+  readonly reread: (() => Config) | null;
+  readonly around?: Service['reloading'];
+}
+
+/** Rejects when something of it cannot be opened; then everything is let go again, and no call is ended. */
+export async function start(config: Config, options: StartOptions): Promise<Running> {
+  const { faces, log, reread, around = (work) => work() } = options;
+  const live = liveConfig(config, { read: reread ?? (() => config), log });
   const clock = createClock();
   const { instance, release } = openInstance(config.stateDir);
   const registry = await openRegistry({ stateDir: config.stateDir, log });
   const channels = createChannels({ instance, log, socketPath: join(config.stateDir, CHANNEL.socketName) });
-  const rooms = roomsFor(config, clock);
-  const cgroups = cgroupsFor(config, instance, log);
-  const supervisor = new Supervisor({
-    instance,
-    clock,
-    log,
-    registry,
-    channels,
-    rooms,
-    makeWorkers: (listener) => createWorkers({ instance, listener, clock, log, cgroups }),
-    table: createProcessTable({
-      instanceId: instance.id,
-      clock,
-      cgroups,
-      livekitUrl: config.livekit?.url ?? null,
-    }),
-    plans: createPlans(join(config.stateDir, STATE_FILES.plans)),
-    records: createWorkerRecords(instance.workersDir),
-    sweep: config.sweep,
-    host: hostname(),
-    newId: () => randomBytes(10).toString('hex'),
-    limits: config.limits,
-    agents: Object.keys(config.agents),
-    profileOf: (agent) => profileOf(config, agent),
-    retention: config.retention,
-  });
+  const rooms =
+    config.livekit === null
+      ? null
+      : createRooms({ livekit: config.livekit, clock, pollEveryMs: config.presence.pollEveryMs });
+  const reload = reread === null ? null : () => around(live.reload);
+  const supervisor = makeSupervisor({ instance, clock, log, registry, channels, rooms }, { live, reload });
+  const api = audited(supervisor, createAudit(config.stateDir, log));
   await supervisor.start();
   const stopTasks = startTasks(supervisor, log);
   const admin = { name: 'admin', token: ensureAdminToken(config.stateDir), scopes: ['admin'] as const };
   const http = createHttpFaces({
-    api: supervisor,
+    api,
     log,
     listen: config.listen,
     tokens: [admin, ...config.api.tokens],
   });
-  /** Lets everything go and no call: the next start takes the workers over. */
-  const abandon = async (error: unknown): Promise<never> => {
-    supervisor.sessions.close();
-    await Promise.allSettled([http.close(), stopTasks(), channels.close(), rooms?.close(), registry.close()]);
+  const close = async () => {
+    await Promise.allSettled([http.close(), stopTasks(), channels.close(), rooms?.close()]);
+    await registry.close();
     release();
+  };
+  const leave = async () => {
+    await supervisor.leave();
+    await close();
+  };
+  const abandon = async (error: unknown): Promise<never> => {
+    await leave();
     throw error;
   };
   const { port } = faces ? await http.listen().catch(abandon) : { port: null };
@@ -99,20 +102,56 @@ async function start(config: Config, { faces }: { faces: boolean }): Promise<Run
   );
   return {
     supervisor,
+    api,
     log,
     httpPort: port,
+    config: live,
+    leave,
     stop: async (by) => {
-      const stopped = await supervisor.stop(config.shutdown.timeoutMs, by);
-      await Promise.allSettled([http.close(), stopTasks(), channels.close(), rooms?.close()]);
-      await registry.close();
-      release();
+      const stopped = await supervisor.stop(live.current().shutdown.timeoutMs, by);
+      await close();
       return stopped;
     },
   };
 }
 
-function roomsFor({ livekit, presence }: Config, clock: Clock): Rooms | null {
-  return livekit === null ? null : createRooms({ livekit, clock, pollEveryMs: presence.pollEveryMs });
+type Parts = Pick<SupervisorDeps, 'instance' | 'clock' | 'log' | 'registry' | 'channels' | 'rooms'>;
+
+/** What a reload may change is asked of the config each time. */
+function makeSupervisor(
+  parts: Parts,
+  { live, reload }: { live: LiveConfig; reload: (() => Promise<ReloadView>) | null },
+): Supervisor {
+  const { instance, clock, log } = parts;
+  const config = live.current();
+  const cgroups = cgroupsFor(config, instance, log);
+  return new Supervisor({
+    ...parts,
+    makeWorkers: (listener) => createWorkers({ instance, listener, clock, log, cgroups }),
+    table: createProcessTable({
+      instanceId: instance.id,
+      clock,
+      cgroups,
+      livekitUrl: config.livekit?.url ?? null,
+    }),
+    drainStore: createDrainStore(config.stateDir, log),
+    plans: createPlans(join(config.stateDir, STATE_FILES.plans)),
+    records: createWorkerRecords(instance.workersDir),
+    sweep: config.sweep,
+    host: hostname(),
+    newId: () => randomBytes(10).toString('hex'),
+    ...(reload === null ? {} : { reload }),
+    get limits() {
+      return live.current().limits;
+    },
+    get agents() {
+      return Object.keys(live.current().agents);
+    },
+    profileOf: (agent) => profileOf(live.current(), agent),
+    get retention() {
+      return live.current().retention;
+    },
+  });
 }
 
 /** What comes round by the clock. The first sweep follows the start at once. */
@@ -147,23 +186,57 @@ function cgroupsFor(config: Config, instance: Instance, log: Log): Cgroups | nul
 const STOP_SIGNALS = ['SIGTERM', 'SIGINT'] as const;
 
 /** The first signal; later ones change nothing, so that nobody skips the ladder's KILL. */
-function firstStopSignal(): Promise<NodeJS.Signals> {
+export function firstStopSignal(): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
     for (const signal of STOP_SIGNALS) process.on(signal, () => resolve(signal));
   });
 }
 
-/** The supervisor until a signal stops it; 0 when every session has ended. */
-export async function serve(
-  config: Config,
-  onReady: (running: { httpPort: number | null }) => void = () => undefined,
-): Promise<number> {
+export interface ServeOptions {
+  readonly onReady?: (running: { httpPort: number | null }) => void;
+  readonly reread?: () => Config;
+}
+
+/** The supervisor until a signal stops it; 0 when every session has ended, or was left for the next start. */
+export async function serve(config: Config, { onReady, reread }: ServeOptions = {}): Promise<number> {
   const stopping = firstStopSignal();
-  const running = await start(config, { faces: true });
-  onReady(running);
-  const signal = await stopping;
-  running.log.info({ signal }, 'stopping: every session is released');
-  const { left } = await running.stop({ kind: 'supervisor', name: signal });
+  const log = createLog(config.log);
+  const service = createService({ env: process.env, pid: process.pid, log });
+  const running = await start(config, {
+    faces: true,
+    log,
+    reread: reread ?? null,
+    around: service.reloading,
+  });
+  listenToSignals(running);
+  onReady?.(running);
+  await service.ready(() => statusLine(running.supervisor.capacity()));
+  const signal = await Promise.race([stopping, running.supervisor.drainOver.then(() => null)]);
+  if (signal === null) return endDrain(running, service);
+  const { onTerm, timeoutMs } = running.config.current().shutdown;
+  const ending = await service.ending(signal, { onTerm, boundMs: timeoutMs });
+  running.log.info({ signal, ending }, 'stopping');
+  switch (ending) {
+    case 'leave':
+      return leave(running);
+    case 'drain':
+      await running.supervisor.drained(timeoutMs);
+      return release(running, signal);
+    case 'release':
+      return release(running, signal);
+  }
+}
+
+async function leave(running: Running): Promise<number> {
+  await running.leave();
+  running.log.info({}, 'ended; the workers go on and are taken over by the next start');
+  // What is under way for a session must not hold up the next start.
+  setTimeout(() => process.exit(0), SHUTDOWN.lingerMs).unref();
+  return 0;
+}
+
+async function release(running: Running, cause: string): Promise<number> {
+  const { left } = await running.stop({ kind: 'supervisor', name: cause });
   running.log[left === 0 ? 'info' : 'error'](
     { left },
     left === 0 ? 'stopped' : 'stopped with workers that nothing killed',
@@ -171,65 +244,30 @@ export async function serve(
   return left === 0 ? 0 : 7;
 }
 
-/** One session in the foreground with an instance of its own; exits by its reason. */
-export async function run(options: RunOptions): Promise<number> {
-  const stateDir = mkdtempSync(join(tmpdir(), 'curfew-run-'));
-  const stopping = firstStopSignal();
-  const running = await start(runConfig(options, stateDir), { faces: false });
-  const by: Author = { kind: 'local', name: userInfo().username };
-  try {
-    const session = await runOne(running.supervisor, options, { by, stopping });
-    process.stderr.write(
-      `${renderShow(session, painter(process.stderr.isTTY === true && process.env.NO_COLOR === undefined))}\n`,
-    );
-    return exitCodeOf(session);
-  } finally {
-    await running.stop(by);
-    rmSync(stateDir, { recursive: true, force: true });
-  }
+/** SIGHUP reads the config again, SIGUSR1 drains. What is wrong is logged where it is found. */
+function listenToSignals({ api, log }: Running): void {
+  const on = (signal: 'SIGHUP' | 'SIGUSR1', work: (by: Author) => Promise<unknown>) =>
+    process.on(signal, () => {
+      work({ kind: 'supervisor', name: signal }).catch((error: unknown) =>
+        log.error({ signal, error: messageOf(error) }, 'a signal could not be followed'),
+      );
+    });
+  on('SIGHUP', (by) => api.reload(by));
+  on('SIGUSR1', (by) => api.drain(null, by));
 }
 
-function runConfig(options: RunOptions, stateDir: string): Config {
-  const { configPath, command, agent } = options;
-  const base =
-    configPath === null
-      ? { ...DEFAULT_CONFIG, livekit: resolveLiveKit({}, process.env) }
-      : loadConfig(configPath, process.env);
-  const [program, ...args] = command;
-  // A command given by hand sees the shell's environment, as if it had been typed without curfew.
-  const own =
-    program === undefined
-      ? {}
-      : { [agent]: { ...defaultProfile(agent, [program, ...args]), passEnv: passedByHand() } };
-  return { ...base, stateDir, agents: { ...base.agents, ...own }, log: { level: 'warn', format: 'text' } };
+/** The last call is over, or the time: what is left is released, and a service is not started again. */
+async function endDrain(running: Running, service: Service): Promise<number> {
+  running.log.info({}, 'drained: stopping');
+  const left = await release(running, 'drain');
+  return left === 0 && service.isUnit ? DRAIN.exitUnderSystemd : left;
 }
 
-function passedByHand(): string[] {
-  return Object.keys(process.env).filter((name) => !RUN.withheldEnv.includes(name));
-}
-
-async function runOne(
-  supervisor: Supervisor,
-  options: RunOptions,
-  { by, stopping }: { by: Author; stopping: Promise<NodeJS.Signals> },
-): Promise<SessionView> {
-  const parsed = dispatchSchema.safeParse({
-    room: options.room,
-    agent: options.agent,
-    metadata: options.metadata,
-    limits: options.limits,
-  });
-  if (!parsed.success)
-    throw new CurfewError(
-      'invalid_request',
-      parsed.error.issues.map((one) => `${one.path.join('.')}: ${one.message}`).join('; '),
-    );
-  const { session } = await supervisor.dispatch(parsed.data, by);
-  void stopping.then((signal) => supervisor.release(session.id, by, signal));
-  const { followLogs } = await import('./http/logs.ts');
-  for await (const chunk of followLogs(supervisor, session.id, RUN.tailBytes))
-    process.stdout.write(chunk as Buffer);
-  return supervisor.wait(session.id, 'ended', RUN.afterMs);
+/** For `systemctl status`. */
+function statusLine({ sessions, quotas }: CapacityView): string {
+  const { queued, starting, live, closing } = sessions;
+  const most = quotas.find((one) => one.name === 'host')?.limit ?? 0;
+  return `${live} live, ${starting} starting, ${closing} closing, ${queued} queued; at most ${most}`;
 }
 
 export async function dev(): Promise<number> {

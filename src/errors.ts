@@ -95,6 +95,12 @@ export const ERRORS = {
     title: 'The supervisor is stopping',
     hint: 'Dispatch to another host, or wait until it is back.',
   },
+  draining: {
+    status: 503,
+    exit: 4,
+    title: 'The supervisor is draining',
+    hint: 'Dispatch to another host; `curfew undrain` takes the drain back.',
+  },
   registry_unavailable: {
     status: 503,
     exit: 4,

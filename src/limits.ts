@@ -183,8 +183,22 @@ export const RECORDING = {
   idleStepMs: 5 * SECOND_MS,
 } as const;
 
+/** Sessions that a start takes over side by side. */
+export const RECOVERY = { atOnce: 100 } as const;
+
 /** Names in the state directory. */
-export const STATE_FILES = { workers: 'workers', plans: 'plans', cgroup: 'cgroup' } as const;
+export const STATE_FILES = {
+  workers: 'workers',
+  plans: 'plans',
+  cgroup: 'cgroup',
+  drain: 'drain.json',
+  audit: 'audit.log',
+} as const;
+
+export const AUDIT = { writeMs: 2 * SECOND_MS } as const;
+
+/** `maxMs`: the longest bound of a drain. `exitUnderSystemd`: told apart from an end after which the unit is to start again. */
+export const DRAIN = { maxMs: 7 * 24 * HOUR_MS, exitUnderSystemd: 8 } as const;
 
 /** The search for processes that should not be there. */
 export const SWEEP = {
@@ -216,7 +230,22 @@ export const RETENTION = {
 } as const;
 
 /** The bound of a whole stop (SIGTERM) beyond the slowest ladder. */
-export const SHUTDOWN = { boundMs: 60 * SECOND_MS } as const;
+export const SHUTDOWN = {
+  boundMs: 60 * SECOND_MS,
+  /** An ended supervisor that something still holds up exits after this. */
+  lingerMs: 500,
+} as const;
+
+/** What is asked of systemd and told to it. */
+export const SYSTEMD = {
+  notifyMs: 5 * SECOND_MS,
+  /** No answer within this: the unit's job is not known, and the workers are left. */
+  jobMs: 2 * SECOND_MS,
+  /** How often the status line is told where no watchdog is set. */
+  statusMs: 15 * SECOND_MS,
+  /** More than the bound of the stop itself. */
+  extendMs: 15 * SECOND_MS,
+} as const;
 
 /** A worker's LiveKit token outlives its session by this, for the ladder. */
 export const TOKENS = { graceMs: 10 * MINUTE_MS } as const;
@@ -231,6 +260,8 @@ export const HTTP = {
   waitMaxMs: 10 * MINUTE_MS,
   /** Of a session's logs, from their end. */
   logBytes: 16 * 1024 * 1024,
+  /** A face that closes waits for its answers this long, then cuts them off. */
+  closeMs: 1 * SECOND_MS,
   /** How often a followed log is looked at. */
   followMs: 250,
 } as const;
@@ -238,6 +269,7 @@ export const HTTP = {
 export const CLI = {
   columns: 80,
   connectMs: 3 * SECOND_MS,
+  drainLookMs: 500,
   /** A supervisor that answers no health question for this long is taken for hung. */
   aliveMs: 3 * SECOND_MS,
   /** Longer than any wait that a command asks for. */

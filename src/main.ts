@@ -6,10 +6,10 @@ import { runCli } from './cli/program.ts';
 
 /** Adapters are loaded only by the commands that need them: `curfew list` starts without LiveKit's SDK. */
 const daemons: Daemons = {
-  serve: async (config) => (await import('./compose.ts')).serve(config),
+  serve: async (config, reread) => (await import('./compose.ts')).serve(config, { reread }),
   dev: async () => (await import('./compose.ts')).dev(),
   cleanup: async (config, request) => (await import('./compose-cleanup.ts')).cleanup(config, request),
-  run: async (options) => (await import('./compose.ts')).run(options),
+  run: async (options) => (await import('./compose-run.ts')).run(options),
 };
 
 const terminal: Terminal = {

@@ -4,7 +4,7 @@ import type { ClaimKey, InstanceId, RoomKey, SessionId, Stamp, WorkerId } from '
 import type { Observation, RoomEvent } from './core/presence.ts';
 import type { Profile } from './core/profile.ts';
 import type { SupervisorMessage, WorkerMessage } from './core/protocol.ts';
-import type { ExitInfo, ProcessIdentity, Session, WorkerProcess } from './core/session.ts';
+import type { Author, ExitInfo, ProcessIdentity, Session, WorkerProcess } from './core/session.ts';
 import type { Stranger, SweptProcess, Verdict } from './core/verdict.ts';
 import type { RoomWatch } from './core/watch.ts';
 
@@ -38,6 +38,12 @@ export interface WorkersListener {
   resources(workerId: WorkerId, rssBytes: number, cpuPercent: number): void;
 }
 
+/** `exit`: it ended while no supervisor was there; null: it runs, or how it ended is not known yet. */
+export interface Adopted {
+  readonly process: WorkerProcess;
+  readonly exit: ExitInfo | null;
+}
+
 /** Process trees. Nothing is signalled but by identity and mark, checked right before. */
 export interface Workers {
   /** Resolves when the command runs (its pid is known); rejects with CurfewError or a system error, leaving nothing behind. */
@@ -46,9 +52,11 @@ export interface Workers {
    * Takes over a worker of a supervisor before this one; its exit and tree are told as those of any other.
    * `known` null: only the intent was recorded; then the claim file decides. Null: it was never started and never will be.
    */
-  adopt(workerId: WorkerId, known: WorkerProcess | null): Promise<WorkerProcess | null>;
+  adopt(workerId: WorkerId, known: WorkerProcess | null): Promise<Adopted | null>;
   signal(workerId: WorkerId, signal: 'SIGTERM' | 'SIGKILL'): void;
   reap(workerId: WorkerId): void;
+  /** Rewrites what the worker's folder says of it, for a recovery without the database. */
+  record(workerId: WorkerId, record: object): void;
   /** The path of the worker's log file. */
   logPath(workerId: WorkerId): string;
   /** Forgets a worker whose tree is gone; the folder stays for the retention. */
@@ -196,6 +204,39 @@ export interface Plans {
   /** Forgets those that are too old. */
   save(plan: SweepPlan): Promise<void>;
   load(id: string): Promise<SweepPlan | null>;
+}
+
+export interface DrainRecord {
+  readonly by: Author;
+  readonly at: Stamp;
+  /** When what is left is released; null: it waits as long as it takes. */
+  readonly untilMs: number | null;
+  readonly bootId: string;
+}
+
+/** None of these throws. */
+export interface DrainStore {
+  read(): DrainRecord | null;
+  write(record: DrainRecord): void;
+  clear(): void;
+}
+
+/** One change that a person caused. */
+export interface AuditEntry {
+  readonly action: 'release' | 'release_many' | 'cleanup' | 'drain' | 'undrain' | 'reload' | 'stop';
+  readonly actor: string;
+  /** By a token; a local user is only stated. */
+  readonly verified: boolean;
+  readonly source: 'socket' | 'tcp' | 'cli' | 'signal';
+  readonly request: object;
+  readonly targets: readonly object[];
+  readonly outcome: 'done' | 'refused';
+  readonly error: string | null;
+}
+
+export interface Audit {
+  /** Never rejects: what could not be written is logged. */
+  write(entry: AuditEntry): Promise<void>;
 }
 
 /** One state directory: its id, its folders, its lock and its keys. */

@@ -20,9 +20,8 @@ export function daemonCommands(program: Command, context: Context): void {
     .option('--config <file>', 'the config file (CURFEW_CONFIG)')
     .action(async ({ config }: { config?: string }) => {
       const { loadConfig } = await import('../config/load.ts');
-      context.exitWith(
-        await context.daemons.serve(loadConfig(configPath(config, context), context.terminal.env)),
-      );
+      const read = () => loadConfig(configPath(config, context), context.terminal.env);
+      context.exitWith(await context.daemons.serve(read(), read));
     });
   program
     .command('dev')

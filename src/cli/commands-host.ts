@@ -1,6 +1,6 @@
 /** Commands on the host: capacity and the config. */
 import type { Command } from 'commander';
-import type { CapacityView } from '../api.ts';
+import type { CapacityView, ReloadView } from '../api.ts';
 import { CurfewError } from '../errors.ts';
 import type { Context } from './context.ts';
 import { renderCapacity } from './render.ts';
@@ -12,6 +12,13 @@ export function hostCommands(program: Command, context: Context): void {
     .action(async () => {
       const capacity = (await (await context.client()).get('/v1/capacity')) as CapacityView;
       context.show(capacity, () => renderCapacity(capacity, context.paint()));
+    });
+  program
+    .command('reload')
+    .description('read the config again; on an error the old one stays, and the error is shown')
+    .action(async () => {
+      const view = (await (await context.client()).post('/v1/reload', {})) as ReloadView;
+      context.show(view, () => renderReload(view));
     });
   const config = program.command('config').description('the config file');
   config
@@ -39,6 +46,12 @@ async function checkConfigFile(file: string | undefined, context: Context): Prom
     ].join('\n'),
   );
   if (failed) context.exitWith(1);
+}
+
+function renderReload({ changed, restartNeeded }: ReloadView): string {
+  const now = changed.length === 0 ? 'nothing changed' : `changed: ${changed.join(', ')}`;
+  if (restartNeeded.length === 0) return now;
+  return `${now}\nafter the next restart, with which every call goes on: ${restartNeeded.join(', ')}`;
 }
 
 export function configPath(given: string | undefined, { global, terminal }: Context): string {

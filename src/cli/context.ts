@@ -18,7 +18,8 @@ export interface RunOptions {
 
 /** The long-running commands, which need the adapters; loaded only when asked for. Each answers its exit code. */
 export interface Daemons {
-  serve(config: Config): Promise<number>;
+  /** `reread`: the same file once more. */
+  serve(config: Config, reread: () => Config): Promise<number>;
   dev(): Promise<number>;
   run(options: RunOptions): Promise<number>;
   /** A sweep without a supervisor. */

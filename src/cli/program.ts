@@ -4,6 +4,7 @@ import { CurfewError, ERRORS } from '../errors.ts';
 import { connect, findTarget } from './client.ts';
 import { cleanupCommand } from './commands-cleanup.ts';
 import { daemonCommands } from './commands-daemon.ts';
+import { drainCommands } from './commands-drain.ts';
 import { hostCommands } from './commands-host.ts';
 import { sessionCommands } from './commands-sessions.ts';
 import type { Context, Daemons, GlobalOptions, Terminal } from './context.ts';
@@ -26,6 +27,7 @@ export async function runCli(
   sessionCommands(program, context);
   hostCommands(program, context);
   cleanupCommand(program, context);
+  drainCommands(program, context);
   try {
     await program.parseAsync([...args], { from: 'user' });
     return exitCode;

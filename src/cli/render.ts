@@ -144,7 +144,7 @@ export function renderCapacity(capacity: CapacityView, paint: Paint): string {
   const { quotas, queue, sessions, livekit, registry, unkillable, held } = capacity;
   const counts = Object.entries(sessions).filter(([, count]) => count > 0);
   return [
-    `${paint('bold', safe(capacity.host))}  ${capacity.accepting ? paint('green', 'accepting') : paint('yellow', 'not accepting')}`,
+    `${paint('bold', safe(capacity.host))}  ${capacity.accepting ? paint('green', 'accepting') : paint('yellow', capacity.draining === null ? 'not accepting' : 'draining')}`,
     ...quotas.map((one) => line(one.name, `${one.used} of ${one.limit}`)),
     line('queue', `${queue.length} of ${queue.limit}`),
     line(

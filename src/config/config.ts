@@ -16,7 +16,11 @@ export interface Config {
   /** `auto`: one per worker where they may be made. */
   readonly cgroups: 'auto' | 'off';
   readonly presence: { readonly pollEveryMs: number };
-  readonly shutdown: { readonly timeoutMs: number };
+  readonly shutdown: {
+    readonly timeoutMs: number;
+    /** What SIGTERM means for the calls where systemd cannot be asked. */
+    readonly onTerm: 'release' | 'drain' | 'leave';
+  };
   readonly retention: { readonly sessionsMs: number; readonly logsMs: number };
   readonly sweep: {
     /** What looks like an agent that curfew did not start: shown, never ended for that alone. */
@@ -47,7 +51,7 @@ export const DEFAULT_CONFIG: Config = {
   agents: {},
   cgroups: 'auto',
   presence: { pollEveryMs: PRESENCE.pollEveryMs },
-  shutdown: { timeoutMs: SHUTDOWN.boundMs },
+  shutdown: { timeoutMs: SHUTDOWN.boundMs, onTerm: 'release' },
   retention: { sessionsMs: RETENTION.sessionsMs, logsMs: RETENTION.logsMs },
   sweep: { unmanaged: [], graceMs: SWEEP.graceMs },
   log: { level: 'info', format: 'json' },

@@ -1,5 +1,6 @@
 /** Reads the config file. Every error says where, which key, which value, and what it takes. */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, isAbsolute, join } from 'node:path';
 import { closest } from 'fastest-levenshtein';
 import type { Document, Node } from 'yaml';
 import { isMap, isScalar, LineCounter, parseDocument } from 'yaml';
@@ -33,7 +34,7 @@ export function parseConfig(text: string, { path, env }: { path: string; env: En
     );
   const given = withoutEmptySections(readValue(document, path));
   const parsed = fileSchema.safeParse(given);
-  if (parsed.success) return resolve(parsed.data, env);
+  if (parsed.success) return resolve(parsed.data, { env, folder: dirname(path) });
   throw invalid(
     parsed.error.issues.map((issue) => describe(issue, { path, given, document, lines })).join('\n'),
   );
@@ -158,7 +159,21 @@ function readText(path: string, what: string): string {
   }
 }
 
-function resolve(file: ConfigFile, env: Env): Config {
+/** Where the config stands: relative paths of secrets begin there. */
+interface Place {
+  readonly env: Env;
+  readonly folder: string;
+}
+
+/** A credential that systemd gave us comes first. It names the files of a folder with _ for /. */
+function readSecret(path: string, what: string, { env, folder }: Place): string {
+  if (isAbsolute(path)) return readText(path, what).trim();
+  const credential = join(env.CREDENTIALS_DIRECTORY ?? '', path.replaceAll('/', '_'));
+  const isGiven = env.CREDENTIALS_DIRECTORY !== undefined && existsSync(credential);
+  return readText(isGiven ? credential : join(folder, path), what).trim();
+}
+
+function resolve(file: ConfigFile, place: Place): Config {
   const base = DEFAULT_CONFIG;
   const agents = Object.entries(file.agents);
   const { limits } = file;
@@ -166,7 +181,7 @@ function resolve(file: ConfigFile, env: Env): Config {
     one.sessions === null ? [] : [[name, one.sessions] as const],
   );
   return {
-    livekit: resolveLiveKit(file.livekit, env),
+    livekit: resolveLiveKit(file.livekit, place),
     listen: {
       socket: file.listen.socket ?? base.listen.socket,
       http: file.listen.http === undefined ? base.listen.http : file.listen.http,
@@ -187,20 +202,24 @@ function resolve(file: ConfigFile, env: Env): Config {
       graceMs: file.sweep.grace ?? base.sweep.graceMs,
     },
     presence: { pollEveryMs: file.presence.poll_interval ?? base.presence.pollEveryMs },
-    shutdown: { timeoutMs: file.shutdown.timeout ?? base.shutdown.timeoutMs },
+    shutdown: {
+      timeoutMs: file.shutdown.timeout ?? base.shutdown.timeoutMs,
+      onTerm: file.shutdown.on_term ?? base.shutdown.onTerm,
+    },
     retention: {
       sessionsMs: file.retention.sessions ?? base.retention.sessionsMs,
       logsMs: file.retention.logs ?? base.retention.logsMs,
     },
     log: { level: file.log.level ?? base.log.level, format: file.log.format ?? base.log.format },
-    api: { tokens: (file.api.tokens ?? []).map(resolveToken) },
+    api: { tokens: (file.api.tokens ?? []).map((one) => resolveToken(one, place)) },
   };
 }
 
 /** LiveKit's address and keys from the file, else from the environment; null: neither says anything. */
-export function resolveLiveKit(file: ConfigFile['livekit'], env: Env): Config['livekit'] {
+export function resolveLiveKit(file: ConfigFile['livekit'], place: Place): Config['livekit'] {
+  const { env } = place;
   const secret = (value: string | undefined, path: string | undefined, what: string) =>
-    value ?? (path === undefined ? undefined : readText(path, what).trim());
+    value ?? (path === undefined ? undefined : readSecret(path, what, place));
   const url = file.url ?? env.LIVEKIT_URL;
   const apiKey = secret(file.api_key, file.api_key_file, 'livekit.api_key_file') ?? env.LIVEKIT_API_KEY;
   const apiSecret =
@@ -215,11 +234,8 @@ export function resolveLiveKit(file: ConfigFile['livekit'], env: Env): Config['l
   );
 }
 
-function resolveToken({
-  name,
-  token,
-  token_file,
-  scopes,
-}: NonNullable<ConfigFile['api']['tokens']>[number]): ApiToken {
-  return { name, token: token ?? readText(token_file ?? '', `the token file of ${name}`).trim(), scopes };
+type TokenFile = NonNullable<ConfigFile['api']['tokens']>[number];
+
+function resolveToken({ name, token, token_file, scopes }: TokenFile, place: Place): ApiToken {
+  return { name, token: token ?? readSecret(token_file ?? '', `the token file of ${name}`, place), scopes };
 }

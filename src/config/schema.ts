@@ -139,7 +139,10 @@ export const fileSchema = section({
   presence: section({ poll_interval: duration([200, 3600 * SECOND_MS]) })
     .partial()
     .default({}),
-  shutdown: section({ timeout: duration([SECOND_MS, DAY_MS]), on_term: choice(['release']) })
+  shutdown: section({
+    timeout: duration([SECOND_MS, DAY_MS]),
+    on_term: choice(['release', 'drain', 'leave']),
+  })
     .partial()
     .default({}),
   retention: section({

@@ -108,6 +108,15 @@ export function update(
   return serve({ ...state, holders }, nowMs);
 }
 
+/** Other limits from now on: what is held stays held, and the queue is served by the new ones. */
+export function relimit(
+  state: Admission,
+  limits: AdmissionLimits,
+  nowMs: number,
+): { state: Admission; grants: Grant[] } {
+  return serve({ ...state, limits }, nowMs);
+}
+
 /** A session that waits no longer (released, or expired). */
 export function withdraw(
   state: Admission,

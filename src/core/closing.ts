@@ -1,4 +1,5 @@
 /** A session in its teardown: which event moves which track on, and when both are over. */
+import { DEADLINES } from '../limits.ts';
 import type { SessionEvent } from './event.ts';
 import type { Stamp, WorkerId } from './ids.ts';
 import {
@@ -198,13 +199,19 @@ function endIfOver(session: Session, now: Stamp): Next {
     name: 'ended',
     startedAt,
     liveAt,
-    endedAt: now,
+    endedAt: endOf(phase, now),
     ending,
     worker,
     records: ladder.records,
     roomEnd: ladder.roomEnd,
   });
   return stay(ended, ladder.roomEnd?.action === 'watch' ? watchRoom(session, now) : []);
+}
+
+/** Of a worker that ended while no supervisor was there, its own end: what came after was only our late arrival. */
+function endOf({ ending, ladder }: Closing, now: Stamp): Stamp {
+  const begun = ladder.records[0]?.startedAt ?? now;
+  return ending.cause === 'exit' && begun.bootMs - ending.at.bootMs > DEADLINES.pulseMs ? ending.at : now;
 }
 
 function watchRoom({ presence, spec }: Session, now: Stamp): Next['effects'] {

@@ -4,8 +4,8 @@ import { absences, decidedAbsence } from './absence.ts';
 import { close } from './closing.ts';
 import type { Deadline } from './deadlines.ts';
 import { deadlines } from './deadlines.ts';
+import { errorLimit, exitEnding, unresponsive } from './endings.ts';
 import type { SessionEvent } from './event.ts';
-import { exitEnding } from './exit.ts';
 import type { Stamp } from './ids.ts';
 import { lookIfAsked } from './look.ts';
 import { crash, replaceAgain, replaceBirth, replaceTick, replaceTree } from './replace.ts';
@@ -108,23 +108,13 @@ function onMessage(
   }
 }
 
-function errorLimit(session: Session, now: Stamp): Ending {
-  const detail = `${session.errors.consecutive} errors in a row, the last: ${session.errors.last}`;
-  return endingOf('error_limit', now, { cause: 'error', detail });
-}
-
-function unresponsive(session: Session, now: Stamp): Ending {
-  const silentMs = now.bootMs - (session.vitals.heartbeatMs ?? now.bootMs);
-  return endingOf('unresponsive', now, {
-    cause: 'deadline:unresponsive',
-    detail: `no heartbeat for ${Math.round(silentMs)} ms; its stacks are in its log if it could write them`,
-  });
-}
-
 function onExited(session: Session, phase: Live, now: Stamp): Next {
   if (phase.work.kind !== 'running' || phase.work.worker.exit === null) return stay(session);
-  const ending = exitEnding(phase.work.worker.exit, now);
-  return ending.reason === 'completed' ? close(session, ending, now) : crash(session, ending, now);
+  const overAtMs = phase.startedAt.bootMs + session.spec.limits.maxDurationMs;
+  const ending = exitEnding(phase.work.worker.exit, overAtMs);
+  return ending.reason === 'completed' || ending.reason === 'max_duration'
+    ? close(session, ending, now)
+    : crash(session, ending, now);
 }
 
 function onObserved(session: Session, asOfMs: number, now: Stamp): Next {

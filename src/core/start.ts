@@ -2,8 +2,8 @@
 
 import { decidedAbsence } from './absence.ts';
 import { close } from './closing.ts';
+import { exitEnding } from './endings.ts';
 import type { SessionEvent } from './event.ts';
-import { exitEnding } from './exit.ts';
 import type { Stamp } from './ids.ts';
 import { deadlineTick } from './live.ts';
 import type { Phase, Session } from './session.ts';
@@ -73,7 +73,7 @@ export function onStarting(session: Session, event: SessionEvent, now: Stamp): N
     case 'exited':
       return phase.worker.exit === null
         ? stay(session)
-        : close(session, exitEnding(phase.worker.exit, now), now);
+        : close(session, exitEnding(phase.worker.exit, Number.POSITIVE_INFINITY), now);
     case 'release':
       return close(
         session,

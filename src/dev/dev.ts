@@ -14,7 +14,7 @@ import { freePorts } from './ports.ts';
 
 export interface DevOptions {
   /** Runs a supervisor until a signal stops it; its exit code. */
-  readonly serve: (config: Config, onReady: () => void) => Promise<number>;
+  readonly serve: (config: Config, options: { onReady: () => void }) => Promise<number>;
 }
 
 type LiveKitAccess = Config['livekit'];
@@ -44,11 +44,12 @@ export async function runDev({ serve }: DevOptions): Promise<number> {
   const notePath = join(place.dir, 'dev.json');
   try {
     if (signal.aborted) return INTERRUPTED;
-    return await serve(devConfig(place, livekit.access), () => {
+    const onReady = () => {
       // For `npm run call`. Only here: until now another run could have been the one.
       writeFileSync(notePath, JSON.stringify({ livekit: livekit.access }), { mode: 0o600 });
       print(banner(place, livekit));
-    });
+    };
+    return await serve(devConfig(place, livekit.access), { onReady });
   } finally {
     rmSync(notePath, { force: true });
     await livekit.stop();
@@ -97,7 +98,7 @@ function devConfig({ dir, socket, httpPort }: Place, livekit: LiveKitAccess): Co
 /** LIVEKIT_URL with its keys, else a server of our own, else none: then it says how to get one. */
 async function findLiveKit(place: Place, signal: AbortSignal): Promise<LiveKitInUse> {
   const stop = async () => undefined;
-  const given = resolveLiveKit({}, process.env);
+  const given = resolveLiveKit({}, { env: process.env, folder: '.' });
   if (given !== null) return { access: given, owned: false, stop };
   try {
     return await ownLiveKit(place, signal);

@@ -3,6 +3,7 @@ import { chmodSync, mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { ApiToken, SupervisorApi } from '../api.ts';
 import { CurfewError, messageOf } from '../errors.ts';
+import { HTTP } from '../limits.ts';
 import type { Log } from '../ports.ts';
 import { makeWay } from '../sockets.ts';
 import { makeApp } from './app.ts';
@@ -38,9 +39,16 @@ export function createHttpFaces(options: HttpFacesOptions): HttpFaces {
       return { port: await openTcp(tcp, listen.http) };
     },
     close: async () => {
-      await Promise.all(apps.map((app) => app.close()));
+      await Promise.all(apps.map(closeBounded));
     },
   };
+}
+
+/** Somebody may follow a log or wait for an end that is hours away. */
+async function closeBounded(app: App): Promise<void> {
+  const timer = setTimeout(() => app.server.closeAllConnections(), HTTP.closeMs);
+  await app.close();
+  clearTimeout(timer);
 }
 
 async function openSocket(app: App, path: string): Promise<void> {

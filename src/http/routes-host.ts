@@ -1,7 +1,7 @@
 /** The host: capacity, health, LiveKit's webhooks and the API's own description. */
 import { z } from 'zod';
 import type { SupervisorApi } from '../api.ts';
-import { capacitySchema, problemSchema, readySchema } from '../api.ts';
+import { capacitySchema, drainRequestSchema, problemSchema, readySchema, reloadSchema } from '../api.ts';
 import { sweepRequestSchema, sweepSchema } from '../api-sweep.ts';
 import type { App } from './app-type.ts';
 
@@ -17,24 +17,9 @@ export function hostRoutes(app: App, api: SupervisorApi): void {
     },
     async () => api.capacity(),
   );
-  app.post(
-    '/v1/sweep',
-    {
-      config: { access: { scope: 'admin' } },
-      schema: {
-        summary: 'Processes that should not be there; ends them only with "dryRun": false',
-        body: sweepRequestSchema.nullish(),
-        response: {
-          200: sweepSchema,
-          400: problemSchema,
-          401: problemSchema,
-          403: problemSchema,
-          404: problemSchema,
-        },
-      },
-    },
-    async (request) => api.sweep(request.body ?? { dryRun: true }, request.author),
-  );
+  reloadRoute(app, api);
+  sweepRoute(app, api);
+  drainRoutes(app, api);
   app.get(
     '/healthz',
     { schema: { summary: 'The process answers', response: { 200: z.object({ ok: z.literal(true) }) } } },
@@ -57,6 +42,21 @@ export function hostRoutes(app: App, api: SupervisorApi): void {
     reply.type('application/json').send(JSON.stringify(app.swagger())),
   );
   webhookRoute(app, api);
+}
+
+function reloadRoute(app: App, api: SupervisorApi): void {
+  app.post(
+    '/v1/reload',
+    {
+      config: { access: { scope: 'admin' } },
+      schema: {
+        summary: 'Read the config again',
+        description: 'For new sessions. On any error the old config stays, and the error says what is wrong.',
+        response: { 200: reloadSchema, 400: problemSchema, 401: problemSchema, 403: problemSchema },
+      },
+    },
+    async (request) => api.reload(request.author),
+  );
 }
 
 /** The signature covers the raw body, so this route alone keeps it as text. */
@@ -85,4 +85,51 @@ function webhookRoute(app: App, api: SupervisorApi): void {
       },
     );
   });
+}
+
+function sweepRoute(app: App, api: SupervisorApi): void {
+  app.post(
+    '/v1/sweep',
+    {
+      config: { access: { scope: 'admin' } },
+      schema: {
+        summary: 'Processes that should not be there; ends them only with "dryRun": false',
+        body: sweepRequestSchema.nullish(),
+        response: {
+          200: sweepSchema,
+          400: problemSchema,
+          401: problemSchema,
+          403: problemSchema,
+          404: problemSchema,
+        },
+      },
+    },
+    async (request) => api.sweep(request.body ?? { dryRun: true }, request.author),
+  );
+}
+
+function drainRoutes(app: App, api: SupervisorApi): void {
+  app.post(
+    '/v1/drain',
+    {
+      config: { access: { scope: 'admin' } },
+      schema: {
+        summary: 'Take nothing new, let the calls end, then stop',
+        body: drainRequestSchema.nullish(),
+        response: { 200: capacitySchema, 400: problemSchema, 401: problemSchema, 403: problemSchema },
+      },
+    },
+    async (request) => api.drain(request.body?.timeoutMs ?? null, request.author),
+  );
+  app.post(
+    '/v1/undrain',
+    {
+      config: { access: { scope: 'admin' } },
+      schema: {
+        summary: 'Take a drain back',
+        response: { 200: capacitySchema, 401: problemSchema, 403: problemSchema },
+      },
+    },
+    async (request) => api.undrain(request.author),
+  );
 }

@@ -1,5 +1,6 @@
 /** Reading /proc, synchronously and cheaply: one shared buffer, no promises. Source: proc(5). */
 import { closeSync, openSync, readdirSync, readSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import type { ProcessIdentity } from '../core/session.ts';
 
 export interface ProcessStat {
@@ -16,6 +17,8 @@ export interface ProcessStat {
 /** Reads throw for anything but a process that is gone or not ours to read: unknown is not gone. */
 export interface ProcTable {
   pids(): number[];
+  /** The same without a block of the event loop, which thousands of processes make one of some milliseconds. */
+  pidsAside(): Promise<number[]>;
   stat(pid: number): ProcessStat | null;
   /** What follows `prefix` in the variable that begins with it, in the initial environment. */
   mark(pid: number, prefix: string): string | null;
@@ -23,18 +26,43 @@ export interface ProcTable {
   cmdline(pid: number): string | null;
 }
 
-/** Fields 4, 5, 6 and 22 of the line; what is before the last `)` is the process's own to choose. */
 export function parseStat(line: string): ProcessStat | null {
-  const pid = Number.parseInt(line, 10);
-  const [state, ...fields] = line.slice(line.lastIndexOf(')') + 2).split(' ');
-  const [ppid, pgid, sid] = fields.slice(0, 3).map(Number);
-  const startTicks = Number(fields[18]);
-  if (!state || !isCount(pid) || !isCount(ppid) || !isCount(startTicks)) return null;
-  return isCount(pgid) && isCount(sid) ? { pid, ppid, pgid, sid, state, startTicks } : null;
+  return parseStatBytes(Buffer.from(line, 'latin1'));
 }
 
-function isCount(value: number | undefined): value is number {
-  return value !== undefined && Number.isSafeInteger(value) && value >= 0;
+const [CLOSE, SPACE, ZERO] = [')', ' ', '0'].map((one) => one.charCodeAt(0)) as [number, number, number];
+/** Of the fields after the name: state, ppid, pgid, sid; start time is field 22 of the line. */
+const LAST_FIELD = 19;
+
+/** What is before the last `)` is the process's own to choose. Byte by byte: a sweep reads thousands of these. */
+function parseStatBytes(bytes: Buffer): ProcessStat | null {
+  const close = bytes.lastIndexOf(CLOSE);
+  const pid = readCount(bytes, 0);
+  if (close < 0 || pid < 0) return null;
+  const state = String.fromCharCode(bytes[close + 2] ?? SPACE);
+  const fields = [-1, -1, -1];
+  let at = close + 2;
+  for (let field = 1; field <= LAST_FIELD; field += 1) {
+    at = bytes.indexOf(SPACE, at) + 1;
+    if (at === 0) return null;
+    if (field <= fields.length) fields[field - 1] = readCount(bytes, at);
+  }
+  const [ppid = -1, pgid = -1, sid = -1] = fields;
+  const startTicks = readCount(bytes, at);
+  if (state === ' ' || Math.min(ppid, pgid, sid, startTicks) < 0) return null;
+  return { pid, ppid, pgid, sid, state, startTicks };
+}
+
+/** -1: there is no number here. */
+function readCount(bytes: Buffer, from: number): number {
+  let value = 0;
+  let at = from;
+  for (; at < bytes.length; at += 1) {
+    const digit = (bytes[at] ?? 0) - ZERO;
+    if (digit < 0 || digit > 9) break;
+    value = value * 10 + digit;
+  }
+  return at === from || !Number.isSafeInteger(value) ? -1 : value;
 }
 
 /** Zombies answer to kill(pid, 0), but are dead. */
@@ -54,6 +82,10 @@ export function findMark(environ: Buffer, prefix: string): string | null {
   if (at < 0) return null;
   const end = environ.indexOf(0, at);
   return environ.toString('utf8', at + prefix.length, end < 0 ? environ.length : end);
+}
+
+function toPids(names: readonly string[]): number[] {
+  return names.map(Number).filter(Number.isInteger);
 }
 
 /** No such process, or (environ of a zombie) none any more. */
@@ -85,18 +117,21 @@ export function createProcTable(): ProcTable {
   function fill(fd: number): number {
     let length = 0;
     for (;;) {
-      const got = readSync(fd, buffer, length, buffer.length - length, null);
+      const room = buffer.length - length;
+      const got = readSync(fd, buffer, length, room, null);
       length += got;
-      if (got === 0 || length === MAX_BUFFER_BYTES) return length;
+      // These files give all they have at once: what is not filled is the end.
+      if (got < room || length === MAX_BUFFER_BYTES) return length;
       if (length === buffer.length) buffer = Buffer.concat([buffer], buffer.length * 2);
     }
   }
 
   return {
-    pids: () => readdirSync('/proc').map(Number).filter(Number.isInteger),
+    pids: () => toPids(readdirSync('/proc')),
+    pidsAside: async () => toPids(await readdir('/proc')),
     stat: (pid) => {
       const bytes = read(`/proc/${pid}/stat`, GONE);
-      return bytes && parseStat(bytes.toString('latin1'));
+      return bytes && parseStatBytes(bytes);
     },
     mark: (pid, prefix) => {
       const bytes = read(`/proc/${pid}/environ`, [...GONE, ...FOREIGN]);

@@ -36,10 +36,21 @@ interface Waiter {
 /** Between two of these the event loop turns: some 3 ms of reading. */
 const PIDS_PER_TURN = 50;
 const LATE_ROUNDS = 8;
+/** Ten seconds. */
+const SETTLED_TICKS = 1000;
 /** Those who waited act at once (each checks and signals its own processes), so they are let go in small groups. */
 const WAITERS_PER_TURN = 10;
 
-export function createScanner(proc: ProcTable, markPrefix: string): Scanner {
+/**
+ * `roughly`: for a sweep, which may miss who is born meanwhile and comes round again. It remembers marks: the initial environment of
+ * a process that has settled does not change, short of another exec, and then the check before a signal finds it out.
+ */
+export function createScanner(
+  proc: ProcTable,
+  markPrefix: string,
+  { roughly }: { roughly: boolean } = { roughly: false },
+): Scanner {
+  let marks = new Map<number, { startTicks: number; mark: string | null }>();
   let waiting: Waiter[] = [];
   let running = false;
 
@@ -72,11 +83,13 @@ export function createScanner(proc: ProcTable, markPrefix: string): Scanner {
       const stat = proc.stat(pid);
       if (stat) index.add({ ...stat, mark: readMark(stat, marksSinceTicks) });
     };
-    for (const [nth, pid] of proc.pids().entries()) {
+    const pids = roughly ? await proc.pidsAside() : proc.pids();
+    for (const [nth, pid] of pids.entries()) {
       if (nth % PIDS_PER_TURN === PIDS_PER_TURN - 1) await setImmediate();
       read(pid);
     }
-    const complete = readLateBirths(seen, read);
+    if (roughly) marks = remembered(index.byPid);
+    const complete = !roughly && readLateBirths(seen, read);
     const { byPid, byMark, byLeader, byParent } = index;
     return { byPid, byMark, byLeader, byParent, complete };
   }
@@ -95,7 +108,19 @@ export function createScanner(proc: ProcTable, markPrefix: string): Scanner {
   }
 
   function readMark(stat: ProcessStat, sinceTicks: number): string | null {
-    return stat.startTicks < sinceTicks || isDead(stat) ? null : proc.mark(stat.pid, markPrefix);
+    if (stat.startTicks < sinceTicks || isDead(stat)) return null;
+    const known = marks.get(stat.pid);
+    return known?.startTicks === stat.startTicks ? known.mark : proc.mark(stat.pid, markPrefix);
+  }
+
+  /** Not of the youngest: between its fork and its exec a process shows its parent's environment. */
+  function remembered(byPid: ReadonlyMap<number, ScannedProcess>): typeof marks {
+    let newestTicks = 0;
+    for (const { startTicks } of byPid.values()) newestTicks = Math.max(newestTicks, startTicks);
+    const settled = new Map<number, { startTicks: number; mark: string | null }>();
+    for (const { pid, startTicks, mark } of byPid.values())
+      if (startTicks < newestTicks - SETTLED_TICKS) settled.set(pid, { startTicks, mark });
+    return settled;
   }
 
   return {

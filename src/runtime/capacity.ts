@@ -1,5 +1,5 @@
 /** How much is taken and by whom, and what stands in the way. */
-import type { CapacityView, ReadyView } from '../api.ts';
+import type { CapacityView, DrainView, ReadyView } from '../api.ts';
 import { isUnkillable } from '../core/holdings.ts';
 import type { Session } from '../core/session.ts';
 import { publicState, workerOf } from '../core/session.ts';
@@ -7,12 +7,16 @@ import type { Rooms } from '../ports.ts';
 import type { Sessions } from './sessions.ts';
 import { heldView } from './views.ts';
 
-export function capacityView(sessions: Sessions, accepting: boolean): CapacityView {
+export function capacityView(
+  sessions: Sessions,
+  { accepting, draining }: { accepting: boolean; draining: DrainView | null },
+): CapacityView {
   const { deps, desk, recorder } = sessions;
   const all = sessions.all();
   return {
     host: deps.host,
-    accepting,
+    accepting: accepting && draining === null,
+    draining,
     quotas: desk.quotas(),
     queue: desk.queue(),
     sessions: countStates(all),

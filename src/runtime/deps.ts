@@ -1,9 +1,11 @@
 /** What a supervisor is made of. main.ts puts the adapters in. */
+import type { ReloadView } from '../api.ts';
 import type { Profile } from '../core/profile.ts';
 import type { AdmissionLimits } from '../core/quota.ts';
 import type {
   Channels,
   Clock,
+  DrainStore,
   Instance,
   Log,
   Plans,
@@ -27,11 +29,14 @@ export interface SupervisorDeps {
   /** For the sweep. */
   readonly table: ProcessTable;
   readonly plans: Plans;
+  readonly drainStore: DrainStore;
   readonly records: WorkerRecords;
   readonly sweep: { readonly unmanaged: readonly string[]; readonly graceMs: number };
   readonly host: string;
   /** Random, for sessions to which the client gave no id of its own. */
   readonly newId: () => string;
+  /** Reads the config again; what follows here is then the new one's. Rejects invalid_config, and all stays as it was. */
+  readonly reload?: () => Promise<ReloadView>;
   readonly limits: AdmissionLimits;
   /** The names of the configured agents. */
   readonly agents: readonly string[];

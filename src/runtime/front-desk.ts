@@ -7,6 +7,7 @@ import {
   newAdmission,
   nextExpiryMs,
   quotaHolders,
+  relimit,
   request,
   update,
   usedOf,
@@ -56,6 +57,10 @@ export class FrontDesk {
   withdraw(sessionId: SessionId): void {
     if (!this.isQueued(sessionId)) return;
     this.#apply(withdraw(this.#admission, sessionId, this.#nowMs()));
+  }
+
+  relimit(limits: AdmissionLimits): void {
+    this.#apply(relimit(this.#admission, limits, this.#nowMs()));
   }
 
   isQueued(sessionId: SessionId): boolean {

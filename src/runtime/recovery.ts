@@ -1,42 +1,59 @@
 /**
  * What a start finds: every session that had not ended is matched with what runs, before anything new is accepted.
- * Alive: taken over, same process, deadlines as they were. Ended meanwhile: closed with its true exit status.
- * Only intended: started or failed, never both, by the claim file. Another boot: lost with its host.
- * Ended, but its worker could not be killed: held as before, and killed again.
+ *
+ * - Alive: taken over, same process, deadlines as they were. Ended meanwhile: closed with its true exit status.
+ * - Only intended: started or failed, never both, by the claim file. Another boot: lost with its host.
+ * - Ended, but its worker could not be killed: held as before, and killed again.
+ * - A living worker that the registry does not know: rebuilt from its folder; where that says nothing, left and named.
+ *
+ * Each step may be repeated: a supervisor that dies here is followed by one that does the same again.
  */
 import { holdingOf } from '../core/holdings.ts';
+import type { WorkerId } from '../core/ids.ts';
+import { sessionOfWorker } from '../core/ids.ts';
 import { quotasOf } from '../core/quota.ts';
-import type { Session } from '../core/session.ts';
+import type { Session, WorkerProcess } from '../core/session.ts';
 import { isEnded, workerOf } from '../core/session.ts';
 import { messageOf } from '../errors.ts';
+import { RECOVERY } from '../limits.ts';
 import type { Sessions } from './sessions.ts';
 import { firstWorkerId } from './sessions.ts';
 
 export async function recover(sessions: Sessions): Promise<void> {
   const { log, registry } = sessions.deps;
   const open = await registry.open();
-  // Whoever waits asks for a place only when all that hold one have theirs.
-  for (const session of [...open.filter(holdsSomething), ...open.filter((one) => !holdsSomething(one))]) {
-    await recoverOne(sessions, session).catch((error: unknown) => {
-      log.error(
-        { session: session.spec.id, error: messageOf(error) },
-        'a session could not be taken over; it is left as it is',
-      );
-    });
+  // Who waits comes last: by then admission knows who holds what.
+  const holders = open.filter((one) => holdingOf(one) !== null);
+  const waiting = open.filter((one) => holdingOf(one) === null);
+  await inParallel(holders, (session) => takeOver(sessions, session));
+  const rebuilt = await rebuildUnknown(sessions, open);
+  for (const session of waiting) await takeOver(sessions, session);
+  if (open.length + rebuilt > 0)
+    log.info({ sessions: open.length, rebuilt }, 'the sessions of before were taken over');
+}
+
+async function takeOver(sessions: Sessions, session: Session): Promise<void> {
+  try {
+    await recoverOne(sessions, session, workerOf(session)?.process ?? null);
+  } catch (error) {
+    sessions.deps.log.error(
+      { session: session.spec.id, error: messageOf(error) },
+      'a session could not be taken over; it is left as it is',
+    );
   }
-  if (open.length > 0) log.info({ sessions: open.length }, 'the sessions of before were taken over');
 }
 
-function holdsSomething(session: Session): boolean {
-  return holdingOf(session) !== null;
+async function inParallel<T>(all: readonly T[], work: (one: T) => Promise<unknown>): Promise<void> {
+  for (let at = 0; at < all.length; at += RECOVERY.atOnce)
+    await Promise.all(all.slice(at, at + RECOVERY.atOnce).map(work));
 }
 
-async function recoverOne(sessions: Sessions, session: Session): Promise<void> {
+async function recoverOne(sessions: Sessions, session: Session, known: WorkerProcess | null): Promise<void> {
   if (isEnded(session)) return recoverUnkillable(sessions, session);
   const { id } = session.spec;
   const { instance, clock } = sessions.deps;
   const worker = workerOf(session);
-  if (isOfAnotherBoot(session, instance.bootId, clock.now().bootMs)) {
+  if (isOfAnotherBoot(session, known, { bootId: instance.bootId, nowMs: clock.now().bootMs })) {
     sessions.add(session, []);
     sessions.post(id, { type: 'node_lost' });
     return;
@@ -47,7 +64,7 @@ async function recoverOne(sessions: Sessions, session: Session): Promise<void> {
     return;
   }
   // Before its timers run: whoever signals it must find it.
-  const found = await sessions.workers.adopt(worker.id, worker.process);
+  const found = await sessions.workers.adopt(worker.id, known);
   sessions.add(session, []);
   if (found === null)
     sessions.post(id, {
@@ -56,7 +73,10 @@ async function recoverOne(sessions: Sessions, session: Session): Promise<void> {
       detail: 'the supervisor ended before the worker was started',
     });
   else if (worker.process === null)
-    sessions.post(id, { type: 'spawned', workerId: worker.id, process: found });
+    sessions.post(id, { type: 'spawned', workerId: worker.id, process: found.process });
+  // Before any deadline: what came first is the cause.
+  if (found !== null && found.exit !== null)
+    sessions.post(id, { type: 'exited', workerId: worker.id, exit: found.exit });
   sessions.post(id, { type: 'channel', workerId: worker.id, open: false });
   // Nothing was heard or seen meanwhile: silence, absence and steps count anew.
   sessions.post(id, { type: 'gap', gapMs: 0 });
@@ -67,17 +87,56 @@ async function recoverUnkillable(sessions: Sessions, session: Session): Promise<
   const { instance, clock } = sessions.deps;
   const worker = workerOf(session);
   if (worker === null) return;
-  const lost = isOfAnotherBoot(session, instance.bootId, clock.now().bootMs);
+  const { process } = worker;
+  const lost = isOfAnotherBoot(session, process, { bootId: instance.bootId, nowMs: clock.now().bootMs });
   const found = lost ? null : await sessions.workers.adopt(worker.id, worker.process);
   sessions.add(session, []);
   if (found === null) sessions.post(session.spec.id, { type: 'tree', workerId: worker.id, left: 0 });
   else sessions.workers.signal(worker.id, 'SIGKILL');
 }
 
-function isOfAnotherBoot(session: Session, bootId: string, nowMs: number): boolean {
-  const process = workerOf(session)?.process ?? null;
+function isOfAnotherBoot(
+  session: Session,
+  known: WorkerProcess | null,
+  { bootId, nowMs }: { bootId: string; nowMs: number },
+): boolean {
   // Without a process to ask, a creation in the boot clock's future tells.
-  return process === null ? session.spec.createdAt.bootMs > nowMs : process.shim.bootId !== bootId;
+  return known === null ? session.spec.createdAt.bootMs > nowMs : known.shim.bootId !== bootId;
+}
+
+/** Workers that live and that no open session of the registry explains, as after the loss of the database. How many go on. */
+async function rebuildUnknown(sessions: Sessions, open: readonly Session[]): Promise<number> {
+  const { log, registry, table } = sessions.deps;
+  const known = new Set(open.flatMap((one) => workerOf(one)?.id ?? []));
+  const living = (await table.look()).workerIds.filter((id) => !known.has(id));
+  let rebuilt = 0;
+  for (const id of living) {
+    try {
+      // Of a session that has ended, or goes on with another worker: the sweep's to judge.
+      if ((await registry.get(sessionOfWorker(id))) !== null) continue;
+      if (await rebuild(sessions, id)) rebuilt += 1;
+      else
+        log.error({ worker: id }, 'a worker runs that no record explains; it is left: see `curfew cleanup`');
+    } catch (error) {
+      log.error(
+        { worker: id, error: messageOf(error) },
+        'a worker runs that could not be taken over; it is left',
+      );
+    }
+  }
+  return rebuilt;
+}
+
+/** False: its folder does not say enough. */
+async function rebuild(sessions: Sessions, id: WorkerId): Promise<boolean> {
+  const { registry, records, log } = sessions.deps;
+  const record = await records.read(id);
+  if (record === null || isEnded(record.session) || workerOf(record.session)?.id !== id) return false;
+  const { session, process } = record;
+  await registry.create({ session, claim: holdingOf(session)?.claim ?? null });
+  await recoverOne(sessions, session, workerOf(session)?.process ?? process);
+  log.warn({ session: session.spec.id, worker: id }, 'a session was rebuilt from the folder of its worker');
+  return true;
 }
 
 /** It waits again, behind those that are running; its time in the queue begins anew. */

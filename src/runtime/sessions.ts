@@ -194,9 +194,17 @@ export class Sessions {
     const recording = this.#record(before, after, effects);
     this.#account(after);
     const allowed = await recording;
+    this.#recordBeside(before, after);
     const said = describeStep(before, after);
     if (said !== null) this.deps.log[said.level](said.fields, said.message);
     for (const effect of allowed) this.#perform(after, effect);
+  }
+
+  /** What a recovery without the database must know: the worker's folder follows each step of the session. */
+  #recordBeside(before: Session, after: Session): void {
+    const worker = workerOf(after);
+    if (worker === null || isEnded(after) || recordNeed(before, after) !== 'durable') return;
+    this.workers.record(worker.id, { session: after });
   }
 
   /** New state and intent first, then the effect; a spawn that cannot be recorded does not happen. */

@@ -5,6 +5,7 @@ import type {
   ListQuery,
   ReadyView,
   ReleaseMany,
+  ReloadView,
   SessionList,
   SessionView,
   SupervisorApi,
@@ -19,6 +20,7 @@ import { CurfewError } from '../errors.ts';
 import { capacityView, readyView } from './capacity.ts';
 import type { SupervisorDeps } from './deps.ts';
 import { Dispatcher } from './dispatcher.ts';
+import { Drain } from './drain.ts';
 import { listSessions } from './listing.ts';
 import { recover } from './recovery.ts';
 import { makeSessionToken, readSessionToken } from './session-token.ts';
@@ -33,6 +35,7 @@ export class Supervisor implements SupervisorApi {
   readonly sessions: Sessions;
   readonly #dispatcher: Dispatcher;
   readonly #sweeper: Sweeper;
+  readonly #drain: Drain;
   #accepting = true;
 
   constructor(deps: SupervisorDeps) {
@@ -41,6 +44,13 @@ export class Supervisor implements SupervisorApi {
     this.#dispatcher = new Dispatcher(this.sessions);
     const { table, plans, records, clock, log, instance, sweep } = deps;
     const source = ownSessions(this.sessions, records);
+    this.#drain = new Drain({
+      clock,
+      log,
+      store: deps.drainStore,
+      bootId: instance.bootId,
+      open: () => this.#open().length,
+    });
     this.#sweeper = new Sweeper({
       table,
       plans,
@@ -56,6 +66,8 @@ export class Supervisor implements SupervisorApi {
   /** Takes over what was there before; only then is anything accepted. */
   async start(): Promise<void> {
     await recover(this.sessions);
+    this.sessions.onChange(() => this.#drain.look());
+    this.#drain.restore();
     await this.sessions.start();
   }
 
@@ -73,9 +85,52 @@ export class Supervisor implements SupervisorApi {
     return { left: this.#open().length + this.sessions.all().filter(isUnkillable).length };
   }
 
+  /** Accepts nothing more. Resolves when the last session has ended by itself, or at the bound. */
+  async drained(boundMs: number): Promise<void> {
+    this.#accepting = false;
+    await this.#until(() => this.#open().length === 0, this.#nowMs() + boundMs);
+  }
+
+  /** Resolves, with who wanted it, when a drain is over and the supervisor may stop. */
+  get drainOver(): Promise<Author> {
+    return this.#drain.over;
+  }
+
+  async drain(timeoutMs: number | null, by: Author): Promise<CapacityView> {
+    this.#drain.begin(by, timeoutMs);
+    return this.capacity();
+  }
+
+  async undrain(_by: Author): Promise<CapacityView> {
+    this.#drain.undo();
+    return this.capacity();
+  }
+
+  /** Accepts nothing more and lets every session go on without us: the next start takes them over. */
+  async leave(): Promise<void> {
+    this.#accepting = false;
+    await this.sessions.recorder.flush();
+    this.sessions.close();
+  }
+
+  async reload(_by: Author): Promise<ReloadView> {
+    const { reload } = this.#deps;
+    if (reload === undefined)
+      throw new CurfewError('invalid_request', 'this supervisor has no config file to read again');
+    const view = await reload();
+    this.sessions.desk.relimit(this.#deps.limits);
+    return view;
+  }
+
   async dispatch(request: DispatchRequest, _by: Author): Promise<{ session: SessionView; created: boolean }> {
     if (!this.#accepting)
       throw new CurfewError('stopping', 'the supervisor is stopping and takes no new sessions');
+    const draining = this.#drain.view;
+    if (draining !== null)
+      throw new CurfewError(
+        'draining',
+        `the supervisor has been draining since ${draining.since}, by ${draining.by}`,
+      );
     const { session, created } = await this.#dispatcher.dispatch(request);
     return { session: this.#view(session), created };
   }
@@ -159,11 +214,11 @@ export class Supervisor implements SupervisorApi {
   }
 
   capacity(): CapacityView {
-    return capacityView(this.sessions, this.#accepting);
+    return capacityView(this.sessions, { accepting: this.#accepting, draining: this.#drain.view });
   }
 
   ready(): ReadyView {
-    return readyView(this.sessions, this.#accepting);
+    return readyView(this.sessions, this.#accepting && this.#drain.view === null);
   }
 
   async webhook(rawBody: string, authorization: string | undefined): Promise<void> {

@@ -37,7 +37,7 @@ export function createProcessTable(options: TableOptions): ProcessTable {
   const proc = createProcTable();
   // An instance of no name matches no mark.
   const markPrefix = `${ANY_MARK}${instanceId ?? ' '}/`;
-  const scanner = createScanner(proc, markPrefix);
+  const scanner = createScanner(proc, markPrefix, { roughly: true });
   const self: Self = { pid: process.pid, pgid: proc.stat(process.pid)?.pgid ?? process.pid };
   const groupOf = (id: WorkerId) => (cgroups === null ? null : join(cgroups.path, `w-${id}`));
   return {

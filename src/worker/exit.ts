@@ -1,8 +1,10 @@
 /** The exit status of a worker, through the shell that waited for it. */
 import { constants } from 'node:os';
+import type { Stamp } from '../core/ids.ts';
 import type { ExitInfo } from '../core/session.ts';
+import { oomKills } from '../process/cgroup.ts';
 
-export type ExitStatus = Pick<ExitInfo, 'code' | 'signal'>;
+type ExitStatus = Pick<ExitInfo, 'code' | 'signal'>;
 
 const UNKNOWN_STATUS: ExitStatus = { code: null, signal: null };
 
@@ -29,4 +31,19 @@ export function statusOf(shellStatus: number): ExitStatus {
 export function parseStatus(text: string | null): ExitStatus {
   const match = /^(\d{1,3})\n$/.exec(text ?? '');
   return match ? statusOf(Number(match[1])) : UNKNOWN_STATUS;
+}
+
+/** As the worker's file says, at the time that it was written. */
+export function exitFromFile(
+  { text, wallMs }: { text: string; wallMs: number },
+  now: Stamp,
+  cgroup: string | null,
+): ExitInfo {
+  const agoMs = Math.max(0, now.wallMs - wallMs);
+  return exitOf(parseStatus(text), { bootMs: now.bootMs - agoMs, wallMs: now.wallMs - agoMs }, cgroup);
+}
+
+export function exitOf(status: ExitStatus, at: Stamp, cgroup: string | null): ExitInfo {
+  const exit = { ...status, at };
+  return cgroup !== null && oomKills(cgroup) > 0 ? { ...exit, oomKilled: true } : exit;
 }

@@ -59,6 +59,32 @@ export function writeRecord(folder: WorkerFolder, record: object): Promise<void>
   return bounded(written, folder.record);
 }
 
+/** A worker's record, rewritten as its session changes: the newest wins, and no two writes meet. */
+export class RecordFile {
+  readonly #folder: WorkerFolder;
+  #next: object | null = null;
+  #writing: Promise<void> | null = null;
+
+  constructor(folder: WorkerFolder) {
+    this.#folder = folder;
+  }
+
+  write(record: object): Promise<void> {
+    this.#next = record;
+    this.#writing ??= this.#drain().finally(() => {
+      this.#writing = null;
+    });
+    return this.#writing;
+  }
+
+  async #drain(): Promise<void> {
+    for (let record = this.#next; record !== null; record = this.#next) {
+      this.#next = null;
+      await writeRecord(this.#folder, record);
+    }
+  }
+}
+
 /** Before the start: whoever finds the worker later finds its group by this. */
 export function writeCgroup(folder: WorkerFolder, cgroup: string): Promise<void> {
   return bounded(writeFile(folder.cgroup, `${cgroup}\n`, { mode: FILE_MODE }), folder.cgroup);

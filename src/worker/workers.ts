@@ -1,24 +1,24 @@
 /** The Workers port: process trees on this host, each behind a shim of its own. */
 import pTimeout from 'p-timeout';
-import type { Stamp, WorkerId } from '../core/ids.ts';
+import type { WorkerId } from '../core/ids.ts';
 import { workerId as workerIdOf } from '../core/ids.ts';
-import type { ProcessIdentity, WorkerProcess } from '../core/session.ts';
+import type { ExitInfo, WorkerProcess } from '../core/session.ts';
 import { CurfewError } from '../errors.ts';
 import { LOGS, WORKERS } from '../limits.ts';
-import type { Clock, Instance, Log, SpawnRequest, Workers, WorkersListener } from '../ports.ts';
+import type { Adopted, Clock, Instance, Log, SpawnRequest, Workers, WorkersListener } from '../ports.ts';
 import type { Cgroups } from '../process/cgroup.ts';
-import { oomKills } from '../process/cgroup.ts';
 import { createProcTable } from '../process/proc.ts';
 import type { Scanner } from '../process/scan.ts';
 import { createScanner } from '../process/scan.ts';
 import type { Self } from '../process/tree.ts';
 import { adoptedShim, findStarted } from './adopt.ts';
+import type { Entry } from './entry.ts';
+import { newEntry } from './entry.ts';
 import type { Environment } from './environment.ts';
 import { ownUmask } from './environment.ts';
-import type { ExitStatus } from './exit.ts';
-import { parseStatus, statusOf } from './exit.ts';
+import { exitFromFile, exitOf, statusOf } from './exit.ts';
 import type { WorkerFolder } from './folder.ts';
-import { folderOf, openLog, pruneFolders, readSmall, readStatus, writeRecord } from './folder.ts';
+import { folderOf, openLog, pruneFolders, readSmall, readStatus } from './folder.ts';
 import { Gate } from './gate.ts';
 import type { LogCap } from './logs.ts';
 import { createLogCap } from './logs.ts';
@@ -42,21 +42,6 @@ export interface WorkersOptions {
   readonly sampleMs?: number;
   /** Null: none may be made here; then process group, mark and samples. */
   readonly cgroups?: Cgroups | null;
-}
-
-/** A worker from its shim's start until it is forgotten. */
-interface Entry {
-  readonly id: WorkerId;
-  readonly folder: WorkerFolder;
-  readonly shim: Shim;
-  readonly cgroup: string | null;
-  readonly pursuit: Pursuit;
-  main: ProcessIdentity | null;
-  /** Its spawn has resolved: the listener knows it. */
-  announced: boolean;
-  exited: boolean;
-  forgotten: boolean;
-  missedLooks: number;
 }
 
 /** Looks that must find the worker's process gone before its shim is taken for hung. */
@@ -131,7 +116,7 @@ class HostWorkers implements Workers {
     }
   }
 
-  async adopt(workerId: WorkerId, known: WorkerProcess | null): Promise<WorkerProcess | null> {
+  async adopt(workerId: WorkerId, known: WorkerProcess | null): Promise<Adopted | null> {
     const { workersDir, bootId } = this.#options.instance;
     const folder = folderOf(workersDir, workerId);
     const found = await findStarted(folder, bootId, known);
@@ -141,8 +126,10 @@ class HostWorkers implements Workers {
     const entry = this.#track(workerId, { folder, shim, cgroup });
     // Without a command of its own to look at, the shim's life stands for it.
     entry.main = found.main ?? found.shim;
+    entry.process = found;
+    const status = await readStatus(folder);
     this.#announce(entry);
-    return found;
+    return { process: found, exit: status && exitFromFile(status, this.#options.clock.now(), cgroup) };
   }
 
   signal(workerId: WorkerId, signal: 'SIGTERM' | 'SIGKILL'): void {
@@ -152,6 +139,12 @@ class HostWorkers implements Workers {
 
   reap(workerId: WorkerId): void {
     this.#known(workerId, 'reap')?.pursuit.look();
+  }
+
+  record(workerId: WorkerId, record: object): void {
+    const entry = this.#entries.get(workerId);
+    if (entry !== undefined && entry.process !== null)
+      this.#writes.add(entry.record.write({ ...record, process: entry.process }));
   }
 
   logPath(workerId: WorkerId): string {
@@ -188,7 +181,8 @@ class HostWorkers implements Workers {
       this.#abandon(entry, error),
     );
     const started = { main: entry.main, shim: identity };
-    this.#writes.add(writeRecord(folder, { ...request.record, process: started }));
+    entry.process = started;
+    this.record(request.workerId, request.record);
     this.#announce(entry);
     return started;
   }
@@ -211,7 +205,6 @@ class HostWorkers implements Workers {
 
   #track(id: WorkerId, found: { folder: WorkerFolder; shim: Shim; cgroup: string | null }): Entry {
     const { folder, shim, cgroup } = found;
-    const state = { main: null, announced: false, exited: false, forgotten: false, missedLooks: 0 };
     const pursuit = new Pursuit({
       aim: { workerId: id, shim: shim.identity, markPrefix: this.#markPrefix, cgroup, self: this.#self },
       proc: this.#proc,
@@ -219,7 +212,7 @@ class HostWorkers implements Workers {
       log: this.#options.log,
       onTree: (left) => this.#tree(entry, left),
     });
-    const entry: Entry = { id, folder, shim, cgroup, pursuit, ...state };
+    const entry = newEntry({ id, folder, shim, cgroup, pursuit });
     this.#entries.set(id, entry);
     this.#logs.watch(id, folder.log);
     return entry;
@@ -244,15 +237,13 @@ class HostWorkers implements Workers {
   async #shimEnded(entry: Entry, exit: ShellExit): Promise<void> {
     // The shim ends with the status of its command; where it was killed or is not our child, the file may still tell.
     if (exit.code === null) await this.#exitedByFile(entry);
-    else this.#exited(entry, statusOf(exit.code), this.#options.clock.now());
+    else this.#exited(entry, exitOf(statusOf(exit.code), this.#options.clock.now(), entry.cgroup));
   }
 
   async #exitedByFile(entry: Entry): Promise<void> {
-    const written = await readStatus(entry.folder);
+    const status = await readStatus(entry.folder);
     const now = this.#options.clock.now();
-    const agoMs = written === null ? 0 : Math.max(0, now.wallMs - written.wallMs);
-    const at = { bootMs: now.bootMs - agoMs, wallMs: now.wallMs - agoMs };
-    this.#exited(entry, parseStatus(written?.text ?? null), at);
+    this.#exited(entry, exitFromFile(status ?? { text: '', wallMs: now.wallMs }, now, entry.cgroup));
   }
 
   #missed(entry: Entry): void {
@@ -266,12 +257,11 @@ class HostWorkers implements Workers {
   }
 
   /** Told once; the look at what is left follows, also when a hung shim ends at last. */
-  #exited(entry: Entry, status: ExitStatus, at: Stamp): void {
+  #exited(entry: Entry, exit: ExitInfo): void {
     if (this.#closed) return;
     if (!entry.exited) {
       entry.exited = true;
-      const oomKilled = entry.cgroup !== null && oomKills(entry.cgroup) > 0;
-      this.#options.listener.exited(entry.id, { ...status, at, ...(oomKilled && { oomKilled }) });
+      this.#options.listener.exited(entry.id, exit);
     }
     entry.pursuit.exited();
   }

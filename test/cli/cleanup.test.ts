@@ -82,7 +82,7 @@ describe('a sweep on a terminal', () => {
       'callers_left',
     ])
       expect(shown).toContain(part);
-    expect(shown).toContain('2 processes would be ended, nothing was touched');
+    expect(shown.replaceAll(/\s+/g, ' ')).toContain('2 processes would be ended, nothing was touched');
     expect(shown).toContain('curfew cleanup --apply abc123');
     expect(Math.max(...shown.split('\n').map((line) => line.length))).toBeLessThanOrEqual(80);
     expect(shown).not.toContain('\u001b');

@@ -155,6 +155,19 @@ describe('what a config takes from elsewhere', () => {
     expect(livekit).toEqual({ url: 'wss://x', apiKey: 'k', apiSecret: SECRET });
   });
 
+  it('looks for a relative secret among the credentials of systemd, then beside the config', () => {
+    const credentials = join(dir, 'given');
+    for (const folder of [credentials, join(dir, 'credentials')]) mkdirSync(folder);
+    writeFileSync(join(dir, 'credentials', 'key'), 'beside\n');
+    const text = 'livekit: {url: wss://x, api_secret: s, api_key_file: credentials/key}';
+    const keyWith = (env: Record<string, string>) =>
+      parseConfig(text, { path: join(dir, 'c.yaml'), env }).livekit?.apiKey;
+    expect(keyWith({})).toBe('beside');
+    expect(keyWith({ CREDENTIALS_DIRECTORY: credentials })).toBe('beside');
+    writeFileSync(join(credentials, 'credentials_key'), 'credential\n');
+    expect(keyWith({ CREDENTIALS_DIRECTORY: credentials })).toBe('credential');
+  });
+
   it('takes an empty file and empty sections as defaults', () => {
     const of = (text: string) => parseConfig(text, { path: 'c.yaml', env: {} });
     expect(of('livekit:\nlimits:\n  # sessions: 3\nagents:\n')).toEqual(of(''));

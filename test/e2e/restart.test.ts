@@ -1,8 +1,10 @@
 /** The supervisor killed with -9 and started again: calls go on, and what ended meanwhile is told truly. */
+import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Daemon, ROOT } from '../support/daemon.ts';
 import { marked } from '../support/marks.ts';
+import { isAlive, killAll } from '../support/proc.ts';
 import { until } from '../support/wait.ts';
 
 const fixture = (name: string) => join(ROOT, 'test/fixtures', name);
@@ -72,6 +74,55 @@ describe('a supervisor that was killed', () => {
       exit: { code: null, signal: 'SIGTERM' },
     });
     await live('a', 'default');
+  });
+
+  it('dates the end of a worker that ended meanwhile by its own end', async () => {
+    const { id, pid } = await live('a', 'default');
+    daemon.signal('SIGKILL');
+    await daemon.exited();
+    process.kill(pid ?? 0, 'SIGTERM');
+    await until('its status is written', () =>
+      existsSync(join(daemon.dir, 'state/workers', `${id}.1`, 'status')),
+    );
+    const endedMs = Date.now();
+    await until('some time has passed', () => Date.now() - endedMs > 2500);
+    await daemon.start();
+    const { endedAt } = await daemon.ended(id);
+    expect(Math.abs(Date.parse(endedAt ?? '') - endedMs)).toBeLessThan(1000);
+  });
+
+  it('without its database rebuilds the sessions from the folders of their workers', async () => {
+    const before = [await live('a', 'default'), await live('b', 'kit')];
+    daemon.signal('SIGKILL');
+    await daemon.exited();
+    for (const name of ['registry.db', 'registry.db-wal', 'registry.db-shm'])
+      rmSync(join(daemon.dir, 'state', name), { force: true });
+    await daemon.start();
+    for (const { id, pid, deadlines } of before) {
+      const after = await daemon.session(id);
+      expect(after).toMatchObject({ state: 'live', pid, restarts: 0 });
+      const endOf = (list: typeof deadlines) => list.find((one) => one.kind === 'max_duration')?.at ?? '';
+      expect(Math.abs(Date.parse(endOf(after.deadlines)) - Date.parse(endOf(deadlines)))).toBeLessThan(100);
+    }
+    expect(await daemon.dispatch({ room: 'a', agent: 'default' })).toMatchObject({ status: 409 });
+    for (const { id } of before) await daemon.release(id);
+    for (const { id } of before) expect(await daemon.ended(id)).toMatchObject({ reason: 'requested' });
+    expect(marked(daemon.instanceId())).toEqual([]);
+  });
+
+  it('leaves a worker that nothing explains, and names it', async () => {
+    const { id, pid } = await live('a', 'default');
+    daemon.signal('SIGKILL');
+    await daemon.exited();
+    rmSync(join(daemon.dir, 'state', 'registry.db'));
+    rmSync(join(daemon.dir, 'state', 'workers', `${id}.1`), { recursive: true });
+    await daemon.start();
+    expect((await daemon.get(`/v1/sessions/${id}`)).status).toBe(404);
+    expect(isAlive(pid ?? 0)).toBe(true);
+    const { body } = await daemon.call<{ verdicts: unknown[] }>('POST', '/v1/sweep', { dryRun: false });
+    expect(body.verdicts).toMatchObject([{ pid, kind: 'orphan', action: 'leave', worker: `${id}.1` }]);
+    expect(isAlive(pid ?? 0)).toBe(true);
+    killAll(marked(daemon.instanceId()).map((one) => one.pid));
   });
 
   it('goes on with a teardown where it was', async () => {

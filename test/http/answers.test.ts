@@ -169,12 +169,15 @@ describe('the API as it describes itself', () => {
       'GET /v1/sessions/{id}/live',
       'GET /v1/sessions/{id}/logs',
       'PATCH /v1/sessions/{id}/metadata',
+      'POST /v1/drain',
+      'POST /v1/reload',
       'POST /v1/sessions',
       'POST /v1/sessions/release',
       'POST /v1/sessions/{id}/keep_alive',
       'POST /v1/sessions/{id}/release',
       'POST /v1/sessions/{id}/token',
       'POST /v1/sweep',
+      'POST /v1/undrain',
       'POST /webhooks/livekit',
     ]);
   });

@@ -24,7 +24,7 @@ export interface Run {
   readonly id: WorkerId;
   readonly spec: SessionSpec;
   readonly env: Readonly<Record<string, string>>;
-  readonly record: object;
+  record: object;
   readonly bornMs: number;
   readonly shim: Process;
   main: Process | null;

@@ -127,6 +127,7 @@ export class Sim {
       },
       table: new SimTable(this.host, life, this.ledger),
       plans: new SimPlans(),
+      drainStore: { read: () => null, write: () => undefined, clear: () => undefined },
       records: recordsOf(this.host),
       sweep: { unmanaged: [], graceMs: SWEEP_GRACE_MS },
       host: 'simulated',

@@ -3,7 +3,7 @@ import type { WorkerId } from '../../src/core/ids.ts';
 import type { WorkerProcess } from '../../src/core/session.ts';
 import { CurfewError } from '../../src/errors.ts';
 import { WORKERS } from '../../src/limits.ts';
-import type { SpawnRequest, Workers, WorkersListener } from '../../src/ports.ts';
+import type { Adopted, SpawnRequest, Workers, WorkersListener } from '../../src/ports.ts';
 import type { Host, Run } from './host.ts';
 import type { Life } from './life.ts';
 import { never } from './life.ts';
@@ -72,7 +72,7 @@ export class SimWorkers implements Workers {
     });
   }
 
-  adopt(workerId: WorkerId, known: WorkerProcess | null): Promise<WorkerProcess | null> {
+  adopt(workerId: WorkerId, known: WorkerProcess | null): Promise<Adopted | null> {
     if (this.#life.dead('adopt')) return never();
     return new Promise((resolve, reject) => {
       this.#soon(this.#world.random.wait(5, 300), 'a worker is looked for', () => {
@@ -87,7 +87,7 @@ export class SimWorkers implements Workers {
         if (folder.claim === 'void' || run === null) return resolve(null);
         this.#adopted(this.#track(workerId, run, true));
         const main = folder.main === null ? null : this.#host.identity(folder.main);
-        resolve(known ?? { shim: this.#host.identity(run.shim), main });
+        resolve({ process: known ?? { shim: this.#host.identity(run.shim), main }, exit: null });
       });
     });
   }
@@ -110,6 +110,11 @@ export class SimWorkers implements Workers {
     if (this.#life.dead('reap')) return;
     const entry = this.#entries.get(workerId);
     if (entry?.announced === true) this.#lookSoon(entry, true);
+  }
+
+  record(workerId: WorkerId, record: object): void {
+    const run = this.#entries.get(workerId)?.run;
+    if (run !== undefined && this.#life.alive && this.#host.disk !== 'full') run.record = record;
   }
 
   logPath(workerId: WorkerId): string {

@@ -57,6 +57,7 @@ function capacityView(sessions: ReadonlyMap<string, SessionView>): CapacityView 
   return {
     host: 'host-1',
     accepting: true,
+    draining: null,
     quotas: [{ name: 'sessions', limit: 50, used: sessions.size, holders: [...sessions.keys()] }],
     queue: { length: 0, limit: 100, sessions: [] },
     sessions: { queued: 0, starting: 0, live: sessions.size, closing: 0, released: 0, failed: 0 },
@@ -137,6 +138,18 @@ export function memoryApi(): MemoryApi {
     ready: () => {
       const { accepting, livekit, registry } = capacityView(sessions);
       return { ready: api.isReady, accepting, livekit, registry };
+    },
+    drain: async (timeoutMs, by) => {
+      note('drain', by, timeoutMs);
+      return { ...capacityView(sessions), accepting: false };
+    },
+    undrain: async (by) => {
+      note('undrain', by, null);
+      return capacityView(sessions);
+    },
+    reload: async (by) => {
+      note('reload', by, null);
+      return { changed: ['agents.default'], restartNeeded: ['listen'] };
     },
     webhook: async (rawBody, authorization) => {
       note('webhook', null, { rawBody, authorization });

@@ -62,7 +62,7 @@ describe.runIf(canGroup())("a worker's cgroup", () => {
       listener: { exited: (_id, exit) => void exits.push(exit), tree() {}, resources() {} },
       cgroups: host.cgroups,
     });
-    expect(await next.adopt(workerId(id), process)).toEqual(process);
+    expect(await next.adopt(workerId(id), process)).toEqual({ process, exit: null });
     expect(readFileSync(join(host.instance.workersDir, id, 'cgroup'), 'utf8')).toBe(`${groupOf(id)}\n`);
     next.signal(workerId(id), 'SIGTERM');
     await until('the exit is told', () => exits[0]);

@@ -1,0 +1,88 @@
+/** One sweep over thousands of processes: processor time and the longest block of the event loop, beside `ps`. */
+import type { ChildProcess } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { setTimeout as pause } from 'node:timers/promises';
+import { instanceId, workerId } from '../src/core/ids.ts';
+import { createProcessTable } from '../src/sweep/table.ts';
+import { createClock } from '../src/telemetry/clock.ts';
+
+const PROCESSES = 5000;
+const ROUNDS = 10;
+
+export async function measureSweep(): Promise<string> {
+  const instance = instanceId(randomUUID());
+  const keeper = await keep(instance);
+  const table = createProcessTable({
+    instanceId: instance,
+    clock: createClock(),
+    cgroups: null,
+    livekitUrl: null,
+  });
+  const [cpu, blocked, wall, ps]: number[][] = [[], [], [], []];
+  let scanned = 0;
+  const first = process.cpuUsage();
+  await table.look();
+  const firstMs = (process.cpuUsage(first).user + process.cpuUsage(first).system) / 1000;
+  // Marks of settled processes are remembered from one sweep to the next.
+  await table.look();
+  for (let round = 0; round < ROUNDS; round++) {
+    const delay = monitorEventLoopDelay({ resolution: 1 });
+    delay.enable();
+    await pause(20);
+    delay.reset();
+    const [from, at] = [process.cpuUsage(), performance.now()];
+    const look = await table.look();
+    look.treeOf(workerId('s.1'), null);
+    const used = process.cpuUsage(from);
+    wall?.push(performance.now() - at);
+    await pause(5);
+    delay.disable();
+    scanned = look.scanned;
+    cpu?.push((used.user + used.system) / 1000);
+    blocked?.push(delay.max / 1e6);
+    ps?.push(psMs());
+  }
+  keeper.kill('SIGKILL');
+  const middle = (all: number[] | undefined) =>
+    (all ?? []).sort((a, b) => a - b)[ROUNDS / 2]?.toFixed(0) ?? '?';
+  const worst = Math.max(...(blocked ?? [])).toFixed(1);
+  return `sweep over ${scanned} processes: ${middle(cpu)} ms of processor (goal 120; the first one ${firstMs.toFixed(0)} ms), ${middle(wall)} ms in all, longest block ${worst} ms (goal 10); ps -eo with environment: ${middle(ps)} ms of processor`;
+}
+
+function psMs(): number {
+  const out = execFileSync('sh', ['-c', 'ps axeww -o pid,ppid,pgid,sid,lstart,args >/dev/null; times'], {
+    encoding: 'utf8',
+    maxBuffer: 1 << 28,
+  });
+  const [, children = ''] = out.trim().split('\n');
+  return children
+    .split(' ')
+    .map((one) => /(\d+)m([\d.]+)s/.exec(one))
+    .reduce((sum, part) => sum + Number(part?.[1] ?? 0) * 60_000 + Number(part?.[2] ?? 0) * 1000, 0);
+}
+
+/** Small processes, of which every tenth carries a mark; they end with their keeper. */
+async function keep(instance: string): Promise<ChildProcess> {
+  const script = `
+import ctypes, os, signal, sys, time
+libc = ctypes.CDLL(None)
+for index in range(${PROCESSES}):
+    env = {"HOME": "/", "PATH": "/bin", "NUMBER": str(index)}
+    if index % 10 == 0: env["CURFEW_WORKER"] = "${instance}/s-%d.1" % index
+    if os.fork() == 0:
+        libc.prctl(1, signal.SIGKILL)
+        os.execve("/bin/sleep", ["sleep", "100000"], env)
+time.sleep(11)
+if os.fork() == 0:
+    libc.prctl(1, signal.SIGKILL)
+    os.execve("/bin/sleep", ["sleep", "100000"], {})
+print("up", flush=True)
+time.sleep(100000)
+`;
+  const child = spawn('python3', ['-S', '-E', '-c', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+  await new Promise((resolve) => child.stdout?.once('data', resolve));
+  await pause(1000);
+  return child;
+}

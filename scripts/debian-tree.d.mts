@@ -1,0 +1,2 @@
+export function whyNoSystemd(): string | null;
+export function ensureDebianTree(say: (text: string) => void): string;

@@ -1,0 +1,192 @@
+/**
+ * Puts curfew onto a host that systemd runs: program, command, units, user, and a config where there is none. Run again it is the upgrade.
+ * Plain JavaScript for Node 20 without dependencies. `--help` says what it takes.
+ */
+import { spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+const SOURCE = dirname(dirname(fileURLToPath(import.meta.url)));
+const TOOL_MS = 120_000;
+const USAGE = `npm run install:systemd -- [options]      (as root; installs, or upgrades what is there)
+
+  --prefix DIR   where the program goes (/opt/curfew)
+  --root DIR     a staging root: files only, nothing is started there
+  --dist DIR     the build to install (dist)
+  --node FILE    the Node binary to install (the project's own)
+  --dry-run      say what would be done
+  --uninstall    stop it and take it away; config, state and user stay
+`;
+
+const { values: options } = parseArgs({
+  options: {
+    prefix: { type: 'string', default: '/opt/curfew' },
+    root: { type: 'string', default: '/' },
+    dist: { type: 'string', default: join(SOURCE, 'dist') },
+    node: { type: 'string', default: join(SOURCE, 'node_modules/node/bin/node') },
+    'dry-run': { type: 'boolean', default: false },
+    uninstall: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  },
+});
+const ROOT = resolve(options.root);
+const STAGED = ROOT !== '/';
+const DRY = options['dry-run'];
+const PREFIX = options.prefix;
+const COMMAND = '/usr/local/bin/curfew';
+const CONFIG = '/etc/curfew/curfew.yaml';
+const UNITS = ['curfew.service', 'curfew-cleanup.service', 'curfew-cleanup.timer'];
+
+/** What goes where: a file of systemd/ → its place on the host. */
+const FILES = {
+  ...Object.fromEntries(UNITS.map((name) => [name, `/usr/local/lib/systemd/system/${name}`])),
+  'curfew.sysusers.conf': '/usr/local/lib/sysusers.d/curfew.conf',
+  'curfew.tmpfiles.conf': '/usr/local/lib/tmpfiles.d/curfew.conf',
+};
+
+// A pager that was closed must not leave half an installation.
+process.stdout.on('error', () => undefined);
+
+function say(/** @type {string} */ text) {
+  process.stdout.write(`${text}\n`);
+}
+
+/** @returns {never} */
+function fail(/** @type {string} */ text) {
+  process.stderr.write(`install: ${text}\n`);
+  process.exit(1);
+}
+
+/** On the host, or below the staging root. */
+function at(/** @type {string} */ path) {
+  return join(ROOT, path);
+}
+
+/** Says a step, and does it unless it is a dry run. */
+function step(/** @type {string} */ what, /** @type {() => void} */ work) {
+  say(`${DRY ? 'would: ' : ''}${what}`);
+  if (!DRY) work();
+}
+
+/** Written beside and moved into place: whoever reads it has the old or the new one. */
+function put(/** @type {string} */ path, /** @type {string} */ text, /** @type {number} */ mode) {
+  step(`write ${path}`, () => {
+    mkdirSync(dirname(at(path)), { recursive: true });
+    writeFileSync(at(`${path}.new`), text);
+    chmodSync(at(`${path}.new`), mode);
+    renameSync(at(`${path}.new`), at(path));
+  });
+}
+
+/** A tool of the host's systemd; in a staging root it is left to the first boot. */
+function tool(/** @type {string} */ command, /** @type {string[]} */ args, { mayFail = false } = {}) {
+  const line = [command, ...args].join(' ');
+  if (STAGED) return;
+  step(line, () => {
+    const { status, error } = spawnSync(command, args, { stdio: 'inherit', timeout: TOOL_MS });
+    if (!mayFail && status !== 0) fail(`${line}: ${error?.message ?? `ended with ${status}`}`);
+  });
+}
+
+/** The packages that the program runs with, by the lock file. */
+function productionPackages() {
+  const { packages } = JSON.parse(readFileSync(join(SOURCE, 'package-lock.json'), 'utf8'));
+  return Object.entries(packages)
+    .filter(([path, one]) => path !== '' && one.dev !== true && one.devOptional !== true)
+    .map(([path]) => path)
+    .filter((path) => existsSync(join(SOURCE, path)));
+}
+
+function check() {
+  if (!STAGED && !DRY && process.getuid?.() !== 0) fail('it needs root: run it with sudo');
+  if (!PREFIX.startsWith('/') || resolve(PREFIX) === '/')
+    fail('--prefix must be an absolute folder of its own');
+  if (existsSync(at(PREFIX)) && !existsSync(join(at(PREFIX), 'dist', 'main.js')))
+    fail(`${at(PREFIX)} is there and is not curfew's; choose another --prefix`);
+}
+
+/** The whole program is made beside and moved into place; a supervisor that runs goes on until its restart. */
+function installProgram() {
+  const packages = productionPackages();
+  step(`install the program with ${packages.length} packages and its own Node into ${PREFIX}`, () => {
+    const draft = at(`${PREFIX}.new`);
+    const old = at(`${PREFIX}.old`);
+    for (const path of [draft, old]) rmSync(path, { recursive: true, force: true });
+    const copy = (/** @type {string} */ from, /** @type {string} */ to) =>
+      cpSync(from, join(draft, to), { recursive: true, dereference: true });
+    copy(options.dist, 'dist');
+    for (const name of ['kits', 'config', 'docs', 'systemd', 'package.json', 'LICENSE'])
+      copy(join(SOURCE, name), name);
+    for (const path of packages) copy(join(SOURCE, path), path);
+    mkdirSync(join(draft, 'bin'));
+    copyFileSync(options.node, join(draft, 'bin', 'node'));
+    chmodSync(join(draft, 'bin', 'node'), 0o755);
+    readable(draft);
+    if (existsSync(at(PREFIX))) setAside(at(PREFIX), old);
+    renameSync(draft, at(PREFIX));
+    rmSync(old, { recursive: true, force: true });
+  });
+}
+
+function setAside(/** @type {string} */ path, /** @type {string} */ old) {
+  try {
+    renameSync(path, old);
+  } catch (error) {
+    // An overlay cannot rename a folder of its lower layer.
+    if (/** @type {NodeJS.ErrnoException} */ (error).code !== 'EXDEV') throw error;
+    rmSync(path, { recursive: true });
+  }
+}
+
+/** Whatever umask the checkout had: the service's user reads it, and root alone writes it. */
+function readable(/** @type {string} */ folder) {
+  const { status } = spawnSync('chmod', ['-R', 'u=rwX,go=rX', folder], { timeout: TOOL_MS });
+  if (status !== 0) fail(`the permissions of ${folder} could not be set`);
+}
+
+function install() {
+  if (!existsSync(join(options.dist, 'main.js'))) fail(`there is no build in ${options.dist}: npm run build`);
+  if (!existsSync(options.node)) fail(`there is no Node at ${options.node}: npm ci, or --node FILE`);
+  installProgram();
+  const run = `exec ${PREFIX}/bin/node --disable-warning=ExperimentalWarning ${PREFIX}/dist/main.js "$@"`;
+  put(COMMAND, `#!/bin/sh\n${run}\n`, 0o755);
+  for (const [name, path] of Object.entries(FILES))
+    put(path, readFileSync(join(SOURCE, 'systemd', name), 'utf8'), 0o644);
+  tool('systemd-sysusers', [FILES['curfew.sysusers.conf']]);
+  tool('systemd-tmpfiles', ['--create', FILES['curfew.tmpfiles.conf']]);
+  if (existsSync(at(CONFIG))) say(`${CONFIG} is there and stays as it is`);
+  else put(CONFIG, readFileSync(join(SOURCE, 'systemd', 'curfew.yaml'), 'utf8'), 0o644);
+  tool('systemctl', ['daemon-reload']);
+  say(
+    `\nNext: edit ${CONFIG}, then  systemctl enable --now curfew.service curfew-cleanup.timer\nAfter an upgrade:  systemctl restart curfew  (every call goes on)`,
+  );
+}
+
+function uninstall() {
+  tool('systemctl', ['disable', '--now', ...UNITS.filter((name) => name !== 'curfew-cleanup.service')], {
+    mayFail: true,
+  });
+  for (const path of [...Object.values(FILES), COMMAND, PREFIX])
+    step(`remove ${path}`, () => rmSync(at(path), { recursive: true, force: true }));
+  tool('systemctl', ['daemon-reload']);
+  say('\n/etc/curfew, /var/lib/curfew and the user curfew stay; remove them by hand if you want.');
+}
+
+if (options.help) say(USAGE);
+else {
+  check();
+  if (options.uninstall) uninstall();
+  else install();
+}

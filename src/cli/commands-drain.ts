@@ -1,0 +1,73 @@
+/** `curfew drain` and `curfew undrain`. */
+import { setTimeout } from 'node:timers/promises';
+import type { Command } from 'commander';
+import type { CapacityView } from '../api.ts';
+import { CurfewError } from '../errors.ts';
+import { CLI } from '../limits.ts';
+import type { Client } from './client.ts';
+import type { Context } from './context.ts';
+import { span } from './text.ts';
+import { durationOption } from './values.ts';
+
+interface DrainOptions {
+  readonly timeout?: string;
+  /** commander's reading of --no-wait. */
+  readonly wait: boolean;
+}
+
+export function drainCommands(program: Command, context: Context): void {
+  program
+    .command('drain')
+    .description('take no new sessions, let the calls end, then stop the supervisor')
+    .option('--timeout <duration>', 'release what is left after this')
+    .option('--no-wait', 'do not wait for the end')
+    .action(async ({ timeout, wait }: DrainOptions) => {
+      const client = await context.client();
+      const body = timeout === undefined ? {} : { timeoutMs: durationOption('--timeout', timeout) };
+      const begun = (await client.post('/v1/drain', body)) as CapacityView;
+      const drained = wait ? await waitForEnd(client, begun, context) : false;
+      context.show({ drained, draining: begun.draining }, () =>
+        drained ? 'drained: the supervisor has stopped' : describe(begun),
+      );
+    });
+  program
+    .command('undrain')
+    .description('take a drain back: new sessions are taken again')
+    .action(async () => {
+      const capacity = (await (await context.client()).post('/v1/undrain', {})) as CapacityView;
+      context.show({ accepting: capacity.accepting }, () =>
+        capacity.accepting ? 'new sessions are taken again' : 'the supervisor is stopping already',
+      );
+    });
+}
+
+/** True: it has stopped. False: the drain was taken back. */
+async function waitForEnd(client: Client, begun: CapacityView, { terminal }: Context): Promise<boolean> {
+  let said = '';
+  for (let capacity: CapacityView | null = begun; ; ) {
+    if (capacity === null) return true;
+    if (capacity.draining === null) {
+      terminal.err('the drain was taken back');
+      return false;
+    }
+    const now = describe(capacity);
+    if (now !== said) terminal.err(now);
+    said = now;
+    await setTimeout(CLI.drainLookMs);
+    capacity = await client.get('/v1/capacity').then(
+      (view) => view as CapacityView,
+      (error: unknown) => {
+        if (error instanceof CurfewError && (error.code === 'unreachable' || error.code === 'stopping'))
+          return null;
+        throw error;
+      },
+    );
+  }
+}
+
+function describe({ draining }: CapacityView): string {
+  if (draining === null) return 'not draining';
+  const { open, leftMs } = draining;
+  const left = leftMs === null ? '' : `, released in ${span(Math.ceil(leftMs / 10_000) * 10_000)}`;
+  return `draining: ${open} ${open === 1 ? 'session' : 'sessions'} left${left}`;
+}

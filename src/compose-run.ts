@@ -1,0 +1,82 @@
+/** `curfew run`: one call in the foreground, with an instance of its own. Loaded by main.ts when needed. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir, userInfo } from 'node:os';
+import { join } from 'node:path';
+import type { SessionView } from './api.ts';
+import { dispatchSchema } from './api.ts';
+import type { RunOptions } from './cli/context.ts';
+import { exitCodeOf } from './cli/exit-codes.ts';
+import { renderShow } from './cli/render.ts';
+import { painter } from './cli/text.ts';
+import { firstStopSignal, start } from './compose.ts';
+import type { Config } from './config/config.ts';
+import { DEFAULT_CONFIG } from './config/config.ts';
+import { loadConfig, resolveLiveKit } from './config/load.ts';
+import { defaultProfile } from './config/schema.ts';
+import type { Author } from './core/session.ts';
+import { CurfewError } from './errors.ts';
+import { RUN } from './limits.ts';
+import type { Supervisor } from './runtime/supervisor.ts';
+import { createLog } from './telemetry/log.ts';
+
+/** One session in the foreground with an instance of its own; exits by its reason. */
+export async function run(options: RunOptions): Promise<number> {
+  const stateDir = mkdtempSync(join(tmpdir(), 'curfew-run-'));
+  const stopping = firstStopSignal();
+  const config = runConfig(options, stateDir);
+  const running = await start(config, { faces: false, log: createLog(config.log), reread: null });
+  const by: Author = { kind: 'local', name: userInfo().username };
+  try {
+    const session = await runOne(running.supervisor, options, { by, stopping });
+    process.stderr.write(
+      `${renderShow(session, painter(process.stderr.isTTY === true && process.env.NO_COLOR === undefined))}\n`,
+    );
+    return exitCodeOf(session);
+  } finally {
+    await running.stop(by);
+    rmSync(stateDir, { recursive: true, force: true });
+  }
+}
+
+function runConfig(options: RunOptions, stateDir: string): Config {
+  const { configPath, command, agent } = options;
+  const base =
+    configPath === null
+      ? { ...DEFAULT_CONFIG, livekit: resolveLiveKit({}, { env: process.env, folder: '.' }) }
+      : loadConfig(configPath, process.env);
+  const [program, ...args] = command;
+  // A command given by hand sees the shell's environment, as if it had been typed without curfew.
+  const own =
+    program === undefined
+      ? {}
+      : { [agent]: { ...defaultProfile(agent, [program, ...args]), passEnv: passedByHand() } };
+  return { ...base, stateDir, agents: { ...base.agents, ...own }, log: { level: 'warn', format: 'text' } };
+}
+
+function passedByHand(): string[] {
+  return Object.keys(process.env).filter((name) => !RUN.withheldEnv.includes(name));
+}
+
+async function runOne(
+  supervisor: Supervisor,
+  options: RunOptions,
+  { by, stopping }: { by: Author; stopping: Promise<NodeJS.Signals> },
+): Promise<SessionView> {
+  const parsed = dispatchSchema.safeParse({
+    room: options.room,
+    agent: options.agent,
+    metadata: options.metadata,
+    limits: options.limits,
+  });
+  if (!parsed.success)
+    throw new CurfewError(
+      'invalid_request',
+      parsed.error.issues.map((one) => `${one.path.join('.')}: ${one.message}`).join('; '),
+    );
+  const { session } = await supervisor.dispatch(parsed.data, by);
+  void stopping.then((signal) => supervisor.release(session.id, by, signal));
+  const { followLogs } = await import('./http/logs.ts');
+  for await (const chunk of followLogs(supervisor, session.id, RUN.tailBytes))
+    process.stdout.write(chunk as Buffer);
+  return supervisor.wait(session.id, 'ended', RUN.afterMs);
+}

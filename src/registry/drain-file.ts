@@ -1,0 +1,40 @@
+/** A drain under way, in the state directory: a supervisor that crashes meanwhile goes on with it. */
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { messageOf } from '../errors.ts';
+import { STATE_FILES } from '../limits.ts';
+import type { DrainStore, Log } from '../ports.ts';
+
+const recordSchema = z.object({
+  by: z.object({ kind: z.enum(['token', 'local', 'supervisor']), name: z.string() }),
+  at: z.object({ bootMs: z.number(), wallMs: z.number() }),
+  untilMs: z.number().nullable(),
+  bootId: z.string(),
+});
+
+/** A disk that cannot be written keeps nobody from draining; then a crash forgets it, and that is said. */
+export function createDrainStore(stateDir: string, log: Log): DrainStore {
+  const path = join(stateDir, STATE_FILES.drain);
+  const attempt = (work: () => void) => {
+    try {
+      work();
+    } catch (error) {
+      log.error(
+        { path, error: messageOf(error) },
+        'the drain could not be recorded: it ends with this process',
+      );
+    }
+  };
+  return {
+    read: () => {
+      try {
+        return recordSchema.safeParse(JSON.parse(readFileSync(path, 'utf8'))).data ?? null;
+      } catch {
+        return null;
+      }
+    },
+    write: (record) => attempt(() => writeFileSync(path, `${JSON.stringify(record)}\n`, { mode: 0o600 })),
+    clear: () => attempt(() => rmSync(path, { force: true })),
+  };
+}

@@ -1,0 +1,92 @@
+/** A drain: nothing new is accepted, the calls go on, and the supervisor stops after the last. It holds over a crash, and can be undone. */
+import type { DrainView } from '../api.ts';
+import type { Author } from '../core/session.ts';
+import type { Clock, DrainRecord, DrainStore, Log } from '../ports.ts';
+
+interface DrainDeps {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly store: DrainStore;
+  readonly bootId: string;
+  /** How many sessions have not ended. */
+  readonly open: () => number;
+}
+
+export class Drain {
+  readonly #deps: DrainDeps;
+  #record: DrainRecord | null = null;
+  #cancel: () => void = () => undefined;
+  readonly #over = Promise.withResolvers<Author>();
+
+  constructor(deps: DrainDeps) {
+    this.#deps = deps;
+  }
+
+  /** Resolves once, with who began it, when the last session has ended or the time is over. Never while it is undone. */
+  get over(): Promise<Author> {
+    return this.#over.promise;
+  }
+
+  get view(): DrainView | null {
+    const record = this.#record;
+    if (record === null) return null;
+    const { at, by, untilMs } = record;
+    const leftMs = untilMs === null ? null : Math.max(0, untilMs - this.#deps.clock.now().bootMs);
+    return {
+      since: new Date(at.wallMs).toISOString(),
+      by: `${by.kind} ${by.name}`,
+      leftMs,
+      open: this.#deps.open(),
+    };
+  }
+
+  /** A drain that a supervisor before this one began goes on; of another boot nothing is left to wait for. */
+  restore(): void {
+    const { store, bootId, log } = this.#deps;
+    const found = store.read();
+    if (found === null) return;
+    if (found.bootId !== bootId) {
+      store.clear();
+      return;
+    }
+    log.warn({ by: found.by.name }, 'the drain that was under way goes on: no new sessions are taken');
+    this.#enter(found);
+  }
+
+  /** A second one only changes the time. */
+  begin(by: Author, timeoutMs: number | null): void {
+    const { clock, store, bootId, log } = this.#deps;
+    const at = clock.now();
+    const untilMs = timeoutMs === null ? null : at.bootMs + timeoutMs;
+    const record: DrainRecord = { by, at: this.#record?.at ?? at, untilMs, bootId };
+    store.write(record);
+    log.warn({ by: by.name, timeoutMs, open: this.#deps.open() }, 'draining: no new sessions are taken');
+    this.#enter(record);
+  }
+
+  undo(): void {
+    this.#cancel();
+    this.#record = null;
+    this.#deps.store.clear();
+    this.#deps.log.warn({}, 'the drain was undone: new sessions are taken again');
+  }
+
+  /** Called after every change of a session. */
+  look(): void {
+    if (this.#record !== null && this.#deps.open() === 0) this.#finish();
+  }
+
+  #enter(record: DrainRecord): void {
+    this.#cancel();
+    this.#record = record;
+    if (record.untilMs !== null) this.#cancel = this.#deps.clock.at(record.untilMs, () => this.#finish());
+    this.look();
+  }
+
+  #finish(): void {
+    if (this.#record === null) return;
+    this.#cancel();
+    this.#deps.store.clear();
+    this.#over.resolve(this.#record.by);
+  }
+}

@@ -1,0 +1,37 @@
+/** What the Workers adapter keeps of one worker. */
+import type { WorkerId } from '../core/ids.ts';
+import type { ProcessIdentity, WorkerProcess } from '../core/session.ts';
+import type { WorkerFolder } from './folder.ts';
+import { RecordFile } from './folder.ts';
+import type { Pursuit } from './pursuit.ts';
+import type { Shim } from './spawn.ts';
+
+/** A worker from its shim's start until it is forgotten. */
+export interface Entry {
+  readonly id: WorkerId;
+  readonly folder: WorkerFolder;
+  readonly shim: Shim;
+  readonly cgroup: string | null;
+  readonly pursuit: Pursuit;
+  readonly record: RecordFile;
+  /** Null: it is not known yet whether the command runs. */
+  process: WorkerProcess | null;
+  main: ProcessIdentity | null;
+  /** Its spawn has resolved: the listener knows it. */
+  announced: boolean;
+  exited: boolean;
+  forgotten: boolean;
+  missedLooks: number;
+}
+
+export function newEntry(found: Pick<Entry, 'id' | 'folder' | 'shim' | 'cgroup' | 'pursuit'>): Entry {
+  const state = {
+    process: null,
+    main: null,
+    announced: false,
+    exited: false,
+    forgotten: false,
+    missedLooks: 0,
+  };
+  return { ...found, record: new RecordFile(found.folder), ...state };
+}

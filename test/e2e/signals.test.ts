@@ -1,0 +1,78 @@
+/** SIGTERM and SIGHUP without systemd: what the config says of them. */
+import { writeFileSync } from 'node:fs';
+import { afterEach, describe, expect, it } from 'vitest';
+import { stringify } from 'yaml';
+import type { CapacityView } from '../../src/api.ts';
+import { Daemon } from '../support/daemon.ts';
+import { marked } from '../support/marks.ts';
+import { until } from '../support/wait.ts';
+
+let daemon: Daemon;
+afterEach(() => daemon.close());
+
+const start = async (onTerm: string, timeout = '60s') => {
+  daemon = await new Daemon({
+    config: {
+      shutdown: { on_term: onTerm, timeout },
+      agents: { default: { command: ['sleep', '1000'] } },
+    },
+  }).start();
+};
+const live = async (room: string) => {
+  const { body } = await daemon.dispatch({ room });
+  return daemon.reaches(body.id, ['live']);
+};
+
+describe('SIGTERM', () => {
+  it('on_term: leave ends at once and no call; the next start takes it over', async () => {
+    await start('leave');
+    const { id, pid } = await live('r');
+    // Somebody who waits for its end must not hold it up.
+    const waiting = daemon.get(`/v1/sessions/${id}/logs?follow=1`).catch(() => null);
+    expect(await daemon.stop()).toBe(0);
+    await waiting;
+    await daemon.start();
+    expect(await daemon.session(id)).toMatchObject({ state: 'live', pid, restarts: 0 });
+    await daemon.release(id);
+    await daemon.ended(id);
+    expect(marked(daemon.instanceId())).toEqual([]);
+  });
+
+  it('on_term: drain takes nothing new and waits for the calls', async () => {
+    await start('drain');
+    const { id } = await live('r');
+    daemon.signal('SIGTERM');
+    await until('it takes nothing new', async () => (await daemon.dispatch({ room: 'new' })).status === 503);
+    expect(await daemon.session(id)).toMatchObject({ state: 'live' });
+    await daemon.release(id);
+    expect(await daemon.exited()).toBe(0);
+  });
+
+  it('on_term: drain releases what has not ended within its bound', async () => {
+    await start('drain', '1s');
+    await live('r');
+    expect(await daemon.stop()).toBe(0);
+    expect(marked(daemon.instanceId())).toEqual([]);
+  });
+});
+
+describe('SIGHUP', () => {
+  it('reads the config again: limits at once, profiles for new sessions, and nothing with an error', async () => {
+    await start('release');
+    const before = await live('before');
+    const limit = async () => (await daemon.get<CapacityView>('/v1/capacity')).body.quotas[0]?.limit;
+    const config = { listen: { socket: daemon.socket, http: 'off' }, state_dir: `${daemon.dir}/state` };
+    const write = (more: object) => writeFileSync(daemon.configPath, stringify({ ...config, ...more }));
+    write({ limits: { sessions: 3 }, agents: { default: { command: ['sleep', '2000'] } } });
+    daemon.signal('SIGHUP');
+    await until('the limit holds', async () => (await limit()) === 3);
+    const { id, pid } = await live('after');
+    expect(marked(daemon.instanceId()).find((one) => one.pid === pid)?.command).toContain('2000');
+    write({ limits: { sessions: 'many' } });
+    daemon.signal('SIGHUP');
+    await until('it is said', () => daemon.stderr.includes('limits.sessions'));
+    expect(await limit()).toBe(3);
+    expect(await daemon.session(before.id)).toMatchObject({ state: 'live', pid: before.pid });
+    expect(await daemon.session(id)).toMatchObject({ state: 'live', pid });
+  });
+});

@@ -1,0 +1,233 @@
+/** A machine with a systemd of its own, booted under systemd-nspawn on a tree of its own, with curfew installed. */
+import type { ChildProcess } from 'node:child_process';
+import { execFile, spawn, spawnSync } from 'node:child_process';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { inject } from 'vitest';
+import { stringify } from 'yaml';
+import type { SessionView } from '../../src/api.ts';
+import { until } from './wait.ts';
+
+const PATH = '/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin';
+const STATE = '/var/lib/curfew';
+
+export interface Ran {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+export interface MachineOptions {
+  /** Of the host, read only: its path here → its path inside. */
+  readonly binds?: Readonly<Record<string, string>>;
+  /** The host's network instead of none, to reach a server of a test. */
+  readonly network?: boolean;
+}
+
+export class Machine {
+  readonly #dir = mkdtempSync(join(tmpdir(), 'curfew-machine-'));
+  readonly #name = basename(this.#dir).replaceAll(/[^A-Za-z0-9-]/g, '');
+  readonly root = join(this.#dir, 'root');
+  #nspawn: ChildProcess | null = null;
+  #console = '';
+
+  readonly #options: MachineOptions;
+
+  constructor(options: MachineOptions = {}) {
+    this.#options = options;
+    process.once('exit', this.#tearDown);
+    for (const name of ['root', 'upper', 'work']) mkdirSync(join(this.#dir, name));
+    const layers = [
+      `lowerdir=${inject('installed')}:${inject('debian')}`,
+      `upperdir=${join(this.#dir, 'upper')}`,
+      `workdir=${join(this.#dir, 'work')}`,
+    ];
+    host('mount', ['-t', 'overlay', 'overlay', '-o', layers.join(','), this.root]);
+  }
+
+  /** Up to the point where systemd has nothing more to do. */
+  async boot(): Promise<this> {
+    const [unified = ''] = cgroupFolders(this.#name);
+    const args = [
+      ...[
+        '-D',
+        this.root,
+        '--boot',
+        '--register=no',
+        '--keep-unit',
+        '--link-journal=no',
+        '--resolv-conf=off',
+      ],
+      ...['--timezone=off', `--machine=${this.#name}`, '--console=pipe'],
+      ...(this.#options.network === true ? [] : ['--private-network']),
+      ...Object.entries(this.#options.binds ?? {}).map(([from, to]) => `--bind-ro=${from}:${to}`),
+    ];
+    // It moves itself into a cgroup of its own first: systemd must find an empty one.
+    const script = 'mkdir -p "$0" && echo $$ >"$0/cgroup.procs" && exec systemd-nspawn "$@"';
+    const child = spawn('sh', ['-c', script, unified, ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { PATH, UNIFIED_CGROUP_HIERARCHY: '1' },
+    });
+    this.#nspawn = child;
+    for (const stream of [child.stdout, child.stderr])
+      stream.on('data', (chunk: Buffer) => {
+        this.#console += chunk.toString();
+      });
+    await until(
+      'systemd is up',
+      async () => {
+        if (this.isOff) throw new Error(this.#console);
+        return /^(running|degraded)/.test((await this.run('systemctl', 'is-system-running')).out);
+      },
+      30_000,
+    );
+    await this.must('systemd-sysusers');
+    await this.must('systemd-tmpfiles', '--create', 'curfew.conf');
+    return this;
+  }
+
+  get isOff(): boolean {
+    return this.#nspawn === null || this.#nspawn.exitCode !== null || this.#nspawn.signalCode !== null;
+  }
+
+  /** A command inside, as root. */
+  run(...command: readonly string[]): Promise<Ran> {
+    const args = ['-t', String(this.#leader()), '-m', '-u', '-i', '-n', '-p', '-C', '-r', '-w', ...command];
+    return new Promise((resolve) => {
+      const options = { env: { PATH }, timeout: 60_000, killSignal: 'SIGKILL' as const };
+      execFile('nsenter', args, options, (error, out, err) => {
+        const code = error === null ? 0 : typeof error.code === 'number' ? error.code : -1;
+        resolve({ code, out, err });
+      });
+    });
+  }
+
+  /** Its output; rejects when it fails. */
+  async must(...command: readonly string[]): Promise<string> {
+    const { code, out, err } = await this.run(...command);
+    if (code !== 0) throw new Error(`${command.join(' ')} ended with ${code}: ${out}${err}`);
+    return out.trim();
+  }
+
+  write(path: string, text: string): void {
+    mkdirSync(dirname(join(this.root, path)), { recursive: true });
+    writeFileSync(join(this.root, path), text);
+  }
+
+  /** curfew's config: one agent that sleeps, no LiveKit. */
+  configure(more: Record<string, unknown> = {}): void {
+    const base = {
+      listen: { socket: '/run/curfew/curfew.sock', http: 'off' },
+      state_dir: STATE,
+      limits: { start_rate: '1000/s' },
+      agents: { default: { command: ['sleep', '1000'] } },
+    };
+    this.write('/etc/curfew/curfew.yaml', stringify({ ...base, ...more }));
+  }
+
+  /** A property of curfew.service. */
+  async show(property: string, unit = 'curfew.service'): Promise<string> {
+    return this.must('systemctl', 'show', '-P', property, unit);
+  }
+
+  async journal(unit = 'curfew.service'): Promise<string> {
+    return this.must('journalctl', '-o', 'cat', '--no-pager', '-u', unit);
+  }
+
+  async dispatch(room: string, agent = 'default'): Promise<SessionView> {
+    const id = await this.must('curfew', 'dispatch', '--room', room, '--agent', agent, '--wait', 'live');
+    return this.session(id);
+  }
+
+  async session(id: string): Promise<SessionView> {
+    return JSON.parse(await this.must('curfew', '--json', 'show', id)) as SessionView;
+  }
+
+  /** Whether a process inside runs; zombies do not. */
+  async runs(pid: number | null): Promise<boolean> {
+    const { code, out } = await this.run('ps', '-o', 'stat=', '-p', String(pid));
+    return code === 0 && !out.startsWith('Z');
+  }
+
+  async powerOff(): Promise<void> {
+    await this.run('systemctl', 'poweroff');
+    await until('the machine is off', () => this.isOff, 60_000);
+  }
+
+  /** Ends all that is inside at once and takes everything away, also after a failed test. */
+  async close(): Promise<void> {
+    this.#kill();
+    if (this.#nspawn !== null) await until('the machine is gone', () => this.isOff, 20_000);
+    await until('its cgroups are gone', () => this.#removeCgroups(), 10_000);
+    this.#tearDown();
+    process.removeListener('exit', this.#tearDown);
+  }
+
+  readonly #tearDown = () => {
+    this.#kill();
+    spawnSync('umount', ['-l', this.root]);
+    this.#removeCgroups();
+    rmSync(this.#dir, { recursive: true, force: true });
+  };
+
+  /** With its first process everything in its namespace is ended by the kernel. */
+  #kill(): void {
+    if (this.isOff) return;
+    try {
+      process.kill(this.#leader(), 'SIGKILL');
+    } catch {
+      this.#nspawn?.kill('SIGKILL');
+    }
+  }
+
+  /** systemd inside, by its number out here. */
+  #leader(): number {
+    const pid = this.#nspawn?.pid ?? 0;
+    const [leader = ''] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ');
+    if (leader === '') throw new Error(`the machine has not booted: ${this.#console}`);
+    return Number(leader);
+  }
+
+  #removeCgroups(): boolean {
+    return cgroupFolders(this.#name).map(removeTree).every(Boolean);
+  }
+}
+
+function host(command: string, args: readonly string[]): void {
+  const { status, stderr } = spawnSync(command, args, { encoding: 'utf8', timeout: 30_000 });
+  if (status !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${status}: ${stderr}`);
+}
+
+/** Where a machine of that name has its cgroups: in v2 first, then in systemd's own v1 hierarchy where there is one. */
+function cgroupFolders(name: string): string[] {
+  const mounts = readFileSync('/proc/mounts', 'utf8')
+    .split('\n')
+    .map((line) => line.split(' '));
+  const unified = mounts.filter(([, , type]) => type === 'cgroup2');
+  const named = mounts.filter(
+    ([, , type, options]) => type === 'cgroup' && options?.includes('name=systemd'),
+  );
+  return [...unified, ...named].map(([, path = '']) => join(path, name));
+}
+
+function removeTree(path: string): boolean {
+  if (!existsSync(path)) return true;
+  const below = readdirSync(path, { withFileTypes: true }).filter((one) => one.isDirectory());
+  for (const one of below) removeTree(join(path, one.name));
+  try {
+    rmdirSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}

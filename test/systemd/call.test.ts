@@ -1,0 +1,71 @@
+/** A call with a real LiveKit and a real agent inside the service's sandbox, over a restart. */
+import { realpathSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Callers } from '../support/callers.ts';
+import { ROOT } from '../support/daemon.ts';
+import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit.ts';
+import { Machine } from '../support/machine.ts';
+import { until } from '../support/wait.ts';
+
+const PROJECT = '/srv/project';
+const MODULES = realpathSync(join(ROOT, 'node_modules'));
+
+describe.runIf(HAS_LIVEKIT)('a call in the sandbox', () => {
+  let livekit: LiveKit;
+  let machine: Machine;
+  let callers: Callers;
+
+  beforeAll(async () => {
+    livekit = await LiveKit.start();
+    callers = new Callers(livekit);
+    machine = new Machine({
+      network: true,
+      binds: {
+        [ROOT]: PROJECT,
+        // Where it is not in the project but linked into it.
+        ...(MODULES.startsWith(ROOT) ? {} : { [MODULES]: MODULES }),
+      },
+    });
+    const agent = ['/opt/curfew/bin/node', `${PROJECT}/test/fixtures/agent.mjs`];
+    const secrets = { api_key_file: 'credentials/key', api_secret_file: 'credentials/secret' };
+    machine.configure({
+      livekit: { url: livekit.url, ...secrets },
+      presence: { poll_interval: '1s' },
+      agents: { default: { command: agent, protocol: 'curfew', callers_left: '500ms' } },
+    });
+    machine.write('/etc/curfew/credentials/key', KEY);
+    machine.write('/etc/curfew/credentials/secret', SECRET);
+    await machine.boot();
+    await machine.must('systemctl', 'start', 'curfew');
+  });
+  afterAll(async () => {
+    callers?.kill();
+    await machine?.close();
+    await livekit?.close();
+  });
+
+  const agentsIn = async (room: string) =>
+    (await livekit.rooms.listParticipants(room))
+      .filter((one) => one.identity !== 'ann')
+      .map((one) => one.sid);
+
+  it('goes on through a restart, and ends as a call ends', async () => {
+    const { id, pid } = await machine.dispatch('r');
+    await callers.join('r', 'ann');
+    await until('the caller is seen', async () => (await machine.session(id)).presence?.callers === 1);
+    const [agent] = await agentsIn('r');
+    await machine.must('systemctl', 'restart', 'curfew');
+    expect(await machine.session(id)).toMatchObject({ state: 'live', pid, restarts: 0 });
+    expect(await agentsIn('r')).toEqual([agent]);
+    await until('the caller is seen again', async () => (await machine.session(id)).presence?.callers === 1);
+    await machine.must('curfew', 'release', id);
+    const ended = await until('it has ended', async () => {
+      const session = await machine.session(id);
+      return session.state === 'released' ? session : null;
+    });
+    expect(ended).toMatchObject({ reason: 'requested', exit: { code: 0 } });
+    expect(ended.evidence?.ladder[0]).toMatchObject({ step: 'aclose', outcome: 'done' });
+    expect(await agentsIn('r').catch(() => [])).toEqual([]);
+  });
+});

@@ -1,0 +1,63 @@
+/** The timer in a real systemd: it sweeps also when the daemon is dead, and spares what is not due. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Machine } from '../support/machine.ts';
+import { until } from '../support/wait.ts';
+
+const QUICK = Object.fromEntries(
+  ['aclose', 'disconnect', 'term', 'kill', 'remove_agent', 'close_room'].map((step) => [step, '100ms']),
+);
+
+let machine: Machine;
+beforeAll(async () => {
+  machine = new Machine();
+  machine.configure({
+    sweep: { grace: '1s' },
+    agents: {
+      default: { command: ['sleep', '1000'] },
+      short: { command: ['sleep', '1001'], max_duration: '1s', wrap_up: '0s', ladder: QUICK },
+    },
+  });
+  machine.write('/etc/systemd/system/curfew.service.d/test.conf', '[Service]\nRestart=no\n');
+  machine.write(
+    '/etc/systemd/system/curfew-cleanup.timer.d/test.conf',
+    '[Timer]\nOnBootSec=\nOnUnitInactiveSec=\nOnActiveSec=100ms\nOnUnitInactiveSec=1s\nAccuracySec=10ms\n',
+  );
+  await machine.boot();
+  await machine.must('systemctl', 'start', 'curfew');
+});
+afterAll(() => machine.close());
+
+const ranUntil = (what: string, holds: () => Promise<boolean>) =>
+  until(`${what}: ${holds}`, holds, 40_000).then(() =>
+    until('the sweep is over', async () =>
+      ['inactive', 'failed'].includes(await machine.show('ActiveState', 'curfew-cleanup.service')),
+    ),
+  );
+
+describe('curfew-cleanup.timer', () => {
+  it('goes through the daemon while it lives, and touches nothing', async () => {
+    const { id, pid } = await machine.dispatch('before');
+    await machine.must('systemctl', 'start', 'curfew-cleanup.service');
+    expect(await machine.show('Result', 'curfew-cleanup.service')).toBe('success');
+    expect(await machine.session(id)).toMatchObject({ state: 'live', pid });
+    await machine.must('curfew', 'release', id);
+    await until('it has ended', async () => (await machine.session(id)).state === 'released');
+  });
+
+  it('ends what is overdue when the daemon is dead, and leaves what is not', async () => {
+    const spared = await machine.dispatch('spared');
+    const overdue = await machine.dispatch('overdue', 'short');
+    await machine.must('systemctl', 'kill', '--kill-who=main', '-s', 'KILL', 'curfew');
+    await until('the daemon is dead', async () => (await machine.show('ActiveState')) === 'failed');
+    expect(await machine.runs(overdue.pid)).toBe(true);
+    await machine.must('systemctl', 'start', 'curfew-cleanup.timer');
+    await ranUntil('the overdue worker is gone', async () => !(await machine.runs(overdue.pid)));
+    expect(await machine.show('Result', 'curfew-cleanup.service')).toBe('success');
+    expect(await machine.journal('curfew-cleanup.service')).toContain(overdue.id);
+    expect(await machine.runs(spared.pid)).toBe(true);
+    await machine.must('systemctl', 'start', 'curfew');
+    expect(await machine.session(spared.id)).toMatchObject({ state: 'live', pid: spared.pid });
+    const { state } = await machine.session(overdue.id);
+    expect(['released', 'failed']).toContain(state);
+  });
+});

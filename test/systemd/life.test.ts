@@ -1,0 +1,98 @@
+/** A service's ordinary life in a real systemd: start, restart, reload, stop, and the host's shutdown. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Machine } from '../support/machine.ts';
+import { until } from '../support/wait.ts';
+
+let machine: Machine;
+beforeAll(async () => {
+  machine = new Machine();
+  machine.configure();
+  await machine.boot();
+});
+afterAll(() => machine.close());
+
+describe('curfew.service', () => {
+  it('is ready when it answers, and says how it is', async () => {
+    await machine.must('systemctl', 'start', 'curfew');
+    expect(await machine.must('curfew', 'capacity')).not.toBe('');
+    expect(await machine.show('StatusText')).toBe('0 live, 0 starting, 0 closing, 0 queued; at most 50');
+    expect(await machine.show('ActiveState')).toBe('active');
+  });
+
+  it('a restart is the upgrade: same worker, same session, its /tmp as it was; ready only when taken over', async () => {
+    const { id, pid } = await machine.dispatch('restarted');
+    const inWorker = ['nsenter', '-t', String(pid), '-m'];
+    await machine.must(...inWorker, 'touch', '/tmp/before');
+    const supervisor = await machine.show('MainPID');
+    await machine.must('systemctl', 'restart', 'curfew');
+    expect(await machine.show('StatusText')).toContain('1 live');
+    expect(await machine.session(id)).toMatchObject({ state: 'live', pid, restarts: 0 });
+    expect(await machine.show('MainPID')).not.toBe(supervisor);
+    expect(await machine.show('Result')).toBe('success');
+    await machine.must(...inWorker, 'ls', '/tmp/before');
+    await machine.must(...inWorker, 'touch', '/tmp/after');
+  });
+
+  it('a reload is over when the new config holds, for new sessions', async () => {
+    machine.configure({ limits: { sessions: 7, start_rate: '1000/s' } });
+    await machine.must('systemctl', 'reload', 'curfew');
+    expect(await machine.must('curfew', '--json', 'capacity')).toContain('"limit": 7');
+    machine.configure({ limits: { sessions: 7, start_rate: '1000/s' }, log: { level: 'debug' } });
+    expect(await machine.must('curfew', 'reload')).toContain('after the next restart');
+  });
+
+  it('a reload of a config with an error fails, names it, and changes nothing', async () => {
+    machine.configure({ limits: { sesions: 8 } });
+    expect((await machine.run('systemctl', 'reload', 'curfew')).code).not.toBe(0);
+    const wrong = 'limits.sesions: unknown key; did you mean "sessions"?';
+    await until('the journal names it', async () =>
+      (await machine.journal()).replaceAll('\\', '').includes(wrong),
+    );
+    expect(await machine.must('curfew', '--json', 'capacity')).toContain('"limit": 7');
+    expect(await machine.show('ActiveState')).toBe('active');
+    machine.configure();
+    await machine.must('systemctl', 'kill', '--kill-who=main', '-s', 'HUP', 'curfew');
+    await until('SIGHUP reads it again', async () =>
+      (await machine.must('curfew', '--json', 'capacity')).includes('"limit": 50'),
+    );
+    await until('it is no longer reloading', async () => (await machine.show('ActiveState')) === 'active');
+  });
+
+  it('a stop releases every call, and the next start begins with none', async () => {
+    const { id, pid } = await machine.dispatch('stopped');
+    await machine.must('systemctl', 'stop', 'curfew');
+    expect(await machine.runs(pid)).toBe(false);
+    expect(await machine.show('Result')).toBe('success');
+    expect(await machine.show('ControlGroup')).toBe('');
+    await machine.must('systemctl', 'start', 'curfew');
+    expect(await machine.session(id)).toMatchObject({ state: 'released', reason: 'shutdown' });
+  });
+
+  it('a stop may take longer than the unit says, when the teardown does', async () => {
+    const patient = { term: '6s', kill: '2s' };
+    const stubborn = ['sh', '-c', 'trap "" TERM; while :; do sleep 1; done'];
+    machine.configure({ agents: { default: { command: stubborn, ladder: patient } } });
+    machine.write('/etc/systemd/system/curfew.service.d/test.conf', '[Service]\nTimeoutStopSec=4s\n');
+    await machine.must('systemctl', 'daemon-reload');
+    await machine.must('systemctl', 'reload', 'curfew');
+    const { id, pid } = await machine.dispatch('stubborn');
+    await machine.must('systemctl', 'stop', 'curfew');
+    expect(await machine.show('Result')).toBe('success');
+    expect(await machine.runs(pid)).toBe(false);
+    machine.configure();
+    await machine.must('rm', '/etc/systemd/system/curfew.service.d/test.conf');
+    await machine.must('systemctl', 'daemon-reload');
+    await machine.must('systemctl', 'start', 'curfew');
+    expect(await machine.session(id)).toMatchObject({ state: 'released', reason: 'shutdown' });
+  });
+
+  it('a shutdown of the host releases every call and records it', async () => {
+    const { id } = await machine.dispatch('shut-down');
+    await machine.powerOff();
+    await machine.boot();
+    await machine.must('systemctl', 'start', 'curfew');
+    const session = await machine.session(id);
+    expect(session).toMatchObject({ state: 'released', reason: 'shutdown' });
+    expect(session.evidence?.ladder.map((one) => one.step)).toContain('term');
+  });
+});

@@ -1,0 +1,40 @@
+/** Once for all tests in a real systemd: the build, installed by the project's own installer into a folder of its own. */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TestProject } from 'vitest/node';
+import { ensureDebianTree } from '../../scripts/debian-tree.mjs';
+import { ROOT } from '../support/daemon.ts';
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** A Debian tree. */
+    debian: string;
+    /** What the installer made, to be laid over it. */
+    installed: string;
+    /** The build that was installed. */
+    dist: string;
+  }
+}
+
+export default function setup(project: TestProject): () => void {
+  const debian = ensureDebianTree((text) => void process.stderr.write(`curfew: ${text}\n`));
+  const dir = mkdtempSync(join(tmpdir(), 'curfew-installed-'));
+  const [dist, installed] = [join(dir, 'dist'), join(dir, 'root')];
+  run([join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.build.json', '--outDir', dist]);
+  run([join(ROOT, 'scripts/install-systemd.mjs'), '--root', installed, '--dist', dist]);
+  project.provide('debian', debian);
+  project.provide('installed', installed);
+  project.provide('dist', dist);
+  return () => rmSync(dir, { recursive: true, force: true });
+}
+
+function run(args: readonly string[]): void {
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, {
+    cwd: ROOT,
+    encoding: 'utf8',
+    timeout: 120_000,
+  });
+  if (status !== 0) throw new Error(`${args[0]} ended with ${status}: ${stdout}${stderr}`);
+}
