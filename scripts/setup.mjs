@@ -250,6 +250,7 @@ const COMMANDS = {
     await alone(build);
     return run([WARNINGS_OFF, join('bench', 'bench.ts'), ...args]);
   },
+  sim: (args) => run([WARNINGS_OFF, join('test', 'sim', 'main.ts'), ...args]),
   check,
   build: async () => {
     await alone(build);

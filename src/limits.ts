@@ -173,8 +173,15 @@ export const PRESENCE = {
 
 export const REGISTRY = { timeoutMs: 5 * SECOND_MS, listMax: 500, listDefault: 100 } as const;
 
-/** How long a teardown waits for its record before it goes on without, how long small changes are gathered, and when a failure is tried again. */
-export const RECORDING = { patienceMs: 250, gatherMs: 20, retryMs: 5 * SECOND_MS } as const;
+export const RECORDING = {
+  /** How long a teardown waits for its record before it goes on without. */
+  patienceMs: 250,
+  /** How long small changes are gathered. */
+  gatherMs: 20,
+  retryMs: 5 * SECOND_MS,
+  /** The deadline of silence is recorded when it moves by more than this. */
+  idleStepMs: 5 * SECOND_MS,
+} as const;
 
 /** Sessions that a start takes over side by side. */
 export const RECOVERY = { atOnce: 100 } as const;

@@ -128,9 +128,10 @@ function armIdle(session: Session, now: Stamp, forMs: number): Session {
 /** Silence counts from now, or is allowed for `forMs`; never shortens what was allowed before. */
 function postponeIdle(session: Session, now: Stamp, forMs: number): Session {
   const { idleAtMs } = session.vitals;
-  if (idleAtMs === null) return session;
+  // One that was asked for counts before the session is live, and is armed then.
+  if (idleAtMs === null && !session.spec.idleAsked) return session;
   const allowedMs = Math.max(session.spec.limits.activityIdleTimeoutMs, forMs);
-  return withVitals(session, { idleAtMs: Math.max(idleAtMs, now.bootMs + allowedMs) });
+  return withVitals(session, { idleAtMs: Math.max(idleAtMs ?? 0, now.bootMs + allowedMs) });
 }
 
 function resources(

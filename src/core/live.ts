@@ -7,6 +7,7 @@ import { deadlines } from './deadlines.ts';
 import { errorLimit, exitEnding, unresponsive } from './endings.ts';
 import type { SessionEvent } from './event.ts';
 import type { Stamp } from './ids.ts';
+import { lookIfAsked } from './look.ts';
 import { crash, replaceAgain, replaceBirth, replaceTick, replaceTree } from './replace.ts';
 import type { Ending, Phase, Reason, Session, Worker } from './session.ts';
 import { isOfAnotherWorker, workerOf } from './session.ts';
@@ -257,15 +258,6 @@ function act(session: Session, due: Deadline, now: Stamp): Next {
     default:
       return replaceTick(session, due.kind, now);
   }
-}
-
-/** A look that was asked for before `dueMs` decides nothing, so another one is. */
-function lookIfAsked(session: Session, dueMs: number, now: Stamp): Next {
-  const { lookAskedMs } = session.vitals;
-  const soon =
-    lookAskedMs !== null && lookAskedMs >= dueMs && now.bootMs < lookAskedMs + DEADLINES.lookAgainMs;
-  if (soon || !session.spec.livekit || !session.presence.reachable) return stay(session);
-  return stay(withVitals(session, { lookAskedMs: now.bootMs }), [{ do: 'look' }]);
 }
 
 function warn(session: Session, now: Stamp): Next {

@@ -114,9 +114,10 @@ function goLive(session: Session, phase: Starting, now: Stamp): Next {
   const ready = withWorker(session, phase.worker.id, (worker) => ({ ...worker, readyByMs: null }));
   if (ready.phase.name !== 'starting') return stay(session);
   const { startedAt, worker } = ready.phase;
+  const { idleAtMs: allowedMs } = session.vitals;
   const idleAtMs = session.spec.idleAsked
-    ? now.bootMs + session.spec.limits.activityIdleTimeoutMs
-    : session.vitals.idleAtMs;
+    ? Math.max(allowedMs ?? 0, now.bootMs + session.spec.limits.activityIdleTimeoutMs)
+    : allowedMs;
   const live = withPhase(ready, {
     name: 'live',
     startedAt,

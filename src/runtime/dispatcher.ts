@@ -45,6 +45,11 @@ export class Dispatcher {
     }
   }
 
+  /** Until a dispatch with this id that is under way has its answer. */
+  async settled(id: string): Promise<void> {
+    await this.#pending.get(id)?.result.catch(() => undefined);
+  }
+
   async #findOrCreate(request: DispatchRequest, bodyHash: string): Promise<Dispatched> {
     const recorded = await this.#sessions.deps.registry.get(sessionId(request.id ?? ''));
     return recorded === null

@@ -16,6 +16,8 @@ export interface RegistryStatus {
 export function recordNeed(before: Session, after: Session): 'none' | 'soon' | 'durable' {
   if (before.phase !== after.phase && before.phase.name !== after.phase.name) return 'durable';
   if (before.restarts !== after.restarts) return 'durable';
+  // The worker that gives way is about to be signalled.
+  if (isReplacing(before) !== isReplacing(after)) return 'durable';
   // A worker that nothing killed is gone at last: its claim is free.
   if (isUnkillable(before) !== isUnkillable(after)) return 'durable';
   const changed =
@@ -23,7 +25,17 @@ export function recordNeed(before: Session, after: Session): 'none' | 'soon' | '
   const learnt =
     before.presence.callersSeen !== after.presence.callersSeen ||
     before.presence.roomSid !== after.presence.roomSid;
-  return changed || learnt ? 'soon' : 'none';
+  return changed || learnt || isLongerAllowed(before, after) ? 'soon' : 'none';
+}
+
+function isReplacing({ phase }: Session): boolean {
+  return phase.name === 'live' && phase.work.kind === 'replacing';
+}
+
+/** A restart allows the ordinary silence anew; only what was asked for beyond that would be lost. */
+function isLongerAllowed(before: Session, after: Session): boolean {
+  const [beforeMs, afterMs] = [before.vitals.idleAtMs, after.vitals.idleAtMs];
+  return afterMs !== null && afterMs - (beforeMs ?? 0) > RECORDING.idleStepMs;
 }
 
 export class Recorder {
@@ -34,7 +46,7 @@ export class Recorder {
   /** Sessions that were refused, whose record may have been made all the same. */
   readonly #refused = new Set<SessionId>();
   #status: RegistryStatus = { writable: true, error: null };
-  /** Records that a teardown waits for, or no longer waits for. */
+  /** How many records of a session are on their way. */
   readonly #underWay = new Map<SessionId, number>();
   readonly #gathered = new Map<SessionId, () => Session | null>();
   #cancelGather: (() => void) | null = null;
@@ -98,20 +110,7 @@ export class Recorder {
 
   /** Waits a little for the record, and goes on without one; `current` gives the state to try again with. */
   async saveStep(session: Session, current: () => Session | null): Promise<void> {
-    const { id } = session.spec;
-    this.#underWay.set(id, (this.#underWay.get(id) ?? 0) + 1);
-    const saved = this.#registry.save({ session, claim: claimOf(session) }, true).then(
-      () => {
-        this.#noteSuccess();
-        this.#arrived(id);
-        this.#onSavedLate(id);
-      },
-      (error: unknown) => {
-        this.#noteFailure(error);
-        this.#keepForLater(id, current);
-        this.#arrived(id);
-      },
-    );
+    const saved = this.#save(session, current, true);
     const patience = Promise.withResolvers<void>();
     const cancel = this.#after(RECORDING.patienceMs, patience.resolve);
     await Promise.race([saved, patience.promise]);
@@ -128,7 +127,7 @@ export class Recorder {
     this.#cancelGather = null;
     const waiting = [...this.#gathered];
     this.#gathered.clear();
-    for (const [id, current] of waiting) void this.#saveAgain(id, current, false);
+    for (const [, current] of waiting) void this.#saveAgain(current, false);
   }
 
   #arrived(id: SessionId): void {
@@ -155,21 +154,29 @@ export class Recorder {
     const refused = [...this.#refused];
     this.#refused.clear();
     await Promise.all([
-      ...waiting.map(([id, current]) => this.#saveAgain(id, current, true)),
+      ...waiting.map(([, current]) => this.#saveAgain(current, true)),
       ...refused.map((id) => this.#discard(id)),
     ]);
   }
 
-  async #saveAgain(id: SessionId, current: () => Session | null, durable: boolean): Promise<void> {
+  async #saveAgain(current: () => Session | null, durable: boolean): Promise<void> {
     const session = current();
-    if (session === null) return;
+    if (session !== null) await this.#save(session, current, durable);
+  }
+
+  /** Until it is on disk or kept for later, the session must not be forgotten. */
+  async #save(session: Session, current: () => Session | null, durable: boolean): Promise<void> {
+    const { id } = session.spec;
+    this.#underWay.set(id, (this.#underWay.get(id) ?? 0) + 1);
     try {
       await this.#registry.save({ session, claim: claimOf(session) }, durable);
       this.#noteSuccess();
+      this.#arrived(id);
       this.#onSavedLate(id);
     } catch (error) {
       this.#noteFailure(error);
       this.#keepForLater(id, current);
+      this.#arrived(id);
     }
   }
 

@@ -251,6 +251,7 @@ export class Supervisor implements SupervisorApi {
   }
 
   async #find(id: string): Promise<Session> {
+    await this.#dispatcher.settled(id);
     const known = this.sessions.state(sessionId(id)) ?? (await this.#deps.registry.get(sessionId(id)));
     if (known === null) throw new CurfewError('not_found', `there is no session "${id}"`);
     return known;

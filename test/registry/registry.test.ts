@@ -62,6 +62,19 @@ describe('what was written', () => {
     expect(idsOf(await other.open())).toEqual(['s-1']);
   });
 
+  it('is open as long as it holds a claim, and gone when it was discarded', async () => {
+    const registry = await open();
+    const unkillable = sessionOf({ id: 's-1', endedWallMs: 1 });
+    await registry.create({ session: unkillable, claim: unkillable.spec.claim });
+    await registry.create(writeOf(sessionOf({ id: 's-2' })));
+    await registry.discard(sessionId('s-2'));
+    expect(idsOf(await registry.open())).toEqual(['s-1']);
+    await registry.save(writeOf(unkillable), true);
+    expect(await registry.open()).toEqual([]);
+    expect(await registry.get(sessionId('s-2'))).toBeNull();
+    await registry.create(writeOf(sessionOf({ id: 's-3', room: 'room of s-2' })));
+  });
+
   it('is nobody else’s to read', async () => {
     const registry = await open();
     await registry.create(writeOf(sessionOf({ id: 's-1' })));

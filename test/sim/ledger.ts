@@ -10,7 +10,7 @@ import type { WorkerMessage } from '../../src/core/protocol.ts';
 import type { Ending, Session } from '../../src/core/session.ts';
 import { workerOf } from '../../src/core/session.ts';
 import { CurfewError, messageOf } from '../../src/errors.ts';
-import { RECORDING } from '../../src/limits.ts';
+import { RECORDING, WATCH } from '../../src/limits.ts';
 import type { DurableWrite, SpawnRequest } from '../../src/ports.ts';
 import type { MessageWatch } from './channels.ts';
 import { tokenOf } from './channels.ts';
@@ -52,6 +52,9 @@ export interface Case {
   errorsInRow: number;
   errorMs: number;
   memoryMs: number | null;
+  /** When it last had an ending under way that others must wait for. */
+  busyMs: number;
+  keptMs: number;
 }
 
 export interface Departure {
@@ -103,7 +106,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
 
   /** Since when nothing was missed: a take-over, or a gap. */
   get anewMs(): number {
-    return Math.max(this.#readyMs, this.#world.stillUntilMs('supervisor'));
+    return Math.max(this.#readyMs, this.#world.gapEndMs);
   }
 
   anew(): void {
@@ -151,6 +154,11 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     one.committed = session;
     this.#world.note('disk', `${one.id} is ${phaseText(session)}`);
     if (one.wanted === session) one.waitsSinceMs = null;
+  }
+
+  discarded(id: SessionId): void {
+    const one = this.cases.get(id);
+    if (one !== undefined) one.committed = null;
   }
 
   spawning({ workerId, env, record }: SpawnRequest): void {
@@ -232,12 +240,12 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
 
   closing({ room }: Parameters<RoomsWatch['closing']>[0]): void {
     for (const run of this.sim.host.alive) {
+      const one = this.cases.get(run.spec.id);
+      if (one === undefined || run.spec.room.name !== room.name || run.main?.alive !== true) continue;
+      // The question was on its way to LiveKit when the session came.
+      if (this.#world.nowMs - Math.max(one.seenMs, this.anewMs) < WATCH.closeMs) continue;
       const phase = this.sim.generation?.supervisor.sessions.state(run.spec.id)?.phase;
-      if (
-        run.spec.room.name === room.name &&
-        run.main?.alive === true &&
-        (phase?.name === 'live' || phase?.name === 'starting')
-      )
+      if (phase?.name === 'live' || phase?.name === 'starting')
         this.#fail('room: no room with a session at work is closed', `${room.name}, where ${run.id} works`);
     }
   }
@@ -275,10 +283,17 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     one.dueMs ??= this.#world.nowMs;
   }
 
+  /** It was not taken in yet when its release was asked for. */
+  notFound(id: string): void {
+    const one = this.of(id);
+    if (one !== undefined) one.dueMs = null;
+  }
+
   kept(id: string, forMs: number): void {
     const one = this.of(id);
-    if (one !== undefined)
-      one.lastActivityMs = this.#world.nowMs + Math.max(0, forMs - one.spec.limits.activityIdleTimeoutMs);
+    if (one === undefined) return;
+    one.keptMs = this.#world.nowMs;
+    one.lastActivityMs = one.keptMs + Math.max(0, forMs - one.spec.limits.activityIdleTimeoutMs);
   }
 
   out(room: string, person: Participant, reason: DisconnectReason): void {
@@ -317,6 +332,8 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
       // What was heard last may not be on record.
       if (one.waitsSinceMs !== null || nowMs - one.errorMs < 6_000) one.errorsInRow = 0;
       one.dueMs = null;
+      if (nowMs - one.keptMs < 1_000 || one.waitsSinceMs !== null)
+        one.lastActivityMs = Math.min(one.lastActivityMs, nowMs - 2_000);
       if (one.committed?.phase.name !== 'live') one.readyHeardMs = null;
       if (one.waitsSinceMs === null) continue;
       const wentOn =
@@ -355,9 +372,22 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
       errorsInRow: 0,
       errorMs: 0,
       memoryMs: null,
+      busyMs: 0,
+      keptMs: 0,
     };
+    this.#expectFree(one);
     this.cases.set(one.id, one);
     return one;
+  }
+
+  /** Whoever is taken in finds its room free, or on its way to be. */
+  #expectFree({ id, spec }: Case): void {
+    for (const other of this.cases.values()) {
+      const { name } = other.wanted.phase;
+      if (other.spec.claim !== spec.claim || other.committed === null || other.excused) continue;
+      if (name !== 'closing' && name !== 'ended')
+        this.#fail('1 a room that is taken is refused', `${id} is taken in, ${other.id} is ${name}`);
+    }
   }
 
   #ends(one: Case, session: Session, ending: Ending): void {

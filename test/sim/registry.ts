@@ -24,6 +24,7 @@ export interface DiskWatch {
   /** The runtime wants this to be on record: every change of phase passes here. */
   wanted(session: Session): void;
   committed(write: DurableWrite): void;
+  discarded(id: SessionId): void;
 }
 
 export class Disk {
@@ -32,7 +33,7 @@ export class Disk {
   state: DiskState = 'ok';
   /** Something could not be written, or was late, since then. */
   troubleMs = Number.NEGATIVE_INFINITY;
-  watch: DiskWatch = { wanted: () => undefined, committed: () => undefined };
+  watch: DiskWatch = { wanted: () => undefined, committed: () => undefined, discarded: () => undefined };
   /** As of the last flush. */
   #flushed: Tables | null = null;
   #waiting: Job[] = [];
@@ -120,6 +121,7 @@ export class SimRegistry implements Registry {
       const { claims, sessions } = this.#disk.tables;
       for (const [key, owner] of claims) if (owner === id) claims.delete(key);
       sessions.delete(id);
+      this.#disk.watch.discarded(id);
     });
   }
 

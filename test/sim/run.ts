@@ -1,11 +1,12 @@
 /** Plays one scenario from its first event to the last check. */
 import { deadlines } from '../../src/core/deadlines.ts';
+import { messageOf } from '../../src/errors.ts';
 import { checkAfterEvent, checkAtEnd } from './checks.ts';
 import type { Run } from './host.ts';
 import type { Action, Scenario } from './scenario.ts';
 import { makeScenario } from './scenario.ts';
 import { Sim } from './sim.ts';
-import type { Violation } from './world.ts';
+import type { Place, Violation } from './world.ts';
 
 export interface Outcome {
   readonly seed: number;
@@ -24,17 +25,41 @@ const CALM_MS = 1_500_000;
 const STOP_MS = 300_000;
 const MAX_EVENTS = 400_000;
 
-export function runSeed(seed: number, tracing = false): Promise<Outcome> {
-  return runScenario(makeScenario(seed), tracing);
+interface RunOptions {
+  readonly tracing?: boolean;
+  /** Stops there, without the checks of the end. */
+  readonly maxEvents?: number;
 }
 
-export async function runScenario(scenario: Scenario, tracing = false): Promise<Outcome> {
+export function runSeed(seed: number, options: RunOptions = {}): Promise<Outcome> {
+  return runScenario(makeScenario(seed), options);
+}
+
+export async function runScenario(
+  scenario: Scenario,
+  { tracing = false, maxEvents = Number.POSITIVE_INFINITY }: RunOptions = {},
+): Promise<Outcome> {
   const sim = new Sim(scenario, tracing);
+  const onRejection = (error: unknown) => sim.world.fail('no promise is left alone', messageOf(error));
+  process.on('unhandledRejection', onRejection);
+  try {
+    return await runSim(sim, maxEvents);
+  } finally {
+    process.off('unhandledRejection', onRejection);
+  }
+}
+
+async function runSim(sim: Sim, maxEvents: number): Promise<Outcome> {
+  const { scenario } = sim;
   sim.boot();
   for (const action of scenario.actions)
-    sim.world.after(action.atMs, { place: 'cloud', what: textOf(action), run: () => act(sim, action) });
-  await play(sim, scenario.lengthMs);
-  if (sim.world.violation === null) await end(sim);
+    sim.world.after(action.atMs, {
+      place: placeOf(action),
+      what: textOf(action),
+      run: () => act(sim, action),
+    });
+  await play(sim, scenario.lengthMs, () => sim.world.events >= maxEvents);
+  if (sim.world.violation === null && sim.world.events < maxEvents) await end(sim);
   const reasons: Record<string, number> = {};
   for (const { ending } of sim.ledger.cases.values())
     if (ending !== null) reasons[ending.reason] = (reasons[ending.reason] ?? 0) + 1;
@@ -49,6 +74,21 @@ export async function runScenario(scenario: Scenario, tracing = false): Promise<
     violation: world.violation,
     trace: world.trace,
   };
+}
+
+/** A request waits at the door of a supervisor that stands still. */
+function placeOf(action: Action): Place {
+  switch (action.do) {
+    case 'dispatch':
+    case 'release':
+    case 'keep_alive':
+    case 'metadata':
+      return 'supervisor';
+    case 'worker':
+      return 'host';
+    default:
+      return 'cloud';
+  }
 }
 
 function textOf({ atMs: _, ...deed }: Action): string {
@@ -75,6 +115,7 @@ async function end(sim: Sim): Promise<void> {
   sim.livekit.api = 'ok';
   sim.calm();
   await play(sim, world.nowMs + 60_000);
+  await play(sim, world.nowMs + STOP_MS, () => sim.serving !== null);
   let stopped = scenario.end !== 'stop';
   if (scenario.end === 'release') sim.releaseAll();
   if (scenario.end === 'stop')
@@ -140,8 +181,12 @@ function act(sim: Sim, action: Action): void {
     case 'release':
     case 'keep_alive':
     case 'metadata':
-      for (const { id, spec, wanted } of ledger.cases.values())
-        if (spec.room.name === roomName(action.room) && wanted.phase.name !== 'ended') {
+      for (const { id, spec, wanted, acknowledged } of ledger.cases.values())
+        if (
+          spec.room.name === roomName(action.room) &&
+          wanted.phase.name !== 'ended' &&
+          (acknowledged || spec.clientId)
+        ) {
           if (action.do === 'release') sim.release(id);
           else if (action.do === 'keep_alive') sim.keepAlive(id);
           else sim.setMetadata(id);

@@ -202,7 +202,7 @@ export class Sim {
     const { supervisor } = this.serving ?? {};
     if (supervisor === undefined) return;
     this.ledger.requested(id);
-    supervisor.release(id, PERSON, null).catch(() => undefined);
+    supervisor.release(id, PERSON, null).catch(() => this.ledger.notFound(id));
   }
 
   keepAlive(id: string): void {

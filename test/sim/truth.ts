@@ -239,5 +239,8 @@ function graceMs({ sim, one }: Claimed, look: ToldLook): number {
     ({ person, atMs }) => atMs <= look.toldMs && is(one, person, 'caller'),
   );
   const last = gone.at(-1);
-  return last === undefined || FINAL.includes(last.reason) ? callersLeftMs : callersLostMs;
+  // A visit after the hang-up that was too short to be seen changes nothing.
+  const recent = gone.filter(({ atMs }) => last !== undefined && atMs >= last.atMs - UNSEEN_MS);
+  const hungUp = last === undefined || recent.some(({ reason }) => FINAL.includes(reason));
+  return hungUp ? callersLeftMs : callersLostMs;
 }

@@ -221,7 +221,7 @@ export class SimWorkers implements Workers {
     // Without a word of its shim it is seen by looking, once a second.
     const told = run.shimExit !== null && run.shimExit.signal === null;
     const { random } = this.#world;
-    const waitMs = told ? 110 + random.wait(10, 100) : random.between(900, 1_800);
+    const waitMs = told ? 110 + random.wait(10, 100) : random.between(900, 1_700);
     this.#soon(waitMs, `${entry.id} is seen to have ended`, () => {
       const status = this.#host.folder(entry.id).status ?? { code: null, signal: null };
       entry.exited = true;
@@ -237,7 +237,7 @@ export class SimWorkers implements Workers {
   }
 
   #lookSoon(entry: Entry, asked: boolean): void {
-    const waitMs = asked ? this.#world.random.wait(10, 700) : this.#world.random.between(2, 260);
+    const waitMs = asked ? this.#world.random.wait(10, 150) : this.#world.random.between(2, 260);
     this.#soon(waitMs, `a look at the tree of ${entry.id}`, () => this.#look(entry, asked));
   }
 

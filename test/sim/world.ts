@@ -3,6 +3,7 @@
  * Everything that is not the supervisor's own code is an event here.
  */
 import type { Stamp } from '../../src/core/ids.ts';
+import { DEADLINES } from '../../src/limits.ts';
 import type { Clock } from '../../src/ports.ts';
 import type { Life } from './life.ts';
 import { Random } from './random.ts';
@@ -38,6 +39,8 @@ export class World {
   /** Since the run began. */
   nowMs = 0;
   events = 0;
+  /** When the supervisor last goes on after a gap that it must notice. */
+  gapEndMs = 0;
   readonly tracing: boolean;
   readonly trace: string[] = [];
   violation: Violation | null = null;
@@ -80,6 +83,9 @@ export class World {
   }
 
   standStill(place: Place, forMs: number): void {
+    // Only longer than this is surely noticed as a gap.
+    if (place === 'supervisor' && forMs > DEADLINES.gapMs + DEADLINES.pulseMs)
+      this.gapEndMs = Math.max(this.gapEndMs, this.nowMs + forMs);
     this.#stillUntilMs[place] = Math.max(this.#stillUntilMs[place], this.nowMs + forMs);
   }
 

@@ -1,0 +1,112 @@
+/** What the recorder owes the sessions, over a registry that answers when the test says so. */
+import { describe, expect, it } from 'vitest';
+import type { SessionId } from '../../src/core/ids.ts';
+import type { Session } from '../../src/core/session.ts';
+import { CurfewError } from '../../src/errors.ts';
+import type { Clock, Log, Registry } from '../../src/ports.ts';
+import { Recorder, recordNeed } from '../../src/runtime/recorder.ts';
+import { gone, Play, release } from '../core/support.ts';
+import { sessionOf } from '../support/sessions.ts';
+
+interface Asked {
+  readonly what: string;
+  readonly id: SessionId;
+  answer(error?: Error): void;
+}
+
+const silent: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
+const away = () => new CurfewError('registry_unavailable', 'the registry: no answer in time');
+
+function setUp() {
+  const asked: Asked[] = [];
+  const alarms: (() => void)[] = [];
+  const forgotten: SessionId[] = [];
+  const ask = (what: string, id: SessionId) =>
+    new Promise<void>((resolve, reject) =>
+      asked.push({ what, id, answer: (error) => (error === undefined ? resolve() : reject(error)) }),
+    );
+  const registry: Partial<Registry> = {
+    create: ({ session }) => ask('create', session.spec.id),
+    save: ({ session }) => ask('save', session.spec.id),
+    discard: (id) => ask('discard', id),
+  };
+  const clock: Clock = {
+    now: () => ({ bootMs: 0, wallMs: 0 }),
+    at: (_, callback) => {
+      alarms.push(callback);
+      return () => alarms.splice(alarms.indexOf(callback), 1);
+    },
+  };
+  const deps = { registry: registry as Registry, clock, log: silent };
+  const recorder = new Recorder(deps, (id) => forgotten.push(id));
+  /** Everything that waits for the clock happens. */
+  const ring = () => {
+    for (const alarm of alarms.splice(0)) alarm();
+  };
+  return { recorder, asked, forgotten, ring };
+}
+
+const ended = sessionOf({ id: 's-1', endedWallMs: 1 });
+const settled = () => new Promise((resolve) => setImmediate(resolve));
+
+describe('a record that is late', () => {
+  it('keeps its session in memory until it is made, however often it fails', async () => {
+    const { recorder, asked, forgotten, ring } = setUp();
+    const step = recorder.saveStep(ended, () => ended);
+    ring();
+    await step;
+    expect(recorder.isUnsaved(ended.spec.id)).toBe(true);
+    asked[0]?.answer(away());
+    await settled();
+    ring();
+    expect(recorder.isUnsaved(ended.spec.id)).toBe(true);
+    asked[1]?.answer(away());
+    await settled();
+    ring();
+    asked[2]?.answer();
+    await settled();
+    expect(recorder.isUnsaved(ended.spec.id)).toBe(false);
+    expect(forgotten).toEqual(['s-1']);
+  });
+
+  it('is discarded when its session was refused for it, again and again until that is done', async () => {
+    const { recorder, asked, ring } = setUp();
+    const created = recorder.create(sessionOf({ id: 's-2' }));
+    asked[0]?.answer(away());
+    await expect(created).rejects.toThrow('no answer');
+    asked[1]?.answer(away());
+    await settled();
+    ring();
+    expect(asked.map(({ what }) => what)).toEqual(['create', 'discard', 'discard']);
+  });
+});
+
+describe('a conflict', () => {
+  it('is an answer: the registry works', async () => {
+    const { recorder, asked } = setUp();
+    const created = recorder.create(sessionOf({ id: 's-3' }));
+    asked[0]?.answer(new CurfewError('room_taken', 'it is taken'));
+    await expect(created).rejects.toThrow('taken');
+    expect(recorder.status.writable).toBe(true);
+    expect(asked).toHaveLength(1);
+  });
+});
+
+describe('what is recorded at once', () => {
+  const need = (before: Session, after: Session) => recordNeed(before, after);
+
+  it('a worker that nothing killed is gone: its claim is free', () => {
+    const play = Play.live({ livekit: false }).silent().on(10, release).until(60_000);
+    expect(play.reason).toBe('unkillable');
+    const before = play.session;
+    expect(need(before, play.on(70_000, gone()).session)).toBe('durable');
+  });
+
+  it('a silence that is allowed for long, and not each word', () => {
+    const play = Play.live({ livekit: false, idleAsked: true });
+    const before = play.session;
+    const by = { kind: 'local', name: 'x' } as const;
+    expect(need(before, play.on(10, { type: 'keep_alive', forMs: 60_000, by }).session)).toBe('none');
+    expect(need(before, play.on(20, { type: 'keep_alive', forMs: 900_000, by }).session)).toBe('soon');
+  });
+});

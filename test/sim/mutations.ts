@@ -1,0 +1,83 @@
+/** Ten rules of the core and the runtime, each broken on purpose by one change of its source text. The simulation must find each. */
+
+export interface Mutation {
+  readonly rule: string;
+  readonly file: string;
+  readonly from: string;
+  readonly to: string;
+}
+
+export const MUTATIONS: readonly Mutation[] = [
+  {
+    rule: 'one session per claim',
+    file: 'src/core/admission.ts',
+    from: 'if (taken !== null) return',
+    to: 'if (taken === asked.sessionId) return',
+  },
+  {
+    rule: 'a spawn waits for its durable record',
+    file: 'src/runtime/sessions.ts',
+    from: 'await this.recorder.saveDurably(after);',
+    to: 'void this.recorder.saveDurably(after).catch(() => undefined);',
+  },
+  {
+    rule: 'the maximum duration counts from the first start',
+    file: 'src/core/replace.ts',
+    from: 'return stay({ ...next, restarts',
+    to: 'return stay({ ...(next.phase.name === "live" ? { ...next, phase: { ...next.phase, startedAt: now } } : next), restarts',
+  },
+  {
+    rule: 'absence is decided by a look made after it',
+    file: 'src/core/absence.ts',
+    from: 'find((one) => asOfMs >= one.dueMs)',
+    to: 'find((one) => asOfMs >= one.dueMs - 15_000)',
+  },
+  {
+    rule: 'the ladder ends with KILL',
+    file: 'src/core/closing.ts',
+    from: "next: 'kill', now",
+    to: "next: 'over', now",
+  },
+  {
+    rule: 'a claim is held until the ladder is over',
+    file: 'src/core/holdings.ts',
+    from: 'return { ...base, closing: true, quotas: closingQuotas(session) };',
+    to: 'return { ...base, claim: null, closing: true, quotas: closingQuotas(session) };',
+  },
+  {
+    rule: 'a recorded intent is started or failed, never both',
+    file: 'src/runtime/recovery.ts',
+    from: 'const found = await sessions.workers.adopt(worker.id, worker.process);',
+    to: 'const found = worker.process === null ? null : await sessions.workers.adopt(worker.id, worker.process);',
+  },
+  {
+    rule: 'a replacement starts when the whole old tree is gone',
+    file: 'src/core/replace.ts',
+    from: 'const old = worker.treeGone ? null : {',
+    to: 'const old = worker.treeGone || worker.exit !== null ? null : {',
+  },
+  {
+    rule: 'errors in a row have a limit',
+    file: 'src/core/facts.ts',
+    from: 'consecutive: consecutive + 1',
+    to: 'consecutive: Math.min(consecutive + 1, 0)',
+  },
+  {
+    rule: 'no mass end',
+    file: 'src/core/budget.ts',
+    from: '? { budget: { granted }, granted: false }',
+    to: '? { budget: { granted }, granted: true }',
+  },
+  {
+    rule: 'an ended session hears nothing any more',
+    file: 'src/core/decide.ts',
+    from: "if (event.type !== 'spawned') return stay(session);",
+    to: "if (event.type !== 'spawned') return stay({ ...session, phase: { name: 'queued', grant: null } });",
+  },
+  {
+    rule: 'after a gap everything is counted anew',
+    file: 'src/core/facts.ts',
+    from: 'return gap(session, now);',
+    to: 'return session;',
+  },
+];

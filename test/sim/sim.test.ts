@@ -1,0 +1,38 @@
+/** A fixed set of seeds, and fresh ones for as long as CURFEW_SIM_SECONDS says. `npm run sim` is the long run. */
+import { describe, expect, it } from 'vitest';
+import { describeFailure } from './report.ts';
+import { runSeed } from './run.ts';
+
+const FIXED_SEEDS = 300;
+const FRESH_SECONDS = Number(process.env.CURFEW_SIM_SECONDS ?? (process.env.CI === undefined ? 20 : 120));
+const BOUND_MS = 600_000;
+
+async function expectWell(seed: number): Promise<void> {
+  const outcome = await runSeed(seed);
+  expect(outcome.violation === null ? null : await describeFailure(outcome)).toBeNull();
+}
+
+describe('nothing lost, nothing doubled, nothing left behind', () => {
+  it(
+    `with the seeds from 1 to ${FIXED_SEEDS}`,
+    async () => {
+      for (let seed = 1; seed <= FIXED_SEEDS; seed++) await expectWell(seed);
+    },
+    BOUND_MS,
+  );
+
+  it(
+    `with fresh seeds for ${FRESH_SECONDS} s`,
+    async () => {
+      const untilMs = performance.now() + FRESH_SECONDS * 1000;
+      for (let seed = Date.now() % 2 ** 31; performance.now() < untilMs; seed++) await expectWell(seed);
+    },
+    BOUND_MS,
+  );
+
+  it('plays the same seed the same way', async () => {
+    const [first, second] = [await runSeed(7, { tracing: true }), await runSeed(7, { tracing: true })];
+    expect(second.trace).toEqual(first.trace);
+    expect(first.events).toBeGreaterThan(1_000);
+  });
+});
