@@ -6,6 +6,7 @@ import type { ErrorCode } from '../errors.ts';
 import { CurfewError, ERRORS, messageOf } from '../errors.ts';
 import { REGISTRY } from '../limits.ts';
 import type { Log, Registry } from '../ports.ts';
+import type { Lost } from './keeper.ts';
 import type { Request } from './store.ts';
 import type { FromThread, WireError } from './thread.ts';
 
@@ -23,6 +24,7 @@ export async function openRegistry(options: { stateDir: string; log: Log }): Pro
   const ask = <T>(request: Request) => thread.ask(request) as Promise<T>;
   return {
     isNew: thread.isNew,
+    onLost: (listener) => thread.onLost(listener),
     create: (write) => ask({ op: 'create', write }),
     save: (write, durable) => ask({ op: 'save', write, durable }),
     discard: (id) => ask({ op: 'discard', id }),
@@ -45,6 +47,9 @@ class Thread {
   #seq = 0;
   #closing = false;
   isNew = false;
+  /** Until somebody listens. */
+  #untold: Lost[] = [];
+  #listener: ((lost: Lost) => void) | null = null;
 
   constructor(path: string, log: Log) {
     this.#path = path;
@@ -59,7 +64,8 @@ class Thread {
         if (message.kind === 'ready') {
           this.isNew = message.isNew;
           resolve();
-        } else if (message.kind === 'refused') reject(fromWire(message.error));
+        } else if (message.kind === 'lost') this.#tellLost(message.lost);
+        else if (message.kind === 'refused') reject(fromWire(message.error));
         else this.#settle(message);
       });
       worker.on('error', (error) => this.#lost(worker, error));
@@ -74,6 +80,16 @@ class Thread {
       await worker.terminate();
       throw error;
     });
+  }
+
+  onLost(listener: (lost: Lost) => void): void {
+    this.#listener = listener;
+    for (const lost of this.#untold.splice(0)) listener(lost);
+  }
+
+  #tellLost(lost: Lost): void {
+    if (this.#listener === null) this.#untold.push(lost);
+    else this.#listener(lost);
   }
 
   async ask(request: Request): Promise<unknown> {
