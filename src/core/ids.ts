@@ -39,6 +39,10 @@ export function workerIdOf(session: SessionId, attempt: number): WorkerId {
   return `${session}.${attempt}` as WorkerId;
 }
 
+export function firstWorkerId(session: SessionId): WorkerId {
+  return workerIdOf(session, 1);
+}
+
 export function sessionOfWorker(worker: WorkerId): SessionId {
   return worker.slice(0, worker.lastIndexOf('.')) as SessionId;
 }

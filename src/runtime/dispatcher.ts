@@ -3,7 +3,7 @@ import type { DispatchRequest } from '../api.ts';
 import type { Answer } from '../core/admission.ts';
 import { decide } from '../core/decide.ts';
 import type { Stamp } from '../core/ids.ts';
-import { sessionId } from '../core/ids.ts';
+import { firstWorkerId, sessionId } from '../core/ids.ts';
 import { quotasOf } from '../core/quota.ts';
 import type { Session } from '../core/session.ts';
 import type { Next } from '../core/state.ts';
@@ -12,7 +12,6 @@ import { CurfewError } from '../errors.ts';
 import { ADMISSION } from '../limits.ts';
 import { hashBody, makeSpec } from './intake.ts';
 import type { Sessions } from './sessions.ts';
-import { firstWorkerId } from './sessions.ts';
 
 interface Dispatched {
   readonly session: Session;

@@ -18,6 +18,7 @@ export class Mailbox {
   #state: Session;
   #queue: SessionEvent[] = [];
   #draining = false;
+  #drained = Promise.withResolvers<void>();
   readonly #host: MailboxHost;
 
   constructor(state: Session, host: MailboxHost) {
@@ -27,6 +28,11 @@ export class Mailbox {
 
   get state(): Session {
     return this.#state;
+  }
+
+  /** Resolves when every event that was posted is handled. */
+  async idle(): Promise<void> {
+    while (this.#draining) await this.#drained.promise;
   }
 
   post(event: SessionEvent): void {
@@ -43,10 +49,12 @@ export class Mailbox {
   async #drain(): Promise<void> {
     if (this.#draining) return;
     this.#draining = true;
+    this.#drained = Promise.withResolvers();
     for (let event = this.#queue.shift(); event !== undefined; event = this.#queue.shift()) {
       await this.#handle(event);
     }
     this.#draining = false;
+    this.#drained.resolve();
     this.#host.idle(this.#state);
   }
 

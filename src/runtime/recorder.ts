@@ -214,8 +214,11 @@ export class Recorder {
   }
 
   #noteSuccess(): void {
-    if (!this.#status.writable) this.#log.info({}, 'the registry can be written again');
+    if (this.#status.writable) return;
     this.#status = { ...this.#status, writable: true, error: null };
+    this.#log.info({}, 'the registry can be written again');
+    // What waits for its next try need not wait any longer.
+    void this.flush();
   }
 
   #noteFailure(error: unknown): void {

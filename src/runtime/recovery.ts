@@ -10,14 +10,13 @@
  */
 import { holdingOf } from '../core/holdings.ts';
 import type { WorkerId } from '../core/ids.ts';
-import { sessionOfWorker } from '../core/ids.ts';
+import { firstWorkerId, sessionOfWorker } from '../core/ids.ts';
 import { quotasOf } from '../core/quota.ts';
 import type { Session, WorkerProcess } from '../core/session.ts';
 import { isEnded, workerOf } from '../core/session.ts';
 import { messageOf } from '../errors.ts';
 import { RECOVERY } from '../limits.ts';
 import type { Sessions } from './sessions.ts';
-import { firstWorkerId } from './sessions.ts';
 
 export async function recover(sessions: Sessions): Promise<void> {
   const { log, registry } = sessions.deps;
@@ -58,6 +57,7 @@ async function recoverOne(sessions: Sessions, session: Session, known: WorkerPro
   if (isOfAnotherBoot(session, known, { bootId: instance.bootId, nowMs: clock.now().bootMs })) {
     sessions.add(session, []);
     sessions.post(id, { type: 'node_lost' });
+    await sessions.idle(id);
     return;
   }
   if (worker === null || worker.treeGone) {
@@ -82,6 +82,8 @@ async function recoverOne(sessions: Sessions, session: Session, known: WorkerPro
   sessions.post(id, { type: 'channel', workerId: worker.id, open: false });
   // Nothing was heard or seen meanwhile: silence, absence and steps count anew.
   sessions.post(id, { type: 'gap', gapMs: 0 });
+  // What has ended must not be shown as live when the first question comes.
+  if (found === null || found.exit !== null) await sessions.idle(id);
 }
 
 /** Ended, and nothing killed its worker: it keeps slot and claim until its tree is gone, and is hunted again. */

@@ -6,7 +6,7 @@ import type { SessionEvent } from '../core/event.ts';
 import type { Holding } from '../core/holdings.ts';
 import { holdingOf, sameHolding } from '../core/holdings.ts';
 import type { SessionId, WorkerId } from '../core/ids.ts';
-import { workerIdOf } from '../core/ids.ts';
+import { firstWorkerId } from '../core/ids.ts';
 import type { Session } from '../core/session.ts';
 import { isEnded, workerOf } from '../core/session.ts';
 import { messageOf } from '../errors.ts';
@@ -120,6 +120,11 @@ export class Sessions {
 
   state(id: SessionId): Session | null {
     return this.#entries.get(id)?.box.state ?? null;
+  }
+
+  /** Resolves when every event of the session is handled. */
+  async idle(id: SessionId): Promise<void> {
+    await this.#entries.get(id)?.box.idle();
   }
 
   all(): Session[] {
@@ -290,8 +295,4 @@ export class Sessions {
     this.#entries.get(id)?.tick?.cancel();
     this.#entries.delete(id);
   }
-}
-
-export function firstWorkerId(id: SessionId): WorkerId {
-  return workerIdOf(id, 1);
 }

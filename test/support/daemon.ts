@@ -35,6 +35,7 @@ export class Daemon {
   #child: ChildProcess | null = null;
   #exit: Promise<number | null> = Promise.resolve(null);
   #stderr = '';
+  #stdout = '';
   #agent: Agent;
   readonly #env: Record<string, string>;
   readonly #main: string;
@@ -56,6 +57,11 @@ export class Daemon {
     return this.#child?.pid ?? -1;
   }
 
+  /** Its log. */
+  get stdout(): string {
+    return this.#stdout;
+  }
+
   get stderr(): string {
     return this.#stderr;
   }
@@ -66,6 +72,9 @@ export class Daemon {
       env: { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '/', ...this.#env },
     });
     this.#child = child;
+    child.stdout?.on('data', (chunk: Buffer) => {
+      this.#stdout += chunk.toString();
+    });
     child.stderr?.on('data', (chunk: Buffer) => {
       this.#stderr += chunk.toString();
     });

@@ -1,0 +1,178 @@
+/** Faults of the storage under live calls: they go on, and new ones are refused with the reason where they could not be recorded. */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { CapacityView, SessionView } from '../../src/api.ts';
+import { Daemon, ROOT } from '../support/daemon.ts';
+import { marked } from '../support/marks.ts';
+import { isAlive } from '../support/proc.ts';
+import { until } from '../support/wait.ts';
+
+const fixture = (name: string) => join(ROOT, 'test/fixtures', name);
+const config = {
+  limits: { start_rate: '1000/s' },
+  agents: {
+    default: { command: ['sleep', '1000'] },
+    kit: { command: [process.execPath, fixture('kits/agent.mjs')], protocol: 'curfew' },
+    loud: { command: ['sh', '-c', 'while :; do echo "some line that fills the disk"; done'] },
+  },
+};
+
+let daemon: Daemon;
+const undo: (() => void)[] = [];
+afterEach(async () => {
+  for (const one of undo.splice(0).reverse()) one();
+  await daemon.close();
+  for (const one of late.splice(0)) one();
+});
+/** After the daemon let go of it. */
+const late: (() => void)[] = [];
+
+const start = async (dir?: string) => {
+  daemon = await new Daemon({ config, ...(dir !== undefined && { dir }) }).start();
+};
+const live = async (room: string, agent = 'default') =>
+  daemon.reaches((await daemon.dispatch({ room, agent })).body.id, ['live']);
+const registry = async () => (await daemon.get<CapacityView>('/v1/capacity')).body.registry;
+const database = (name = '') => join(daemon.dir, 'state', `registry.db${name}`);
+/** By a reading of the database of the test's own. */
+const recordedState = (id: string) => {
+  const file = new DatabaseSync(database(), { readOnly: true });
+  const row = file.prepare('SELECT state FROM sessions WHERE id = ?').get(id);
+  file.close();
+  return row?.state;
+};
+const listed = async () =>
+  (await daemon.get<{ sessions: SessionView[] }>('/v1/sessions?state=live')).body.sessions
+    .map((one) => one.id)
+    .sort();
+
+describe('the database, while it is in use', () => {
+  it.each<[string, () => void]>([
+    ['deleted', () => ['', '-wal', '-shm'].forEach((name) => void rmSync(database(name), { force: true }))],
+    ['overwritten', () => writeFileSync(database(), 'garbage '.repeat(2000))],
+  ])('%s: calls go on, and a restart finds them in the new one', async (_name, damage) => {
+    await start();
+    const before = [await live('a'), await live('b', 'kit')];
+    damage();
+    const added = await live('c');
+    expect((await daemon.dispatch({ room: 'a' })).status).toBe(409);
+    for (const { id, pid } of before) expect(await daemon.session(id)).toMatchObject({ state: 'live', pid });
+    expect(daemon.stderr + daemon.stdout).toContain('the database was lost');
+    daemon.signal('SIGKILL');
+    await daemon.exited();
+    await daemon.start();
+    expect(await listed()).toEqual([...before, added].map((one) => one.id).sort());
+    for (const { id, pid } of before)
+      expect(await daemon.session(id)).toMatchObject({ state: 'live', pid, restarts: 0 });
+    for (const { id } of [...before, added]) await daemon.release(id);
+    for (const { id } of [...before, added])
+      expect(await daemon.ended(id)).toMatchObject({ reason: 'requested' });
+    expect(marked(daemon.instanceId())).toEqual([]);
+  });
+
+  it('corrupt at the start: it is set aside, and the calls are rebuilt', async () => {
+    await start();
+    const { id, pid } = await live('a', 'kit');
+    daemon.signal('SIGKILL');
+    await daemon.exited();
+    for (const name of ['-wal', '-shm']) rmSync(database(name), { force: true });
+    writeFileSync(database(), 'garbage '.repeat(2000));
+    await daemon.start();
+    expect(await daemon.session(id)).toMatchObject({ state: 'live', pid, restarts: 0 });
+    expect((await registry()).setAside).toContain('registry.db.corrupt-');
+    expect(readdirSync(join(daemon.dir, 'state')).filter((name) => name.includes('corrupt'))).toHaveLength(1);
+    await daemon.release(id);
+    expect(await daemon.ended(id)).toMatchObject({ reason: 'requested' });
+  });
+});
+
+/** Only root can make a small disk of its own. */
+describe.runIf(process.getuid?.() === 0)('a small disk', () => {
+  const mount = (size: string) => {
+    const dir = mkdtempSync(join(tmpdir(), 'curfew-disk-'));
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', dir]);
+    late.push(() => {
+      execFileSync('umount', ['-l', dir]);
+      rmSync(dir, { recursive: true, force: true });
+    });
+    return dir;
+  };
+  /** To the last byte: in ever smaller pieces. */
+  const fill = (dir: string) => {
+    const path = join(dir, 'filler');
+    for (let size = 65_536; size >= 1; size = Math.floor(size / 4)) append(path, size);
+    return path;
+  };
+  const append = (path: string, size: number) => {
+    try {
+      for (;;) writeFileSync(path, Buffer.alloc(size), { flag: 'a' });
+    } catch {
+      // Nothing of this size fits any more.
+    }
+  };
+
+  const refusesAndGoesOn = async (begin: (dir: string) => () => void) => {
+    const dir = join(mount('8m'), 'd');
+    mkdirSync(dir);
+    await start(dir);
+    const [call, other] = [await live('a', 'kit'), await live('b')];
+    const end = begin(dir);
+    undo.push(end);
+    const refused = await until('a new call is refused', async () => {
+      const answer = await daemon.dispatch({ room: `c${Date.now()}` });
+      return answer.status === 201 ? null : answer;
+    });
+    expect(refused).toMatchObject({ status: 503, body: { code: 'registry_unavailable' } });
+    expect(await daemon.session(call.id)).toMatchObject({ state: 'live', pid: call.pid });
+    expect((await daemon.get('/readyz')).status).toBe(503);
+    await daemon.release(other.id);
+    expect(await daemon.ended(other.id)).toMatchObject({ reason: 'requested' });
+    expect(isAlive(other.pid ?? 0)).toBe(false);
+    end();
+    undo.pop();
+    await until(
+      'it records again',
+      async () => (await daemon.dispatch({ room: 'd' })).status !== 503,
+      30_000,
+    );
+    await until('what was not recorded is', () => recordedState(other.id) === 'released', 15_000);
+    daemon.signal('SIGKILL');
+    await daemon.exited();
+    await daemon.start();
+    expect(await daemon.session(call.id)).toMatchObject({ state: 'live', pid: call.pid });
+    expect(await daemon.session(other.id)).toMatchObject({ state: 'released', reason: 'requested' });
+  };
+
+  it('that is full: calls go on, new ones are refused, and all is recorded afterwards', () =>
+    refusesAndGoesOn((dir) => {
+      const path = fill(dir);
+      return () => rmSync(path, { force: true });
+    }));
+
+  it("full of a worker's log ends neither the worker nor the supervisor", async () => {
+    const dir = join(mount('8m'), 'd');
+    mkdirSync(dir);
+    await start(dir);
+    const { id, pid } = await live('a', 'loud');
+    await until(
+      'the disk is full',
+      () => {
+        try {
+          writeFileSync(join(dir, 'probe'), Buffer.alloc(65_536));
+          return false;
+        } catch {
+          return true;
+        }
+      },
+      30_000,
+    );
+    expect(await daemon.session(id)).toMatchObject({ state: 'live', pid });
+    await daemon.release(id);
+    expect(await daemon.ended(id)).toMatchObject({ reason: 'requested' });
+    expect(isAlive(pid ?? 0)).toBe(false);
+  });
+});
