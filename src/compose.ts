@@ -10,6 +10,7 @@ import type { LiveConfig } from './config/reload.ts';
 import { liveConfig } from './config/reload.ts';
 import type { Author } from './core/session.ts';
 import { messageOf } from './errors.ts';
+import { armedFailpoint } from './failpoints.ts';
 import { createHttpFaces } from './http/faces.ts';
 import { CHANNEL, DRAIN, RETENTION, SHUTDOWN, STATE_FILES, SWEEP } from './limits.ts';
 import type { Instance, Log } from './ports.ts';
@@ -96,6 +97,9 @@ export async function start(config: Config, options: StartOptions): Promise<Runn
   const { port } = faces ? await http.listen().catch(abandon) : { port: null };
   if (rooms === null)
     log.warn({}, 'no LiveKit is configured: nobody is seen in a room, and nothing ends for who is there');
+  const fuse = armedFailpoint();
+  if (fuse !== null)
+    log.error({ failpoint: fuse }, 'a failpoint is armed: this supervisor kills itself there');
   log.info(
     { instance: instance.id, pid: process.pid, socket: faces ? config.listen.socket : null, port },
     'curfew is up',

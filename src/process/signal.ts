@@ -1,6 +1,8 @@
 /** The only place that signals. Each process is checked right before: still the same one, and still ours. */
+
 import type { WorkerId } from '../core/ids.ts';
 import type { ProcessIdentity } from '../core/session.ts';
+import { failpoint } from '../failpoints.ts';
 import { isInCgroup } from './cgroup.ts';
 import type { ProcessStat, ProcTable } from './proc.ts';
 import { findAlive } from './proc.ts';
@@ -70,7 +72,9 @@ function isOurs(proc: ProcTable, aim: Aim, member: Member, now: ProcessStat): bo
 
 function send(pid: number, signal: Deadly | 'SIGCONT'): Shot {
   try {
+    failpoint('signal.before');
     process.kill(pid, signal);
+    failpoint('signal.after');
     return 'sent';
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ESRCH') return 'gone';

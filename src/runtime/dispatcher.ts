@@ -1,4 +1,5 @@
 /** Takes a dispatch in: known id, admission, record, start. Nothing is half accepted. */
+
 import type { DispatchRequest } from '../api.ts';
 import type { Answer } from '../core/admission.ts';
 import { decide } from '../core/decide.ts';
@@ -9,6 +10,7 @@ import type { Session } from '../core/session.ts';
 import type { Next } from '../core/state.ts';
 import { newSession, stay } from '../core/state.ts';
 import { CurfewError } from '../errors.ts';
+import { failpoint } from '../failpoints.ts';
 import { ADMISSION } from '../limits.ts';
 import { hashBody, makeSpec } from './intake.ts';
 import type { Sessions } from './sessions.ts';
@@ -62,6 +64,7 @@ export class Dispatcher {
     const spec = makeSpec(request, deps, now);
     const answer = desk.request({ sessionId: spec.id, claim: spec.claim, quotas: quotasOf(spec) });
     const next = begin(newSession(spec, request.metadata), answer, now);
+    failpoint('dispatch.before-record');
     try {
       await recorder.create(next.state);
     } catch (error) {
@@ -70,6 +73,7 @@ export class Dispatcher {
       this.#sessions.dropEarly(spec.id);
       throw error;
     }
+    failpoint('dispatch.recorded');
     this.#sessions.add(next.state, next.effects);
     return { session: next.state, created: true };
   }

@@ -1,4 +1,5 @@
 /** Does what the core decided. Each effect answers with an event; none of them throws or is awaited by a mailbox. */
+
 import type { Effect } from '../core/effect.ts';
 import type { SessionEvent } from '../core/event.ts';
 import type { Holding } from '../core/holdings.ts';
@@ -6,6 +7,7 @@ import { holdingOf } from '../core/holdings.ts';
 import type { SessionId } from '../core/ids.ts';
 import type { Session } from '../core/session.ts';
 import { messageOf } from '../errors.ts';
+import { failpoint } from '../failpoints.ts';
 import type { RoomStepResult, Workers } from '../ports.ts';
 import type { SupervisorDeps } from './deps.ts';
 import type { FrontDesk } from './front-desk.ts';
@@ -71,6 +73,7 @@ async function spawn(
   const { id } = session.spec;
   try {
     const process = await launch(session, workerId, sessions);
+    failpoint('spawn.before-recorded');
     sessions.post(id, { type: 'spawned', workerId, process });
   } catch (error) {
     sessions.post(id, { type: 'spawn_failed', workerId, detail: launchFailure(error) });

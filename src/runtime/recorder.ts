@@ -4,6 +4,7 @@ import { holdingOf, isUnkillable } from '../core/holdings.ts';
 import type { ClaimKey, SessionId } from '../core/ids.ts';
 import type { Session } from '../core/session.ts';
 import { CurfewError, messageOf } from '../errors.ts';
+import { failpoint } from '../failpoints.ts';
 import { RECORDING } from '../limits.ts';
 import type { Clock, Log, Registry } from '../ports.ts';
 
@@ -112,11 +113,14 @@ export class Recorder {
 
   /** Waits a little for the record, and goes on without one; `current` gives the state to try again with. */
   async saveStep(session: Session, current: () => Session | null): Promise<void> {
+    const { name } = session.phase;
+    if (name === 'closing' || name === 'ended') failpoint(`${name}.before-record`);
     const saved = this.#save(session, current, true);
     const patience = Promise.withResolvers<void>();
     const cancel = this.#after(RECORDING.patienceMs, patience.resolve);
     await Promise.race([saved, patience.promise]);
     cancel();
+    if (name === 'closing' || name === 'ended') failpoint(`${name}.recorded`);
   }
 
   /** Small changes are gathered, so that a worker's flood of errors is not a flood of writes. */

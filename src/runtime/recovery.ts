@@ -8,6 +8,7 @@
  *
  * Each step may be repeated: a supervisor that dies here is followed by one that does the same again.
  */
+
 import { holdingOf } from '../core/holdings.ts';
 import type { WorkerId } from '../core/ids.ts';
 import { firstWorkerId, sessionOfWorker } from '../core/ids.ts';
@@ -15,12 +16,14 @@ import { quotasOf } from '../core/quota.ts';
 import type { Session, WorkerProcess } from '../core/session.ts';
 import { isEnded, workerOf } from '../core/session.ts';
 import { messageOf } from '../errors.ts';
+import { failpoint } from '../failpoints.ts';
 import { RECOVERY } from '../limits.ts';
 import type { Sessions } from './sessions.ts';
 
 export async function recover(sessions: Sessions): Promise<void> {
   const { log, registry } = sessions.deps;
   const open = await registry.open();
+  failpoint('recovery.opened');
   sessions.desk.restore(open.flatMap((one) => holdingOf(one) ?? []));
   // Who waits comes last: by then admission knows who holds what.
   const holders = open.filter((one) => holdingOf(one) !== null);
@@ -30,6 +33,7 @@ export async function recover(sessions: Sessions): Promise<void> {
   if (registry.isNew) await rebuildUnknown(sessions, open);
   for (const session of waiting) await takeOver(sessions, session);
   if (!registry.isNew) void rebuildUnknown(sessions, open);
+  failpoint('recovery.before-ready');
   if (open.length > 0) log.info({ sessions: open.length }, 'the sessions of before were taken over');
 }
 
@@ -66,7 +70,9 @@ async function recoverOne(sessions: Sessions, session: Session, known: WorkerPro
     return;
   }
   // Before its timers run: whoever signals it must find it.
+  failpoint('recovery.before-adoption');
   const found = await sessions.workers.adopt(worker.id, known);
+  failpoint('recovery.adopted');
   sessions.add(session, []);
   if (found === null)
     sessions.post(id, {

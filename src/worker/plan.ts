@@ -1,4 +1,5 @@
 /** Everything of a start that can fail before there is a process: the program, the folder, the record, the cgroup. */
+import { failpoint } from '../failpoints.ts';
 import { WORKERS } from '../limits.ts';
 import type { Instance, SpawnRequest } from '../ports.ts';
 import type { Cgroups } from '../process/cgroup.ts';
@@ -24,6 +25,7 @@ export async function planStart(
   host: StartHost,
 ): Promise<Start> {
   const { instance, environment, umask, cgroups, maxFileBytes } = host;
+  failpoint('spawn.before-folder');
   const mark = { CURFEW_WORKER: `${instance.id}/${workerId}` };
   const env = workerEnvironment(environment, profile, { ...own, ...mark });
   const cwd = profile.cwd ?? process.cwd();
@@ -32,6 +34,7 @@ export async function planStart(
     findCommand({ command: name, path: env.PATH ?? '', cwd }),
     makeFolder(folder).then(() => writeRecord(folder, record)),
   ]);
+  failpoint('spawn.folder-made');
   const { memoryBytes, cpuPercent } = profile;
   const cgroup = cgroups?.make(workerId, { memoryBytes, cpuPercent, pids: WORKERS.pidsMax }) ?? null;
   if (cgroup !== null) await writeCgroup(folder, cgroup);

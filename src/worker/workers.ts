@@ -1,10 +1,12 @@
 /** The Workers port: process trees on this host, each behind a shim of its own. */
+
 import { existsSync } from 'node:fs';
 import pTimeout from 'p-timeout';
 import type { WorkerId } from '../core/ids.ts';
 import { workerId as workerIdOf } from '../core/ids.ts';
 import type { ExitInfo, WorkerProcess } from '../core/session.ts';
 import { CurfewError } from '../errors.ts';
+import { failpoint } from '../failpoints.ts';
 import { LOGS, WORKERS } from '../limits.ts';
 import type { Adopted, Clock, Instance, Log, SpawnRequest, Workers, WorkersListener } from '../ports.ts';
 import type { Cgroups } from '../process/cgroup.ts';
@@ -181,6 +183,7 @@ class HostWorkers implements Workers {
     entry.main = await waitForMain(this.#proc, entry.shim, plan).catch((error: unknown) =>
       this.#abandon(entry, error),
     );
+    failpoint('spawn.command-runs');
     const started = { main: entry.main, shim: identity };
     entry.process = started;
     this.record(request.workerId, request.record);
@@ -198,6 +201,7 @@ class HostWorkers implements Workers {
         bootId: this.#options.instance.bootId,
         logFd: log.fd,
       });
+      failpoint('spawn.shim-started');
       return this.#track(id, { folder: plan.folder, shim, cgroup: plan.cgroup });
     } finally {
       this.#writes.add(log.close());
@@ -261,6 +265,7 @@ class HostWorkers implements Workers {
   #exited(entry: Entry, exit: ExitInfo): void {
     if (this.#closed) return;
     if (!entry.exited) {
+      failpoint('exit.seen');
       entry.exited = true;
       this.#options.listener.exited(entry.id, exit);
     }
@@ -269,6 +274,7 @@ class HostWorkers implements Workers {
 
   #tree(entry: Entry, left: number): void {
     if (left === 0) {
+      failpoint('tree.gone');
       this.#writes.add(this.#logs.finish(entry.id));
       if (entry.forgotten) this.#entries.delete(entry.id);
     }

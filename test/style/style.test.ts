@@ -14,9 +14,10 @@ const tests = readTree('test');
 const users = [...src, ...tests, ...readTree('scripts'), ...readTree('bench'), ...readTree('examples')];
 
 /** Downward only: a file may import files of its own folder and of those listed. */
-const ROOTS = ['errors', 'limits', 'durations', 'sockets', 'texts', 'core'];
+const ROOTS = ['errors', 'limits', 'durations', 'sockets', 'texts', 'failpoints', 'core'];
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   errors: [],
+  failpoints: [],
   limits: ['core'],
   durations: [],
   sockets: ['limits'],

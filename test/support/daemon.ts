@@ -66,10 +66,34 @@ export class Daemon {
     return this.#stderr;
   }
 
-  async start(): Promise<this> {
+  /** `env`: for this start alone. */
+  async start(env: Record<string, string> = {}): Promise<this> {
+    const child = this.#spawn(env);
+    await until(
+      'the daemon answers',
+      async () => child.exitCode !== null || (await this.get('/healthz')).status === 200,
+      20_000,
+    );
+    if (child.exitCode !== null) throw new Error(`the daemon exited with ${child.exitCode}: ${this.#stderr}`);
+    return this;
+  }
+
+  /** Starts it and waits until it has ended by itself; one that stays is ended. */
+  async startToDie(env: Record<string, string>): Promise<void> {
+    const child = this.#spawn(env);
+    const isOver = async () =>
+      child.exitCode !== null ||
+      child.signalCode !== null ||
+      (await this.get('/healthz').catch(() => null))?.status === 200;
+    await until('the daemon dies or answers', isOver, 20_000);
+    child.kill('SIGKILL');
+    await this.exited();
+  }
+
+  #spawn(env: Record<string, string>): ChildProcess {
     const child = spawn(process.execPath, [this.#main, 'serve', '--config', this.configPath], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '/', ...this.#env },
+      env: { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '/', ...this.#env, ...env },
     });
     this.#child = child;
     child.stdout?.on('data', (chunk: Buffer) => {
@@ -79,13 +103,7 @@ export class Daemon {
       this.#stderr += chunk.toString();
     });
     this.#exit = new Promise((resolve) => child.once('exit', (code) => resolve(code)));
-    await until(
-      'the daemon answers',
-      async () => child.exitCode !== null || (await this.get('/healthz')).status === 200,
-      20_000,
-    );
-    if (child.exitCode !== null) throw new Error(`the daemon exited with ${child.exitCode}: ${this.#stderr}`);
-    return this;
+    return child;
   }
 
   /** SIGTERM, and its exit code. */
