@@ -109,6 +109,11 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     return Math.max(this.#readyMs, this.#world.gapEndMs);
   }
 
+  /** No deadline of silence can have begun before: a supervisor's start, or the end of a gap. */
+  get countedMs(): number {
+    return Math.max(this.sim.generation?.life.bornMs ?? 0, this.#world.gapEndMs);
+  }
+
   anew(): void {
     this.#readyMs = this.#world.nowMs;
   }
