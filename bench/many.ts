@@ -1,5 +1,6 @@
 /** A thousand sessions at once: taken over after the supervisor's death, and released with some that do not obey. */
-import { existsSync } from 'node:fs';
+import { existsSync, mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Daemon, ROOT } from '../test/support/daemon.ts';
@@ -19,6 +20,8 @@ export async function manyDaemon(): Promise<Daemon> {
   const built = join(ROOT, 'dist/main.js');
   return new Daemon({
     main: existsSync(built) ? built : undefined,
+    // As in the unit file.
+    env: { NODE_COMPILE_CACHE: mkdtempSync(join(tmpdir(), 'curfew-cache-')) },
     config: {
       log: { level: 'warn' },
       limits: { sessions: 2000, start_rate: '10000/s', per_user: 'off' },

@@ -49,6 +49,10 @@ const COMMAND = '/usr/local/bin/curfew';
 const CONFIG = '/etc/curfew/curfew.yaml';
 const UNITS = ['curfew.service', 'curfew-cleanup.service', 'curfew-cleanup.timer'];
 
+/** Lets the kernel bound each worker. An older systemd would complain of the key. */
+const SUBGROUP = '/usr/local/lib/systemd/system/curfew.service.d/subgroup.conf';
+const SUBGROUP_SINCE = 254;
+
 /** What goes where: a file of systemd/ → its place on the host. */
 const FILES = {
   ...Object.fromEntries(UNITS.map((name) => [name, `/usr/local/lib/systemd/system/${name}`])),
@@ -140,6 +144,13 @@ function installProgram() {
   });
 }
 
+/** Of this host; 0 where that says nothing about the host that it is for. */
+function systemdVersion() {
+  if (STAGED) return 0;
+  const { stdout } = spawnSync('systemctl', ['--version'], { encoding: 'utf8', timeout: TOOL_MS });
+  return Number(/^systemd (\d+)/.exec(stdout ?? '')?.[1] ?? 0);
+}
+
 function setAside(/** @type {string} */ path, /** @type {string} */ old) {
   try {
     renameSync(path, old);
@@ -164,6 +175,7 @@ function install() {
   put(COMMAND, `#!/bin/sh\n${run}\n`, 0o755);
   for (const [name, path] of Object.entries(FILES))
     put(path, readFileSync(join(SOURCE, 'systemd', name), 'utf8'), 0o644);
+  if (systemdVersion() >= SUBGROUP_SINCE) put(SUBGROUP, '[Service]\nDelegateSubgroup=supervisor\n', 0o644);
   tool('systemd-sysusers', [FILES['curfew.sysusers.conf']]);
   tool('systemd-tmpfiles', ['--create', FILES['curfew.tmpfiles.conf']]);
   if (existsSync(at(CONFIG))) say(`${CONFIG} is there and stays as it is`);
@@ -178,7 +190,7 @@ function uninstall() {
   tool('systemctl', ['disable', '--now', ...UNITS.filter((name) => name !== 'curfew-cleanup.service')], {
     mayFail: true,
   });
-  for (const path of [...Object.values(FILES), COMMAND, PREFIX])
+  for (const path of [...Object.values(FILES), dirname(SUBGROUP), COMMAND, PREFIX])
     step(`remove ${path}`, () => rmSync(at(path), { recursive: true, force: true }));
   tool('systemctl', ['daemon-reload']);
   say('\n/etc/curfew, /var/lib/curfew and the user curfew stay; remove them by hand if you want.');

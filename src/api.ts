@@ -168,6 +168,13 @@ const livekit = z.object({
   error: z.string().nullable(),
 });
 
+/** `setAside`: where the last damaged database was put. */
+const registry = z.object({
+  writable: z.boolean(),
+  error: z.string().nullable(),
+  setAside: z.string().nullable(),
+});
+
 const drainSchema = z.object({
   since: time,
   by: z.string(),
@@ -194,7 +201,7 @@ export const capacitySchema = z.object({
   unkillable: z.array(z.object({ session: z.string(), pid: z.number().nullable() })),
   held: z.array(z.object({ session: z.string(), reason: reasonSchema, until: time })),
   livekit,
-  registry: z.object({ writable: z.boolean(), error: z.string().nullable() }),
+  registry,
 });
 export type CapacityView = z.infer<typeof capacitySchema>;
 
@@ -202,7 +209,7 @@ export const readySchema = z.object({
   ready: z.boolean(),
   accepting: z.boolean(),
   livekit,
-  registry: z.object({ writable: z.boolean(), error: z.string().nullable() }),
+  registry,
 });
 export type ReadyView = z.infer<typeof readySchema>;
 

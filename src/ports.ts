@@ -102,6 +102,10 @@ export interface SessionQuery {
 
 /** Storage on a thread of its own; each call is bounded and rejects with `registry_unavailable`. */
 export interface Registry {
+  /** The database was made at this start: what was known before, if anything, is lost. */
+  readonly isNew: boolean;
+  /** The database was damaged or taken away: an empty one is in its place, and what is known must be written again. `setAside`: where the old one is. */
+  onLost(listener: (lost: { readonly setAside: string | null; readonly why: string }) => void): void;
   /** Claim, session and client id in one transaction, durable when resolved. Rejects `room_taken` when the claim is recorded for another session. */
   create(write: DurableWrite): Promise<void>;
   /** Replaces the session's record. `durable`: survives a power cut when resolved. */

@@ -153,6 +153,7 @@ export function renderCapacity(capacity: CapacityView, paint: Paint): string {
     ),
     line('LiveKit', livekitText(livekit)),
     line('registry', registry.writable ? 'writable' : `not writable: ${registry.error}`),
+    ...(registry.setAside === null ? [] : [line('', `a damaged database was put to ${registry.setAside}`)]),
     ...unkillable.map((one) =>
       line('unkillable', `${one.session}, pid ${one.pid ?? 'unknown'}: holds its slot until it is gone`),
     ),

@@ -95,6 +95,11 @@ function paceStart(
   return { startAtMs: Math.max(nowMs, nextTatMs - burst * intervalMs), startTatMs: nextTatMs };
 }
 
+/** What the sessions of before hold, at a start: all at once. */
+export function restore(state: Admission, holdings: readonly Holding[]): Admission {
+  return { ...state, holders: new Map(holdings.map((one) => [one.sessionId, one])) };
+}
+
 /** What a session holds has changed; null: nothing any more, its place in the queue included. Serves the queue. */
 export function update(
   state: Admission,

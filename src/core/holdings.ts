@@ -42,6 +42,14 @@ export function holdingOf(session: Session): Holding | null {
   }
 }
 
+/** For admission the same; when an inferred ending is due is read afresh where it counts. */
+export function sameHolding(a: Holding | null, b: Holding | null): boolean {
+  if (a === null || b === null) return a === b;
+  return (
+    a.claim === b.claim && a.closing === b.closing && a.live === b.live && a.quotas.length === b.quotas.length
+  );
+}
+
 function closingQuotas({ phase, spec }: Session): readonly string[] {
   if (phase.name !== 'closing' || phase.worker === null || phase.worker.treeGone) return [];
   // Wrapping up without a caller must not keep its user from calling again.

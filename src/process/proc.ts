@@ -92,6 +92,11 @@ function toPids(names: readonly string[]): number[] {
 const GONE = ['ENOENT', 'ESRCH'];
 /** Another user's: its environment is not ours to read, so it is not ours to judge. */
 const FOREIGN = ['EACCES', 'EPERM'];
+/** With hidepid=1 nothing at all of another user's process can be read. */
+export function isForeign(error: unknown): boolean {
+  return FOREIGN.includes((error as NodeJS.ErrnoException).code ?? '');
+}
+
 const FIRST_BUFFER_BYTES = 64 * 1024;
 /** An environment may be as large as the kernel lets all arguments be: 6 MiB at most. */
 const MAX_BUFFER_BYTES = 8 * 1024 * 1024;

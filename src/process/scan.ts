@@ -1,7 +1,7 @@
 /** One look at every process of the host, shared by all workers that need one at the same time. */
 import { setImmediate } from 'node:timers/promises';
 import type { ProcessStat, ProcTable } from './proc.ts';
-import { isDead } from './proc.ts';
+import { isDead, isForeign } from './proc.ts';
 
 export interface ScannedProcess extends ProcessStat {
   /** The worker id in its mark, if the mark names this instance. */
@@ -50,24 +50,46 @@ export function createScanner(
   markPrefix: string,
   { roughly }: { roughly: boolean } = { roughly: false },
 ): Scanner {
-  let marks = new Map<number, { startTicks: number; mark: string | null }>();
-  let waiting: Waiter[] = [];
-  let running = false;
+  return new HostScanner({ proc, markPrefix, roughly });
+}
 
-  async function run(): Promise<void> {
-    running = true;
-    while (waiting.length > 0) {
-      await setImmediate();
-      const served = waiting;
-      waiting = [];
-      await serve(served);
-    }
-    running = false;
+interface ScannerOptions {
+  readonly proc: ProcTable;
+  readonly markPrefix: string;
+  readonly roughly: boolean;
+}
+
+class HostScanner implements Scanner {
+  readonly #options: ScannerOptions;
+  readonly #memory = new MarkMemory();
+  #waiting: Waiter[] = [];
+  #running = false;
+
+  constructor(options: ScannerOptions) {
+    this.#options = options;
   }
 
-  async function serve(served: readonly Waiter[]): Promise<void> {
+  scan(marksSinceTicks: number): Promise<Snapshot> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ marksSinceTicks, resolve, reject });
+      if (!this.#running) void this.#run();
+    });
+  }
+
+  async #run(): Promise<void> {
+    this.#running = true;
+    while (this.#waiting.length > 0) {
+      await setImmediate();
+      const served = this.#waiting;
+      this.#waiting = [];
+      await this.#serve(served);
+    }
+    this.#running = false;
+  }
+
+  async #serve(served: readonly Waiter[]): Promise<void> {
     const since = served.reduce((least, one) => Math.min(least, one.marksSinceTicks), Infinity);
-    const outcome = await readAll(since).catch((error: unknown) => ({ error }));
+    const outcome = await this.#readAll(since).catch((error: unknown) => ({ error }));
     for (const [index, waiter] of served.entries()) {
       if (index % WAITERS_PER_TURN === WAITERS_PER_TURN - 1) await setImmediate();
       if ('error' in outcome) waiter.reject(outcome.error);
@@ -75,21 +97,22 @@ export function createScanner(
     }
   }
 
-  async function readAll(marksSinceTicks: number): Promise<Snapshot> {
+  async #readAll(marksSinceTicks: number): Promise<Snapshot> {
+    const { proc, roughly } = this.#options;
     const index = createIndex();
     const seen = new Set<number>();
     const read = (pid: number) => {
       seen.add(pid);
-      const stat = proc.stat(pid);
-      if (stat) index.add({ ...stat, mark: readMark(stat, marksSinceTicks) });
+      const stat = statUnlessForeign(proc, pid);
+      if (stat) index.add({ ...stat, mark: this.#readMark(stat, marksSinceTicks) });
     };
     const pids = roughly ? await proc.pidsAside() : proc.pids();
     for (const [nth, pid] of pids.entries()) {
       if (nth % PIDS_PER_TURN === PIDS_PER_TURN - 1) await setImmediate();
       read(pid);
     }
-    if (roughly) marks = remembered(index.byPid);
-    const complete = !roughly && readLateBirths(seen, read);
+    if (roughly) this.#memory.keep(index.byPid);
+    const complete = !roughly && this.#readLateBirths(seen, read);
     const { byPid, byMark, byLeader, byParent } = index;
     return { byPid, byMark, byLeader, byParent, complete };
   }
@@ -98,38 +121,47 @@ export function createScanner(
    * A process that forks and ends again and again is never there when its turn comes. So those born meanwhile are read too, at once,
    * until none is left unread; whoever waits for the look acts in the same turn.
    */
-  function readLateBirths(seen: ReadonlySet<number>, read: (pid: number) => void): boolean {
+  #readLateBirths(seen: ReadonlySet<number>, read: (pid: number) => void): boolean {
     for (let round = 0; round < LATE_ROUNDS; round += 1) {
-      const born = proc.pids().filter((pid) => !seen.has(pid));
+      const born = this.#options.proc.pids().filter((pid) => !seen.has(pid));
       if (born.length === 0) return true;
       for (const pid of born) read(pid);
     }
     return false;
   }
 
-  function readMark(stat: ProcessStat, sinceTicks: number): string | null {
+  #readMark(stat: ProcessStat, sinceTicks: number): string | null {
     if (stat.startTicks < sinceTicks || isDead(stat)) return null;
-    const known = marks.get(stat.pid);
-    return known?.startTicks === stat.startTicks ? known.mark : proc.mark(stat.pid, markPrefix);
+    const known = this.#memory.find(stat);
+    return known === undefined ? this.#options.proc.mark(stat.pid, this.#options.markPrefix) : known;
+  }
+}
+
+/** Marks of processes that have settled. */
+class MarkMemory {
+  #marks: ReadonlyMap<number, ScannedProcess> = new Map();
+
+  /** Undefined: it must be read. */
+  find({ pid, startTicks }: ProcessStat): string | null | undefined {
+    const known = this.#marks.get(pid);
+    return known?.startTicks === startTicks ? known.mark : undefined;
   }
 
   /** Not of the youngest: between its fork and its exec a process shows its parent's environment. */
-  function remembered(byPid: ReadonlyMap<number, ScannedProcess>): typeof marks {
+  keep(byPid: ReadonlyMap<number, ScannedProcess>): void {
     let newestTicks = 0;
     for (const { startTicks } of byPid.values()) newestTicks = Math.max(newestTicks, startTicks);
-    const settled = new Map<number, { startTicks: number; mark: string | null }>();
-    for (const { pid, startTicks, mark } of byPid.values())
-      if (startTicks < newestTicks - SETTLED_TICKS) settled.set(pid, { startTicks, mark });
-    return settled;
+    this.#marks = new Map([...byPid].filter(([, one]) => one.startTicks < newestTicks - SETTLED_TICKS));
   }
+}
 
-  return {
-    scan: (marksSinceTicks) =>
-      new Promise((resolve, reject) => {
-        waiting.push({ marksSinceTicks, resolve, reject });
-        if (!running) void run();
-      }),
-  };
+function statUnlessForeign(proc: ProcTable, pid: number): ProcessStat | null {
+  try {
+    return proc.stat(pid);
+  } catch (error) {
+    if (isForeign(error)) return null;
+    throw error;
+  }
 }
 
 function createIndex() {

@@ -6,6 +6,7 @@ import type { ErrorCode } from '../errors.ts';
 import { CurfewError, ERRORS, messageOf } from '../errors.ts';
 import { REGISTRY } from '../limits.ts';
 import type { Log, Registry } from '../ports.ts';
+import type { Lost } from './keeper.ts';
 import type { Request } from './store.ts';
 import type { FromThread, WireError } from './thread.ts';
 
@@ -22,6 +23,8 @@ export async function openRegistry(options: { stateDir: string; log: Log }): Pro
   await thread.start();
   const ask = <T>(request: Request) => thread.ask(request) as Promise<T>;
   return {
+    isNew: thread.isNew,
+    onLost: (listener) => thread.onLost(listener),
     create: (write) => ask({ op: 'create', write }),
     save: (write, durable) => ask({ op: 'save', write, durable }),
     discard: (id) => ask({ op: 'discard', id }),
@@ -43,6 +46,10 @@ class Thread {
   #worker: Worker | null = null;
   #seq = 0;
   #closing = false;
+  isNew = false;
+  /** Until somebody listens. */
+  #untold: Lost[] = [];
+  #listener: ((lost: Lost) => void) | null = null;
 
   constructor(path: string, log: Log) {
     this.#path = path;
@@ -54,7 +61,10 @@ class Thread {
     const worker = new Worker(threadUrl(), { workerData: { path: this.#path } });
     const opened = new Promise<void>((resolve, reject) => {
       worker.on('message', (message: FromThread) => {
-        if (message.kind === 'ready') resolve();
+        if (message.kind === 'ready') {
+          this.isNew = message.isNew;
+          resolve();
+        } else if (message.kind === 'lost') this.#tellLost(message.lost);
         else if (message.kind === 'refused') reject(fromWire(message.error));
         else this.#settle(message);
       });
@@ -70,6 +80,16 @@ class Thread {
       await worker.terminate();
       throw error;
     });
+  }
+
+  onLost(listener: (lost: Lost) => void): void {
+    this.#listener = listener;
+    for (const lost of this.#untold.splice(0)) listener(lost);
+  }
+
+  #tellLost(lost: Lost): void {
+    if (this.#listener === null) this.#untold.push(lost);
+    else this.#listener(lost);
   }
 
   async ask(request: Request): Promise<unknown> {
@@ -116,8 +136,13 @@ function threadUrl(): URL {
 }
 
 function bounded<T>(promise: Promise<T>): Promise<T> {
-  const late = unavailable(`no answer within ${REGISTRY.timeoutMs} ms`);
-  return pTimeout(promise, { milliseconds: REGISTRY.timeoutMs, message: late });
+  return pTimeout(promise, {
+    milliseconds: REGISTRY.timeoutMs,
+    // Made only when it is needed: an error with its stack is dear, and there is one question per change.
+    fallback: () => {
+      throw unavailable(`no answer within ${REGISTRY.timeoutMs} ms`);
+    },
+  });
 }
 
 function unavailable(why: string): CurfewError {

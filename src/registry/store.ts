@@ -1,5 +1,5 @@
 /** The registry's SQL, synchronous; runs on the registry's thread. */
-import { chmodSync, existsSync, statSync } from 'node:fs';
+import { chmodSync, closeSync, existsSync, openSync, readSync, statSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import type { RoomKey, SessionId } from '../core/ids.ts';
 import { roomId } from '../core/ids.ts';
@@ -26,17 +26,29 @@ const WRITES: readonly Request['op'][] = ['create', 'save', 'discard', 'saveWatc
 
 export type Outcome = { readonly value: unknown } | { readonly error: unknown };
 
+/** Somebody took the file away under us. */
+export class FileLost extends Error {}
+
+/** As SQLite itself would say it, were it to read the file again. */
+class NotADatabase extends Error {
+  readonly errcode = 26;
+}
+
 export class Store {
   readonly #path: string;
   readonly #database: DatabaseSync;
   readonly #inode: number;
+  /** There was no database, or an empty one. */
+  readonly isNew: boolean;
 
   constructor(path: string) {
     this.#path = path;
     this.#database = new DatabaseSync(path, { timeout: 1000 });
     chmodSync(path, 0o600);
     this.#database.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON');
-    this.#migrate();
+    this.isNew = this.#migrate() === 0;
+    // Damage in what a start needs shows here, not at the first question.
+    this.#database.prepare('SELECT sum(length(body)) FROM sessions WHERE ended_wall_ms IS NULL').get();
     this.#inode = statSync(path).ino;
   }
 
@@ -78,13 +90,13 @@ export class Store {
     return outcome;
   }
 
-  /** SQLite goes on writing into a file that was unlinked, and says nothing. */
+  /** SQLite goes on writing into a file that was unlinked or overwritten, and says nothing. */
   #checkFile(): void {
-    const there = existsSync(this.#path) ? statSync(this.#path).ino : null;
-    if (there === this.#inode) return;
-    throw new Error(
-      `the database file ${this.#path} was ${there === null ? 'deleted' : 'replaced'} while it was in use`,
-    );
+    const found = existsSync(this.#path) ? statSync(this.#path) : null;
+    if (found === null) throw new FileLost(`the database file ${this.#path} was deleted while it was in use`);
+    if (found.ino !== this.#inode)
+      throw new FileLost(`the database file ${this.#path} was replaced while it was in use`);
+    if (!hasHeader(this.#path)) throw new NotADatabase(`the database file ${this.#path} was overwritten`);
   }
 
   #run(request: Request): unknown {
@@ -202,7 +214,8 @@ export class Store {
     };
   }
 
-  #migrate(): void {
+  /** The version that was found. */
+  #migrate(): number {
     const row = this.#database.prepare('PRAGMA user_version').get();
     const found = Number(row?.user_version ?? 0);
     if (found > SCHEMA_VERSION) {
@@ -212,6 +225,20 @@ export class Store {
     for (const { version, sql } of MIGRATIONS) {
       if (version > found) this.#database.exec(`BEGIN; ${sql} PRAGMA user_version=${version}; COMMIT`);
     }
+    return found;
+  }
+}
+
+/** Source: sqlite.org/fileformat.html. */
+const HEADER = 'SQLite format 3\0';
+
+function hasHeader(path: string): boolean {
+  const fd = openSync(path, 'r');
+  try {
+    const start = Buffer.alloc(HEADER.length);
+    return readSync(fd, start, 0, start.length, 0) === start.length && start.toString('latin1') === HEADER;
+  } finally {
+    closeSync(fd);
   }
 }
 

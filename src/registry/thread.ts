@@ -1,8 +1,9 @@
 /** The registry's thread: what came in while the last transaction was under way is committed together. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { CurfewError, messageOf } from '../errors.ts';
+import type { Lost } from './keeper.ts';
+import { StoreKeeper } from './keeper.ts';
 import type { Outcome, Request } from './store.ts';
-import { Store } from './store.ts';
 
 export interface ToThread {
   readonly seq: number;
@@ -17,7 +18,8 @@ export interface WireError {
 }
 
 export type FromThread =
-  | { readonly kind: 'ready' }
+  | { readonly kind: 'ready'; readonly isNew: boolean }
+  | { readonly kind: 'lost'; readonly lost: Lost }
   | { readonly kind: 'refused'; readonly error: WireError }
   | { readonly kind: 'answer'; readonly seq: number; readonly value: unknown }
   | { readonly kind: 'failed'; readonly seq: number; readonly error: WireError };
@@ -39,7 +41,7 @@ function answer({ seq }: ToThread, outcome: Outcome): void {
   else say({ kind: 'failed', seq, error: toWire(outcome.error) });
 }
 
-function commitWaiting(store: Store): void {
+function commitWaiting(store: StoreKeeper): void {
   const group = waiting.splice(0);
   if (group.length === 0) return;
   try {
@@ -52,8 +54,9 @@ function commitWaiting(store: Store): void {
 }
 
 try {
-  const store = new Store((workerData as { path: string }).path);
-  say({ kind: 'ready' });
+  const { path } = workerData as { path: string };
+  const store = new StoreKeeper(path, (lost) => say({ kind: 'lost', lost }));
+  say({ kind: 'ready', isNew: store.isNew });
   port?.on('message', (message: ToThread | 'close') => {
     if (message === 'close') {
       commitWaiting(store);

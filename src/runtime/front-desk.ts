@@ -9,6 +9,7 @@ import {
   quotaHolders,
   relimit,
   request,
+  restore,
   update,
   usedOf,
   withdraw,
@@ -16,6 +17,7 @@ import {
 import type { Budget } from '../core/budget.ts';
 import { askBudget, NEW_BUDGET } from '../core/budget.ts';
 import type { Holding } from '../core/holdings.ts';
+import { sameHolding } from '../core/holdings.ts';
 import type { SessionId } from '../core/ids.ts';
 import type { AdmissionLimits } from '../core/quota.ts';
 import { quotaLimit } from '../core/quota.ts';
@@ -48,9 +50,14 @@ export class FrontDesk {
     return answer;
   }
 
+  /** At a start, before anybody asks. */
+  restore(holdings: readonly Holding[]): void {
+    this.#admission = restore(this.#admission, holdings);
+  }
+
   /** What the session holds now; null: nothing. */
   update(sessionId: SessionId, holding: Holding | null): void {
-    if (holding === null && !this.#admission.holders.has(sessionId)) return;
+    if (sameHolding(this.#admission.holders.get(sessionId) ?? null, holding)) return;
     this.#apply(update(this.#admission, sessionId, holding, this.#nowMs()));
   }
 

@@ -10,6 +10,8 @@ import type { Clock, Log, Registry } from '../ports.ts';
 export interface RegistryStatus {
   readonly writable: boolean;
   readonly error: string | null;
+  /** Where the last damaged database was put; null: there was none since the start. */
+  readonly setAside: string | null;
 }
 
 /** Whether a change is worth a record, and whether it must survive a power cut. What a restart learns again is not. */
@@ -45,7 +47,7 @@ export class Recorder {
   readonly #unsaved = new Map<SessionId, () => Session | null>();
   /** Sessions that were refused, whose record may have been made all the same. */
   readonly #refused = new Set<SessionId>();
-  #status: RegistryStatus = { writable: true, error: null };
+  #status: RegistryStatus = { writable: true, error: null, setAside: null };
   /** How many records of a session are on their way. */
   readonly #underWay = new Map<SessionId, number>();
   readonly #gathered = new Map<SessionId, () => Session | null>();
@@ -146,6 +148,20 @@ export class Recorder {
     this.#cancelGather?.();
   }
 
+  /** An empty database is in the place of the old one: everything that is known goes into it. */
+  writeAll(
+    lost: { readonly setAside: string | null; readonly why: string },
+    all: readonly (readonly [SessionId, () => Session | null])[],
+  ): void {
+    this.#log.error(
+      { ...lost, sessions: all.length },
+      'the database was lost: a new one was made and the sessions of this supervisor are written again; ended ones are only in the old file',
+    );
+    if (lost.setAside !== null) this.#status = { ...this.#status, setAside: lost.setAside };
+    for (const [id, current] of all) this.#unsaved.set(id, current);
+    void this.flush();
+  }
+
   /** A last try for everything that could not be recorded. */
   async flush(): Promise<void> {
     const waiting = [...this.#unsaved, ...this.#gathered];
@@ -199,14 +215,14 @@ export class Recorder {
 
   #noteSuccess(): void {
     if (!this.#status.writable) this.#log.info({}, 'the registry can be written again');
-    this.#status = { writable: true, error: null };
+    this.#status = { ...this.#status, writable: true, error: null };
   }
 
   #noteFailure(error: unknown): void {
     const text = messageOf(error);
     if (this.#status.writable)
       this.#log.error({ error: text }, 'the registry cannot be written: calls go on, new ones are refused');
-    this.#status = { writable: false, error: text };
+    this.#status = { ...this.#status, writable: false, error: text };
   }
 }
 

@@ -22,14 +22,16 @@ import { firstWorkerId } from './sessions.ts';
 export async function recover(sessions: Sessions): Promise<void> {
   const { log, registry } = sessions.deps;
   const open = await registry.open();
+  sessions.desk.restore(open.flatMap((one) => holdingOf(one) ?? []));
   // Who waits comes last: by then admission knows who holds what.
   const holders = open.filter((one) => holdingOf(one) !== null);
   const waiting = open.filter((one) => holdingOf(one) === null);
   await inParallel(holders, (session) => takeOver(sessions, session));
-  const rebuilt = await rebuildUnknown(sessions, open);
+  // Only a database that was lost leaves workers without a record, for each is recorded before it starts: then they come first.
+  if (registry.isNew) await rebuildUnknown(sessions, open);
   for (const session of waiting) await takeOver(sessions, session);
-  if (open.length + rebuilt > 0)
-    log.info({ sessions: open.length, rebuilt }, 'the sessions of before were taken over');
+  if (!registry.isNew) void rebuildUnknown(sessions, open);
+  if (open.length > 0) log.info({ sessions: open.length }, 'the sessions of before were taken over');
 }
 
 async function takeOver(sessions: Sessions, session: Session): Promise<void> {
@@ -104,27 +106,32 @@ function isOfAnotherBoot(
   return known === null ? session.spec.createdAt.bootMs > nowMs : known.shim.bootId !== bootId;
 }
 
-/** Workers that live and that no open session of the registry explains, as after the loss of the database. How many go on. */
-async function rebuildUnknown(sessions: Sessions, open: readonly Session[]): Promise<number> {
-  const { log, registry, table } = sessions.deps;
+/** Workers that live and that no open session of the registry explains, as after the loss of the database. Never rejects. */
+async function rebuildUnknown(sessions: Sessions, open: readonly Session[]): Promise<void> {
+  const { log, table } = sessions.deps;
   const known = new Set(open.flatMap((one) => workerOf(one)?.id ?? []));
-  const living = (await table.look()).workerIds.filter((id) => !known.has(id));
-  let rebuilt = 0;
-  for (const id of living) {
-    try {
-      // Of a session that has ended, or goes on with another worker: the sweep's to judge.
-      if ((await registry.get(sessionOfWorker(id))) !== null) continue;
-      if (await rebuild(sessions, id)) rebuilt += 1;
-      else
-        log.error({ worker: id }, 'a worker runs that no record explains; it is left: see `curfew cleanup`');
-    } catch (error) {
-      log.error(
-        { worker: id, error: messageOf(error) },
-        'a worker runs that could not be taken over; it is left',
-      );
-    }
+  try {
+    const { workerIds } = await table.look();
+    for (const id of workerIds.filter((one) => !known.has(one))) await rebuildOne(sessions, id);
+  } catch (error) {
+    log.error({ error: messageOf(error) }, 'workers without a record could not be looked for');
   }
-  return rebuilt;
+}
+
+async function rebuildOne(sessions: Sessions, id: WorkerId): Promise<void> {
+  const { log, registry } = sessions.deps;
+  const session = sessionOfWorker(id);
+  try {
+    // Begun meanwhile, or of a session that has ended or goes on with another worker: that is the sweep's to judge.
+    if (sessions.state(session) !== null || (await registry.get(session)) !== null) return;
+    if (await rebuild(sessions, id)) return;
+    log.error({ worker: id }, 'a worker runs that no record explains; it is left: see `curfew cleanup`');
+  } catch (error) {
+    log.error(
+      { worker: id, error: messageOf(error) },
+      'a worker runs that could not be taken over; it is left',
+    );
+  }
 }
 
 /** False: its folder does not say enough. */

@@ -4,7 +4,7 @@ import { nextTickMs } from '../core/deadlines.ts';
 import type { Effect } from '../core/effect.ts';
 import type { SessionEvent } from '../core/event.ts';
 import type { Holding } from '../core/holdings.ts';
-import { holdingOf } from '../core/holdings.ts';
+import { holdingOf, sameHolding } from '../core/holdings.ts';
 import type { SessionId, WorkerId } from '../core/ids.ts';
 import { workerIdOf } from '../core/ids.ts';
 import type { Session } from '../core/session.ts';
@@ -61,6 +61,12 @@ export class Sessions {
       deps.rooms === null
         ? null
         : new RoomDesk({ rooms: deps.rooms, registry: deps.registry, log: deps.log }, listener);
+    deps.registry.onLost((lost) =>
+      this.recorder.writeAll(
+        lost,
+        [...this.#entries.keys()].map((id) => [id, () => this.state(id)]),
+      ),
+    );
     this.#pulse = new Pulse(deps.clock, (gapMs) => this.#gap(gapMs));
   }
 
@@ -288,11 +294,4 @@ export class Sessions {
 
 export function firstWorkerId(id: SessionId): WorkerId {
   return workerIdOf(id, 1);
-}
-
-function sameHolding(a: Holding | null, b: Holding | null): boolean {
-  if (a === null || b === null) return a === b;
-  return (
-    a.claim === b.claim && a.closing === b.closing && a.live === b.live && a.quotas.length === b.quotas.length
-  );
 }

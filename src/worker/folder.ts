@@ -1,4 +1,5 @@
 /** One folder per worker: what a recovery needs to know of it, and what it printed. Only its owner may look inside. */
+import { existsSync, readFileSync } from 'node:fs';
 import { lstat, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import pTimeout from 'p-timeout';
@@ -88,6 +89,11 @@ export class RecordFile {
 /** Before the start: whoever finds the worker later finds its group by this. */
 export function writeCgroup(folder: WorkerFolder, cgroup: string): Promise<void> {
   return bounded(writeFile(folder.cgroup, `${cgroup}\n`, { mode: FILE_MODE }), folder.cgroup);
+}
+
+/** At once, for a start that takes a thousand workers over before it serves anybody. Null: it has none. */
+export function readCgroup(folder: WorkerFolder): string | null {
+  return existsSync(folder.cgroup) ? readFileSync(folder.cgroup, 'utf8').trimEnd() : null;
 }
 
 /** Takes the right to start away from a shim that has not begun. False: it was faster. */

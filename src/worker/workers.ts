@@ -1,4 +1,5 @@
 /** The Workers port: process trees on this host, each behind a shim of its own. */
+import { existsSync } from 'node:fs';
 import pTimeout from 'p-timeout';
 import type { WorkerId } from '../core/ids.ts';
 import { workerId as workerIdOf } from '../core/ids.ts';
@@ -18,7 +19,7 @@ import type { Environment } from './environment.ts';
 import { ownUmask } from './environment.ts';
 import { exitFromFile, exitOf, statusOf } from './exit.ts';
 import type { WorkerFolder } from './folder.ts';
-import { folderOf, openLog, pruneFolders, readSmall, readStatus } from './folder.ts';
+import { folderOf, openLog, pruneFolders, readCgroup, readStatus } from './folder.ts';
 import { Gate } from './gate.ts';
 import type { LogCap } from './logs.ts';
 import { createLogCap } from './logs.ts';
@@ -121,13 +122,13 @@ class HostWorkers implements Workers {
     const folder = folderOf(workersDir, workerId);
     const found = await findStarted(folder, bootId, known);
     if (found === null) return null;
-    const cgroup = (await readSmall(folder.cgroup))?.trimEnd() ?? null;
+    const cgroup = readCgroup(folder);
     const shim = adoptedShim(found.shim, { folder, cgroup });
     const entry = this.#track(workerId, { folder, shim, cgroup });
     // Without a command of its own to look at, the shim's life stands for it.
     entry.main = found.main ?? found.shim;
     entry.process = found;
-    const status = await readStatus(folder);
+    const status = existsSync(folder.status) ? await readStatus(folder) : null;
     this.#announce(entry);
     return { process: found, exit: status && exitFromFile(status, this.#options.clock.now(), cgroup) };
   }

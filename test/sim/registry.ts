@@ -92,6 +92,11 @@ export class Disk {
 }
 
 export class SimRegistry implements Registry {
+  readonly isNew = false;
+
+  /** The simulated disk is full or slow, but loses nothing. */
+  onLost(): void {}
+
   readonly #disk: Disk;
   readonly #life: Life;
 

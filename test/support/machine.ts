@@ -1,23 +1,33 @@
 /** A machine with a systemd of its own, booted under systemd-nspawn on a tree of its own, with curfew installed. */
 import type { ChildProcess } from 'node:child_process';
 import { execFile, spawn, spawnSync } from 'node:child_process';
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmdirSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { inject } from 'vitest';
 import { stringify } from 'yaml';
 import type { SessionView } from '../../src/api.ts';
+import { ROOT } from './daemon.ts';
+import type { Keeper } from './keeper.ts';
+import { keep } from './keeper.ts';
 import { until } from './wait.ts';
 
+/** Of a machine: its folder, then its cgroups, in v2 first. The kernel ends all that is inside, and lets a cgroup go a moment later. */
+const TEAR_DOWN = `
+folder=$1
+shift
+[ ! -d "$1" ] || echo 1 >"$1/cgroup.kill"
+umount -l "$folder/root" 2>/dev/null
+rm -rf "$folder"
+left=100
+for group; do
+  while [ -d "$group" ]; do
+    find "$group" -depth -type d -exec rmdir {} + 2>/dev/null
+    [ ! -d "$group" ] || sleep 0.1
+    left=$((left - 1))
+    [ "$left" -gt 0 ] || exit 1
+  done
+done`;
 const PATH = '/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin';
 const STATE = '/var/lib/curfew';
 
@@ -34,6 +44,15 @@ export interface MachineOptions {
   readonly network?: boolean;
 }
 
+/** Where a machine that was given `PROJECT_BINDS` has the project. */
+export const PROJECT = '/srv/project';
+const MODULES = realpathSync(join(ROOT, 'node_modules'));
+export const PROJECT_BINDS: Readonly<Record<string, string>> = {
+  [ROOT]: PROJECT,
+  // Where they are not in the project but linked into it.
+  ...(MODULES.startsWith(ROOT) ? {} : { [MODULES]: MODULES }),
+};
+
 export class Machine {
   readonly #dir = mkdtempSync(join(tmpdir(), 'curfew-machine-'));
   readonly #name = basename(this.#dir).replaceAll(/[^A-Za-z0-9-]/g, '');
@@ -42,10 +61,11 @@ export class Machine {
   #console = '';
 
   readonly #options: MachineOptions;
+  readonly #keeper: Keeper;
 
   constructor(options: MachineOptions = {}) {
     this.#options = options;
-    process.once('exit', this.#tearDown);
+    this.#keeper = keep(TEAR_DOWN, [this.#dir, ...cgroupFolders(this.#name)]);
     for (const name of ['root', 'upper', 'work']) mkdirSync(join(this.#dir, name));
     const layers = [
       `lowerdir=${inject('installed')}:${inject('debian')}`,
@@ -164,30 +184,9 @@ export class Machine {
     await until('the machine is off', () => this.isOff, 60_000);
   }
 
-  /** Ends all that is inside at once and takes everything away, also after a failed test. */
+  /** Ends all that is inside at once and takes everything away, as happens also after a failed test. */
   async close(): Promise<void> {
-    this.#kill();
-    if (this.#nspawn !== null) await until('the machine is gone', () => this.isOff, 20_000);
-    await until('its cgroups are gone', () => this.#removeCgroups(), 10_000);
-    this.#tearDown();
-    process.removeListener('exit', this.#tearDown);
-  }
-
-  readonly #tearDown = () => {
-    this.#kill();
-    spawnSync('umount', ['-l', this.root]);
-    this.#removeCgroups();
-    rmSync(this.#dir, { recursive: true, force: true });
-  };
-
-  /** With its first process everything in its namespace is ended by the kernel. */
-  #kill(): void {
-    if (this.isOff) return;
-    try {
-      process.kill(this.#leader(), 'SIGKILL');
-    } catch {
-      this.#nspawn?.kill('SIGKILL');
-    }
+    await this.#keeper.end();
   }
 
   /** systemd inside, by its number out here. */
@@ -196,10 +195,6 @@ export class Machine {
     const [leader = ''] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ');
     if (leader === '') throw new Error(`the machine has not booted: ${this.#console}`);
     return Number(leader);
-  }
-
-  #removeCgroups(): boolean {
-    return cgroupFolders(this.#name).map(removeTree).every(Boolean);
   }
 }
 
@@ -218,16 +213,4 @@ function cgroupFolders(name: string): string[] {
     ([, , type, options]) => type === 'cgroup' && options?.includes('name=systemd'),
   );
   return [...unified, ...named].map(([, path = '']) => join(path, name));
-}
-
-function removeTree(path: string): boolean {
-  if (!existsSync(path)) return true;
-  const below = readdirSync(path, { withFileTypes: true }).filter((one) => one.isDirectory());
-  for (const one of below) removeTree(join(path, one.name));
-  try {
-    rmdirSync(path);
-    return true;
-  } catch {
-    return false;
-  }
 }

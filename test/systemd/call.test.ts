@@ -1,15 +1,9 @@
 /** A call with a real LiveKit and a real agent inside the service's sandbox, over a restart. */
-import { realpathSync } from 'node:fs';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Callers } from '../support/callers.ts';
-import { ROOT } from '../support/daemon.ts';
 import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit.ts';
-import { Machine } from '../support/machine.ts';
+import { Machine, PROJECT, PROJECT_BINDS } from '../support/machine.ts';
 import { until } from '../support/wait.ts';
-
-const PROJECT = '/srv/project';
-const MODULES = realpathSync(join(ROOT, 'node_modules'));
 
 describe.runIf(HAS_LIVEKIT)('a call in the sandbox', () => {
   let livekit: LiveKit;
@@ -19,14 +13,7 @@ describe.runIf(HAS_LIVEKIT)('a call in the sandbox', () => {
   beforeAll(async () => {
     livekit = await LiveKit.start();
     callers = new Callers(livekit);
-    machine = new Machine({
-      network: true,
-      binds: {
-        [ROOT]: PROJECT,
-        // Where it is not in the project but linked into it.
-        ...(MODULES.startsWith(ROOT) ? {} : { [MODULES]: MODULES }),
-      },
-    });
+    machine = new Machine({ network: true, binds: PROJECT_BINDS });
     const agent = ['/opt/curfew/bin/node', `${PROJECT}/test/fixtures/agent.mjs`];
     const secrets = { api_key_file: 'credentials/key', api_secret_file: 'credentials/secret' };
     machine.configure({

@@ -68,6 +68,36 @@ describe('curfew.service', () => {
     expect(await machine.session(id)).toMatchObject({ state: 'released', reason: 'shutdown' });
   });
 
+  it('a drain waits for the calls, then stops it, and systemd does not start it again', async () => {
+    const { id } = await machine.dispatch('drained');
+    await machine.must('systemctl', 'kill', '--kill-who=main', '-s', 'USR1', 'curfew');
+    await until('it takes nothing new', async () =>
+      (await machine.must('curfew', '--json', 'capacity')).includes('"accepting": false'),
+    );
+    expect(await machine.run('curfew', 'dispatch', '--room', 'late')).toMatchObject({ code: 4 });
+    expect(await machine.session(id)).toMatchObject({ state: 'live' });
+    await machine.must('curfew', 'release', id);
+    await until('it has stopped', async () => (await machine.show('ActiveState')) === 'inactive');
+    expect(await machine.show('Result')).toBe('success');
+    await machine.must('systemctl', 'start', 'curfew');
+    expect(await machine.session(id)).toMatchObject({ state: 'released', reason: 'requested' });
+    await machine.dispatch('early');
+  });
+
+  it('a stop works where /proc hides what is of others (hidepid)', async () => {
+    const drop = '/etc/systemd/system/curfew.service.d/test.conf';
+    machine.write(drop, '[Service]\nProtectProc=noaccess\n');
+    await machine.must('systemctl', 'daemon-reload');
+    await machine.must('systemctl', 'restart', 'curfew');
+    const { id, pid } = await machine.dispatch('hidden');
+    await machine.must('systemctl', 'stop', 'curfew');
+    expect(await machine.runs(pid)).toBe(false);
+    await machine.must('rm', drop);
+    await machine.must('systemctl', 'daemon-reload');
+    await machine.must('systemctl', 'start', 'curfew');
+    expect(await machine.session(id)).toMatchObject({ state: 'released', reason: 'shutdown' });
+  });
+
   it('a stop may take longer than the unit says, when the teardown does', async () => {
     const patient = { term: '6s', kill: '2s' };
     const stubborn = ['sh', '-c', 'trap "" TERM; while :; do sleep 1; done'];

@@ -1,11 +1,12 @@
 /** Once for all tests in a real systemd: the build, installed by the project's own installer into a folder of its own. */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
 import { ensureDebianTree } from '../../scripts/debian-tree.mjs';
 import { ROOT } from '../support/daemon.ts';
+import { keep } from '../support/keeper.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -18,16 +19,17 @@ declare module 'vitest' {
   }
 }
 
-export default function setup(project: TestProject): () => void {
+export default function setup(project: TestProject): () => Promise<void> {
   const debian = ensureDebianTree((text) => void process.stderr.write(`curfew: ${text}\n`));
   const dir = mkdtempSync(join(tmpdir(), 'curfew-installed-'));
+  const keeper = keep('rm -rf "$1"', [dir]);
   const [dist, installed] = [join(dir, 'dist'), join(dir, 'root')];
   run([join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.build.json', '--outDir', dist]);
   run([join(ROOT, 'scripts/install-systemd.mjs'), '--root', installed, '--dist', dist]);
   project.provide('debian', debian);
   project.provide('installed', installed);
   project.provide('dist', dist);
-  return () => rmSync(dir, { recursive: true, force: true });
+  return () => keeper.end();
 }
 
 function run(args: readonly string[]): void {

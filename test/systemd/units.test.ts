@@ -1,28 +1,24 @@
 /** The units and the installer, judged by systemd itself. */
-import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { ROOT } from '../support/daemon.ts';
-import { Machine } from '../support/machine.ts';
+import { Machine, PROJECT, PROJECT_BINDS } from '../support/machine.ts';
 
 const UNITS = ['curfew.service', 'curfew-cleanup.service', 'curfew-cleanup.timer'];
 
 let machine: Machine;
 beforeAll(async () => {
-  machine = new Machine();
+  machine = new Machine({ binds: { ...PROJECT_BINDS, [inject('dist')]: '/srv/dist' } });
   await machine.boot();
 });
 afterAll(() => machine.close());
 
+/** On the machine itself, not into a staging root: it is installed there already. */
 const install = (...args: readonly string[]) =>
-  spawnSync(
-    process.execPath,
-    [
-      join(ROOT, 'scripts/install-systemd.mjs'),
-      ...['--root', machine.root, '--dist', inject('dist'), ...args],
-    ],
-    { encoding: 'utf8', timeout: 60_000 },
+  machine.run(
+    `${PROJECT}/node_modules/node/bin/node`,
+    `${PROJECT}/scripts/install-systemd.mjs`,
+    ...['--dist', '/srv/dist', ...args],
   );
 const here = (path: string) => join(machine.root, path);
 
@@ -51,34 +47,34 @@ describe('an installed curfew', () => {
     expect(await machine.must('cat', `/proc/${pid}/cgroup`)).toMatch(/curfew\.service\/curfew-\w+\/w-s-/);
     expect(await machine.must('stat', '-c', '%U', `/proc/${pid}`)).toBe('curfew');
     expect(await machine.must('curfew', 'config', 'check', '/etc/curfew/curfew.yaml')).toContain('is good');
-    await machine.must('systemctl', 'stop', 'curfew');
   });
 
-  it('is upgraded by installing again, which leaves the config alone', async () => {
-    machine.write('/etc/curfew/curfew.yaml', '# mine\n');
-    expect(install('--dry-run').stdout).toMatch(/^would: install the program/);
-    const { status, stdout, stderr } = install();
-    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
-    expect(stdout).toContain('/etc/curfew/curfew.yaml is there and stays as it is');
-    expect(readFileSync(here('/etc/curfew/curfew.yaml'), 'utf8')).toBe('# mine\n');
-    expect(await machine.must('curfew', '--help')).toContain('Supervises voice-agent processes');
+  it('is upgraded by installing again, which leaves the config alone and every call', async () => {
+    const config = readFileSync(here('/etc/curfew/curfew.yaml'), 'utf8');
+    const before = await machine.dispatch('upgraded');
+    expect((await install('--dry-run')).out).toMatch(/^would: install the program/);
+    const { code, out, err } = await install();
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+    expect(out).toContain('/etc/curfew/curfew.yaml is there and stays as it is');
+    expect(readFileSync(here('/etc/curfew/curfew.yaml'), 'utf8')).toBe(config);
+    await machine.must('systemctl', 'restart', 'curfew');
+    expect(await machine.session(before.id)).toMatchObject({ state: 'live', pid: before.pid });
   });
 
-  it('takes no folder that is not its own', () => {
+  it('takes no folder that is not its own', async () => {
     for (const prefix of ['/', '/etc', 'relative'])
-      expect(install('--prefix', prefix).status, prefix).toBe(1);
-    expect(install('--uninstall', '--prefix', '/etc').status).toBe(1);
+      expect((await install('--prefix', prefix)).code, prefix).toBe(1);
+    expect((await install('--uninstall', '--prefix', '/etc')).code).toBe(1);
     expect(existsSync(here('/etc/passwd'))).toBe(true);
   });
 
-  it('is taken away again but for config, state and user', () => {
-    expect(install('--uninstall').status).toBe(0);
-    for (const path of [
-      '/opt/curfew',
-      '/usr/local/bin/curfew',
-      '/usr/local/lib/systemd/system/curfew.service',
-    ])
-      expect(existsSync(here(path)), path).toBe(false);
+  it('is stopped and taken away but for config, state and user', async () => {
+    await machine.must('systemctl', 'enable', '--now', 'curfew.service', 'curfew-cleanup.timer');
+    expect(await install('--uninstall')).toMatchObject({ code: 0 });
+    expect((await machine.run('systemctl', 'is-active', 'curfew')).out).toBe('inactive\n');
+    expect((await machine.run('pgrep', '-u', 'curfew')).out).toBe('');
+    const left = await machine.must('find', '/usr/local', '/opt', '/etc/systemd', '-name', '*curfew*');
+    expect(left).toBe('');
     for (const path of ['/etc/curfew/curfew.yaml', '/var/lib/curfew'])
       expect(existsSync(here(path)), path).toBe(true);
   });

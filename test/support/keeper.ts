@@ -1,0 +1,24 @@
+/** Cleans up however the test process ends, SIGKILL included: its end of a pipe closes, and a shell does the rest. */
+import { spawn } from 'node:child_process';
+import { until } from './wait.ts';
+
+export interface Keeper {
+  /** Cleans up now. */
+  end(): Promise<void>;
+}
+
+/** `script` is for sh, with `args` as "$@". */
+export function keep(script: string, args: readonly string[]): Keeper {
+  const child = spawn('sh', ['-c', `cat >/dev/null\n${script}`, 'sh', ...args], {
+    stdio: ['pipe', 'ignore', 'inherit'],
+    detached: true,
+  });
+  child.stdin?.on('error', () => undefined);
+  return {
+    end: async () => {
+      child.stdin?.end();
+      await until('all is cleaned up', () => child.exitCode !== null || child.signalCode !== null, 30_000);
+      if (child.exitCode !== 0) throw new Error(`something could not be cleaned up: ${args.join(' ')}`);
+    },
+  };
+}
