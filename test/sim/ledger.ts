@@ -412,7 +412,9 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
       );
     // A hang-up that was told is not inferred.
     const live = session.phase.name === 'closing' && session.phase.liveAt !== null;
-    if (live && INFERRED.includes(ending.reason) && !ending.detail?.includes('hung up'))
+    // Nor is a crash: it was seen.
+    const seen = ending.reason === 'error_limit' && ending.cause !== 'error';
+    if (live && !seen && INFERRED.includes(ending.reason) && !ending.detail?.includes('hung up'))
       this.#countInferred(ending);
   }
 

@@ -200,9 +200,10 @@ function is(one: Case, who: Participant, side: string): boolean {
   return sideOf(who, one.spec.agentIdentity) === side;
 }
 
+/** Late words of just before the session count as well: nothing tells them apart. */
 function everWas({ sim, one, endMs }: Claimed, was: Is): boolean {
   const history = sim.livekit.history(one.spec.room.name);
-  const first = history.findLastIndex((moment) => moment.fromMs <= one.seenMs);
+  const first = history.findLastIndex((moment) => moment.fromMs <= one.seenMs - UNSEEN_MS);
   return history.slice(Math.max(0, first)).some((moment) => moment.fromMs <= endMs && was(moment));
 }
 
