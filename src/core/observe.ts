@@ -29,14 +29,15 @@ function isFinal(reason: DisconnectReason): boolean {
   return FINAL.includes(reason);
 }
 
-/** Takes in a complete look; one older than what is known changes nothing. */
+/** Takes in a complete look; one older than what is known, or than the session, changes nothing. */
 export function observe(
   presence: Presence,
   look: Observation,
   context: PresenceContext,
   now: Stamp,
 ): Presence {
-  if (presence.asOf !== null && look.asOf.bootMs < presence.asOf.bootMs) return presence;
+  const sinceMs = (presence.asOf ?? context.createdAt).bootMs;
+  if (look.asOf.bootMs < sinceMs) return presence;
   const known = isOfOlderRoom(presence, look) ? forgotten(presence) : presence;
   const hints = known.hints.filter((hint) => hint.atMs > look.asOf.bootMs);
   const participants = withHints(look.participants, hints);

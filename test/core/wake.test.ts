@@ -65,3 +65,14 @@ describe('a keep-alive', () => {
     expect(play.until(600_010).reason).toBe('idle_timeout');
   });
 });
+
+describe('a look that was asked for before the session came', () => {
+  it('says nothing of its callers', () => {
+    const early = look(-10, [agent, ann]);
+    const play = Play.live()
+      .on(10, early)
+      .on(1000, look(1000, [agent]))
+      .on(30_000, look(30_000, [agent]));
+    expect(play).toMatchObject({ phase: 'live', session: { presence: { callersSeen: false } } });
+  });
+});

@@ -109,6 +109,11 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     return Math.max(this.#readyMs, this.#world.gapEndMs);
   }
 
+  /** No deadline of silence can have begun before: a supervisor's start, or the end of a gap. */
+  get countedMs(): number {
+    return Math.max(this.sim.generation?.life.bornMs ?? 0, this.#world.gapEndMs);
+  }
+
   anew(): void {
     this.#readyMs = this.#world.nowMs;
   }
@@ -407,7 +412,9 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
       );
     // A hang-up that was told is not inferred.
     const live = session.phase.name === 'closing' && session.phase.liveAt !== null;
-    if (live && INFERRED.includes(ending.reason) && !ending.detail?.includes('hung up'))
+    // Nor is a crash: it was seen.
+    const seen = ending.reason === 'error_limit' && ending.cause !== 'error';
+    if (live && !seen && INFERRED.includes(ending.reason) && !ending.detail?.includes('hung up'))
       this.#countInferred(ending);
   }
 

@@ -47,8 +47,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     rule: 'a recorded intent is started or failed, never both',
     file: 'src/runtime/recovery.ts',
-    from: 'const found = await sessions.workers.adopt(worker.id, worker.process);',
-    to: 'const found = worker.process === null ? null : await sessions.workers.adopt(worker.id, worker.process);',
+    from: 'const found = await sessions.workers.adopt(worker.id, known);',
+    to: 'const found = known === null ? null : await sessions.workers.adopt(worker.id, known);',
   },
   {
     rule: 'a replacement starts when the whole old tree is gone',

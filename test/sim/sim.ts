@@ -7,6 +7,7 @@ import { instanceId } from '../../src/core/ids.ts';
 import type { Profile } from '../../src/core/profile.ts';
 import type { Author } from '../../src/core/session.ts';
 import { messageOf } from '../../src/errors.ts';
+import { WORKERS } from '../../src/limits.ts';
 import type { Instance, Log } from '../../src/ports.ts';
 import { Supervisor } from '../../src/runtime/supervisor.ts';
 import { Agent } from './agent.ts';
@@ -261,7 +262,13 @@ export class Sim {
   useMemory(run: Run): void {
     const one = this.ledger.ofWorker(run.id);
     if (one !== undefined) one.memoryMs ??= this.world.nowMs;
-    this.generation?.workers.sampled(run.id, 2 * MEMORY_BYTES);
+    // One sample is a peak, the next one decides.
+    for (const waitMs of [0, 1, 2].map((count) => count * WORKERS.sampleMs))
+      this.world.after(waitMs, {
+        place: 'supervisor',
+        what: `${run.id} uses too much memory`,
+        run: () => this.generation?.workers.sampled(run.id, 2 * MEMORY_BYTES),
+      });
   }
 
   /** No more evil: what is stuck comes loose, and nothing kills the supervisor again. */

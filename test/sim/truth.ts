@@ -3,6 +3,7 @@ import type { Participant } from '../../src/core/presence.ts';
 import { sideOf } from '../../src/core/presence.ts';
 import type { Ending, Session } from '../../src/core/session.ts';
 import { workerOf } from '../../src/core/session.ts';
+import { REGISTRY } from '../../src/limits.ts';
 import type { Run } from './host.ts';
 import type { Case } from './ledger.ts';
 import type { Moment } from './livekit.ts';
@@ -13,6 +14,8 @@ import type { Sim } from './sim.ts';
 const UNSEEN_MS = 14_000;
 /** Events may wait this long in a mailbox behind a record. */
 const MAILBOX_MS = 1_500;
+/** A look may wait so long behind a start that must be on record first. */
+const RECORD_MS = REGISTRY.timeoutMs + MAILBOX_MS;
 const SLACK_MS = 1;
 
 const FINAL = [
@@ -58,7 +61,7 @@ export function checkReason(sim: Sim, one: Case, session: Session, ending: Endin
     case 'unresponsive':
       return atLeast(
         'without a word',
-        endMs - Math.max(one.lastHeardMs, sim.ledger.anewMs),
+        endMs - Math.max(one.lastHeardMs, sim.ledger.countedMs),
         profile.heartbeatStaleMs - MAILBOX_MS,
       );
     case 'error_limit':
@@ -145,7 +148,7 @@ type Is = (moment: Moment) => boolean;
 function absence(claimed: Claimed): string | null {
   const { sim, one, endMs } = claimed;
   const looks = sim.generation?.rooms.recentLooks(one.spec.room.name) ?? [];
-  const recent = looks.filter((look) => look.toldMs <= endMs + SLACK_MS && look.toldMs >= endMs - MAILBOX_MS);
+  const recent = looks.filter((look) => look.toldMs <= endMs + SLACK_MS && look.toldMs >= endMs - RECORD_MS);
   if (recent.length === 0) return 'no look at the room decided it';
   const wrong = recent.map((look) => absent(claimed, look));
   return wrong.includes(null) ? null : (wrong.at(-1) ?? null);
@@ -197,9 +200,10 @@ function is(one: Case, who: Participant, side: string): boolean {
   return sideOf(who, one.spec.agentIdentity) === side;
 }
 
+/** Late words of just before the session count as well: nothing tells them apart. */
 function everWas({ sim, one, endMs }: Claimed, was: Is): boolean {
   const history = sim.livekit.history(one.spec.room.name);
-  const first = history.findLastIndex((moment) => moment.fromMs <= one.seenMs);
+  const first = history.findLastIndex((moment) => moment.fromMs <= one.seenMs - UNSEEN_MS);
   return history.slice(Math.max(0, first)).some((moment) => moment.fromMs <= endMs && was(moment));
 }
 
