@@ -34,6 +34,8 @@ export interface Run {
   end: (Exit & { readonly atMs: number; readonly by: 'itself' | 'curfew' | 'host' }) | null;
   termed: boolean;
   killed: boolean;
+  /** When the last one of it so far ended. */
+  lastDeathMs: number;
 }
 
 /** `state_dir/workers/ID/`, as far as it matters. */
@@ -97,6 +99,7 @@ export class Host {
       children: [],
       shimExit: null,
       end: null,
+      lastDeathMs: Number.NEGATIVE_INFINITY,
       termed: false,
       killed: false,
     };
@@ -231,6 +234,7 @@ export class Host {
   #die(run: Run, one: Process, { exit, by }: { exit: Exit; by: 'itself' | 'curfew' | 'host' }): void {
     if (!one.alive) return;
     one.alive = false;
+    run.lastDeathMs = this.world.nowMs;
     this.world.note('host', `${one.pid} of ${run.id} is gone (${exit.code ?? exit.signal})`);
     if (one === run.main) this.#mainDied(run, exit, by);
     this.#settle(run);

@@ -139,7 +139,7 @@ function unkillable(claimed: Claimed): string | null {
   if (!runs.some((run) => run.killed)) return 'nobody tried to kill it';
   const { sim } = claimed;
   const lives = runs.some((run) => sim.host.members(run).length > 0 || run.shim.alive);
-  const justDied = runs.some((run) => run.end !== null && sim.world.nowMs - run.end.atMs < 2_600);
+  const justDied = runs.some((run) => sim.world.nowMs - run.lastDeathMs < 2_600);
   return lives || justDied ? null : 'it is dead';
 }
 
