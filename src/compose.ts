@@ -70,7 +70,9 @@ export async function start(config: Config, options: StartOptions): Promise<Runn
       ? null
       : createRooms({ livekit: config.livekit, clock, pollEveryMs: config.presence.pollEveryMs });
   const reload = reread === null ? null : () => around(live.reload);
-  const supervisor = makeSupervisor({ instance, clock, log, registry, channels, rooms }, { live, reload });
+  const cgroups = cgroupsFor(config, instance, log);
+  const parts = { instance, clock, log, registry, channels, rooms };
+  const supervisor = makeSupervisor(parts, { live, reload, cgroups });
   const api = audited(supervisor, createAudit(config.stateDir, log));
   await supervisor.start();
   const stopTasks = startTasks(supervisor, log);
@@ -84,6 +86,7 @@ export async function start(config: Config, options: StartOptions): Promise<Runn
   const close = async () => {
     await Promise.allSettled([http.close(), stopTasks(), channels.close(), rooms?.close()]);
     await registry.close();
+    cgroups?.close();
     release();
   };
   const leave = async () => {
@@ -124,11 +127,11 @@ type Parts = Pick<SupervisorDeps, 'instance' | 'clock' | 'log' | 'registry' | 'c
 /** What a reload may change is asked of the config each time. */
 function makeSupervisor(
   parts: Parts,
-  { live, reload }: { live: LiveConfig; reload: (() => Promise<ReloadView>) | null },
+  more: { live: LiveConfig; reload: (() => Promise<ReloadView>) | null; cgroups: Cgroups | null },
 ): Supervisor {
+  const { live, reload, cgroups } = more;
   const { instance, clock, log } = parts;
   const config = live.current();
-  const cgroups = cgroupsFor(config, instance, log);
   return new Supervisor({
     ...parts,
     makeWorkers: (listener) => createWorkers({ instance, listener, clock, log, cgroups }),

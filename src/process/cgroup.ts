@@ -15,6 +15,8 @@ export interface Cgroups {
   readonly path: string;
   /** Makes the worker's group with its limits; null: it could not be made. */
   make(workerId: string, limits: CgroupLimits): string | null;
+  /** Removes the instance's own group if no worker is left in it. */
+  close(): void;
   /** The groups that are there, by worker. */
   list(): { readonly workerId: string; readonly path: string }[];
 }
@@ -56,6 +58,7 @@ export function cgroupsAt(path: string): Cgroups {
     path,
     controllers,
     make: (workerId, limits) => makeLeaf(join(path, LEAF + workerId), controllers, limits),
+    close: () => void attempt(() => rmdirSync(path)),
     list: () =>
       subgroups(path)
         .filter((one) => basename(one).startsWith(LEAF))

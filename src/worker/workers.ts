@@ -10,7 +10,7 @@ import { failpoint } from '../failpoints.ts';
 import { LOGS, WORKERS } from '../limits.ts';
 import type { Adopted, Clock, Instance, Log, SpawnRequest, Workers, WorkersListener } from '../ports.ts';
 import type { Cgroups } from '../process/cgroup.ts';
-import { createProcTable } from '../process/proc.ts';
+import { createProcTable, findAlive } from '../process/proc.ts';
 import type { Scanner } from '../process/scan.ts';
 import { createScanner } from '../process/scan.ts';
 import type { Self } from '../process/tree.ts';
@@ -240,6 +240,11 @@ class HostWorkers implements Workers {
   }
 
   async #shimEnded(entry: Entry, exit: ShellExit): Promise<void> {
+    // A shim that somebody killed is not its worker: the call goes on, only its status will not be known.
+    if (exit.code === null && entry.main !== null && findAlive(this.#proc, entry.main)) {
+      this.#options.log.warn({ worker: entry.id }, "the worker's shim was killed; the worker goes on");
+      return;
+    }
     // The shim ends with the status of its command; where it was killed or is not our child, the file may still tell.
     if (exit.code === null) await this.#exitedByFile(entry);
     else this.#exited(entry, exitOf(statusOf(exit.code), this.#options.clock.now(), entry.cgroup));
@@ -253,7 +258,8 @@ class HostWorkers implements Workers {
 
   #missed(entry: Entry): void {
     entry.missedLooks += 1;
-    if (entry.missedLooks < MISSED_LOOKS) {
+    const shimLives = findAlive(this.#proc, entry.shim.identity) !== null;
+    if (shimLives && entry.missedLooks < MISSED_LOOKS) {
       // Most likely it was stopped together with its worker.
       entry.pursuit.wakeShim();
       return;

@@ -204,11 +204,14 @@ describe('the exit status', () => {
     expect(readFileSync(join(host.instance.workersDir, id, 'status'), 'utf8')).toBe(`${128 + number}\n`);
   });
 
-  it('is unknown when the shim was killed, and what it left is told', async () => {
+  it('is unknown when the shim was killed, and the worker goes on until its own end', async () => {
     const { id, process: started } = await host.startUp(fixture('ignores-term.sh'));
     process.kill(started.shim.pid, 'SIGKILL');
+    await until('it is said', () => host.warnings.some((one) => one.includes('the worker goes on')));
+    expect(host.exits.get(id)).toBeUndefined();
+    expect(isAlive(started.main?.pid ?? 0)).toBe(true);
+    process.kill(started.main?.pid ?? 0, 'SIGKILL');
     expect(await host.exitOf(id)).toMatchObject({ code: null, signal: null });
-    await until('what is left', () => host.trees.get(id)?.[0]);
     host.workers.signal(id, 'SIGKILL');
     await host.treeGone(id);
     expect(host.marked()).toEqual([]);
