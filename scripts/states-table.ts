@@ -51,6 +51,7 @@ const EVENTS: Readonly<Record<string, SessionEvent>> = {
   'tick, nothing due': { type: 'tick' },
   spawned: { type: 'spawned', workerId: WORKER, process: PROCESS },
   spawn_failed: { type: 'spawn_failed', workerId: WORKER, detail: 'no such command' },
+  not_started: { type: 'not_started', workerId: WORKER },
   'channel opens': { type: 'channel', workerId: WORKER, open: true },
   'channel closes': { type: 'channel', workerId: WORKER, open: false },
   'worker: ready': says({ type: 'ready' }),

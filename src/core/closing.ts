@@ -65,6 +65,7 @@ function move(session: Session, event: SessionEvent, now: Stamp): Next {
     case 'tick':
       return onTick(session, now);
     case 'node_lost':
+    case 'not_started':
     case 'granted':
     case 'expired':
     case 'room_event':

@@ -13,6 +13,8 @@ export type SessionEvent =
   | { readonly type: 'tick' }
   | { readonly type: 'spawned'; readonly workerId: WorkerId; readonly process: WorkerProcess }
   | { readonly type: 'spawn_failed'; readonly workerId: WorkerId; readonly detail: string }
+  /** Its start was recorded and then voided before it began: the supervisor had ended. */
+  | { readonly type: 'not_started'; readonly workerId: WorkerId }
   /** The worker said a valid hello, or its connection closed. */
   | { readonly type: 'channel'; readonly workerId: WorkerId; readonly open: boolean }
   | { readonly type: 'message'; readonly workerId: WorkerId; readonly message: WorkerMessage }

@@ -52,6 +52,7 @@ export function takeIn(session: Session, event: SessionEvent, now: Stamp): Sessi
     case 'claim_wanted':
       return session.phase.name === 'closing' ? withLadder(session, { successor: true }) : session;
     case 'node_lost':
+    case 'not_started':
     case 'granted':
     case 'expired':
     case 'tick':

@@ -59,6 +59,7 @@ export function onLive(session: Session, event: SessionEvent, now: Stamp): Next 
     case 'tick':
       return deadlineTick(settled, now);
     case 'node_lost':
+    case 'not_started':
     case 'granted':
     case 'expired':
     case 'room_event':

@@ -5,6 +5,7 @@ import { close } from './closing.ts';
 import { exitEnding } from './endings.ts';
 import type { SessionEvent } from './event.ts';
 import type { Stamp } from './ids.ts';
+import { workerIdOf } from './ids.ts';
 import { deadlineTick } from './live.ts';
 import type { Phase, Session } from './session.ts';
 import { isOfAnotherWorker } from './session.ts';
@@ -64,6 +65,8 @@ export function onStarting(session: Session, event: SessionEvent, now: Stamp): N
       return session.spec.profile.protocol === 'none' ? goLive(session, phase, now) : stay(session);
     case 'spawn_failed':
       return spawnFailed(session, event.detail, now);
+    case 'not_started':
+      return startAgain(session, phase, now);
     case 'channel':
       return event.open ? greet(session, now) : stay(session);
     case 'metadata':
@@ -126,6 +129,14 @@ function goLive(session: Session, phase: Starting, now: Stamp): Next {
     inference: null,
   });
   return deadlineTick(withVitals(live, { idleAtMs }), now);
+}
+
+/** Under another id: a shim of the old one that comes late finds its claim taken. Nothing ran, so nothing was restarted. */
+function startAgain(session: Session, phase: Starting, now: Stamp): Next {
+  if (phase.worker.process !== null) return stay(session);
+  const attempt = phase.worker.attempt + 1;
+  const worker = newWorker(session, { id: workerIdOf(session.spec.id, attempt), attempt, now });
+  return stay(withPhase(session, { ...phase, worker }), [{ do: 'spawn', workerId: worker.id, attempt }]);
 }
 
 function spawnFailed(session: Session, detail: string, now: Stamp): Next {

@@ -9,6 +9,7 @@
  * Each step may be repeated: a supervisor that dies here is followed by one that does the same again.
  */
 
+import type { SessionEvent } from '../core/event.ts';
 import { holdingOf } from '../core/holdings.ts';
 import type { WorkerId } from '../core/ids.ts';
 import { firstWorkerId, sessionOfWorker } from '../core/ids.ts';
@@ -74,12 +75,7 @@ async function recoverOne(sessions: Sessions, session: Session, known: WorkerPro
   const found = await sessions.workers.adopt(worker.id, known);
   failpoint('recovery.adopted');
   sessions.add(session, []);
-  if (found === null)
-    sessions.post(id, {
-      type: 'spawn_failed',
-      workerId: worker.id,
-      detail: 'the supervisor ended before the worker was started',
-    });
+  if (found === null) sessions.post(id, notStarted(session, worker.id));
   else if (worker.process === null)
     sessions.post(id, { type: 'spawned', workerId: worker.id, process: found.process });
   // Before any deadline: what came first is the cause.
@@ -103,6 +99,16 @@ async function recoverUnkillable(sessions: Sessions, session: Session): Promise<
   sessions.add(session, []);
   if (found === null) sessions.post(session.spec.id, { type: 'tree', workerId: worker.id, left: 0 });
   else sessions.workers.signal(worker.id, 'SIGKILL');
+}
+
+/** A call that was accepted is started after all; a replacement counts its try. */
+function notStarted({ phase }: Session, id: WorkerId): SessionEvent {
+  if (phase.name === 'starting') return { type: 'not_started', workerId: id };
+  return {
+    type: 'spawn_failed',
+    workerId: id,
+    detail: 'the supervisor ended before the worker was started',
+  };
 }
 
 function isOfAnotherBoot(

@@ -15,7 +15,7 @@ import { isUnkillable } from '../core/holdings.ts';
 import type { Stamp } from '../core/ids.ts';
 import { sessionId, workerIdOf } from '../core/ids.ts';
 import type { Author, Session } from '../core/session.ts';
-import { isEnded, publicState } from '../core/session.ts';
+import { isEnded, publicState, workerOf } from '../core/session.ts';
 import { CurfewError } from '../errors.ts';
 import { capacityView, readyView } from './capacity.ts';
 import type { SupervisorDeps } from './deps.ts';
@@ -203,9 +203,11 @@ export class Supervisor implements SupervisorApi {
   }
 
   async logPaths(id: string): Promise<string[]> {
-    const { restarts, spec, phase } = await this.#find(id);
+    const session = await this.#find(id);
+    const { restarts, spec, phase } = session;
     if (phase.name === 'queued' || (phase.name === 'ended' && phase.startedAt === null)) return [];
-    const attempts = Array.from({ length: restarts + 1 }, (_, index) => index + 1);
+    const last = Math.max(restarts + 1, workerOf(session)?.attempt ?? 1);
+    const attempts = Array.from({ length: last }, (_, index) => index + 1);
     return attempts.map((attempt) => this.sessions.workers.logPath(workerIdOf(spec.id, attempt)));
   }
 

@@ -43,6 +43,21 @@ describe('starting', () => {
     expect(play.ending).toMatchObject({ cause: 'spawn_failed', detail: 'no such command' });
   });
 
+  it('one whose supervisor ended before it began is started under the next id, and never twice', () => {
+    const play = Play.queued(noRoom)
+      .on(0, { type: 'granted', startAtMs: 0, workerId: WORKER })
+      .on(5, { type: 'not_started', workerId: WORKER })
+      .on(6, { type: 'not_started', workerId: WORKER });
+    expect(play.did('spawn').map((one) => one.effect)).toMatchObject([
+      { workerId: WORKER },
+      { workerId: WORKER.replace('.1', '.2') },
+    ]);
+    expect(play.phase).toBe('starting');
+    expect(Play.starting(noRoom).on(5, { type: 'not_started', workerId: WORKER }).did('spawn')).toHaveLength(
+      1,
+    );
+  });
+
   it('a place in the queue that ran out of time', () => {
     expect(Play.queued().on(30_000, { type: 'expired', detail: 'limit host' }).ending).toMatchObject({
       reason: 'start_timeout',

@@ -44,6 +44,7 @@ const anyEvent = (nowMs: number): fc.Arbitrary<SessionEvent> =>
     fc.constant<SessionEvent>({ type: 'tick' }),
     worker.map((workerId): SessionEvent => ({ type: 'spawned', workerId, process: PROCESS })),
     worker.map((workerId): SessionEvent => ({ type: 'spawn_failed', workerId, detail: 'no' })),
+    worker.map((workerId): SessionEvent => ({ type: 'not_started', workerId })),
     fc
       .tuple(worker, fc.boolean())
       .map(([workerId, open]): SessionEvent => ({ type: 'channel', workerId, open })),
