@@ -163,7 +163,8 @@ async function rebuild(sessions: Sessions, id: WorkerId): Promise<boolean> {
 /** It waits again, behind those that are running; its time in the queue begins anew. */
 function requeue(sessions: Sessions, session: Session): void {
   const { spec, phase } = session;
-  if (phase.name !== 'queued') {
+  // Admitted before, and only paced by the start rate: its place is its own.
+  if (phase.name !== 'queued' || phase.grant !== null) {
     sessions.post(spec.id, { type: 'tick' });
     return;
   }

@@ -159,6 +159,18 @@ describe('a supervisor that was killed', () => {
     );
   });
 
+  it('starts what was admitted and only waited for the start rate', async () => {
+    await daemon.close();
+    daemon = await new Daemon({
+      config: { limits: { start_rate: '1/s' }, agents: { default: { command: ['sleep', '1000'] } } },
+    }).start();
+    const answers = [];
+    for (const room of ['a', 'b', 'c', 'd']) answers.push(await daemon.dispatch({ room }));
+    expect((await daemon.session(answers[3]?.body.id ?? '')).state).toBe('queued');
+    await restart();
+    for (const { body } of answers) await daemon.reaches(body.id, ['live']);
+  });
+
   it('keeps the queue', async () => {
     const running = [];
     for (let index = 0; index < 10; index++) running.push(await live(`r${index}`, 'default'));
