@@ -235,15 +235,14 @@ describe('a disk that fails', () => {
   ])('is told when the file was %s, never silently', async (_what, lose) => {
     const registry = await open();
     await registry.create(writeOf(sessionOf({ id: 's-1' })));
+    const told: unknown[] = [];
+    registry.onLost((lost) => told.push(lost));
     lose(join(stateDir, 'registry.db'));
-    const write = registry.create(writeOf(sessionOf({ id: 's-2' })));
-    await expect(write).rejects.toMatchObject({
-      code: 'registry_unavailable',
-      message: expect.stringMatching(/registry\.db was deleted/),
-    });
-    await expect(registry.save(writeOf(sessionOf({ id: 's-1' })), false)).rejects.toMatchObject({
-      code: 'registry_unavailable',
-    });
+    await registry.create(writeOf(sessionOf({ id: 's-2' })));
+    expect(told).toMatchObject([{ setAside: null, why: expect.stringMatching(/registry\.db was deleted/) }]);
+    expect((await registry.open()).map((one) => one.spec.id)).toEqual(['s-2']);
+    await registry.save(writeOf(sessionOf({ id: 's-1' })), true);
+    expect((await registry.open()).map((one) => one.spec.id).sort()).toEqual(['s-1', 's-2']);
   });
 
   it('is told when the directory is not there or holds nonsense', async () => {
