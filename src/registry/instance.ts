@@ -90,6 +90,9 @@ function createWhole(path: string, text: string): void {
   }
 }
 
+/** A database that nobody refers to is closed by the garbage collector, and its lock with it. */
+const HELD = new Set<DatabaseSync>();
+
 /**
  * Node has no flock; SQLite's exclusive lock is one that the kernel gives back however the process ends.
  * Beside it the holder's pid, for the message of whoever comes second.
@@ -111,7 +114,9 @@ function lock(stateDir: string): () => void {
     );
   }
   writeFileSync(pidPath, `${process.pid}\n`, { mode: 0o600 });
+  HELD.add(database);
   return () => {
+    HELD.delete(database);
     rmSync(pidPath, { force: true });
     database.close();
   };
