@@ -168,15 +168,25 @@ export class Recorder {
 
   /** A last try for everything that could not be recorded. */
   async flush(): Promise<void> {
-    const waiting = [...this.#unsaved, ...this.#gathered];
-    this.#unsaved.clear();
+    for (const [id, current] of this.#gathered) this.#unsaved.set(id, current);
     this.#gathered.clear();
+    const waiting = [...this.#unsaved];
     const refused = [...this.#refused];
     this.#refused.clear();
-    await Promise.all([
-      ...waiting.map(([, current]) => this.#saveAgain(current, true)),
-      ...refused.map((id) => this.#discard(id)),
-    ]);
+    const givesUp = ([, current]: (typeof waiting)[number]) => {
+      const session = current();
+      return session === null || claimOf(session) === null;
+    };
+    const saveAll = (some: typeof waiting) =>
+      Promise.all(
+        some.map(([id, current]) => {
+          this.#unsaved.delete(id);
+          return this.#saveAgain(current, true);
+        }),
+      );
+    // A room's next session can be recorded only when its last one has given the room up.
+    await Promise.all([saveAll(waiting.filter(givesUp)), ...refused.map((id) => this.#discard(id))]);
+    await saveAll(waiting.filter((one) => !givesUp(one)));
   }
 
   async #saveAgain(current: () => Session | null, durable: boolean): Promise<void> {
@@ -194,7 +204,8 @@ export class Recorder {
       this.#arrived(id);
       this.#onSavedLate(id);
     } catch (error) {
-      this.#noteFailure(error);
+      // A conflict is an answer: the registry works, and the other record is on its way.
+      if (!isConflict(error)) this.#noteFailure(error);
       this.#keepForLater(id, current);
       this.#arrived(id);
     }
