@@ -63,7 +63,7 @@ function isOurs(proc: ProcTable, aim: Aim, member: Member, now: ProcessStat): bo
     case 'mark':
       return proc.mark(now.pid, aim.markPrefix) === aim.workerId;
     case 'shim':
-      return now.pgid === now.pid;
+      return now.pid === aim.shim.pid || proc.mark(now.pid, aim.markPrefix) === aim.workerId;
     case 'descent':
     case 'pattern':
       return true;

@@ -109,8 +109,12 @@ class Look implements HostLook {
     const { shim: shell } = look;
     const shimMember: Member[] =
       shell === null ? [] : [{ pid: shell.pid, startTicks: shell.startTicks, evidence: 'shim' }];
-    for (const one of look.members) this.#ours.add(one.pid);
-    return this.#describe([...look.members, ...shimMember], shim?.pid ?? null);
+    // Of a worker that no record explains the shim is a member like any other: it is told by its look.
+    const members = look.members.map(
+      (one): Member => (isShim(proc, one.pid) ? { ...one, evidence: 'shim' } : one),
+    );
+    for (const one of members) this.#ours.add(one.pid);
+    return this.#describe([...members, ...shimMember], shim?.pid ?? null);
   }
 
   strangers(patterns: readonly string[], askerPid: number | null): Stranger[] {
@@ -155,7 +159,7 @@ class Look implements HostLook {
         evidence,
         leader,
         ageMs: Math.max(0, this.#nowMs - startTicks * TICK_MS),
-        command: commandOf(proc, pid).slice(0, SWEEP.commandChars),
+        command: evidence === 'shim' ? 'curfew-shim' : commandOf(proc, pid).slice(0, SWEEP.commandChars),
         rssBytes: residentBytes(pid),
         own: isOwn(pid),
         livekit: sockets === null ? null : holdsSocket(pid, sockets),
@@ -165,6 +169,11 @@ class Look implements HostLook {
 
 function commandOf(proc: ProcTable, pid: number): string {
   return (proc.cmdline(pid) ?? '').replace(/\0+$/, '').replaceAll('\0', ' ');
+}
+
+/** `sh -c SCRIPT curfew-shim ...` */
+function isShim(proc: ProcTable, pid: number): boolean {
+  return proc.cmdline(pid)?.split('\0')[3] === 'curfew-shim';
 }
 
 function residentBytes(pid: number): number {
