@@ -143,8 +143,8 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
       !one.excused
     )
       this.#fail('5 an ended session never lives again', `${one.id} ended and is ${session.phase.name}`);
-    if (session.phase.name === 'starting' && one.startedMs === null)
-      one.startedMs = this.#world.ofBoot(session.phase.startedAt.bootMs);
+    // Of a dispatch that was refused and came again under its id, the last one counts.
+    if (session.phase.name === 'starting') one.startedMs = this.#world.ofBoot(session.phase.startedAt.bootMs);
     if (session.phase.name === 'closing' || session.phase.name === 'ended')
       this.#ends(one, session, session.phase.ending);
     if (session.phase.name === 'ended') this.#ended(one, session);
