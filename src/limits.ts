@@ -133,6 +133,9 @@ export const LOGS = {
   hardBytes: 4 * 1024 * 1024 * 1024,
 } as const;
 
+/** curfew's own log: what waits for a disk that is full, and when it is tried again. */
+export const LOG = { waitingBytes: 256 * 1024, retryMs: 1 * SECOND_MS } as const;
+
 export const WORKERS = {
   /** Processes and threads of one worker, where a controller bounds them. */
   pidsMax: 4096,
