@@ -54,6 +54,8 @@ export const DEADLINES = {
   dumpMs: 3 * SECOND_MS,
   /** A spawn that is under way when its session ends is waited for this long. */
   spawnMs: 10 * SECOND_MS,
+  /** A worker whose control connection is lost has this long to connect again before its teardown does without. The kits try at least every 2 s. */
+  reconnectMs: 3 * SECOND_MS,
   /** An ending that the mass-end budget holds is looked at afresh after this. */
   heldMs: 60 * SECOND_MS,
   /** Health of this length resets the consecutive errors. */

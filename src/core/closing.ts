@@ -8,6 +8,7 @@ import {
   endRoom,
   enterProcess,
   giveUp,
+  isAsked,
   leaveProcess,
   processEffects,
 } from './ladder.ts';
@@ -36,10 +37,7 @@ function move(session: Session, event: SessionEvent, now: Stamp): Next {
   switch (event.type) {
     case 'spawned':
       if (step === 'spawning') return enterProcess(session, 'term', now);
-      return stay(
-        session,
-        step === 'aclose' || step === 'disconnect' ? [] : lateBirth(phase, event.workerId),
-      );
+      return stay(session, isAsked(step) ? [] : lateBirth(phase, event.workerId));
     case 'spawn_failed':
       return phase.worker?.process === null && step !== 'over'
         ? leaveProcess(session, { outcome: 'skipped', next: 'over', now })
@@ -95,6 +93,8 @@ export function lateBirth({ worker }: { readonly worker: Worker | null }, born: 
 function onChannel(session: Session, phase: Closing, { open, now }: { open: boolean; now: Stamp }): Next {
   if (!open) return stay(session);
   const { step, deadlineMs } = phase.ladder.process;
+  if (step === 'reconnecting')
+    return andThen(greet(session, now), (next) => enterProcess(next, 'aclose', now));
   const boundMs = Math.max(0, deadlineMs - now.bootMs);
   const again =
     step === 'aclose' ? tell(phase.worker, { type: 'aclose', reason: phase.ending.reason, boundMs }) : [];
@@ -106,8 +106,7 @@ function onChannel(session: Session, phase: Closing, { open, now }: { open: bool
 function onExited(session: Session, phase: Closing, now: Stamp): Next {
   const { step } = phase.ladder.process;
   if (phase.worker?.exit == null) return stay(session);
-  if (step === 'aclose' || step === 'disconnect')
-    return leaveProcess(session, { outcome: 'exited', next: 'reap', now });
+  if (isAsked(step)) return leaveProcess(session, { outcome: 'exited', next: 'reap', now });
   return step === 'spawning' ? enterProcess(session, 'reap', now) : stay(session);
 }
 
@@ -129,6 +128,7 @@ function processTick(session: Session, now: Stamp): Next {
     case 'aclose':
       return leaveProcess(session, { outcome: 'timeout', next: 'disconnect', now });
     case 'spawning':
+    case 'reconnecting':
     case 'reap':
     case 'disconnect':
       return leaveProcess(session, { outcome: 'timeout', next: 'term', now });

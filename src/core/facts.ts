@@ -76,7 +76,7 @@ function channel(session: Session, event: Extract<SessionEvent, { type: 'channel
   if (!isCurrent(session, event.workerId)) return session;
   const next = withWorker(session, event.workerId, (worker) => ({
     ...worker,
-    channel: event.open ? 'open' : 'lost',
+    channel: event.open ? 'open' : worker.channel === 'none' ? 'none' : 'lost',
   }));
   return event.open ? withVitals(next, { heartbeatMs: now.bootMs, dumpAskedMs: null }) : next;
 }

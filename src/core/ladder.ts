@@ -35,7 +35,10 @@ export function beginClosing(session: Session, ending: Ending, now: Stamp): Next
     room: { step: 'waiting', deadlineMs: now.bootMs },
     records: [],
     unkillable: false,
-    wrapUp: first === 'aclose' && ending.reason !== 'shutdown' && noCallerLeft(session),
+    wrapUp:
+      (first === 'aclose' || first === 'reconnecting') &&
+      ending.reason !== 'shutdown' &&
+      noCallerLeft(session),
     successor: false,
     roomEnd: null,
   };
@@ -53,8 +56,14 @@ function firstStep(worker: Worker | null, ending: Ending): ProcessStep {
   if (worker.process === null) return 'spawning';
   // A worker that cannot hear is not asked; one that said it is done need not be asked to close.
   const deaf = ending.reason === 'unresponsive' || ending.reason === 'memory_limit';
-  if (worker.channel !== 'open' || deaf) return 'term';
-  return ending.cause === 'closed' ? 'disconnect' : 'aclose';
+  if (worker.channel === 'none' || deaf) return 'term';
+  if (ending.cause === 'closed') return 'disconnect';
+  return worker.channel === 'open' ? 'aclose' : 'reconnecting';
+}
+
+/** The steps in which the worker ends by itself. */
+export function isAsked(step: ProcessStep): boolean {
+  return step === 'reconnecting' || step === 'aclose' || step === 'disconnect';
 }
 
 function noCallerLeft({ presence, spec }: Session): boolean {
@@ -75,7 +84,7 @@ export function enterProcess(session: Session, step: ProcessStep, now: Stamp): N
     records: recorded,
   };
   const entered = stay(withPhase(session, { ...phase, ladder }), processEffects(phase, heard, boundMs));
-  if (heard === 'spawning' || heard === 'aclose' || heard === 'disconnect') return entered;
+  if (heard === 'spawning' || isAsked(heard)) return entered;
   return andThen(entered, (next) => beginRoom(next, now));
 }
 
@@ -86,6 +95,8 @@ function isRecorded(step: ProcessStep): step is 'aclose' | 'disconnect' | 'term'
 function processBoundMs(session: Session, phase: Closing, step: ProcessStep): number {
   const { ladder } = session.spec.profile;
   switch (step) {
+    case 'reconnecting':
+      return DEADLINES.reconnectMs;
     case 'aclose':
       return phase.ladder.wrapUp ? Math.max(ladder.wrapUpMs, ladder.acloseMs) : ladder.acloseMs;
     case 'disconnect':
@@ -119,6 +130,7 @@ export function processEffects(phase: Closing, step: ProcessStep, boundMs: numbe
     case 'kill':
       return [{ do: 'signal', workerId: worker.id, signal: 'SIGKILL' }];
     case 'spawning':
+    case 'reconnecting':
     case 'over':
       return [];
   }

@@ -116,8 +116,16 @@ export interface StepRecord {
   readonly detail: string | null;
 }
 
-/** `spawning`: the spawn is under way and is waited for; `reap`: a look at what a dead worker left. */
-export type ProcessStep = 'spawning' | 'aclose' | 'disconnect' | 'reap' | 'term' | 'kill' | 'over';
+/** `spawning`: the spawn is under way and is waited for; `reconnecting`: a worker that knows curfew is waited for, to be asked; `reap`: a look at what a dead worker left. */
+export type ProcessStep =
+  | 'spawning'
+  | 'reconnecting'
+  | 'aclose'
+  | 'disconnect'
+  | 'reap'
+  | 'term'
+  | 'kill'
+  | 'over';
 export type RoomStep = 'waiting' | 'remove_agent' | 'close_room' | 'over';
 
 /** Two tracks side by side; the ladder is over when both are. */

@@ -165,7 +165,7 @@ function silentForMs({ phase, vitals, spec }: Session, nowMs: number): number {
 /** The sum of the bounds of a session's teardown. */
 function ladderMs({ spec }: Session): number {
   const { ladder } = spec.profile;
-  const ask = Math.max(ladder.acloseMs, ladder.wrapUpMs) + ladder.disconnectMs;
+  const ask = DEADLINES.reconnectMs + Math.max(ladder.acloseMs, ladder.wrapUpMs) + ladder.disconnectMs;
   const room = ladder.removeAgentMs + ladder.closeRoomMs;
   return DEADLINES.spawnMs + ask + Math.max(DEADLINES.reapMs + ladder.termMs + ladder.killMs, room);
 }

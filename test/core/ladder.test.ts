@@ -53,6 +53,45 @@ describe('the process track', () => {
     expect(play.ladder).toEqual(['term:exited']);
   });
 
+  describe('whose connection is lost, as after a restart of the supervisor,', () => {
+    const lost = { type: 'channel', workerId: WORKER, open: false } as const;
+    const open = { ...lost, open: true };
+
+    it('is asked when it has connected again', () => {
+      const play = Play.live(noRoom).on(900, lost).on(1000, release).on(2000, open);
+      expect(play.did('tell').map((one) => [one.atMs, one.effect])).toContainEqual([
+        2000,
+        expect.objectContaining({ message: expect.objectContaining({ type: 'aclose', boundMs: 10_000 }) }),
+      ]);
+      play.on(2100, closed).on(2200, exited(0)).on(2210, gone());
+      expect(play.ladder).toEqual(['aclose:done', 'disconnect:exited']);
+    });
+
+    it('gets TERM when it does not connect within its bound', () => {
+      const play = Play.live(noRoom)
+        .on(900, lost)
+        .on(1000, release)
+        .on(4500, exited(null, 'SIGTERM'))
+        .on(4510, gone());
+      expect(play.did('signal').map((one) => [one.atMs, one.effect])).toMatchObject([
+        [4000, { signal: 'SIGTERM' }],
+      ]);
+      expect(play.ladder).toEqual(['term:exited']);
+    });
+
+    it('is reaped when it dies meanwhile', () => {
+      const play = Play.live(noRoom).on(900, lost).on(1000, release).on(1100, exited(0)).on(1110, gone());
+      expect(play).toMatchObject({ phase: 'ended', reason: 'requested', ladder: [] });
+    });
+
+    it('gets TERM at once when it never had one', () => {
+      const play = Play.starting({ ...noRoom, profile: profile({ protocol: 'none' }) })
+        .on(900, lost)
+        .on(1000, release);
+      expect(play.did('signal')).toHaveLength(1);
+    });
+  });
+
   it('one that left children is over only when they are', () => {
     const play = Play.live(noRoom).on(1000, exited(0));
     expect(play).toMatchObject({ phase: 'closing', reason: 'completed', ladder: [] });
