@@ -174,7 +174,13 @@ export const PRESENCE = {
   webhookIdsKept: 10_000,
 } as const;
 
-export const REGISTRY = { timeoutMs: 5 * SECOND_MS, listMax: 500, listDefault: 100 } as const;
+export const REGISTRY = {
+  timeoutMs: 5 * SECOND_MS,
+  listMax: 500,
+  listDefault: 100,
+  /** A database that was damaged or taken away is replaced at most so often. */
+  renewEveryMs: 10 * SECOND_MS,
+} as const;
 
 export const RECORDING = {
   /** How long a teardown waits for its record before it goes on without. */
