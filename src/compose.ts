@@ -180,7 +180,12 @@ function cgroupsFor(config: Config, instance: Instance, log: Log): Cgroups | nul
   const cgroups = openCgroups(instance.id);
   if (!('unavailable' in cgroups)) {
     // For a sweep without a supervisor, which sits elsewhere in the hierarchy.
-    writeFileSync(join(config.stateDir, STATE_FILES.cgroup), `${cgroups.path}\n`, { mode: 0o600 });
+    const path = join(config.stateDir, STATE_FILES.cgroup);
+    try {
+      writeFileSync(path, `${cgroups.path}\n`, { mode: 0o600 });
+    } catch (error) {
+      log.warn({ path, error: messageOf(error) }, 'a cleanup without a supervisor will not find the cgroups');
+    }
     return cgroups;
   }
   log.info(
