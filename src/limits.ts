@@ -131,6 +131,10 @@ export const LOGS = {
   tailBytes: 9 * 1024 * 1024,
   /** RLIMIT_FSIZE of the worker: the hard bound while no supervisor trims. */
   hardBytes: 4 * 1024 * 1024 * 1024,
+  /** With less free space than both, logs are cut to a part of their size. */
+  scarceBytes: 64 * 1024 * 1024,
+  scarceShare: 0.05,
+  scarceDivisor: 16,
 } as const;
 
 /** curfew's own log: what waits for a disk that is full, and when it is tried again. */

@@ -233,6 +233,15 @@ describe.runIf(process.getuid?.() === 0)('a small disk', () => {
       30_000,
     );
     expect(await daemon.session(id)).toMatchObject({ state: 'live', pid });
+    rmSync(join(dir, 'probe'), { force: true });
+    // Its log is cut short, so that there is room for what matters.
+    const other = await until('another call is taken', async () => {
+      const { status, body } = await daemon.dispatch({ room: 'b' });
+      return status === 201 ? body : null;
+    });
+    await until('that has ended or lives', async () => (await daemon.session(other.id)).state !== 'starting');
+    expect(daemon.stderr + daemon.stdout).toContain('the disk is almost full');
+    expect(await daemon.session(id)).toMatchObject({ state: 'live', pid });
     await daemon.release(id);
     expect(await daemon.ended(id)).toMatchObject({ reason: 'requested' });
     expect(isAlive(pid ?? 0)).toBe(false);
