@@ -37,6 +37,8 @@ export interface Outcome {
 export class Sweeper {
   readonly #deps: SweeperDeps;
   #last: Promise<unknown> = Promise.resolve();
+  /** Of the last look without a supervisor: sessions whose worker is gone. */
+  #stale: string[] = [];
 
   constructor(deps: SweeperDeps) {
     this.#deps = deps;
@@ -57,7 +59,7 @@ export class Sweeper {
     const outcome = dryRun ? { plan, ended: [], appeared: [] } : await this.#apply(plan, request);
     return sweepView(outcome, {
       dryRun,
-      remarks: this.#deps.source.remarks,
+      remarks: [...this.#deps.source.remarks, ...this.#stale],
       scanned: look.scanned,
       tookMs: performance.now() - sinceMs,
       now: this.#deps.clock.now(),
@@ -105,10 +107,12 @@ export class Sweeper {
     const sessions = await source.open();
     const known = new Map(sessions.flatMap((one) => workersOf(one).map((id) => [id, one] as const)));
     const trees: LivingTree[] = [];
+    this.#stale = [];
     for (const workerId of new Set([...known.keys(), ...look.workerIds])) {
       const session = known.get(workerId) ?? (await source.sessionOf(workerId));
       const members = look.treeOf(workerId, session === null ? null : shimOf(session, workerId));
       if (members.length > 0) trees.push({ workerId, session, members });
+      else if (session !== null && !source.supervised) this.#stale.push(staleText(session));
     }
     const wanted = request.unmanaged === undefined ? request.match : request.unmanaged.match;
     return {
@@ -139,6 +143,10 @@ export class Sweeper {
     }
     return { plan, ended, appeared };
   }
+}
+
+function staleText({ spec, phase }: Session): string {
+  return `session ${spec.id} is recorded as ${phase.name}, but its worker is gone: the next start of the supervisor ends it`;
 }
 
 function workersOf(session: Session): WorkerId[] {

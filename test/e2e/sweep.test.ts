@@ -131,6 +131,9 @@ describe('without a supervisor', () => {
     );
     expect(sweep.verdicts).toMatchObject([{ kind: 'overdue', session: id, outcome: 'ended' }]);
     expect(isAlive(pid ?? 0)).toBe(false);
+    expect((await cleanup()).sweep.remarks.join()).toContain(
+      `session ${id} is recorded as live, but its worker is gone`,
+    );
     await daemon.start();
     expect((await daemon.ended(id)).reason).toBe('max_duration');
   });

@@ -90,9 +90,12 @@ describe.runIf(HAS_LIVEKIT)('presence', () => {
     await callers.join('shuffled', 'ann');
     await callers.leave('shuffled', 'ann');
     await callers.join('shuffled', 'bob');
-    const webhooks = await until('five webhooks', () => {
+    // LiveKit may leave out the track of somebody who is gone before it is told; bob's track comes last.
+    const webhooks = await until('the webhooks of both', () => {
       const found = hearing.received.filter(isOurs);
-      return found.length >= 5 ? found.toReversed() : null;
+      const has = (...parts: string[]) =>
+        found.some(({ body }) => parts.every((part) => body.includes(part)));
+      return has('participant_left') && has('track_published', '"bob"') ? found.toReversed() : null;
     });
     const late = new Watcher({
       livekit: { url: livekit.url, apiKey: KEY, apiSecret: SECRET },
