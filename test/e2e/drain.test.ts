@@ -83,6 +83,20 @@ describe('a drain', () => {
 });
 
 describe('the audit file', () => {
+  it('has the signal that stopped the supervisor, with the calls that it ended', async () => {
+    const { id, pid } = await live('a');
+    await daemon.stop();
+    expect(audit()).toMatchObject([
+      {
+        action: 'stop',
+        actor: 'SIGTERM',
+        source: 'signal',
+        request: { ending: 'release' },
+        targets: [{ session: id, pid, startTicks: expect.any(Number) }],
+      },
+    ]);
+  });
+
   it('has every change by a person, with targets and outcome, also without the supervisor', async () => {
     const { id, pid } = await live('a');
     await curfew('release', id);
@@ -99,7 +113,7 @@ describe('the audit file', () => {
         source: 'socket',
         verified: false,
         outcome: 'done',
-        targets: [{ session: id, pid }],
+        targets: [{ session: id, pid, startTicks: expect.any(Number), bootId: expect.any(String) }],
       },
       { action: 'release', outcome: 'refused', error: expect.stringContaining('not_found') },
       { action: 'cleanup', source: 'socket', outcome: 'done', targets: [] },
