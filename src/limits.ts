@@ -284,6 +284,8 @@ export const CLI = {
   columns: 80,
   connectMs: 3 * SECOND_MS,
   drainLookMs: 500,
+  /** A supervisor that crashed while it drained has this long to be started again. */
+  drainBackMs: 15 * SECOND_MS,
   /** A supervisor that answers no health question for this long is taken for hung. */
   aliveMs: 3 * SECOND_MS,
   /** Longer than any wait that a command asks for. */

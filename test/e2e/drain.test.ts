@@ -68,6 +68,28 @@ describe('a drain', () => {
     expect(await daemon.session(id)).toMatchObject({ state: 'live', pid });
   });
 
+  it('answers a repeat of what it took before, so that nobody takes the call elsewhere', async () => {
+    const { id } = (await daemon.dispatch({ room: 'a', id: 'mine' })).body;
+    await curfew('drain', '--no-wait');
+    expect(await daemon.dispatch({ room: 'a', id: 'mine' })).toMatchObject({ status: 200, body: { id } });
+    expect(await daemon.dispatch({ room: 'a', id: 'other' })).toMatchObject({ status: 503 });
+  });
+
+  it('is waited for over a crash of the supervisor', async () => {
+    const { id } = await live('a');
+    const drained = curfew('--json', 'drain');
+    await until('it drains', async () => (await capacity()).draining);
+    daemon.signal('SIGKILL');
+    await daemon.exited();
+    await daemon.start();
+    expect((await capacity()).draining).toMatchObject({ open: 1 });
+    await daemon.release(id);
+    expect(await daemon.exited()).toBe(0);
+    const { stdout, stderr } = await drained;
+    expect(JSON.parse(stdout)).toMatchObject({ drained: true });
+    expect(stderr).toContain('1 session left');
+  });
+
   it('by SIGUSR1, and with a time after which the rest is released', async () => {
     const { id, pid } = await live('a');
     daemon.signal('SIGUSR1');
