@@ -11,13 +11,14 @@ import type { Log } from './ports.ts';
 import { cgroupsAt } from './process/cgroup.ts';
 import { isSupervised, readInstanceId } from './registry/instance.ts';
 import { openRegistryReader } from './registry/reader.ts';
-import { sweptTargets } from './runtime/audited.ts';
+import { note, sweptTargets } from './runtime/audited.ts';
 import { recordedSessions } from './runtime/sweep-source.ts';
 import { Sweeper } from './runtime/sweeper.ts';
 import { createPlans } from './sweep/plans.ts';
 import { createProcessTable } from './sweep/table.ts';
 import { createAudit } from './telemetry/audit.ts';
 import { createClock } from './telemetry/clock.ts';
+import { createLog } from './telemetry/log.ts';
 import { createWorkerRecords } from './worker/records.ts';
 
 /** Nothing is logged: the answer says it all. */
@@ -54,26 +55,18 @@ export async function cleanup(config: Config, request: SweepRequest): Promise<Sw
     graceMs: sweep.graceMs,
   });
   try {
-    const view = await sweeper.sweep(parsed.data);
-    if (!parsed.data.dryRun && instanceId !== null) await note(stateDir, parsed.data, view);
-    return view;
+    const work = () => sweeper.sweep(parsed.data);
+    return await (parsed.data.dryRun || instanceId === null ? work() : noted(stateDir, parsed.data, work));
   } finally {
     if (!('unreadable' in reader)) reader.close();
   }
 }
 
 /** Without a supervisor, too, it is written down who ended what. */
-async function note(stateDir: string, request: SweepRequest, view: SweepView): Promise<void> {
-  await createAudit(stateDir, SILENT).write({
-    action: 'cleanup',
-    actor: userInfo().username,
-    verified: false,
-    source: 'cli',
-    request,
-    targets: sweptTargets(view),
-    outcome: 'done',
-    error: null,
-  });
+function noted(stateDir: string, request: SweepRequest, work: () => Promise<SweepView>): Promise<SweepView> {
+  const audit = createAudit(stateDir, createLog({ level: 'error', format: 'text' }));
+  const who = { actor: userInfo().username, verified: false, source: 'cli' } as const;
+  return note({ audit, action: 'cleanup', request, who }, work, sweptTargets);
 }
 
 function checkAccess(stateDir: string): void {

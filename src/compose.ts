@@ -8,19 +8,20 @@ import type { Config } from './config/config.ts';
 import { profileOf } from './config/config.ts';
 import type { LiveConfig } from './config/reload.ts';
 import { liveConfig } from './config/reload.ts';
+import { sessionId } from './core/ids.ts';
 import type { Author } from './core/session.ts';
 import { messageOf } from './errors.ts';
 import { armedFailpoint } from './failpoints.ts';
 import { createHttpFaces } from './http/faces.ts';
 import { CHANNEL, DRAIN, RETENTION, SHUTDOWN, STATE_FILES, SWEEP } from './limits.ts';
-import type { Instance, Log } from './ports.ts';
+import type { Audit, Instance, Log } from './ports.ts';
 import { createRooms } from './presence/rooms.ts';
 import type { Cgroups } from './process/cgroup.ts';
 import { openCgroups } from './process/cgroup.ts';
 import { createDrainStore } from './registry/drain-file.ts';
 import { ensureAdminToken, openInstance } from './registry/instance.ts';
 import { openRegistry } from './registry/registry.ts';
-import { audited } from './runtime/audited.ts';
+import { audited, stopEntry } from './runtime/audited.ts';
 import { startTask } from './runtime/cron.ts';
 import type { SupervisorDeps } from './runtime/deps.ts';
 import { prune } from './runtime/retention.ts';
@@ -40,6 +41,7 @@ interface Running {
   readonly supervisor: Supervisor;
   /** What a person does goes through here, and is written down. */
   readonly api: SupervisorApi;
+  readonly audit: Audit;
   readonly log: Log;
   readonly httpPort: number | null;
   readonly config: LiveConfig;
@@ -73,7 +75,8 @@ export async function start(config: Config, options: StartOptions): Promise<Runn
   const cgroups = cgroupsFor(config, instance, log);
   const parts = { instance, clock, log, registry, channels, rooms };
   const supervisor = makeSupervisor(parts, { live, reload, cgroups });
-  const api = audited(supervisor, createAudit(config.stateDir, log));
+  const audit = createAudit(config.stateDir, log);
+  const api = audited(supervisor, audit, (id) => supervisor.sessions.state(sessionId(id)));
   await supervisor.start();
   const stopTasks = startTasks(supervisor, log);
   const admin = { name: 'admin', token: ensureAdminToken(config.stateDir), scopes: ['admin'] as const };
@@ -110,6 +113,7 @@ export async function start(config: Config, options: StartOptions): Promise<Runn
   return {
     supervisor,
     api,
+    audit,
     log,
     httpPort: port,
     config: live,
@@ -180,7 +184,12 @@ function cgroupsFor(config: Config, instance: Instance, log: Log): Cgroups | nul
   const cgroups = openCgroups(instance.id);
   if (!('unavailable' in cgroups)) {
     // For a sweep without a supervisor, which sits elsewhere in the hierarchy.
-    writeFileSync(join(config.stateDir, STATE_FILES.cgroup), `${cgroups.path}\n`, { mode: 0o600 });
+    const path = join(config.stateDir, STATE_FILES.cgroup);
+    try {
+      writeFileSync(path, `${cgroups.path}\n`, { mode: 0o600 });
+    } catch (error) {
+      log.warn({ path, error: messageOf(error) }, 'a cleanup without a supervisor will not find the cgroups');
+    }
     return cgroups;
   }
   log.info(
@@ -220,18 +229,14 @@ export async function serve(config: Config, { onReady, reread }: ServeOptions = 
   await service.ready(() => statusLine(running.supervisor.capacity()));
   const signal = await Promise.race([stopping, running.supervisor.drainOver.then(() => null)]);
   if (signal === null) return endDrain(running, service);
-  const { onTerm, timeoutMs } = running.config.current().shutdown;
-  const ending = await service.ending(signal, { onTerm, boundMs: timeoutMs });
+  const { onTerm, timeoutMs: boundMs } = running.config.current().shutdown;
+  const ending = await service.ending(signal, { onTerm, boundMs });
   running.log.info({ signal, ending }, 'stopping');
-  switch (ending) {
-    case 'leave':
-      return leave(running);
-    case 'drain':
-      await running.supervisor.drained(timeoutMs);
-      return release(running, signal);
-    case 'release':
-      return release(running, signal);
-  }
+  const noted = running.audit.write(stopEntry(signal, ending, running.supervisor.sessions.all()));
+  if (ending === 'drain') await running.supervisor.drained(boundMs);
+  const code = await (ending === 'leave' ? leave(running) : release(running, signal));
+  await noted;
+  return code;
 }
 
 async function leave(running: Running): Promise<number> {

@@ -133,6 +133,10 @@ export const LOGS = {
   tailBytes: 9 * 1024 * 1024,
   /** RLIMIT_FSIZE of the worker: the hard bound while no supervisor trims. */
   hardBytes: 4 * 1024 * 1024 * 1024,
+  /** With less free space than both, logs are cut to a part of their size. */
+  scarceBytes: 64 * 1024 * 1024,
+  scarceShare: 0.05,
+  scarceDivisor: 16,
 } as const;
 
 /** curfew's own log: what waits for a disk that is full, and when it is tried again. */
@@ -176,7 +180,13 @@ export const PRESENCE = {
   webhookIdsKept: 10_000,
 } as const;
 
-export const REGISTRY = { timeoutMs: 5 * SECOND_MS, listMax: 500, listDefault: 100 } as const;
+export const REGISTRY = {
+  timeoutMs: 5 * SECOND_MS,
+  listMax: 500,
+  listDefault: 100,
+  /** A database that was damaged or taken away is replaced at most so often. */
+  renewEveryMs: 10 * SECOND_MS,
+} as const;
 
 export const RECORDING = {
   /** How long a teardown waits for its record before it goes on without. */
@@ -200,7 +210,8 @@ export const STATE_FILES = {
   audit: 'audit.log',
 } as const;
 
-export const AUDIT = { writeMs: 2 * SECOND_MS } as const;
+/** How long an answer waits for its line, and how many lines may wait for a disk that hangs. */
+export const AUDIT = { writeMs: 2 * SECOND_MS, waiting: 1000 } as const;
 
 /** `maxMs`: the longest bound of a drain. `exitUnderSystemd`: told apart from an end after which the unit is to start again. */
 export const DRAIN = { maxMs: 7 * 24 * HOUR_MS, exitUnderSystemd: 8 } as const;
@@ -275,6 +286,8 @@ export const CLI = {
   columns: 80,
   connectMs: 3 * SECOND_MS,
   drainLookMs: 500,
+  /** A supervisor that crashed while it drained has this long to be started again. */
+  drainBackMs: 15 * SECOND_MS,
   /** A supervisor that answers no health question for this long is taken for hung. */
   aliveMs: 3 * SECOND_MS,
   /** Longer than any wait that a command asks for. */

@@ -100,18 +100,29 @@ export interface SessionQuery {
   readonly cursor?: string;
 }
 
+/** The database was damaged, or somebody took it away; another is in its place. */
+export interface Lost {
+  /** Where what was found there is now; null: there was nothing. */
+  readonly setAside: string | null;
+  readonly why: string;
+  /** Everything is in the new one; else it is empty, and what is known must be written again. */
+  readonly isCopied: boolean;
+}
+
 /** Storage on a thread of its own; each call is bounded and rejects with `registry_unavailable`. */
 export interface Registry {
   /** The database was made at this start: what was known before, if anything, is lost. */
   readonly isNew: boolean;
-  /** The database was damaged or taken away: an empty one is in its place, and what is known must be written again. `setAside`: where the old one is. */
-  onLost(listener: (lost: { readonly setAside: string | null; readonly why: string }) => void): void;
+  /** Called for what was lost before, too. */
+  onLost(listener: (lost: Lost) => void): void;
   /** Claim, session and client id in one transaction, durable when resolved. Rejects `room_taken` when the claim is recorded for another session. */
   create(write: DurableWrite): Promise<void>;
   /** Replaces the session's record. `durable`: survives a power cut when resolved. */
   save(write: DurableWrite, durable: boolean): Promise<void>;
   /** Forgets a session that was refused because its first record was late. */
   discard(id: SessionId): Promise<void>;
+  /** Writes what changes nothing: rejects as long as nothing can be written. */
+  probe(): Promise<void>;
   get(id: SessionId): Promise<Session | null>;
   /** Newest first. The cursor is opaque. */
   list(query: SessionQuery): Promise<{ sessions: Session[]; nextCursor: string | null }>;

@@ -103,7 +103,9 @@ function headersFor({ token }: Target, hasBody: boolean): Record<string, string>
 }
 
 function unreachable(target: Target, error: unknown): CurfewError {
-  return new CurfewError('unreachable', `no supervisor answers at ${target.name}: ${messageOf(error)}`);
+  const { code } = error as { code?: unknown };
+  const detail = `no supervisor answers at ${target.name}: ${messageOf(error)}`;
+  return new CurfewError('unreachable', detail, { cause: code ?? null, socket: target.socketPath });
 }
 
 /** The problem document as the error that it was on the other side. */

@@ -54,14 +54,25 @@ async function waitForEnd(client: Client, begun: CapacityView, { terminal }: Con
     if (now !== said) terminal.err(now);
     said = now;
     await setTimeout(CLI.drainLookMs);
-    capacity = await client.get('/v1/capacity').then(
-      (view) => view as CapacityView,
-      (error: unknown) => {
-        if (error instanceof CurfewError && (error.code === 'unreachable' || error.code === 'stopping'))
-          return null;
-        throw error;
-      },
-    );
+    capacity = await lookAgain(client);
+  }
+}
+
+/** Null: it has stopped. One that crashed is started again and goes on draining: it has some time to come back. */
+async function lookAgain(client: Client): Promise<CapacityView | null> {
+  const untilMs = performance.now() + CLI.drainBackMs;
+  for (;;) {
+    try {
+      return (await client.get('/v1/capacity')) as CapacityView;
+    } catch (error) {
+      if (!(error instanceof CurfewError) || error.code !== 'unreachable') throw error;
+      const { cause, socket } = error.facts;
+      // Whoever stops takes the socket away; a dead one leaves it.
+      if (cause === 'ENOENT') return null;
+      if (performance.now() > untilMs && socket === null) return null;
+      if (performance.now() > untilMs) throw error;
+      await setTimeout(CLI.drainLookMs);
+    }
   }
 }
 

@@ -1,5 +1,5 @@
 /** A drain under way, in the state directory: a supervisor that crashes meanwhile goes on with it. */
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { messageOf } from '../errors.ts';
@@ -29,12 +29,21 @@ export function createDrainStore(stateDir: string, log: Log): DrainStore {
   return {
     read: () => {
       try {
-        return recordSchema.safeParse(JSON.parse(readFileSync(path, 'utf8'))).data ?? null;
-      } catch {
+        return recordSchema.parse(JSON.parse(readFileSync(path, 'utf8')));
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
+          log.error(
+            { path, error: messageOf(error) },
+            'whether a drain was under way cannot be read: new sessions are taken',
+          );
         return null;
       }
     },
-    write: (record) => attempt(() => writeFileSync(path, `${JSON.stringify(record)}\n`, { mode: 0o600 })),
+    write: (record) =>
+      attempt(() => {
+        writeFileSync(`${path}.new`, `${JSON.stringify(record)}\n`, { mode: 0o600 });
+        renameSync(`${path}.new`, path);
+      }),
     clear: () => attempt(() => rmSync(path, { force: true })),
   };
 }

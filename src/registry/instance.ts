@@ -113,7 +113,11 @@ function lock(stateDir: string): () => void {
       { pid },
     );
   }
-  writeFileSync(pidPath, `${process.pid}\n`, { mode: 0o600 });
+  try {
+    writeFileSync(pidPath, `${process.pid}\n`, { mode: 0o600 });
+  } catch {
+    // It is only for a message: a full disk must not keep a supervisor from its calls.
+  }
   HELD.add(database);
   return () => {
     HELD.delete(database);

@@ -1,17 +1,17 @@
 /**
- * Keeps a usable database at one path, on the registry's thread. One that is corrupt is set aside, never deleted; one that was deleted or
- * replaced while in use is left as it is found. What was in it must then be written again by those who have it in memory.
+ * Keeps a usable database at one path, on the registry's thread; whatever is found damaged or strange there is set aside, never deleted.
+ *
+ * - Damaged, at the start or while in use: an empty one takes its place, and those who have the sessions in memory write them again.
+ * - Deleted or replaced while in use: SQLite still holds the old file open, so it is copied out whole and put back.
+ * - Neither is possible now, for want of space or of the directory: an error, and it is tried again at the next request.
  */
-import { existsSync, renameSync } from 'node:fs';
+import { existsSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { messageOf } from '../errors.ts';
+import { REGISTRY, STATE_FILES } from '../limits.ts';
+import type { Lost } from '../ports.ts';
 import type { Outcome, Request } from './store.ts';
 import { FileLost, Store } from './store.ts';
-
-export interface Lost {
-  /** Where the damaged file is now; null: it was deleted or replaced by somebody. */
-  readonly setAside: string | null;
-  readonly why: string;
-}
 
 /** SQLITE_CORRUPT and SQLITE_NOTADB. Source: sqlite.org/rescode.html; the low byte is the primary code. */
 const DAMAGED = [11, 26];
@@ -19,7 +19,10 @@ const DAMAGED = [11, 26];
 export class StoreKeeper {
   readonly #path: string;
   readonly #onLost: (lost: Lost) => void;
-  #store: Store;
+  /** Null: the old one is set aside, and a new one could not be made yet. */
+  #store: Store | null;
+  #untold: Lost | null = null;
+  #renewedMs = Number.NEGATIVE_INFINITY;
 
   constructor(path: string, onLost: (lost: Lost) => void) {
     this.#path = path;
@@ -28,57 +31,120 @@ export class StoreKeeper {
   }
 
   get isNew(): boolean {
-    return this.#store.isNew;
+    return this.#store?.isNew ?? true;
   }
 
-  /** Tried once more on a fresh database, where the one in use is no longer what it was. */
+  /** Tried once more where the database in use was no longer what it had been. */
   runGroup(requests: readonly Request[]): Outcome[] {
     try {
-      const outcomes = this.#store.runGroup(requests);
+      const outcomes = this.#current().runGroup(requests);
       const damage = outcomes.find((one) => 'error' in one && isDamaged(one.error));
       if (damage === undefined || !('error' in damage)) return outcomes;
       throw damage.error;
     } catch (error) {
       if (!isDamaged(error) && !(error instanceof FileLost)) throw error;
-      this.#reopen(error);
-      return this.#store.runGroup(requests);
+      this.#renew(error);
+      return this.#current().runGroup(requests);
     }
   }
 
   close(): void {
-    this.#store.close();
+    this.#store?.close();
+  }
+
+  #current(): Store {
+    this.#store ??= this.#open();
+    if (this.#untold !== null) this.#onLost(this.#untold);
+    this.#untold = null;
+    return this.#store;
   }
 
   #open(): Store {
+    const remains = this.#remains();
+    if (remains !== null) this.#onLost(remains);
     try {
       return new Store(this.#path);
     } catch (error) {
       if (!isDamaged(error)) throw error;
-      this.#onLost({ setAside: this.#setAside(), why: messageOf(error) });
+      this.#onLost({ setAside: this.#setAside('corrupt'), why: messageOf(error), isCopied: false });
       return new Store(this.#path);
     }
   }
 
-  #reopen(error: unknown): void {
+  /** What tells of a database that is not there any more; null: nothing. SQLite would delete its log. */
+  #remains(): Lost | null {
+    if (sizeOf(this.#path) > 0 || this.#untold !== null) return null;
+    if (sizeOf(`${this.#path}-wal`) > 0) {
+      const why = `the database file ${this.#path} is gone, and its log is left`;
+      return { setAside: this.#setAside('left'), why, isCopied: false };
+    }
+    const workers = join(dirname(this.#path), STATE_FILES.workers);
+    if (!existsSync(workers) || readdirSync(workers).length === 0) return null;
+    const why = `there is no database at ${this.#path}, but folders of workers`;
+    return { setAside: null, why, isCopied: false };
+  }
+
+  /** At most so often: a disk that damages everything must not be filled with what was set aside. */
+  #renew(error: unknown): void {
+    if (performance.now() - this.#renewedMs < REGISTRY.renewEveryMs) throw error;
+    const isCopied = !isDamaged(error) && this.#copy();
+    // What was copied needs nothing of what is left beside a file that is gone.
+    if (isCopied && !existsSync(this.#path)) for (const path of this.#files()) rmSync(path, { force: true });
+    const setAside = this.#setAside(isDamaged(error) ? 'corrupt' : 'left');
+    if (isCopied) renameSync(this.#copyPath, this.#path);
+    // Only now, or its last words would go into the file that is set aside.
+    this.#forget();
+    this.#untold = { setAside, why: messageOf(error), isCopied };
+    this.#renewedMs = performance.now();
+  }
+
+  get #copyPath(): string {
+    return `${this.#path}.copy`;
+  }
+
+  /** False: it is damaged as well. Throws where only space or the directory is wanting. */
+  #copy(): boolean {
     try {
-      this.#store.close();
+      rmSync(this.#copyPath, { force: true });
+      this.#store?.copyTo(this.#copyPath);
+      return this.#store !== null;
+    } catch (error) {
+      rmSync(this.#copyPath, { force: true });
+      if (isDamaged(error)) return false;
+      throw error;
+    }
+  }
+
+  #forget(): void {
+    const store = this.#store;
+    this.#store = null;
+    try {
+      store?.close();
     } catch {
       // A damaged one may not even close.
     }
-    const setAside = isDamaged(error) && existsSync(this.#path) ? this.#setAside() : null;
-    this.#store = this.#open();
-    this.#onLost({ setAside, why: messageOf(error) });
   }
 
-  #setAside(): string {
-    const aside = `${this.#path}.corrupt-${new Date().toISOString().replaceAll(':', '')}`;
-    for (const suffix of ['', '-wal', '-shm'])
-      if (existsSync(this.#path + suffix)) renameSync(this.#path + suffix, aside + suffix);
-    return aside;
+  /** Null: there was nothing. */
+  #setAside(as: 'corrupt' | 'left'): string | null {
+    const aside = `${this.#path}.${as}-${new Date().toISOString().replaceAll(':', '')}`;
+    const found = this.#files().filter((path) => existsSync(path));
+    for (const path of found) renameSync(path, aside + path.slice(this.#path.length));
+    return found.length === 0 ? null : aside;
+  }
+
+  #files(): string[] {
+    return ['', '-wal', '-shm'].map((suffix) => this.#path + suffix);
   }
 }
 
+function sizeOf(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+}
+
 function isDamaged(error: unknown): boolean {
-  const code = (error as { errcode?: unknown }).errcode;
-  return typeof code === 'number' && DAMAGED.includes(code & 0xff);
+  const { errcode } = error as { errcode?: unknown };
+  if (typeof errcode !== 'number') return false;
+  // SQLITE_ERROR for a table that every version has: somebody else's database.
+  return DAMAGED.includes(errcode & 0xff) || (errcode === 1 && messageOf(error).startsWith('no such table'));
 }

@@ -5,8 +5,7 @@ import pTimeout from 'p-timeout';
 import type { ErrorCode } from '../errors.ts';
 import { CurfewError, ERRORS, messageOf } from '../errors.ts';
 import { REGISTRY } from '../limits.ts';
-import type { Log, Registry } from '../ports.ts';
-import type { Lost } from './keeper.ts';
+import type { Log, Lost, Registry } from '../ports.ts';
 import type { Request } from './store.ts';
 import type { FromThread, WireError } from './thread.ts';
 
@@ -28,6 +27,7 @@ export async function openRegistry(options: { stateDir: string; log: Log }): Pro
     create: (write) => ask({ op: 'create', write }),
     save: (write, durable) => ask({ op: 'save', write, durable }),
     discard: (id) => ask({ op: 'discard', id }),
+    probe: () => ask({ op: 'probe' }),
     get: (id) => ask({ op: 'get', id }),
     list: (query) => ask({ op: 'list', query }),
     open: () => ask({ op: 'open' }),

@@ -1,5 +1,5 @@
 /** The registry's SQL, synchronous; runs on the registry's thread. */
-import { chmodSync, closeSync, existsSync, openSync, readSync, statSync } from 'node:fs';
+import { chmodSync, closeSync, openSync, readSync, statSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import type { RoomKey, SessionId } from '../core/ids.ts';
 import { roomId } from '../core/ids.ts';
@@ -8,12 +8,14 @@ import { publicState } from '../core/session.ts';
 import type { RoomWatch } from '../core/watch.ts';
 import { CurfewError } from '../errors.ts';
 import type { DurableWrite, SessionQuery } from '../ports.ts';
+import { listSql, writeCursor } from './list-sql.ts';
 import { MIGRATIONS, SCHEMA_VERSION } from './migrations.ts';
 
 export type Request =
   | { readonly op: 'create'; readonly write: DurableWrite }
   | { readonly op: 'save'; readonly write: DurableWrite; readonly durable: boolean }
   | { readonly op: 'discard'; readonly id: SessionId }
+  | { readonly op: 'probe' }
   | { readonly op: 'get'; readonly id: SessionId }
   | { readonly op: 'list'; readonly query: SessionQuery }
   | { readonly op: 'open' }
@@ -22,34 +24,54 @@ export type Request =
   | { readonly op: 'watches' }
   | { readonly op: 'prune'; readonly endedBeforeWallMs: number };
 
-const WRITES: readonly Request['op'][] = ['create', 'save', 'discard', 'saveWatch', 'deleteWatch', 'prune'];
+const WRITES: readonly Request['op'][] = [
+  'create',
+  'save',
+  'discard',
+  'probe',
+  'saveWatch',
+  'deleteWatch',
+  'prune',
+];
 
 export type Outcome = { readonly value: unknown } | { readonly error: unknown };
 
 /** Somebody took the file away under us. */
 export class FileLost extends Error {}
 
-/** As SQLite itself would say it, were it to read the file again. */
-class NotADatabase extends Error {
+/** As SQLite itself would say it, were it to look. */
+class Damaged extends Error {
   readonly errcode = 26;
 }
+
+/** The database and its log: both must be the files that are open. */
+const FILES = ['', '-wal', '-shm'] as const;
 
 export class Store {
   readonly #path: string;
   readonly #database: DatabaseSync;
-  readonly #inode: number;
+  readonly #inodes: readonly (number | null)[];
   /** There was no database, or an empty one. */
   readonly isNew: boolean;
 
   constructor(path: string) {
     this.#path = path;
     this.#database = new DatabaseSync(path, { timeout: 1000 });
-    chmodSync(path, 0o600);
-    this.#database.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON');
-    this.isNew = this.#migrate() === 0;
-    // Damage in what a start needs shows here, not at the first question.
-    this.#database.prepare('SELECT sum(length(body)) FROM sessions WHERE ended_wall_ms IS NULL').get();
-    this.#inode = statSync(path).ino;
+    try {
+      chmodSync(path, 0o600);
+      this.#database.exec('PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON');
+      this.isNew = this.#migrate() === 0;
+      this.#checkOpen();
+    } catch (error) {
+      this.#database.close();
+      throw error;
+    }
+    this.#inodes = FILES.map((suffix) => inodeOf(path + suffix));
+  }
+
+  /** The whole of it, also when its file has no name any more. */
+  copyTo(path: string): void {
+    this.#database.prepare('VACUUM INTO ?').run(path);
   }
 
   /** Runs the requests that came together in one transaction; a bad one fails alone. */
@@ -90,13 +112,28 @@ export class Store {
     return outcome;
   }
 
-  /** SQLite goes on writing into a file that was unlinked or overwritten, and says nothing. */
+  /** Damage in what a start needs shows here, not at the first question. */
+  #checkOpen(): void {
+    const unreadable = this.#database
+      .prepare(
+        `SELECT count(*) AS count FROM (SELECT body FROM sessions WHERE ended_wall_ms IS NULL OR id IN (SELECT session_id FROM claims)
+         UNION ALL SELECT body FROM watches) WHERE NOT json_valid(body)`,
+      )
+      .get();
+    if (unreadable?.count !== 0) throw new Damaged(`a record in ${this.#path} cannot be read`);
+  }
+
+  /** SQLite goes on writing into files that were unlinked or overwritten, and says nothing. */
   #checkFile(): void {
-    const found = existsSync(this.#path) ? statSync(this.#path) : null;
-    if (found === null) throw new FileLost(`the database file ${this.#path} was deleted while it was in use`);
-    if (found.ino !== this.#inode)
-      throw new FileLost(`the database file ${this.#path} was replaced while it was in use`);
-    if (!hasHeader(this.#path)) throw new NotADatabase(`the database file ${this.#path} was overwritten`);
+    for (const [index, suffix] of FILES.entries()) {
+      const path = this.#path + suffix;
+      const found = inodeOf(path);
+      if (found !== (this.#inodes[index] ?? found))
+        throw new FileLost(
+          `the database file ${path} was ${found === null ? 'deleted' : 'replaced'} while it was in use`,
+        );
+    }
+    if (!hasHeader(this.#path)) throw new Damaged(`the database file ${this.#path} was overwritten`);
   }
 
   #run(request: Request): unknown {
@@ -107,6 +144,8 @@ export class Store {
         return this.#save(request.write);
       case 'discard':
         return this.#discard(request.id);
+      case 'probe':
+        return this.#database.exec(`PRAGMA user_version=${SCHEMA_VERSION}`);
       case 'get':
         return this.#get(request.id);
       case 'list':
@@ -243,40 +282,13 @@ function hasHeader(path: string): boolean {
 }
 
 function readBody(row: Record<string, unknown>): unknown {
-  return JSON.parse(String(row.body));
+  try {
+    return JSON.parse(String(row.body));
+  } catch {
+    throw new Damaged('a record cannot be read');
+  }
 }
 
-function listSql({ states, room, agent, user, label, cursor, limit }: SessionQuery): {
-  sql: string;
-  values: (string | number)[];
-} {
-  const marks = (states ?? []).map(() => '?').join(', ');
-  const conditions: { sql: string; values: (string | number)[] }[] = [];
-  if (states !== undefined) conditions.push({ sql: `state IN (${marks})`, values: [...states] });
-  if (room !== undefined) conditions.push({ sql: 'room = ?', values: [room] });
-  if (agent !== undefined) conditions.push({ sql: 'agent = ?', values: [agent] });
-  if (user !== undefined) conditions.push({ sql: 'user = ?', values: [user] });
-  if (label !== undefined)
-    conditions.push({
-      sql: 'EXISTS (SELECT 1 FROM json_each(labels) WHERE key = ? AND value = ?)',
-      values: [...label],
-    });
-  if (cursor !== undefined) conditions.push({ sql: 'seq < ?', values: [readCursor(cursor)] });
-  const where = conditions.length === 0 ? '' : `WHERE ${conditions.map((one) => one.sql).join(' AND ')}`;
-  return {
-    sql: `SELECT seq, body FROM sessions ${where} ORDER BY seq DESC LIMIT ?`,
-    values: [...conditions.flatMap((one) => one.values), limit + 1],
-  };
-}
-
-function writeCursor(seq: number): string {
-  return Buffer.from(`seq:${seq}`).toString('base64url');
-}
-
-function readCursor(text: string): number {
-  const match = /^seq:(\d{1,15})$/.exec(Buffer.from(text, 'base64url').toString());
-  if (match?.[1] !== undefined) return Number(match[1]);
-  throw new CurfewError('invalid_request', `cursor: "${text}" is not one that a list answer gave`, {
-    field: 'cursor',
-  });
+function inodeOf(path: string): number | null {
+  return statSync(path, { throwIfNoEntry: false })?.ino ?? null;
 }

@@ -1,7 +1,7 @@
 /** The registry's thread: what came in while the last transaction was under way is committed together. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { CurfewError, messageOf } from '../errors.ts';
-import type { Lost } from './keeper.ts';
+import type { Lost } from '../ports.ts';
 import { StoreKeeper } from './keeper.ts';
 import type { Outcome, Request } from './store.ts';
 

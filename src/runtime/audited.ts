@@ -1,7 +1,8 @@
 /** The supervisor with an audit: whoever changes something through a face is written down, with what came of it. */
 import type { SessionView, SupervisorApi } from '../api.ts';
 import type { SweepView } from '../api-sweep.ts';
-import type { Author } from '../core/session.ts';
+import type { Author, Session } from '../core/session.ts';
+import { isEnded, workerOf } from '../core/session.ts';
 import { CurfewError } from '../errors.ts';
 import type { Audit, AuditEntry } from '../ports.ts';
 
@@ -9,12 +10,21 @@ import type { Audit, AuditEntry } from '../ports.ts';
  * Releases, sweeps that end something, drains and reloads. Not: dispatches, metadata and keep-alives, which programs do at the rate
  * of calls and whose result the session itself shows.
  */
-export function audited(api: SupervisorApi, audit: Audit): SupervisorApi {
+export function audited(
+  api: SupervisorApi,
+  audit: Audit,
+  find: (id: string) => Session | null,
+): SupervisorApi {
+  const target = (view: SessionView) => ({ ...identityOf(find(view.id)), ...targetOf(view) });
   const noted = <T>(
     entry: Pick<AuditEntry, 'action' | 'request'> & { by: Author },
     work: () => Promise<T>,
     targets: (value: T) => readonly object[],
-  ) => note({ audit, ...entry }, work, targets);
+  ) => {
+    const { by, action, request } = entry;
+    const who = { actor: by.name, verified: by.kind === 'token', source: sourceOf(by) };
+    return isPerson(by) ? note({ audit, action, request, who }, work, targets) : work();
+  };
   return {
     ...bound(api),
     release: (id, by, detail) =>
@@ -56,24 +66,32 @@ export function audited(api: SupervisorApi, audit: Audit): SupervisorApi {
   };
 }
 
-/** Written before the answer goes out. What curfew does by itself is in its log. */
-async function note<T>(
-  { audit, by, ...entry }: Pick<AuditEntry, 'action' | 'request'> & { audit: Audit; by: Author },
+type Asked = Pick<AuditEntry, 'action' | 'request'> & {
+  readonly audit: Audit;
+  readonly who: Pick<AuditEntry, 'actor' | 'verified' | 'source'>;
+};
+
+/** Written before the answer goes out, also when it is a refusal. */
+export async function note<T>(
+  { audit, who, action, request }: Asked,
   work: () => Promise<T>,
   targets: (value: T) => readonly object[],
 ): Promise<T> {
-  const isPerson = by.kind !== 'supervisor' || by.name.startsWith('SIG');
-  const who = { actor: by.name, verified: by.kind === 'token', source: sourceOf(by) };
+  const entry = { action, ...who, request };
   try {
     const value = await work();
-    if (isPerson)
-      await audit.write({ ...entry, ...who, targets: targets(value), outcome: 'done', error: null });
+    await audit.write({ ...entry, targets: targets(value), outcome: 'done', error: null });
     return value;
   } catch (error) {
     const text = error instanceof CurfewError ? `${error.code}: ${error.message}` : String(error);
-    if (isPerson) await audit.write({ ...entry, ...who, targets: [], outcome: 'refused', error: text });
+    await audit.write({ ...entry, targets: [], outcome: 'refused', error: text });
     throw error;
   }
+}
+
+/** What curfew does by itself is in its log. */
+function isPerson({ kind, name }: Author): boolean {
+  return kind !== 'supervisor' || name.startsWith('SIG');
 }
 
 /** A local user is as the CLI states it: Node cannot ask the kernel who is at the other end of a Unix socket. */
@@ -88,8 +106,31 @@ function sourceOf({ kind }: Author): AuditEntry['source'] {
   }
 }
 
-function target({ id, pid, state }: SessionView): object {
+function targetOf({ id, pid, state }: SessionView): object {
   return { session: id, pid, state };
+}
+
+/** A pid alone says nothing tomorrow. */
+function identityOf(session: Session | null): object {
+  const process = session === null ? null : (workerOf(session)?.process ?? null);
+  if (process === null) return {};
+  const { pid, startTicks, bootId } = process.main ?? process.shim;
+  return { pid, startTicks, bootId };
+}
+
+/** A signal that ends the supervisor, and with `ending` the calls. */
+export function stopEntry(signal: string, ending: string, sessions: readonly Session[]): AuditEntry {
+  const open = ending === 'leave' ? [] : sessions.filter((one) => !isEnded(one));
+  return {
+    action: 'stop',
+    actor: signal,
+    verified: false,
+    source: 'signal',
+    request: { ending },
+    targets: open.map((one) => ({ session: one.spec.id, ...identityOf(one) })),
+    outcome: 'done',
+    error: null,
+  };
 }
 
 export function sweptTargets({ verdicts }: SweepView): readonly object[] {

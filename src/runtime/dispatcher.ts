@@ -22,11 +22,14 @@ interface Dispatched {
 
 export class Dispatcher {
   readonly #sessions: Sessions;
+  readonly #checkAccepting: () => void;
   /** Dispatches under way by the client's id: a repeat that comes meanwhile waits for the first. */
   readonly #pending = new Map<string, { bodyHash: string; result: Promise<Dispatched> }>();
 
-  constructor(sessions: Sessions) {
+  /** `checkAccepting` throws when nothing new is taken; a repeat of what was taken before is answered all the same. */
+  constructor(sessions: Sessions, checkAccepting: () => void) {
     this.#sessions = sessions;
+    this.#checkAccepting = checkAccepting;
   }
 
   async dispatch(request: DispatchRequest): Promise<Dispatched> {
@@ -59,6 +62,7 @@ export class Dispatcher {
   }
 
   async #create(request: DispatchRequest): Promise<Dispatched> {
+    this.#checkAccepting();
     const { deps, desk, recorder } = this.#sessions;
     const now = deps.clock.now();
     const spec = makeSpec(request, deps, now);

@@ -6,7 +6,7 @@ import type { Session } from '../core/session.ts';
 import { CurfewError, messageOf } from '../errors.ts';
 import { failpoint } from '../failpoints.ts';
 import { RECORDING } from '../limits.ts';
-import type { Clock, Log, Registry } from '../ports.ts';
+import type { Clock, Log, Lost, Registry } from '../ports.ts';
 
 export interface RegistryStatus {
   readonly writable: boolean;
@@ -152,14 +152,14 @@ export class Recorder {
     this.#cancelGather?.();
   }
 
-  /** An empty database is in the place of the old one: everything that is known goes into it. */
-  writeAll(
-    lost: { readonly setAside: string | null; readonly why: string },
-    all: readonly (readonly [SessionId, () => Session | null])[],
-  ): void {
+  /** Another database is in the place of the old one: everything that is known goes into it. */
+  writeAll(lost: Lost, all: readonly (readonly [SessionId, () => Session | null])[]): void {
+    const { isCopied, ...facts } = lost;
     this.#log.error(
-      { ...lost, sessions: all.length },
-      'the database was lost: a new one was made and the sessions of this supervisor are written again; ended ones are only in the old file',
+      { ...facts, sessions: all.length },
+      isCopied
+        ? 'somebody took the database away: it was put back whole; stop the supervisor before you touch its files'
+        : 'the database was lost: a new one was made and the sessions of this supervisor are written again; ended ones are only in the old file',
     );
     if (lost.setAside !== null) this.#status = { ...this.#status, setAside: lost.setAside };
     for (const [id, current] of all) this.#unsaved.set(id, current);
@@ -184,9 +184,20 @@ export class Recorder {
           return this.#saveAgain(current, true);
         }),
       );
+    // Nothing else may be waiting, and nobody is sent to a host that says it is not ready.
+    if (!this.#status.writable) void this.#probe();
     // A room's next session can be recorded only when its last one has given the room up.
     await Promise.all([saveAll(waiting.filter(givesUp)), ...refused.map((id) => this.#discard(id))]);
     await saveAll(waiting.filter((one) => !givesUp(one)));
+  }
+
+  async #probe(): Promise<void> {
+    try {
+      await this.#registry.probe();
+      this.#noteSuccess();
+    } catch (error) {
+      this.#noteFailure(error);
+    }
   }
 
   async #saveAgain(current: () => Session | null, durable: boolean): Promise<void> {
@@ -241,6 +252,7 @@ export class Recorder {
     if (this.#status.writable)
       this.#log.error({ error: text }, 'the registry cannot be written: calls go on, new ones are refused');
     this.#status = { ...this.#status, writable: false, error: text };
+    this.#retryLater();
   }
 }
 

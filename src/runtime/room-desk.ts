@@ -61,6 +61,11 @@ export class RoomDesk implements RoomsListener {
     this.#save(this.#registry.saveWatch(watch));
   }
 
+  /** Into a database that knows none of them. */
+  recordAll(): void {
+    for (const watch of this.#watches.values()) this.#save(this.#registry.saveWatch(watch));
+  }
+
   observed(room: RoomKey, observation: Observation): void {
     for (const id of this.#sessions.get(roomId(room)) ?? [])
       this.#listener.tell(id, { type: 'observed', observation });

@@ -61,12 +61,13 @@ export class Sessions {
       deps.rooms === null
         ? null
         : new RoomDesk({ rooms: deps.rooms, registry: deps.registry, log: deps.log }, listener);
-    deps.registry.onLost((lost) =>
+    deps.registry.onLost((lost) => {
       this.recorder.writeAll(
         lost,
         [...this.#entries.keys()].map((id) => [id, () => this.state(id)]),
-      ),
-    );
+      );
+      this.roomDesk?.recordAll();
+    });
     this.#pulse = new Pulse(deps.clock, (gapMs) => this.#gap(gapMs));
   }
 

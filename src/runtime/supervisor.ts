@@ -41,7 +41,7 @@ export class Supervisor implements SupervisorApi {
   constructor(deps: SupervisorDeps) {
     this.#deps = deps;
     this.sessions = new Sessions(deps);
-    this.#dispatcher = new Dispatcher(this.sessions);
+    this.#dispatcher = new Dispatcher(this.sessions, () => this.#checkAccepting());
     const { table, plans, records, clock, log, instance, sweep } = deps;
     const source = ownSessions(this.sessions, records);
     this.#drain = new Drain({
@@ -123,16 +123,17 @@ export class Supervisor implements SupervisorApi {
   }
 
   async dispatch(request: DispatchRequest, _by: Author): Promise<{ session: SessionView; created: boolean }> {
+    const { session, created } = await this.#dispatcher.dispatch(request);
+    return { session: this.#view(session), created };
+  }
+
+  #checkAccepting(): void {
     if (!this.#accepting)
       throw new CurfewError('stopping', 'the supervisor is stopping and takes no new sessions');
     const draining = this.#drain.view;
-    if (draining !== null)
-      throw new CurfewError(
-        'draining',
-        `the supervisor has been draining since ${draining.since}, by ${draining.by}`,
-      );
-    const { session, created } = await this.#dispatcher.dispatch(request);
-    return { session: this.#view(session), created };
+    if (draining === null) return;
+    const { since, by } = draining;
+    throw new CurfewError('draining', `the supervisor has been draining since ${since}, by ${by}`);
   }
 
   async get(id: string): Promise<SessionView> {

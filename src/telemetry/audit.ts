@@ -1,27 +1,62 @@
 /** The audit file: one JSON line for every change that a person caused. Only ever appended to. */
-import { appendFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import type { FileHandle } from 'node:fs/promises';
+import { constants, open, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import pTimeout from 'p-timeout';
 import { messageOf } from '../errors.ts';
 import { AUDIT, STATE_FILES } from '../limits.ts';
-import type { Audit, Log } from '../ports.ts';
+import type { Audit, AuditEntry, Log } from '../ports.ts';
 
-/** Opened anew for each line, so that a rotation of the file is no fault. Lines come in the order of the calls. */
+const { O_APPEND, O_CREAT, O_NOFOLLOW, O_RDWR } = constants;
+
+/** Lines come in the order of the calls, one at a time: a disk that hangs holds up one of Node's few threads, not all. */
 export function createAudit(stateDir: string, log: Log): Audit {
   const path = join(stateDir, STATE_FILES.audit);
   let last: Promise<void> = Promise.resolve();
+  let waiting = 0;
+  // What was asked is done all the same: a full disk must not keep a person from ending a call.
+  const unwritten = ({ request: _private, ...entry }: AuditEntry, why: string) =>
+    log.error({ path, error: why, entry }, 'the audit file could not be written');
+
   return {
     write: (entry) => {
-      const line = `${JSON.stringify({ time: new Date().toISOString(), pid: process.pid, ...entry })}\n`;
-      last = last.then(async () => {
-        try {
-          await pTimeout(appendFile(path, line, { mode: 0o600 }), { milliseconds: AUDIT.writeMs });
-        } catch (error) {
-          // What was asked is done all the same: a full disk must not keep a person from ending a call.
-          log.error({ path, error: messageOf(error), entry }, 'the audit file could not be written');
-        }
-      });
-      return last;
+      if (waiting >= AUDIT.waiting) {
+        unwritten(entry, `${waiting} lines wait already`);
+        return Promise.resolve();
+      }
+      const line = JSON.stringify({ time: new Date().toISOString(), pid: process.pid, ...entry });
+      waiting += 1;
+      last = last
+        .then(() => append(path, line))
+        .catch((error: unknown) => unwritten(entry, messageOf(error)))
+        .finally(() => {
+          waiting -= 1;
+        });
+      const late = () => unwritten(entry, `not within ${AUDIT.writeMs} ms`);
+      return pTimeout(last, { milliseconds: AUDIT.writeMs, fallback: late });
     },
   };
+}
+
+/** Opened anew for each line, so that a rotation of the file is no fault. */
+async function append(path: string, line: string): Promise<void> {
+  const file = await open(path, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW, 0o600);
+  try {
+    const { size } = await file.stat();
+    if (size === 0) await giveToOwner(file, dirname(path));
+    const end = Buffer.alloc(1);
+    if (size > 0) await file.read(end, 0, 1, size - 1);
+    // A disk that was full may have taken half of a line.
+    const isTorn = size > 0 && end.toString() !== '\n';
+    await file.appendFile(`${isTorn ? '\n' : ''}${line}\n`);
+  } finally {
+    await file.close();
+  }
+}
+
+/** A cleanup by root must not leave a file that the supervisor's own user cannot write. */
+async function giveToOwner(file: FileHandle, dir: string): Promise<void> {
+  if (process.getuid?.() !== 0) return;
+  const { uid, gid } = await stat(dir);
+  await file.chown(uid, gid);
 }

@@ -68,6 +68,28 @@ describe('a drain', () => {
     expect(await daemon.session(id)).toMatchObject({ state: 'live', pid });
   });
 
+  it('answers a repeat of what it took before, so that nobody takes the call elsewhere', async () => {
+    const { id } = (await daemon.dispatch({ room: 'a', id: 'mine' })).body;
+    await curfew('drain', '--no-wait');
+    expect(await daemon.dispatch({ room: 'a', id: 'mine' })).toMatchObject({ status: 200, body: { id } });
+    expect(await daemon.dispatch({ room: 'a', id: 'other' })).toMatchObject({ status: 503 });
+  });
+
+  it('is waited for over a crash of the supervisor', async () => {
+    const { id } = await live('a');
+    const drained = curfew('--json', 'drain');
+    await until('it drains', async () => (await capacity()).draining);
+    daemon.signal('SIGKILL');
+    await daemon.exited();
+    await daemon.start();
+    expect((await capacity()).draining).toMatchObject({ open: 1 });
+    await daemon.release(id);
+    expect(await daemon.exited()).toBe(0);
+    const { stdout, stderr } = await drained;
+    expect(JSON.parse(stdout)).toMatchObject({ drained: true });
+    expect(stderr).toContain('1 session left');
+  });
+
   it('by SIGUSR1, and with a time after which the rest is released', async () => {
     const { id, pid } = await live('a');
     daemon.signal('SIGUSR1');
@@ -83,6 +105,20 @@ describe('a drain', () => {
 });
 
 describe('the audit file', () => {
+  it('has the signal that stopped the supervisor, with the calls that it ended', async () => {
+    const { id, pid } = await live('a');
+    await daemon.stop();
+    expect(audit()).toMatchObject([
+      {
+        action: 'stop',
+        actor: 'SIGTERM',
+        source: 'signal',
+        request: { ending: 'release' },
+        targets: [{ session: id, pid, startTicks: expect.any(Number) }],
+      },
+    ]);
+  });
+
   it('has every change by a person, with targets and outcome, also without the supervisor', async () => {
     const { id, pid } = await live('a');
     await curfew('release', id);
@@ -99,7 +135,7 @@ describe('the audit file', () => {
         source: 'socket',
         verified: false,
         outcome: 'done',
-        targets: [{ session: id, pid }],
+        targets: [{ session: id, pid, startTicks: expect.any(Number), bootId: expect.any(String) }],
       },
       { action: 'release', outcome: 'refused', error: expect.stringContaining('not_found') },
       { action: 'cleanup', source: 'socket', outcome: 'done', targets: [] },

@@ -1,6 +1,6 @@
 /** Faults of the storage under live calls: they go on, and new ones are refused with the reason where they could not be recorded. */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -61,7 +61,7 @@ describe('the database, while it is in use', () => {
     const added = await live('c');
     expect((await daemon.dispatch({ room: 'a' })).status).toBe(409);
     for (const { id, pid } of before) expect(await daemon.session(id)).toMatchObject({ state: 'live', pid });
-    expect(daemon.stderr + daemon.stdout).toContain('the database was lost');
+    expect(daemon.stderr + daemon.stdout).toMatch(/the database was lost|somebody took the database away/);
     daemon.signal('SIGKILL');
     await daemon.exited();
     await daemon.start();
@@ -74,6 +74,25 @@ describe('the database, while it is in use', () => {
     expect(marked(daemon.instanceId())).toEqual([]);
   });
 
+  it('replaced by an old copy: that is set aside, and what had ended is still known', async () => {
+    await start();
+    const { id: ended } = await live('before');
+    await daemon.release(ended);
+    await daemon.ended(ended);
+    const { id, pid } = await live('a');
+    cpSync(database(), database('.new'));
+    renameSync(database('.new'), database());
+    const { id: added } = await live('b');
+    expect((await registry()).setAside).toContain('registry.db.left-');
+    expect((await daemon.session(ended)).state).toBe('released');
+    daemon.signal('SIGKILL');
+    await daemon.exited();
+    await daemon.start();
+    expect(await listed()).toEqual([id, added].sort());
+    expect(await daemon.session(id)).toMatchObject({ pid, restarts: 0 });
+    expect((await daemon.session(ended)).state).toBe('released');
+  });
+
   it('corrupt at the start: it is set aside, and the calls are rebuilt', async () => {
     await start();
     const { id, pid } = await live('a', 'kit');
@@ -82,7 +101,8 @@ describe('the database, while it is in use', () => {
     for (const name of ['-wal', '-shm']) rmSync(database(name), { force: true });
     writeFileSync(database(), 'garbage '.repeat(2000));
     await daemon.start();
-    expect(await daemon.session(id)).toMatchObject({ state: 'live', pid, restarts: 0 });
+    // Its folder may not have had the last step yet: then the worker says again that it is ready.
+    expect(await daemon.reaches(id, ['live'])).toMatchObject({ pid, restarts: 0 });
     expect((await registry()).setAside).toContain('registry.db.corrupt-');
     expect(readdirSync(join(daemon.dir, 'state')).filter((name) => name.includes('corrupt'))).toHaveLength(1);
     await daemon.release(id);
@@ -153,6 +173,48 @@ describe.runIf(process.getuid?.() === 0)('a small disk', () => {
       return () => rmSync(path, { force: true });
     }));
 
+  it('that was full is ready again by itself, though nothing waits for its record', async () => {
+    const dir = join(mount('8m'), 'd');
+    mkdirSync(dir);
+    await start(dir);
+    const filler = fill(dir);
+    await until(
+      'a call is refused',
+      async () => (await daemon.dispatch({ room: `c${Date.now()}` })).status === 503,
+    );
+    await until(
+      'none is under way',
+      async () =>
+        (await daemon.get<{ sessions: unknown[] }>('/v1/sessions?state=open')).body.sessions.length === 0,
+    );
+    expect((await daemon.get('/readyz')).status).toBe(503);
+    rmSync(filler);
+    await until('it is ready', async () => (await daemon.get('/readyz')).status === 200, 15_000);
+  });
+
+  it('that is full at a start: the calls are taken over, and recorded when there is room again', async () => {
+    const dir = join(mount('8m'), 'd');
+    mkdirSync(dir);
+    await start(dir);
+    const { id, pid } = await live('a', 'kit');
+    const { id: ends } = await live('b');
+    daemon.signal('SIGKILL');
+    await daemon.exited();
+    const filler = fill(dir);
+    await daemon.start();
+    expect(await daemon.session(id)).toMatchObject({ state: 'live', pid, restarts: 0 });
+    await until(
+      'a call is refused',
+      async () => (await daemon.dispatch({ room: `c${Date.now()}` })).status === 503,
+    );
+    await daemon.release(ends);
+    expect(await daemon.ended(ends)).toMatchObject({ reason: 'requested' });
+    rmSync(filler);
+    await until('what was not recorded is', () => recordedState(ends) === 'released', 15_000);
+    await daemon.reaches((await daemon.dispatch({ room: 'c' })).body.id, ['live']);
+    expect(await daemon.session(id)).toMatchObject({ state: 'live', pid, restarts: 0 });
+  });
+
   it("full of a worker's log ends neither the worker nor the supervisor", async () => {
     const dir = join(mount('8m'), 'd');
     mkdirSync(dir);
@@ -170,6 +232,15 @@ describe.runIf(process.getuid?.() === 0)('a small disk', () => {
       },
       30_000,
     );
+    expect(await daemon.session(id)).toMatchObject({ state: 'live', pid });
+    rmSync(join(dir, 'probe'), { force: true });
+    // Its log is cut short, so that there is room for what matters.
+    const other = await until('another call is taken', async () => {
+      const { status, body } = await daemon.dispatch({ room: 'b' });
+      return status === 201 ? body : null;
+    });
+    await until('that has ended or lives', async () => (await daemon.session(other.id)).state !== 'starting');
+    expect(daemon.stderr + daemon.stdout).toContain('the disk is almost full');
     expect(await daemon.session(id)).toMatchObject({ state: 'live', pid });
     await daemon.release(id);
     expect(await daemon.ended(id)).toMatchObject({ reason: 'requested' });

@@ -1,5 +1,8 @@
 /** A damaged or lost database: set aside, never deleted, and a new one takes its place. */
 import {
+  cpSync,
+  existsSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -10,8 +13,9 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Lost } from '../../src/registry/keeper.ts';
+import type { Lost } from '../../src/ports.ts';
 import { StoreKeeper } from '../../src/registry/keeper.ts';
 import { sessionOf, writeOf } from '../support/sessions.ts';
 
@@ -54,6 +58,45 @@ describe('at the start', () => {
     keeper.close();
   });
 
+  it('what SQLite can read and curfew cannot is set aside', () => {
+    const before = open();
+    create(before, 'a');
+    before.close();
+    sql('UPDATE sessions SET body = substr(body, 1, 40)');
+    const keeper = open();
+    expect(lost).toMatchObject([{ setAside: expect.stringContaining('corrupt-'), isCopied: false }]);
+    expect(ids(keeper)).toEqual([]);
+    keeper.close();
+  });
+
+  it('a database of something else is set aside', () => {
+    sql('CREATE TABLE theirs (a); PRAGMA user_version=1');
+    const keeper = open();
+    expect(lost).toMatchObject([{ setAside: expect.stringContaining('corrupt-') }]);
+    expect(create(keeper, 'a')).toEqual({ value: undefined });
+    keeper.close();
+  });
+
+  it('the log of a database that is gone is set aside, and it is told', () => {
+    const before = open();
+    create(before, 'a');
+    cpSync(`${path()}-wal`, join(dir, 'copy'));
+    before.close();
+    rmSync(path());
+    renameSync(join(dir, 'copy'), `${path()}-wal`);
+    const keeper = open();
+    expect(lost).toMatchObject([{ setAside: expect.stringContaining('left-'), isCopied: false }]);
+    expect(readdirSync(dir).some((name) => /left-.*-wal$/.test(name))).toBe(true);
+    keeper.close();
+  });
+
+  it('no database beside folders of workers is told', () => {
+    mkdirSync(join(dir, 'workers', 's-1.1'), { recursive: true });
+    const keeper = open();
+    expect([keeper.isNew, lost.length]).toEqual([true, 1]);
+    keeper.close();
+  });
+
   it('an empty file and none at all are new, not lost', () => {
     writeFileSync(path(), '');
     const keeper = open();
@@ -66,22 +109,116 @@ describe('at the start', () => {
 });
 
 describe('while it is in use', () => {
-  it.each<[string, () => void, boolean]>([
-    ['deleted', () => readdirSync(dir).forEach((name) => void rmSync(join(dir, name))), false],
-    ['moved away', () => renameSync(path(), join(dir, 'elsewhere.db')), false],
-    ['overwritten with garbage', () => writeFileSync(path(), 'garbage '.repeat(2000)), true],
-    ['emptied', () => truncateSync(path(), 0), true],
-  ])('%s: the next write goes into a new one', (_name, damage, isAside) => {
+  it.each<[string, () => void]>([
+    ['deleted', () => readdirSync(dir).forEach((name) => void rmSync(join(dir, name)))],
+    ['deleted without its log', () => rmSync(path())],
+    ['moved away', () => renameSync(path(), join(dir, 'elsewhere.db'))],
+  ])('%s: it is put back whole', (_name, damage) => {
     const keeper = open();
     create(keeper, 'a');
     damage();
     expect(create(keeper, 'b')).toEqual({ value: undefined });
-    expect(lost).toHaveLength(1);
-    expect(lost[0]?.setAside !== null).toBe(isAside);
-    expect(ids(keeper)).toEqual(['b']);
+    expect(lost).toMatchObject([{ setAside: null, isCopied: true }]);
+    expect(ids(keeper)).toEqual(['a', 'b']);
+    expect(afterKill()).toEqual(['a', 'b']);
     keeper.close();
-    const again = open();
-    expect(ids(again)).toEqual(['b']);
-    again.close();
+  });
+
+  it.each<[string, () => void]>([
+    ['replaced by another database', () => replace("UPDATE sessions SET id = 'stranger'")],
+    ['replaced by garbage', () => replaceFile(() => writeFileSync(path(), 'garbage '.repeat(2000)))],
+    ['robbed of its log', () => rmSync(`${path()}-wal`)],
+  ])('%s: that is set aside, and the old one put back whole', (_name, damage) => {
+    const keeper = open();
+    create(keeper, 'a');
+    damage();
+    expect(create(keeper, 'b')).toEqual({ value: undefined });
+    expect(lost).toMatchObject([{ setAside: expect.stringContaining('left-'), isCopied: true }]);
+    expect(existsSync(lost[0]?.setAside ?? '')).toBe(true);
+    expect(afterKill()).toEqual(['a', 'b']);
+    keeper.close();
+  });
+
+  it.each<[string, () => void]>([
+    ['overwritten with garbage', () => writeFileSync(path(), 'garbage '.repeat(2000))],
+    ['emptied', () => truncateSync(path(), 0)],
+    ['holding a record that cannot be read', () => sql("UPDATE sessions SET body = 'x'")],
+  ])('%s: it is set aside, and an empty one is told', (_name, damage) => {
+    const keeper = open();
+    create(keeper, 'a');
+    damage();
+    keeper.runGroup([{ op: 'open' }]);
+    expect(create(keeper, 'b')).toEqual({ value: undefined });
+    expect(lost).toMatchObject([{ setAside: expect.stringContaining('corrupt-'), isCopied: false }]);
+    expect(ids(keeper)).toEqual(['b']);
+    expect(afterKill()).toEqual(['b']);
+    keeper.close();
+  });
+
+  it('its directory away for a while: an error until it is back, and nothing is lost', () => {
+    const keeper = open();
+    create(keeper, 'a');
+    renameSync(dir, `${dir}.away`);
+    expect(() => create(keeper, 'b')).toThrow();
+    expect(() => create(keeper, 'b')).toThrow();
+    renameSync(`${dir}.away`, dir);
+    expect(create(keeper, 'c')).toEqual({ value: undefined });
+    expect([ids(keeper), lost]).toEqual([['a', 'c'], []]);
+    keeper.close();
+  });
+
+  it('damaged again at once: the disk is not filled with what is set aside', () => {
+    const keeper = open();
+    for (let count = 0; count < 5; count++) {
+      writeFileSync(path(), 'garbage '.repeat(2000));
+      try {
+        create(keeper, `s-${count}`);
+      } catch {
+        // Until some time has gone by.
+      }
+    }
+    expect(readdirSync(dir).filter((name) => /corrupt-[^-]*-[^-]*-[^-]*Z$/.test(name))).toHaveLength(1);
+    expect(lost).toHaveLength(1);
+    keeper.close();
   });
 });
+
+/** By a connection of the test's own. */
+function sql(text: string, file = path()): void {
+  const database = new DatabaseSync(file);
+  database.exec(text);
+  database.close();
+}
+
+/** What a supervisor finds after this one was killed now: the files as they are. */
+function afterKill(): unknown {
+  const copy = mkdtempSync(join(tmpdir(), 'curfew-keeper-copy-'));
+  try {
+    for (const name of ['registry.db', 'registry.db-wal'])
+      if (existsSync(join(dir, name))) cpSync(join(dir, name), join(copy, name));
+    const keeper = new StoreKeeper(join(copy, 'registry.db'), () => undefined);
+    const found = ids(keeper);
+    keeper.close();
+    return found;
+  } finally {
+    rmSync(copy, { recursive: true });
+  }
+}
+
+/** By an older copy of it, changed, as somebody would put a backup back. */
+function replace(change: string): void {
+  replaceFile(() => {
+    const other = new StoreKeeper(path(), () => undefined);
+    create(other, 'x');
+    other.close();
+    sql(change);
+  });
+}
+
+function replaceFile(put: () => void): void {
+  const own = mkdtempSync(join(dir, 'own-'));
+  for (const suffix of ['', '-wal', '-shm']) renameSync(path() + suffix, join(own, `registry.db${suffix}`));
+  put();
+  renameSync(join(own, 'registry.db-wal'), `${path()}-wal`);
+  renameSync(join(own, 'registry.db-shm'), `${path()}-shm`);
+}

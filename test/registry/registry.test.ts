@@ -240,9 +240,18 @@ describe('a disk that fails', () => {
     lose(join(stateDir, 'registry.db'));
     await registry.create(writeOf(sessionOf({ id: 's-2' })));
     expect(told).toMatchObject([{ setAside: null, why: expect.stringMatching(/registry\.db was deleted/) }]);
-    expect((await registry.open()).map((one) => one.spec.id)).toEqual(['s-2']);
-    await registry.save(writeOf(sessionOf({ id: 's-1' })), true);
     expect((await registry.open()).map((one) => one.spec.id).sort()).toEqual(['s-1', 's-2']);
+  });
+
+  it('shows in a probe, which changes nothing', async () => {
+    const registry = await open();
+    await registry.create(writeOf(sessionOf({ id: 's-1' })));
+    await registry.probe();
+    renameSync(stateDir, `${stateDir}.away`);
+    await expect(registry.probe()).rejects.toMatchObject({ code: 'registry_unavailable' });
+    renameSync(`${stateDir}.away`, stateDir);
+    await registry.probe();
+    expect(idsOf(await registry.open())).toEqual(['s-1']);
   });
 
   it('is told when the directory is not there or holds nonsense', async () => {

@@ -29,6 +29,7 @@ function setUp() {
     create: ({ session }) => ask('create', session.spec.id),
     save: ({ session }) => ask('save', session.spec.id),
     discard: (id) => ask('discard', id),
+    probe: () => ask('probe', 'none' as SessionId),
   };
   const clock: Clock = {
     now: () => ({ bootMs: 0, wallMs: 0 }),
@@ -77,7 +78,29 @@ describe('a record that is late', () => {
     asked[1]?.answer(away());
     await settled();
     ring();
-    expect(asked.map(({ what }) => what)).toEqual(['create', 'discard', 'discard']);
+    expect(asked.map(({ what }) => what)).toEqual(['create', 'discard', 'probe', 'discard']);
+  });
+});
+
+describe('a registry that could not be written', () => {
+  it('is tried again by itself, also when nothing waits for it', async () => {
+    const { recorder, asked, ring } = setUp();
+    const created = recorder.create(sessionOf({ id: 's-4' }));
+    asked[0]?.answer(away());
+    await expect(created).rejects.toThrow('no answer');
+    asked[1]?.answer();
+    await settled();
+    expect(recorder.status.writable).toBe(false);
+    ring();
+    expect(asked.map(({ what }) => what)).toEqual(['create', 'discard', 'probe']);
+    asked[2]?.answer(away());
+    await settled();
+    ring();
+    asked[3]?.answer();
+    await settled();
+    expect(recorder.status).toMatchObject({ writable: true, error: null });
+    ring();
+    expect(asked).toHaveLength(4);
   });
 });
 

@@ -129,6 +129,10 @@ export class SimRegistry implements Registry {
     });
   }
 
+  probe(): Promise<void> {
+    return this.#ask('probe', true, () => undefined);
+  }
+
   get(id: SessionId): Promise<Session | null> {
     return this.#ask('get', false, () => read(this.#disk.tables.sessions.get(id) ?? null));
   }

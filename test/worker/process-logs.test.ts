@@ -1,7 +1,9 @@
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { LOGS } from '../../src/limits.ts';
+import { createLogCap } from '../../src/worker/logs.ts';
 import { until } from '../support/wait.ts';
 import { fixture, openWorkers } from '../support/workers.ts';
 
@@ -54,6 +56,26 @@ describe('the log of a worker', () => {
     expect(match?.index).toBe(sizes.headBytes);
     expect(Number(match?.[1]) + log.length - (match?.[0].length ?? 0)).toBe(lines * LINE_BYTES);
     expect(log.slice(-sizes.tailBytes)).not.toMatch(MARKER);
+  });
+
+  it('that is gone is said once, and the others are looked after', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'curfew-logs-'));
+    const said: object[] = [];
+    const note = (fields: object) => void said.push(fields);
+    const cap = createLogCap({
+      log: { debug: note, info: note, warn: note, error: note },
+      sizes: { headBytes: 10, tailBytes: 10 },
+    });
+    const path = join(dir, 'log');
+    cap.watch('gone', join(dir, 'nowhere', 'log'));
+    cap.watch('there', path);
+    for (let round = 0; round < 3; round++) {
+      writeFileSync(path, 'x'.repeat(10_000));
+      await until('it is cut', () => statSync(path).size < 1000);
+    }
+    cap.close();
+    rmSync(dir, { recursive: true });
+    expect(said).toEqual([{ worker: 'gone', error: expect.stringContaining('ENOENT') }]);
   });
 
   it('has a hard bound that ends no worker', async () => {

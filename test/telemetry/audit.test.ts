@@ -1,0 +1,102 @@
+/** The audit file against a real disk. */
+import {
+  appendFileSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { AuditEntry, Log } from '../../src/ports.ts';
+import { createAudit } from '../../src/telemetry/audit.ts';
+
+let dir: string;
+let said: object[];
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'curfew-audit-'));
+  said = [];
+});
+afterEach(() => rmSync(dir, { recursive: true, force: true }));
+
+const path = () => join(dir, 'audit.log');
+const note = (fields: object) => void said.push(fields);
+const log: Log = { debug: note, info: note, warn: note, error: note };
+const open = () => createAudit(dir, log);
+const lines = () => readFileSync(path(), 'utf8').trimEnd().split('\n');
+
+const entryOf = (actor: string): AuditEntry => ({
+  action: 'release',
+  actor,
+  verified: false,
+  source: 'socket',
+  request: { filter: { room: '+49 170 1234567' } },
+  targets: [{ session: 's-1' }],
+  outcome: 'done',
+  error: null,
+});
+
+describe('a line', () => {
+  it('has its time, comes in order, and only its owner may read it', async () => {
+    const audit = open();
+    const actors = Array.from({ length: 50 }, (_, at) => `u${at}`);
+    await Promise.all(actors.map((actor) => audit.write(entryOf(actor))));
+    const read = lines().map((line) => JSON.parse(line) as { actor: string; time: string });
+    expect(read.map((one) => one.actor)).toEqual(actors);
+    expect(read.every((one) => Math.abs(Date.parse(one.time) - Date.now()) < 60_000)).toBe(true);
+    expect(statSync(path()).mode & 0o777).toBe(0o600);
+    expect(said).toEqual([]);
+  });
+
+  it('of two processes is never mixed with the other', async () => {
+    const [one, two] = [open(), open()];
+    await Promise.all(
+      Array.from({ length: 40 }, (_, at) => (at % 2 === 0 ? one : two).write(entryOf(`u${at}`))),
+    );
+    expect(lines().map((line) => (JSON.parse(line) as AuditEntry).actor)).toHaveLength(40);
+  });
+
+  it('goes on after one of which a full disk took only a part', async () => {
+    const audit = open();
+    await audit.write(entryOf('a'));
+    appendFileSync(path(), '{"time":"2026');
+    await audit.write(entryOf('b'));
+    expect(lines().map((line) => line.includes('"actor"'))).toEqual([true, false, true]);
+  });
+
+  it('goes into a new file after a rotation', async () => {
+    const audit = open();
+    await audit.write(entryOf('a'));
+    renameSync(path(), `${path()}.1`);
+    await audit.write(entryOf('b'));
+    expect([lines().length, existsSync(`${path()}.1`)]).toEqual([1, true]);
+  });
+});
+
+it.runIf(process.getuid?.() === 0)('what root writes belongs to whom the directory belongs to', async () => {
+  chownSync(dir, 65534, 65534);
+  await open().write(entryOf('root'));
+  expect(statSync(path())).toMatchObject({ uid: 65534, gid: 65534 });
+});
+
+describe('a file that cannot be written', () => {
+  it.each([
+    ['a folder is there', () => mkdirSync(path())],
+    ['a link to elsewhere is there', () => symlinkSync(join(dir, 'elsewhere'), path())],
+    ['the directory is gone', () => rmSync(dir, { recursive: true })],
+  ])('is an error in the log, without what may be private: %s', async (_name, spoil) => {
+    spoil();
+    await open().write(entryOf('ann'));
+    expect(said).toMatchObject([
+      { path: path(), entry: { action: 'release', actor: 'ann', targets: [{ session: 's-1' }] } },
+    ]);
+    expect(JSON.stringify(said)).not.toContain('1234567');
+    expect(existsSync(join(dir, 'elsewhere'))).toBe(false);
+  });
+});
