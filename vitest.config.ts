@@ -6,6 +6,8 @@ const NEEDS_PYTHON = [
   'test/worker/process-*.test.ts',
   'test/e2e/workers.test.ts',
 ];
+/** Whole calls that need the machine to themselves: audio in real time, real kills under load, and what looks for programs by name. */
+const ALONE = ['test/e2e/{audio,chaos,dev}.test.ts'];
 /** Tests that boot a systemd of their own: as root only. `npm test` says so where they are left out; never in CI. */
 const exclude = [
   ...configDefaults.exclude,
@@ -13,7 +15,7 @@ const exclude = [
   ...(process.env.CURFEW_NO_PYTHON === undefined ? [] : NEEDS_PYTHON),
 ];
 
-/** Four layers: pure core (unit), adapters against the real thing (integration), whole calls (e2e), the service in a real systemd. One after the other, so that a real-time call has the machine to itself. */
+/** Layers: pure core (unit), adapters against the real thing (integration), whole calls (e2e, and those that want the machine to themselves), the service in a real systemd. One after the other. */
 export default defineConfig({
   test: {
     exclude,
@@ -46,6 +48,19 @@ export default defineConfig({
           name: 'e2e',
           sequence: { groupOrder: 2 },
           include: ['test/e2e/**/*.test.ts'],
+          exclude: [...exclude, ...ALONE],
+          testTimeout: 420_000,
+          hookTimeout: 120_000,
+          // Most of them wait for real deadlines most of the time.
+          maxWorkers: 2,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'alone',
+          sequence: { groupOrder: 3 },
+          include: ALONE,
           testTimeout: 420_000,
           hookTimeout: 120_000,
           fileParallelism: false,
@@ -55,7 +70,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'systemd',
-          sequence: { groupOrder: 3 },
+          sequence: { groupOrder: 4 },
           include: ['test/systemd/**/*.test.ts'],
           globalSetup: ['test/systemd/setup.ts'],
           testTimeout: 120_000,
