@@ -198,8 +198,8 @@ export const RECORDING = {
   idleStepMs: 5 * SECOND_MS,
 } as const;
 
-/** Sessions that a start takes over side by side. */
-export const RECOVERY = { atOnce: 100 } as const;
+/** How many sessions a start takes over side by side, and when it tries again to take over one that it could not. */
+export const RECOVERY = { atOnce: 100, againMs: 5 * SECOND_MS } as const;
 
 /** Names in the state directory. */
 export const STATE_FILES = {

@@ -11,14 +11,15 @@
 
 import type { SessionEvent } from '../core/event.ts';
 import { holdingOf } from '../core/holdings.ts';
-import type { WorkerId } from '../core/ids.ts';
+import type { SessionId, WorkerId } from '../core/ids.ts';
 import { firstWorkerId, sessionOfWorker } from '../core/ids.ts';
 import { quotasOf } from '../core/quota.ts';
-import type { Session, WorkerProcess } from '../core/session.ts';
+import type { Session, Worker, WorkerProcess } from '../core/session.ts';
 import { isEnded, workerOf } from '../core/session.ts';
 import { messageOf } from '../errors.ts';
 import { failpoint } from '../failpoints.ts';
 import { RECOVERY } from '../limits.ts';
+import type { Adopted } from '../ports.ts';
 import type { Sessions } from './sessions.ts';
 
 export async function recover(sessions: Sessions): Promise<void> {
@@ -44,9 +45,28 @@ async function takeOver(sessions: Sessions, session: Session): Promise<void> {
   } catch (error) {
     sessions.deps.log.error(
       { session: session.spec.id, error: messageOf(error) },
-      'a session could not be taken over; it is left as it is',
+      'a session could not be taken over yet; it is tried again',
     );
+    if (sessions.state(session.spec.id) === null) sessions.add(session, []);
+    takeOverLater(sessions, session.spec.id);
   }
+}
+
+/** A full disk, say: the session is known and keeps what it holds, and its worker is looked for until it is found or known to be none. */
+function takeOverLater(sessions: Sessions, id: SessionId): void {
+  const { clock, log } = sessions.deps;
+  clock.at(clock.now().bootMs + RECOVERY.againMs, () => {
+    const session = sessions.state(id);
+    const worker = session === null ? null : workerOf(session);
+    if (session === null || worker === null || worker.treeGone) return;
+    sessions.workers.adopt(worker.id, worker.process).then(
+      (found) => tellFound(sessions, sessions.state(id) ?? session, { worker, found }),
+      (error: unknown) => {
+        log.debug({ session: id, error: messageOf(error) }, 'a session could still not be taken over');
+        takeOverLater(sessions, id);
+      },
+    );
+  });
 }
 
 async function inParallel<T>(all: readonly T[], work: (one: T) => Promise<unknown>): Promise<void> {
@@ -75,6 +95,18 @@ async function recoverOne(sessions: Sessions, session: Session, known: WorkerPro
   const found = await sessions.workers.adopt(worker.id, known);
   failpoint('recovery.adopted');
   sessions.add(session, []);
+  tellFound(sessions, session, { worker, found });
+  // What has ended must not be shown as live when the first question comes.
+  if (found === null || found.exit !== null) await sessions.idle(id);
+}
+
+/** What its worker was found to be, in the order in which it happened. */
+function tellFound(
+  sessions: Sessions,
+  session: Session,
+  { worker, found }: { worker: Worker; found: Adopted | null },
+): void {
+  const { id } = session.spec;
   if (found === null) sessions.post(id, notStarted(session, worker.id));
   else if (worker.process === null)
     sessions.post(id, { type: 'spawned', workerId: worker.id, process: found.process });
@@ -84,8 +116,6 @@ async function recoverOne(sessions: Sessions, session: Session, known: WorkerPro
   sessions.post(id, { type: 'channel', workerId: worker.id, open: false });
   // Nothing was heard or seen meanwhile: silence, absence and steps count anew.
   sessions.post(id, { type: 'gap', gapMs: 0 });
-  // What has ended must not be shown as live when the first question comes.
-  if (found === null || found.exit !== null) await sessions.idle(id);
 }
 
 /** Ended, and nothing killed its worker: it keeps slot and claim until its tree is gone, and is hunted again. */
@@ -104,6 +134,7 @@ async function recoverUnkillable(sessions: Sessions, session: Session): Promise<
 /** A call that was accepted is started after all; a replacement counts its try. */
 function notStarted({ phase }: Session, id: WorkerId): SessionEvent {
   if (phase.name === 'starting') return { type: 'not_started', workerId: id };
+  if (phase.name === 'ended') return { type: 'tree', workerId: id, left: 0 };
   return {
     type: 'spawn_failed',
     workerId: id,
