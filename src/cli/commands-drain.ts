@@ -24,7 +24,7 @@ export function drainCommands(program: Command, context: Context): void {
     .action(async ({ timeout, wait }: DrainOptions) => {
       const client = await context.client();
       const body = timeout === undefined ? {} : { timeoutMs: durationOption('--timeout', timeout) };
-      const begun = (await client.post('/v1/drain', body)) as CapacityView;
+      const begun = await begin(client, body);
       const drained = wait ? await waitForEnd(client, begun, context) : false;
       context.show({ drained, draining: begun.draining }, () =>
         drained ? 'drained: the supervisor has stopped' : describe(begun),
@@ -39,6 +39,23 @@ export function drainCommands(program: Command, context: Context): void {
         capacity.accepting ? 'new sessions are taken again' : 'the supervisor is stopping already',
       );
     });
+}
+
+/** One that dies over the question is asked again when it is back; to drain twice does no harm. */
+async function begin(client: Client, body: object): Promise<CapacityView> {
+  const ask = () => client.post('/v1/drain', body) as Promise<CapacityView>;
+  try {
+    return await ask();
+  } catch (error) {
+    if (!isUnreachable(error) || !['UND_ERR_SOCKET', 'ECONNRESET'].includes(String(error.facts.cause)))
+      throw error;
+    await lookAgain(client);
+    return ask();
+  }
+}
+
+function isUnreachable(error: unknown): error is CurfewError {
+  return error instanceof CurfewError && error.code === 'unreachable';
 }
 
 /** True: it has stopped. False: the drain was taken back. */
@@ -61,14 +78,15 @@ async function waitForEnd(client: Client, begun: CapacityView, { terminal }: Con
 /** Null: it has stopped. One that crashed is started again and goes on draining: it has some time to come back. */
 async function lookAgain(client: Client): Promise<CapacityView | null> {
   const untilMs = performance.now() + CLI.drainBackMs;
-  for (;;) {
+  for (let missing = 0; ; ) {
     try {
       return (await client.get('/v1/capacity')) as CapacityView;
     } catch (error) {
-      if (!(error instanceof CurfewError) || error.code !== 'unreachable') throw error;
+      if (!isUnreachable(error)) throw error;
       const { cause, socket } = error.facts;
-      // Whoever stops takes the socket away; a dead one leaves it.
-      if (cause === 'ENOENT') return null;
+      // Whoever stops takes the socket away; a dead one leaves it, and the next one puts its own there.
+      missing = cause === 'ENOENT' ? missing + 1 : 0;
+      if (missing > 1) return null;
       if (performance.now() > untilMs && socket === null) return null;
       if (performance.now() > untilMs) throw error;
       await setTimeout(CLI.drainLookMs);

@@ -114,6 +114,7 @@ function onTree(session: Session, phase: Closing, left: number, now: Stamp): Nex
   const { step } = phase.ladder.process;
   if (phase.worker?.treeGone && step !== 'over')
     return leaveProcess(session, { outcome: 'exited', next: 'over', now });
+  if (left > 0 && step === 'confirm') return giveUp(session, now);
   return left > 0 && step === 'reap' ? enterProcess(session, 'term', now) : stay(session);
 }
 
@@ -135,6 +136,9 @@ function processTick(session: Session, now: Stamp): Next {
     case 'term':
       return leaveProcess(session, { outcome: 'timeout', next: 'kill', now });
     case 'kill':
+      // The host may have stood still since: it is dead or alive by a look made after the bound.
+      return enterProcess(session, 'confirm', now);
+    case 'confirm':
       return giveUp(session, now);
     case 'over':
       return stay(session);

@@ -106,6 +106,7 @@ function processBoundMs(session: Session, phase: Closing, step: ProcessStep): nu
     case 'kill':
       return ladder.killMs;
     case 'reap':
+    case 'confirm':
       return DEADLINES.reapMs;
     case 'spawning':
       return DEADLINES.spawnMs;
@@ -124,6 +125,7 @@ export function processEffects(phase: Closing, step: ProcessStep, boundMs: numbe
     case 'disconnect':
       return tell(worker, { type: 'disconnect', boundMs });
     case 'reap':
+    case 'confirm':
       return [{ do: 'reap', workerId: worker.id }];
     case 'term':
       return [{ do: 'signal', workerId: worker.id, signal: 'SIGTERM' }];
@@ -163,7 +165,8 @@ export function leaveProcess(
 ): Next {
   const { phase } = session;
   if (phase.name !== 'closing') return stay(session);
-  const { step } = phase.ladder.process;
+  // The look that confirms it belongs to KILL.
+  const step = phase.ladder.process.step === 'confirm' ? 'kill' : phase.ladder.process.step;
   const records = isRecorded(step)
     ? finish(phase.ladder.records, { step, outcome: leave.outcome, detail: null, now: leave.now })
     : phase.ladder.records;
@@ -171,7 +174,7 @@ export function leaveProcess(
   return enterProcess(left, leave.next, leave.now);
 }
 
-/** KILL did not help within its bound: say so, and keep slot and claim until it is seen gone. */
+/** KILL did not help within its bound, and a look made after it found it alive or did not come back: say so, and keep slot and claim until it is seen gone. */
 export function giveUp(session: Session, now: Stamp): Next {
   const { phase } = session;
   if (phase.name !== 'closing') return stay(session);

@@ -49,6 +49,7 @@ function stepEffects({ step, worker }: Old): Effect[] {
     case 'spawning':
       return [];
     case 'reap':
+    case 'confirm':
       return [{ do: 'reap', workerId: worker.id }];
     case 'term':
       return [{ do: 'signal', workerId: worker.id, signal: 'SIGTERM' }];
@@ -80,6 +81,7 @@ function withWork(session: Session, work: Work): Session {
 function boundMs({ spec }: Session, step: Old['step']): number {
   const { termMs, killMs } = spec.profile.ladder;
   if (step === 'spawning') return DEADLINES.spawnMs;
+  if (step === 'confirm') return DEADLINES.reapMs;
   return step === 'kill' ? killMs : termMs;
 }
 
@@ -102,7 +104,8 @@ export function replaceTree(session: Session, left: number, now: Stamp): Next {
     return stay(session);
   const { work } = phase;
   if (work.old?.worker.treeGone) return startIfDue(withWork(session, { ...work, old: null }), now);
-  return left > 0 && work.old?.step === 'reap' ? escalate(session, work, now) : stay(session);
+  const isDecided = work.old?.step === 'reap' || work.old?.step === 'confirm';
+  return left > 0 && isDecided ? escalate(session, work, now) : stay(session);
 }
 
 export function replaceTick(session: Session, kind: string, now: Stamp): Next {
@@ -111,10 +114,12 @@ export function replaceTick(session: Session, kind: string, now: Stamp): Next {
   return kind === 'replace' ? startIfDue(session, now) : escalate(session, phase.work, now);
 }
 
+const NEXT_STEP = { reap: 'term', term: 'kill', kill: 'confirm' } as const;
+
 function escalate(session: Session, work: Replacing, now: Stamp): Next {
   const { old } = work;
   if (old === null) return stay(session);
-  if (old.step === 'kill') {
+  if (old.step === 'confirm') {
     const detail = `worker ${old.worker.id} could not be killed, so none may take its place`;
     return close(session, endingOf('unkillable', now, { cause: 'deadline:kill', detail }), now);
   }
@@ -122,7 +127,7 @@ function escalate(session: Session, work: Replacing, now: Stamp): Next {
     const detail = `worker ${old.worker.id} missed its start and its spawn is still under way`;
     return close(session, endingOf('start_timeout', now, { cause: 'deadline:spawn', detail }), now);
   }
-  return enterOld(session, work, { worker: old.worker, step: old.step === 'reap' ? 'term' : 'kill', now });
+  return enterOld(session, work, { worker: old.worker, step: NEXT_STEP[old.step], now });
 }
 
 function enterOld(

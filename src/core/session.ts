@@ -116,7 +116,7 @@ export interface StepRecord {
   readonly detail: string | null;
 }
 
-/** `spawning`: the spawn is under way and is waited for; `reconnecting`: a worker that knows curfew is waited for, to be asked; `reap`: a look at what a dead worker left. */
+/** `spawning`: the spawn is under way and is waited for; `reconnecting`: a worker that knows curfew is waited for, to be asked; `reap`: a look at what a dead worker left; `confirm`: a last look after KILL. */
 export type ProcessStep =
   | 'spawning'
   | 'reconnecting'
@@ -125,6 +125,7 @@ export type ProcessStep =
   | 'reap'
   | 'term'
   | 'kill'
+  | 'confirm'
   | 'over';
 export type RoomStep = 'waiting' | 'remove_agent' | 'close_room' | 'over';
 
@@ -157,7 +158,7 @@ export type Work =
       readonly old: {
         readonly worker: Worker;
         /** `spawning`: it missed its start before its process was there; the spawn is waited for. */
-        readonly step: 'spawning' | 'reap' | 'term' | 'kill';
+        readonly step: 'spawning' | 'reap' | 'term' | 'kill' | 'confirm';
         readonly deadlineMs: number;
       } | null;
     };

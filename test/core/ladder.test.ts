@@ -92,6 +92,27 @@ describe('the process track', () => {
     });
   });
 
+  describe('that outlives the bound of KILL', () => {
+    const killed = () => Play.live(noRoom).on(1000, release).on(28_000, { type: 'tick' });
+    const tree = (left: number) => ({ type: 'tree', workerId: WORKER, left }) as const;
+
+    it('is looked at once more: it may have died while the host stood still', () => {
+      const play = killed();
+      expect(play.did('reap').map((one) => one.atMs)).toEqual([28_000]);
+      play.on(28_010, gone());
+      expect(play).toMatchObject({ phase: 'ended', reason: 'requested' });
+      expect(play.ladder.at(-1)).toBe('kill:exited');
+    });
+
+    it('is unkillable when that look finds it', () => {
+      expect(killed().on(28_010, tree(1))).toMatchObject({ phase: 'ended', reason: 'unkillable' });
+    });
+
+    it('is unkillable when that look does not come back', () => {
+      expect(killed().on(29_000, { type: 'tick' })).toMatchObject({ phase: 'ended', reason: 'unkillable' });
+    });
+  });
+
   it('one that left children is over only when they are', () => {
     const play = Play.live(noRoom).on(1000, exited(0));
     expect(play).toMatchObject({ phase: 'closing', reason: 'completed', ladder: [] });

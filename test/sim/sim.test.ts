@@ -8,6 +8,8 @@ const FIXED_SEEDS = 300;
 const FOUND = [
   // The claim of a start that a crash had cut short could not be voided: the disk was full.
   2_098_801_733,
+  // The supervisor stood still over the bound of KILL, and took a dead worker for unkillable.
+  2_098_605_330,
 ];
 const FRESH_SECONDS = Number(process.env.CURFEW_SIM_SECONDS ?? (process.env.CI === undefined ? 20 : 120));
 const BOUND_MS = 600_000;
