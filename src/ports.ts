@@ -84,6 +84,93 @@ export interface Channels {
   close(): Promise<void>;
 }
 
+/** The job that an unchanged LiveKit agent is given. */
+export interface StandInJob {
+  readonly id: string;
+  readonly room: { readonly name: string; readonly sid: string | null };
+  /** As the agent's `ctx.job.metadata` shows it. */
+  readonly metadata: string;
+  readonly attributes: Readonly<Record<string, string>>;
+  readonly agentName: string;
+  readonly identity: string;
+  /** The real LiveKit and a token for this one room. */
+  readonly url: string;
+  readonly token: string;
+}
+
+export interface StandInListener extends ChannelsListener {
+  /** The room in which this worker works, and its side rooms; a call of the LiveKit API for any other is refused. */
+  roomsOf(workerId: WorkerId): readonly string[];
+}
+
+/** Stands in for the LiveKit server's `/agent` towards unchanged LiveKit agents; one connection per worker, the newer wins. */
+export interface StandIn {
+  /** Where workers find it; the same over restarts. */
+  readonly url: string;
+  /** Rejects invalid_config when its port is taken. */
+  listen(listener: StandInListener): Promise<void>;
+  /** Made for this worker alone; derived, so that they hold over a restart. */
+  keysFor(workerId: WorkerId): { readonly apiKey: string; readonly apiSecret: string };
+  /** The worker says `ready` when it has accepted the job. False: it is not connected. */
+  assign(workerId: WorkerId, job: StandInJob): boolean;
+  /** The graceful end of its job. False: it is not connected. */
+  terminate(workerId: WorkerId): boolean;
+  close(): Promise<void>;
+}
+
+/** A call for which LiveKit wants an agent. Source: `Job` of the LiveKit agent protocol. */
+export interface Job {
+  readonly id: string;
+  /** The name under which it was offered; empty: LiveKit's default agent. */
+  readonly agentName: string;
+  readonly room: { readonly name: string; readonly sid: string; readonly metadata: string };
+  /** Of the dispatch, as it was given. */
+  readonly metadata: string;
+  readonly attributes: Readonly<Record<string, string>>;
+}
+
+export type JobAnswer =
+  | { readonly accepted: true; readonly identity: string; readonly name: string }
+  | { readonly accepted: false; readonly why: string };
+
+export interface JobsListener {
+  /** LiveKit waits 3 s at most, and a late answer loses the call. */
+  offered(job: Job): Promise<JobAnswer>;
+  /** `url` null: the LiveKit that is configured. */
+  assigned(jobId: string, access: { readonly url: string | null; readonly token: string }): void;
+  terminated(jobId: string): void;
+}
+
+export type JobStatus = 'running' | 'success' | 'failed';
+
+/** How full this host is for one agent name: 0 to 1; `full`: it is offered nothing. */
+export interface JobLoad {
+  readonly load: number;
+  readonly full: boolean;
+  readonly jobs: number;
+}
+
+export interface JobsStatus {
+  readonly agentName: string;
+  readonly state: 'connecting' | 'registered';
+  readonly since: Stamp;
+  /** Why it is not registered; null: it is, or was not tried yet. */
+  readonly error: string | null;
+}
+
+/** LiveKit's own dispatch: one registration as an agent worker for each agent name. */
+export interface Jobs {
+  /** Connects, and connects again for ever. */
+  start(listener: JobsListener): void;
+  /** Sent over the connection that brought the job; the server forgets jobs whose connection was lost. */
+  report(jobId: string, status: JobStatus, error: string | null): void;
+  setLoad(agentName: string, load: JobLoad): void;
+  /** Other names from now on: registers and takes back what differs. */
+  setNames(agentNames: readonly string[]): void;
+  status(): readonly JobsStatus[];
+  close(): Promise<void>;
+}
+
 export interface DurableWrite {
   readonly session: Session;
   /** Null: the session holds no claim (any more). */
