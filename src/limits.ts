@@ -198,6 +198,14 @@ export const RECORDING = {
   idleStepMs: 5 * SECOND_MS,
 } as const;
 
+/** Calls that LiveKit hands to curfew. */
+export const JOB_DESK = {
+  /** After a yes LiveKit's assignment is waited for this long; then the call is begun without it. */
+  assignedWithinMs: 3 * SECOND_MS,
+  /** Between two reports of how full this host is. */
+  loadEveryMs: 100,
+} as const;
+
 /** How many sessions a start takes over side by side, and when it tries again to take over one that it could not. */
 export const RECOVERY = { atOnce: 100, againMs: 5 * SECOND_MS } as const;
 
@@ -266,7 +274,8 @@ export const SYSTEMD = {
 /** A worker's LiveKit token outlives its session by this, for the ladder. */
 export const TOKENS = { graceMs: 10 * MINUTE_MS } as const;
 
-export const WATCH = { closeMs: 5 * SECOND_MS } as const;
+/** `refusedMs`: a phone whose call could not be taken is let go after this. */
+export const WATCH = { closeMs: 5 * SECOND_MS, refusedMs: 10 * SECOND_MS } as const;
 
 export const HTTP = {
   methods: ['GET', 'POST', 'PATCH', 'PUT', 'DELETE'],

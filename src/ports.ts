@@ -238,6 +238,8 @@ export interface RoomsListener {
   observed(room: RoomKey, observation: Observation): void;
   event(room: RoomKey, event: RoomEvent): void;
   reachable(reachable: boolean): void;
+  /** A room that was asked for by `discover` is there; told again and again while it is. */
+  found(room: RoomKey, roomSid: string): void;
 }
 
 export type RoomStepResult = {
@@ -251,6 +253,8 @@ export interface Rooms {
   follow(room: RoomKey): void;
   unfollow(room: RoomKey): void;
   start(listener: RoomsListener): void;
+  /** Tells of every room whose name is wanted, by webhook and by listing them all at each poll; null: of none. */
+  discover(isWanted: ((name: string) => boolean) | null): void;
   /** Looks at the room soon; many requests for one room make one question. */
   look(room: RoomKey): void;
   /** `not_found` counts as done. */

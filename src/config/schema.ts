@@ -8,9 +8,10 @@ import {
   DEFAULT_SESSION_LIMITS,
   LADDER_RANGE_MS,
   LIMIT_RANGES,
+  TEXT,
   WRAP_UP_RANGE_MS,
 } from '../limits.ts';
-import { idText, patternText } from '../texts.ts';
+import { idText, patternText, printable } from '../texts.ts';
 import { bytes, duration, durationOrOff, percent, rate } from './units.ts';
 
 const SECOND_MS = 1000;
@@ -76,6 +77,16 @@ const agent = section({
   heartbeat_stale: duration([DEADLINES.heartbeatEveryMs, DAY_MS]).default(DEADLINES.heartbeatStaleMs),
   wrap_up: duration(WRAP_UP_RANGE_MS).default(DEFAULT_LADDER.wrapUpMs),
   ladder: ladder.default({}),
+  agent_name: text.max(TEXT.roomChars).nullable().default(null),
+  rooms: printable(TEXT.roomChars).nullable().default(null),
+  side_rooms: text
+    .max(TEXT.roomChars)
+    .refine(
+      (one) => one.includes('{room}') && one !== '{room}',
+      'must contain {room} and more, such as {room}-human-agent',
+    )
+    .nullable()
+    .default(null),
   room_on_end: choice(['auto', 'close', 'keep']).default('auto'),
   on_refused: choice(['close', 'keep']).default('close'),
   claim: choice(['room', 'room+agent']).default('room'),
@@ -203,6 +214,9 @@ export function toProfile(name: string, file: AgentFile): Profile {
     },
     agentAbsentMs: file.agent_absent,
     heartbeatStaleMs: file.heartbeat_stale,
+    agentName: file.agent_name,
+    rooms: file.rooms,
+    sideRooms: file.side_rooms,
     roomOnEnd: file.room_on_end,
     onRefused: file.on_refused,
     claim: file.claim,

@@ -63,7 +63,7 @@ function agentLeft(session: Session): Absence | null {
 }
 
 function callersGone({ presence, spec }: Session): Absence | null {
-  if (presence.goneSinceMs === null) return null;
+  if (presence.goneSinceMs === null || presence.sideCallers > 0) return null;
   const { callersLostMs, callersLeftMs } = spec.limits;
   const departure = decidingDeparture(presence, callersLostMs);
   const left = departure?.kind === 'left';
@@ -83,7 +83,7 @@ function describe(departure: Departure): string {
 
 function noCaller(session: Session): Absence | null {
   const { phase, presence, spec } = session;
-  if (presence.callersSeen || presence.goneSinceMs !== null) return null;
+  if (presence.callersSeen || presence.goneSinceMs !== null || presence.sideCallers > 0) return null;
   if (phase.name !== 'starting' && phase.name !== 'live') return null;
   const ringing = countSide(presence, spec.agentIdentity, 'ringing') > 0;
   const dueMs =
@@ -101,7 +101,7 @@ function noCaller(session: Session): Absence | null {
 
 function silent({ presence, spec }: Session): Absence | null {
   const { noActiveStreamMs } = spec.limits;
-  if (noActiveStreamMs === null || presence.silentSinceMs === null) return null;
+  if (noActiveStreamMs === null || presence.silentSinceMs === null || presence.sideCallers > 0) return null;
   const dueMs = presence.silentSinceMs + noActiveStreamMs;
   return {
     reason: 'no_active_stream',

@@ -27,6 +27,8 @@ export interface Request {
   readonly sessionId: SessionId;
   readonly claim: ClaimKey;
   readonly quotas: readonly string[];
+  /** false: it does not wait for a slot; for a claim that is being given up it may in any case. */
+  readonly mayQueue?: boolean;
 }
 
 export type Answer =
@@ -63,9 +65,10 @@ export function request(
   const lacking = firstLacking(state, asked.quotas, queuedNeeds(state));
   if (holder === null && lacking === null) return grant(state, asked, nowMs);
   // Waiting for a claim is always allowed: a redial must not be turned away while its last call is torn down.
-  if (holder === null && lacking !== null && queueLength(state) >= state.limits.queue)
-    return { state, answer: full(state, lacking) };
-  const entry: Waiting = { ...asked, expiresMs: nowMs + state.limits.queueTimeoutMs };
+  const noPlace = asked.mayQueue === false || queueLength(state) >= state.limits.queue;
+  if (holder === null && lacking !== null && noPlace) return { state, answer: full(state, lacking) };
+  const { sessionId, claim, quotas } = asked;
+  const entry: Waiting = { sessionId, claim, quotas, expiresMs: nowMs + state.limits.queueTimeoutMs };
   const next = { ...state, queue: [...state.queue, entry] };
   return {
     state: next,
@@ -75,12 +78,12 @@ export function request(
 
 function grant(
   state: Admission,
-  asked: Request,
+  { sessionId, claim, quotas }: Omit<Request, 'mayQueue'>,
   nowMs: number,
 ): { state: Admission; answer: Extract<Answer, { kind: 'granted' }> } {
   const { startAtMs, startTatMs } = paceStart(state, nowMs);
-  const holding: Holding = { ...asked, closing: false, live: false, inferredDueMs: null };
-  const holders = new Map(state.holders).set(asked.sessionId, holding);
+  const holding: Holding = { sessionId, claim, quotas, closing: false, live: false, inferredDueMs: null };
+  const holders = new Map(state.holders).set(sessionId, holding);
   return { state: { ...state, holders, startTatMs }, answer: { kind: 'granted', startAtMs } };
 }
 

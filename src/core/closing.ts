@@ -65,6 +65,9 @@ function move(session: Session, event: SessionEvent, now: Stamp): Next {
     case 'node_lost':
     case 'not_started':
     case 'granted':
+    case 'assigned':
+    case 'side_observed':
+    case 'job_terminated':
     case 'expired':
     case 'room_event':
     case 'livekit':

@@ -4,6 +4,8 @@ import { absences } from './absence.ts';
 import type { Session } from './session.ts';
 import { workerOf } from './session.ts';
 
+type Grant = NonNullable<Extract<Session['phase'], { name: 'queued' }>['grant']>;
+
 /** Kinds that end the session carry the reason's name; the others are steps on the way. */
 export interface Deadline {
   readonly kind: string;
@@ -46,7 +48,7 @@ function deadline(kind: string, atMs: number, shown = true, needsLook = false): 
 function phaseDeadlines({ phase, spec }: Session): Deadline[] {
   switch (phase.name) {
     case 'queued':
-      return phase.grant === null ? [] : [deadline('start', phase.grant.startAtMs)];
+      return phase.grant === null ? [] : [deadline('start', startDueMs(phase.grant))];
     case 'starting':
       return [
         deadline('max_duration', phase.startedAt.bootMs + spec.limits.maxDurationMs),
@@ -70,6 +72,11 @@ function phaseDeadlines({ phase, spec }: Session): Deadline[] {
     case 'ended':
       return [];
   }
+}
+
+/** The start rate paces, and a job that LiveKit has not assigned yet is waited for. */
+export function startDueMs({ startAtMs, assignedByMs }: Grant): number {
+  return Math.max(startAtMs, assignedByMs ?? startAtMs);
 }
 
 function ready(readyByMs: number | null): Deadline[] {

@@ -29,6 +29,13 @@ export type Effect =
   | { readonly do: 'look' }
   /** Ask the host-wide budget for an inferred ending: answers `budget`. `again`: it was held and still holds. */
   | { readonly do: 'ask_budget'; readonly reason: Reason; readonly again: boolean }
+  /** Tell LiveKit how its job goes. */
+  | {
+      readonly do: 'report_job';
+      readonly jobId: string;
+      readonly status: 'running' | 'success' | 'failed';
+      readonly error: string | null;
+    }
   /** A kept room goes on without a session: watch it until one is alone. */
   | { readonly do: 'watch_room'; readonly watch: RoomWatch };
 

@@ -5,8 +5,17 @@ import type { WorkerMessage } from './protocol.ts';
 import type { Author, ExitInfo, StepOutcome, WorkerProcess } from './session.ts';
 
 export type SessionEvent =
-  /** Admission gave claim and slots; the start rate allows the spawn from `startAtMs`. */
-  | { readonly type: 'granted'; readonly startAtMs: number; readonly workerId: WorkerId }
+  /** Admission gave claim and slots; the start rate allows the spawn from `startAtMs`, LiveKit's assignment is waited for until `assignedByMs`. */
+  | {
+      readonly type: 'granted';
+      readonly startAtMs: number;
+      readonly assignedByMs?: number;
+      readonly workerId: WorkerId;
+    }
+  /** LiveKit has assigned the job that the session was promised to. */
+  | { readonly type: 'assigned' }
+  /** LiveKit has ended the job: its dispatch was deleted, or our agent left the room. */
+  | { readonly type: 'job_terminated' }
   /** Admission gave up waiting; `detail` names the quota or the holder of the claim. */
   | { readonly type: 'expired'; readonly detail: string }
   /** Time passed: look at the deadlines. */
@@ -26,6 +35,8 @@ export type SessionEvent =
   | { readonly type: 'tree'; readonly workerId: WorkerId; readonly left: number }
   /** A complete look at the room. */
   | { readonly type: 'observed'; readonly observation: Observation }
+  /** A complete look at the session's side room. */
+  | { readonly type: 'side_observed'; readonly callers: number }
   /** A webhook: a hint, reconciled by the next look. */
   | { readonly type: 'room_event'; readonly event: RoomEvent }
   | { readonly type: 'livekit'; readonly reachable: boolean }

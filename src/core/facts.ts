@@ -7,6 +7,7 @@ import { countAnew, hint, observe, reachableAgain } from './observe.ts';
 import type { WorkerMessage } from './protocol.ts';
 import type { Ladder, Session } from './session.ts';
 import { workerOf } from './session.ts';
+import { observeSide } from './side-room.ts';
 import { presenceContext, withPhase, withVitals, withWorker } from './state.ts';
 
 export function takeIn(session: Session, event: SessionEvent, now: Stamp): Session {
@@ -33,6 +34,8 @@ export function takeIn(session: Session, event: SessionEvent, now: Stamp): Sessi
         ...session,
         presence: observe(session.presence, event.observation, presenceContext(session), now),
       };
+    case 'side_observed':
+      return { ...session, presence: observeSide(session.presence, event.callers, now) };
     case 'room_event':
       return { ...session, presence: hint(session.presence, event.event, presenceContext(session)) };
     case 'livekit':
@@ -54,6 +57,8 @@ export function takeIn(session: Session, event: SessionEvent, now: Stamp): Sessi
     case 'node_lost':
     case 'not_started':
     case 'granted':
+    case 'assigned':
+    case 'job_terminated':
     case 'expired':
     case 'tick':
     case 'release':
@@ -104,6 +109,7 @@ function message(session: Session, said: WorkerMessage, now: Stamp): Session {
       };
     case 'ready':
     case 'heartbeat':
+    case 'failed':
     case 'closed':
     case 'dumped':
       return alive;

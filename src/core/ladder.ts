@@ -6,6 +6,7 @@
 import { DEADLINES } from '../limits.ts';
 import type { Effect } from './effect.ts';
 import type { Stamp } from './ids.ts';
+import { reportEnd } from './job.ts';
 import { countSide } from './presence.ts';
 import type {
   Ending,
@@ -43,7 +44,12 @@ export function beginClosing(session: Session, ending: Ending, now: Stamp): Next
     roomEnd: null,
   };
   const times = phase.name === 'queued' ? { startedAt: null, liveAt: null } : startTimes(phase);
-  return enterProcess(withPhase(session, { name: 'closing', ...times, ending, worker, ladder }), first, now);
+  // Before anything makes the agent leave: LiveKit takes an agent that left for a failed job.
+  const told = stay(
+    withPhase(session, { name: 'closing', ...times, ending, worker, ladder }),
+    reportEnd(session, ending),
+  );
+  return andThen(told, (next) => enterProcess(next, first, now));
 }
 
 function startTimes(phase: Extract<Phase, { name: 'starting' | 'live' }>) {

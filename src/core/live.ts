@@ -7,6 +7,7 @@ import { deadlines } from './deadlines.ts';
 import { errorLimit, exitEnding, unresponsive } from './endings.ts';
 import type { SessionEvent } from './event.ts';
 import type { Stamp } from './ids.ts';
+import { jobEnded, onTerminated, readTermination } from './job.ts';
 import { lookIfAsked } from './look.ts';
 import { crash, replaceAgain, replaceBirth, replaceTick, replaceTree } from './replace.ts';
 import type { Ending, Phase, Reason, Session, Worker } from './session.ts';
@@ -56,11 +57,15 @@ export function onLive(session: Session, event: SessionEvent, now: Stamp): Next 
       return onResources(settled, event, now);
     case 'gap':
       return replaceAgain(settled, now);
+    case 'job_terminated':
+      return onTerminated(settled, now);
     case 'tick':
       return deadlineTick(settled, now);
     case 'node_lost':
     case 'not_started':
     case 'granted':
+    case 'assigned':
+    case 'side_observed':
     case 'expired':
     case 'room_event':
     case 'livekit':
@@ -95,6 +100,8 @@ function onMessage(
         endingOf('completed', now, { cause: 'closed', detail: message.detail ?? null }),
         now,
       );
+    case 'failed':
+      return crash(session, endingOf('crashed', now, { cause: 'failed', detail: message.message }), now);
     case 'error':
       return session.errors.consecutive >= session.spec.limits.errorLimit
         ? infer(session, errorLimit(session, now))
@@ -118,7 +125,9 @@ function onExited(session: Session, phase: Live, now: Stamp): Next {
     : crash(session, ending, now);
 }
 
-function onObserved(session: Session, asOfMs: number, now: Stamp): Next {
+function onObserved(before: Session, asOfMs: number, now: Stamp): Next {
+  const { session, isOver } = readTermination(before, asOfMs);
+  if (isOver) return close(session, jobEnded(now), now);
   const absence = decidedAbsence(session, asOfMs);
   if (absence === null) return stay(session);
   const ending = endingOf(absence.reason, now, { cause: absence.cause, detail: absence.detail });

@@ -1,4 +1,4 @@
-/** Patterns over command lines as people type them: a part of the line, `*` for anything between two parts. */
+/** Patterns as people type them, with `*` for anything between two parts: over a part of a command line, or a whole name. */
 
 /** Runs in time proportional to the line for each part, whatever the pattern: no backtracking. */
 export function matchesPattern(line: string, pattern: string): boolean {
@@ -9,4 +9,14 @@ export function matchesPattern(line: string, pattern: string): boolean {
     from = at + part.length;
   }
   return true;
+}
+
+export function matchesWhole(name: string, pattern: string): boolean {
+  const parts = pattern.split('*');
+  const first = parts[0] ?? '';
+  const last = parts.at(-1) ?? '';
+  if (parts.length === 1) return name === pattern;
+  if (name.length < first.length + last.length || !name.startsWith(first) || !name.endsWith(last))
+    return false;
+  return matchesPattern(name.slice(first.length, name.length - last.length), parts.slice(1, -1).join('*'));
 }

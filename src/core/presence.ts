@@ -124,6 +124,8 @@ export interface Presence {
   /** Told by a webhook, to be confirmed by a look. */
   readonly finished: { readonly roomSid: string; readonly at: Stamp } | null;
   readonly agentLeft: { readonly at: Stamp } | null;
+  /** Callers in the session's side room. */
+  readonly sideCallers: number;
 }
 
 export const NO_PRESENCE: Presence = {
@@ -146,6 +148,7 @@ export const NO_PRESENCE: Presence = {
   floorMs: 0,
   finished: null,
   agentLeft: null,
+  sideCallers: 0,
 };
 
 /** What the fold must know of the session. */

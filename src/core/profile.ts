@@ -42,6 +42,12 @@ export interface Profile {
   readonly ladder: LadderBounds;
   readonly agentAbsentMs: number;
   readonly heartbeatStaleMs: number;
+  /** Under this name LiveKit's own dispatch finds the agent; empty: LiveKit's default agent, for every new room; null: it does not. */
+  readonly agentName: string | null;
+  /** Rooms with such a name get a session when they begin, `*` stands for anything; null: none. */
+  readonly rooms: string | null;
+  /** Rooms beside a session's own, such as `{room}-human-agent`: no call is taken there, and who is in them keeps the session in use. */
+  readonly sideRooms: string | null;
   readonly roomOnEnd: RoomOnEnd;
   readonly onRefused: 'close' | 'keep';
   /** `room`: one worker per room; `room+agent`: one of this agent's beside others. */

@@ -31,6 +31,15 @@ export const FAILED_REASONS = [
 export type Reason = (typeof RELEASED_REASONS)[number] | (typeof FAILED_REASONS)[number];
 export type PublicState = 'queued' | 'starting' | 'live' | 'closing' | 'released' | 'failed';
 
+/** The LiveKit job that asked for the session. Source: `Job` of the LiveKit agent protocol. */
+export interface JobOrigin {
+  readonly id: string;
+  readonly agentName: string;
+  /** As LiveKit gave it, for an agent that reads its job's metadata. */
+  readonly metadata: string;
+  readonly attributes: Readonly<Record<string, string>>;
+}
+
 /** What never changes after admission. */
 export interface SessionSpec {
   readonly id: SessionId;
@@ -52,6 +61,8 @@ export interface SessionSpec {
   readonly agentIdentity: string;
   /** Whether there is a LiveKit to ask about the room. */
   readonly livekit: boolean;
+  /** null: it came in another way. */
+  readonly job: JobOrigin | null;
 }
 
 /** What tells one process from every other: pids are reused. `startTicks` is field 22 of /proc/PID/stat. */
@@ -174,7 +185,12 @@ export type Phase =
   /** `grant` null: not admitted yet. */
   | {
       readonly name: 'queued';
-      readonly grant: { readonly startAtMs: number; readonly workerId: WorkerId } | null;
+      readonly grant: {
+        readonly startAtMs: number;
+        /** LiveKit was told yes and its assignment is waited for until then; null: it came, or none is coming. */
+        readonly assignedByMs: number | null;
+        readonly workerId: WorkerId;
+      } | null;
     }
   | { readonly name: 'starting'; readonly startedAt: Stamp; readonly worker: Worker }
   | {
@@ -222,6 +238,8 @@ export interface Vitals {
   /** The mass-end budget held an ending before; a second asking was confirmed by a fresh look. */
   readonly heldBefore: boolean;
   readonly resources: { readonly rssBytes: number; readonly cpuPercent: number } | null;
+  /** LiveKit has ended the job since then; whether it meant the call is told by the next look. null: it has not. */
+  readonly terminatedMs: number | null;
   /** Since which sample its memory is over the limit, without one below it; null: it is not. */
   readonly overMemorySinceMs: number | null;
 }
@@ -273,6 +291,6 @@ export function publicState(session: Session): PublicState {
   return outcomeOf(session.phase.ending.reason);
 }
 
-function outcomeOf(reason: Reason): 'released' | 'failed' {
+export function outcomeOf(reason: Reason): 'released' | 'failed' {
   return (RELEASED_REASONS as readonly Reason[]).includes(reason) ? 'released' : 'failed';
 }

@@ -2,15 +2,17 @@
 
 import { decidedAbsence } from './absence.ts';
 import { close } from './closing.ts';
+import { startDueMs } from './deadlines.ts';
 import { exitEnding } from './endings.ts';
 import type { SessionEvent } from './event.ts';
 import type { Stamp } from './ids.ts';
 import { workerIdOf } from './ids.ts';
+import { jobEnded, reportJob } from './job.ts';
 import { deadlineTick } from './live.ts';
 import type { Phase, Session } from './session.ts';
 import { isOfAnotherWorker } from './session.ts';
 import type { Next } from './state.ts';
-import { endingOf, newWorker, stay, withPhase, withVitals, withWorker } from './state.ts';
+import { andThen, endingOf, newWorker, stay, withPhase, withVitals, withWorker } from './state.ts';
 import { greet, sendConfigure } from './welcome.ts';
 
 type Queued = Extract<Phase, { name: 'queued' }>;
@@ -22,9 +24,21 @@ export function onQueued(session: Session, event: SessionEvent, now: Stamp): Nex
   switch (event.type) {
     case 'granted':
       return startIfDue(
-        withPhase(session, { ...phase, grant: { startAtMs: event.startAtMs, workerId: event.workerId } }),
+        withPhase(session, {
+          ...phase,
+          grant: {
+            startAtMs: event.startAtMs,
+            assignedByMs: event.assignedByMs ?? null,
+            workerId: event.workerId,
+          },
+        }),
         now,
       );
+    case 'assigned':
+      if (phase.grant === null) return stay(session);
+      return startIfDue(withPhase(session, { ...phase, grant: { ...phase.grant, assignedByMs: null } }), now);
+    case 'job_terminated':
+      return close(session, jobEnded(now), now);
     case 'tick':
       return startIfDue(session, now);
     case 'expired':
@@ -44,11 +58,10 @@ export function onQueued(session: Session, event: SessionEvent, now: Stamp): Nex
   }
 }
 
-/** The start rate paces: the spawn comes at its time, not before. */
 function startIfDue(session: Session, now: Stamp): Next {
   const { phase, spec } = session;
   const grant = phase.name === 'queued' ? (phase as Queued).grant : null;
-  if (grant === null || now.bootMs < grant.startAtMs) return stay(session);
+  if (grant === null || now.bootMs < startDueMs(grant)) return stay(session);
   const worker = newWorker(session, { id: grant.workerId, attempt: 1, now });
   const effects: Next['effects'] = [{ do: 'spawn', workerId: worker.id, attempt: 1 }];
   const started = withPhase(session, { name: 'starting', startedAt: now, worker });
@@ -67,6 +80,8 @@ export function onStarting(session: Session, event: SessionEvent, now: Stamp): N
       return spawnFailed(session, event.detail, now);
     case 'not_started':
       return startAgain(session, phase, now);
+    case 'job_terminated':
+      return close(session, jobEnded(now), now);
     case 'channel':
       return event.open ? greet(session, now) : stay(session);
     case 'metadata':
@@ -128,7 +143,9 @@ function goLive(session: Session, phase: Starting, now: Stamp): Next {
     work: { kind: 'running', worker },
     inference: null,
   });
-  return deadlineTick(withVitals(live, { idleAtMs }), now);
+  return andThen(stay(withVitals(live, { idleAtMs }), reportJob(session, 'running')), (next) =>
+    deadlineTick(next, now),
+  );
 }
 
 /** Under another id: a shim of the old one that comes late finds its claim taken. Nothing ran, so nothing was restarted. */

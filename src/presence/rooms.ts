@@ -4,6 +4,7 @@ import type { Clock, RoomStepResult, Rooms, RoomsListener } from '../ports.ts';
 import type { LiveKitAccess, RoomClient } from './client.ts';
 import { createRoomClient } from './client.ts';
 import { describeFailure, isTimeout } from './failure.ts';
+import { Finder } from './finder.ts';
 import { Poller } from './poller.ts';
 import { makeWorkerToken } from './tokens.ts';
 import { Webhooks } from './webhooks.ts';
@@ -29,6 +30,12 @@ export function createRooms({ livekit, clock, pollEveryMs }: RoomsOptions): Room
       reachable: (reachable) => listener?.reachable(reachable),
     },
   });
+  const finder = new Finder({
+    client,
+    clock,
+    everyMs: pollEveryMs,
+    found: (room, roomSid) => listener?.found(room, roomSid),
+  });
   return {
     url: livekit.url.replace(/^http/, 'ws'),
     follow: (room) => poller.follow(room),
@@ -38,6 +45,7 @@ export function createRooms({ livekit, clock, pollEveryMs }: RoomsOptions): Room
       poller.start();
     },
     look: (room) => poller.look(room),
+    discover: (isWanted) => finder.want(isWanted),
     status: () => poller.reach.status,
     removeAgent: ({ room, identity, boundMs }) =>
       step(async () => done(await client.remove(room.name, identity, boundMs), 'the agent had left already')),
@@ -45,11 +53,17 @@ export function createRooms({ livekit, clock, pollEveryMs }: RoomsOptions): Room
     workerToken: (grant) => makeWorkerToken(livekit, grant),
     webhook: async (rawBody, authorization) => {
       const news = await webhooks.receive(rawBody, authorization, clock.now());
-      if (news === null || !poller.isFollowed(news.room)) return;
+      if (news === null) return;
+      const { kind, roomSid } = news.event;
+      if (kind === 'changed' || kind === 'joined') finder.hear(news.room, roomSid);
+      if (!poller.isFollowed(news.room)) return;
       listener?.event(news.room, news.event);
       poller.look(news.room);
     },
-    close: async () => poller.close(),
+    close: async () => {
+      finder.close();
+      poller.close();
+    },
   };
 }
 

@@ -7,6 +7,7 @@ import type {
   Clock,
   DrainStore,
   Instance,
+  Jobs,
   Log,
   Plans,
   ProcessTable,
@@ -25,6 +26,8 @@ export interface SupervisorDeps {
   readonly channels: Channels;
   /** null: no LiveKit is configured, so no presence. */
   readonly rooms: Rooms | null;
+  /** null: no agent is offered to LiveKit's own dispatch. */
+  readonly jobs: Jobs | null;
   readonly makeWorkers: (listener: WorkersListener) => Workers;
   /** For the sweep. */
   readonly table: ProcessTable;

@@ -6,7 +6,7 @@ import { decide } from '../core/decide.ts';
 import type { Stamp } from '../core/ids.ts';
 import { firstWorkerId, sessionId } from '../core/ids.ts';
 import { quotasOf } from '../core/quota.ts';
-import type { Session } from '../core/session.ts';
+import type { JobOrigin, Session } from '../core/session.ts';
 import type { Next } from '../core/state.ts';
 import { newSession, stay } from '../core/state.ts';
 import { CurfewError } from '../errors.ts';
@@ -20,6 +20,18 @@ interface Dispatched {
   readonly created: boolean;
 }
 
+/** How a call came. */
+export interface Origin {
+  readonly job: JobOrigin | null;
+  /** Whether it may wait for a slot. */
+  readonly mayQueue: boolean;
+  /** LiveKit's assignment is waited for this long before the start goes on without; null: none will come. */
+  readonly assignedWithinMs: number | null;
+}
+
+/** By a program or a person. */
+const ASKED: Origin = { job: null, mayQueue: true, assignedWithinMs: null };
+
 export class Dispatcher {
   readonly #sessions: Sessions;
   readonly #checkAccepting: () => void;
@@ -32,15 +44,15 @@ export class Dispatcher {
     this.#checkAccepting = checkAccepting;
   }
 
-  async dispatch(request: DispatchRequest): Promise<Dispatched> {
+  async dispatch(request: DispatchRequest, origin: Origin = ASKED): Promise<Dispatched> {
     const { id } = request;
-    if (id === undefined) return this.#create(request);
+    if (id === undefined) return this.#create(request, origin);
     const bodyHash = hashBody(request);
     const pending = this.#pending.get(id);
     if (pending !== undefined) return repeat(await pending.result, bodyHash);
     const known = this.#sessions.state(sessionId(id));
     if (known !== null) return repeat({ session: known, created: false }, bodyHash);
-    const result = this.#findOrCreate(request, bodyHash);
+    const result = this.#findOrCreate(request, { bodyHash, origin });
     this.#pending.set(id, { bodyHash, result });
     try {
       return await result;
@@ -54,20 +66,24 @@ export class Dispatcher {
     await this.#pending.get(id)?.result.catch(() => undefined);
   }
 
-  async #findOrCreate(request: DispatchRequest, bodyHash: string): Promise<Dispatched> {
+  async #findOrCreate(
+    request: DispatchRequest,
+    { bodyHash, origin }: { bodyHash: string; origin: Origin },
+  ): Promise<Dispatched> {
     const recorded = await this.#sessions.deps.registry.get(sessionId(request.id ?? ''));
     return recorded === null
-      ? this.#create(request)
+      ? this.#create(request, origin)
       : repeat({ session: recorded, created: false }, bodyHash);
   }
 
-  async #create(request: DispatchRequest): Promise<Dispatched> {
+  async #create(request: DispatchRequest, { job, mayQueue, assignedWithinMs }: Origin): Promise<Dispatched> {
     this.#checkAccepting();
     const { deps, desk, recorder } = this.#sessions;
     const now = deps.clock.now();
-    const spec = makeSpec(request, deps, now);
-    const answer = desk.request({ sessionId: spec.id, claim: spec.claim, quotas: quotasOf(spec) });
-    const next = begin(newSession(spec, request.metadata), answer, now);
+    const spec = makeSpec(request, { deps, now, job });
+    const { id: sessionId, claim } = spec;
+    const answer = desk.request({ sessionId, claim, quotas: quotasOf(spec), mayQueue });
+    const next = begin(newSession(spec, request.metadata), { answer, now, assignedWithinMs });
     failpoint('dispatch.before-record');
     try {
       await recorder.create(next.state);
@@ -84,7 +100,10 @@ export class Dispatcher {
 }
 
 /** With the first record comes the intent to start, where it may start now. */
-function begin(session: Session, answer: Answer, now: Stamp): Next {
+function begin(
+  session: Session,
+  { answer, now, assignedWithinMs }: { answer: Answer; now: Stamp; assignedWithinMs: number | null },
+): Next {
   switch (answer.kind) {
     case 'taken':
       throw new CurfewError(
@@ -99,7 +118,12 @@ function begin(session: Session, answer: Answer, now: Stamp): Next {
     case 'granted':
       return decide(
         session,
-        { type: 'granted', startAtMs: answer.startAtMs, workerId: firstWorkerId(session.spec.id) },
+        {
+          type: 'granted',
+          startAtMs: answer.startAtMs,
+          ...(assignedWithinMs === null ? {} : { assignedByMs: now.bootMs + assignedWithinMs }),
+          workerId: firstWorkerId(session.spec.id),
+        },
         now,
       );
   }

@@ -9,6 +9,7 @@ import type { Session } from '../core/session.ts';
 import { messageOf } from '../errors.ts';
 import { failpoint } from '../failpoints.ts';
 import type { RoomStepResult, Workers } from '../ports.ts';
+import type { AccessBook } from './access.ts';
 import type { SupervisorDeps } from './deps.ts';
 import type { FrontDesk } from './front-desk.ts';
 import { launch, launchFailure } from './launch.ts';
@@ -22,6 +23,7 @@ export interface EffectHost {
   readonly roomDesk: RoomDesk | null;
   all(): Session[];
   post(id: SessionId, event: SessionEvent): void;
+  readonly access: AccessBook;
 }
 
 export function performEffect(sessions: EffectHost, session: Session, effect: Effect): void {
@@ -52,6 +54,9 @@ export function performEffect(sessions: EffectHost, session: Session, effect: Ef
         type: 'budget',
         granted: sessions.desk.askBudget(id, { again: effect.again, holders: liveHoldings(sessions) }),
       });
+      return;
+    case 'report_job':
+      deps.jobs?.report(effect.jobId, effect.status, effect.error);
       return;
     case 'watch_room':
       roomDesk?.watch(effect.watch);

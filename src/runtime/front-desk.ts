@@ -27,6 +27,8 @@ export interface FrontDeskListener {
   granted(grant: Grant): void;
   expired(sessionId: SessionId, detail: string): void;
   wanted(holder: SessionId): void;
+  /** What is held or limited has changed. */
+  changed(): void;
 }
 
 export class FrontDesk {
@@ -46,6 +48,7 @@ export class FrontDesk {
     const { state, answer } = request(this.#admission, asked, this.#nowMs());
     this.#admission = state;
     this.#watchQueue();
+    if (answer.kind === 'granted') this.#listener.changed();
     if (answer.kind === 'queued' && answer.wants !== null) this.#listener.wanted(answer.wants);
     return answer;
   }
@@ -111,6 +114,7 @@ export class FrontDesk {
   #apply(next: { state: Admission; grants: Grant[] }): void {
     this.#admission = next.state;
     this.#watchQueue();
+    this.#listener.changed();
     for (const grant of next.grants) this.#listener.granted(grant);
   }
 

@@ -4,7 +4,7 @@ import type { DispatchRequest } from '../api.ts';
 import type { RoomKey, Stamp } from '../core/ids.ts';
 import { claimKey, sessionId } from '../core/ids.ts';
 import { effectiveLimits } from '../core/limit-overrides.ts';
-import type { SessionSpec } from '../core/session.ts';
+import type { JobOrigin, SessionSpec } from '../core/session.ts';
 import { CurfewError } from '../errors.ts';
 import type { SupervisorDeps } from './deps.ts';
 
@@ -21,7 +21,13 @@ function canonical(value: unknown): string {
   return `{${sorted.map(([key, one]) => `${JSON.stringify(key)}:${canonical(one)}`).join(',')}}`;
 }
 
-export function makeSpec(request: DispatchRequest, deps: SupervisorDeps, now: Stamp): SessionSpec {
+export interface Intake {
+  readonly deps: SupervisorDeps;
+  readonly now: Stamp;
+  readonly job: JobOrigin | null;
+}
+
+export function makeSpec(request: DispatchRequest, { deps, now, job }: Intake): SessionSpec {
   const profile = deps.profileOf(request.agent);
   if (profile === null) throw unknownAgent(request.agent, deps.agents);
   const room: RoomKey = { project: 'default', name: request.room };
@@ -40,6 +46,7 @@ export function makeSpec(request: DispatchRequest, deps: SupervisorDeps, now: St
     claim: claimKey(room, shared),
     agentIdentity: agentIdentity(room, shared),
     livekit: deps.rooms !== null,
+    job,
   };
 }
 

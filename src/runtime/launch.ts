@@ -3,17 +3,20 @@
 import type { WorkerId } from '../core/ids.ts';
 import type { Session, WorkerProcess } from '../core/session.ts';
 import { CurfewError } from '../errors.ts';
-import { TOKENS } from '../limits.ts';
 import type { Workers } from '../ports.ts';
+import type { AccessBook } from './access.ts';
 import type { SupervisorDeps } from './deps.ts';
 
-export async function launch(
-  session: Session,
-  id: WorkerId,
-  { deps, workers }: { deps: SupervisorDeps; workers: Workers },
-): Promise<WorkerProcess> {
+interface LaunchHost {
+  readonly deps: SupervisorDeps;
+  readonly workers: Workers;
+  readonly access: AccessBook;
+}
+
+export async function launch(session: Session, id: WorkerId, host: LaunchHost): Promise<WorkerProcess> {
+  const { deps, workers } = host;
   const { spec } = session;
-  const env = { ...controlEnv(session, id, deps), ...(await roomEnv(session, deps)) };
+  const env = { ...controlEnv(session, id, deps), ...(await roomEnv(session, host)) };
   return workers.spawn({ workerId: id, profile: spec.profile, env, record: { session } });
 }
 
@@ -32,11 +35,13 @@ function controlEnv(
   };
 }
 
-async function roomEnv({ spec }: Session, { rooms }: SupervisorDeps): Promise<Record<string, string>> {
+async function roomEnv(
+  session: Session,
+  { deps: { rooms }, access }: LaunchHost,
+): Promise<Record<string, string>> {
   if (rooms === null) return {};
-  const ttlMs = spec.limits.maxDurationMs + TOKENS.graceMs;
-  const token = await rooms.workerToken({ room: spec.room, identity: spec.agentIdentity, ttlMs });
-  return { LIVEKIT_URL: rooms.url, LIVEKIT_TOKEN: token };
+  const { url, token } = await access.for(session, rooms);
+  return { LIVEKIT_URL: url, LIVEKIT_TOKEN: token };
 }
 
 /** Text for the evidence: what kept the worker from starting. */

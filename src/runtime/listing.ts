@@ -1,5 +1,5 @@
 /** Lists sessions: the registry's pages, with what memory knows better. */
-import type { ListQuery } from '../api.ts';
+import type { ListQuery, ReleaseMany } from '../api.ts';
 import type { PublicState, Session } from '../core/session.ts';
 import { publicState } from '../core/session.ts';
 import { CurfewError } from '../errors.ts';
@@ -53,4 +53,15 @@ function readLabel(text: string): [string, string] {
   throw new CurfewError('invalid_request', `label: "${text}" is not of the form key=value`, {
     field: 'label',
   });
+}
+
+export function matchesFilter(session: Session, filter: ReleaseMany['filter']): boolean {
+  const { spec, phase } = session;
+  const held = phase.name === 'live' && phase.inference?.heldUntilMs != null;
+  return (
+    (filter.room === undefined || filter.room === spec.room.name) &&
+    (filter.agent === undefined || filter.agent === spec.profile.agent) &&
+    (filter.user === undefined || filter.user === spec.user) &&
+    (filter.held === undefined || filter.held === held)
+  );
 }

@@ -1,9 +1,13 @@
 /** Which sessions and watches care about which room, and what LiveKit says of it. */
 
 import type { SessionEvent } from '../core/event.ts';
-import type { RoomKey, SessionId } from '../core/ids.ts';
+import type { RoomKey, SessionId, Stamp } from '../core/ids.ts';
 import { roomId } from '../core/ids.ts';
 import type { Observation } from '../core/presence.ts';
+import type { RefusedCall } from '../core/refused.ts';
+import { decideRefused } from '../core/refused.ts';
+import type { Session } from '../core/session.ts';
+import { callersIn, sideRoomOf } from '../core/side-room.ts';
 import type { RoomWatch } from '../core/watch.ts';
 import { decideWatch } from '../core/watch.ts';
 import { messageOf } from '../errors.ts';
@@ -11,13 +15,17 @@ import { WATCH } from '../limits.ts';
 import type { Log, Registry, Rooms, RoomsListener } from '../ports.ts';
 
 export interface RoomDeskListener {
+  /** A room that somebody wanted to hear of is there. */
+  found(room: RoomKey, roomSid: string): void;
   tell(id: SessionId, event: SessionEvent): void;
   tellAll(event: SessionEvent): void;
 }
 
 export class RoomDesk implements RoomsListener {
   readonly #sessions = new Map<string, Set<SessionId>>();
+  readonly #sides = new Map<string, Set<SessionId>>();
   readonly #watches = new Map<string, RoomWatch>();
+  readonly #refused = new Map<string, RefusedCall>();
   readonly #rooms: Rooms;
   readonly #registry: Registry;
   readonly #log: Log;
@@ -35,20 +43,46 @@ export class RoomDesk implements RoomsListener {
     this.#rooms.start(this);
   }
 
-  follow(room: RoomKey, id: SessionId): void {
+  follow({ spec }: Session): void {
+    this.#add(this.#sessions, spec.room, spec.id);
+    const side = sideRoomOf(spec);
+    if (side !== null) this.#add(this.#sides, side, spec.id);
+  }
+
+  unfollow({ spec }: Session): void {
+    this.#remove(this.#sessions, spec.room, spec.id);
+    const side = sideRoomOf(spec);
+    if (side !== null) this.#remove(this.#sides, side, spec.id);
+  }
+
+  #add(map: Map<string, Set<SessionId>>, room: RoomKey, id: SessionId): void {
     const key = roomId(room);
-    const known = this.#sessions.get(key);
-    if (known === undefined) this.#sessions.set(key, new Set([id]));
-    else known.add(id);
+    map.set(key, (map.get(key) ?? new Set()).add(id));
     this.#rooms.follow(room);
   }
 
-  unfollow(room: RoomKey, id: SessionId): void {
+  #remove(map: Map<string, Set<SessionId>>, room: RoomKey, id: SessionId): void {
     const key = roomId(room);
-    const known = this.#sessions.get(key);
+    const known = map.get(key);
     known?.delete(id);
-    if (known !== undefined && known.size === 0) this.#sessions.delete(key);
-    if (!this.#sessions.has(key) && !this.#watches.has(key)) this.#rooms.unfollow(room);
+    if (known !== undefined && known.size === 0) map.delete(key);
+    this.#leave(room);
+  }
+
+  /** Nobody here cares about it any more. */
+  #leave(room: RoomKey): void {
+    const key = roomId(room);
+    if (this.#sessions.has(key) || this.#sides.has(key) || this.#watches.has(key) || this.#refused.has(key))
+      return;
+    this.#rooms.unfollow(room);
+  }
+
+  /** A call that could not be taken: a phone that hears nothing is hung up on, for busy beats silence. */
+  refused(room: RoomKey, at: Stamp): void {
+    if (this.#refused.has(roomId(room)) || this.#sessions.has(roomId(room))) return;
+    this.#refused.set(roomId(room), { room, roomSid: null, dueMs: at.bootMs + WATCH.refusedMs });
+    this.#rooms.follow(room);
+    this.#rooms.look(room);
   }
 
   /** Another session works in this room or waits for it: nobody closes it. */
@@ -69,12 +103,34 @@ export class RoomDesk implements RoomsListener {
   observed(room: RoomKey, observation: Observation): void {
     for (const id of this.#sessions.get(roomId(room)) ?? [])
       this.#listener.tell(id, { type: 'observed', observation });
+    for (const id of this.#sides.get(roomId(room)) ?? [])
+      this.#listener.tell(id, { type: 'side_observed', callers: callersIn(observation) });
     this.#look(roomId(room), observation);
+    this.#lookRefused(roomId(room), observation);
+  }
+
+  #lookRefused(key: string, observation: Observation): void {
+    const call = this.#refused.get(key);
+    if (call === undefined) return;
+    const decided = decideRefused(call, observation);
+    const isTaken = this.#sessions.has(key);
+    if (decided.action === 'wait' && !isTaken) {
+      this.#refused.set(key, decided.call);
+      return;
+    }
+    this.#refused.delete(key);
+    this.#leave(call.room);
+    if (decided.action === 'close' && !isTaken)
+      void this.#close(decided.call, 'a phone whose call could not be taken was hung up');
   }
 
   event(room: RoomKey, event: Parameters<RoomsListener['event']>[1]): void {
     for (const id of this.#sessions.get(roomId(room)) ?? [])
       this.#listener.tell(id, { type: 'room_event', event });
+  }
+
+  found(room: RoomKey, roomSid: string): void {
+    this.#listener.found(room, roomSid);
   }
 
   reachable(reachable: boolean): void {
@@ -103,23 +159,24 @@ export class RoomDesk implements RoomsListener {
       return;
     }
     this.#forget(key, watch);
-    if (decided.action === 'close' && !busy) void this.#close(watch);
+    if (decided.action === 'close' && !busy)
+      void this.#close(watch, 'a kept room was closed: nobody is left to talk to');
   }
 
   #forget(key: string, watch: RoomWatch): void {
     this.#watches.delete(key);
-    if (!this.#sessions.has(key)) this.#rooms.unfollow(watch.room);
+    this.#leave(watch.room);
     this.#save(this.#registry.deleteWatch(watch.room));
   }
 
-  async #close(watch: RoomWatch): Promise<void> {
-    const result = await this.#rooms.closeRoom({
+  async #close({ room, roomSid }: Pick<RefusedCall, 'room' | 'roomSid'>, what: string): Promise<void> {
+    const { outcome } = await this.#rooms.closeRoom({
       do: 'close_room',
-      room: watch.room,
-      roomSid: watch.roomSid,
+      room,
+      roomSid,
       boundMs: WATCH.closeMs,
     });
-    this.#log.info({ outcome: result.outcome }, 'a kept room was closed: nobody is left to talk to');
+    this.#log.info({ outcome }, what);
   }
 
   /** A watch that could not be recorded is lost with the supervisor, no more: LiveKit closes an empty room itself. */

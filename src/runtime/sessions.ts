@@ -5,19 +5,21 @@ import type { Effect } from '../core/effect.ts';
 import type { SessionEvent } from '../core/event.ts';
 import type { Holding } from '../core/holdings.ts';
 import { holdingOf, sameHolding } from '../core/holdings.ts';
-import type { SessionId, WorkerId } from '../core/ids.ts';
+import type { RoomKey, SessionId, WorkerId } from '../core/ids.ts';
 import { firstWorkerId } from '../core/ids.ts';
 import type { Session } from '../core/session.ts';
 import { isEnded, workerOf } from '../core/session.ts';
 import { messageOf } from '../errors.ts';
 import type { Workers } from '../ports.ts';
+import { AccessBook } from './access.ts';
 import type { SupervisorDeps } from './deps.ts';
 import { performEffect } from './effects.ts';
 import { FrontDesk } from './front-desk.ts';
 import { describeStep } from './journal.ts';
 import { Mailbox } from './mailbox.ts';
 import { Pulse } from './pulse.ts';
-import { Recorder, recordNeed } from './recorder.ts';
+import { recordBeside, recordStep } from './record-step.ts';
+import { Recorder } from './recorder.ts';
 import { RoomDesk } from './room-desk.ts';
 
 interface Entry {
@@ -29,6 +31,7 @@ interface Entry {
 export class Sessions {
   readonly deps: SupervisorDeps;
   readonly workers: Workers;
+  readonly access = new AccessBook();
   readonly desk: FrontDesk;
   readonly recorder: Recorder;
   readonly roomDesk: RoomDesk | null;
@@ -37,6 +40,8 @@ export class Sessions {
   readonly #early = new Map<SessionId, SessionEvent[]>();
   readonly #owners = new Map<WorkerId, SessionId>();
   readonly #changed = new Set<() => void>();
+  #onHoldings: () => void = () => {};
+  #onFound: (room: RoomKey, roomSid: string) => void = () => {};
   #lastCall: SessionEvent | null = null;
 
   constructor(deps: SupervisorDeps) {
@@ -51,11 +56,13 @@ export class Sessions {
       granted: (grant) => this.#granted(grant),
       expired: (id, detail) => this.#postOrKeep(id, { type: 'expired', detail }),
       wanted: (holder) => this.post(holder, { type: 'claim_wanted' }),
+      changed: () => this.#onHoldings(),
     });
     this.recorder = new Recorder(deps, (id) => this.#retireIfEnded(id));
     const listener = {
       tell: (id: SessionId, event: SessionEvent) => this.post(id, event),
       tellAll: (event: SessionEvent) => this.tellAll(event),
+      found: (room: RoomKey, roomSid: string) => this.#onFound(room, roomSid),
     };
     this.roomDesk =
       deps.rooms === null
@@ -91,7 +98,7 @@ export class Sessions {
 
   /** Takes a recorded session in and does what its last decision wants. */
   add(session: Session, effects: readonly Effect[]): void {
-    const { id, room } = session.spec;
+    const { id } = session.spec;
     const box = new Mailbox(session, {
       now: () => this.deps.clock.now(),
       settle: (step) => this.#settle(step),
@@ -104,7 +111,7 @@ export class Sessions {
     });
     this.#entries.set(id, { box, holding: null, tick: null });
     this.#own(session);
-    this.roomDesk?.follow(room, id);
+    this.roomDesk?.follow(session);
     for (const effect of effects) this.#perform(session, effect);
     this.#account(session);
     for (const event of this.#early.get(id) ?? []) this.post(id, event);
@@ -155,6 +162,16 @@ export class Sessions {
     return () => this.#changed.delete(callback);
   }
 
+  /** Calls back whenever somebody takes or gives up a place. */
+  onHoldings(callback: () => void): void {
+    this.#onHoldings = callback;
+  }
+
+  /** Calls back for each room that the rooms were asked to discover. */
+  onFound(callback: (room: RoomKey, roomSid: string) => void): void {
+    this.#onFound = callback;
+  }
+
   #gap(gapMs: number): void {
     this.deps.log.warn(
       { gapMs: Math.round(gapMs) },
@@ -203,43 +220,13 @@ export class Sessions {
   }): Promise<void> {
     this.#own(after);
     // Admission learns at once that a claim is closing; a record that frees it is on its way before the next one asks.
-    const recording = this.#record(before, after, effects);
+    const recording = recordStep(this, { before, after, effects });
     this.#account(after);
     const allowed = await recording;
-    this.#recordBeside(before, after);
+    recordBeside(this.workers, before, after);
     const said = describeStep(before, after);
     if (said !== null) this.deps.log[said.level](said.fields, said.message);
     for (const effect of allowed) this.#perform(after, effect);
-  }
-
-  /** What a recovery without the database must know: the worker's folder follows each step of the session. */
-  #recordBeside(before: Session, after: Session): void {
-    const worker = workerOf(after);
-    if (worker === null || isEnded(after) || recordNeed(before, after) !== 'durable') return;
-    this.workers.record(worker.id, { session: after });
-  }
-
-  /** New state and intent first, then the effect; a spawn that cannot be recorded does not happen. */
-  async #record(before: Session, after: Session, effects: readonly Effect[]): Promise<readonly Effect[]> {
-    const spawn = effects.find((effect) => effect.do === 'spawn');
-    const { id } = after.spec;
-    if (spawn === undefined) {
-      const need = recordNeed(before, after);
-      if (need === 'durable') await this.recorder.saveStep(after, () => this.state(id));
-      if (need === 'soon') this.recorder.saveSoon(id, () => this.state(id));
-      return effects;
-    }
-    try {
-      await this.recorder.saveDurably(after);
-      return effects;
-    } catch (error) {
-      this.post(id, {
-        type: 'spawn_failed',
-        workerId: spawn.workerId,
-        detail: `the start could not be recorded: ${messageOf(error)}`,
-      });
-      return effects.filter((effect) => effect !== spawn);
-    }
   }
 
   #perform(session: Session, effect: Effect): void {
@@ -286,14 +273,15 @@ export class Sessions {
 
   /** An ended session leaves memory when it is on disk and holds nothing any more. */
   #retire(session: Session): void {
-    const { id, room } = session.spec;
+    const { id } = session.spec;
     if (holdingOf(session) !== null) return;
-    this.roomDesk?.unfollow(room, id);
+    this.roomDesk?.unfollow(session);
     const worker = workerOf(session);
     if (worker !== null) this.workers.forget(worker.id);
     if (this.recorder.isUnsaved(id)) return;
     for (const [owned, owner] of this.#owners) if (owner === id) this.#owners.delete(owned);
     this.#entries.get(id)?.tick?.cancel();
+    this.access.forget(id);
     this.#entries.delete(id);
   }
 }

@@ -21,13 +21,14 @@ import { capacityView, readyView } from './capacity.ts';
 import type { SupervisorDeps } from './deps.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { Drain } from './drain.ts';
-import { listSessions } from './listing.ts';
+import { listSessions, matchesFilter } from './listing.ts';
 import { recover } from './recovery.ts';
 import { makeSessionToken, readSessionToken } from './session-token.ts';
 import { Sessions } from './sessions.ts';
 import { ownSessions } from './sweep-source.ts';
 import { Sweeper } from './sweeper.ts';
 import { sessionView } from './views.ts';
+import { WaysIn } from './ways-in.ts';
 
 export class Supervisor implements SupervisorApi {
   readonly #deps: SupervisorDeps;
@@ -36,12 +37,15 @@ export class Supervisor implements SupervisorApi {
   readonly #dispatcher: Dispatcher;
   readonly #sweeper: Sweeper;
   readonly #drain: Drain;
+  readonly #waysIn: WaysIn;
   #accepting = true;
 
   constructor(deps: SupervisorDeps) {
     this.#deps = deps;
     this.sessions = new Sessions(deps);
     this.#dispatcher = new Dispatcher(this.sessions, () => this.#checkAccepting());
+    const isAccepting = () => this.#accepting && this.#drain.view === null;
+    this.#waysIn = new WaysIn({ sessions: this.sessions, dispatcher: this.#dispatcher, isAccepting });
     const { table, plans, records, clock, log, instance, sweep } = deps;
     const source = ownSessions(this.sessions, records);
     this.#drain = new Drain({
@@ -69,11 +73,12 @@ export class Supervisor implements SupervisorApi {
     this.sessions.onChange(() => this.#drain.look());
     this.#drain.restore();
     await this.sessions.start();
+    this.#waysIn.start();
   }
 
   /** Accepts nothing more and releases every session, all at once. Resolves when all have ended, or at the bound after a last KILL. */
   async stop(boundMs: number, by: Author): Promise<{ left: number }> {
-    this.#accepting = false;
+    this.#refuseNew();
     const deadlineMs = this.#nowMs() + boundMs;
     this.sessions.releaseAll({ type: 'release', reason: 'shutdown', by, detail: null });
     const killMs = Math.max(0, ...this.#open().map((one) => one.spec.profile.ladder.killMs));
@@ -81,13 +86,19 @@ export class Supervisor implements SupervisorApi {
     for (const worker of this.#openWorkers()) this.sessions.workers.signal(worker, 'SIGKILL');
     await this.#until(() => this.#open().length === 0, deadlineMs);
     await this.sessions.recorder.flush();
+    this.#waysIn.close();
     this.sessions.close();
     return { left: this.#open().length + this.sessions.all().filter(isUnkillable).length };
   }
 
+  #refuseNew(): void {
+    this.#accepting = false;
+    this.#waysIn.tellLoad();
+  }
+
   /** Accepts nothing more. Resolves when the last session has ended by itself, or at the bound. */
   async drained(boundMs: number): Promise<void> {
-    this.#accepting = false;
+    this.#refuseNew();
     await this.#until(() => this.#open().length === 0, this.#nowMs() + boundMs);
   }
 
@@ -98,18 +109,21 @@ export class Supervisor implements SupervisorApi {
 
   async drain(timeoutMs: number | null, by: Author): Promise<CapacityView> {
     this.#drain.begin(by, timeoutMs);
+    this.#waysIn.tellLoad();
     return this.capacity();
   }
 
   async undrain(_by: Author): Promise<CapacityView> {
     this.#drain.undo();
+    this.#waysIn.tellLoad();
     return this.capacity();
   }
 
   /** Accepts nothing more and lets every session go on without us: the next start takes them over. */
   async leave(): Promise<void> {
-    this.#accepting = false;
+    this.#refuseNew();
     await this.sessions.recorder.flush();
+    this.#waysIn.close();
     this.sessions.close();
   }
 
@@ -119,6 +133,7 @@ export class Supervisor implements SupervisorApi {
       throw new CurfewError('invalid_request', 'this supervisor has no config file to read again');
     const view = await reload();
     this.sessions.desk.relimit(this.#deps.limits);
+    this.#waysIn.reload();
     return view;
   }
 
@@ -161,7 +176,7 @@ export class Supervisor implements SupervisorApi {
         { field: 'filter' },
       );
     }
-    const chosen = this.#open().filter((one) => matches(one, filter));
+    const chosen = this.#open().filter((one) => matchesFilter(one, filter));
     if (!dryRun) {
       for (const one of chosen)
         this.sessions.post(one.spec.id, {
@@ -285,15 +300,4 @@ export class Supervisor implements SupervisorApi {
   #nowMs(): Stamp['bootMs'] {
     return this.#deps.clock.now().bootMs;
   }
-}
-
-function matches(session: Session, filter: ReleaseMany['filter']): boolean {
-  const { spec, phase } = session;
-  const held = phase.name === 'live' && phase.inference?.heldUntilMs != null;
-  return (
-    (filter.room === undefined || filter.room === spec.room.name) &&
-    (filter.agent === undefined || filter.agent === spec.profile.agent) &&
-    (filter.user === undefined || filter.user === spec.user) &&
-    (filter.held === undefined || filter.held === held)
-  );
 }

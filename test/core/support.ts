@@ -37,6 +37,9 @@ export function profile(more: Partial<Profile> = {}): Profile {
     ladder: DEFAULT_LADDER,
     agentAbsentMs: 15_000,
     heartbeatStaleMs: 30_000,
+    agentName: null,
+    rooms: null,
+    sideRooms: null,
     roomOnEnd: 'auto',
     onRefused: 'close',
     claim: 'room',
@@ -63,6 +66,7 @@ export function spec(more: Partial<SessionSpec> = {}): SessionSpec {
     claim: claimKey(room, null),
     agentIdentity: AGENT,
     livekit: true,
+    job: null,
     ...more,
   };
 }

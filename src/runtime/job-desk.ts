@@ -1,0 +1,135 @@
+/** LiveKit's own dispatch: takes the calls that it offers, and tells it how full this host is. */
+import type { DispatchRequest } from '../api.ts';
+import { dispatchSchema } from '../api.ts';
+import type { SessionId } from '../core/ids.ts';
+import { sessionId } from '../core/ids.ts';
+import type { Profile } from '../core/profile.ts';
+import { isEnded } from '../core/session.ts';
+import { sideRoomOf } from '../core/side-room.ts';
+import { readWishes } from '../core/wishes.ts';
+import { CurfewError } from '../errors.ts';
+import { JOB_DESK } from '../limits.ts';
+import type { Job, JobAnswer, Jobs, JobsListener } from '../ports.ts';
+import type { Access } from './access.ts';
+import type { Dispatcher } from './dispatcher.ts';
+import type { Sessions } from './sessions.ts';
+
+export interface JobDeskOptions {
+  readonly jobs: Jobs;
+  readonly sessions: Sessions;
+  readonly dispatcher: Dispatcher;
+  readonly isAccepting: () => boolean;
+  /** A call that could not be taken for want of a place. */
+  readonly onRefused: (room: string, profile: Profile) => void;
+}
+
+export class JobDesk implements JobsListener {
+  readonly #options: JobDeskOptions;
+  #cancelLoad: (() => void) | null = null;
+
+  constructor(options: JobDeskOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.tellLoad();
+    this.#options.sessions.onHoldings(() => this.#tellLoadSoon());
+    this.#options.jobs.start(this);
+  }
+
+  async offered(job: Job): Promise<JobAnswer> {
+    const { dispatcher, sessions, onRefused } = this.#options;
+    const profile = this.#profileFor(job.agentName);
+    if (profile === null) return { accepted: false, why: 'no agent of this config has that name' };
+    if (sessions.all().some((one) => !isEnded(one) && sideRoomOf(one.spec)?.name === job.room.name))
+      return { accepted: false, why: 'it is a side room of a live call' };
+    const { id, agentName, metadata, attributes } = job;
+    try {
+      const { session } = await dispatcher.dispatch(this.#requestFor(job, profile), {
+        job: { id, agentName, metadata, attributes },
+        mayQueue: false,
+        assignedWithinMs: JOB_DESK.assignedWithinMs,
+      });
+      if (isEnded(session)) return { accepted: false, why: 'its session has ended already' };
+      return { accepted: true, identity: session.spec.agentIdentity, name: '' };
+    } catch (error) {
+      if (!(error instanceof CurfewError)) throw error;
+      if (error.code !== 'room_taken' && error.code !== 'id_conflict') onRefused(job.room.name, profile);
+      return { accepted: false, why: `${error.code}: ${error.message}` };
+    }
+  }
+
+  assigned(jobId: string, access: Access): void {
+    const { sessions } = this.#options;
+    if (sessions.state(sessionId(jobId)) === null) return;
+    sessions.access.give(sessionId(jobId), access);
+    sessions.post(sessionId(jobId), { type: 'assigned' });
+  }
+
+  terminated(jobId: string): void {
+    this.#options.sessions.post(sessionId(jobId), { type: 'job_terminated' });
+  }
+
+  /** At once, as when nothing more is taken. */
+  tellLoad(): void {
+    this.#cancelLoad?.();
+    this.#cancelLoad = null;
+    const { jobs, sessions, isAccepting } = this.#options;
+    const quotas = sessions.desk.quotas();
+    const open = sessions.all().filter((one) => !isEnded(one));
+    for (const profile of this.#profiles()) {
+      const full = quotas.filter((one) => one.name === 'host' || one.name === `agent:${profile.agent}`);
+      const load = Math.max(0, ...full.map((one) => (one.limit === 0 ? 1 : one.used / one.limit)));
+      jobs.setLoad(profile.agentName ?? '', {
+        load: Math.min(1, load),
+        full: load >= 1 || !isAccepting(),
+        jobs: open.filter((one) => one.spec.profile.agent === profile.agent).length,
+      });
+    }
+  }
+
+  /** Other agents in the config. */
+  reload(): void {
+    this.#options.jobs.setNames(this.#profiles().map((one) => one.agentName ?? ''));
+    this.tellLoad();
+  }
+
+  close(): void {
+    this.#cancelLoad?.();
+  }
+
+  #tellLoadSoon(): void {
+    const { clock } = this.#options.sessions.deps;
+    this.#cancelLoad ??= clock.at(clock.now().bootMs + JOB_DESK.loadEveryMs, () => this.tellLoad());
+  }
+
+  #profiles(): Profile[] {
+    const { agents, profileOf } = this.#options.sessions.deps;
+    return agents.flatMap((name) => profileOf(name) ?? []).filter((one) => one.agentName !== null);
+  }
+
+  #profileFor(agentName: string): Profile | null {
+    return this.#profiles().find((one) => one.agentName === agentName) ?? null;
+  }
+
+  /** What the job says of limits, user or labels and is wrong costs it that, never the call. */
+  #requestFor(job: Job, { agent }: Profile): DispatchRequest {
+    const { metadata, curfew } = readWishes({ ...job, roomMetadata: job.room.metadata });
+    const base = { room: job.room.name, agent, id: job.id };
+    const { user, labels, limits } = curfew;
+    const wished = dispatchSchema.safeParse({ ...base, metadata, user, labels, limits });
+    if (wished.success) return wished.data;
+    this.#options.sessions.deps.log.warn(
+      { session: job.id as SessionId, keys: wished.error.issues.map((one) => one.path.join('.')) },
+      'what a LiveKit job asks of curfew is not valid: the call is taken without it',
+    );
+    const plain = dispatchSchema.safeParse({ ...base, metadata });
+    if (plain.success) return plain.data;
+    const bare = dispatchSchema.safeParse(base);
+    if (bare.success) return bare.data;
+    throw new CurfewError(
+      'invalid_request',
+      'the room of a LiveKit job has a name that curfew does not take',
+    );
+  }
+}

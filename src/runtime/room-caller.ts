@@ -1,0 +1,79 @@
+/** Rooms by pattern: a room that begins and whose name an agent's `rooms` takes gets a session, once. */
+import { dispatchSchema } from '../api.ts';
+import type { RoomKey } from '../core/ids.ts';
+import { matchesWhole } from '../core/pattern.ts';
+import type { Profile } from '../core/profile.ts';
+import { isEnded } from '../core/session.ts';
+import { sideRoomOf } from '../core/side-room.ts';
+import { CurfewError, messageOf } from '../errors.ts';
+import type { Dispatcher } from './dispatcher.ts';
+import type { Sessions } from './sessions.ts';
+
+export interface RoomCallerOptions {
+  readonly sessions: Sessions;
+  readonly dispatcher: Dispatcher;
+  /** A call that could not be taken for want of a place. */
+  readonly onRefused: (room: string, profile: Profile) => void;
+}
+
+/** So many rooms are remembered as seen to; one that is forgotten is found in the registry. */
+const REMEMBERED = 10_000;
+
+export class RoomCaller {
+  readonly #options: RoomCallerOptions;
+  /** Sids of rooms that need nothing more, or whose dispatch is under way. */
+  readonly #seenTo = new Set<string>();
+
+  constructor(options: RoomCallerOptions) {
+    this.#options = options;
+  }
+
+  /** Asks to hear of the rooms that the config's patterns take now. */
+  reload(): void {
+    const patterns = this.#profiles().length;
+    this.#options.sessions.deps.rooms?.discover(patterns === 0 ? null : (name) => this.#agentFor(name) !== null);
+  }
+
+  found(room: RoomKey, roomSid: string): void {
+    const profile = this.#agentFor(room.name);
+    if (profile === null || this.#seenTo.has(roomSid) || this.#isSideRoom(room)) return;
+    this.#remember(roomSid);
+    void this.#take(room, roomSid, profile);
+  }
+
+  /** The room's sid is the dispatch's id: a room whose session has ended gets no second one, also after a restart. */
+  async #take(room: RoomKey, roomSid: string, profile: Profile): Promise<void> {
+    const { dispatcher, onRefused, sessions } = this.#options;
+    try {
+      const request = dispatchSchema.parse({ room: room.name, agent: profile.agent, id: roomSid });
+      await dispatcher.dispatch(request, { job: null, mayQueue: false, assignedWithinMs: null });
+    } catch (error) {
+      const code = error instanceof CurfewError ? error.code : 'internal';
+      if (code === 'room_taken' || code === 'id_conflict') return;
+      // A place may become free: the next look tries again.
+      this.#seenTo.delete(roomSid);
+      if (code === 'internal') sessions.deps.log.error({ error: messageOf(error) }, 'a room could not be taken');
+      else onRefused(room.name, profile);
+    }
+  }
+
+  #remember(roomSid: string): void {
+    this.#seenTo.add(roomSid);
+    const [oldest] = this.#seenTo;
+    if (this.#seenTo.size > REMEMBERED && oldest !== undefined) this.#seenTo.delete(oldest);
+  }
+
+  #isSideRoom({ name }: RoomKey): boolean {
+    return this.#options.sessions.all().some((one) => !isEnded(one) && sideRoomOf(one.spec)?.name === name);
+  }
+
+  /** The first in the config whose pattern takes it. */
+  #agentFor(name: string): Profile | null {
+    return this.#profiles().find((one) => one.rooms !== null && matchesWhole(name, one.rooms)) ?? null;
+  }
+
+  #profiles(): Profile[] {
+    const { agents, profileOf } = this.#options.sessions.deps;
+    return agents.flatMap((name) => profileOf(name) ?? []).filter((one) => one.rooms !== null);
+  }
+}

@@ -1,0 +1,48 @@
+/** The ways in that nobody has to call: LiveKit's own dispatch, and rooms by pattern. */
+import type { Profile } from '../core/profile.ts';
+import type { Dispatcher } from './dispatcher.ts';
+import { JobDesk } from './job-desk.ts';
+import { RoomCaller } from './room-caller.ts';
+import type { Sessions } from './sessions.ts';
+
+export class WaysIn {
+  readonly #jobDesk: JobDesk | null;
+  readonly #caller: RoomCaller;
+  readonly #sessions: Sessions;
+
+  constructor(options: { sessions: Sessions; dispatcher: Dispatcher; isAccepting: () => boolean }) {
+    const { sessions } = options;
+    const onRefused = (room: string, profile: Profile) => this.#refused(room, profile);
+    const { jobs } = sessions.deps;
+    this.#sessions = sessions;
+    this.#jobDesk = jobs === null ? null : new JobDesk({ ...options, jobs, onRefused });
+    this.#caller = new RoomCaller({ ...options, onRefused });
+  }
+
+  start(): void {
+    this.#sessions.onFound((room, roomSid) => this.#caller.found(room, roomSid));
+    this.#jobDesk?.start();
+    this.#caller.reload();
+  }
+
+  /** Other agents in the config. */
+  reload(): void {
+    this.#jobDesk?.reload();
+    this.#caller.reload();
+  }
+
+  /** Whether anything is taken may have changed. */
+  tellLoad(): void {
+    this.#jobDesk?.tellLoad();
+  }
+
+  close(): void {
+    this.#jobDesk?.close();
+  }
+
+  #refused(room: string, profile: Profile): void {
+    const { roomDesk, deps } = this.#sessions;
+    if (profile.onRefused === 'keep') return;
+    roomDesk?.refused({ project: 'default', name: room }, deps.clock.now());
+  }
+}
