@@ -180,6 +180,37 @@ export const PRESENCE = {
   webhookIdsKept: 10_000,
 } as const;
 
+/** LiveKit's own dispatch. Source: its agent protocol and its server's bounds. */
+export const JOBS = {
+  agentProtocol: 1,
+  /** From the first packet to the WebSocket; from there to the answer to the registration. */
+  openMs: 10 * SECOND_MS,
+  registerMs: 10 * SECOND_MS,
+  tokenSeconds: 600,
+  /** LiveKit gives up after 3 s, and the call is lost then. */
+  answerMs: 1800,
+  /** Load and status are told at least and at most so often. */
+  beatMs: 10 * SECOND_MS,
+  loadEveryMs: 100,
+  /** LiveKit pings every 10 s. A connection without a sound for so many beats is dropped. */
+  silentBeats: 3,
+  retryFirstMs: 500,
+  retryMaxMs: 30 * SECOND_MS,
+  /** More would change nothing. */
+  retryDoublings: 10,
+  /** A wait may be shorter by this share, so that many hosts do not come back at once. */
+  retryJitter: 0.5,
+  /** A registration that held for this long ends a row of failures. */
+  steadyMs: 30 * SECOND_MS,
+  frameBytes: 1024 * 1024,
+  /** Frames in a row that cannot be read. */
+  garbageFrames: 10,
+  lingerMs: 1 * SECOND_MS,
+  /** How long a job that does not run is remembered, and how many jobs are. */
+  keepMs: 5 * MINUTE_MS,
+  kept: 10_000,
+} as const;
+
 export const REGISTRY = {
   timeoutMs: 5 * SECOND_MS,
   listMax: 500,

@@ -5,7 +5,7 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { VideoGrant } from 'livekit-server-sdk';
-import { AccessToken, RoomServiceClient } from 'livekit-server-sdk';
+import { AccessToken, AgentDispatchClient, RoomServiceClient } from 'livekit-server-sdk';
 import { stringify } from 'yaml';
 import { findLiveKitBinary } from '../../scripts/livekit-binary.mjs';
 import { freePorts } from './ports.ts';
@@ -20,6 +20,11 @@ export const HAS_LIVEKIT = findLiveKitBinary() !== null;
 /** A port may be taken between its choice and its use, and for a moment after a restart. */
 const BOOT_ATTEMPTS = 3;
 
+export interface LiveKitOptions {
+  /** At `info` its log tells what became of jobs, which no call of its API does. */
+  readonly logLevel: 'error' | 'info';
+}
+
 export class LiveKit {
   readonly port: number;
   readonly webhookPort: number;
@@ -28,7 +33,10 @@ export class LiveKit {
   readonly #logPath = join(this.#dir, 'livekit.log');
   #child: ChildProcess | null = null;
 
-  private constructor(ports: { http: number; tcp: number; udp: number; webhook: number }) {
+  private constructor(
+    ports: { http: number; tcp: number; udp: number; webhook: number },
+    { logLevel }: LiveKitOptions,
+  ) {
     this.port = ports.http;
     this.webhookPort = ports.webhook;
     const config = {
@@ -43,21 +51,30 @@ export class LiveKit {
         stun_servers: ['127.0.0.1:3478'],
       },
       webhook: { api_key: KEY, urls: [`http://127.0.0.1:${ports.webhook}/webhooks/livekit`] },
-      logging: { level: 'error' },
+      logging: { level: logLevel },
     };
     writeFileSync(this.#configPath, stringify(config));
   }
 
   /** `webhookPort` is where a curfew of the test should listen for HTTP. */
-  static async start(): Promise<LiveKit> {
+  static async start(options: LiveKitOptions = { logLevel: 'error' }): Promise<LiveKit> {
     const [http = 0, tcp = 0, udp = 0, webhook = 0] = await freePorts(4);
-    const server = new LiveKit({ http, tcp, udp, webhook });
+    const server = new LiveKit({ http, tcp, udp, webhook }, options);
     await server.boot();
     return server;
   }
 
   get url(): string {
     return `ws://127.0.0.1:${this.port}`;
+  }
+
+  get dispatches(): AgentDispatchClient {
+    return new AgentDispatchClient(`http://127.0.0.1:${this.port}`, KEY, SECRET);
+  }
+
+  /** Since it was booted last. */
+  get log(): string {
+    return readFileSync(this.#logPath, 'utf8');
   }
 
   get rooms(): RoomServiceClient {

@@ -1,0 +1,157 @@
+/** The Jobs port on a real LiveKit server. */
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { Callers } from '../support/callers.ts';
+import { HAS_LIVEKIT, LiveKit } from '../support/livekit.ts';
+import { until } from '../support/wait.ts';
+import type { Adapter, AdapterOptions } from './support.ts';
+import { Adapters, refuse } from './support.ts';
+
+describe.runIf(HAS_LIVEKIT)('jobs of LiveKit', () => {
+  let livekit: LiveKit;
+  let callers: Callers;
+  const adapters = new Adapters();
+
+  beforeAll(async () => {
+    livekit = await LiveKit.start({ logLevel: 'info' });
+    callers = new Callers(livekit);
+  });
+
+  afterEach(() => adapters.close());
+
+  afterAll(async () => {
+    callers?.kill();
+    await livekit?.close();
+  });
+
+  const open = async (more: Partial<AdapterOptions> = {}) => {
+    const adapter = adapters.open({ url: livekit.url, ...more });
+    await until('it is registered', () => adapter.isRegistered());
+    return adapter;
+  };
+  const first = async (adapter: Adapter) => {
+    await until('a job is assigned', () => adapter.assigned.length > 0);
+    const [job] = adapter.assigned;
+    if (job === undefined) throw new Error('no job');
+    return job;
+  };
+
+  it('is offered a dispatch, accepts it, and its token lets the agent in', async () => {
+    const adapter = await open({ names: ['greeter'] });
+    await livekit.dispatches.createDispatch('hall', 'greeter', { metadata: '{"user":"u1"}' });
+    const job = await first(adapter);
+    expect(adapter.offers).toEqual([
+      {
+        id: job.jobId,
+        agentName: 'greeter',
+        room: { name: 'hall', sid: expect.stringMatching(/^RM_/), metadata: '' },
+        metadata: '{"user":"u1"}',
+        attributes: {},
+      },
+    ]);
+    expect(job.url).toBeNull();
+    await callers.joinWith('hall', `agent-${job.jobId}`, job.token);
+    const people = await livekit.rooms.listParticipants('hall');
+    expect(people).toMatchObject([{ identity: `agent-${job.jobId}`, name: 'Agent', kind: 4 }]);
+    expect(adapter.complaints()).toEqual([]);
+  });
+
+  it('passes a refused job to another worker', async () => {
+    const busy = await open({ names: ['pair'], offered: refuse });
+    const idle = await open({ names: ['pair'] });
+    // Which of both is asked first is chance.
+    for (let call = 0; call < 20 && busy.offers.length === 0; call += 1) {
+      await livekit.dispatches.createDispatch(`pair-${call}`, 'pair');
+      await until('the idle one has it', () => idle.assigned.length === call + 1);
+    }
+    expect(busy.offers.length).toBe(1);
+    expect(busy.assigned).toEqual([]);
+    expect(idle.offers.at(-1)?.id).toBe(busy.offers[0]?.id);
+  });
+
+  it('serves several names, and others when told', async () => {
+    const adapter = await open({ names: ['one', 'two'] });
+    await livekit.dispatches.createDispatch('n1', 'one');
+    await livekit.dispatches.createDispatch('n2', 'two');
+    await until('both are assigned', () => adapter.assigned.length === 2);
+    expect(new Map(adapter.offers.map((job) => [job.room.name, job.agentName]))).toEqual(
+      new Map([
+        ['n1', 'one'],
+        ['n2', 'two'],
+      ]),
+    );
+    adapter.jobs.setNames(['two', 'three']);
+    await until('three is registered', () => adapter.isRegistered());
+    expect(adapter.jobs.status().map((one) => one.agentName)).toEqual(['two', 'three']);
+    await livekit.dispatches.createDispatch('n3', 'three');
+    await until('a job for three', () => adapter.offers.some((job) => job.agentName === 'three'));
+    await until('LiveKit has seen one go', () =>
+      /last worker deregistered.*"agentName": "one"/.test(livekit.log),
+    );
+  });
+
+  it('gets every new room under the empty name', async () => {
+    const adapter = await open({ names: [''] });
+    await callers.join('anybody', 'ann', { audio: false });
+    await first(adapter);
+    expect(adapter.offers).toMatchObject([{ agentName: '', room: { name: 'anybody' } }]);
+    await callers.leave('anybody', 'ann');
+  });
+
+  it('is told when the dispatch is deleted', async () => {
+    const adapter = await open({ names: ['ended'] });
+    const dispatch = await livekit.dispatches.createDispatch('brief', 'ended');
+    const { jobId } = await first(adapter);
+    await livekit.dispatches.deleteDispatch(dispatch.id, 'brief');
+    await until('it is terminated', () => adapter.terminated.length > 0);
+    expect(adapter.terminated).toEqual([jobId]);
+  });
+
+  it('reports what became of a job', async () => {
+    const adapter = await open({ names: ['told'] });
+    for (const room of ['good', 'bad']) await livekit.dispatches.createDispatch(room, 'told');
+    await until('both are assigned', () => adapter.assigned.length === 2);
+    const [good, bad] = adapter.assigned.map((one) => one.jobId);
+    adapter.jobs.report(good ?? '', 'running', null);
+    adapter.jobs.report(good ?? '', 'success', null);
+    adapter.jobs.report(bad ?? '', 'failed', 'its worker crashed');
+    await until(
+      'LiveKit has both',
+      () => endOf(livekit, bad) !== undefined && endOf(livekit, good) !== undefined,
+    );
+    expect(endOf(livekit, good)).toContain('"status": "JS_SUCCESS"');
+    expect(endOf(livekit, bad)).toContain('"status": "JS_FAILED", "error": "its worker crashed"');
+  });
+
+  it('is offered nothing when full, and something when not', async () => {
+    const full = await open({ names: ['load'] });
+    const free = await open({ names: ['load'] });
+    full.jobs.setLoad('load', { load: 1, full: true, jobs: 3 });
+    const dispatches = async (from: number) => {
+      for (let call = from; call < from + 6; call += 1)
+        await livekit.dispatches.createDispatch(`load-${call}`, 'load');
+      await until('all are assigned', () => full.assigned.length + free.assigned.length === from + 6);
+    };
+    await dispatches(0);
+    expect(free.assigned.length).toBe(6);
+    full.jobs.setLoad('load', { load: 0, full: false, jobs: 0 });
+    free.jobs.setLoad('load', { load: 1, full: true, jobs: 6 });
+    await dispatches(6);
+    expect(full.assigned.length).toBeGreaterThan(0);
+  });
+
+  it('comes back after the server was killed, and gets jobs again', async () => {
+    const adapter = await open({ names: ['back'] });
+    await livekit.kill();
+    await until('it knows', () => adapter.jobs.status()[0]?.state === 'connecting');
+    await until('it says why', () => adapter.jobs.status()[0]?.error?.includes('ECONNREFUSED'));
+    await livekit.boot();
+    await until('it is registered again', () => adapter.isRegistered(), 20_000);
+    expect(adapter.jobs.status()).toMatchObject([{ agentName: 'back', error: null }]);
+    await livekit.dispatches.createDispatch('after', 'back');
+    await first(adapter);
+  });
+});
+
+function endOf(livekit: LiveKit, jobId: string | undefined): string | undefined {
+  return livekit.log.split('\n').find((line) => line.includes('job ended') && line.includes(`"${jobId}"`));
+}
