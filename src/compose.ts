@@ -13,8 +13,10 @@ import type { Author } from './core/session.ts';
 import { messageOf } from './errors.ts';
 import { armedFailpoint } from './failpoints.ts';
 import { createHttpFaces } from './http/faces.ts';
-import { CHANNEL, DRAIN, RETENTION, SHUTDOWN, STATE_FILES, SWEEP } from './limits.ts';
-import type { Audit, Instance, Log } from './ports.ts';
+import { createJobs } from './jobs/jobs.ts';
+import { CHANNEL, DRAIN, RETENTION, SHUTDOWN, STATE_FILES, SWEEP, VERSION } from './limits.ts';
+import type { Instance, Jobs, Log } from './ports.ts';
+import type { Audit } from './ports-upkeep.ts';
 import { createRooms } from './presence/rooms.ts';
 import type { Cgroups } from './process/cgroup.ts';
 import { openCgroups } from './process/cgroup.ts';
@@ -71,9 +73,10 @@ export async function start(config: Config, options: StartOptions): Promise<Runn
     config.livekit === null
       ? null
       : createRooms({ livekit: config.livekit, clock, pollEveryMs: config.presence.pollEveryMs });
+  const jobs = jobsFor(config, { clock, log });
   const reload = reread === null ? null : () => around(live.reload);
   const cgroups = cgroupsFor(config, instance, log);
-  const parts = { instance, clock, log, registry, channels, rooms };
+  const parts = { instance, clock, log, registry, channels, rooms, jobs };
   const supervisor = makeSupervisor(parts, { live, reload, cgroups });
   const audit = createAudit(config.stateDir, log);
   const api = audited(supervisor, audit, (id) => supervisor.sessions.state(sessionId(id)));
@@ -87,7 +90,7 @@ export async function start(config: Config, options: StartOptions): Promise<Runn
     tokens: [admin, ...config.api.tokens],
   });
   const close = async () => {
-    await Promise.allSettled([http.close(), stopTasks(), channels.close(), rooms?.close()]);
+    await Promise.allSettled([http.close(), stopTasks(), channels.close(), rooms?.close(), jobs?.close()]);
     await registry.close();
     cgroups?.close();
     release();
@@ -126,7 +129,7 @@ export async function start(config: Config, options: StartOptions): Promise<Runn
   };
 }
 
-type Parts = Pick<SupervisorDeps, 'instance' | 'clock' | 'log' | 'registry' | 'channels' | 'rooms'>;
+type Parts = Pick<SupervisorDeps, 'instance' | 'clock' | 'log' | 'registry' | 'channels' | 'rooms' | 'jobs'>;
 
 /** What a reload may change is asked of the config each time. */
 function makeSupervisor(
@@ -177,6 +180,13 @@ function startTasks(supervisor: Supervisor, log: Log): () => Promise<void> {
   return async () => {
     await Promise.all(stops.map((stop) => stop()));
   };
+}
+
+/** Also where no agent has a name yet: a reload may bring one. */
+function jobsFor({ livekit, agents }: Config, { clock, log }: Pick<Parts, 'clock' | 'log'>): Jobs | null {
+  if (livekit === null) return null;
+  const agentNames = Object.values(agents).flatMap(({ agentName }) => agentName ?? []);
+  return createJobs({ livekit, clock, log, agentNames, version: VERSION });
 }
 
 function cgroupsFor(config: Config, instance: Instance, log: Log): Cgroups | null {

@@ -1,6 +1,9 @@
 /** Every default and bound of curfew in one place. Milliseconds and bytes. Source: the design's tables. */
 import type { LadderBounds, SessionLimits } from './core/profile.ts';
 
+/** As in package.json; a test compares them. */
+export const VERSION = '0.1.0';
+
 const SECOND_MS = 1000;
 const MINUTE_MS = 60 * SECOND_MS;
 const HOUR_MS = 60 * MINUTE_MS;

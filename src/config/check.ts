@@ -28,6 +28,7 @@ export function checkConfig(config: Config, { env, cgroups }: Machine): Finding[
     ...checkPaths(config),
     ...checkListen(config),
     ...checkAgents(config, { env, kernel }),
+    ...checkWaysIn(config),
   ];
 }
 
@@ -38,6 +39,27 @@ function checkLiveKit({ livekit }: Config): Finding[] {
       level: 'warning',
       text: 'livekit: not configured: nobody is seen in a room, and no session ends for who is there',
     },
+  ];
+}
+
+/** Two agents under one name, and ways in that need LiveKit where there is none. */
+function checkWaysIn({ agents, livekit }: Config): Finding[] {
+  const profiles = Object.values(agents);
+  const named = profiles.filter((one) => one.agentName !== null);
+  const doubled = named.filter((one, index) =>
+    named.slice(0, index).some((other) => other.agentName === one.agentName),
+  );
+  const lacking =
+    livekit === null ? profiles.filter((one) => one.agentName !== null || one.rooms !== null) : [];
+  return [
+    ...doubled.map(({ agent, agentName }) => ({
+      level: 'error' as const,
+      text: `agents.${agent}.agent_name: "${agentName}" is another agent's already; LiveKit would not know which to take`,
+    })),
+    ...lacking.map(({ agent }) => ({
+      level: 'error' as const,
+      text: `agents.${agent}: agent_name and rooms need LiveKit, and none is configured`,
+    })),
   ];
 }
 

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { messageOf } from '../errors.ts';
 import { STATE_FILES } from '../limits.ts';
-import type { DrainStore, Log } from '../ports.ts';
+import type { Log } from '../ports.ts';
+import type { DrainStore } from '../ports-upkeep.ts';
 
 const recordSchema = z.object({
   by: z.object({ kind: z.enum(['token', 'local', 'supervisor']), name: z.string() }),

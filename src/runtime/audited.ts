@@ -4,7 +4,7 @@ import type { SweepView } from '../api-sweep.ts';
 import type { Author, Session } from '../core/session.ts';
 import { isEnded, workerOf } from '../core/session.ts';
 import { CurfewError } from '../errors.ts';
-import type { Audit, AuditEntry } from '../ports.ts';
+import type { Audit, AuditEntry } from '../ports-upkeep.ts';
 
 /**
  * Releases, sweeps that end something, drains and reloads. Not: dispatches, metadata and keep-alives, which programs do at the rate

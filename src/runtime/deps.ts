@@ -5,18 +5,16 @@ import type { AdmissionLimits } from '../core/quota.ts';
 import type {
   Channels,
   Clock,
-  DrainStore,
   Instance,
   Jobs,
   Log,
-  Plans,
-  ProcessTable,
   Registry,
   Rooms,
   WorkerRecords,
   Workers,
   WorkersListener,
 } from '../ports.ts';
+import type { DrainStore, Plans, ProcessTable } from '../ports-upkeep.ts';
 
 export interface SupervisorDeps {
   readonly instance: Instance;

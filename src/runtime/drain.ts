@@ -1,7 +1,8 @@
 /** A drain: nothing new is accepted, the calls go on, and the supervisor stops after the last. It holds over a crash, and can be undone. */
 import type { DrainView } from '../api.ts';
 import type { Author } from '../core/session.ts';
-import type { Clock, DrainRecord, DrainStore, Log } from '../ports.ts';
+import type { Clock, Log } from '../ports.ts';
+import type { DrainRecord, DrainStore } from '../ports-upkeep.ts';
 
 interface DrainDeps {
   readonly clock: Clock;

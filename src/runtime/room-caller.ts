@@ -31,7 +31,9 @@ export class RoomCaller {
   /** Asks to hear of the rooms that the config's patterns take now. */
   reload(): void {
     const patterns = this.#profiles().length;
-    this.#options.sessions.deps.rooms?.discover(patterns === 0 ? null : (name) => this.#agentFor(name) !== null);
+    this.#options.sessions.deps.rooms?.discover(
+      patterns === 0 ? null : (name) => this.#agentFor(name) !== null,
+    );
   }
 
   found(room: RoomKey, roomSid: string): void {
@@ -52,7 +54,8 @@ export class RoomCaller {
       if (code === 'room_taken' || code === 'id_conflict') return;
       // A place may become free: the next look tries again.
       this.#seenTo.delete(roomSid);
-      if (code === 'internal') sessions.deps.log.error({ error: messageOf(error) }, 'a room could not be taken');
+      if (code === 'internal')
+        sessions.deps.log.error({ error: messageOf(error) }, 'a room could not be taken');
       else onRefused(room.name, profile);
     }
   }

@@ -27,6 +27,7 @@ import { makeSessionToken, readSessionToken } from './session-token.ts';
 import { Sessions } from './sessions.ts';
 import { ownSessions } from './sweep-source.ts';
 import { Sweeper } from './sweeper.ts';
+import { untilChanged } from './until.ts';
 import { sessionView } from './views.ts';
 import { WaysIn } from './ways-in.ts';
 
@@ -281,20 +282,8 @@ export class Supervisor implements SupervisorApi {
     return session;
   }
 
-  /** Resolves when `reached` holds after some change, or at the deadline. */
   #until(reached: () => boolean, deadlineMs: number): Promise<void> {
-    if (reached()) return Promise.resolve();
-    return new Promise((resolve) => {
-      const finish = () => {
-        forget();
-        cancel();
-        resolve();
-      };
-      const forget = this.sessions.onChange(() => {
-        if (reached()) finish();
-      });
-      const cancel = this.#deps.clock.at(deadlineMs, finish);
-    });
+    return untilChanged(this.sessions, { reached, deadlineMs });
   }
 
   #nowMs(): Stamp['bootMs'] {

@@ -2,7 +2,7 @@
 import type { SweepView, VerdictView } from '../api-sweep.ts';
 import type { Stamp } from '../core/ids.ts';
 import type { Verdict } from '../core/verdict.ts';
-import type { Ended, EndOutcome, SweepPlan } from '../ports.ts';
+import type { Ended, EndOutcome, SweepPlan } from '../ports-upkeep.ts';
 
 /** The worst first: one survivor makes its whole tree a survivor. */
 const WORST_FIRST: readonly EndOutcome[] = ['survived', 'denied', 'changed', 'ended', 'gone'];

@@ -10,7 +10,8 @@ import { workerOf } from '../core/session.ts';
 import type { LivingTree, SweepFacts, Verdict } from '../core/verdict.ts';
 import { judge } from '../core/verdict.ts';
 import { CurfewError } from '../errors.ts';
-import type { Clock, Ended, HostLook, Log, Plans, ProcessTable, SweepPlan } from '../ports.ts';
+import type { Clock, Log } from '../ports.ts';
+import type { Ended, HostLook, Plans, ProcessTable, SweepPlan } from '../ports-upkeep.ts';
 import type { SweepSource } from './sweep-source.ts';
 import { sweepView } from './sweep-view.ts';
 

@@ -6,7 +6,7 @@ import type { WorkerId } from '../core/ids.ts';
 import { workerId } from '../core/ids.ts';
 import type { SweptProcess, Verdict } from '../core/verdict.ts';
 import { SWEEP } from '../limits.ts';
-import type { Ended, EndOutcome } from '../ports.ts';
+import type { Ended, EndOutcome } from '../ports-upkeep.ts';
 import type { ProcTable } from '../process/proc.ts';
 import { findAlive } from '../process/proc.ts';
 import type { Aim, Shot } from '../process/signal.ts';

@@ -3,7 +3,7 @@ import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/p
 import { join } from 'node:path';
 import pTimeout from 'p-timeout';
 import { SWEEP } from '../limits.ts';
-import type { Plans, SweepPlan } from '../ports.ts';
+import type { Plans, SweepPlan } from '../ports-upkeep.ts';
 
 const SAFE_ID = /^[0-9a-f]{1,64}$/;
 

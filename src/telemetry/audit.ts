@@ -5,7 +5,8 @@ import { dirname, join } from 'node:path';
 import pTimeout from 'p-timeout';
 import { messageOf } from '../errors.ts';
 import { AUDIT, STATE_FILES } from '../limits.ts';
-import type { Audit, AuditEntry, Log } from '../ports.ts';
+import type { Log } from '../ports.ts';
+import type { Audit, AuditEntry } from '../ports-upkeep.ts';
 
 const { O_APPEND, O_CREAT, O_NOFOLLOW, O_RDWR } = constants;
 

@@ -45,8 +45,8 @@ describe('a config that is wrong', () => {
     ],
     [inAgent('warm: 2'), 'c.yaml:4: agents.default.warm: unknown key; it is not supported by this version'],
     [
-      inAgent('rooms: "call-*"'),
-      'c.yaml:4: agents.default.rooms: unknown key; it is not supported by this version',
+      inAgent('side_rooms: r'),
+      'c.yaml:4: agents.default.side_rooms: "r" must contain {room} and more, such as {room}-human-agent',
     ],
     ['warm:', 'c.yaml:1: warm: unknown key; it is not supported by this version'],
     ['agents:\n  default:\n    max_duration: 2h', 'c.yaml:2: agents.default.command: is missing'],

@@ -30,6 +30,7 @@ describe.runIf(HAS_LIVEKIT)('rooms on LiveKit', () => {
   const open = (more: { url?: string; apiSecret?: string } = {}) => {
     const looks = new Map<string, Observation[]>();
     const events: RoomEvent[] = [];
+    const found: string[] = [];
     const reachable: boolean[] = [];
     const rooms = createRooms({
       livekit: { url: livekit.url, apiKey: KEY, apiSecret: SECRET, ...more },
@@ -41,8 +42,9 @@ describe.runIf(HAS_LIVEKIT)('rooms on LiveKit', () => {
       observed: (room, look) => looks.set(room.name, [...(looks.get(room.name) ?? []), look]),
       event: (_room, event) => events.push(event),
       reachable: (answer) => reachable.push(answer),
+      found: (room) => found.push(room.name),
     });
-    return { rooms, looks, events, reachable, last: (name: string) => looks.get(name)?.at(-1) };
+    return { rooms, looks, events, reachable, found, last: (name: string) => looks.get(name)?.at(-1) };
   };
 
   it('looks at the rooms it follows, those that exist and those that do not', async () => {

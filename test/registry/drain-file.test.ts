@@ -3,7 +3,8 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { DrainRecord, Log } from '../../src/ports.ts';
+import type { Log } from '../../src/ports.ts';
+import type { DrainRecord } from '../../src/ports-upkeep.ts';
 import { createDrainStore } from '../../src/registry/drain-file.ts';
 
 const record: DrainRecord = {

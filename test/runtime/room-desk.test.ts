@@ -24,7 +24,11 @@ it('kept rooms are written into a database that knows none of them', async () =>
   };
   const rooms: Partial<Rooms> = { follow: () => undefined, start: () => undefined };
   const deps = { rooms: rooms as Rooms, registry: registry as Registry, log: silent };
-  const desk = new RoomDesk(deps, { tell: () => undefined, tellAll: () => undefined });
+  const desk = new RoomDesk(deps, {
+    tell: () => undefined,
+    tellAll: () => undefined,
+    found: () => undefined,
+  });
   await desk.start();
   desk.recordAll();
   expect(saved).toEqual(watches);

@@ -57,6 +57,9 @@ export class SimRooms implements Rooms {
     this.#asked.delete(roomId(room));
   }
 
+  /** No agent of the simulation has a room pattern. */
+  discover(): void {}
+
   start(listener: RoomsListener): void {
     if (this.#life.dead('rooms start')) return;
     this.#listener = listener;

@@ -122,6 +122,7 @@ export class Sim {
       registry: new SimRegistry(this.disk, life),
       channels,
       rooms,
+      jobs: null,
       makeWorkers: (listener) => {
         made.workers = new SimWorkers(world, this.host, life, listener, this.ledger);
         return made.workers;

@@ -2,7 +2,8 @@
 import type { WorkerId } from '../../src/core/ids.ts';
 import type { Session } from '../../src/core/session.ts';
 import type { SweptProcess, Verdict } from '../../src/core/verdict.ts';
-import type { Ended, HostLook, Plans, ProcessTable, SweepPlan, WorkerRecords } from '../../src/ports.ts';
+import type { WorkerRecords } from '../../src/ports.ts';
+import type { Ended, HostLook, Plans, ProcessTable, SweepPlan } from '../../src/ports-upkeep.ts';
 import type { Host, Process, Run } from './host.ts';
 import type { Life } from './life.ts';
 import { never } from './life.ts';

@@ -42,6 +42,7 @@ export class Watcher {
       observed: (room, look) => this.told.push({ kind: 'look', room: room.name, look }),
       event: (room, event) => this.told.push({ kind: 'event', room: room.name, event }),
       reachable: (reachable) => this.told.push({ kind: 'reachable', reachable }),
+      found: () => undefined,
     });
     return this;
   }

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { instanceId, workerId } from '../../src/core/ids.ts';
-import type { ProcessTable } from '../../src/ports.ts';
+import type { ProcessTable } from '../../src/ports-upkeep.ts';
 import { createPlans } from '../../src/sweep/plans.ts';
 import { createProcessTable } from '../../src/sweep/table.ts';
 import { createClock } from '../../src/telemetry/clock.ts';

@@ -14,7 +14,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { AuditEntry, Log } from '../../src/ports.ts';
+import type { Log } from '../../src/ports.ts';
+import type { AuditEntry } from '../../src/ports-upkeep.ts';
 import { createAudit } from '../../src/telemetry/audit.ts';
 
 let dir: string;
