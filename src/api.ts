@@ -201,6 +201,15 @@ export const capacitySchema = z.object({
   unkillable: z.array(z.object({ session: z.string(), pid: z.number().nullable() })),
   held: z.array(z.object({ session: z.string(), reason: reasonSchema, until: time })),
   livekit,
+  /** How this host stands with LiveKit's own dispatch, for each agent name. */
+  jobs: z.array(
+    z.object({
+      agentName: z.string(),
+      state: z.enum(['connecting', 'registered']),
+      since: time,
+      error: z.string().nullable(),
+    }),
+  ),
   registry,
 });
 export type CapacityView = z.infer<typeof capacitySchema>;

@@ -141,7 +141,7 @@ function stepText({
 }
 
 export function renderCapacity(capacity: CapacityView, paint: Paint): string {
-  const { quotas, queue, sessions, livekit, registry, unkillable, held } = capacity;
+  const { quotas, queue, sessions, livekit, registry, jobs, unkillable, held } = capacity;
   const counts = Object.entries(sessions).filter(([, count]) => count > 0);
   return [
     `${paint('bold', safe(capacity.host))}  ${capacity.accepting ? paint('green', 'accepting') : paint('yellow', capacity.draining === null ? 'not accepting' : 'draining')}`,
@@ -152,6 +152,7 @@ export function renderCapacity(capacity: CapacityView, paint: Paint): string {
       counts.length === 0 ? 'none' : counts.map(([state, count]) => `${count} ${state}`).join(', '),
     ),
     line('LiveKit', livekitText(livekit)),
+    ...jobs.map((one) => line(`agent "${safe(one.agentName)}"`, jobsText(one))),
     line('registry', registry.writable ? 'writable' : `not writable: ${registry.error}`),
     ...(registry.setAside === null ? [] : [line('', `a damaged database was put to ${registry.setAside}`)]),
     ...unkillable.map((one) =>
@@ -161,6 +162,12 @@ export function renderCapacity(capacity: CapacityView, paint: Paint): string {
       line('held', `${one.session}: ${one.reason}, looked at afresh at ${clock(one.until)}`),
     ),
   ].join('\n');
+}
+
+/** How LiveKit's own dispatch finds the agent of that name. */
+function jobsText({ state, since, error }: CapacityView['jobs'][number]): string {
+  if (state === 'registered') return `registered since ${clock(since)}`;
+  return `not registered since ${clock(since)}${error === null ? '' : `: ${safe(error)}`}`;
 }
 
 function livekitText({ configured, reachable, since, error }: CapacityView['livekit']): string {

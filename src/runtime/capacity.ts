@@ -25,6 +25,10 @@ export function capacityView(
       .map((one) => ({ session: one.spec.id, pid: workerOf(one)?.process?.main?.pid ?? null })),
     held: heldOf({ deps, all }),
     livekit: livekitView(deps.rooms),
+    jobs: (deps.jobs?.status() ?? []).map((one) => ({
+      ...one,
+      since: new Date(one.since.wallMs).toISOString(),
+    })),
     registry: recorder.status,
   };
 }

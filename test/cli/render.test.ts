@@ -120,6 +120,7 @@ describe('capacity', () => {
       ...memoryApi().capacity(),
       accepting: false,
       livekit: { configured: true, reachable: false, since: AT, error: 'connect ECONNREFUSED '.repeat(10) },
+      jobs: [],
       registry: { writable: false, error: 'disk\nfull', setAside: null },
       unkillable: [{ session: 's-1', pid: 7 }],
       held: [{ session: 's-2', reason: 'callers_left' as const, until: AT }],

@@ -64,6 +64,7 @@ function capacityView(sessions: ReadonlyMap<string, SessionView>): CapacityView 
     unkillable: [],
     held: [],
     livekit: { configured: true, reachable: true, since: AT, error: null },
+    jobs: [],
     registry: { writable: true, error: null, setAside: null },
   };
 }

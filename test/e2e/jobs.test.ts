@@ -1,0 +1,183 @@
+/** Calls that LiveKit itself hands to curfew, and rooms by pattern: real server, real callers, real agents. */
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { AccessToken, AgentDispatchClient } from 'livekit-server-sdk';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { CapacityView, SessionView } from '../../src/api.ts';
+import { Callers } from '../support/callers.ts';
+import { Daemon, ROOT } from '../support/daemon.ts';
+import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit.ts';
+import { until } from '../support/wait.ts';
+
+const AGENT = {
+  command: [process.execPath, `${ROOT}/test/fixtures/agent.mjs`],
+  protocol: 'curfew',
+  callers_left: '300ms',
+};
+
+describe.runIf(HAS_LIVEKIT)('calls that come by themselves', () => {
+  let livekit: LiveKit;
+  let daemon: Daemon;
+  let callers: Callers;
+
+  beforeEach(async () => {
+    livekit = await LiveKit.start({ logLevel: 'info' });
+    callers = new Callers(livekit);
+  });
+  afterEach(async () => {
+    callers.kill();
+    await daemon?.close();
+    await livekit.close();
+  });
+
+  async function serve(agents: Record<string, object>, more: object = {}): Promise<void> {
+    const dir = mkdtempSync(join(tmpdir(), 'curfew-jobs-'));
+    const config = {
+      ...livekit.config(join(dir, 'c.sock')),
+      presence: { poll_interval: '500ms' },
+      limits: { start_rate: '100/s' },
+      agents,
+      ...more,
+    };
+    daemon = await new Daemon({ config, dir }).start();
+    await until('every name is registered', async () =>
+      (await names()).every((one) => one.state === 'registered'),
+    );
+  }
+
+  const names = async () => (await daemon.get<CapacityView>('/v1/capacity')).body.jobs;
+  const dispatches = () => new AgentDispatchClient(`http://127.0.0.1:${livekit.port}`, KEY, SECRET);
+  const sessions = async () => (await daemon.get<{ sessions: SessionView[] }>('/v1/sessions')).body.sessions;
+  const sessionIn = async (room: string) => (await sessions()).find((one) => one.room === room) ?? null;
+  const agentsIn = async (room: string) =>
+    (await livekit.rooms.listParticipants(room)).filter((one) => one.identity.startsWith('agent-')).length;
+  const jobEnds = (status: string) =>
+    livekit.log.split('\n').filter((line) => line.includes('job ended') && line.includes(status));
+
+  it('a dispatch becomes a session with its metadata, shown as success after the caller has hung up', async () => {
+    await serve({ default: { ...AGENT, agent_name: 'voice' } });
+    await callers.join('r', 'ann');
+    const metadata = JSON.stringify({
+      lang: 'de',
+      curfew: { user: 'u1', labels: { tier: 'gold' }, limits: { maxDurationMs: 600_000 } },
+    });
+    await dispatches().createDispatch('r', 'voice', { metadata });
+    const session = await until('it is live', async () => {
+      const one = await sessionIn('r');
+      return one?.state === 'live' ? one : null;
+    });
+    expect(session).toMatchObject({
+      agent: 'default',
+      user: 'u1',
+      labels: { tier: 'gold' },
+      metadata: { lang: 'de' },
+    });
+    expect(session.id).toMatch(/^AJ_/);
+    await until('the agent is there', async () => (await agentsIn('r')) === 1);
+    await callers.leave('r', 'ann');
+    const ended = await until('it has ended', async () => {
+      const one = await daemon.session(session.id);
+      return one.state === 'released' ? one : null;
+    });
+    expect(ended).toMatchObject({ reason: 'callers_left' });
+    await until('LiveKit shows success', () => jobEnds('JS_SUCCESS').length === 1);
+    expect(jobEnds('JS_FAILED')).toEqual([]);
+  });
+
+  it("a token's room configuration brings an agent", async () => {
+    await serve({ default: { ...AGENT, agent_name: 'voice' } });
+    const token = new AccessToken(KEY, SECRET, { identity: 'ann', ttl: 600 });
+    token.addGrant({ room: 'r', roomJoin: true });
+    const { RoomConfiguration } = await import('@livekit/protocol');
+    token.roomConfig = RoomConfiguration.fromJson({ agents: [{ agentName: 'voice' }] }) as never;
+    await callers.joinWith('r', 'ann', await token.toJwt());
+    await until('the agent is there', async () => (await agentsIn('r')) === 1);
+  });
+
+  it('an empty name gets every new room; a dispatch by HTTP for the same room finds it taken', async () => {
+    await serve({ default: { ...AGENT, agent_name: '' } });
+    await callers.join('r', 'ann');
+    const session = await until('it is live', async () => {
+      const one = await sessionIn('r');
+      return one?.state === 'live' ? one : null;
+    });
+    expect(await daemon.dispatch({ room: 'r' })).toMatchObject({ status: 409, body: { holder: session.id } });
+  });
+
+  it('a deleted dispatch ends the session', async () => {
+    await serve({ default: { ...AGENT, agent_name: 'voice' } });
+    await callers.join('r', 'ann');
+    const { id } = await dispatches().createDispatch('r', 'voice');
+    await until('the agent is there', async () => (await agentsIn('r')) === 1);
+    await dispatches().deleteDispatch(id, 'r');
+    const ended = await until('it has ended', async () => {
+      const one = await sessionIn('r');
+      return one?.state === 'released' ? one : null;
+    });
+    expect(ended).toMatchObject({
+      reason: 'requested',
+      evidence: { cause: 'job_terminated', by: 'livekit' },
+    });
+  });
+
+  it('at the limit a call is refused at once, and a phone alone in its room is hung up on', async () => {
+    await serve({ default: { ...AGENT, agent_name: 'voice' } }, { limits: { sessions: 1 } });
+    await callers.join('a', 'ann');
+    await dispatches().createDispatch('a', 'voice');
+    await until('it is live', async () => (await sessionIn('a'))?.state === 'live');
+    await callers.join('b', 'bob', { kind: 'sip' });
+    await callers.join('c', 'cleo');
+    // By another way that reaches curfew although LiveKit is told that it is full.
+    await Promise.all(['b', 'c'].map((room) => dispatches().createDispatch(room, 'voice')));
+    expect(await sessionIn('b')).toBeNull();
+  });
+
+  it('a room whose name matches gets one session, also when no webhook came', async () => {
+    await serve({ default: { ...AGENT, rooms: 'call-*' } });
+    await callers.join('call-1', 'ann');
+    await callers.join('other', 'bob');
+    const session = await until('it is live', async () => {
+      const one = await sessionIn('call-1');
+      return one?.state === 'live' ? one : null;
+    });
+    await daemon.release(session.id);
+    await daemon.reaches(session.id, ['released']);
+    await callers.join('call-2', 'cleo');
+    await until('the next room has one', async () => (await sessionIn('call-2'))?.state === 'live');
+    expect((await sessions()).map((one) => one.room).sort()).toEqual(['call-1', 'call-2']);
+  });
+
+  it('a phone whose room could not be taken is hung up on; a browser is not', async () => {
+    await serve({ default: { ...AGENT, rooms: 'call-*', sessions: 0 } });
+    await callers.join('call-phone', 'bob', { kind: 'sip' });
+    await callers.join('call-browser', 'ann');
+    await until(
+      'the phone is let go',
+      async () => (await livekit.rooms.listRooms(['call-phone'])).length === 0,
+      30_000,
+    );
+    expect(await livekit.rooms.listRooms(['call-browser'])).toHaveLength(1);
+    expect(await sessions()).toEqual([]);
+  });
+
+  it('who is in the side room keeps the session in use', async () => {
+    await serve({ default: { ...AGENT, rooms: '*', side_rooms: '{room}-human' } });
+    await callers.join('r', 'ann');
+    const session = await until('it is live', async () => {
+      const one = await sessionIn('r');
+      return one?.state === 'live' && one.presence?.callers === 1 ? one : null;
+    });
+    await callers.join('r-human', 'ann');
+    await callers.leave('r', 'ann');
+    const seen = async () => {
+      const one = await daemon.session(session.id);
+      return one.presence?.callers === 0;
+    };
+    await until('it is seen that the caller left', seen);
+    expect(await sessionIn('r-human')).toBeNull();
+    expect(await daemon.session(session.id)).toMatchObject({ state: 'live' });
+    await callers.leave('r-human', 'ann');
+    await daemon.reaches(session.id, ['released']);
+  });
+});
