@@ -122,6 +122,14 @@ describe.runIf(HAS_LIVEKIT)('jobs of LiveKit', () => {
     expect(endOf(livekit, bad)).toContain('"status": "JS_FAILED", "error": "its worker crashed"');
   });
 
+  it('is offered jobs as long as it has a place', async () => {
+    const adapter = adapters.open({ url: livekit.url, names: ['last-place'] });
+    adapter.jobs.setLoad('last-place', { load: 1, full: false, jobs: 49 });
+    await until('it is registered', () => adapter.isRegistered());
+    await livekit.dispatches.createDispatch('last', 'last-place');
+    await first(adapter);
+  });
+
   it('is offered nothing when full, and something when not', async () => {
     const full = adapters.open({ url: livekit.url, names: ['load'] });
     // The first thing that LiveKit hears after the registration.

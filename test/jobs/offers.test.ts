@@ -107,7 +107,7 @@ describe('an offer', () => {
     expect(answers()).toEqual([{ jobId: 'AJ_1', available: false }]);
     expect(adapter.lines).toContainEqual({
       level: 'error',
-      fields: { job: 'AJ_1', agent: 'a', error: 'broken' },
+      fields: { job: 'AJ_1', agent: 'a', why: 'broken' },
       message: 'a job was refused: the decision failed',
     });
   });
@@ -186,7 +186,7 @@ describe('the load', () => {
     for (let jobs = 1; jobs <= 50; jobs += 1)
       adapter.jobs.setLoad('a', { load: jobs / 50, full: jobs === 50, jobs });
     await until('the last one is told', () => of('a').at(-1)?.jobCount === 50);
-    expect(of('a').at(-1)).toMatchObject({ status: 'WS_FULL', jobCount: 50 });
+    expect(of('a').at(-1)).toEqual({ status: 'WS_FULL', load: 0.69, jobCount: 50 });
     expect(of('a').length).toBeLessThanOrEqual(3);
     adapter.jobs.setLoad('a', { load: 1, full: true, jobs: 50 });
     adapter.jobs.setLoad('a', { load: 0.5, full: false, jobs: 25 });
