@@ -195,6 +195,8 @@ export const JOBS = {
   /** Load and status are told at least and at most so often. */
   beatMs: 10 * SECOND_MS,
   loadEveryMs: 100,
+  /** LiveKit's server asks no worker at 0.7 or more (its `target_load`), even one that has places left: the fullest host says this. */
+  loadMost: 0.69,
   /** LiveKit pings every 10 s. A connection without a sound for so many beats is dropped. */
   silentBeats: 3,
   retryFirstMs: 500,

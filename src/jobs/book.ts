@@ -1,5 +1,5 @@
 /** The jobs that were offered: each is asked once, answered in time and assigned once, whatever the server repeats. */
-import { messageOf } from '../errors.ts';
+import { CurfewError, messageOf } from '../errors.ts';
 import { JOBS } from '../limits.ts';
 import type { Clock, Job, JobAnswer, JobStatus, JobsListener, Log } from '../ports.ts';
 import type { Connection } from './connection.ts';
@@ -47,7 +47,7 @@ export class Book {
         this.#assigned(source, frame);
         return;
       case 'termination':
-        this.#listener?.terminated(frame.jobId);
+        this.#terminated(frame.jobId);
         return;
       case 'register':
       case 'other':
@@ -111,10 +111,9 @@ export class Book {
     try {
       return (await this.#listener?.offered(job)) ?? { accepted: false, why: 'nobody decides' };
     } catch (error) {
-      this.#log.error(
-        { job: job.id, agent: job.agentName, error: messageOf(error) },
-        'a job was refused: the decision failed',
-      );
+      // The words of such an error may name the room.
+      const why = error instanceof CurfewError ? error.code : messageOf(error);
+      this.#log.error({ job: job.id, agent: job.agentName, why }, 'a job was refused: the decision failed');
       return { accepted: false, why: 'the decision failed' };
     }
   }
@@ -139,6 +138,13 @@ export class Book {
     } else if (entry?.state === 'assigned') entry.source = source;
     else
       this.#log.warn({ job: jobId, agent: source.agentName }, 'LiveKit assigned a job that was not accepted');
+  }
+
+  /** LiveKit has forgotten the job, but whoever runs it may still say how it ended. */
+  #terminated(jobId: string): void {
+    const entry = this.#entries.get(jobId);
+    if (entry !== undefined) this.#set(entry, 'over');
+    this.#listener?.terminated(jobId);
   }
 
   #set(entry: Entry, state: Entry['state']): void {

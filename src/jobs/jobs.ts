@@ -17,6 +17,7 @@ export interface JobsOptions {
 export function createJobs({ agentNames, ...options }: JobsOptions): Jobs {
   const book = new Book(options);
   const registrations = new Map<string, Registration>();
+  const closing = new Set<Promise<void>>();
   let isStarted = false;
 
   const add = (agentName: string) => {
@@ -32,7 +33,8 @@ export function createJobs({ agentNames, ...options }: JobsOptions): Jobs {
     for (const [name, registration] of registrations) {
       if (names.includes(name)) continue;
       registrations.delete(name);
-      void registration.close();
+      const closed = registration.close().finally(() => closing.delete(closed));
+      closing.add(closed);
     }
     for (const name of names) if (!registrations.has(name)) add(name);
   };
@@ -50,7 +52,9 @@ export function createJobs({ agentNames, ...options }: JobsOptions): Jobs {
     setNames,
     status: () => [...registrations.values()].map((registration) => registration.status),
     close: async () => {
-      await Promise.all([...registrations.values()].map((registration) => registration.close()));
+      isStarted = false;
+      setNames([]);
+      await Promise.all(closing);
     },
   };
 }

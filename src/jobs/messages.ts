@@ -1,5 +1,6 @@
 /** The frames of LiveKit's agent protocol, as JSON: read from the server, made for it. Source: `ServerMessage` and `WorkerMessage` of its protocol. */
 import { z } from 'zod';
+import { JOBS } from '../limits.ts';
 import type { JobAnswer, JobLoad, JobStatus } from '../ports.ts';
 
 /** Fields that are empty are left out by the server, and newer servers may say more than is read here. */
@@ -91,7 +92,8 @@ export function registerFrame({ agentName, version }: { agentName: string; versi
 }
 
 export function loadFrame({ load, full, jobs }: JobLoad): WorkerFrame {
-  return { updateWorker: { status: full ? 'WS_FULL' : 'WS_AVAILABLE', load, jobCount: jobs } };
+  const scaled = Math.min(1, Math.max(0, load)) * JOBS.loadMost;
+  return { updateWorker: { status: full ? 'WS_FULL' : 'WS_AVAILABLE', load: scaled, jobCount: jobs } };
 }
 
 export function answerFrame(jobId: string, answer: JobAnswer): WorkerFrame {

@@ -122,21 +122,31 @@ describe.runIf(HAS_LIVEKIT)('jobs of LiveKit', () => {
     expect(endOf(livekit, bad)).toContain('"status": "JS_FAILED", "error": "its worker crashed"');
   });
 
+  it('is offered jobs as long as it has a place', async () => {
+    const adapter = adapters.open({ url: livekit.url, names: ['last-place'] });
+    adapter.jobs.setLoad('last-place', { load: 1, full: false, jobs: 49 });
+    await until('it is registered', () => adapter.isRegistered());
+    await livekit.dispatches.createDispatch('last', 'last-place');
+    await first(adapter);
+  });
+
   it('is offered nothing when full, and something when not', async () => {
-    const full = await open({ names: ['load'] });
-    const free = await open({ names: ['load'] });
+    const full = adapters.open({ url: livekit.url, names: ['load'] });
+    // The first thing that LiveKit hears after the registration.
     full.jobs.setLoad('load', { load: 1, full: true, jobs: 3 });
-    const dispatches = async (from: number) => {
-      for (let call = from; call < from + 6; call += 1)
-        await livekit.dispatches.createDispatch(`load-${call}`, 'load');
-      await until('all are assigned', () => full.assigned.length + free.assigned.length === from + 6);
-    };
-    await dispatches(0);
+    await until('it is registered', () => full.isRegistered());
+    const free = await open({ names: ['load'] });
+    for (let call = 1; call <= 6; call += 1) {
+      await livekit.dispatches.createDispatch(`load-${call}`, 'load');
+      await until('it is assigned', () => full.assigned.length + free.assigned.length === call);
+    }
     expect(free.assigned.length).toBe(6);
+    await free.jobs.close();
     full.jobs.setLoad('load', { load: 0, full: false, jobs: 0 });
-    free.jobs.setLoad('load', { load: 1, full: true, jobs: 6 });
-    await dispatches(6);
-    expect(full.assigned.length).toBeGreaterThan(0);
+    await until('it has a job', async () => {
+      await livekit.dispatches.createDispatch('load-7', 'load');
+      return full.assigned.length > 0;
+    });
   });
 
   it('comes back after the server was killed, and gets jobs again', async () => {

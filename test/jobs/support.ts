@@ -95,3 +95,27 @@ export function fastClock(factor: number): Clock {
     at: (dueMs, callback) => clock.at(startMs + (dueMs - startMs) / factor, callback),
   };
 }
+
+/** A clock that knows its alarms: how long each was set for, and how many are open. */
+export function alarms(clock: Clock): Clock & { readonly set: number[]; open(): number } {
+  const set: number[] = [];
+  const open = new Set<object>();
+  return {
+    set,
+    open: () => open.size,
+    now: () => clock.now(),
+    at: (dueMs, callback) => {
+      const alarm = {};
+      open.add(alarm);
+      set.push(dueMs - clock.now().bootMs);
+      const cancel = clock.at(dueMs, () => {
+        open.delete(alarm);
+        callback();
+      });
+      return () => {
+        open.delete(alarm);
+        cancel();
+      };
+    },
+  };
+}

@@ -1,0 +1,100 @@
+/** A server that speaks LiveKit's agent protocol as badly as a test wants it. */
+import type { IncomingMessage } from 'node:http';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { WebSocket } from 'ws';
+import { WebSocketServer } from 'ws';
+
+export const REGISTERED = {
+  register: { workerId: 'AW_1', serverInfo: { agentProtocol: 1, version: '9.9' } },
+};
+
+/** A job as LiveKit offers it: what is empty is left out. */
+export const offerOf = (id: string, more: object = {}) => ({
+  availability: { job: { id, room: { name: 'r', sid: 'RM_1' }, ...more } },
+});
+
+export class Peer {
+  readonly frames: Record<string, unknown>[] = [];
+  readonly authorization: string;
+  readonly path: string;
+  readonly #socket: WebSocket;
+
+  constructor(socket: WebSocket, request: IncomingMessage) {
+    this.#socket = socket;
+    this.authorization = request.headers.authorization ?? '';
+    this.path = request.url ?? '';
+    socket.on('error', () => undefined);
+    socket.on('message', (data) => this.frames.push(JSON.parse(data.toString()) as Record<string, unknown>));
+  }
+
+  get isOpen(): boolean {
+    return this.#socket.readyState === this.#socket.OPEN;
+  }
+
+  /** What was said under one name, such as `availability`. */
+  said(name: string): Record<string, unknown>[] {
+    return this.frames.flatMap((frame) => (name in frame ? [frame[name] as Record<string, unknown>] : []));
+  }
+
+  send(...frames: (object | string)[]): void {
+    for (const frame of frames) this.#socket.send(typeof frame === 'string' ? frame : JSON.stringify(frame));
+  }
+
+  sendBinary(bytes: Buffer): void {
+    this.#socket.send(bytes);
+  }
+
+  ping(): void {
+    this.#socket.ping();
+  }
+
+  drop(): void {
+    this.#socket.terminate();
+  }
+}
+
+export type Greeting = (peer: Peer) => void;
+
+export class FakeServer {
+  readonly peers: Peer[] = [];
+  readonly #http = createServer((_request, response) => response.writeHead(404).end());
+  readonly #sockets = new WebSocketServer({ server: this.#http });
+  #greet: Greeting;
+
+  private constructor(greet: Greeting) {
+    this.#greet = greet;
+    this.#sockets.on('connection', (socket, request) => {
+      const peer = new Peer(socket, request);
+      this.peers.push(peer);
+      this.#greet(peer);
+    });
+  }
+
+  /** Registers everybody, unless told otherwise. */
+  static async start(greet: Greeting = (peer) => peer.send(REGISTERED)): Promise<FakeServer> {
+    const server = new FakeServer(greet);
+    await new Promise<void>((resolve) => server.#http.listen(0, '127.0.0.1', resolve));
+    return server;
+  }
+
+  get url(): string {
+    return `ws://127.0.0.1:${(this.#http.address() as AddressInfo).port}`;
+  }
+
+  get last(): Peer {
+    const peer = this.peers.at(-1);
+    if (peer === undefined) throw new Error('nobody connected');
+    return peer;
+  }
+
+  greetWith(greet: Greeting): void {
+    this.#greet = greet;
+  }
+
+  async close(): Promise<void> {
+    for (const peer of this.peers) peer.drop();
+    this.#sockets.close();
+    await new Promise<void>((resolve) => this.#http.close(() => resolve()));
+  }
+}
