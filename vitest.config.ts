@@ -36,7 +36,7 @@ export default defineConfig({
           name: 'integration',
           sequence: { groupOrder: 1 },
           include: [
-            'test/{worker,presence,registry,runtime,sweep,kits,telemetry,scripts,sim,service}/**/*.test.ts',
+            'test/{worker,presence,standin,registry,runtime,sweep,kits,telemetry,scripts,sim,service}/**/*.test.ts',
           ],
           testTimeout: 60_000,
           hookTimeout: 60_000,

@@ -30,6 +30,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   worker: [...ROOTS, 'ports', 'process'],
   sweep: [...ROOTS, 'ports', 'process'],
   presence: [...ROOTS, 'ports'],
+  standin: [...ROOTS, 'ports'],
   registry: [...ROOTS, 'ports'],
   telemetry: [...ROOTS, 'ports'],
   systemd: ['errors', 'limits', 'ports'],
