@@ -6,6 +6,8 @@ const NEEDS_PYTHON = [
   'test/worker/process-*.test.ts',
   'test/e2e/workers.test.ts',
 ];
+/** Those with LiveKit's own Python framework, which `npm test` installs. */
+const NEEDS_PYTHON_AGENTS = ['test/standin/python*.test.ts'];
 /** Whole calls that need the machine to themselves: audio in real time, real kills under load, and what looks for programs by name. */
 const ALONE = ['test/e2e/{audio,chaos,dev}.test.ts'];
 /** Tests that boot a systemd of their own: as root only. `npm test` says so where they are left out; never in CI. */
@@ -13,6 +15,7 @@ const exclude = [
   ...configDefaults.exclude,
   ...(process.env.CURFEW_NO_SYSTEMD === undefined ? [] : ['test/systemd/**']),
   ...(process.env.CURFEW_NO_PYTHON === undefined ? [] : NEEDS_PYTHON),
+  ...(process.env.CURFEW_NO_PYTHON_AGENTS === undefined ? [] : NEEDS_PYTHON_AGENTS),
 ];
 
 /** Layers: pure core (unit), adapters against the real thing (integration), whole calls (e2e, and those that want the machine to themselves), the service in a real systemd. One after the other. */
@@ -36,7 +39,7 @@ export default defineConfig({
           name: 'integration',
           sequence: { groupOrder: 1 },
           include: [
-            'test/{worker,presence,jobs,registry,runtime,sweep,kits,telemetry,scripts,sim,service}/**/*.test.ts',
+            'test/{worker,presence,jobs,standin,registry,runtime,sweep,kits,telemetry,scripts,sim,service}/**/*.test.ts',
           ],
           testTimeout: 60_000,
           hookTimeout: 60_000,

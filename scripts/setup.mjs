@@ -22,6 +22,7 @@ import { fileURLToPath } from 'node:url';
 import { runChild } from './child.mjs';
 import { ensureDebianTree } from './debian-tree.mjs';
 import { ensureLiveKitBinary, findLiveKitBinary } from './livekit-binary.mjs';
+import { ensurePythonAgents } from './python-agents.mjs';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const BIN = join(ROOT, 'node_modules', '.bin');
@@ -198,12 +199,24 @@ async function prepareTests() {
     );
   const python = spawnSync('python3', ['-c', 'import sys; sys.exit(sys.version_info < (3, 9))']).status === 0;
   if (!python) skip('tests that run Python programs: install Python 3.9 or newer as python3');
+  const pythonAgents = await preparePythonAgents();
   const systemd = prepareSystemd();
   return {
+    ...(pythonAgents ? {} : { CURFEW_NO_PYTHON_AGENTS: '1' }),
     ...(systemd ? {} : { CURFEW_NO_SYSTEMD: '1' }),
     ...(server === null ? {} : { LIVEKIT_SERVER: server }),
     ...(python ? {} : { CURFEW_NO_PYTHON: '1' }),
   };
+}
+
+async function preparePythonAgents() {
+  try {
+    await ensurePythonAgents(say);
+    return true;
+  } catch (error) {
+    skip(`tests with LiveKit's Python agents: ${error instanceof Error ? error.message : String(error)}`);
+    return false;
+  }
 }
 
 /** Whether one can be booted here. */

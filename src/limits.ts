@@ -313,6 +313,30 @@ export const TOKENS = { graceMs: 10 * MINUTE_MS } as const;
 /** `refusedMs`: a phone whose call could not be taken is let go after this. */
 export const WATCH = { closeMs: 5 * SECOND_MS, refusedMs: 10 * SECOND_MS } as const;
 
+/** Standing in for LiveKit towards its own agents. */
+export const STAND_IN = {
+  /** Names in the state directory and in a worker's folder. */
+  portFile: 'agents.port',
+  jobFile: 'job',
+  /** First and last; below the kernel's own choice for outgoing connections. */
+  portRange: [10_000, 30_000],
+  portAttempts: 50,
+  /** One frame of an agent. */
+  frameBytes: 256 * 1024,
+  versionChars: 40,
+  errorChars: 500,
+  /** An agent that takes no job is asked again. */
+  askAgainMs: 1 * SECOND_MS,
+  /** What an agent hears of the server: a LiveKit of this version, and the protocols that it speaks. */
+  serverVersion: '1.13.5',
+  protocol: 16,
+  agentProtocol: 1,
+  /** An API call of an agent: its size, its answer's, and how long LiveKit has for it. Dialling a phone lasts as long as it rings. */
+  callBytes: 1024 * 1024,
+  callMs: 10 * SECOND_MS,
+  dialMs: 90 * SECOND_MS,
+} as const;
+
 export const HTTP = {
   methods: ['GET', 'POST', 'PATCH', 'PUT', 'DELETE'],
   /** How long a whole request may take to arrive. */

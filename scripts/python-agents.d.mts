@@ -1,0 +1,2 @@
+export function findPythonAgents(): string | null;
+export function ensurePythonAgents(onProgress: (text: string) => void): Promise<string>;

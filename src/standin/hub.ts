@@ -1,0 +1,122 @@
+/** Every worker's place: its one connection, of which the newer wins, and what is told of it. */
+import { ServerInfo_Edition } from '@livekit/protocol';
+import type { WorkerId } from '../core/ids.ts';
+import type { WorkerMessage } from '../core/protocol.ts';
+import { STAND_IN } from '../limits.ts';
+import type { Log, StandInJob, StandInListener } from '../ports.ts';
+import type { JobMemory } from './job-memory.ts';
+import type { Link, LinkListener } from './link.ts';
+import { Seat } from './seat.ts';
+import type { FromWorker, ToWorker } from './wire.ts';
+
+const GOOD_BYE = 'curfew stops; the job goes on';
+
+export class Hub implements LinkListener {
+  readonly #log: Log;
+  readonly #memory: JobMemory;
+  readonly #listener: StandInListener;
+  readonly #links = new Set<Link>();
+  readonly #seats = new Map<WorkerId, Seat>();
+  #isClosed = false;
+
+  constructor(options: { log: Log; memory: JobMemory; listener: StandInListener }) {
+    this.#log = options.log;
+    this.#memory = options.memory;
+    this.#listener = options.listener;
+  }
+
+  opened(link: Link): void {
+    this.#links.add(link);
+    if (this.#isClosed) link.end(GOOD_BYE);
+  }
+
+  assign(id: WorkerId, job: StandInJob): boolean {
+    return this.#seats.get(id)?.assign(job) ?? false;
+  }
+
+  terminate(id: WorkerId): boolean {
+    return this.#seats.get(id)?.terminate() ?? false;
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    for (const seat of this.#seats.values()) seat.close();
+    for (const link of this.#links) link.end(GOOD_BYE);
+  }
+
+  register(link: Link, version: string): void {
+    void this.#register(link, version);
+  }
+
+  message(link: Link, message: FromWorker): void {
+    const seat = this.#seats.get(link.workerId);
+    if (seat?.link === link) seat.hear(message);
+  }
+
+  refused(link: Link, why: string): void {
+    this.#log.warn({ worker: link.workerId, why }, 'a LiveKit agent was refused and its connection closed');
+  }
+
+  closed(link: Link): void {
+    this.#links.delete(link);
+    const seat = this.#seats.get(link.workerId);
+    // One that was replaced by a newer connection is no news.
+    if (seat?.link !== link) return;
+    seat.link = null;
+    this.#listener.closed(link.workerId);
+  }
+
+  async #register(link: Link, version: string): Promise<void> {
+    const { workerId } = link;
+    const known = this.#seats.get(workerId);
+    const jobId = known === undefined ? await this.#memory.recall(workerId) : null;
+    if (!link.isOpen || this.#isClosed) return;
+    const seat = this.#seats.get(workerId) ?? this.#newSeat(workerId);
+    if (jobId !== null) seat.resume(jobId);
+    const older = seat.link;
+    seat.link = link;
+    this.#seats.set(workerId, seat);
+    if (!this.#listener.hello(workerId)) {
+      seat.link = older;
+      if (older === null) this.#seats.delete(workerId);
+      link.refuse('no session of this supervisor has this worker now');
+      return;
+    }
+    older?.end('a newer connection of this worker is there');
+    this.#log.debug({ worker: workerId, framework: version }, 'a LiveKit agent is connected');
+    link.welcome(registered(workerId));
+    seat.connected(link);
+  }
+
+  #newSeat(id: WorkerId): Seat {
+    return new Seat({
+      worker: id,
+      log: this.#log,
+      listener: {
+        tell: (message) => this.#tell(id, message),
+        assigned: (jobId) => this.#memory.keep(id, jobId),
+      },
+    });
+  }
+
+  /** In a turn of its own: whoever hears it may just be asking us. */
+  #tell(id: WorkerId, message: WorkerMessage): void {
+    queueMicrotask(() => this.#listener.message(id, message));
+  }
+}
+
+function registered(id: WorkerId): ToWorker {
+  return {
+    case: 'register',
+    value: {
+      workerId: id,
+      serverInfo: {
+        edition: ServerInfo_Edition.Standard,
+        version: STAND_IN.serverVersion,
+        protocol: STAND_IN.protocol,
+        nodeId: 'curfew',
+        agentProtocol: STAND_IN.agentProtocol,
+      },
+    },
+  };
+}

@@ -1,0 +1,34 @@
+/** Which job a worker has, for the supervisor after this one: agents-js does not say it when it connects again. */
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import pTimeout from 'p-timeout';
+import type { WorkerId } from '../core/ids.ts';
+import { messageOf } from '../errors.ts';
+import { STAND_IN, WORKERS } from '../limits.ts';
+import type { Instance, Log } from '../ports.ts';
+
+export interface JobMemory {
+  /** Never throws: what could not be written is logged, and the call goes on. */
+  keep(id: WorkerId, jobId: string): void;
+  /** Null: none that is known. Bounded. */
+  recall(id: WorkerId): Promise<string | null>;
+}
+
+export function createJobMemory({ workersDir }: Instance, log: Log): JobMemory {
+  const pathOf = (id: WorkerId) => join(workersDir, id, STAND_IN.jobFile);
+  return {
+    keep: (id, jobId) => {
+      writeFile(pathOf(id), `${jobId}\n`, { mode: 0o600 }).catch((error: unknown) =>
+        log.warn({ worker: id, error: messageOf(error) }, "the agent's job could not be noted"),
+      );
+    },
+    recall: async (id) => {
+      try {
+        const text = await pTimeout(readFile(pathOf(id), 'utf8'), { milliseconds: WORKERS.folderMs });
+        return text.endsWith('\n') ? text.trim() : null;
+      } catch {
+        return null;
+      }
+    },
+  };
+}

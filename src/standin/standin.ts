@@ -1,0 +1,43 @@
+/** The StandIn port: towards an unchanged LiveKit agent, curfew is the LiveKit server that hands it its job. */
+import type { WorkerId } from '../core/ids.ts';
+import type { Instance, Log, StandIn, StandInListener } from '../ports.ts';
+import type { Door } from './door.ts';
+import { createDoor } from './door.ts';
+import { Hub } from './hub.ts';
+import { createJobMemory } from './job-memory.ts';
+import { keysFor } from './keys.ts';
+import { HOST, listenAt, rememberedPort } from './port.ts';
+
+export interface StandInOptions {
+  readonly instance: Instance;
+  readonly log: Log;
+  /** The real one. */
+  readonly livekit: { readonly url: string; readonly apiKey: string; readonly apiSecret: string };
+  /** 0: any at the first start, then always that one. */
+  readonly port: number;
+}
+
+export function createStandIn(options: StandInOptions): StandIn {
+  const { instance, log, port } = options;
+  let open: { readonly hub: Hub; readonly door: Door } | null = null;
+  let listensAt = port === 0 ? (rememberedPort(instance.stateDir) ?? 0) : port;
+  return {
+    get url() {
+      return `ws://${HOST}:${listensAt}`;
+    },
+    listen: async (listener: StandInListener) => {
+      const hub = new Hub({ log, memory: createJobMemory(instance, log), listener });
+      const door = createDoor({ instance, hub, twirp: async (_, response) => void response.end() });
+      listensAt = await listenAt(door.server, { stateDir: instance.stateDir, port });
+      open = { hub, door };
+    },
+    keysFor: (id: WorkerId) => keysFor(instance, id),
+    assign: (id, job) => open?.hub.assign(id, job) ?? false,
+    terminate: (id) => open?.hub.terminate(id) ?? false,
+    close: async () => {
+      open?.hub.close();
+      await open?.door.close();
+      open = null;
+    },
+  };
+}

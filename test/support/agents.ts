@@ -1,0 +1,105 @@
+/** Real LiveKit agents, started as a worker is: with the stand-in's keys and our launchers, in a process group of their own. */
+import type { ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { findPythonAgents } from '../../scripts/python-agents.mjs';
+import { workerId } from '../../src/core/ids.ts';
+import { launchEnv } from '../../src/standin/launch.ts';
+import { ROOT } from './daemon.ts';
+import type { LiveKit } from './livekit.ts';
+import { marked } from './marks.ts';
+import { killAll } from './proc.ts';
+import type { StandInRig } from './standin.ts';
+import { jobOf } from './standin.ts';
+import { until } from './wait.ts';
+
+export type Framework = 'python' | 'javascript';
+
+/** A loaded machine takes its time for a framework's imports. */
+export const START_MS = 60_000;
+
+/** In agents' words: the file and what to do with it. */
+function commandOf(framework: Framework, name: string): string[] {
+  const file = join(ROOT, 'test', 'fixtures', 'agents', name);
+  if (framework === 'javascript') return [process.execPath, `${file}.mjs`, 'start'];
+  return [findPythonAgents() ?? 'livekit-agents-is-not-installed', `${file}.py`, 'start'];
+}
+
+export class Agents {
+  readonly #rig: StandInRig;
+  readonly #children = new Map<string, ChildProcess>();
+  readonly #output = new Map<string, string>();
+
+  constructor(rig: StandInRig) {
+    this.#rig = rig;
+  }
+
+  start(name: string, framework: Framework, options: { file?: string; env?: Record<string, string> } = {}) {
+    const [command = '', ...args] = commandOf(framework, options.file ?? 'waits');
+    const { standIn, instance, dir } = this.#rig;
+    const { PATH = '', HOME = dir } = process.env;
+    const env = { PATH, HOME, CURFEW_WORKER: `${instance.id}/${name}`, ...options.env };
+    const access = { url: standIn.url, ...standIn.keysFor(workerId(name)) };
+    const child = spawn(command, args, {
+      cwd: dir,
+      env: { ...env, ...launchEnv(env, access) },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+    });
+    endWithThisProcess(child);
+    this.#children.set(name, child);
+    for (const stream of [child.stdout, child.stderr])
+      stream?.on('data', (chunk: Buffer) => this.#output.set(name, this.output(name) + chunk.toString()));
+  }
+
+  /** Waits until it is connected. */
+  async ready(name: string): Promise<void> {
+    await until(`${name} is connected`, () => this.#rig.heardOf(name).includes('hello'), START_MS).catch(
+      (error: Error) => {
+        throw new Error(`${error.message}; it printed: ${this.output(name)}`);
+      },
+    );
+  }
+
+  output(name: string): string {
+    return this.#output.get(name) ?? '';
+  }
+
+  /** The processes of its tree. */
+  tree(name: string): { pid: number; command: string }[] {
+    return marked(this.#rig.instance.id).filter((one) => one.worker === name);
+  }
+
+  close(): void {
+    killAll(marked(this.#rig.instance.id).map(({ pid }) => pid));
+  }
+}
+
+/** Gives a real job to it: its room is `room-NAME`. */
+export async function assign(rig: StandInRig, livekit: LiveKit, name: string): Promise<void> {
+  const room = `room-${name}`;
+  const identity = `agent-${name}`;
+  const token = await livekit.token(room, { identity, kind: 'agent' });
+  rig.standIn.assign(
+    workerId(name),
+    jobOf({ id: `AJ_${name}`, room: { name: room, sid: null }, identity, url: livekit.url, token }),
+  );
+}
+
+/** Identities of the agents in a room, as LiveKit shows them. */
+export async function agentsIn(livekit: LiveKit, room: string): Promise<string[]> {
+  const AGENT = 4;
+  const participants = await livekit.rooms.listParticipants(room).catch(() => []);
+  return participants.filter(({ kind }) => kind === AGENT).map(({ identity }) => identity);
+}
+
+/** However the test process ends: its end of the pipe closes, and the keeper ends the group. */
+function endWithThisProcess(child: ChildProcess): void {
+  if (child.pid === undefined) return;
+  const keeper = spawn('sh', ['-c', 'cat > /dev/null; kill -9 -- "-$1"', 'sh', String(child.pid)], {
+    stdio: ['pipe', 'ignore', 'ignore'],
+    detached: true,
+  });
+  keeper.stdin.on('error', () => undefined);
+  keeper.unref();
+}

@@ -1,0 +1,201 @@
+/** The stand-in at its supervisor's side, and hand-written agents that may say anything. */
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ServerMessage, WorkerMessage } from '@livekit/protocol';
+import { AccessToken } from 'livekit-server-sdk';
+import { WebSocket } from 'ws';
+import type { WorkerId } from '../../src/core/ids.ts';
+import { workerId } from '../../src/core/ids.ts';
+import type { WorkerMessage as Told } from '../../src/core/protocol.ts';
+import type { Instance, Log, StandIn, StandInJob } from '../../src/ports.ts';
+import { openInstance } from '../../src/registry/instance.ts';
+import { createStandIn } from '../../src/standin/standin.ts';
+import { until } from './wait.ts';
+
+export type Say = NonNullable<ConstructorParameters<typeof WorkerMessage>[0]>['message'];
+export type Heard = Told | 'hello' | 'closed';
+
+const NOWHERE = { url: 'ws://127.0.0.1:9', apiKey: 'devkey', apiSecret: 'no-secret-that-anybody-knows-here' };
+
+export class StandInRig {
+  readonly dir = mkdtempSync(join(tmpdir(), 'curfew-standin-'));
+  readonly livekit: { url: string; apiKey: string; apiSecret: string };
+  readonly port: number;
+  /** Workers that this supervisor has, and their rooms. */
+  readonly rooms = new Map<string, readonly string[]>();
+  readonly heard: { worker: WorkerId; what: Heard }[] = [];
+  readonly logged: { fields: object; message: string }[] = [];
+  readonly instance: Instance;
+  standIn: StandIn;
+  readonly #release: () => void;
+  readonly #agents: WireAgent[] = [];
+
+  constructor({ livekit = NOWHERE, port = 0 }: { livekit?: typeof NOWHERE; port?: number } = {}) {
+    this.livekit = livekit;
+    this.port = port;
+    ({ instance: this.instance, release: this.#release } = openInstance(join(this.dir, 'state')));
+    this.standIn = this.make();
+    for (const name of ['w-1', 'w-2']) this.know(name);
+  }
+
+  /** A worker that this supervisor started, with its folder. */
+  know(name: string, rooms: readonly string[] = [`room-${name}`]): WorkerId {
+    this.rooms.set(name, rooms);
+    mkdirSync(join(this.instance.workersDir, name), { recursive: true });
+    return workerId(name);
+  }
+
+  make(): StandIn {
+    const note = (fields: object, message: string) => void this.logged.push({ fields, message });
+    const log: Log = { debug: note, info: note, warn: note, error: note };
+    return createStandIn({ instance: this.instance, log, livekit: this.livekit, port: this.port });
+  }
+
+  async listen(): Promise<this> {
+    await this.standIn.listen({
+      hello: (worker) => {
+        const known = this.rooms.has(worker);
+        if (known) this.heard.push({ worker, what: 'hello' });
+        return known;
+      },
+      message: (worker, what) => void this.heard.push({ worker, what }),
+      closed: (worker) => void this.heard.push({ worker, what: 'closed' }),
+      roomsOf: (worker) => this.rooms.get(worker) ?? [],
+    });
+    return this;
+  }
+
+  /** As a supervisor that goes and comes back. */
+  async restart(): Promise<void> {
+    await this.standIn.close();
+    this.standIn = this.make();
+    await this.listen();
+  }
+
+  heardOf(name: string): Heard[] {
+    return this.heard.filter((one) => one.worker === name).map((one) => one.what);
+  }
+
+  typesOf(name: string): string[] {
+    return this.heardOf(name).map((what) => (typeof what === 'string' ? what : what.type));
+  }
+
+  heardBy(name: string, type: string, boundMs?: number): Promise<Heard> {
+    return until(
+      `${type} of ${name}`,
+      () => this.heardOf(name).find((what) => what === type || (what as Told).type === type),
+      boundMs,
+    );
+  }
+
+  async token(name: string, changes: { agent?: boolean; apiSecret?: string; ttl?: number } = {}) {
+    const { apiKey, apiSecret } = this.standIn.keysFor(workerId(name));
+    const token = new AccessToken(apiKey, changes.apiSecret ?? apiSecret, { ttl: changes.ttl ?? 60 });
+    token.addGrant({ agent: changes.agent ?? true });
+    return token.toJwt();
+  }
+
+  async agent(name = 'w-1', options: { isText?: boolean; token?: string; path?: string } = {}) {
+    const token = options.token ?? (await this.token(name));
+    const agent = new WireAgent(`${this.standIn.url}${options.path ?? '/agent'}`, token, options.isText);
+    this.#agents.push(agent);
+    return agent;
+  }
+
+  /** One that is connected and welcome. */
+  async registered(name = 'w-1', options: { isText?: boolean } = {}): Promise<WireAgent> {
+    const agent = await this.agent(name, options);
+    await agent.opened();
+    agent.register();
+    await agent.said('register');
+    return agent;
+  }
+
+  async close(): Promise<void> {
+    for (const agent of this.#agents) agent.socket.terminate();
+    await this.standIn.close();
+    this.#release();
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+export class WireAgent {
+  readonly socket: WebSocket;
+  readonly spoken: ServerMessage['message'][] = [];
+  /** How it ended: a close's code and reason, or an HTTP status. */
+  ended: { code: number; reason: string } | null = null;
+  readonly #isText: boolean;
+
+  constructor(url: string, token: string, isText = false) {
+    this.#isText = isText;
+    this.socket = new WebSocket(url, { headers: { authorization: `Bearer ${token}` } });
+    this.socket.on('error', () => undefined);
+    this.socket.on('unexpected-response', (_, response) => {
+      this.ended = { code: response.statusCode ?? 0, reason: '' };
+      this.socket.terminate();
+    });
+    this.socket.on('close', (code, reason) => {
+      this.ended ??= { code, reason: reason.toString() };
+    });
+    this.socket.on('message', (data: Buffer, isBinary: boolean) => {
+      const message = isBinary
+        ? ServerMessage.fromBinary(data)
+        : ServerMessage.fromJsonString(data.toString());
+      if (isBinary !== this.#isText) this.spoken.push(message.message);
+    });
+  }
+
+  opened(): Promise<unknown> {
+    return until('the agent is connected', () => this.socket.readyState === WebSocket.OPEN);
+  }
+
+  closed(): Promise<{ code: number; reason: string }> {
+    return until('the agent is closed', () => this.ended);
+  }
+
+  say(message: Say): void {
+    const frame = new WorkerMessage(message === undefined ? {} : { message });
+    this.socket.send(this.#isText ? frame.toJsonString() : frame.toBinary());
+  }
+
+  register(): void {
+    this.say({ case: 'register', value: { agentName: '', version: '9.9.9' } });
+  }
+
+  answer(jobId: string, available = true): void {
+    this.say({
+      case: 'availability',
+      value: { jobId, available, participantIdentity: 'what-the-agent-would-like' },
+    });
+  }
+
+  count(kind: ServerMessage['message']['case']): number {
+    return this.spoken.filter((one) => one.case === kind).length;
+  }
+
+  async said<K extends NonNullable<ServerMessage['message']['case']>>(
+    kind: K,
+    nth = 1,
+  ): Promise<Extract<ServerMessage['message'], { case: K }>['value']> {
+    const found = await until(
+      `${kind} number ${nth}`,
+      () => this.spoken.filter((one) => one.case === kind)[nth - 1],
+    );
+    return found.value as never;
+  }
+}
+
+export function jobOf(changes: Partial<StandInJob> = {}): StandInJob {
+  return {
+    id: 'AJ_1',
+    room: { name: 'room-w-1', sid: 'RM_1' },
+    metadata: '{"a":1}',
+    attributes: { tier: 'gold' },
+    agentName: 'greeter',
+    identity: 'agent-of-the-session',
+    url: 'ws://livekit.example:7880',
+    token: 'a-token-for-one-room',
+    ...changes,
+  };
+}
