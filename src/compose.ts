@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { CapacityView, ReloadView, SupervisorApi } from './api.ts';
+import { closeLiveKit, livekitParts } from './compose-livekit.ts';
 import type { Config } from './config/config.ts';
 import { profileOf } from './config/config.ts';
 import type { LiveConfig } from './config/reload.ts';
@@ -13,11 +14,9 @@ import type { Author } from './core/session.ts';
 import { messageOf } from './errors.ts';
 import { armedFailpoint } from './failpoints.ts';
 import { createHttpFaces } from './http/faces.ts';
-import { createJobs } from './jobs/jobs.ts';
-import { CHANNEL, DRAIN, RETENTION, SHUTDOWN, STATE_FILES, SWEEP, VERSION } from './limits.ts';
-import type { Instance, Jobs, Log } from './ports.ts';
+import { CHANNEL, DRAIN, RETENTION, SHUTDOWN, STATE_FILES, SWEEP } from './limits.ts';
+import type { Instance, Log } from './ports.ts';
 import type { Audit } from './ports-upkeep.ts';
-import { createRooms } from './presence/rooms.ts';
 import type { Cgroups } from './process/cgroup.ts';
 import { openCgroups } from './process/cgroup.ts';
 import { createDrainStore } from './registry/drain-file.ts';
@@ -69,14 +68,11 @@ export async function start(config: Config, options: StartOptions): Promise<Runn
   const { instance, release } = openInstance(config.stateDir);
   const registry = await openRegistry({ stateDir: config.stateDir, log });
   const channels = createChannels({ instance, log, socketPath: join(config.stateDir, CHANNEL.socketName) });
-  const rooms =
-    config.livekit === null
-      ? null
-      : createRooms({ livekit: config.livekit, clock, pollEveryMs: config.presence.pollEveryMs });
-  const jobs = jobsFor(config, { clock, log });
+  const livekit = livekitParts(config, { instance, clock, log });
+  const { rooms } = livekit;
   const reload = reread === null ? null : () => around(live.reload);
   const cgroups = cgroupsFor(config, instance, log);
-  const parts = { instance, clock, log, registry, channels, rooms, jobs };
+  const parts = { instance, clock, log, registry, channels, ...livekit };
   const supervisor = makeSupervisor(parts, { live, reload, cgroups });
   const audit = createAudit(config.stateDir, log);
   const api = audited(supervisor, audit, (id) => supervisor.sessions.state(sessionId(id)));
@@ -90,7 +86,7 @@ export async function start(config: Config, options: StartOptions): Promise<Runn
     tokens: [admin, ...config.api.tokens],
   });
   const close = async () => {
-    await Promise.allSettled([http.close(), stopTasks(), channels.close(), rooms?.close(), jobs?.close()]);
+    await Promise.allSettled([http.close(), stopTasks(), channels.close(), closeLiveKit(livekit)]);
     await registry.close();
     cgroups?.close();
     release();
@@ -129,7 +125,10 @@ export async function start(config: Config, options: StartOptions): Promise<Runn
   };
 }
 
-type Parts = Pick<SupervisorDeps, 'instance' | 'clock' | 'log' | 'registry' | 'channels' | 'rooms' | 'jobs'>;
+type Parts = Pick<
+  SupervisorDeps,
+  'instance' | 'clock' | 'log' | 'registry' | 'channels' | 'rooms' | 'jobs' | 'standIn'
+>;
 
 /** What a reload may change is asked of the config each time. */
 function makeSupervisor(
@@ -180,13 +179,6 @@ function startTasks(supervisor: Supervisor, log: Log): () => Promise<void> {
   return async () => {
     await Promise.all(stops.map((stop) => stop()));
   };
-}
-
-/** Also where no agent has a name yet: a reload may bring one. */
-function jobsFor({ livekit, agents }: Config, { clock, log }: Pick<Parts, 'clock' | 'log'>): Jobs | null {
-  if (livekit === null) return null;
-  const agentNames = Object.values(agents).flatMap(({ agentName }) => agentName ?? []);
-  return createJobs({ livekit, clock, log, agentNames, version: VERSION });
 }
 
 function cgroupsFor(config: Config, instance: Instance, log: Log): Cgroups | null {

@@ -110,6 +110,8 @@ export interface StandIn {
   listen(listener: StandInListener): Promise<void>;
   /** Made for this worker alone; derived, so that they hold over a restart. */
   keysFor(workerId: WorkerId): { readonly apiKey: string; readonly apiSecret: string };
+  /** What such a worker finds in its environment beyond what every worker does: the address, its keys, the launchers. */
+  envFor(workerId: WorkerId, profile: Pick<Profile, 'env' | 'passEnv'>): Readonly<Record<string, string>>;
   /** The worker says `ready` when it has accepted the job. False: it is not connected. */
   assign(workerId: WorkerId, job: StandInJob): boolean;
   /** The graceful end of its job. False: it is not connected. */

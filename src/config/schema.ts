@@ -51,7 +51,7 @@ const ladder = section({
 
 const agent = section({
   command,
-  protocol: choice(['none', 'curfew']).default('none'),
+  protocol: choice(['none', 'livekit', 'curfew']).default('none'),
   version: text.nullable().default(null),
   cwd: path.nullable().default(null),
   env: z
@@ -90,7 +90,7 @@ const agent = section({
   room_on_end: choice(['auto', 'close', 'keep']).default('auto'),
   on_refused: choice(['close', 'keep']).default('close'),
   claim: choice(['room', 'room+agent']).default('room'),
-  replace: z.boolean({ error: 'must be true or false' }).default(false),
+  replace: z.boolean({ error: 'must be true or false' }).default(true),
   memory: bytes.nullable().default(null),
   cpu: percent.nullable().default(null),
   /** Sessions of this agent at once, beside limits.sessions. */

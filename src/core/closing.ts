@@ -12,6 +12,7 @@ import {
   leaveProcess,
   processEffects,
 } from './ladder.ts';
+import { countSide } from './presence.ts';
 import { decideRoomEnd } from './room-end.ts';
 import type { Ending, Phase, Session, Worker } from './session.ts';
 import { isOfAnotherWorker } from './session.ts';
@@ -53,7 +54,13 @@ function move(session: Session, event: SessionEvent, now: Stamp): Next {
     case 'tree':
       return onTree(session, phase, event.left, now);
     case 'observed':
-      return onObserved(session, phase, event.observation.asOf.bootMs, now);
+      return andThen(agentGone(session, now), (next) =>
+        next.phase.name === 'closing'
+          ? onObserved(next, next.phase, event.observation.asOf.bootMs, now)
+          : stay(next),
+      );
+    case 'room_event':
+      return agentGone(session, now);
     case 'room_step':
       return onRoomStep(session, event, now);
     case 'release':
@@ -69,7 +76,6 @@ function move(session: Session, event: SessionEvent, now: Stamp): Next {
     case 'side_observed':
     case 'job_terminated':
     case 'expired':
-    case 'room_event':
     case 'livekit':
     case 'claim_wanted':
     case 'keep_alive':
@@ -78,6 +84,15 @@ function move(session: Session, event: SessionEvent, now: Stamp): Next {
     case 'resources':
       return stay(session);
   }
+}
+
+/** Some LiveKit agents never report the end of their job: that they have left the room says it. */
+function agentGone(session: Session, now: Stamp): Next {
+  const { phase, presence, spec } = session;
+  if (phase.name !== 'closing' || spec.profile.protocol !== 'livekit') return stay(session);
+  const there = countSide(presence, spec.agentIdentity, 'own_agent') > 0;
+  if (phase.ladder.process.step !== 'aclose' || !presence.agentSeen || there) return stay(session);
+  return leaveProcess(session, { outcome: 'done', next: 'disconnect', now });
 }
 
 /** A supervisor that was away, or stood still, does the step under way again. */

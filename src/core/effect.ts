@@ -7,6 +7,8 @@ import type { RoomWatch } from './watch.ts';
 export type Effect =
   /** Start the session's worker. Needs a durable record first; answers `spawned` or `spawn_failed`. */
   | { readonly do: 'spawn'; readonly workerId: WorkerId; readonly attempt: number }
+  /** Give the worker that is waiting for it its room; it says `ready` when it has it. */
+  | { readonly do: 'assign'; readonly workerId: WorkerId }
   | { readonly do: 'tell'; readonly workerId: WorkerId; readonly message: SupervisorMessage }
   /** Signal the whole tree, descendants included, and watch it: answers `tree` when it is gone. */
   | { readonly do: 'signal'; readonly workerId: WorkerId; readonly signal: 'SIGTERM' | 'SIGKILL' }

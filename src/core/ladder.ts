@@ -81,7 +81,9 @@ function noCallerLeft({ presence, spec }: Session): boolean {
 export function enterProcess(session: Session, step: ProcessStep, now: Stamp): Next {
   const { phase } = session;
   if (phase.name !== 'closing') return stay(session);
-  const heard = step === 'disconnect' && phase.worker?.channel !== 'open' ? 'term' : step;
+  // A LiveKit agent's main process never ends by itself.
+  const silent = phase.worker?.channel !== 'open' || session.spec.profile.protocol === 'livekit';
+  const heard = step === 'disconnect' && silent ? 'term' : step;
   const boundMs = processBoundMs(session, phase, heard);
   const recorded = isRecorded(heard) ? [...phase.ladder.records, begin(heard, now)] : phase.ladder.records;
   const ladder: Ladder = {

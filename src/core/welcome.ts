@@ -9,7 +9,18 @@ import type { Next } from './state.ts';
 import { andThen, stay, tell } from './state.ts';
 
 export function greet(session: Session, now: Stamp): Next {
-  return andThen(stay(session, welcome(session)), (next) => sendConfigure(next, now));
+  return andThen(stay(session, [...welcome(session), ...assign(session)]), (next) =>
+    sendConfigure(next, now),
+  );
+}
+
+/** A LiveKit agent registers first and is given its job then; one that has it already says so by itself. */
+function assign(session: Session): Effect[] {
+  const worker = workerOf(session);
+  const { phase, spec } = session;
+  if (spec.profile.protocol !== 'livekit' || worker === null || worker.readyByMs === null) return [];
+  if (phase.name !== 'starting' && phase.name !== 'live') return [];
+  return [{ do: 'assign', workerId: worker.id }];
 }
 
 function welcome(session: Session): Effect[] {

@@ -10,6 +10,7 @@ import type {
   Log,
   Registry,
   Rooms,
+  StandIn,
   WorkerRecords,
   Workers,
   WorkersListener,
@@ -22,6 +23,8 @@ export interface SupervisorDeps {
   readonly log: Log;
   readonly registry: Registry;
   readonly channels: Channels;
+  /** null: no LiveKit, so no agents made for it. */
+  readonly standIn: StandIn | null;
   /** null: no LiveKit is configured, so no presence. */
   readonly rooms: Rooms | null;
   /** null: no agent is offered to LiveKit's own dispatch. */

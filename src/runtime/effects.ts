@@ -4,7 +4,7 @@ import type { Effect } from '../core/effect.ts';
 import type { SessionEvent } from '../core/event.ts';
 import type { Holding } from '../core/holdings.ts';
 import { holdingOf } from '../core/holdings.ts';
-import type { SessionId } from '../core/ids.ts';
+import type { SessionId, WorkerId } from '../core/ids.ts';
 import type { Session } from '../core/session.ts';
 import { messageOf } from '../errors.ts';
 import { failpoint } from '../failpoints.ts';
@@ -12,7 +12,8 @@ import type { RoomStepResult, Workers } from '../ports.ts';
 import type { AccessBook } from './access.ts';
 import type { SupervisorDeps } from './deps.ts';
 import type { FrontDesk } from './front-desk.ts';
-import { launch, launchFailure } from './launch.ts';
+import { launch, launchFailure, standInJob } from './launch.ts';
+import type { Lines } from './lines.ts';
 import type { RoomDesk } from './room-desk.ts';
 
 /** What the effects work with: the sessions of this supervisor. */
@@ -24,6 +25,7 @@ export interface EffectHost {
   all(): Session[];
   post(id: SessionId, event: SessionEvent): void;
   readonly access: AccessBook;
+  readonly lines: Lines;
 }
 
 export function performEffect(sessions: EffectHost, session: Session, effect: Effect): void {
@@ -34,7 +36,10 @@ export function performEffect(sessions: EffectHost, session: Session, effect: Ef
       void spawn(sessions, session, effect);
       return;
     case 'tell':
-      deps.channels.tell(effect.workerId, effect.message);
+      sessions.lines.tell(effect.workerId, effect.message);
+      return;
+    case 'assign':
+      void assign(sessions, session, effect.workerId);
       return;
     case 'signal':
       workers.signal(effect.workerId, effect.signal);
@@ -82,6 +87,16 @@ async function spawn(
     sessions.post(id, { type: 'spawned', workerId, process });
   } catch (error) {
     sessions.post(id, { type: 'spawn_failed', workerId, detail: launchFailure(error) });
+  }
+}
+
+async function assign(sessions: EffectHost, session: Session, workerId: WorkerId): Promise<void> {
+  const { deps, access, lines } = sessions;
+  if (deps.rooms === null) return;
+  try {
+    lines.assign(workerId, standInJob(session, await access.for(session, deps.rooms)));
+  } catch (error) {
+    deps.log.error({ worker: workerId, error: messageOf(error) }, 'a worker could not be given its room');
   }
 }
 

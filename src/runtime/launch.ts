@@ -2,8 +2,9 @@
 
 import type { WorkerId } from '../core/ids.ts';
 import type { Session, WorkerProcess } from '../core/session.ts';
+import { workerOf } from '../core/session.ts';
 import { CurfewError } from '../errors.ts';
-import type { Workers } from '../ports.ts';
+import type { StandInJob, Workers } from '../ports.ts';
 import type { AccessBook } from './access.ts';
 import type { SupervisorDeps } from './deps.ts';
 
@@ -16,15 +17,16 @@ interface LaunchHost {
 export async function launch(session: Session, id: WorkerId, host: LaunchHost): Promise<WorkerProcess> {
   const { deps, workers } = host;
   const { spec } = session;
-  const env = { ...controlEnv(session, id, deps), ...(await roomEnv(session, host)) };
+  const env = { ...controlEnv(session, id, deps), ...(await roomEnv(session, id, host)) };
   return workers.spawn({ workerId: id, profile: spec.profile, env, record: { session } });
 }
 
 function controlEnv(
-  { spec, config }: Session,
+  session: Session,
   id: WorkerId,
   { instance, channels }: SupervisorDeps,
 ): Record<string, string> {
+  const { spec, config } = session;
   return {
     CURFEW_WORKER: `${instance.id}/${id}`,
     CURFEW_SOCKET: channels.socketPath,
@@ -32,16 +34,41 @@ function controlEnv(
     CURFEW_SESSION_ID: spec.id,
     CURFEW_ROOM: spec.room.name,
     CURFEW_METADATA: JSON.stringify(config.metadata),
+    CURFEW_ATTEMPT: String(workerOf(session)?.attempt ?? 1),
   };
 }
 
+/** A LiveKit agent is sent to curfew for its job, all others get their room with their start. */
 async function roomEnv(
   session: Session,
-  { deps: { rooms }, access }: LaunchHost,
+  id: WorkerId,
+  { deps: { rooms, standIn }, access }: LaunchHost,
 ): Promise<Record<string, string>> {
   if (rooms === null) return {};
+  const { profile } = session.spec;
+  if (profile.protocol === 'livekit') return standIn === null ? {} : { ...standIn.envFor(id, profile) };
   const { url, token } = await access.for(session, rooms);
   return { LIVEKIT_URL: url, LIVEKIT_TOKEN: token };
+}
+
+/** The job as the agent sees it: LiveKit's own where LiveKit sent the call, else made from the dispatch. */
+export function standInJob(session: Session, access: { url: string; token: string }): StandInJob {
+  const { spec, config, presence } = session;
+  const said = Object.keys(config.metadata).length === 0 ? '' : JSON.stringify(config.metadata);
+  return {
+    id: `${spec.id}.${workerOf(session)?.attempt ?? 1}`,
+    room: { name: spec.room.name, sid: presence.roomSid },
+    // New metadata counts before what the call began with.
+    metadata: spec.job == null || config.rev > 0 ? said : spec.job.metadata,
+    attributes: {
+      ...spec.job?.attributes,
+      'curfew.session': spec.id,
+      'curfew.attempt': String(workerOf(session)?.attempt ?? 1),
+    },
+    agentName: spec.job?.agentName ?? spec.profile.agentName ?? '',
+    identity: spec.agentIdentity,
+    ...access,
+  };
 }
 
 /** Text for the evidence: what kept the worker from starting. */

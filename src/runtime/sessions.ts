@@ -16,6 +16,7 @@ import type { SupervisorDeps } from './deps.ts';
 import { performEffect } from './effects.ts';
 import { FrontDesk } from './front-desk.ts';
 import { describeStep } from './journal.ts';
+import { Lines } from './lines.ts';
 import { Mailbox } from './mailbox.ts';
 import { Pulse } from './pulse.ts';
 import { recordBeside, recordStep } from './record-step.ts';
@@ -32,6 +33,7 @@ export class Sessions {
   readonly deps: SupervisorDeps;
   readonly workers: Workers;
   readonly access = new AccessBook();
+  readonly lines: Lines;
   readonly desk: FrontDesk;
   readonly recorder: Recorder;
   readonly roomDesk: RoomDesk | null;
@@ -46,6 +48,8 @@ export class Sessions {
 
   constructor(deps: SupervisorDeps) {
     this.deps = deps;
+    const { channels, standIn } = deps;
+    this.lines = new Lines({ channels, standIn, sessionOf: (id) => this.#ownerOf(id) });
     this.workers = deps.makeWorkers({
       exited: (id, exit) => this.#tellOwner(id, { type: 'exited', workerId: id, exit }),
       tree: (id, left) => this.#tellOwner(id, { type: 'tree', workerId: id, left }),
@@ -79,7 +83,7 @@ export class Sessions {
   }
 
   async start(): Promise<void> {
-    await this.deps.channels.listen({
+    await this.lines.listen({
       hello: (id) => this.#hello(id),
       message: (id, message) => this.#tellOwner(id, { type: 'message', workerId: id, message }),
       closed: (id) => this.#tellOwner(id, { type: 'channel', workerId: id, open: false }),
@@ -191,12 +195,16 @@ export class Sessions {
   }
 
   #hello(id: WorkerId): boolean {
-    const owner = this.#owners.get(id);
-    const session = owner === undefined ? null : this.state(owner);
+    const session = this.#ownerOf(id);
     if (session === null || isEnded(session) || workerOf(session)?.id !== id) return false;
     // After the channel has noted the connection, so that the welcome finds it.
     queueMicrotask(() => this.#tellOwner(id, { type: 'channel', workerId: id, open: true }));
     return true;
+  }
+
+  #ownerOf(id: WorkerId): Session | null {
+    const owner = this.#owners.get(id);
+    return owner === undefined ? null : this.state(owner);
   }
 
   #tellOwner(id: WorkerId, event: SessionEvent): void {
@@ -266,6 +274,11 @@ export class Sessions {
     for (const callback of this.#changed) callback();
   }
 
+  #forget(id: WorkerId): void {
+    this.workers.forget(id);
+    this.lines.forget(id);
+  }
+
   #retireIfEnded(id: SessionId): void {
     const session = this.state(id);
     if (session !== null && isEnded(session)) this.#retire(session);
@@ -277,7 +290,7 @@ export class Sessions {
     if (holdingOf(session) !== null) return;
     this.roomDesk?.unfollow(session);
     const worker = workerOf(session);
-    if (worker !== null) this.workers.forget(worker.id);
+    if (worker !== null) this.#forget(worker.id);
     if (this.recorder.isUnsaved(id)) return;
     for (const [owned, owner] of this.#owners) if (owner === id) this.#owners.delete(owned);
     this.#entries.get(id)?.tick?.cancel();

@@ -6,6 +6,7 @@ import { createDoor } from './door.ts';
 import { Hub } from './hub.ts';
 import { createJobMemory } from './job-memory.ts';
 import { keysFor } from './keys.ts';
+import { launchEnv } from './launch.ts';
 import { HOST, listenAt, rememberedPort } from './port.ts';
 
 export interface StandInOptions {
@@ -13,12 +14,14 @@ export interface StandInOptions {
   readonly log: Log;
   /** The real one. */
   readonly livekit: { readonly url: string; readonly apiKey: string; readonly apiSecret: string };
+  /** The supervisor's own, of which a profile may pass names on. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
   /** 0: any at the first start, then always that one. */
   readonly port: number;
 }
 
 export function createStandIn(options: StandInOptions): StandIn {
-  const { instance, log, port } = options;
+  const { instance, log, port, environment } = options;
   let open: { readonly hub: Hub; readonly door: Door } | null = null;
   let listensAt = port === 0 ? (rememberedPort(instance.stateDir) ?? 0) : port;
   return {
@@ -32,6 +35,11 @@ export function createStandIn(options: StandInOptions): StandIn {
       open = { hub, door };
     },
     keysFor: (id: WorkerId) => keysFor(instance, id),
+    envFor: (id, { env, passEnv }) => {
+      const passed = passEnv.map((name) => [name, environment[name]] as const);
+      const has = { ...env, ...Object.fromEntries(passed.filter(([, value]) => value !== undefined)) };
+      return launchEnv(has, { url: `ws://${HOST}:${listensAt}`, ...keysFor(instance, id) });
+    },
     assign: (id, job) => open?.hub.assign(id, job) ?? false,
     terminate: (id) => open?.hub.terminate(id) ?? false,
     close: async () => {

@@ -89,8 +89,8 @@ describe('a config that is wrong', () => {
     [inAgent('cpu: 100'), 'c.yaml:4: agents.default.cpu: 100 must be a share of one core, such as 100%'],
     [inAgent('replace: yes'), 'c.yaml:4: agents.default.replace: "yes" must be true or false'],
     [
-      inAgent('protocol: livekit'),
-      'c.yaml:4: agents.default.protocol: "livekit" must be one of none, curfew',
+      inAgent('protocol: pipecat'),
+      'c.yaml:4: agents.default.protocol: "pipecat" must be one of none, livekit, curfew',
     ],
     [
       inAgent(`env: {CURFEW_TOKEN: ${SECRET}}`),

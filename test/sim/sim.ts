@@ -123,6 +123,7 @@ export class Sim {
       channels,
       rooms,
       jobs: null,
+      standIn: null,
       makeWorkers: (listener) => {
         made.workers = new SimWorkers(world, this.host, life, listener, this.ledger);
         return made.workers;

@@ -31,15 +31,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   worker: [...ROOTS, 'ports', 'process'],
   sweep: [...ROOTS, 'ports', 'ports-upkeep', 'process'],
   presence: [...ROOTS, 'ports'],
-<<<<<<< HEAD
   jobs: [...ROOTS, 'ports'],
+  standin: [...ROOTS, 'ports'],
   registry: [...ROOTS, 'ports', 'ports-upkeep'],
   telemetry: [...ROOTS, 'ports', 'ports-upkeep'],
-=======
-  standin: [...ROOTS, 'ports'],
-  registry: [...ROOTS, 'ports'],
-  telemetry: [...ROOTS, 'ports'],
->>>>>>> wt-standin
   systemd: ['errors', 'limits', 'ports'],
   config: [...ROOTS, 'ports', 'api', 'api-sweep'],
   runtime: [...ROOTS, 'ports', 'ports-upkeep', 'api', 'api-sweep'],
@@ -48,6 +43,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   dev: [...ROOTS, 'config'],
   compose: ['*'],
   'compose-cleanup': ['*'],
+  'compose-livekit': ['*'],
   'compose-run': ['*'],
   main: ['cli', 'compose', 'compose-cleanup', 'compose-run'],
 };

@@ -49,7 +49,13 @@ export class StandInRig {
   make(): StandIn {
     const note = (fields: object, message: string) => void this.logged.push({ fields, message });
     const log: Log = { debug: note, info: note, warn: note, error: note };
-    return createStandIn({ instance: this.instance, log, livekit: this.livekit, port: this.port });
+    return createStandIn({
+      instance: this.instance,
+      log,
+      livekit: this.livekit,
+      port: this.port,
+      environment: {},
+    });
   }
 
   async listen(): Promise<this> {

@@ -1,0 +1,138 @@
+/** Whole calls with unchanged LiveKit agents (`protocol: livekit`): real frameworks, real server, real callers. */
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { AgentDispatchClient } from 'livekit-server-sdk';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { findPythonAgents } from '../../scripts/python-agents.mjs';
+import type { SessionView } from '../../src/api.ts';
+import { Callers } from '../support/callers.ts';
+import { Daemon, ROOT } from '../support/daemon.ts';
+import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit.ts';
+import { marked } from '../support/marks.ts';
+import { until } from '../support/wait.ts';
+
+/** A framework takes seconds to import on a loaded machine. */
+const START_MS = 60_000;
+const FILES = join(ROOT, 'test/fixtures/agents');
+const FRAMEWORKS = [
+  ['Python', findPythonAgents(), [findPythonAgents() ?? '', join(FILES, 'waits.py'), 'start']],
+  ['JavaScript', 'node', [process.execPath, join(FILES, 'waits.mjs'), 'start']],
+] as const;
+
+describe.each(FRAMEWORKS)('an unchanged %s agent', (_name, found, command) => {
+  let livekit: LiveKit;
+  let daemon: Daemon;
+  let callers: Callers;
+
+  beforeEach(async () => {
+    livekit = await LiveKit.start({ logLevel: 'info' });
+    callers = new Callers(livekit);
+    const dir = mkdtempSync(join(tmpdir(), 'curfew-agents-'));
+    const config = {
+      ...livekit.config(join(dir, 'c.sock')),
+      presence: { poll_interval: '500ms' },
+      agents: {
+        default: {
+          command,
+          protocol: 'livekit',
+          agent_name: 'voice',
+          callers_left: '300ms',
+          start_timeout: '60s',
+          ladder: { term: '2s' },
+        },
+      },
+    };
+    daemon = await new Daemon({ config, dir }).start();
+  });
+  afterEach(async () => {
+    callers.kill();
+    await daemon?.close();
+    await livekit.close();
+  });
+
+  const agentsIn = async (room: string) =>
+    (await livekit.rooms.listParticipants(room)).filter((one) => one.identity.startsWith('agent-'));
+  const live = (id: string) =>
+    until(
+      'it is live',
+      async () => {
+        const session = await daemon.session(id);
+        if (session.state === 'failed') throw new Error(JSON.stringify(session));
+        return session.state === 'live' ? session : null;
+      },
+      START_MS,
+    );
+  const joined = (room: string) =>
+    until('the agent is in the room', async () => (await agentsIn(room)).length === 1, START_MS);
+  const workers = () => marked(daemon.instanceId());
+
+  it.runIf(HAS_LIVEKIT && found !== null)(
+    'is ready when registered, gets one job for one room, and is over when the caller has hung up',
+    async () => {
+      await callers.join('r', 'ann');
+      const { body } = await daemon.dispatch({ room: 'r', metadata: { lang: 'de' } });
+      await live(body.id);
+      await joined('r');
+      await callers.leave('r', 'ann');
+      const ended = await until(
+        'it is over',
+        async () => {
+          const session = await daemon.session(body.id);
+          return session.state === 'released' ? session : null;
+        },
+        30_000,
+      );
+      expect(ended).toMatchObject({ reason: 'callers_left' });
+      expect(ended.evidence?.ladder[0]).toMatchObject({ step: 'aclose', outcome: 'done' });
+      expect(workers()).toEqual([]);
+    },
+    120_000,
+  );
+
+  it.runIf(HAS_LIVEKIT && found !== null)(
+    "comes by LiveKit's own dispatch, goes on when the supervisor is killed, and is replaced when it is killed",
+    async () => {
+      await callers.join('r', 'ann');
+      await until('the name is registered', async () => {
+        const { body } = await daemon.get<{ jobs: { state: string }[] }>('/v1/capacity');
+        return body.jobs[0]?.state === 'registered';
+      });
+      await new AgentDispatchClient(`http://127.0.0.1:${livekit.port}`, KEY, SECRET).createDispatch(
+        'r',
+        'voice',
+      );
+      const session = await until('there is a session', async () => {
+        const { body } = await daemon.get<{ sessions: SessionView[] }>('/v1/sessions');
+        return body.sessions[0] ?? null;
+      });
+      const { pid } = await live(session.id);
+      await joined('r');
+      const [agent] = await agentsIn('r');
+      daemon.signal('SIGKILL');
+      await daemon.exited();
+      await daemon.start();
+      expect(await daemon.session(session.id)).toMatchObject({ state: 'live', pid, restarts: 0 });
+      expect((await agentsIn('r'))[0]?.sid).toBe(agent?.sid);
+      process.kill(pid ?? 0, 'SIGKILL');
+      await until(
+        'another worker has the call',
+        async () => (await daemon.session(session.id)).restarts === 1,
+        30_000,
+      );
+      await until(
+        'another agent is in the room',
+        async () => {
+          const [other] = await agentsIn('r');
+          return other !== undefined && other.sid !== agent?.sid;
+        },
+        START_MS,
+      );
+      expect(await daemon.session(session.id)).toMatchObject({ state: 'live', restarts: 1 });
+      await daemon.release(session.id);
+      await daemon.reaches(session.id, ['released']);
+      expect(workers()).toEqual([]);
+    },
+    240_000,
+  );
+});
