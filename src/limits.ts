@@ -335,6 +335,13 @@ export const STAND_IN = {
   callBytes: 1024 * 1024,
   callMs: 10 * SECOND_MS,
   dialMs: 90 * SECOND_MS,
+  callTokenSeconds: 120,
+  callsAtOnce: 32,
+  methodChars: 100,
+  /** Refused calls are logged at most so often. */
+  warnEveryMs: 1 * SECOND_MS,
+  /** A worker that does not connect again is forgotten; both frameworks give up earlier. */
+  forgetMs: 10 * MINUTE_MS,
 } as const;
 
 export const HTTP = {

@@ -64,6 +64,13 @@ export class Hub implements LinkListener {
     if (seat?.link !== link) return;
     seat.link = null;
     this.#listener.closed(link.workerId);
+    setTimeout(() => this.#forget(link.workerId, seat), STAND_IN.forgetMs).unref();
+  }
+
+  #forget(id: WorkerId, seat: Seat): void {
+    if (seat.link !== null || this.#seats.get(id) !== seat) return;
+    seat.close();
+    this.#seats.delete(id);
   }
 
   async #register(link: Link, version: string): Promise<void> {

@@ -8,6 +8,8 @@ import { createJobMemory } from './job-memory.ts';
 import { keysFor } from './keys.ts';
 import { launchEnv } from './launch.ts';
 import { HOST, listenAt, rememberedPort } from './port.ts';
+import type { ApiProxy } from './proxy.ts';
+import { createProxy } from './proxy.ts';
 
 export interface StandInOptions {
   readonly instance: Instance;
@@ -22,7 +24,7 @@ export interface StandInOptions {
 
 export function createStandIn(options: StandInOptions): StandIn {
   const { instance, log, port, environment } = options;
-  let open: { readonly hub: Hub; readonly door: Door } | null = null;
+  let open: { readonly hub: Hub; readonly door: Door; readonly proxy: ApiProxy } | null = null;
   let listensAt = port === 0 ? (rememberedPort(instance.stateDir) ?? 0) : port;
   return {
     get url() {
@@ -30,9 +32,10 @@ export function createStandIn(options: StandInOptions): StandIn {
     },
     listen: async (listener: StandInListener) => {
       const hub = new Hub({ log, memory: createJobMemory(instance, log), listener });
-      const door = createDoor({ instance, hub, twirp: async (_, response) => void response.end() });
+      const proxy = createProxy({ ...options, roomsOf: (id) => listener.roomsOf(id) });
+      const door = createDoor({ instance, hub, twirp: proxy.handle });
       listensAt = await listenAt(door.server, { stateDir: instance.stateDir, port });
-      open = { hub, door };
+      open = { hub, door, proxy };
     },
     keysFor: (id: WorkerId) => keysFor(instance, id),
     envFor: (id, { env, passEnv }) => {
@@ -45,6 +48,7 @@ export function createStandIn(options: StandInOptions): StandIn {
     close: async () => {
       open?.hub.close();
       await open?.door.close();
+      await open?.proxy.close();
       open = null;
     },
   };
