@@ -1,4 +1,4 @@
-/** `npm run bench [-- starts|many|sweep]`: each figure beside its raw limit, measured in the same run. Goals are printed, never asserted. */
+/** `npm run bench [-- starts|many|sweep|jobs]`: each figure beside its raw limit, measured in the same run. Goals are printed, never asserted. */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Daemon, ROOT } from '../test/support/daemon.ts';
 import { until } from '../test/support/wait.ts';
+import { measureAssignment } from './jobs.ts';
 import { manyDaemon, measureAdoption, measureRelease } from './many.ts';
 import { measureSweep } from './sweep.ts';
 
@@ -199,6 +200,7 @@ const PARTS: Readonly<Record<string, () => Promise<void>>> = {
   starts,
   many,
   sweep: async () => console.log(await measureSweep()),
+  jobs: async () => console.log(await measureAssignment()),
 };
 const wanted = process.argv.slice(2);
 console.log(`${cpus().length} cores, Node ${process.version}, ${ROUNDS} rounds`);

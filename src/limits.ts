@@ -192,6 +192,8 @@ export const JOBS = {
   tokenSeconds: 600,
   /** LiveKit gives up after 3 s, and the call is lost then. */
   answerMs: 1800,
+  /** An accepted job is assigned at once, or never. */
+  assignMs: 10 * SECOND_MS,
   /** Load and status are told at least and at most so often. */
   beatMs: 10 * SECOND_MS,
   loadEveryMs: 100,

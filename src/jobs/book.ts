@@ -19,6 +19,8 @@ interface Entry {
   /** `late`: refused because the listener took too long; it may still answer. */
   state: 'asked' | 'late' | 'accepted' | 'assigned' | 'over';
   changedMs: number;
+  /** What is due next: the answer, or the assignment. */
+  cancel: () => void;
 }
 
 type Assignment = Extract<ServerFrame, { type: 'assignment' }>;
@@ -28,6 +30,7 @@ export class Book {
   readonly #log: Log;
   readonly #entries = new Map<string, Entry>();
   #listener: JobsListener | null = null;
+  #isClosed = false;
 
   constructor({ clock, log }: { clock: Clock; log: Log }) {
     this.#clock = clock;
@@ -36,6 +39,13 @@ export class Book {
 
   listen(listener: JobsListener): void {
     this.#listener = listener;
+  }
+
+  /** Nothing is told from now on. */
+  close(): void {
+    this.#isClosed = true;
+    this.#listener = null;
+    for (const entry of this.#entries.values()) entry.cancel();
   }
 
   read(source: Source, frame: ServerFrame): void {
@@ -75,11 +85,13 @@ export class Book {
       source.connection.send(answerFrame(offered.id, { accepted: false, why: 'not a room' }));
       return;
     }
-    const entry = this.#entries.get(job.id) ?? this.#ask(source, job);
+    const entry = this.#known(job.id) ?? this.#ask(source, job);
+    if (entry.state !== 'assigned') entry.source = source;
     const answer = await entry.answer;
-    if (answer.accepted) entry.source = source;
-    else this.#log.info({ job: job.id, agent: source.agentName, why: answer.why }, 'a job was refused');
-    source.connection.send(answerFrame(job.id, answer));
+    const isSent = source.connection.send(answerFrame(job.id, answer));
+    if (!answer.accepted)
+      this.#log.info({ job: job.id, agent: source.agentName, why: answer.why }, 'a job was refused');
+    else if (!isSent && entry.state === 'accepted' && entry.source === source) this.#takeBack(job.id, entry);
   }
 
   /** null: no job that an agent of one room could do. */
@@ -89,18 +101,24 @@ export class Book {
     return null;
   }
 
+  /** What was over is a new job, should its id come again. */
+  #known(jobId: string): Entry | null {
+    const entry = this.#entries.get(jobId);
+    return entry === undefined || entry.state === 'over' ? null : entry;
+  }
+
   #ask(source: Source, job: Job): Entry {
     this.#prune();
     const { promise, resolve } = Promise.withResolvers<JobAnswer>();
-    const entry: Entry = { source, answer: promise, state: 'asked', changedMs: this.#clock.now().bootMs };
+    const entry: Entry = { source, answer: promise, state: 'asked', changedMs: 0, cancel: () => undefined };
     this.#entries.set(job.id, entry);
-    const cancel = this.#clock.at(entry.changedMs + JOBS.answerMs, () => {
+    this.#set(entry, 'asked');
+    this.#alarm(entry, JOBS.answerMs, () => {
       this.#log.error({ job: job.id, agent: job.agentName }, 'a job was refused: the decision took too long');
       this.#set(entry, 'late');
       resolve({ accepted: false, why: 'the decision took too long' });
     });
     void this.#decide(job).then((answer) => {
-      cancel();
       this.#decided(entry, job.id, answer);
       resolve(answer);
     });
@@ -119,14 +137,26 @@ export class Book {
   }
 
   #decided(entry: Entry, jobId: string, answer: JobAnswer): void {
+    if (this.#isClosed) return;
     // One that was refused may be offered again, with better luck.
-    if (!answer.accepted) this.#entries.delete(jobId);
-    else if (entry.state === 'asked') this.#set(entry, 'accepted');
+    if (!answer.accepted) this.#forget(jobId, entry);
+    else if (entry.state === 'late') this.#takeBack(jobId, entry);
     else {
-      // Nothing will come of it, and who accepted it must know.
-      this.#entries.delete(jobId);
-      this.#listener?.terminated(jobId);
+      this.#set(entry, 'accepted');
+      this.#alarm(entry, JOBS.assignMs, () => this.#takeBack(jobId, entry));
     }
+  }
+
+  /** It was accepted, but nothing will come of it, and who accepted it must know. */
+  #takeBack(jobId: string, entry: Entry): void {
+    this.#log.info({ job: jobId, agent: entry.source.agentName }, 'an accepted job was never assigned');
+    this.#forget(jobId, entry);
+    this.#listener?.terminated(jobId);
+  }
+
+  #forget(jobId: string, entry: Entry): void {
+    entry.cancel();
+    if (this.#entries.get(jobId) === entry) this.#entries.delete(jobId);
   }
 
   #assigned(source: Source, { jobId, url, token }: Assignment): void {
@@ -147,7 +177,12 @@ export class Book {
     this.#listener?.terminated(jobId);
   }
 
+  #alarm(entry: Entry, delayMs: number, callback: () => void): void {
+    entry.cancel = this.#clock.at(entry.changedMs + delayMs, callback);
+  }
+
   #set(entry: Entry, state: Entry['state']): void {
+    entry.cancel();
     entry.state = state;
     entry.changedMs = this.#clock.now().bootMs;
   }
@@ -155,9 +190,9 @@ export class Book {
   /** Running jobs are kept until their end is reported, all others for a while. */
   #prune(): void {
     const keptFromMs = this.#clock.now().bootMs - JOBS.keepMs;
-    for (const [id, { state, changedMs }] of this.#entries)
-      if (state !== 'assigned' && changedMs < keptFromMs) this.#entries.delete(id);
-    const [oldest] = this.#entries.keys();
-    if (oldest !== undefined && this.#entries.size >= JOBS.kept) this.#entries.delete(oldest);
+    for (const [id, entry] of this.#entries)
+      if (entry.state !== 'assigned' && entry.changedMs < keptFromMs) this.#forget(id, entry);
+    const [oldest] = this.#entries;
+    if (oldest !== undefined && this.#entries.size >= JOBS.kept) this.#forget(...oldest);
   }
 }

@@ -27,8 +27,8 @@ export interface ConnectionListener {
   frame(frame: ServerFrame): void;
   /** A frame that cannot be read; the connection goes on. */
   garbage(): void;
-  /** Regularly, while it is registered. */
-  beat(): void;
+  /** Regularly, while it is registered. `isHeard`: the server made a sound since the last one. */
+  beat(isHeard: boolean): void;
   /** Exactly once, unless it was closed from here. */
   ended(reason: string): void;
 }
@@ -152,7 +152,7 @@ export class Connection {
       return;
     }
     this.#cancel = this.#after(JOBS.beatMs, () => this.#beat());
-    this.#listener.beat();
+    this.#listener.beat(this.#silentBeats === 0);
   }
 
   #write(frame: WorkerFrame): void {

@@ -53,6 +53,7 @@ export function createJobs({ agentNames, ...options }: JobsOptions): Jobs {
     status: () => [...registrations.values()].map((registration) => registration.status),
     close: async () => {
       isStarted = false;
+      book.close();
       setNames([]);
       await Promise.all(closing);
     },

@@ -56,7 +56,7 @@ export class Registration {
       registered: (info) => this.#registered(info),
       frame: (frame) => this.#options.onFrame(connection, frame),
       garbage: () => this.#noteGarbage(),
-      beat: () => this.#beat(),
+      beat: (isHeard) => this.#beat(isHeard),
       ended: (reason) => this.#ended(reason),
     });
     this.#connection = connection;
@@ -95,9 +95,9 @@ export class Registration {
     this.#sendLoad();
   }
 
-  #beat(): void {
-    const isSteady = this.#options.clock.now().bootMs - this.#since.bootMs >= JOBS.steadyMs;
-    if (isSteady) {
+  #beat(isHeard: boolean): void {
+    const registeredMs = this.#options.clock.now().bootMs - this.#since.bootMs;
+    if (isHeard && registeredMs >= JOBS.steadyMs) {
       this.#failures = 0;
       this.#said = { ...this.#said, reason: null, garbage: false };
     }

@@ -1,7 +1,9 @@
 /** The Jobs port on a real LiveKit server. */
+import { RoomConfiguration } from '@livekit/protocol';
+import { AccessToken } from 'livekit-server-sdk';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { Callers } from '../support/callers.ts';
-import { HAS_LIVEKIT, LiveKit } from '../support/livekit.ts';
+import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit.ts';
 import { until } from '../support/wait.ts';
 import type { Adapter, AdapterOptions } from './support.ts';
 import { Adapters, refuse } from './support.ts';
@@ -53,6 +55,19 @@ describe.runIf(HAS_LIVEKIT)('jobs of LiveKit', () => {
     const people = await livekit.rooms.listParticipants('hall');
     expect(people).toMatchObject([{ identity: `agent-${job.jobId}`, name: 'Agent', kind: 4 }]);
     expect(adapter.complaints()).toEqual([]);
+  });
+
+  it('is offered a job that a caller brings along in the token', async () => {
+    const adapter = await open({ names: ['brought'] });
+    const token = new AccessToken(KEY, SECRET, { identity: 'ann', ttl: 60 });
+    token.addGrant({ room: 'brought', roomJoin: true });
+    token.roomConfig = new RoomConfiguration({ agents: [{ agentName: 'brought', metadata: 'm' }] });
+    await callers.joinWith('brought', 'ann', await token.toJwt());
+    await first(adapter);
+    expect(adapter.offers).toMatchObject([
+      { agentName: 'brought', room: { name: 'brought' }, metadata: 'm' },
+    ]);
+    await callers.leave('brought', 'ann');
   });
 
   it('passes a refused job to another worker', async () => {

@@ -4,7 +4,7 @@ import type { Job, JobAnswer } from '../../src/ports.ts';
 import { until } from '../support/wait.ts';
 import { FakeServer, offerOf } from './fake.ts';
 import type { AdapterOptions } from './support.ts';
-import { Adapters, accept, fastClock, refuse } from './support.ts';
+import { Adapters, accept, alarms, fastClock, refuse } from './support.ts';
 
 const adapters = new Adapters();
 const servers: FakeServer[] = [];
@@ -124,6 +124,54 @@ describe('an offer', () => {
     await until('the third is answered', () => answers().length === 3);
     expect(new Set(answers().map((answer) => JSON.stringify(answer))).size).toBe(1);
     expect(adapter.offers.length).toBe(1);
+  });
+
+  it('that was accepted and is never assigned: the yes is taken back', async () => {
+    const { server, adapter, answers } = await open({ clock: fastClock(20) });
+    server.last.send(offerOf('AJ_1'));
+    await until('it is answered', () => answers().length > 0);
+    await until('the yes is taken back', () => adapter.terminated.length > 0);
+    server.last.send(assignmentOf('AJ_1'));
+    await until('the late assignment is ignored', () => adapter.complaints().length > 0);
+    expect(adapter.terminated).toEqual(['AJ_1']);
+    expect(adapter.assigned).toEqual([]);
+  });
+
+  it('whose yes cannot be said is taken back at once', async () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const clock = fastClock(1);
+    const { server, adapter } = await open({ offered: (job) => promise.then(() => accept(job)), clock });
+    server.last.send(offerOf('AJ_1'));
+    await until('it is asked', () => adapter.offers.length > 0);
+    server.last.drop();
+    await until('it knows', () => adapter.complaints().length > 0);
+    resolve();
+    await until('the yes is taken back', () => adapter.terminated.length > 0, 5_000);
+  });
+
+  it('whose job is over is a new one', async () => {
+    const { server, adapter, answers } = await open();
+    for (let time = 1; time <= 2; time += 1) {
+      server.last.send(offerOf('AJ_1'));
+      await until('it is answered', () => answers().length === time);
+      server.last.send(assignmentOf('AJ_1'));
+      await until('it is assigned', () => adapter.assigned.length === time);
+      adapter.jobs.report('AJ_1', 'success', null);
+    }
+    expect(adapter.offers.length).toBe(2);
+  });
+
+  it('is not decided any more once it is closed', async () => {
+    const { promise, resolve } = Promise.withResolvers<JobAnswer>();
+    const clock = alarms(fastClock(1));
+    const { server, adapter } = await open({ offered: () => promise, clock });
+    server.last.send(offerOf('AJ_1'));
+    await until('it is asked', () => adapter.offers.length > 0);
+    await adapter.jobs.close();
+    resolve({ accepted: true, identity: 'x', name: '' });
+    await promise;
+    expect(clock.open()).toBe(0);
+    expect(adapter.terminated).toEqual([]);
   });
 
   it('that was refused may come again', async () => {
