@@ -9,10 +9,9 @@ import type { Session } from '../core/session.ts';
 import { messageOf } from '../errors.ts';
 import { failpoint } from '../failpoints.ts';
 import type { RoomStepResult, Workers } from '../ports.ts';
-import type { AccessBook } from './access.ts';
 import type { SupervisorDeps } from './deps.ts';
 import type { FrontDesk } from './front-desk.ts';
-import { launch, launchFailure, standInJob } from './launch.ts';
+import { accessTo, launch, launchFailure, standInJob } from './launch.ts';
 import type { Lines } from './lines.ts';
 import type { RoomDesk } from './room-desk.ts';
 
@@ -24,7 +23,6 @@ export interface EffectHost {
   readonly roomDesk: RoomDesk | null;
   all(): Session[];
   post(id: SessionId, event: SessionEvent): void;
-  readonly access: AccessBook;
   readonly lines: Lines;
 }
 
@@ -91,10 +89,10 @@ async function spawn(
 }
 
 async function assign(sessions: EffectHost, session: Session, workerId: WorkerId): Promise<void> {
-  const { deps, access, lines } = sessions;
+  const { deps, lines } = sessions;
   if (deps.rooms === null) return;
   try {
-    lines.assign(workerId, standInJob(session, await access.for(session, deps.rooms)));
+    lines.assign(workerId, standInJob(session, await accessTo(session, deps.rooms)));
   } catch (error) {
     deps.log.error({ worker: workerId, error: messageOf(error) }, 'a worker could not be given its room');
   }

@@ -10,7 +10,6 @@ import { readWishes } from '../core/wishes.ts';
 import { CurfewError } from '../errors.ts';
 import { JOB_DESK } from '../limits.ts';
 import type { Job, JobAnswer, Jobs, JobsListener } from '../ports.ts';
-import type { Access } from './access.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import type { Sessions } from './sessions.ts';
 
@@ -59,11 +58,9 @@ export class JobDesk implements JobsListener {
     }
   }
 
-  assigned(jobId: string, access: Access): void {
-    const { sessions } = this.#options;
-    if (sessions.state(sessionId(jobId)) === null) return;
-    sessions.access.give(sessionId(jobId), access);
-    sessions.post(sessionId(jobId), { type: 'assigned' });
+  /** LiveKit's own token carries the grant `agent`, with which a worker could take other rooms' jobs: ours does not. */
+  assigned(jobId: string): void {
+    this.#options.sessions.post(sessionId(jobId), { type: 'assigned' });
   }
 
   terminated(jobId: string): void {

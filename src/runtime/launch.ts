@@ -4,14 +4,13 @@ import type { WorkerId } from '../core/ids.ts';
 import type { Session, WorkerProcess } from '../core/session.ts';
 import { workerOf } from '../core/session.ts';
 import { CurfewError } from '../errors.ts';
-import type { StandInJob, Workers } from '../ports.ts';
-import type { AccessBook } from './access.ts';
+import { TOKENS } from '../limits.ts';
+import type { Rooms, StandInJob, Workers } from '../ports.ts';
 import type { SupervisorDeps } from './deps.ts';
 
 interface LaunchHost {
   readonly deps: SupervisorDeps;
   readonly workers: Workers;
-  readonly access: AccessBook;
 }
 
 export async function launch(session: Session, id: WorkerId, host: LaunchHost): Promise<WorkerProcess> {
@@ -42,13 +41,23 @@ function controlEnv(
 async function roomEnv(
   session: Session,
   id: WorkerId,
-  { deps: { rooms, standIn }, access }: LaunchHost,
+  { deps: { rooms, standIn } }: LaunchHost,
 ): Promise<Record<string, string>> {
   if (rooms === null) return {};
   const { profile } = session.spec;
   if (profile.protocol === 'livekit') return standIn === null ? {} : { ...standIn.envFor(id, profile) };
-  const { url, token } = await access.for(session, rooms);
+  const { url, token } = await accessTo(session, rooms);
   return { LIVEKIT_URL: url, LIVEKIT_TOKEN: token };
+}
+
+/** The session's room alone, for as long as the session may last. */
+export async function accessTo(
+  { spec }: Session,
+  rooms: Rooms,
+): Promise<{ readonly url: string; readonly token: string }> {
+  const ttlMs = spec.limits.maxDurationMs + TOKENS.graceMs;
+  const token = await rooms.workerToken({ room: spec.room, identity: spec.agentIdentity, ttlMs });
+  return { url: rooms.url, token };
 }
 
 /** The job as the agent sees it: LiveKit's own where LiveKit sent the call, else made from the dispatch. */

@@ -11,7 +11,6 @@ import type { Session } from '../core/session.ts';
 import { isEnded, workerOf } from '../core/session.ts';
 import { messageOf } from '../errors.ts';
 import type { Workers } from '../ports.ts';
-import { AccessBook } from './access.ts';
 import type { SupervisorDeps } from './deps.ts';
 import { performEffect } from './effects.ts';
 import { FrontDesk } from './front-desk.ts';
@@ -32,7 +31,6 @@ interface Entry {
 export class Sessions {
   readonly deps: SupervisorDeps;
   readonly workers: Workers;
-  readonly access = new AccessBook();
   readonly lines: Lines;
   readonly desk: FrontDesk;
   readonly recorder: Recorder;
@@ -294,7 +292,6 @@ export class Sessions {
     if (this.recorder.isUnsaved(id)) return;
     for (const [owned, owner] of this.#owners) if (owner === id) this.#owners.delete(owned);
     this.#entries.get(id)?.tick?.cancel();
-    this.access.forget(id);
     this.#entries.delete(id);
   }
 }
