@@ -45,3 +45,15 @@ export interface ConnectOptions {
 
 /** Connects to the supervisor that started this process, in the background, and again whenever it was away. */
 export function connect(options?: ConnectOptions): Curfew;
+
+/** What `attach` needs of an AgentSession of @livekit/agents. */
+export interface SessionEvents {
+  // biome-ignore lint/suspicious/noExplicitAny: an emitter that types its own events is one of these too
+  on(event: any, listener: (event: any) => void): unknown;
+}
+
+/**
+ * For a LiveKit agent (`protocol: livekit`), in its job, before `session.start`: speech, tools, errors of STT, LLM and TTS and a blocked
+ * event loop are seen from then on. Does nothing when the program was not started by curfew.
+ */
+export function attach(session: SessionEvents): Curfew;

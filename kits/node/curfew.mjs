@@ -3,8 +3,20 @@
  * The socket lives in a thread (wire.mjs); a heartbeat is sent only when this, the main thread, answered the thread's ping.
  */
 import { Worker } from 'node:worker_threads';
+import { report } from './attach.mjs';
 
 const FLUSH_MS = 1000;
+/** One for all sessions of this process: of two the newer connection would win over the older, for ever.
+ * @type {import('./curfew.d.mts').Curfew | null} */
+let attached = null;
+
+/** @type {import('./curfew.d.mts').attach} */
+export function attach(session) {
+  // What the job is asked to do, LiveKit's own protocol says.
+  attached ??= connect({ exitOnDisconnect: false });
+  if (attached.supervised) report(session, attached);
+  return attached;
+}
 
 /** @type {import('./curfew.d.mts').connect} */
 export function connect({ exitOnDisconnect = true } = {}) {

@@ -1,113 +1,28 @@
 /** One table of cases against both kits, each a real process on the real control socket. */
-import type { ChildProcess } from 'node:child_process';
-import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
 import type { Server, Socket } from 'node:net';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { WorkerId } from '../../src/core/ids.ts';
-import { workerId } from '../../src/core/ids.ts';
-import type { SupervisorMessage, WorkerMessage } from '../../src/core/protocol.ts';
-import type { Channels, Instance } from '../../src/ports.ts';
-import { openInstance } from '../../src/registry/instance.ts';
-import { createLog } from '../../src/telemetry/log.ts';
-import { createChannels } from '../../src/worker/control.ts';
-import { ROOT } from '../support/daemon.ts';
+import type { SupervisorMessage } from '../../src/core/protocol.ts';
+import type { Side } from '../support/kits.ts';
+import { heardTypes, KIT_WORKER, KitRig } from '../support/kits.ts';
 import { until } from '../support/wait.ts';
 
-const WORKER = workerId('s-1.1');
-const JOB = { session: 's-1', room: 'front desk', attempt: 2, metadata: { lang: 'de' } };
 const KITS = [
   { kit: 'node', command: process.execPath, file: 'agent.mjs' },
   { kit: 'python', command: 'python3', file: 'agent.py' },
 ] as const;
 
-/** A supervisor's side of the socket, and what it heard. */
-interface Side {
-  readonly channels: Channels;
-  readonly heard: WorkerMessage[];
-  readonly events: string[];
-}
-
-let dir: string;
-let instance: Instance;
-let release: () => void;
-const sides: Channels[] = [];
-const children: ChildProcess[] = [];
+let rig: KitRig;
 
 beforeEach(() => {
-  dir = mkdtempSync(join(tmpdir(), 'curfew-kit-'));
-  ({ instance, release } = openInstance(dir));
+  rig = new KitRig();
 });
+afterEach(() => rig.close());
 
-afterEach(async () => {
-  for (const child of children.splice(0)) child.kill('SIGKILL');
-  await Promise.all(sides.splice(0).map((side) => side.close()));
-  release();
-  rmSync(dir, { recursive: true, force: true });
-});
-
-async function listen(heartbeatMs = 100): Promise<Side> {
-  const channels = createChannels({
-    instance,
-    log: createLog({ level: 'silent', format: 'text' }),
-    socketPath: join(dir, 'control.sock'),
-  });
-  const side: Side = { channels, heard: [], events: [] };
-  sides.push(channels);
-  await channels.listen({
-    hello: (id: WorkerId) => {
-      side.events.push('hello');
-      queueMicrotask(() => channels.tell(id, { type: 'welcome', v: 1, heartbeatMs, job: JOB }));
-      return id === WORKER;
-    },
-    message: (_id, message) => side.heard.push(message),
-    closed: () => side.events.push('closed'),
-  });
-  return side;
-}
-
-interface Agent {
-  readonly child: ChildProcess;
-  readonly out: () => string;
-  readonly err: () => string;
-}
-
-function start({ command, file }: (typeof KITS)[number], env: Record<string, string> = {}): Agent {
-  const own = {
-    CURFEW_SOCKET: join(dir, 'control.sock'),
-    CURFEW_WORKER: `${instance.id}/${WORKER}`,
-    CURFEW_TOKEN: tokenOf(),
-    CURFEW_SESSION_ID: 's-1',
-    CURFEW_ROOM: 'front desk',
-  };
-  const child = spawn(command, [join(ROOT, 'test/fixtures/kits', file)], {
-    env: { PATH: process.env.PATH ?? '', ...own, ...env },
-  });
-  children.push(child);
-  let out = '';
-  let err = '';
-  child.stdout.on('data', (chunk: Buffer) => {
-    out += chunk.toString();
-  });
-  child.stderr.on('data', (chunk: Buffer) => {
-    err += chunk.toString();
-  });
-  return { child, out: () => out, err: () => err };
-}
-
-function tokenOf(): string {
-  return createChannels({
-    instance,
-    log: createLog({ level: 'silent', format: 'text' }),
-    socketPath: '',
-  }).tokenFor(WORKER);
-}
-
-const heardTypes = (side: Side) => side.heard.map((message) => message.type);
-const tell = (side: Side, message: SupervisorMessage) => side.channels.tell(WORKER, message);
+const tell = (side: Side, message: SupervisorMessage) => side.channels.tell(KIT_WORKER, message);
+const listen = () => rig.listen();
+const start = ({ command, file }: (typeof KITS)[number], env: Record<string, string> = {}) =>
+  rig.start(command, file, env);
 
 describe.each(KITS)('the $kit kit', (kit) => {
   it('says hello, ready and heartbeats, and knows its job', async () => {
@@ -226,7 +141,6 @@ describe.each(KITS)('the $kit kit', (kit) => {
     const agent = start(kit);
     await until('ready', () => heardTypes(first).includes('ready'));
     await first.channels.close();
-    sides.splice(0);
     const second = await listen();
     await until(
       'hello and ready again',
@@ -269,7 +183,7 @@ describe.each(KITS)('the $kit kit', (kit) => {
         );
       else socket.end();
     });
-    server.listen(join(dir, 'control.sock'));
+    server.listen(rig.socketPath);
     const agent = start(kit);
     await until('it says so', () => agent.err().includes('version 1 is not spoken'));
     expect(hellos).toBe(2);

@@ -12,6 +12,7 @@ import traceback
 from dataclasses import dataclass, field
 from typing import Any, Awaitable, Callable, Dict, List, Optional, Union
 
+from ._attach import Reporter
 from ._wire import Wire
 
 Callback = Callable[..., Union[None, Awaitable[None]]]
@@ -167,6 +168,25 @@ def connect(*, exit_on_disconnect: bool = True, loop: Optional[asyncio.AbstractE
         except RuntimeError:
             loop = None
     return Curfew(exit_on_disconnect=exit_on_disconnect, loop=loop)
+
+
+#: One for all sessions of this process: of two the newer connection would win over the older, for ever.
+_attached: Optional[Curfew] = None
+
+
+def attach(session: Any) -> Curfew:
+    """For a LiveKit agent (`protocol: livekit`), in its job's entrypoint, before `session.start`.
+
+    Speech, tools, errors of STT, LLM and TTS and a blocked event loop are seen from then on.
+    Does nothing when the program was not started by curfew.
+    """
+    global _attached
+    if _attached is None:
+        # What the job is asked to do, LiveKit's own protocol says.
+        _attached = connect(exit_on_disconnect=False)
+    if _attached.supervised:
+        Reporter(_attached).listen(session)
+    return _attached
 
 
 def _exit() -> None:

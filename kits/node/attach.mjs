@@ -1,0 +1,108 @@
+/**
+ * What a LiveKit AgentSession tells of itself, told to curfew: speech, tools, and how STT, LLM and TTS are doing.
+ * The framework is not imported: events come by name, as in @livekit/agents 1.9.0, and a name that a version does not have is never heard.
+ */
+
+/** At most one of a kind in this time; while somebody speaks, one again after each. */
+const EVERY_MS = 1000;
+const SOURCES = new Map([
+  ['stt_error', 'stt'],
+  ['llm_error', 'llm'],
+  ['realtime_model_error', 'llm'],
+  ['tts_error', 'tts'],
+]);
+
+/**
+ * @param {import('./curfew.d.mts').SessionEvents} session
+ * @param {import('./curfew.d.mts').Curfew} curfew
+ */
+export function report(session, curfew) {
+  const isDue = throttle();
+  const active = (/** @type {import('./curfew.d.mts').ActivityKind} */ kind) => {
+    if (isDue(kind)) curfew.activity(kind);
+  };
+  const caller = whileSpeaking(() => active('caller_speech'));
+  const agent = whileSpeaking(() => active('agent_speech'));
+  const { failed, worked } = components(curfew, isDue);
+
+  /** @type {Record<string, (event: any) => void>} */
+  const events = {
+    user_state_changed: ({ oldState, newState }) => caller(oldState, newState),
+    user_input_transcribed: ({ transcript }) => {
+      if (!transcript) return;
+      active('caller_speech');
+      worked('stt');
+    },
+    agent_state_changed: ({ oldState, newState }) => {
+      agent(oldState, newState);
+      if (newState === 'speaking') worked('llm', 'tts');
+    },
+    conversation_item_added: ({ item }) => {
+      if (item?.role === 'assistant') worked('llm');
+    },
+    function_tools_executed: () => {
+      active('task');
+      worked('llm');
+    },
+    error: ({ error }) => failed(error),
+    close: () => {
+      caller('', 'closed');
+      agent('', 'closed');
+    },
+  };
+  for (const [name, listener] of Object.entries(events)) session.on(name, guarded(listener));
+}
+
+/** What one version sends otherwise than another must not harm the talk. */
+function guarded(/** @type {(event: any) => void} */ listener) {
+  return (/** @type {any} */ event) => {
+    try {
+      listener(event);
+    } catch (error) {
+      process.stderr.write(`curfew kit: an event was not understood: ${error}\n`);
+    }
+  };
+}
+
+function throttle() {
+  /** @type {Map<string, number>} */
+  const last = new Map();
+  return (/** @type {string} */ kind) => {
+    const now = performance.now();
+    if (now - (last.get(kind) ?? Number.NEGATIVE_INFINITY) < EVERY_MS) return false;
+    last.set(kind, now);
+    return true;
+  };
+}
+
+/** A long sentence is activity from its beginning to its end. */
+function whileSpeaking(/** @type {() => void} */ say) {
+  /** @type {NodeJS.Timeout | undefined} */
+  let timer;
+  return (/** @type {string} */ before, /** @type {string} */ now) => {
+    clearInterval(timer);
+    if (before === 'speaking' || now === 'speaking') say();
+    if (now === 'speaking') timer = setInterval(say, EVERY_MS).unref();
+  };
+}
+
+/** A success is told when no component is failing: that the STT hears must not hide that the TTS is down. */
+function components(
+  /** @type {import('./curfew.d.mts').Curfew} */ curfew,
+  /** @type {(kind: string) => boolean} */ isDue,
+) {
+  /** @type {Set<string>} */
+  const failing = new Set();
+  return {
+    failed: (/** @type {any} */ failure) => {
+      const source = SOURCES.get(failure?.type);
+      if (source === undefined) return;
+      failing.add(source);
+      curfew.error(failure.error ?? failure.type, source);
+    },
+    worked: (/** @type {string[]} */ ...sources) => {
+      const recovered = sources.filter((source) => failing.delete(source)).length > 0;
+      if (failing.size === 0 && (recovered || isDue('ok'))) curfew.ok();
+    },
+  };
+}

@@ -1,0 +1,125 @@
+"""What a LiveKit AgentSession tells of itself, told to curfew: speech, tools, and how STT, LLM and TTS are doing.
+
+The framework is not imported: events come by name, as in livekit-agents 1.8.9, and a name that a version does not have is never heard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Set
+
+if TYPE_CHECKING:
+    from ._kit import Curfew
+
+#: At most one of a kind in this time; while somebody speaks, one again after each.
+EVERY_SECONDS = 1.0
+SOURCES = {"stt_error": "stt", "llm_error": "llm", "realtime_model_error": "llm", "tts_error": "tts"}
+
+
+class Reporter:
+    """Listens to one session for as long as that emits events."""
+
+    def __init__(self, curfew: "Curfew") -> None:
+        self._curfew = curfew
+        self._last: Dict[str, float] = {}
+        self._failing: Set[str] = set()
+        self._caller = _WhileSpeaking(lambda: self._active("caller_speech"))
+        self._agent = _WhileSpeaking(lambda: self._active("agent_speech"))
+
+    def listen(self, session: Any) -> None:
+        events: Dict[str, Callable[[Any], None]] = {
+            "user_state_changed": lambda event: self._caller.changed(event.old_state, event.new_state),
+            "user_input_transcribed": self._transcribed,
+            "agent_state_changed": self._agent_changed,
+            "conversation_item_added": self._item_added,
+            "tool_execution_updated": lambda event: self._active("task"),
+            "function_tools_executed": self._tools_executed,
+            "error": lambda event: self._failed(event.error),
+            "close": lambda event: self._closed(),
+        }
+        for name, listener in events.items():
+            session.on(name, _guarded(listener))
+
+    def _transcribed(self, event: Any) -> None:
+        if event.transcript:
+            self._active("caller_speech")
+            self._worked("stt")
+
+    def _agent_changed(self, event: Any) -> None:
+        self._agent.changed(event.old_state, event.new_state)
+        if event.new_state == "speaking":
+            self._worked("llm", "tts")
+
+    def _item_added(self, event: Any) -> None:
+        if getattr(event.item, "role", None) == "assistant":
+            self._worked("llm")
+
+    def _tools_executed(self, event: Any) -> None:
+        self._active("task")
+        self._worked("llm")
+
+    def _closed(self) -> None:
+        self._caller.changed("", "closed")
+        self._agent.changed("", "closed")
+
+    def _active(self, kind: str) -> None:
+        if self._is_due(kind):
+            self._curfew.activity(kind)
+
+    def _failed(self, failure: Any) -> None:
+        source = SOURCES.get(getattr(failure, "type", ""))
+        if source is not None:
+            self._failing.add(source)
+            self._curfew.error(getattr(failure, "error", None) or failure.type, source)
+
+    def _worked(self, *sources: str) -> None:
+        """A success is told when no component is failing: that the STT hears must not hide that the TTS is down."""
+        recovered = not self._failing.isdisjoint(sources)
+        self._failing.difference_update(sources)
+        if not self._failing and (recovered or self._is_due("ok")):
+            self._curfew.ok()
+
+    def _is_due(self, kind: str) -> bool:
+        now = time.monotonic()
+        if now - self._last.get(kind, float("-inf")) < EVERY_SECONDS:
+            return False
+        self._last[kind] = now
+        return True
+
+
+class _WhileSpeaking:
+    """A long sentence is activity from its beginning to its end."""
+
+    def __init__(self, say: Callable[[], None]) -> None:
+        self._say = say
+        self._timer: Optional[asyncio.TimerHandle] = None
+
+    def changed(self, before: str, now: str) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if before == "speaking" or now == "speaking":
+            self._say()
+        if now == "speaking":
+            self._arm(asyncio.get_running_loop())
+
+    def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = loop.call_later(EVERY_SECONDS, self._again, loop)
+
+    def _again(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._say()
+        self._arm(loop)
+
+
+def _guarded(listener: Callable[[Any], None]) -> Callable[[Any], None]:
+    """What one version sends otherwise than another must not harm the talk."""
+
+    def heard(event: Any) -> None:
+        try:
+            listener(event)
+        except Exception as error:
+            print(f"curfew kit: an event was not understood: {error!r}", file=sys.stderr, flush=True)
+
+    return heard

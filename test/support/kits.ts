@@ -1,0 +1,93 @@
+/** The real control socket with programs of the kits on it: what they say is kept. */
+import type { ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { workerId } from '../../src/core/ids.ts';
+import type { WorkerMessage } from '../../src/core/protocol.ts';
+import type { Channels } from '../../src/ports.ts';
+import { openInstance } from '../../src/registry/instance.ts';
+import { createLog } from '../../src/telemetry/log.ts';
+import { createChannels } from '../../src/worker/control.ts';
+import { ROOT } from './daemon.ts';
+
+export const KIT_WORKER = workerId('s-1.1');
+const JOB = { session: 's-1', room: 'front desk', attempt: 2, metadata: { lang: 'de' } };
+const HEARTBEAT_MS = 100;
+
+/** A supervisor's side of the socket, and what it heard. */
+export interface Side {
+  readonly channels: Channels;
+  readonly heard: WorkerMessage[];
+  readonly events: string[];
+}
+
+interface Program {
+  readonly child: ChildProcess;
+  readonly out: () => string;
+  readonly err: () => string;
+}
+
+export const heardTypes = (side: Side) => side.heard.map((message) => message.type);
+
+export class KitRig {
+  readonly #dir = mkdtempSync(join(tmpdir(), 'curfew-kit-'));
+  readonly #opened = openInstance(this.#dir);
+  readonly #sides: Channels[] = [];
+  readonly #children: ChildProcess[] = [];
+  readonly socketPath = join(this.#dir, 'control.sock');
+
+  async listen(): Promise<Side> {
+    const channels = this.#channels(this.socketPath);
+    const side: Side = { channels, heard: [], events: [] };
+    this.#sides.push(channels);
+    await channels.listen({
+      hello: (id) => {
+        side.events.push('hello');
+        queueMicrotask(() =>
+          channels.tell(id, { type: 'welcome', v: 1, heartbeatMs: HEARTBEAT_MS, job: JOB }),
+        );
+        return id === KIT_WORKER;
+      },
+      message: (_id, message) => side.heard.push(message),
+      closed: () => side.events.push('closed'),
+    });
+    return side;
+  }
+
+  /** A program of test/fixtures/kits as a worker. */
+  start(command: string, file: string, env: Record<string, string> = {}): Program {
+    const own = {
+      CURFEW_SOCKET: this.socketPath,
+      CURFEW_WORKER: `${this.#opened.instance.id}/${KIT_WORKER}`,
+      CURFEW_TOKEN: this.#channels('').tokenFor(KIT_WORKER),
+      CURFEW_SESSION_ID: 's-1',
+      CURFEW_ROOM: 'front desk',
+    };
+    const child = spawn(command, [join(ROOT, 'test/fixtures/kits', file)], {
+      env: { PATH: process.env.PATH ?? '', ...own, ...env },
+    });
+    this.#children.push(child);
+    const said = { out: '', err: '' };
+    child.stdout.on('data', (chunk: Buffer) => {
+      said.out += chunk.toString();
+    });
+    child.stderr.on('data', (chunk: Buffer) => {
+      said.err += chunk.toString();
+    });
+    return { child, out: () => said.out, err: () => said.err };
+  }
+
+  async close(): Promise<void> {
+    for (const child of this.#children) child.kill('SIGKILL');
+    await Promise.all(this.#sides.map((side) => side.close()));
+    this.#opened.release();
+    rmSync(this.#dir, { recursive: true, force: true });
+  }
+
+  #channels(socketPath: string): Channels {
+    const log = createLog({ level: 'silent', format: 'text' });
+    return createChannels({ instance: this.#opened.instance, log, socketPath });
+  }
+}
