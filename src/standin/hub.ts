@@ -1,4 +1,5 @@
 /** Every worker's place: its one connection, of which the newer wins, and what is told of it. */
+import type { UpdateJobStatus } from '@livekit/protocol';
 import { ServerInfo_Edition } from '@livekit/protocol';
 import type { WorkerId } from '../core/ids.ts';
 import type { WorkerMessage } from '../core/protocol.ts';
@@ -51,6 +52,11 @@ export class Hub implements LinkListener {
   message(link: Link, message: FromWorker): void {
     const seat = this.#seats.get(link.workerId);
     if (seat?.link === link) seat.hear(message);
+  }
+
+  /** As its launcher says it, beside the connection. */
+  reported(id: WorkerId, status: UpdateJobStatus): void {
+    this.#seats.get(id)?.hear({ case: 'updateJob', value: status });
   }
 
   refused(link: Link, why: string): void {

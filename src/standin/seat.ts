@@ -134,7 +134,7 @@ export class Seat {
   }
 
   #reported({ jobId, status, error }: { jobId: string; status: JobStatus; error: string }): void {
-    if (this.#work.is === 'assigned' && this.#work.jobId !== jobId) return;
+    if (this.#work.is === 'ended' || (this.#work.is === 'assigned' && this.#work.jobId !== jobId)) return;
     const hasEnded = status === JobStatus.JS_SUCCESS || status === JobStatus.JS_FAILED;
     if (!hasEnded) {
       this.#heartbeat();

@@ -154,12 +154,12 @@ describe('a worker that connects again', () => {
     const older = await withJob();
     const newer = await rig.registered();
     await older.closed();
-    expect(rig.typesOf('w-1')).not.toContain('closed');
+    expect(rig.typesOf('w-1')).not.toContain('gone');
     older.socket.terminate();
     expect(rig.standIn.terminate(W1)).toBe(true);
     await newer.said('termination');
     newer.socket.terminate();
-    await until('its end is told', () => rig.heardOf('w-1').includes('closed'));
+    await until('its end is told', () => rig.heardOf('w-1').includes('gone'));
   });
 
   it('is asked again what it had not answered', async () => {
@@ -167,7 +167,7 @@ describe('a worker that connects again', () => {
     rig.standIn.assign(W1, jobOf());
     await first.said('availability');
     first.socket.terminate();
-    await until('its end is told', () => rig.heardOf('w-1').includes('closed'));
+    await until('its end is told', () => rig.heardOf('w-1').includes('gone'));
     const second = await rig.registered();
     await second.said('availability');
     second.answer('AJ_1');

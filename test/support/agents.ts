@@ -34,11 +34,11 @@ export class Agents {
     this.#rig = rig;
   }
 
-  start(name: string, framework: Framework, options: { file?: string; env?: Record<string, string> } = {}) {
-    const [command = '', ...args] = commandOf(framework, options.file ?? 'waits');
+  start(name: string, framework: Framework, file = 'waits'): void {
+    const [command = '', ...args] = commandOf(framework, file);
     const { standIn, instance, dir } = this.#rig;
     const { PATH = '', HOME = dir } = process.env;
-    const env = { PATH, HOME, CURFEW_WORKER: `${instance.id}/${name}`, ...options.env };
+    const env = { PATH, HOME, CURFEW_WORKER: `${instance.id}/${name}` };
     const access = { url: standIn.url, ...standIn.keysFor(workerId(name)) };
     const child = spawn(command, args, {
       cwd: dir,
@@ -75,9 +75,15 @@ export class Agents {
   }
 }
 
-/** Gives a real job to it: its room is `room-NAME`. */
+/** No other test's: a killed agent stays in its room for a while. */
+export function roomOf(rig: StandInRig, name: string): string {
+  return `room-${rig.instance.id}-${name}`;
+}
+
+/** Gives a real job to it. */
 export async function assign(rig: StandInRig, livekit: LiveKit, name: string): Promise<void> {
-  const room = `room-${name}`;
+  const room = roomOf(rig, name);
+  rig.know(name, [room]);
   const identity = `agent-${name}`;
   const token = await livekit.token(room, { identity, kind: 'agent' });
   rig.standIn.assign(

@@ -14,7 +14,7 @@ import { createStandIn } from '../../src/standin/standin.ts';
 import { until } from './wait.ts';
 
 export type Say = NonNullable<ConstructorParameters<typeof WorkerMessage>[0]>['message'];
-export type Heard = Told | 'hello' | 'closed';
+export type Heard = Told | 'hello' | 'gone';
 
 const NOWHERE = { url: 'ws://127.0.0.1:9', apiKey: 'devkey', apiSecret: 'no-secret-that-anybody-knows-here' };
 
@@ -60,7 +60,7 @@ export class StandInRig {
         return known;
       },
       message: (worker, what) => void this.heard.push({ worker, what }),
-      closed: (worker) => void this.heard.push({ worker, what: 'closed' }),
+      closed: (worker) => void this.heard.push({ worker, what: 'gone' }),
       roomsOf: (worker) => this.rooms.get(worker) ?? [],
     });
     return this;
