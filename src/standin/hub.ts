@@ -10,6 +10,8 @@ import type { Link, LinkListener } from './link.ts';
 import { Seat } from './seat.ts';
 import type { FromWorker, ToWorker } from './wire.ts';
 
+/** With these, the tests run. */
+const TRIED = 'Python 1.8.9 and JavaScript 1.9.0';
 const GOOD_BYE = 'curfew stops; the job goes on';
 
 export class Hub implements LinkListener {
@@ -96,9 +98,16 @@ export class Hub implements LinkListener {
       return;
     }
     older?.end('a newer connection of this worker is there');
-    this.#log.debug({ worker: workerId, framework: version }, 'a LiveKit agent is connected');
+    this.#greet(workerId, version);
     link.welcome(registered(workerId));
     seat.connected(link);
+  }
+
+  #greet(worker: WorkerId, framework: string): void {
+    const fields = { worker, framework };
+    if (Number.parseInt(framework, 10) < STAND_IN.leastMajor)
+      this.#log.warn(fields, `this version of LiveKit Agents is too old: tried were ${TRIED}`);
+    else this.#log.debug(fields, 'a LiveKit agent is connected');
   }
 
   #newSeat(id: WorkerId): Seat {

@@ -137,6 +137,40 @@ describe('a job', () => {
   });
 });
 
+describe('the end of a job that is told beside the connection', () => {
+  const tell = async (body: string, token?: string) =>
+    fetch(`${rig.standIn.url.replace('ws', 'http')}/curfew/job`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token ?? (await rig.token('w-1'))}` },
+      body,
+    });
+
+  it('is heard once, from the worker itself', async () => {
+    await withJob();
+    const body = JSON.stringify({ jobId: 'AJ_1', status: 'JS_FAILED', error: 'no voice' });
+    expect((await tell(body, await rig.token('w-1', { apiSecret: 'x'.repeat(40) }))).status).toBe(401);
+    expect((await tell(body, await rig.token('w-2'))).status).toBe(204);
+    expect((await tell('nonsense')).status).toBe(400);
+    expect((await tell('x'.repeat(1024 * 1024)).catch(() => null))?.status ?? 400).toBe(400);
+    expect(rig.typesOf('w-1')).not.toContain('error');
+    for (let count = 0; count < 2; count += 1) expect((await tell(body)).status).toBe(204);
+    expect(rig.typesOf('w-1').filter((type) => type === 'closed')).toHaveLength(1);
+  });
+});
+
+describe('a framework', () => {
+  it('that is too old is named in the log, once', async () => {
+    const agent = await rig.agent();
+    await agent.opened();
+    agent.register('0.12.1');
+    await agent.said('register');
+    expect(rig.logged).toContainEqual({
+      fields: { worker: 'w-1', framework: '0.12.1' },
+      message: expect.stringContaining('Python 1.8.9 and JavaScript 1.9.0'),
+    });
+  });
+});
+
 describe('heartbeats', () => {
   it('that come in a flood are few', async () => {
     const agent = await rig.registered();

@@ -159,8 +159,8 @@ export class WireAgent {
     this.socket.send(this.#isText ? frame.toJsonString() : frame.toBinary());
   }
 
-  register(): void {
-    this.say({ case: 'register', value: { agentName: '', version: '9.9.9' } });
+  register(version = '9.9.9'): void {
+    this.say({ case: 'register', value: { agentName: '', version } });
   }
 
   answer(jobId: string, available = true): void {

@@ -74,15 +74,15 @@ def _adapt(worker):
 def _chain():
     """The sitecustomize that this one hides, if there is one."""
     try:
+        from _frozen_importlib import module_from_spec
         from _frozen_importlib_external import PathFinder
     except ImportError:
         from importlib.machinery import PathFinder
+        from importlib.util import module_from_spec
     here = __file__.rpartition("/")[0]
     spec = PathFinder.find_spec("sitecustomize", [path for path in sys.path if path != here])
     if spec is None or spec.loader is None:
         return
-    from importlib.util import module_from_spec
-
     spec.loader.exec_module(module_from_spec(spec))
 
 
