@@ -1,7 +1,7 @@
 /** What holds for every framework: the real package, the real LiveKit, an agent file that knows nothing of curfew. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { workerId } from '../../src/core/ids.ts';
-import type { Framework } from '../support/agents.ts';
+import type { AgentOptions, Framework } from '../support/agents.ts';
 import { Agents, agentsIn, assign, roomOf } from '../support/agents.ts';
 import { KEY, LiveKit, SECRET } from '../support/livekit.ts';
 import { StandInRig } from '../support/standin.ts';
@@ -45,9 +45,9 @@ export async function meets(
   { livekit, rig, agents }: Stage,
   framework: Framework,
   name: string,
-  file?: string,
+  options?: AgentOptions,
 ): Promise<void> {
-  agents.start(name, framework, file);
+  agents.start(name, framework, options);
   await agents.ready(name);
   await assign(rig, livekit, name);
   await inRoom({ livekit, rig, agents }, name);
@@ -106,7 +106,7 @@ export function describeFramework(framework: Framework, testMs: number): void {
     it("asks LiveKit's API of its own room, and no other", async () => {
       const { rig, agents, livekit } = stage();
       await livekit.rooms.createRoom({ name: 'other' });
-      await meets(stage(), framework, 'w-1', 'asks');
+      await meets(stage(), framework, 'w-1', { file: 'asks' });
       await until('both are answered', () => /heard of other/.test(agents.output('w-1')), MEET_MS);
       expect(agents.output('w-1')).toContain(`heard of ${roomOf(rig, 'w-1')}: done`);
       expect(agents.output('w-1')).toMatch(/heard of other: permission_denied: .*pass_env/);

@@ -15,6 +15,12 @@ import { until } from './wait.ts';
 
 export type Framework = 'python' | 'javascript';
 
+export interface AgentOptions {
+  /** In test/fixtures/agents, without its ending. */
+  readonly file?: string;
+  readonly env?: Record<string, string>;
+}
+
 /** A loaded machine takes its time for a framework's imports. */
 export const START_MS = 60_000;
 
@@ -34,11 +40,11 @@ export class Agents {
     this.#rig = rig;
   }
 
-  start(name: string, framework: Framework, file = 'waits'): void {
+  start(name: string, framework: Framework, { file = 'waits', env: more = {} }: AgentOptions = {}): void {
     const [command = '', ...args] = commandOf(framework, file);
     const { standIn, instance, dir } = this.#rig;
     const { PATH = '', HOME = dir } = process.env;
-    const env = { PATH, HOME, CURFEW_WORKER: `${instance.id}/${name}` };
+    const env = { PATH, HOME, CURFEW_WORKER: `${instance.id}/${name}`, ...more };
     const access = { url: standIn.url, ...standIn.keysFor(workerId(name)) };
     const child = spawn(command, args, {
       cwd: dir,
