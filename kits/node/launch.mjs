@@ -4,20 +4,22 @@
  *
  * - The framework's health server takes any free port, so that several agents run on one host.
  * - One job process is kept idle, not one per core: a worker has one job at most.
+ * - The worker tries to connect for as long as curfew is away: giving up would end its call. Node 22.15 or newer; older ones give up.
  * - The end of the job is told: the framework itself never tells it.
  * - API calls that are signed with the worker's own keys go to curfew, which is the only one that knows them.
  */
 import childProcess from 'node:child_process';
 import { createHmac } from 'node:crypto';
-import { syncBuiltinESMExports } from 'node:module';
+import * as modules from 'node:module';
 import net from 'node:net';
 import os from 'node:os';
 
 const { LIVEKIT_URL = '', LIVEKIT_API_KEY = '', LIVEKIT_API_SECRET = '' } = process.env;
 const HTTP_URL = LIVEKIT_URL.replace(/^ws/, 'http');
 const REPORT_AGAIN_MS = 2000;
-/** As long as the framework itself tries to connect again. */
-const REPORT_ATTEMPTS = 60;
+
+const WORKER_MODULE = /\/@livekit\/agents\/dist\/worker\.c?js$/;
+const ATTEMPTS = /(\bMAX_RECONNECT_ATTEMPTS =) \d+\b/;
 
 /** By what it answers: its port may be set in the agent's own code. */
 const HEALTH = ['/worker', 'healthCheckListener', 'workerListener'];
@@ -39,6 +41,17 @@ function keepOneIdle() {
   os.availableParallelism = function availableParallelismForAgents() {
     return new Error().stack?.includes('.numIdleProcesses') ? 1 : availableParallelism();
   };
+}
+
+function neverGiveUp() {
+  modules.registerHooks?.({
+    load(url, context, nextLoad) {
+      const loaded = nextLoad(url, context);
+      if (!WORKER_MODULE.test(url) || !loaded.source) return loaded;
+      const source = Buffer.from(loaded.source).toString().replace(ATTEMPTS, '$1 Infinity');
+      return { ...loaded, source };
+    },
+  });
 }
 
 function tellTheEnd() {
@@ -67,14 +80,14 @@ function watch(child, jobId) {
   });
 }
 
-async function report(status, attempt = 1) {
+/** Until it is heard. */
+async function report(status) {
   const response = await fetch(`${HTTP_URL}/curfew/job`, {
     method: 'POST',
     headers: { authorization: `Bearer ${ownToken()}`, 'content-type': 'application/json' },
     body: JSON.stringify(status),
   }).catch(() => null);
-  if (response !== null || attempt === REPORT_ATTEMPTS) return;
-  setTimeout(() => void report(status, attempt + 1), REPORT_AGAIN_MS).unref();
+  if (response === null) setTimeout(() => void report(status), REPORT_AGAIN_MS).unref();
 }
 
 function ownToken() {
@@ -110,7 +123,8 @@ function isOwnCall(input, init) {
 if (LIVEKIT_API_KEY.startsWith('curfew-')) {
   freeThePort();
   keepOneIdle();
+  neverGiveUp();
   tellTheEnd();
   keepOwnCallsHere();
-  syncBuiltinESMExports();
+  modules.syncBuiltinESMExports();
 }

@@ -127,7 +127,7 @@ export function describeFramework(framework: Framework, testMs: number): void {
     });
 
     it('keeps its job over a restart of curfew, and ends it when it is asked then', async () => {
-      const { rig, livekit } = stage();
+      const { rig, agents, livekit } = stage();
       await meets(stage(), framework, 'w-1');
       await rig.restart();
       await until(
@@ -135,6 +135,8 @@ export function describeFramework(framework: Framework, testMs: number): void {
         () => rig.heardOf('w-1').filter((what) => what === 'hello').length === 2,
         MEET_MS,
       );
+      // As it says how often it would try.
+      expect(agents.output('w-1')).toContain('Infinity');
       await rig.heardBy('w-1', 'heartbeat', 10_000);
       expect(await agentsIn(livekit, roomOf(rig, 'w-1'))).toEqual(['agent-w-1']);
       rig.standIn.terminate(workerId('w-1'));

@@ -1,11 +1,12 @@
 /** The launchers: what they change, and that everything else is left alone. */
 import { execFile } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { launchEnv } from '../../src/standin/launch.ts';
+import { ROOT } from '../support/daemon.ts';
 import { freePorts } from '../support/ports.ts';
 
 const run = promisify(execFile);
@@ -67,7 +68,7 @@ class ipc:
 ipc.proc_pool.ProcPool = ProcPool
 class AgentServer:
     def __init__(self): ${fields}
-    async def run(self, devmode=False): print(self._port, getattr(self, "_num_idle_processes", "as it was"))
+    async def run(self, devmode=False): print(self._port, getattr(self, "_num_idle_processes", "as it was"), getattr(self, "_max_retry", ""))
 `;
   const start =
     'import asyncio; from livekit.agents.worker import AgentServer; asyncio.run(AgentServer().run())';
@@ -79,9 +80,9 @@ class AgentServer:
   it('changes what a worker beside others needs', async () => {
     file(
       WORKER,
-      `__version__ = "1.2.3"${server('self._port = 8081; self._num_idle_processes = 4; self._load_threshold = 0.7')}`,
+      `__version__ = "1.2.3"${server('self._port = 8081; self._num_idle_processes = 4; self._load_threshold = 0.7; self._max_retry = 16')}`,
     );
-    expect(await python(start)).toEqual({ stdout: '0 1\n', stderr: '' });
+    expect(await python(start)).toEqual({ stdout: '0 1 inf\n', stderr: '' });
     const job =
       'import asyncio; from livekit.agents.worker import ipc; pool = ipc.proc_pool.ProcPool(); print(asyncio.run(pool.launch_job(7)), pool.idle)';
     expect((await python(job)).stdout).toBe('7 0\n');
@@ -96,13 +97,13 @@ class AgentServer:
     [
       'a server without these settings',
       `__version__ = "3.0.0"${server('self._port = 8081')}`,
-      /3\.0\.0 has no _num_idle_processes/,
+      /3\.0\.0 has no _num_idle_processes, _load_threshold, _max_retry/,
     ],
   ];
   it.each(unexpected)('leaves %s as it is, with one line', async (_, text, why) => {
     file(WORKER, text);
     const { stdout, stderr } = await python(start);
-    expect(stdout).toBe('8081 as it was\n');
+    expect(stdout).toBe('8081 as it was \n');
     expect(stderr).toMatch(why);
     expect(stderr.trimEnd().split('\n')).toHaveLength(1);
     expect(stderr).toContain('tried with 1.8.9');
@@ -136,6 +137,19 @@ class AgentServer:
   });
 });
 
+describe('the versions that were tried', () => {
+  const read = (path: string) => readFileSync(join(ROOT, path), 'utf8');
+
+  it('are the same everywhere', () => {
+    const javascript: string = JSON.parse(read('package.json')).devDependencies['@livekit/agents'];
+    const python = /VERSION = '([^']+)'/.exec(read('scripts/python-agents.mjs'))?.[1] ?? 'none';
+    for (const path of ['src/standin/hub.ts', 'docs/livekit-agents.md'])
+      for (const version of [python, javascript]) expect(read(path), path).toContain(version);
+    expect(read('kits/python/launch/sitecustomize.py')).toContain(`TRIED = "${python}"`);
+    expect(read('kits/node/launch.mjs')).toContain(`@livekit/agents ${javascript}`);
+  });
+});
+
 describe("Node's launcher", () => {
   const freePort = async () => (await freePorts(1))[0] ?? 0;
   const listen = (port: number, handler: string) => `
@@ -163,6 +177,15 @@ import os, { availableParallelism } from 'node:os';
 class Default { static numIdleProcesses() { return Math.min(availableParallelism(), 4); } }
 console.log(Default.numIdleProcesses(), os.availableParallelism() === os.cpus().length);`;
     expect((await node(code)).stdout).toMatch(/^1 /);
+  });
+
+  it('keeps the framework at it for as long as curfew is away', async () => {
+    const path = 'node_modules/@livekit/agents/dist/worker.js';
+    const given = 'const MAX_RECONNECT_ATTEMPTS = 10;';
+    expect(readFileSync(join(ROOT, path), 'utf8')).toContain(given);
+    const module = file(path, `${given}\nexport default MAX_RECONNECT_ATTEMPTS;`);
+    file('node_modules/@livekit/agents/package.json', '{"type":"module"}');
+    expect((await node(`console.log((await import('${module}')).default)`)).stdout).toBe('Infinity\n');
   });
 
   it('changes nothing without the keys of curfew', async () => {

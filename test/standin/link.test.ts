@@ -1,4 +1,6 @@
 /** Every message of the agent protocol, with a hand-written agent on a real socket. */
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { JobStatus, JobType } from '@livekit/protocol';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { workerId } from '../../src/core/ids.ts';
@@ -211,6 +213,7 @@ describe('a worker that connects again', () => {
   it('says to a new supervisor which job it runs, which can be ended', async () => {
     await withJob();
     await rig.restart();
+    rmSync(join(rig.instance.workersDir, 'w-1', 'job'));
     const agent = await rig.registered();
     agent.say({ case: 'migrateJob', value: { jobIds: ['AJ_1'] } });
     await rig.heardBy('w-1', 'heartbeat');
