@@ -80,14 +80,15 @@ function watch(child, jobId) {
   });
 }
 
-/** Until it is heard. */
+/** Until it is heard: after a restart curfew knows the worker again once it is connected. */
 async function report(status) {
   const response = await fetch(`${HTTP_URL}/curfew/job`, {
     method: 'POST',
     headers: { authorization: `Bearer ${ownToken()}`, 'content-type': 'application/json' },
     body: JSON.stringify(status),
   }).catch(() => null);
-  if (response === null) setTimeout(() => void report(status), REPORT_AGAIN_MS).unref();
+  if (response === null || response.status === 503)
+    setTimeout(() => void report(status), REPORT_AGAIN_MS).unref();
 }
 
 function ownToken() {

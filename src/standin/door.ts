@@ -66,10 +66,7 @@ async function report(
   const status = body === null ? null : readStatus(body);
   if (caller === null) response.writeHead(401, { connection: 'close' }).end(NOT_YOURS);
   else if (status === null) response.writeHead(400, { connection: 'close' }).end();
-  else {
-    hub.reported(caller.workerId, status);
-    response.writeHead(204).end();
-  }
+  else response.writeHead(hub.reported(caller.workerId, status) ? 204 : 503).end();
 }
 
 /** `head` of the refused request is not read, so the connection cannot be used again. */

@@ -56,9 +56,12 @@ export class Hub implements LinkListener {
     if (seat?.link === link) seat.hear(message);
   }
 
-  /** As its launcher says it, beside the connection. */
-  reported(id: WorkerId, status: UpdateJobStatus): void {
-    this.#seats.get(id)?.hear({ case: 'updateJob', value: status });
+  /** As its launcher says it, beside the connection. False: it is not connected, and it is not known whose job this is. */
+  reported(id: WorkerId, status: UpdateJobStatus): boolean {
+    const seat = this.#seats.get(id);
+    if (seat === undefined || seat.link === null) return false;
+    seat.hear({ case: 'updateJob', value: status });
+    return true;
   }
 
   refused(link: Link, why: string): void {
@@ -89,8 +92,9 @@ export class Hub implements LinkListener {
     const seat = this.#seats.get(workerId) ?? this.#newSeat(workerId);
     if (jobId !== null) seat.resume(jobId);
     const older = seat.link;
-    seat.link = link;
     this.#seats.set(workerId, seat);
+    // Whatever is said from now on waits for the welcome.
+    seat.connected(link);
     if (!this.#listener.hello(workerId)) {
       seat.link = older;
       if (older === null) this.#seats.delete(workerId);
@@ -100,7 +104,6 @@ export class Hub implements LinkListener {
     older?.end('a newer connection of this worker is there');
     this.#greet(workerId, version);
     link.welcome(registered(workerId));
-    seat.connected(link);
   }
 
   #greet(worker: WorkerId, framework: string): void {

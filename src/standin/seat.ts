@@ -55,10 +55,11 @@ export class Seat {
         this.#work = { ...this.#work, job };
         return true;
       case 'ended':
-        return true;
+        return false;
       case 'none':
+        if (!this.#ask(job)) return false;
         this.#work = { is: 'asked', job, wasRefused: false };
-        return this.#ask(job);
+        return true;
     }
   }
 

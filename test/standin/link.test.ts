@@ -62,6 +62,21 @@ describe('a job', () => {
     expect(rig.standIn.terminate(W1)).toBe(false);
   });
 
+  it('may be given while the worker says hello: it hears its welcome first', async () => {
+    rig.onHello = (worker) => void rig.standIn.assign(worker, jobOf());
+    const agent = await rig.registered();
+    agent.say({ case: 'ping', value: {} });
+    await agent.said('pong');
+    expect(agent.spoken.map((one) => one.case)).toEqual(['register', 'availability', 'pong']);
+  });
+
+  it('is given to no worker that had one', async () => {
+    const agent = await withJob();
+    agent.say({ case: 'updateJob', value: { jobId: 'AJ_1', status: JobStatus.JS_SUCCESS } });
+    await rig.heardBy('w-1', 'closed');
+    expect(rig.standIn.assign(W1, jobOf({ id: 'AJ_2' }))).toBe(false);
+  });
+
   it('is offered once, however often it is assigned', async () => {
     const agent = await rig.registered();
     for (let count = 0; count < 3; count += 1) rig.standIn.assign(W1, jobOf());
@@ -151,6 +166,8 @@ describe('the end of a job that is told beside the connection', () => {
     await withJob();
     const body = JSON.stringify({ jobId: 'AJ_1', status: 'JS_FAILED', error: 'no voice' });
     expect((await tell(body, await rig.token('w-1', { apiSecret: 'x'.repeat(40) }))).status).toBe(401);
+    expect((await tell(body, await rig.token('w-2'))).status).toBe(503);
+    await rig.registered('w-2');
     expect((await tell(body, await rig.token('w-2'))).status).toBe(204);
     expect((await tell('nonsense')).status).toBe(400);
     expect((await tell('x'.repeat(1024 * 1024)).catch(() => null))?.status ?? 400).toBe(400);

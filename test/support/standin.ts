@@ -28,6 +28,7 @@ export class StandInRig {
   readonly logged: { fields: object; message: string }[] = [];
   readonly instance: Instance;
   standIn: StandIn;
+  onHello: (worker: WorkerId) => void = () => undefined;
   readonly #release: () => void;
   readonly #agents: WireAgent[] = [];
 
@@ -57,6 +58,7 @@ export class StandInRig {
       hello: (worker) => {
         const known = this.rooms.has(worker);
         if (known) this.heard.push({ worker, what: 'hello' });
+        this.onHello(worker);
         return known;
       },
       message: (worker, what) => void this.heard.push({ worker, what }),
