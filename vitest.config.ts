@@ -5,6 +5,7 @@ const NEEDS_PYTHON = [
   'test/kits/conformance.test.ts',
   'test/worker/process-*.test.ts',
   'test/e2e/workers.test.ts',
+  'test/standin/launch.test.ts',
 ];
 /** Those with LiveKit's own Python framework, which `npm test` installs. */
 const NEEDS_PYTHON_AGENTS = ['test/standin/python*.test.ts'];

@@ -337,6 +337,7 @@ export const STAND_IN = {
   /** One frame of an agent. */
   frameBytes: 256 * 1024,
   versionChars: 40,
+  leastMajor: 1,
   errorChars: 500,
   /** An agent that takes no job is asked again. */
   askAgainMs: 1 * SECOND_MS,

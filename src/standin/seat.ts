@@ -55,10 +55,11 @@ export class Seat {
         this.#work = { ...this.#work, job };
         return true;
       case 'ended':
-        return true;
+        return false;
       case 'none':
+        if (!this.#ask(job)) return false;
         this.#work = { is: 'asked', job, wasRefused: false };
-        return this.#ask(job);
+        return true;
     }
   }
 
@@ -134,7 +135,7 @@ export class Seat {
   }
 
   #reported({ jobId, status, error }: { jobId: string; status: JobStatus; error: string }): void {
-    if (this.#work.is === 'assigned' && this.#work.jobId !== jobId) return;
+    if (this.#work.is === 'ended' || (this.#work.is === 'assigned' && this.#work.jobId !== jobId)) return;
     const hasEnded = status === JobStatus.JS_SUCCESS || status === JobStatus.JS_FAILED;
     if (!hasEnded) {
       this.#heartbeat();
@@ -162,10 +163,7 @@ export class Seat {
 function endingOf(status: JobStatus, error: string): WorkerMessage[] {
   if (status === JobStatus.JS_SUCCESS) return [{ type: 'closed' }];
   const why = (error === '' ? 'the agent reported its job as failed' : error).slice(0, STAND_IN.errorChars);
-  return [
-    { type: 'error', source: 'livekit', message: why },
-    { type: 'closed', detail: why },
-  ];
+  return [{ type: 'failed', message: why }];
 }
 
 function toJob({ id, room, metadata, attributes, agentName }: StandInJob): Job {
