@@ -3,7 +3,7 @@ import type { UpdateJobStatus } from '@livekit/protocol';
 import { ServerInfo_Edition } from '@livekit/protocol';
 import type { WorkerId } from '../core/ids.ts';
 import type { WorkerMessage } from '../core/protocol.ts';
-import { STAND_IN } from '../limits.ts';
+import { STAND_IN } from '../limits-livekit.ts';
 import type { Log, StandInJob, StandInListener } from '../ports.ts';
 import type { JobMemory } from './job-memory.ts';
 import type { Link, LinkListener } from './link.ts';

@@ -5,7 +5,7 @@ import { AccessToken } from 'livekit-server-sdk';
 import { Agent, errors, request as send } from 'undici';
 import type { WorkerId } from '../core/ids.ts';
 import { messageOf } from '../errors.ts';
-import { STAND_IN } from '../limits.ts';
+import { STAND_IN } from '../limits-livekit.ts';
 import type { Instance, Log } from '../ports.ts';
 import { readBody } from './body.ts';
 import type { Call, Grants, Wanted } from './calls.ts';

@@ -1,7 +1,8 @@
 /** One worker as the stand-in knows it: its connection, and the one job that it is asked to take, has, or had. */
 import { Job, JobStatus, JobType } from '@livekit/protocol';
 import type { WorkerMessage } from '../core/protocol.ts';
-import { CHANNEL, STAND_IN } from '../limits.ts';
+import { CHANNEL } from '../limits.ts';
+import { STAND_IN } from '../limits-livekit.ts';
 import type { Log, StandInJob } from '../ports.ts';
 import type { Link } from './link.ts';
 import type { FromWorker } from './wire.ts';
