@@ -166,9 +166,9 @@ describe('the end of a job that is told beside the connection', () => {
     expect((await tell(body, await rig.token('w-2'))).status).toBe(204);
     expect((await tell('nonsense')).status).toBe(400);
     expect((await tell('x'.repeat(1024 * 1024)).catch(() => null))?.status ?? 400).toBe(400);
-    expect(rig.typesOf('w-1')).not.toContain('error');
+    expect(rig.typesOf('w-1')).not.toContain('failed');
     for (let count = 0; count < 2; count += 1) expect((await tell(body)).status).toBe(204);
-    expect(rig.typesOf('w-1').filter((type) => type === 'closed')).toHaveLength(1);
+    expect(rig.typesOf('w-1').filter((type) => type === 'failed')).toHaveLength(1);
   });
 });
 
