@@ -9,7 +9,7 @@ const NEEDS_PYTHON = [
 /** Those with LiveKit's own Python framework, which `npm test` installs. */
 const NEEDS_PYTHON_AGENTS = ['test/standin/python*.test.ts'];
 /** Whole calls that need the machine to themselves: audio in real time, real kills under load, and what looks for programs by name. */
-const ALONE = ['test/e2e/{audio,chaos,dev}.test.ts'];
+const ALONE = ['test/e2e/{audio,chaos,dev,examples}.test.ts'];
 /** Tests that boot a systemd of their own: as root only. `npm test` says so where they are left out; never in CI. */
 const exclude = [
   ...configDefaults.exclude,
