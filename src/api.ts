@@ -210,6 +210,19 @@ export const capacitySchema = z.object({
       error: z.string().nullable(),
     }),
   ),
+  /** Workers that are kept started for calls to come. */
+  warm: z.array(
+    z.object({
+      agent: z.string(),
+      wanted: z.number(),
+      ready: z.number(),
+      starting: z.number(),
+      /** Deaths in a row, the last one's reason, and when the next is started. */
+      crashes: z.number(),
+      lastCrash: z.string().nullable(),
+      startsAgainInMs: ms.nullable(),
+    }),
+  ),
   registry,
 });
 export type CapacityView = z.infer<typeof capacitySchema>;

@@ -244,6 +244,17 @@ export const JOB_DESK = {
   loadEveryMs: 100,
 } as const;
 
+/** Workers that are kept warm. */
+export const WARM = {
+  most: 1000,
+  startsAtOnce: 4,
+  maxAgeMs: 6 * HOUR_MS,
+  /** Of the profile's memory limit: one that is bigger before its call is replaced. */
+  memoryShare: 0.5,
+  /** Between TERM and KILL for one that is let go. */
+  termMs: 5 * SECOND_MS,
+} as const;
+
 /** How many sessions a start takes over side by side, and when it tries again to take over one that it could not. */
 export const RECOVERY = { atOnce: 100, againMs: 5 * SECOND_MS } as const;
 

@@ -232,6 +232,8 @@ export interface WorkerRecords {
   list(): Promise<WorkerId[]>;
   /** The session as it was when the worker was started or last changed; null: none that can be read. */
   read(id: WorkerId): Promise<{ session: Session; process: WorkerProcess | null } | null>;
+  /** What a warm worker that has no session yet was started with; null: it is none. */
+  readWarm(id: WorkerId): Promise<{ profile: Profile; process: WorkerProcess | null } | null>;
 }
 
 export interface RoomsListener {

@@ -36,12 +36,20 @@ export interface Curfew {
   onConfigure(callback: (metadata: Record<string, unknown>) => void | Promise<void>): void;
   /** Something will end the session soon. */
   onNotice(callback: (notice: { reason: string; inMs: number }) => void | Promise<void>): void;
+  /** A worker that was started warm has its room now; `serve` does this for you. */
+  onAssign(callback: (job: Job) => void | Promise<void>): void;
 }
 
 export interface ConnectOptions {
   /** False: the process is not exited after `disconnect`; the program does it. Default: true. */
   readonly exitOnDisconnect?: boolean;
 }
+
+/**
+ * For an agent that may be kept warm (`warm: N`): connects at once, waits for its room where it has none yet, then runs the job once.
+ * Do the slow things (imports, models) before. When `run` resolves the job is done; when it throws, the worker has crashed.
+ */
+export function serve(run: (job: Job, curfew: Curfew) => Promise<void>, options?: ConnectOptions): Curfew;
 
 /** Connects to the supervisor that started this process, in the background, and again whenever it was away. */
 export function connect(options?: ConnectOptions): Curfew;

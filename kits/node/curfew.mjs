@@ -27,7 +27,7 @@ export function connect({ exitOnDisconnect = true } = {}) {
     ? new Worker(new URL('./wire.mjs', import.meta.url), { workerData: { path, worker, token } })
     : null;
   /** @type {Record<string, Function[]>} */
-  const callbacks = { aclose: [], disconnect: [], configure: [], notice: [] };
+  const callbacks = { aclose: [], disconnect: [], configure: [], notice: [], assign: [] };
   const flushed = new Map();
   let flushes = 0;
 
@@ -64,6 +64,12 @@ export function connect({ exitOnDisconnect = true } = {}) {
   const handle = {
     welcome: (message) => {
       if (message.job) Object.assign(job, { attempt: message.job.attempt, metadata: message.job.metadata });
+    },
+    // A warm worker gets its room; told twice when the supervisor was away.
+    assign: async ({ job: { session, room, attempt, metadata }, url, token }) => {
+      Object.assign(job, { sessionId: session, room, attempt, metadata });
+      Object.assign(job, { livekitUrl: url || null, livekitToken: token || null });
+      await call('assign', job);
     },
     configure: async ({ rev, metadata }) => {
       job.metadata = metadata;
@@ -105,7 +111,34 @@ export function connect({ exitOnDisconnect = true } = {}) {
     onDisconnect: (callback) => void callbacks.disconnect?.push(callback),
     onConfigure: (callback) => void callbacks.configure?.push(callback),
     onNotice: (callback) => void callbacks.notice?.push(callback),
+    onAssign: (callback) => void callbacks.assign?.push(callback),
   };
+}
+
+/** @type {import('./curfew.d.mts').serve} */
+export function serve(run, options) {
+  const curfew = connect(options);
+  // The kit alone never keeps a process alive, and a warm one has nothing else to wait for.
+  const waiting = setInterval(() => {}, 2 ** 30);
+  let begun = false;
+  const begin = async () => {
+    if (begun) return;
+    begun = true;
+    curfew.ready();
+    try {
+      await run(curfew.job, curfew);
+      await curfew.closed();
+      clearInterval(waiting);
+    } catch (error) {
+      // A crash, which curfew answers with another worker while a caller is there.
+      process.stderr.write(`${textOf(error)}\n`);
+      process.exit(1);
+    }
+  };
+  curfew.onAssign(() => void begin());
+  if (!curfew.supervised || curfew.job.sessionId !== '') void begin();
+  else curfew.ready();
+  return curfew;
 }
 
 function readJob() {

@@ -141,7 +141,7 @@ function stepText({
 }
 
 export function renderCapacity(capacity: CapacityView, paint: Paint): string {
-  const { quotas, queue, sessions, livekit, registry, jobs, unkillable, held } = capacity;
+  const { quotas, queue, sessions, livekit, registry, jobs, warm, unkillable, held } = capacity;
   const counts = Object.entries(sessions).filter(([, count]) => count > 0);
   return [
     `${paint('bold', safe(capacity.host))}  ${capacity.accepting ? paint('green', 'accepting') : paint('yellow', capacity.draining === null ? 'not accepting' : 'draining')}`,
@@ -152,6 +152,7 @@ export function renderCapacity(capacity: CapacityView, paint: Paint): string {
       counts.length === 0 ? 'none' : counts.map(([state, count]) => `${count} ${state}`).join(', '),
     ),
     line('LiveKit', livekitText(livekit)),
+    ...warm.map((one) => line(`warm ${safe(one.agent)}`, warmText(one))),
     ...jobs.map((one) => line(`agent "${safe(one.agentName)}"`, jobsText(one))),
     line('registry', registry.writable ? 'writable' : `not writable: ${registry.error}`),
     ...(registry.setAside === null ? [] : [line('', `a damaged database was put to ${registry.setAside}`)]),
@@ -162,6 +163,12 @@ export function renderCapacity(capacity: CapacityView, paint: Paint): string {
       line('held', `${one.session}: ${one.reason}, looked at afresh at ${clock(one.until)}`),
     ),
   ].join('\n');
+}
+
+function warmText({ ready, wanted, starting, crashes, lastCrash }: CapacityView['warm'][number]): string {
+  const begun = starting === 0 ? '' : `, ${starting} starting`;
+  const crashed = crashes === 0 ? '' : `, ${crashes} died in a row: ${safe(lastCrash ?? '')}`;
+  return `${ready} of ${wanted} ready${begun}${crashed}`;
 }
 
 /** How LiveKit's own dispatch finds the agent of that name. */

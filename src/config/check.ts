@@ -112,6 +112,11 @@ function checkProfile(profile: Profile, { env, kernel }: Bounds): Finding[] {
   const found: Finding[] = [];
   if (profile.cwd !== null && !isDirectory(profile.cwd))
     found.push({ level: 'error', text: `${at}.cwd: "${profile.cwd}" is not a directory` });
+  if (profile.warm > 0 && profile.protocol === 'none')
+    found.push({
+      level: 'error',
+      text: `${at}.warm: a worker with protocol none cannot be told its room later; use livekit or curfew`,
+    });
   if (findCommand(profile, env) === null)
     found.push({
       level: 'error',

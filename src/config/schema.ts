@@ -9,6 +9,7 @@ import {
   LADDER_RANGE_MS,
   LIMIT_RANGES,
   TEXT,
+  WARM,
   WRAP_UP_RANGE_MS,
 } from '../limits.ts';
 import { idText, patternText, printable } from '../texts.ts';
@@ -91,6 +92,7 @@ const agent = section({
   on_refused: choice(['close', 'keep']).default('close'),
   claim: choice(['room', 'room+agent']).default('room'),
   replace: z.boolean({ error: 'must be true or false' }).default(true),
+  warm: count(0, WARM.most).default(0),
   memory: bytes.nullable().default(null),
   cpu: percent.nullable().default(null),
   /** Sessions of this agent at once, beside limits.sessions. */
@@ -221,6 +223,7 @@ export function toProfile(name: string, file: AgentFile): Profile {
     onRefused: file.on_refused,
     claim: file.claim,
     replace: file.replace,
+    warm: file.warm,
     memoryBytes: file.memory,
     cpuPercent: file.cpu,
   };

@@ -29,6 +29,8 @@ export interface Request {
   readonly quotas: readonly string[];
   /** false: it does not wait for a slot; for a claim that is being given up it may in any case. */
   readonly mayQueue?: boolean;
+  /** A warm worker is there: the start rate does not count it. */
+  readonly isWarm?: boolean;
 }
 
 export type Answer =
@@ -78,10 +80,11 @@ export function request(
 
 function grant(
   state: Admission,
-  { sessionId, claim, quotas }: Omit<Request, 'mayQueue'>,
+  { sessionId, claim, quotas, isWarm }: Request,
   nowMs: number,
 ): { state: Admission; answer: Extract<Answer, { kind: 'granted' }> } {
-  const { startAtMs, startTatMs } = paceStart(state, nowMs);
+  const { startAtMs, startTatMs } =
+    isWarm === true ? { startAtMs: nowMs, startTatMs: state.startTatMs } : paceStart(state, nowMs);
   const holding: Holding = { sessionId, claim, quotas, closing: false, live: false, inferredDueMs: null };
   const holders = new Map(state.holders).set(sessionId, holding);
   return { state: { ...state, holders, startTatMs }, answer: { kind: 'granted', startAtMs } };

@@ -11,6 +11,8 @@ export type SessionEvent =
       readonly startAtMs: number;
       readonly assignedByMs?: number;
       readonly workerId: WorkerId;
+      /** A warm worker that is kept for it. */
+      readonly warm?: WorkerProcess;
     }
   /** LiveKit has assigned the job that the session was promised to. */
   | { readonly type: 'assigned' }

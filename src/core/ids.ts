@@ -43,6 +43,17 @@ export function firstWorkerId(session: SessionId): WorkerId {
   return workerIdOf(session, 1);
 }
 
+const WARM_PREFIX = 'warm-';
+
+/** A warm worker has no session yet, so it has an id of its own. */
+export function warmWorkerId(random: string): WorkerId {
+  return `${WARM_PREFIX}${random}.1` as WorkerId;
+}
+
+export function isWarmId(worker: WorkerId): boolean {
+  return worker.startsWith(WARM_PREFIX);
+}
+
 export function sessionOfWorker(worker: WorkerId): SessionId {
   return worker.slice(0, worker.lastIndexOf('.')) as SessionId;
 }

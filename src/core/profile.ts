@@ -54,6 +54,8 @@ export interface Profile {
   readonly claim: 'room' | 'room+agent';
   /** Whether a crashed worker is replaced while a caller is there. */
   readonly replace: boolean;
+  /** So many workers are kept started and connected, without a room. */
+  readonly warm: number;
   readonly memoryBytes: number | null;
   readonly cpuPercent: number | null;
 }

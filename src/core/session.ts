@@ -98,6 +98,8 @@ export interface Worker {
   readonly channel: 'none' | 'open' | 'lost';
   readonly exit: ExitInfo | null;
   readonly treeGone: boolean;
+  /** It was started before its session and is given its room now. */
+  readonly warm?: true;
 }
 
 /** Who asked: a token's name, or the local user that the CLI states. */
@@ -190,6 +192,8 @@ export type Phase =
         /** LiveKit was told yes and its assignment is waited for until then; null: it came, or none is coming. */
         readonly assignedByMs: number | null;
         readonly workerId: WorkerId;
+        /** The warm worker that is kept for it; null: one is started. */
+        readonly warm: WorkerProcess | null;
       } | null;
     }
   | { readonly name: 'starting'; readonly startedAt: Stamp; readonly worker: Worker }
@@ -257,6 +261,8 @@ export interface Session {
   readonly phase: Phase;
   readonly errors: Errors;
   readonly restarts: number;
+  /** The first worker, where it was a warm one with an id of its own. */
+  readonly warmWorker: WorkerId | null;
   readonly presence: Presence;
   readonly config: Configuration;
   readonly vitals: Vitals;

@@ -5,11 +5,11 @@ import { close } from './closing.ts';
 import { startDueMs } from './deadlines.ts';
 import { exitEnding } from './endings.ts';
 import type { SessionEvent } from './event.ts';
-import type { Stamp } from './ids.ts';
-import { workerIdOf } from './ids.ts';
+import type { Stamp, WorkerId } from './ids.ts';
+import { firstWorkerId, workerIdOf } from './ids.ts';
 import { jobEnded, reportJob } from './job.ts';
 import { deadlineTick } from './live.ts';
-import type { Phase, Session } from './session.ts';
+import type { Phase, Session, Worker } from './session.ts';
 import { isOfAnotherWorker } from './session.ts';
 import type { Next } from './state.ts';
 import { andThen, endingOf, newWorker, stay, withPhase, withVitals, withWorker } from './state.ts';
@@ -30,6 +30,7 @@ export function onQueued(session: Session, event: SessionEvent, now: Stamp): Nex
             startAtMs: event.startAtMs,
             assignedByMs: event.assignedByMs ?? null,
             workerId: event.workerId,
+            warm: event.warm ?? null,
           },
         }),
         now,
@@ -39,6 +40,8 @@ export function onQueued(session: Session, event: SessionEvent, now: Stamp): Nex
       return startIfDue(withPhase(session, { ...phase, grant: { ...phase.grant, assignedByMs: null } }), now);
     case 'job_terminated':
       return close(session, jobEnded(now), now);
+    case 'exited':
+      return stay(loseReserved(session, phase, event.workerId));
     case 'tick':
       return startIfDue(session, now);
     case 'expired':
@@ -58,16 +61,38 @@ export function onQueued(session: Session, event: SessionEvent, now: Stamp): Nex
   }
 }
 
+/** The warm worker that was kept for it died: one is started as for any other. */
+function loseReserved(session: Session, phase: Queued, dead: WorkerId): Session {
+  const { grant } = phase;
+  if (grant === null || grant.warm == null || grant.workerId !== dead) return session;
+  const cold = { ...grant, warm: null, workerId: firstWorkerId(session.spec.id) };
+  return withPhase(session, { ...phase, grant: cold });
+}
+
 function startIfDue(session: Session, now: Stamp): Next {
   const { phase, spec } = session;
   const grant = phase.name === 'queued' ? (phase as Queued).grant : null;
   if (grant === null || now.bootMs < startDueMs(grant)) return stay(session);
-  const worker = newWorker(session, { id: grant.workerId, attempt: 1, now });
-  const effects: Next['effects'] = [{ do: 'spawn', workerId: worker.id, attempt: 1 }];
-  const started = withPhase(session, { name: 'starting', startedAt: now, worker });
+  const { worker, effects } = firstWorker(session, grant, now);
+  const begun = worker.warm === true ? { ...session, warmWorker: worker.id } : session;
+  const started = withPhase(begun, { name: 'starting', startedAt: now, worker });
   if (!spec.livekit) return stay(started, effects);
   // The first look tells whether the room was there before the session.
   return stay(withVitals(started, { lookAskedMs: now.bootMs }), [...effects, { do: 'look' }]);
+}
+
+/** A warm one is there already and only needs its room. */
+function firstWorker(
+  session: Session,
+  { workerId: id, warm }: NonNullable<Queued['grant']>,
+  now: Stamp,
+): { worker: Worker; effects: Next['effects'] } {
+  const worker = newWorker(session, { id, attempt: 1, now });
+  if (warm == null) return { worker, effects: [{ do: 'spawn', workerId: id, attempt: 1 }] };
+  return {
+    worker: { ...worker, process: warm, channel: 'open', warm: true },
+    effects: [{ do: 'assign', workerId: id }],
+  };
 }
 
 export function onStarting(session: Session, event: SessionEvent, now: Stamp): Next {
@@ -88,8 +113,11 @@ export function onStarting(session: Session, event: SessionEvent, now: Stamp): N
       return sendConfigure(session, now);
     case 'message':
       return onMessage(session, phase, { event, now });
+    case 'tree':
+      return replaceWarm(session, phase, { left: event.left, now });
     case 'exited':
-      return phase.worker.exit === null
+      // One that was kept warm says nothing of the call: another one takes it when its tree is gone.
+      return phase.worker.exit === null || phase.worker.warm === true
         ? stay(session)
         : close(session, exitEnding(phase.worker.exit, Number.POSITIVE_INFINITY), now);
     case 'release':
@@ -148,9 +176,19 @@ function goLive(session: Session, phase: Starting, now: Stamp): Next {
   );
 }
 
+function replaceWarm(session: Session, phase: Starting, { left, now }: { left: number; now: Stamp }): Next {
+  const { worker } = phase;
+  if (worker.warm !== true || worker.exit === null) return stay(session);
+  if (left > 0) return stay(session, [{ do: 'signal', workerId: worker.id, signal: 'SIGKILL' }]);
+  return startNext(session, phase, now);
+}
+
 /** Under another id: a shim of the old one that comes late finds its claim taken. Nothing ran, so nothing was restarted. */
 function startAgain(session: Session, phase: Starting, now: Stamp): Next {
-  if (phase.worker.process !== null) return stay(session);
+  return phase.worker.process === null ? startNext(session, phase, now) : stay(session);
+}
+
+function startNext(session: Session, phase: Starting, now: Stamp): Next {
   const attempt = phase.worker.attempt + 1;
   const worker = newWorker(session, { id: workerIdOf(session.spec.id, attempt), attempt, now });
   return stay(withPhase(session, { ...phase, worker }), [{ do: 'spawn', workerId: worker.id, attempt }]);

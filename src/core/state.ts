@@ -24,6 +24,7 @@ export function newSession(spec: SessionSpec, metadata: Session['config']['metad
     phase: { name: 'queued', grant: null },
     errors: { consecutive: 0, total: 0, lastAt: null, last: null },
     restarts: 0,
+    warmWorker: null,
     presence: NO_PRESENCE,
     config: { metadata, rev: 0, ackedRev: 0, sentMs: null },
     vitals: {

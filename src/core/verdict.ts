@@ -40,6 +40,8 @@ export interface LivingTree {
   readonly workerId: WorkerId;
   /** Its session as the registry or the supervisor has it; null: nothing explains it. */
   readonly session: Session | null;
+  /** It was started warm and has no session yet: kept by a supervisor's pool, or by nobody any more. */
+  readonly warm: 'pooled' | 'stray' | null;
   readonly members: readonly SweptProcess[];
 }
 
@@ -101,8 +103,17 @@ interface Around {
   readonly rules: SweepRules;
 }
 
+/** Without a supervisor it may be taken over by the next start, which needs it. */
+function judgeStray({ supervised }: SweepRules): Judged {
+  return supervised
+    ? { kind: 'orphan', action: 'kill', why: 'a warm worker that its supervisor does not keep' }
+    : leave('orphan', 'a warm worker without a call: the next start of its supervisor takes it over');
+}
+
 function judgeTree(tree: LivingTree, around: Around): Judged | null {
   const { session, workerId } = tree;
+  if (tree.warm === 'pooled') return null;
+  if (tree.warm === 'stray') return judgeStray(around.rules);
   if (session === null)
     return leave('orphan', `no record explains worker ${workerId}: neither the registry nor its folder`);
   if (isEnded(session)) return judgeEnded(session);

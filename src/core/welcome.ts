@@ -14,11 +14,12 @@ export function greet(session: Session, now: Stamp): Next {
   );
 }
 
-/** A LiveKit agent registers first and is given its job then; one that has it already says so by itself. */
+/** A LiveKit agent registers first and is given its job then, a warm worker is given its room; one that has it already says so by itself. */
 function assign(session: Session): Effect[] {
   const worker = workerOf(session);
   const { phase, spec } = session;
-  if (spec.profile.protocol !== 'livekit' || worker === null || worker.readyByMs === null) return [];
+  if (worker === null || worker.readyByMs === null) return [];
+  if (spec.profile.protocol !== 'livekit' && worker.warm !== true) return [];
   if (phase.name !== 'starting' && phase.name !== 'live') return [];
   return [{ do: 'assign', workerId: worker.id }];
 }

@@ -29,6 +29,10 @@ export function capacityView(
       ...one,
       since: new Date(one.since.wallMs).toISOString(),
     })),
+    warm: sessions.pool.views().map(({ notBeforeMs, ...one }) => {
+      const inMs = notBeforeMs - deps.clock.now().bootMs;
+      return { ...one, startsAgainInMs: inMs > 0 ? inMs : null };
+    }),
     registry: recorder.status,
   };
 }

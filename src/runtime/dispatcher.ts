@@ -7,6 +7,7 @@ import type { Stamp } from '../core/ids.ts';
 import { firstWorkerId, sessionId } from '../core/ids.ts';
 import { quotasOf } from '../core/quota.ts';
 import type { JobOrigin, Session } from '../core/session.ts';
+import { workerOf } from '../core/session.ts';
 import type { Next } from '../core/state.ts';
 import { newSession, stay } from '../core/state.ts';
 import { CurfewError } from '../errors.ts';
@@ -14,6 +15,7 @@ import { failpoint } from '../failpoints.ts';
 import { ADMISSION } from '../limits.ts';
 import { hashBody, makeSpec } from './intake.ts';
 import type { Sessions } from './sessions.ts';
+import type { Warm } from './warm.ts';
 
 interface Dispatched {
   readonly session: Session;
@@ -78,22 +80,27 @@ export class Dispatcher {
 
   async #create(request: DispatchRequest, { job, mayQueue, assignedWithinMs }: Origin): Promise<Dispatched> {
     this.#checkAccepting();
-    const { deps, desk, recorder } = this.#sessions;
+    const { deps, desk, recorder, pool } = this.#sessions;
     const now = deps.clock.now();
     const spec = makeSpec(request, { deps, now, job });
     const { id: sessionId, claim } = spec;
-    const answer = desk.request({ sessionId, claim, quotas: quotasOf(spec), mayQueue });
-    const next = begin(newSession(spec, request.metadata), { answer, now, assignedWithinMs });
+    const warm = pool.take(spec.profile);
+    const asked = { sessionId, claim, quotas: quotasOf(spec), mayQueue, isWarm: warm !== null };
+    const answer = desk.request(asked);
+    if (warm !== null && answer.kind !== 'granted') pool.giveBack(warm.id);
+    const next = begin(newSession(spec, request.metadata), { answer, now, assignedWithinMs, warm });
     failpoint('dispatch.before-record');
     try {
       await recorder.create(next.state);
     } catch (error) {
       desk.withdraw(spec.id);
       desk.update(spec.id, null);
+      if (warm !== null) pool.giveBack(warm.id);
       this.#sessions.dropEarly(spec.id);
       throw error;
     }
     failpoint('dispatch.recorded');
+    if (warm !== null && workerOf(next.state)?.id === warm.id) pool.given(warm.id);
     this.#sessions.add(next.state, next.effects);
     return { session: next.state, created: true };
   }
@@ -102,7 +109,12 @@ export class Dispatcher {
 /** With the first record comes the intent to start, where it may start now. */
 function begin(
   session: Session,
-  { answer, now, assignedWithinMs }: { answer: Answer; now: Stamp; assignedWithinMs: number | null },
+  {
+    answer,
+    now,
+    assignedWithinMs,
+    warm,
+  }: { answer: Answer; now: Stamp; assignedWithinMs: number | null; warm: Warm | null },
 ): Next {
   switch (answer.kind) {
     case 'taken':
@@ -122,7 +134,8 @@ function begin(
           type: 'granted',
           startAtMs: answer.startAtMs,
           ...(assignedWithinMs === null ? {} : { assignedByMs: now.bootMs + assignedWithinMs }),
-          workerId: firstWorkerId(session.spec.id),
+          workerId: warm?.id ?? firstWorkerId(session.spec.id),
+          ...(warm === null ? {} : { warm: warm.process }),
         },
         now,
       );

@@ -11,7 +11,7 @@ import { failpoint } from '../failpoints.ts';
 import type { RoomStepResult, Workers } from '../ports.ts';
 import type { SupervisorDeps } from './deps.ts';
 import type { FrontDesk } from './front-desk.ts';
-import { accessTo, launch, launchFailure, standInJob } from './launch.ts';
+import { accessTo, jobOf, launch, launchFailure, standInJob } from './launch.ts';
 import type { Lines } from './lines.ts';
 import type { RoomDesk } from './room-desk.ts';
 
@@ -88,11 +88,12 @@ async function spawn(
   }
 }
 
+/** Without LiveKit a worker is told its session and room all the same. */
 async function assign(sessions: EffectHost, session: Session, workerId: WorkerId): Promise<void> {
   const { deps, lines } = sessions;
-  if (deps.rooms === null) return;
   try {
-    lines.assign(workerId, standInJob(session, await accessTo(session, deps.rooms)));
+    const access = await accessTo(session, deps.rooms);
+    lines.assign(workerId, standInJob(session, access), { type: 'assign', job: jobOf(session), ...access });
   } catch (error) {
     deps.log.error({ worker: workerId, error: messageOf(error) }, 'a worker could not be given its room');
   }

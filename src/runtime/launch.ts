@@ -1,6 +1,7 @@
 /** What a worker is started with: its environment, its token and the record in its folder. */
 
 import type { WorkerId } from '../core/ids.ts';
+import type { Profile } from '../core/profile.ts';
 import type { Session, WorkerProcess } from '../core/session.ts';
 import { workerOf } from '../core/session.ts';
 import { CurfewError } from '../errors.ts';
@@ -20,6 +21,17 @@ export async function launch(session: Session, id: WorkerId, host: LaunchHost): 
   return workers.spawn({ workerId: id, profile: spec.profile, env, record: { session } });
 }
 
+function lineEnv(
+  id: WorkerId,
+  { instance, channels }: Pick<SupervisorDeps, 'instance' | 'channels'>,
+): Record<string, string> {
+  return {
+    CURFEW_WORKER: `${instance.id}/${id}`,
+    CURFEW_SOCKET: channels.socketPath,
+    CURFEW_TOKEN: channels.tokenFor(id),
+  };
+}
+
 function controlEnv(
   session: Session,
   id: WorkerId,
@@ -27,14 +39,23 @@ function controlEnv(
 ): Record<string, string> {
   const { spec, config } = session;
   return {
-    CURFEW_WORKER: `${instance.id}/${id}`,
-    CURFEW_SOCKET: channels.socketPath,
-    CURFEW_TOKEN: channels.tokenFor(id),
+    ...lineEnv(id, { instance, channels }),
     CURFEW_SESSION_ID: spec.id,
     CURFEW_ROOM: spec.room.name,
     CURFEW_METADATA: JSON.stringify(config.metadata),
     CURFEW_ATTEMPT: String(workerOf(session)?.attempt ?? 1),
   };
+}
+
+/** A worker without a room yet. */
+export function warmEnv(
+  id: WorkerId,
+  profile: Profile,
+  { instance, channels, rooms, standIn }: SupervisorDeps,
+): Record<string, string> {
+  const base = lineEnv(id, { instance, channels });
+  if (profile.protocol === 'livekit') return { ...base, ...standIn?.envFor(id, profile) };
+  return rooms === null ? base : { ...base, LIVEKIT_URL: rooms.url };
 }
 
 /** A LiveKit agent is sent to curfew for its job, all others get their room with their start. */
@@ -53,11 +74,23 @@ async function roomEnv(
 /** The session's room alone, for as long as the session may last. */
 export async function accessTo(
   { spec }: Session,
-  rooms: Rooms,
+  rooms: Rooms | null,
 ): Promise<{ readonly url: string; readonly token: string }> {
+  if (rooms === null) return { url: '', token: '' };
   const ttlMs = spec.limits.maxDurationMs + TOKENS.graceMs;
   const token = await rooms.workerToken({ room: spec.room, identity: spec.agentIdentity, ttlMs });
   return { url: rooms.url, token };
+}
+
+/** What a worker is told of its session. */
+export function jobOf(session: Session) {
+  const { spec, config } = session;
+  return {
+    session: spec.id,
+    room: spec.room.name,
+    attempt: workerOf(session)?.attempt ?? 1,
+    metadata: { ...config.metadata },
+  };
 }
 
 /** The job as the agent sees it: LiveKit's own where LiveKit sent the call, else made from the dispatch. */

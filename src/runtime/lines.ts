@@ -3,6 +3,7 @@
  * one line of a kit in it as well: then the socket carries what the LiveKit protocol cannot say, and proves that the job itself is alive.
  */
 import type { RoomKey, WorkerId } from '../core/ids.ts';
+import type { Profile } from '../core/profile.ts';
 import type { SupervisorMessage, WorkerMessage } from '../core/protocol.ts';
 import type { Session } from '../core/session.ts';
 import { isEnded, workerOf } from '../core/session.ts';
@@ -14,6 +15,8 @@ export interface LinesOptions {
   readonly standIn: StandIn | null;
   /** The open session that has this worker now. */
   readonly sessionOf: (id: WorkerId) => Session | null;
+  /** What a worker that has no session yet was started with. */
+  readonly warmProfileOf: (id: WorkerId) => Profile | null;
 }
 
 export class Lines {
@@ -59,8 +62,9 @@ export class Lines {
       channels.tell(id, message);
   }
 
-  assign(id: WorkerId, job: StandInJob): void {
-    this.#options.standIn?.assign(id, job);
+  assign(id: WorkerId, job: StandInJob, assign: Extract<SupervisorMessage, { type: 'assign' }>): void {
+    if (this.#isLiveKit(id)) this.#options.standIn?.assign(id, job);
+    else this.#options.channels.tell(id, assign);
   }
 
   forget(id: WorkerId): void {
@@ -69,7 +73,8 @@ export class Lines {
   }
 
   #attach(id: WorkerId): boolean {
-    if (this.#options.sessionOf(id) === null) return false;
+    const { sessionOf, warmProfileOf } = this.#options;
+    if (sessionOf(id) === null && warmProfileOf(id) === null) return false;
     this.#attached.add(id);
     const welcome = this.#welcomes.get(id);
     // After the socket has noted the connection.
@@ -84,7 +89,8 @@ export class Lines {
   }
 
   #isLiveKit(id: WorkerId): boolean {
-    return this.#options.sessionOf(id)?.spec.profile.protocol === 'livekit';
+    const { sessionOf, warmProfileOf } = this.#options;
+    return (sessionOf(id)?.spec.profile ?? warmProfileOf(id))?.protocol === 'livekit';
   }
 
   #roomsOf(id: WorkerId): RoomKey[] {

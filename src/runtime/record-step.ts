@@ -8,6 +8,7 @@ import { messageOf } from '../errors.ts';
 import type { Workers } from '../ports.ts';
 import type { Recorder } from './recorder.ts';
 import { recordNeed } from './recorder.ts';
+import { reservedBy } from './warm.ts';
 
 export interface Step {
   readonly before: Session;
@@ -17,6 +18,7 @@ export interface Step {
 
 interface StepHost {
   readonly recorder: Recorder;
+  readonly workers: Workers;
   state(id: SessionId): Session | null;
   post(id: SessionId, event: SessionEvent): void;
 }
@@ -26,12 +28,15 @@ export async function recordStep(
   host: StepHost,
   { before, after, effects }: Step,
 ): Promise<readonly Effect[]> {
-  const spawn = effects.find((effect) => effect.do === 'spawn');
+  const start = effects.find((effect) => isStart(effect, before));
   const { id } = after.spec;
   const current = () => host.state(id);
-  if (spawn === undefined) {
+  if (start === undefined) {
     const need = recordNeed(before, after);
-    if (need === 'durable') await host.recorder.saveStep(after, current);
+    // The promise of a warm worker was recorded: its assignment does not wait once more.
+    const isPromised = effects.some((effect) => effect.do === 'assign') && reservedBy(before) !== null;
+    if (need === 'durable' && isPromised) void host.recorder.saveStep(after, current);
+    else if (need === 'durable') await host.recorder.saveStep(after, current);
     if (need === 'soon') host.recorder.saveSoon(id, current);
     return effects;
   }
@@ -40,9 +45,18 @@ export async function recordStep(
     return effects;
   } catch (error) {
     const detail = `the start could not be recorded: ${messageOf(error)}`;
-    host.post(id, { type: 'spawn_failed', workerId: spawn.workerId, detail });
-    return effects.filter((effect) => effect !== spawn);
+    // A warm worker runs already: nobody else may have it now.
+    if (start.do === 'assign') host.workers.signal(start.workerId, 'SIGKILL');
+    else host.post(id, { type: 'spawn_failed', workerId: start.workerId, detail });
+    return effects.filter((effect) => effect !== start);
   }
+}
+
+/** A worker gets this session now, and no record says so yet; one that was kept for it is recorded with its promise. */
+function isStart(effect: Effect, before: Session): effect is Extract<Effect, { do: 'spawn' | 'assign' }> {
+  if (effect.do === 'spawn') return true;
+  if (effect.do !== 'assign' || workerOf(before)?.id === effect.workerId) return false;
+  return reservedBy(before)?.id !== effect.workerId;
 }
 
 /** What a recovery without the database must know: the worker's folder follows each step of the session. */

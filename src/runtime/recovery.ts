@@ -12,7 +12,7 @@
 import type { SessionEvent } from '../core/event.ts';
 import { holdingOf } from '../core/holdings.ts';
 import type { SessionId, WorkerId } from '../core/ids.ts';
-import { firstWorkerId, sessionOfWorker } from '../core/ids.ts';
+import { firstWorkerId, isWarmId, sessionOfWorker } from '../core/ids.ts';
 import { quotasOf } from '../core/quota.ts';
 import type { Session, Worker, WorkerProcess } from '../core/session.ts';
 import { isEnded, workerOf } from '../core/session.ts';
@@ -21,6 +21,7 @@ import { failpoint } from '../failpoints.ts';
 import { RECOVERY } from '../limits.ts';
 import type { Adopted } from '../ports.ts';
 import type { Sessions } from './sessions.ts';
+import { reservedBy } from './warm.ts';
 
 export async function recover(sessions: Sessions): Promise<void> {
   const { log, registry } = sessions.deps;
@@ -87,6 +88,7 @@ async function recoverOne(sessions: Sessions, session: Session, known: WorkerPro
   }
   if (worker === null || worker.treeGone) {
     sessions.add(session, []);
+    dropReserved(sessions, session);
     requeue(sessions, session);
     return;
   }
@@ -164,11 +166,14 @@ async function rebuildUnknown(sessions: Sessions, open: readonly Session[]): Pro
 }
 
 async function rebuildOne(sessions: Sessions, id: WorkerId): Promise<void> {
-  const { log, registry } = sessions.deps;
-  const session = sessionOfWorker(id);
+  const { log, registry, records } = sessions.deps;
   try {
+    // A warm one without a session is taken back by the pool.
+    if (isWarmId(id) && (await records.readWarm(id)) !== null) return;
+    const session = isWarmId(id) ? (await records.read(id))?.session.spec.id : sessionOfWorker(id);
     // Begun meanwhile, or of a session that has ended or goes on with another worker: that is the sweep's to judge.
-    if (sessions.state(session) !== null || (await registry.get(session)) !== null) return;
+    if (session !== undefined && (sessions.state(session) !== null || (await registry.get(session)) !== null))
+      return;
     if (await rebuild(sessions, id)) return;
     log.error({ worker: id }, 'a worker runs that no record explains; it is left: see `curfew cleanup`');
   } catch (error) {
@@ -189,6 +194,18 @@ async function rebuild(sessions: Sessions, id: WorkerId): Promise<boolean> {
   await recoverOne(sessions, session, workerOf(session)?.process ?? process);
   log.warn({ session: session.spec.id, worker: id }, 'a session was rebuilt from the folder of its worker');
   return true;
+}
+
+/** Whether the warm worker that was kept for it still lives is the pool's to find out: it starts as any other. */
+function dropReserved(sessions: Sessions, session: Session): void {
+  const reserved = reservedBy(session);
+  const at = sessions.deps.clock.now();
+  if (reserved !== null)
+    sessions.post(session.spec.id, {
+      type: 'exited',
+      workerId: reserved.id,
+      exit: { code: null, signal: null, at },
+    });
 }
 
 /** It waits again, behind those that are running; its time in the queue begins anew. */

@@ -18,24 +18,29 @@ import { describeStep } from './journal.ts';
 import { Lines } from './lines.ts';
 import { Mailbox } from './mailbox.ts';
 import { Pulse } from './pulse.ts';
+import type { Step } from './record-step.ts';
 import { recordBeside, recordStep } from './record-step.ts';
 import { Recorder } from './recorder.ts';
 import { RoomDesk } from './room-desk.ts';
+import { Ticks } from './ticks.ts';
+import { passOn, reservedBy } from './warm.ts';
+import { WarmPool } from './warm-pool.ts';
 
 interface Entry {
   readonly box: Mailbox;
   holding: Holding | null;
-  tick: { atMs: number; cancel: () => void } | null;
 }
 
 export class Sessions {
   readonly deps: SupervisorDeps;
   readonly workers: Workers;
   readonly lines: Lines;
+  readonly pool: WarmPool;
   readonly desk: FrontDesk;
   readonly recorder: Recorder;
   readonly roomDesk: RoomDesk | null;
   readonly #pulse: Pulse;
+  readonly #ticks: Ticks;
   readonly #entries = new Map<SessionId, Entry>();
   readonly #early = new Map<SessionId, SessionEvent[]>();
   readonly #owners = new Map<WorkerId, SessionId>();
@@ -46,14 +51,20 @@ export class Sessions {
 
   constructor(deps: SupervisorDeps) {
     this.deps = deps;
-    const { channels, standIn } = deps;
-    this.lines = new Lines({ channels, standIn, sessionOf: (id) => this.#ownerOf(id) });
     this.workers = deps.makeWorkers({
       exited: (id, exit) => this.#tellOwner(id, { type: 'exited', workerId: id, exit }),
       tree: (id, left) => this.#tellOwner(id, { type: 'tree', workerId: id, left }),
       resources: (id, rssBytes, cpuPercent) =>
         this.#tellOwner(id, { type: 'resources', workerId: id, rssBytes, cpuPercent }),
     });
+    const { channels, standIn } = deps;
+    this.lines = new Lines({
+      channels,
+      standIn,
+      sessionOf: (id) => this.#ownerOf(id),
+      warmProfileOf: (id) => this.pool.profileOf(id),
+    });
+    this.pool = new WarmPool({ deps, workers: this.workers, lines: this.lines });
     this.desk = new FrontDesk(deps.limits, deps.clock, {
       granted: (grant) => this.#granted(grant),
       expired: (id, detail) => this.#postOrKeep(id, { type: 'expired', detail }),
@@ -77,6 +88,7 @@ export class Sessions {
       );
       this.roomDesk?.recordAll();
     });
+    this.#ticks = new Ticks(deps.clock, (id) => this.post(id, { type: 'tick' }));
     this.#pulse = new Pulse(deps.clock, (gapMs) => this.#gap(gapMs));
   }
 
@@ -93,9 +105,10 @@ export class Sessions {
   /** Stops what runs by itself here. Workers are left as they are. */
   close(): void {
     this.#pulse.stop();
+    this.pool.close();
     this.desk.close();
     this.recorder.close();
-    for (const entry of this.#entries.values()) entry.tick?.cancel();
+    this.#ticks.close();
   }
 
   /** Takes a recorded session in and does what its last decision wants. */
@@ -111,10 +124,10 @@ export class Sessions {
           'an event of a session failed; the session goes on',
         ),
     });
-    this.#entries.set(id, { box, holding: null, tick: null });
+    this.#entries.set(id, { box, holding: null });
     this.#own(session);
     this.roomDesk?.follow(session);
-    for (const effect of effects) this.#perform(session, effect);
+    for (const effect of effects) performEffect(this, session, effect);
     this.#account(session);
     for (const event of this.#early.get(id) ?? []) this.post(id, event);
     this.dropEarly(id);
@@ -183,7 +196,14 @@ export class Sessions {
   }
 
   #granted({ sessionId, startAtMs }: Grant): void {
-    this.#postOrKeep(sessionId, { type: 'granted', startAtMs, workerId: firstWorkerId(sessionId) });
+    const session = this.state(sessionId);
+    const warm = session === null ? null : this.pool.take(session.spec.profile);
+    if (warm === null)
+      this.#postOrKeep(sessionId, { type: 'granted', startAtMs, workerId: firstWorkerId(sessionId) });
+    else {
+      const nowMs = this.deps.clock.now().bootMs;
+      this.post(sessionId, { type: 'granted', startAtMs: nowMs, workerId: warm.id, warm: warm.process });
+    }
   }
 
   /** Admission may answer while the session's first record is still being written. */
@@ -194,7 +214,7 @@ export class Sessions {
 
   #hello(id: WorkerId): boolean {
     const session = this.#ownerOf(id);
-    if (session === null || isEnded(session) || workerOf(session)?.id !== id) return false;
+    if (session === null || isEnded(session) || workerOf(session)?.id !== id) return this.pool.hello(id);
     // After the channel has noted the connection, so that the welcome finds it.
     queueMicrotask(() => this.#tellOwner(id, { type: 'channel', workerId: id, open: true }));
     return true;
@@ -207,36 +227,28 @@ export class Sessions {
 
   #tellOwner(id: WorkerId, event: SessionEvent): void {
     const owner = this.#owners.get(id);
+    if (this.pool.has(id)) this.pool.tell(id, event);
     if (owner !== undefined) this.post(owner, event);
   }
 
   #own(session: Session): void {
     const worker = workerOf(session);
     if (worker !== null) this.#owners.set(worker.id, session.spec.id);
+    const reserved = reservedBy(session);
+    if (reserved !== null) this.#owners.set(reserved.id, session.spec.id);
   }
 
-  async #settle({
-    before,
-    after,
-    effects,
-  }: {
-    before: Session;
-    after: Session;
-    effects: readonly Effect[];
-  }): Promise<void> {
+  async #settle({ before, after, effects }: Step): Promise<void> {
     this.#own(after);
     // Admission learns at once that a claim is closing; a record that frees it is on its way before the next one asks.
     const recording = recordStep(this, { before, after, effects });
     this.#account(after);
+    passOn(this.pool, before, after);
     const allowed = await recording;
     recordBeside(this.workers, before, after);
     const said = describeStep(before, after);
     if (said !== null) this.deps.log[said.level](said.fields, said.message);
-    for (const effect of allowed) this.#perform(after, effect);
-  }
-
-  #perform(session: Session, effect: Effect): void {
-    performEffect(this, session, effect);
+    for (const effect of allowed) performEffect(this, after, effect);
   }
 
   /** Tells admission what the session holds now, and when time will next matter to it. */
@@ -249,22 +261,8 @@ export class Sessions {
       this.desk.update(session.spec.id, holding);
     }
     if (isEnded(session)) this.desk.withdraw(session.spec.id);
-    this.#schedule(entry, session);
-  }
-
-  #schedule(entry: Entry, session: Session): void {
-    const atMs = nextTickMs(session, this.deps.clock.now().bootMs) ?? Number.POSITIVE_INFINITY;
-    if (entry.tick?.atMs === atMs) return;
-    entry.tick?.cancel();
-    entry.tick = Number.isFinite(atMs)
-      ? { atMs, cancel: this.deps.clock.at(atMs, () => this.#tick(session.spec.id)) }
-      : null;
-  }
-
-  #tick(id: SessionId): void {
-    const entry = this.#entries.get(id);
-    if (entry !== undefined) entry.tick = null;
-    this.post(id, { type: 'tick' });
+    const nowMs = this.deps.clock.now().bootMs;
+    this.#ticks.set(session.spec.id, nextTickMs(session, nowMs));
   }
 
   #idle(session: Session): void {
@@ -291,7 +289,7 @@ export class Sessions {
     if (worker !== null) this.#forget(worker.id);
     if (this.recorder.isUnsaved(id)) return;
     for (const [owned, owner] of this.#owners) if (owner === id) this.#owners.delete(owned);
-    this.#entries.get(id)?.tick?.cancel();
+    this.#ticks.cancel(id);
     this.#entries.delete(id);
   }
 }

@@ -13,7 +13,7 @@ import type {
 import type { SweepRequest, SweepView } from '../api-sweep.ts';
 import { isUnkillable } from '../core/holdings.ts';
 import type { Stamp } from '../core/ids.ts';
-import { sessionId, workerIdOf } from '../core/ids.ts';
+import { firstWorkerId, sessionId, workerIdOf } from '../core/ids.ts';
 import type { Author, Session } from '../core/session.ts';
 import { isEnded, publicState, workerOf } from '../core/session.ts';
 import { CurfewError } from '../errors.ts';
@@ -71,6 +71,7 @@ export class Supervisor implements SupervisorApi {
   /** Takes over what was there before; only then is anything accepted. */
   async start(): Promise<void> {
     await recover(this.sessions);
+    await this.sessions.pool.restore();
     this.sessions.onChange(() => this.#drain.look());
     this.#drain.restore();
     await this.sessions.start();
@@ -94,7 +95,7 @@ export class Supervisor implements SupervisorApi {
 
   #refuseNew(): void {
     this.#accepting = false;
-    this.#waysIn.tellLoad();
+    this.#waysIn.acceptingChanged();
   }
 
   /** Accepts nothing more. Resolves when the last session has ended by itself, or at the bound. */
@@ -110,13 +111,13 @@ export class Supervisor implements SupervisorApi {
 
   async drain(timeoutMs: number | null, by: Author): Promise<CapacityView> {
     this.#drain.begin(by, timeoutMs);
-    this.#waysIn.tellLoad();
+    this.#waysIn.acceptingChanged();
     return this.capacity();
   }
 
   async undrain(_by: Author): Promise<CapacityView> {
     this.#drain.undo();
-    this.#waysIn.tellLoad();
+    this.#waysIn.acceptingChanged();
     return this.capacity();
   }
 
@@ -223,9 +224,11 @@ export class Supervisor implements SupervisorApi {
     const session = await this.#find(id);
     const { restarts, spec, phase } = session;
     if (phase.name === 'queued' || (phase.name === 'ended' && phase.startedAt === null)) return [];
+    const idOf = (attempt: number) =>
+      attempt === 1 ? (session.warmWorker ?? firstWorkerId(spec.id)) : workerIdOf(spec.id, attempt);
     const last = Math.max(restarts + 1, workerOf(session)?.attempt ?? 1);
     const attempts = Array.from({ length: last }, (_, index) => index + 1);
-    return attempts.map((attempt) => this.sessions.workers.logPath(workerIdOf(spec.id, attempt)));
+    return attempts.map((attempt) => this.sessions.workers.logPath(idOf(attempt)));
   }
 
   sweep(request: SweepRequest, _by: Author): Promise<SweepView> {

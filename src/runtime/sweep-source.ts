@@ -1,6 +1,6 @@
 /** Where a sweep learns what should be running: from a supervisor's memory, or without one from its registry and folders. */
 import type { SessionId, WorkerId } from '../core/ids.ts';
-import { sessionOfWorker } from '../core/ids.ts';
+import { isWarmId, sessionOfWorker } from '../core/ids.ts';
 import type { Session } from '../core/session.ts';
 import { isEnded } from '../core/session.ts';
 import type { RegistryReader, WorkerRecords } from '../ports.ts';
@@ -14,6 +14,8 @@ export interface SweepSource {
   open(): Promise<Session[]>;
   /** Null: nothing explains the worker. */
   sessionOf(id: WorkerId): Promise<Session | null>;
+  /** Of a worker that no session explains. */
+  warmOf(id: WorkerId): Promise<'pooled' | 'stray' | null>;
   /** Lets the session look at its deadlines. */
   nudge(id: SessionId): void;
 }
@@ -24,13 +26,27 @@ export function ownSessions(sessions: Sessions, records: WorkerRecords): SweepSo
     supervised: true,
     remarks: [],
     open: async () => sessions.all().filter((one) => !isEnded(one)),
-    sessionOf: async (id) =>
-      sessions.state(sessionOfWorker(id)) ??
-      (await registry.get(sessionOfWorker(id))) ??
-      (await records.read(id))?.session ??
-      null,
+    sessionOf: (id) =>
+      explain(id, records, async (session) => sessions.state(session) ?? (await registry.get(session))),
+    warmOf: async (id) => (sessions.pool.has(id) ? 'pooled' : strayIn(records, id)),
     nudge: (id) => sessions.post(id, { type: 'tick' }),
   };
+}
+
+/** By its id, or by its folder, which tells whose a warm one became and speaks alone where the registry is lost. */
+async function explain(
+  id: WorkerId,
+  records: WorkerRecords,
+  get: (session: SessionId) => Promise<Session | null>,
+): Promise<Session | null> {
+  const known = isWarmId(id) ? null : await get(sessionOfWorker(id));
+  if (known !== null) return known;
+  const recorded = (await records.read(id))?.session ?? null;
+  return isWarmId(id) && recorded !== null ? ((await get(recorded.spec.id)) ?? recorded) : recorded;
+}
+
+async function strayIn(records: WorkerRecords, id: WorkerId): Promise<'stray' | null> {
+  return isWarmId(id) && (await records.readWarm(id)) !== null ? 'stray' : null;
 }
 
 /** `reader` null, with the reason: then only the folders explain anything. */
@@ -45,8 +61,8 @@ export function recordedSessions(host: {
     supervised,
     remarks: 'unreadable' in reader ? [reader.unreadable] : [],
     open: async () => registry?.open() ?? [],
-    sessionOf: async (id) =>
-      (await registry?.get(sessionOfWorker(id))) ?? (await records.read(id))?.session ?? null,
+    sessionOf: (id) => explain(id, records, async (session) => (await registry?.get(session)) ?? null),
+    warmOf: (id) => strayIn(records, id),
     nudge: () => undefined,
   };
 }

@@ -112,7 +112,8 @@ export class Sweeper {
     for (const workerId of new Set([...known.keys(), ...look.workerIds])) {
       const session = known.get(workerId) ?? (await source.sessionOf(workerId));
       const members = look.treeOf(workerId, session === null ? null : shimOf(session, workerId));
-      if (members.length > 0) trees.push({ workerId, session, members });
+      const warm = session === null ? await source.warmOf(workerId) : null;
+      if (members.length > 0) trees.push({ workerId, session, warm, members });
       else if (session !== null && !source.supervised) this.#stale.push(staleText(session));
     }
     const wanted = request.unmanaged === undefined ? request.match : request.unmanaged.match;

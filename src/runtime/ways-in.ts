@@ -1,4 +1,4 @@
-/** The ways in that nobody has to call: LiveKit's own dispatch, and rooms by pattern. */
+/** The ways in that nobody has to call: LiveKit's own dispatch, and rooms by pattern. And the warm workers for whatever comes. */
 import type { Profile } from '../core/profile.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import { JobDesk } from './job-desk.ts';
@@ -9,12 +9,14 @@ export class WaysIn {
   readonly #jobDesk: JobDesk | null;
   readonly #caller: RoomCaller;
   readonly #sessions: Sessions;
+  readonly #isAccepting: () => boolean;
 
   constructor(options: { sessions: Sessions; dispatcher: Dispatcher; isAccepting: () => boolean }) {
     const { sessions } = options;
     const onRefused = (room: string, profile: Profile) => this.#refused(room, profile);
     const { jobs } = sessions.deps;
     this.#sessions = sessions;
+    this.#isAccepting = options.isAccepting;
     this.#jobDesk = jobs === null ? null : new JobDesk({ ...options, jobs, onRefused });
     this.#caller = new RoomCaller({ ...options, onRefused });
   }
@@ -23,17 +25,20 @@ export class WaysIn {
     this.#sessions.onFound((room, roomSid) => this.#caller.found(room, roomSid));
     this.#jobDesk?.start();
     this.#caller.reload();
+    this.#sessions.pool.refresh(this.#isAccepting());
   }
 
   /** Other agents in the config. */
   reload(): void {
     this.#jobDesk?.reload();
     this.#caller.reload();
+    this.#sessions.pool.refresh(this.#isAccepting());
   }
 
   /** Whether anything is taken may have changed. */
-  tellLoad(): void {
+  acceptingChanged(): void {
     this.#jobDesk?.tellLoad();
+    this.#sessions.pool.refresh(this.#isAccepting());
   }
 
   close(): void {

@@ -3,6 +3,7 @@ import { readdir } from 'node:fs/promises';
 import pTimeout from 'p-timeout';
 import { z } from 'zod';
 import { workerId } from '../core/ids.ts';
+import type { Profile } from '../core/profile.ts';
 import type { Session, WorkerProcess } from '../core/session.ts';
 import { WORKERS } from '../limits.ts';
 import type { WorkerRecords } from '../ports.ts';
@@ -29,7 +30,24 @@ export function createWorkerRecords(workersDir: string): WorkerRecords {
       return names.filter(isFolderName).map(workerId);
     },
     read: async (id) => parse(await readSmall(folderOf(workersDir, id).record)),
+    readWarm: async (id) => parseWarm(await readSmall(folderOf(workersDir, id).record)),
   };
+}
+
+const warmSchema = z.object({
+  warm: z.object({ profile: z.looseObject({ agent: z.string(), limits: z.looseObject({}) }) }),
+  process: z.object({ main: identity.nullable(), shim: identity }).optional(),
+});
+
+function parseWarm(text: string | null): { profile: Profile; process: WorkerProcess | null } | null {
+  if (text === null) return null;
+  try {
+    const found = warmSchema.safeParse(JSON.parse(text));
+    if (!found.success) return null;
+    return { profile: found.data.warm.profile as unknown as Profile, process: found.data.process ?? null };
+  } catch {
+    return null;
+  }
 }
 
 function parse(text: string | null): { session: Session; process: WorkerProcess | null } | null {

@@ -121,6 +121,7 @@ describe('capacity', () => {
       accepting: false,
       livekit: { configured: true, reachable: false, since: AT, error: 'connect ECONNREFUSED '.repeat(10) },
       jobs: [],
+      warm: [],
       registry: { writable: false, error: 'disk\nfull', setAside: null },
       unkillable: [{ session: 's-1', pid: 7 }],
       held: [{ session: 's-2', reason: 'callers_left' as const, until: AT }],

@@ -43,7 +43,7 @@ describe('a config that is wrong', () => {
       inAgent('ladder: {terms: 1s}'),
       'c.yaml:4: agents.default.ladder.terms: unknown key; did you mean "term"?',
     ],
-    [inAgent('warm: 2'), 'c.yaml:4: agents.default.warm: unknown key; it is not supported by this version'],
+    [inAgent('warm: 2.5'), 'c.yaml:4: agents.default.warm: 2.5 must be a whole number from 0 to 1000'],
     [
       inAgent('side_rooms: r'),
       'c.yaml:4: agents.default.side_rooms: "r" must contain {room} and more, such as {room}-human-agent',

@@ -44,6 +44,7 @@ export function profile(more: Partial<Profile> = {}): Profile {
     onRefused: 'close',
     claim: 'room',
     replace: false,
+    warm: 0,
     memoryBytes: null,
     cpuPercent: null,
     ...more,

@@ -89,11 +89,28 @@ function closing(id: string, stepAgoMs: number): Session {
 
 function tree(session: Session | null, { attempt = 1, ageMs = HOUR_MS } = {}): LivingTree {
   const workerId = session === null ? ('lost.1' as WorkerId) : workerIdOf(session.spec.id, attempt);
-  return { workerId, session, members: [member({ ageMs })] };
+  return { workerId, session, warm: null, members: [member({ ageMs })] };
 }
 
 const said = (trees: LivingTree[], rules: Partial<SweepRules> = {}) =>
   judge({ trees, strangers: [] }, { ...RULES, ...rules }).map(({ kind, action }) => `${kind} ${action}`);
+
+describe('a warm worker without a session', () => {
+  const warm = (kind: LivingTree['warm'], ageMs = HOUR_MS) => ({ ...tree(null, { ageMs }), warm: kind });
+
+  it('is where it belongs as long as a pool keeps it', () => {
+    expect(said([warm('pooled')])).toEqual([]);
+  });
+
+  it('is ended when its supervisor lives and does not keep it', () => {
+    expect(said([warm('stray')], { supervised: true })).toEqual(['orphan kill']);
+    expect(said([warm('stray', 1000)], { supervised: true })).toEqual(['orphan leave']);
+  });
+
+  it('is left for the next start of a supervisor that does not live', () => {
+    expect(said([warm('stray')], { supervised: false })).toEqual(['orphan leave']);
+  });
+});
 
 describe('a worker of ours', () => {
   it.each([

@@ -120,6 +120,7 @@ export class SimPlans implements Plans {
 export function recordsOf(host: Host): WorkerRecords {
   return {
     list: () => Promise.resolve([...host.folders.keys()]),
+    readWarm: () => Promise.resolve(null),
     read: (id) => {
       const run = host.folder(id).run;
       if (run === null) return Promise.resolve(null);

@@ -65,6 +65,7 @@ function capacityView(sessions: ReadonlyMap<string, SessionView>): CapacityView 
     held: [],
     livekit: { configured: true, reachable: true, since: AT, error: null },
     jobs: [],
+    warm: [],
     registry: { writable: true, error: null, setAside: null },
   };
 }

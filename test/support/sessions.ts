@@ -47,6 +47,7 @@ export function sessionOf({
     phase: phaseOf(rest.endedWallMs),
     errors: { consecutive: 0, total: 0, lastAt: null, last: null },
     restarts: 0,
+    warmWorker: null,
     presence: NO_PRESENCE,
     config: { metadata: rest.metadata ?? {}, rev: 0, ackedRev: 0, sentMs: null },
     vitals: {

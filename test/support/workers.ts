@@ -37,6 +37,7 @@ const PROFILE: Profile = {
   onRefused: 'close',
   claim: 'room',
   replace: true,
+  warm: 0,
   memoryBytes: null,
   cpuPercent: null,
 };

@@ -1,5 +1,5 @@
 """The Python kit: a voice agent's line to its curfew supervisor. No dependencies."""
 
-from ._kit import Curfew, Job, attach, connect
+from ._kit import Curfew, Job, attach, connect, serve
 
-__all__ = ["Curfew", "Job", "attach", "connect"]
+__all__ = ["Curfew", "Job", "attach", "connect", "serve"]

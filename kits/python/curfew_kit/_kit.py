@@ -43,7 +43,7 @@ class Curfew:
         self.job = _read_job()
         self._exit_on_disconnect = exit_on_disconnect
         self._loop = loop
-        self._callbacks: Dict[str, List[Callback]] = {"aclose": [], "disconnect": [], "configure": [], "notice": []}
+        self._callbacks: Dict[str, List[Callback]] = {"aclose": [], "disconnect": [], "configure": [], "notice": [], "assign": []}
         path, worker, token = (os.environ.get(name) for name in ("CURFEW_SOCKET", "CURFEW_WORKER", "CURFEW_TOKEN"))
         self._wire: Optional[Wire] = None
         if path and worker and token:
@@ -96,6 +96,10 @@ class Curfew:
         """callback(metadata): new metadata; acknowledged when all callbacks are done."""
         self._callbacks["configure"].append(callback)
 
+    def on_assign(self, callback: Callback) -> None:
+        """callback(job): a worker that was started warm has its room now; `serve` does this for you."""
+        self._callbacks["assign"].append(callback)
+
     def on_notice(self, callback: Callback) -> None:
         """callback(reason, in_ms): something will end the session soon."""
         self._callbacks["notice"].append(callback)
@@ -121,7 +125,7 @@ class Curfew:
             job = message.get("job") or {}
             self.job.attempt = job.get("attempt", self.job.attempt)
             self.job.metadata = job.get("metadata", self.job.metadata)
-        elif kind in ("configure", "notice", "aclose", "disconnect"):
+        elif kind in ("assign", "configure", "notice", "aclose", "disconnect"):
             self._start(self._handle(str(kind), message))
         # A message that this kit does not know is of a later version, and passed over.
 
@@ -133,7 +137,13 @@ class Curfew:
             threading.Thread(target=asyncio.run, args=(work,), daemon=True, name="curfew-callbacks").start()
 
     async def _handle(self, kind: str, message: Dict[str, Any]) -> None:
-        if kind == "configure":
+        if kind == "assign":
+            job = message["job"]
+            self.job.session_id, self.job.room = job["session"], job["room"]
+            self.job.attempt, self.job.metadata = job["attempt"], job["metadata"]
+            self.job.livekit_url, self.job.livekit_token = message["url"] or None, message["token"] or None
+            await self._call(kind, self.job)
+        elif kind == "configure":
             self.job.metadata = message["metadata"]
             await self._call(kind, message["metadata"])
             self._say({"type": "configured", "rev": message["rev"]})
@@ -168,6 +178,24 @@ def connect(*, exit_on_disconnect: bool = True, loop: Optional[asyncio.AbstractE
         except RuntimeError:
             loop = None
     return Curfew(exit_on_disconnect=exit_on_disconnect, loop=loop)
+
+
+async def serve(run: Callable[["Job", Curfew], Awaitable[None]], *, exit_on_disconnect: bool = True) -> None:
+    """For an agent that may be kept warm (`warm: N`): waits for its room where it has none yet, then runs the job once.
+
+    Do the slow things (imports, models) before. When `run` returns the job is done; when it raises, the worker has crashed.
+    """
+    curfew = connect(exit_on_disconnect=exit_on_disconnect)
+    assigned = asyncio.Event()
+    curfew.on_assign(lambda _job: assigned.set())
+    if curfew.supervised and not curfew.job.session_id:
+        curfew.ready()
+        await assigned.wait()
+    curfew.ready()
+    await run(curfew.job, curfew)
+    await asyncio.to_thread(curfew.closed)
+    if curfew.supervised and exit_on_disconnect:
+        await asyncio.Event().wait()  # The supervisor says when to go.
 
 
 #: One for all sessions of this process: of two the newer connection would win over the older, for ever.

@@ -1,0 +1,144 @@
+/** Warm workers: a call has its worker at once, whatever happens to the pool. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { CapacityView } from '../../src/api.ts';
+import { Daemon, ROOT } from '../support/daemon.ts';
+import { marked } from '../support/marks.ts';
+import { until } from '../support/wait.ts';
+
+const NODE = [process.execPath, join(ROOT, 'test/fixtures/workers/warm.mjs')];
+const PYTHON = ['python3', join(ROOT, 'test/fixtures/workers/warm.py')];
+
+describe('warm workers', () => {
+  let daemon: Daemon;
+
+  afterEach(async () => {
+    await daemon?.close();
+  });
+
+  async function serve(agent: object, more: object = {}): Promise<void> {
+    const agents = {
+      default: { command: NODE, protocol: 'curfew', warm: 2, ladder: { term: '1s' }, ...agent },
+    };
+    daemon = await new Daemon({ config: { agents, limits: { sessions: 1000, queue: 0 }, ...more } }).start();
+  }
+  const pool = async () => (await daemon.get<CapacityView>('/v1/capacity')).body.warm[0];
+  const ready = (count: number) =>
+    until(`${count} are ready`, async () => (await pool())?.ready === count, 30_000);
+  const workers = () => marked(daemon.instanceId()).filter((one) => one.command.includes('warm.'));
+  const warmPids = () =>
+    workers()
+      .filter((one) => one.worker.startsWith('warm-'))
+      .map((one) => one.pid);
+  const logOf = async (id: string) =>
+    (await daemon.get<string>(`/v1/sessions/${id}/logs`)).body as unknown as string;
+
+  it.each([
+    ['Node', NODE],
+    ['Python', PYTHON],
+  ])('of the %s kit get their job, and others take their place', async (_kit, command) => {
+    await serve({ command });
+    await ready(2);
+    const before = warmPids();
+    const { body } = await daemon.dispatch({ room: 'r', metadata: { lang: 'de' } });
+    const session = await daemon.reaches(body.id, ['live']);
+    expect(before).toContain(session.pid);
+    await ready(2);
+    expect(JSON.stringify(await logOf(body.id))).toContain(`job ${body.id} in r`);
+    await daemon.release(body.id);
+    expect(await daemon.reaches(body.id, ['released'])).toMatchObject({
+      reason: 'requested',
+      exit: { code: 0 },
+    });
+    expect(workers()).toHaveLength(2);
+  });
+
+  it('that die on assignment are replaced within the same dispatch', async () => {
+    await serve({ env: { MODE: 'dies-on-assignment' }, warm: 1 });
+    await ready(1);
+    const { body } = await daemon.dispatch({ room: 'r' });
+    expect(await daemon.reaches(body.id, ['live', 'failed'])).toMatchObject({ state: 'live', reason: null });
+  });
+
+  it('that are killed are never handed out, and no dispatch fails', async () => {
+    await serve({ warm: 3 });
+    await ready(3);
+    for (let round = 0; round < 20; round++) {
+      const [victim] = warmPids();
+      if (victim !== undefined) process.kill(victim, 'SIGKILL');
+      const answer = await daemon.dispatch({ room: `r${round}` });
+      expect(answer.status).toBe(201);
+      expect(await daemon.reaches(answer.body.id, ['live', 'failed'])).toMatchObject({ state: 'live' });
+    }
+  });
+
+  it('that crash again and again are started less and less often, and capacity names it', async () => {
+    await serve({ env: { MODE: 'crashes' }, warm: 1 });
+    const view = await until(
+      'three have died',
+      async () => {
+        const one = await pool();
+        return one !== undefined && one.crashes >= 3 ? one : null;
+      },
+      30_000,
+    );
+    expect(view).toMatchObject({ ready: 0, lastCrash: 'it ended before it had a call' });
+    expect(view.startsAgainInMs).toBeGreaterThan(1000);
+  });
+
+  it('are adopted after the supervisor was killed, and are handed out', async () => {
+    await serve({});
+    await ready(2);
+    const before = warmPids().sort();
+    daemon.signal('SIGKILL');
+    await daemon.exited();
+    await daemon.start();
+    await ready(2);
+    expect(warmPids().sort()).toEqual(before);
+    const { body } = await daemon.dispatch({ room: 'r' });
+    expect(before).toContain((await daemon.reaches(body.id, ['live'])).pid);
+  });
+
+  it('go on with their call when the supervisor is killed', async () => {
+    await serve({});
+    await ready(2);
+    const { body } = await daemon.dispatch({ room: 'r' });
+    const { pid } = await daemon.reaches(body.id, ['live']);
+    daemon.signal('SIGKILL');
+    await daemon.exited();
+    await daemon.start();
+    expect(await daemon.session(body.id)).toMatchObject({ state: 'live', pid, restarts: 0 });
+    await until('it has connected again', async () => (await daemon.get('/readyz')).status === 200);
+    await daemon.release(body.id);
+    expect(await daemon.reaches(body.id, ['released'])).toMatchObject({ exit: { code: 0 } });
+  });
+
+  it('are renewed when the profile changes, and let go when nothing new is taken', async () => {
+    await serve({ warm: 1 });
+    await ready(1);
+    const [first] = warmPids();
+    const { writeFileSync } = await import('node:fs');
+    const config = readFileSync(daemon.configPath, 'utf8').replace(
+      'protocol: curfew',
+      'protocol: curfew\n    version: "2"',
+    );
+    writeFileSync(daemon.configPath, config);
+    await daemon.call('POST', '/v1/reload', {});
+    await until(
+      'another one is ready',
+      async () => (await pool())?.ready === 1 && !warmPids().includes(first ?? 0),
+      30_000,
+    );
+    await daemon.dispatch({ room: 'r' });
+    await daemon.call('POST', '/v1/drain', {});
+    await until('none is kept', () => warmPids().length <= 1, 30_000);
+  });
+
+  it('are left alone by a sweep', async () => {
+    await serve({}, { sweep: { grace: '1s' } });
+    await ready(2);
+    const { body } = await daemon.call<{ verdicts: unknown[] }>('POST', '/v1/sweep', { dryRun: true });
+    expect(body.verdicts).toEqual([]);
+  });
+});
