@@ -102,17 +102,13 @@ describe('a job', () => {
     await rig.heardBy('w-1', 'heartbeat');
   });
 
-  it('that failed is an error and the end', async () => {
+  it('that failed is told as that, and is the end', async () => {
     const agent = await withJob();
     agent.say({
       case: 'updateJob',
       value: { jobId: 'AJ_1', status: JobStatus.JS_FAILED, error: 'no voice' },
     });
-    expect(await rig.heardBy('w-1', 'error')).toEqual({
-      type: 'error',
-      source: 'livekit',
-      message: 'no voice',
-    });
+    expect(await rig.heardBy('w-1', 'failed')).toEqual({ type: 'failed', message: 'no voice' });
     expect(await rig.heardBy('w-1', 'closed')).toEqual({ type: 'closed', detail: 'no voice' });
   });
 
