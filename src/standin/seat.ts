@@ -82,11 +82,11 @@ export class Seat {
         break;
       case 'migrateJob':
         for (const jobId of message.value.jobIds.slice(0, 1)) this.resume(jobId);
-        this.#heartbeat();
+        this.heartbeat();
         break;
       case 'updateWorker':
       case 'ping':
-        this.#heartbeat();
+        this.heartbeat();
         break;
       case 'register':
       case 'simulateJob':
@@ -137,7 +137,7 @@ export class Seat {
     if (this.#work.is === 'assigned' && this.#work.jobId !== jobId) return;
     const hasEnded = status === JobStatus.JS_SUCCESS || status === JobStatus.JS_FAILED;
     if (!hasEnded) {
-      this.#heartbeat();
+      this.heartbeat();
       return;
     }
     this.#end();
@@ -150,7 +150,7 @@ export class Seat {
   }
 
   /** Many at once say no more than one. */
-  #heartbeat(): void {
+  heartbeat(): void {
     const nowMs = performance.now();
     if (nowMs - this.#heartbeatMs < CHANNEL.heartbeatMinMs) return;
     this.#heartbeatMs = nowMs;

@@ -1,4 +1,5 @@
 /** Every message of the agent protocol, with a hand-written agent on a real socket. */
+import { once } from 'node:events';
 import { JobStatus, JobType } from '@livekit/protocol';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { workerId } from '../../src/core/ids.ts';
@@ -43,6 +44,12 @@ for (const isText of [false, true]) {
       expect(await agent.said('termination')).toMatchObject({ jobId: 'AJ_1' });
       agent.say({ case: 'updateJob', value: { jobId: 'AJ_1', status: JobStatus.JS_SUCCESS } });
       expect(await rig.heardBy('w-1', 'closed')).toEqual({ type: 'closed' });
+    });
+
+    it('is pinged, and its answers are heartbeats', async () => {
+      const agent = await rig.registered('w-1', { isText });
+      await once(agent.socket, 'ping');
+      await rig.heardBy('w-1', 'heartbeat');
     });
 
     it('has its ping answered', async () => {
