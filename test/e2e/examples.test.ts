@@ -1,4 +1,5 @@
 /** The example agents for LiveKit, with a caller who speaks: real frameworks, real pipelines, real audio. */
+import { spawn } from 'node:child_process';
 import { globSync, mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,7 +7,10 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { findPythonAgents } from '../../scripts/python-agents.mjs';
 import type { SessionView } from '../../src/api.ts';
 import { Daemon, ROOT } from '../support/daemon.ts';
-import { HAS_LIVEKIT, LiveKit } from '../support/livekit.ts';
+import type { Keeper } from '../support/keeper.ts';
+import { keep } from '../support/keeper.ts';
+import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit.ts';
+import type { Marked } from '../support/marks.ts';
 import { marked } from '../support/marks.ts';
 import { Speakers } from '../support/speakers.ts';
 import { until } from '../support/wait.ts';
@@ -19,12 +23,65 @@ const HELLO = 440;
 const WHERE_IS_MY_ORDER = 880;
 const WHERE_IS_MY_LOST_ORDER = 1320;
 
+const PYTHON = findPythonAgents();
 const FRAMEWORKS = [
-  ['Python', findPythonAgents(), [findPythonAgents() ?? '', join(EXAMPLES, 'agent.py'), 'start']],
-  ['JavaScript', 'node', [process.execPath, join(EXAMPLES, 'agent.mjs'), 'start']],
+  ['Python', PYTHON, [PYTHON ?? '', join(EXAMPLES, 'agent.py')], ['dev', '--no-reload']],
+  ['JavaScript', 'node', [process.execPath, join(EXAMPLES, 'agent.mjs')], ['dev']],
 ] as const;
 
-describe.each(FRAMEWORKS)('the %s example', (_name, found, command) => {
+describe.each(FRAMEWORKS)('the %s example without curfew', (_name, found, command, dev) => {
+  let livekit: LiveKit;
+  let speakers: Speakers;
+  let agent: DirectAgent;
+
+  beforeEach(async () => {
+    livekit = await LiveKit.start();
+    speakers = new Speakers(livekit);
+    agent = startDirectly([...command, ...dev], livekit);
+  });
+  afterEach(async () => {
+    speakers.close();
+    await agent.keeper.end();
+    await livekit.close();
+  });
+
+  it.runIf(HAS_LIVEKIT && found !== null)("answers who comes by LiveKit's own dispatch", async () => {
+    await until('it is registered', () => agent.output().includes('registered worker'), START_MS);
+    await speakers.join('r');
+    await speakers.converse('r', HELLO);
+    expect(agent.output()).not.toMatch(/curfew kit/);
+  });
+});
+
+interface DirectAgent {
+  readonly keeper: Keeper;
+  readonly output: () => string;
+}
+
+function startDirectly(command: readonly string[], livekit: LiveKit): DirectAgent {
+  const { PATH = '', HOME = '/' } = process.env;
+  const access = { LIVEKIT_URL: livekit.url, LIVEKIT_API_KEY: KEY, LIVEKIT_API_SECRET: SECRET };
+  const child = spawn(command[0] ?? '', command.slice(1), {
+    env: { PATH, HOME, ...access },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (chunk: Buffer) => {
+      output += chunk.toString();
+    });
+  const keeper = keep('kill -9 -- "-$1" 2>/dev/null || true', [String(child.pid)]);
+  return { keeper, output: () => output };
+}
+
+/** The framework's process that has the call: forked from a server in Python, beside an idle one in JavaScript. */
+function jobOf(tree: readonly Marked[]): number {
+  const pids = (part: string) => tree.filter((one) => one.command.includes(part)).map((one) => one.pid);
+  return pids('job_proc_lazy_main').at(0) ?? pids('forkserver').at(-1) ?? 0;
+}
+
+describe.each(FRAMEWORKS)('the %s example under curfew', (_name, found, command) => {
   let livekit: LiveKit;
   let daemon: Daemon;
   let speakers: Speakers;
@@ -35,7 +92,7 @@ describe.each(FRAMEWORKS)('the %s example', (_name, found, command) => {
     speakers = new Speakers(livekit);
     const dir = mkdtempSync(join(tmpdir(), 'curfew-examples-'));
     const agent = {
-      command,
+      command: [...command, 'start'],
       protocol: 'livekit',
       start_timeout: '60s',
       callers_left: '300ms',
@@ -74,7 +131,7 @@ describe.each(FRAMEWORKS)('the %s example', (_name, found, command) => {
       .map((path) => readFileSync(path, 'utf8'))
       .join('\n');
 
-  describe.runIf(HAS_LIVEKIT && found !== null)('under curfew', () => {
+  describe.runIf(HAS_LIVEKIT && found !== null)('with a caller', () => {
     it('answers its caller, uses its tool, and is over soon after the hang-up', async () => {
       await speakers.converse('r', HELLO);
       await speakers.converse('r', WHERE_IS_MY_ORDER);
@@ -97,9 +154,12 @@ describe.each(FRAMEWORKS)('the %s example', (_name, found, command) => {
       await speakers.converse('r', HELLO);
     });
 
-    it('is in the room again after a kill -9, and answers', async () => {
+    it.each([
+      ['worker', async () => (await session()).pid],
+      ['job alone', async () => jobOf(marked(daemon.instanceId()))],
+    ])('is in the room again after a kill -9 of its %s, and answers', async (_what, find) => {
       await speakers.converse('r', HELLO);
-      process.kill((await session()).pid ?? 0, 'SIGKILL');
+      process.kill((await find()) ?? 0, 'SIGKILL');
       await replaced(1);
       await speakers.converse('r', HELLO);
     });
