@@ -83,6 +83,7 @@ export class Lines {
 
   /** From here on only the job's own heartbeats count: the time to the first one begins now. */
   #greet(id: WorkerId): void {
+    if (!this.#attached.has(id)) return;
     const welcome = this.#welcomes.get(id);
     if (welcome !== undefined) this.#options.channels.tell(id, welcome);
     this.#listener?.message(id, { type: 'heartbeat' });
