@@ -2,7 +2,7 @@ import { configDefaults, defineConfig } from 'vitest/config';
 
 /** Tests that start Python programs. `npm test` sets CURFEW_NO_PYTHON where there is none, and says so; never in CI. */
 const NEEDS_PYTHON = [
-  'test/kits/conformance.test.ts',
+  'test/kits/*.test.ts',
   'test/worker/process-*.test.ts',
   'test/e2e/workers.test.ts',
   'test/standin/launch.test.ts',
@@ -10,7 +10,7 @@ const NEEDS_PYTHON = [
 /** Those with LiveKit's own Python framework, which `npm test` installs. */
 const NEEDS_PYTHON_AGENTS = ['test/standin/python*.test.ts'];
 /** Whole calls that need the machine to themselves: audio in real time, real kills under load, and what looks for programs by name. */
-const ALONE = ['test/e2e/{audio,chaos,dev}.test.ts'];
+const ALONE = ['test/e2e/{audio,chaos,dev,examples}.test.ts'];
 /** Tests that boot a systemd of their own: as root only. `npm test` says so where they are left out; never in CI. */
 const exclude = [
   ...configDefaults.exclude,

@@ -59,6 +59,8 @@ export const STAND_IN = {
   versionChars: 40,
   leastMajor: 1,
   errorChars: 500,
+  /** Its answers are heartbeats, which agents-js sends first after 5 s, as long as `heartbeat_stale` may be at least. */
+  pingMs: 1500,
   /** An agent that takes no job is asked again. */
   askAgainMs: 1 * SECOND_MS,
   /** What an agent hears of the server: a LiveKit of this version, and the protocols that it speaks. */

@@ -34,7 +34,14 @@ function welcome(session: Session): Effect[] {
     attempt: worker.attempt,
     metadata: { ...config.metadata },
   };
-  return tell(worker, { type: 'welcome', v: PROTOCOL_VERSION, heartbeatMs: DEADLINES.heartbeatEveryMs, job });
+  // One that is late must not look like one that is missing.
+  const heartbeatMs = Math.min(DEADLINES.heartbeatEveryMs, spec.profile.heartbeatStaleMs / 3);
+  return tell(worker, {
+    type: 'welcome',
+    v: PROTOCOL_VERSION,
+    heartbeatMs: Math.round(heartbeatMs),
+    job,
+  });
 }
 
 /** New metadata, again and again until it is acknowledged. */

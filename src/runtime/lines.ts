@@ -76,10 +76,17 @@ export class Lines {
     const { sessionOf, warmProfileOf } = this.#options;
     if (sessionOf(id) === null && warmProfileOf(id) === null) return false;
     this.#attached.add(id);
-    const welcome = this.#welcomes.get(id);
     // After the socket has noted the connection.
-    if (welcome !== undefined) queueMicrotask(() => this.#options.channels.tell(id, welcome));
+    queueMicrotask(() => this.#greet(id));
     return true;
+  }
+
+  /** From here on only the job's own heartbeats count: the time to the first one begins now. */
+  #greet(id: WorkerId): void {
+    if (!this.#attached.has(id)) return;
+    const welcome = this.#welcomes.get(id);
+    if (welcome !== undefined) this.#options.channels.tell(id, welcome);
+    this.#listener?.message(id, { type: 'heartbeat' });
   }
 
   #heard(id: WorkerId, message: WorkerMessage): void {

@@ -51,6 +51,11 @@ export class Hub implements LinkListener {
     void this.#register(link, version);
   }
 
+  alive(link: Link): void {
+    const seat = this.#seats.get(link.workerId);
+    if (seat?.link === link) seat.heartbeat();
+  }
+
   message(link: Link, message: FromWorker): void {
     const seat = this.#seats.get(link.workerId);
     if (seat?.link === link) seat.hear(message);

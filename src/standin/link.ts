@@ -13,6 +13,8 @@ const GOING_AWAY = 1001;
 export interface LinkListener {
   /** The first message; whoever hears it welcomes or refuses. */
   register(link: Link, version: string): void;
+  /** It answered a ping. */
+  alive(link: Link): void;
   /** Only after the welcome. */
   message(link: Link, message: FromWorker): void;
   /** `why` is told once, before the close. */
@@ -29,6 +31,7 @@ export class Link {
   /** What is said before the welcome, which must come first; null after it. */
   #held: ToWorker[] | null = [];
   readonly #registerTimer: NodeJS.Timeout;
+  readonly #pingTimer: NodeJS.Timeout;
 
   constructor(socket: WebSocket, options: { workerId: WorkerId; listener: LinkListener }) {
     this.workerId = options.workerId;
@@ -38,6 +41,8 @@ export class Link {
       () => this.refuse(`register within ${CHANNEL.helloMs} ms`),
       CHANNEL.helloMs,
     );
+    this.#pingTimer = setInterval(() => this.isOpen && socket.ping(), STAND_IN.pingMs);
+    socket.on('pong', () => this.#listener.alive(this));
     socket.on('message', (data: Buffer, isBinary: boolean) => this.#receive(data, isBinary));
     // Errors, too large a frame among them, are followed by 'close'.
     socket.on('error', () => socket.terminate());
@@ -115,6 +120,7 @@ export class Link {
 
   #close(): void {
     clearTimeout(this.#registerTimer);
+    clearInterval(this.#pingTimer);
     this.#listener.closed(this);
   }
 }

@@ -84,11 +84,11 @@ export class Seat {
         break;
       case 'migrateJob':
         for (const jobId of message.value.jobIds.slice(0, 1)) this.resume(jobId);
-        this.#heartbeat();
+        this.heartbeat();
         break;
       case 'updateWorker':
       case 'ping':
-        this.#heartbeat();
+        this.heartbeat();
         break;
       case 'register':
       case 'simulateJob':
@@ -139,7 +139,7 @@ export class Seat {
     if (this.#work.is === 'ended' || (this.#work.is === 'assigned' && this.#work.jobId !== jobId)) return;
     const hasEnded = status === JobStatus.JS_SUCCESS || status === JobStatus.JS_FAILED;
     if (!hasEnded) {
-      this.#heartbeat();
+      this.heartbeat();
       return;
     }
     this.#end();
@@ -152,7 +152,7 @@ export class Seat {
   }
 
   /** Many at once say no more than one. */
-  #heartbeat(): void {
+  heartbeat(): void {
     const nowMs = performance.now();
     if (nowMs - this.#heartbeatMs < CHANNEL.heartbeatMinMs) return;
     this.#heartbeatMs = nowMs;
@@ -164,7 +164,11 @@ export class Seat {
 function endingOf(status: JobStatus, error: string): WorkerMessage[] {
   if (status === JobStatus.JS_SUCCESS) return [{ type: 'closed' }];
   const why = (error === '' ? 'the agent reported its job as failed' : error).slice(0, STAND_IN.errorChars);
-  return [{ type: 'failed', message: why }];
+  // Another one takes its place while a caller is there; where the end was asked for, it has come.
+  return [
+    { type: 'failed', message: why },
+    { type: 'closed', detail: why },
+  ];
 }
 
 function toJob({ id, room, metadata, attributes, agentName }: StandInJob): Job {

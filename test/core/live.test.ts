@@ -160,6 +160,16 @@ describe('deadlines', () => {
     expect(play.until(60_000).phase).toBe('live');
   });
 
+  it.each([
+    [30_000, 5000],
+    [5000, 1667],
+  ])('%i ms of silence are too long: a beat is wanted every %i ms', (heartbeatStaleMs, heartbeatMs) => {
+    const play = Play.live({ ...noRoom, profile: profile({ heartbeatStaleMs }) });
+    expect(play.did('tell').map((one) => one.effect)).toContainEqual(
+      expect.objectContaining({ message: expect.objectContaining({ type: 'welcome', heartbeatMs }) }),
+    );
+  });
+
   it('a gap counts silence anew, and the maximum duration through', () => {
     const play = Play.live(noRoom).silent().until(20_000);
     play.nowMs = 7_190_000;

@@ -1,4 +1,5 @@
 /** Every message of the agent protocol, with a hand-written agent on a real socket. */
+import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { JobStatus, JobType } from '@livekit/protocol';
@@ -45,6 +46,12 @@ for (const isText of [false, true]) {
       expect(await agent.said('termination')).toMatchObject({ jobId: 'AJ_1' });
       agent.say({ case: 'updateJob', value: { jobId: 'AJ_1', status: JobStatus.JS_SUCCESS } });
       expect(await rig.heardBy('w-1', 'closed')).toEqual({ type: 'closed' });
+    });
+
+    it('is pinged, and its answers are heartbeats', async () => {
+      const agent = await rig.registered('w-1', { isText });
+      await once(agent.socket, 'ping');
+      await rig.heardBy('w-1', 'heartbeat');
     });
 
     it('has its ping answered', async () => {
@@ -119,13 +126,14 @@ describe('a job', () => {
     await rig.heardBy('w-1', 'heartbeat');
   });
 
-  it('that failed is told, so that another worker takes its place', async () => {
+  it('that failed is told as that, and is the end', async () => {
     const agent = await withJob();
     agent.say({
       case: 'updateJob',
       value: { jobId: 'AJ_1', status: JobStatus.JS_FAILED, error: 'no voice' },
     });
     expect(await rig.heardBy('w-1', 'failed')).toEqual({ type: 'failed', message: 'no voice' });
+    expect(await rig.heardBy('w-1', 'closed')).toEqual({ type: 'closed', detail: 'no voice' });
   });
 
   it('of somebody else is not ended', async () => {

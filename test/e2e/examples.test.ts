@@ -1,0 +1,177 @@
+/** The example agents for LiveKit, with a caller who speaks: real frameworks, real pipelines, real audio. */
+import { spawn } from 'node:child_process';
+import { globSync, mkdtempSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { findPythonAgents } from '../../scripts/python-agents.mjs';
+import type { SessionView } from '../../src/api.ts';
+import { Daemon, ROOT } from '../support/daemon.ts';
+import type { Keeper } from '../support/keeper.ts';
+import { keep } from '../support/keeper.ts';
+import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit.ts';
+import type { Marked } from '../support/marks.ts';
+import { marked } from '../support/marks.ts';
+import { Speakers } from '../support/speakers.ts';
+import { until } from '../support/wait.ts';
+
+const START_MS = 60_000;
+const ERROR_LIMIT = 5;
+const EXAMPLES = join(ROOT, 'examples/livekit-agents');
+/** What the caller says, in the examples' own language. */
+const HELLO = 440;
+const WHERE_IS_MY_ORDER = 880;
+const WHERE_IS_MY_LOST_ORDER = 1320;
+
+const PYTHON = findPythonAgents();
+const FRAMEWORKS = [
+  ['Python', PYTHON, [PYTHON ?? '', join(EXAMPLES, 'agent.py')], ['dev', '--no-reload']],
+  ['JavaScript', 'node', [process.execPath, join(EXAMPLES, 'agent.mjs')], ['dev']],
+] as const;
+
+describe.each(FRAMEWORKS)('the %s example without curfew', (_name, found, command, dev) => {
+  let livekit: LiveKit;
+  let speakers: Speakers;
+  let agent: DirectAgent;
+
+  beforeEach(async () => {
+    livekit = await LiveKit.start();
+    speakers = new Speakers(livekit);
+    agent = startDirectly([...command, ...dev], livekit);
+  });
+  afterEach(async () => {
+    speakers.close();
+    await agent.keeper.end();
+    await livekit.close();
+  });
+
+  it.runIf(HAS_LIVEKIT && found !== null)("answers who comes by LiveKit's own dispatch", async () => {
+    await until('it is registered', () => agent.output().includes('registered worker'), START_MS);
+    await speakers.join('r');
+    await speakers.converse('r', HELLO);
+    expect(agent.output()).not.toMatch(/curfew kit/);
+  });
+});
+
+interface DirectAgent {
+  readonly keeper: Keeper;
+  readonly output: () => string;
+}
+
+function startDirectly(command: readonly string[], livekit: LiveKit): DirectAgent {
+  const { PATH = '', HOME = '/' } = process.env;
+  const access = { LIVEKIT_URL: livekit.url, LIVEKIT_API_KEY: KEY, LIVEKIT_API_SECRET: SECRET };
+  const child = spawn(command[0] ?? '', command.slice(1), {
+    env: { PATH, HOME, ...access },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (chunk: Buffer) => {
+      output += chunk.toString();
+    });
+  const keeper = keep('kill -9 -- "-$1" 2>/dev/null || true', [String(child.pid)]);
+  return { keeper, output: () => output };
+}
+
+/** The framework's process that has the call: forked from a server in Python, beside an idle one in JavaScript. */
+function jobOf(tree: readonly Marked[]): number {
+  const pids = (part: string) => tree.filter((one) => one.command.includes(part)).map((one) => one.pid);
+  return pids('job_proc_lazy_main').at(0) ?? pids('forkserver').at(-1) ?? 0;
+}
+
+describe.each(FRAMEWORKS)('the %s example under curfew', (_name, found, command) => {
+  let livekit: LiveKit;
+  let daemon: Daemon;
+  let speakers: Speakers;
+  let id: string;
+
+  beforeEach(async () => {
+    livekit = await LiveKit.start();
+    speakers = new Speakers(livekit);
+    const dir = mkdtempSync(join(tmpdir(), 'curfew-examples-'));
+    const agent = {
+      command: [...command, 'start'],
+      protocol: 'livekit',
+      start_timeout: '60s',
+      callers_left: '300ms',
+      heartbeat_stale: '5s',
+      ladder: { term: '2s' },
+    };
+    const config = {
+      ...livekit.config(join(dir, 'c.sock')),
+      presence: { poll_interval: '500ms' },
+      agents: { default: agent },
+    };
+    daemon = await new Daemon({ config, dir }).start();
+    await speakers.join('r');
+    id = (await daemon.dispatch({ room: 'r' })).body.id;
+  });
+  afterEach(async () => {
+    speakers.close();
+    await daemon?.close();
+    await livekit.close();
+  });
+
+  const session = () => daemon.session(id);
+  const becomes = (what: string, probe: (seen: SessionView) => boolean) =>
+    until(
+      what,
+      async () => {
+        const seen = await session();
+        return probe(seen) ? seen : null;
+      },
+      START_MS,
+    );
+  const replaced = (restarts: number) =>
+    becomes(`worker ${restarts + 1} runs`, (seen) => seen.restarts === restarts && seen.pid !== null);
+  const logs = () =>
+    globSync(join(daemon.dir, 'state/workers/*/log'))
+      .map((path) => readFileSync(path, 'utf8'))
+      .join('\n');
+
+  describe.runIf(HAS_LIVEKIT && found !== null)('with a caller', () => {
+    it('answers its caller, uses its tool, and is over soon after the hang-up', async () => {
+      await speakers.converse('r', HELLO);
+      await speakers.converse('r', WHERE_IS_MY_ORDER);
+      const { deadlines, restarts, errors } = await session();
+      expect({ restarts, errors: errors.total }).toEqual({ restarts: 0, errors: 0 });
+      // Armed by the first activity: the line for curfew is heard.
+      expect(deadlines.map((one) => one.kind)).toContain('idle_timeout');
+      await speakers.leave('r');
+      const ended = await daemon.ended(id);
+      expect(ended).toMatchObject({ state: 'released', reason: 'callers_left' });
+      expect(marked(daemon.instanceId())).toEqual([]);
+    });
+
+    it('is replaced when its tool blocks the event loop, and the log says which one', async () => {
+      await speakers.converse('r', HELLO);
+      await speakers.speak('r', WHERE_IS_MY_LOST_ORDER);
+      await replaced(1);
+      expect(logs()).toMatch(/curfew kit: stack[\s\S]*search_?[eE]verywhere/);
+      expect(await session()).toMatchObject({ state: 'live', errors: { consecutive: 1 } });
+      await speakers.converse('r', HELLO);
+    });
+
+    it.each([
+      ['worker', async () => (await session()).pid],
+      ['job alone', async () => jobOf(marked(daemon.instanceId()))],
+    ])('is in the room again after a kill -9 of its %s, and answers', async (_what, find) => {
+      await speakers.converse('r', HELLO);
+      process.kill((await find()) ?? 0, 'SIGKILL');
+      await replaced(1);
+      await speakers.converse('r', HELLO);
+    });
+
+    it('is given up after five crashes in a row', async () => {
+      for (let restarts = 0; restarts < ERROR_LIMIT; restarts += 1) {
+        await becomes('it is live', (seen) => seen.state === 'live');
+        process.kill((await replaced(restarts)).pid ?? 0, 'SIGKILL');
+      }
+      const ended = await daemon.ended(id);
+      expect(ended).toMatchObject({ state: 'failed', reason: 'error_limit' });
+      expect(marked(daemon.instanceId())).toEqual([]);
+    });
+  });
+});

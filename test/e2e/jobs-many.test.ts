@@ -1,0 +1,119 @@
+/** Many calls by LiveKit's own dispatch: none is lost, and all go on over a restart of curfew. Longer by CURFEW_CALLS. */
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { CapacityView, SessionView } from '../../src/api.ts';
+import { Callers } from '../support/callers.ts';
+import { Daemon, ROOT } from '../support/daemon.ts';
+import { HAS_LIVEKIT, LiveKit } from '../support/livekit.ts';
+import { until } from '../support/wait.ts';
+
+const CALLS = Number(process.env.CURFEW_CALLS ?? 30);
+const AT_ONCE = 10;
+const AGENT = {
+  command: [process.execPath, join(ROOT, 'test/fixtures/agent.mjs')],
+  protocol: 'curfew',
+  agent_name: 'voice',
+  callers_left: '300ms',
+  start_timeout: '120s',
+};
+
+describe.runIf(HAS_LIVEKIT)("LiveKit's own dispatch", () => {
+  let livekit: LiveKit;
+  let daemon: Daemon;
+  let callers: Callers;
+
+  beforeEach(async () => {
+    livekit = await LiveKit.start({ logLevel: 'info' });
+    callers = new Callers(livekit);
+  });
+  afterEach(async () => {
+    callers.kill();
+    await daemon?.close();
+    await livekit.close();
+  });
+
+  async function serve(agent: object): Promise<void> {
+    const dir = mkdtempSync(join(tmpdir(), 'curfew-jobs-'));
+    const config = {
+      ...livekit.config(join(dir, 'c.sock')),
+      limits: { sessions: 100, per_user: 'off', start_rate: '100/s' },
+      presence: { poll_interval: '1s' },
+      agents: { default: agent },
+    };
+    daemon = await new Daemon({ config, dir }).start();
+    await registered();
+  }
+
+  const registered = () =>
+    until('the name is registered', async () => {
+      const { body } = await daemon.get<CapacityView>('/v1/capacity');
+      return body.jobs[0]?.state === 'registered';
+    });
+  const sessions = async () =>
+    (await daemon.get<{ sessions: SessionView[] }>('/v1/sessions?limit=500')).body.sessions;
+
+  /** So many calls at the same moment; their sessions when each is live. */
+  async function call(rooms: readonly string[]): Promise<SessionView[]> {
+    await Promise.all(rooms.map((room) => callers.join(room, 'ann', { audio: false })));
+    await Promise.all(rooms.map((room) => livekit.dispatches.createDispatch(room, 'voice')));
+    return until(
+      'each has its agent',
+      async () => {
+        const live = (await sessions()).filter((one) => rooms.includes(one.room) && one.state === 'live');
+        return live.length === rooms.length ? live : null;
+      },
+      120_000,
+    );
+  }
+
+  it(`loses none of ${CALLS} calls, ${AT_ONCE} of them always at the same moment, and shows each as success`, async () => {
+    await serve(AGENT);
+    for (let at = 0; at < CALLS; at += AT_ONCE) {
+      const rooms = Array.from({ length: Math.min(AT_ONCE, CALLS - at) }, (_, index) => `r${at + index}`);
+      await call(rooms);
+      await Promise.all(rooms.map((room) => callers.leave(room, 'ann')));
+      await until(
+        'all have ended',
+        async () => (await sessions()).every((one) => one.state === 'released'),
+        60_000,
+      );
+    }
+    const ended = await sessions();
+    expect(ended.filter((one) => one.reason === 'callers_left')).toHaveLength(CALLS);
+    const shown = (status: string) =>
+      livekit.log.split('\n').filter((line) => line.includes('job ended') && line.includes(status));
+    await until('LiveKit shows them all', () => shown('JS_SUCCESS').length === CALLS);
+    expect(shown('JS_FAILED')).toEqual([]);
+  });
+
+  it('goes on over a kill of the supervisor: same workers, and the next call comes', async () => {
+    await serve({ ...AGENT, callers_left: '10s' });
+    const rooms = Array.from({ length: 8 }, (_, index) => `r${index}`);
+    const before = await call(rooms);
+    daemon.signal('SIGKILL');
+    await daemon.exited();
+    await daemon.start();
+    await registered();
+    for (const { id, pid } of before)
+      expect(await daemon.session(id)).toMatchObject({ state: 'live', pid, restarts: 0 });
+    await call(['next']);
+    for (const { id } of before) expect((await daemon.session(id)).state).toBe('live');
+  });
+
+  it('goes on while LiveKit stands still, and the name is registered again after it was killed', async () => {
+    await serve({ ...AGENT, callers_left: '10s' });
+    const [session] = await call(['r']);
+    await livekit.kill();
+    await until(
+      'it is said',
+      async () => (await daemon.get<CapacityView>('/v1/capacity')).body.jobs[0]?.state === 'connecting',
+      60_000,
+    );
+    expect((await daemon.session(session?.id ?? '')).state).toBe('live');
+    await livekit.boot();
+    await registered();
+    await call(['next']);
+  });
+});
