@@ -208,6 +208,8 @@ export const WARM = {
   maxAgeMs: 6 * HOUR_MS,
   /** Of the profile's memory limit: one that is bigger before its call is replaced. */
   memoryShare: 0.5,
+  /** One that dies so soon after it got its room has died on its assignment. */
+  provenMs: 2 * SECOND_MS,
   /** Between TERM and KILL for one that is let go. */
   termMs: 5 * SECOND_MS,
 } as const;

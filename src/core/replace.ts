@@ -1,5 +1,5 @@
 /** A crashed worker: replaced while a caller is there and the profile wants it, else the session's end. */
-import { BACKOFF, DEADLINES } from '../limits.ts';
+import { BACKOFF, DEADLINES, WARM } from '../limits.ts';
 import { close } from './closing.ts';
 import type { Effect } from './effect.ts';
 import { countError } from './facts.ts';
@@ -17,13 +17,20 @@ type Old = NonNullable<Replacing['old']>;
 export function crash(session: Session, ending: Ending, now: Stamp): Next {
   const { spec, phase } = session;
   if (phase.name !== 'live' || phase.work.kind !== 'running') return stay(session);
-  if (!spec.profile.replace || !callerThere(session)) return close(session, ending, now);
+  const { worker } = phase.work;
+  const isWanted = spec.profile.replace && callerThere(session);
+  if (!isWanted && !diedOnAssignment(worker, now)) return close(session, ending, now);
   const counted = countError(session, ending.detail ?? ending.reason, now);
   if (counted.errors.consecutive >= spec.limits.errorLimit) {
     const detail = `${counted.errors.consecutive} errors in a row, the last: ${counted.errors.last}`;
     return close(counted, endingOf('error_limit', now, { cause: ending.cause, detail }), now);
   }
-  return beginReplacing(counted, phase.work.worker, now);
+  return beginReplacing(counted, worker, now);
+}
+
+/** One that was kept warm may have been broken for long: its call gets another one, whoever is there by now. */
+function diedOnAssignment(worker: Worker, now: Stamp): boolean {
+  return worker.warm === true && now.bootMs - worker.spawnedAt.bootMs <= WARM.provenMs;
 }
 
 function callerThere({ presence, spec }: Session): boolean {

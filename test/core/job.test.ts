@@ -201,6 +201,21 @@ describe('a warm worker', () => {
     expect(play.on(20, gone(warm)).did('spawn')).toMatchObject([{ atMs: 20, effect: { attempt: 2 } }]);
   });
 
+  it('that dies right after it said that it has the call is replaced, though nobody is there yet', () => {
+    const ready = says({ type: 'ready' }, warm);
+    const play = Play.queued()
+      .on(0, granted)
+      .on(5, ready)
+      .on(1000, exited(1, null, warm))
+      .on(1001, gone(warm));
+    expect(play.until(3000)).toMatchObject({ phase: 'live', session: { restarts: 1 } });
+    const later = Play.queued()
+      .on(0, granted)
+      .on(5, ready)
+      .on(2500, exited(1, null, warm));
+    expect(later).toMatchObject({ phase: 'closing', reason: 'crashed' });
+  });
+
   it('that dies while it is kept for a call leaves the call to one that is started', () => {
     const play = Play.queued({ job })
       .on(0, { ...granted, assignedByMs: 3000 })

@@ -1,6 +1,7 @@
 /** Warm workers: a call has its worker at once, whatever happens to the pool. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { CapacityView } from '../../src/api.ts';
 import { Daemon, ROOT } from '../support/daemon.ts';
@@ -9,6 +10,9 @@ import { until } from '../support/wait.ts';
 
 const NODE = [process.execPath, join(ROOT, 'test/fixtures/workers/warm.mjs')];
 const PYTHON = ['python3', join(ROOT, 'test/fixtures/workers/warm.py')];
+
+/** Two minutes by CURFEW_SOAK_SECONDS=120. */
+const SOAK_SECONDS = Number(process.env.CURFEW_SOAK_SECONDS ?? 5);
 
 describe('warm workers', () => {
   let daemon: Daemon;
@@ -74,6 +78,33 @@ describe('warm workers', () => {
       expect(answer.status).toBe(201);
       expect(await daemon.reaches(answer.body.id, ['live', 'failed'])).toMatchObject({ state: 'live' });
     }
+  });
+
+  it(`killed at random under 20 calls a second for ${SOAK_SECONDS} s: no dispatch fails`, async () => {
+    await serve(
+      { command: PYTHON, warm: 6 },
+      { limits: { sessions: 1000, start_rate: '1000/s', per_user: 'off' } },
+    );
+    await ready(6);
+    const answers: Promise<{ status: number; body: { id: string } }>[] = [];
+    const untilMs = performance.now() + SOAK_SECONDS * 1000;
+    for (let index = 0; performance.now() < untilMs; index++) {
+      answers.push(daemon.dispatch({ room: `soak ${index}` }));
+      const { sessions } = (await daemon.get<{ sessions: { pid: number }[] }>('/v1/sessions?limit=500')).body;
+      const pids = warmPids().filter((pid) => !sessions.some((one) => one.pid === pid));
+      const victim = pids[Math.floor(Math.random() * pids.length)];
+      if (index % 4 === 0 && victim !== undefined) process.kill(victim, 'SIGKILL');
+      await pause(1000 / 20);
+    }
+    const statuses = await Promise.all(
+      answers.map(async (one) => {
+        const { body } = await one;
+        const { state, reason, evidence } = await daemon.reaches(body.id, ['live', 'failed'], 60_000);
+        return state === 'live' ? null : { reason, evidence };
+      }),
+    );
+    expect(statuses.filter((one) => one !== null)).toEqual([]);
+    await daemon.call('POST', '/v1/sessions/release', { all: true });
   });
 
   it('that crash again and again are started less and less often, and capacity names it', async () => {
