@@ -1,4 +1,4 @@
-/** `npm run bench [-- starts|many|sweep|jobs|warm|load]`: each figure beside its raw limit, measured in the same run. Goals are printed, never asserted. */
+/** `npm run bench [-- starts|many|sweep|jobs|warm|peers|load]`: each figure beside its raw limit, measured in the same run. Goals are printed, never asserted. */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -10,6 +10,7 @@ import { until } from '../test/support/wait.ts';
 import { measureAssignment } from './jobs.ts';
 import { measureLoad as measureFullHost } from './load.ts';
 import { manyDaemon, measureAdoption, measureRelease } from './many.ts';
+import { measurePeers } from './peers.ts';
 import { measureSweep } from './sweep.ts';
 import type { Took } from './warm.ts';
 import { measureHttp, measureJobs, measureJoin } from './warm.ts';
@@ -210,11 +211,18 @@ async function warm(): Promise<void> {
   ]);
 }
 
+async function peers(): Promise<void> {
+  const took = await measurePeers();
+  if (took === null) console.log('livekit-agents is not installed here: `npm test` installs it');
+  else print(took.map(rowOf));
+}
+
 const PARTS: Readonly<Record<string, () => Promise<void>>> = {
   starts,
   many,
   sweep: async () => console.log(await measureSweep()),
   warm,
+  peers,
   load: async () => console.log(await measureFullHost()),
   jobs: async () => console.log(await measureAssignment()),
 };

@@ -1,16 +1,12 @@
 /** How soon a call has its worker: by HTTP and by LiveKit's assignment, warm and cold, and until the agent is in the room. */
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import type { Server } from 'node:net';
-import { createServer } from 'node:net';
+import { existsSync, mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { WebSocket } from 'ws';
-import { WebSocketServer } from 'ws';
 import type { CapacityView } from '../src/api.ts';
 import { Daemon, ROOT } from '../test/support/daemon.ts';
 import { LiveKit } from '../test/support/livekit.ts';
-import { freePorts } from '../test/support/ports.ts';
 import { until } from '../test/support/wait.ts';
+import { Ear, LiveKitPart } from './parts.ts';
 
 const ROUNDS = 200;
 const JOINS = 30;
@@ -21,48 +17,6 @@ export interface Took {
   readonly what: string;
   readonly ms: readonly number[];
   readonly goal: string;
-}
-
-/** Hears what the workers say, and when. */
-class Ear {
-  readonly path: string;
-  readonly #dir = mkdtempSync(join(tmpdir(), 'curfew-bench-'));
-  readonly #heard = new Map<string, number>();
-  readonly #waiting = new Map<string, (atMs: number) => void>();
-  readonly #server: Server;
-
-  constructor() {
-    this.path = join(this.#dir, 'e.sock');
-    this.#server = createServer((socket) => {
-      socket.on('error', () => undefined);
-      socket.on('data', (chunk: Buffer) => {
-        const atMs = performance.now();
-        for (const line of chunk.toString().split('\n').filter(Boolean)) this.#hear(line, atMs);
-      });
-    });
-  }
-
-  listen(): Promise<void> {
-    return new Promise((resolve) => this.#server.listen(this.path, resolve));
-  }
-
-  #hear(line: string, atMs: number): void {
-    this.#heard.set(line, atMs);
-    this.#waiting.get(line)?.(atMs);
-  }
-
-  /** When it was said. */
-  said(line: string): Promise<number> {
-    const atMs = this.#heard.get(line);
-    return atMs === undefined
-      ? new Promise((resolve) => this.#waiting.set(line, resolve))
-      : Promise.resolve(atMs);
-  }
-
-  close(): void {
-    this.#server.close();
-    rmSync(this.#dir, { recursive: true, force: true });
-  }
 }
 
 function daemonWith(agent: object, more: object, dir?: string): Daemon {
@@ -112,52 +66,24 @@ export async function measureHttp({ warm }: { warm: boolean }): Promise<Took> {
 export async function measureJobs(): Promise<readonly Took[]> {
   const ear = new Ear();
   await ear.listen();
-  const [port = 0] = await freePorts(1);
-  const server = new WebSocketServer({ port, host: '127.0.0.1', path: '/agent' });
-  const heard = new Map<string, (message: Record<string, unknown>) => void>();
-  const connected = new Promise<WebSocket>((resolve) => {
-    server.on('connection', (socket) => {
-      socket.on('message', (data) => {
-        const message = JSON.parse(String(data)) as Record<string, Record<string, unknown>>;
-        if (message.register !== undefined) {
-          socket.send(
-            JSON.stringify({ register: { workerId: 'AW_bench', serverInfo: { agentProtocol: 1 } } }),
-          );
-          resolve(socket);
-        }
-        const { availability } = message;
-        if (availability !== undefined) heard.get(String(availability.jobId))?.(availability);
-      });
-    });
-  });
-  const livekit = {
-    url: `ws://127.0.0.1:${port}`,
-    api_key: 'key',
-    api_secret: 'a secret that is long enough',
-  };
+  const part = await LiveKitPart.start();
   const agent = { warm: WARM, agent_name: 'voice', env: { BENCH_SOCKET: ear.path } };
-  const daemon = daemonWith(agent, { livekit, presence: { poll_interval: '1h' } });
+  const daemon = daemonWith(agent, { livekit: part.access, presence: { poll_interval: '1h' } });
   const [answered, assigned]: [number[], number[]] = [[], []];
   try {
     await daemon.start();
-    const socket = await connected;
+    await part.registered();
     for (let round = 0; round < ROUNDS; round++) {
       await ready(daemon);
-      const job = { id: `AJ_${round}`, type: 'JT_ROOM', room: { name: `r${round}`, sid: `RM_${round}` } };
-      const offeredMs = performance.now();
-      const answer = new Promise<Record<string, unknown>>((resolve) => heard.set(job.id, resolve));
-      socket.send(JSON.stringify({ availability: { job } }));
-      if ((await answer).available !== true) throw new Error(`job ${job.id} was refused`);
-      const assignedMs = performance.now();
-      answered.push(assignedMs - offeredMs);
-      socket.send(JSON.stringify({ assignment: { job, token: 'token' } }));
-      assigned.push((await ear.said(`job r${round}`)) - assignedMs);
+      const job = { id: `AJ_${round}`, room: `r${round}` };
+      const { answeredMs, assignedAtMs } = await part.hand(job);
+      answered.push(answeredMs);
+      assigned.push((await ear.said(`job ${job.room}`)) - assignedAtMs);
       await daemon.release(job.id);
     }
   } finally {
     await daemon.close();
-    server.close();
-    for (const client of server.clients) client.terminate();
+    part.close();
     ear.close();
   }
   return [
