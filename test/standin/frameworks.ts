@@ -99,7 +99,7 @@ export function describeFramework(framework: Framework, testMs: number): void {
       const job = jobProcessOf(framework, agents.tree('w-1'));
       if (job === undefined) throw new Error('no job process');
       process.kill(job.pid, 'SIGKILL');
-      await rig.heardBy('w-1', 'error', MEET_MS);
+      await rig.heardBy('w-1', 'failed', MEET_MS);
       expect(await rig.heardBy('w-1', 'closed')).toMatchObject({ detail: expect.any(String) });
     });
 
