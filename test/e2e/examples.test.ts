@@ -17,8 +17,11 @@ import { until } from '../support/wait.ts';
 
 const START_MS = 60_000;
 const ERROR_LIMIT = 5;
+/** Of errors in a row that LiveKit bears, one fewer. */
+const LIVEKIT_ERROR_LIMIT = 4;
 const EXAMPLES = join(ROOT, 'examples/livekit-agents');
 /** What the caller says, in the examples' own language. */
+const UNSPEAKABLE = 220;
 const HELLO = 440;
 const WHERE_IS_MY_ORDER = 880;
 const WHERE_IS_MY_LOST_ORDER = 1320;
@@ -162,6 +165,22 @@ describe.each(FRAMEWORKS)('the %s example under curfew', (_name, found, command)
       process.kill((await find()) ?? 0, 'SIGKILL');
       await replaced(1);
       await speakers.converse('r', HELLO);
+    });
+
+    it('is given up when its LLM stays down, and nobody is left in a silent room', async () => {
+      await speakers.converse('r', HELLO);
+      let asked = 0;
+      const nextErrorAfter = async (count: number) => {
+        if (asked <= count) {
+          asked += 1;
+          await speakers.speak('r', UNSPEAKABLE);
+        }
+        const { errors, state } = await session();
+        return errors.total > count || state === 'failed';
+      };
+      for (let count = 0; count < LIVEKIT_ERROR_LIMIT; count += 1)
+        await until(`error ${count + 1}`, () => nextErrorAfter(count), START_MS);
+      expect(await daemon.ended(id)).toMatchObject({ state: 'failed', reason: 'error_limit' });
     });
 
     it('is given up after five crashes in a row', async () => {
