@@ -1,7 +1,12 @@
 import { configDefaults, defineConfig } from 'vitest/config';
 
 /** Tests that start Python programs. `npm test` sets CURFEW_NO_PYTHON where there is none, and says so; never in CI. */
-const NEEDS_PYTHON = ['test/kits/*.test.ts', 'test/worker/process-*.test.ts', 'test/e2e/workers.test.ts'];
+const NEEDS_PYTHON = [
+  'test/kits/*.test.ts',
+  'test/worker/process-*.test.ts',
+  'test/e2e/workers.test.ts',
+  'test/standin/launch.test.ts',
+];
 /** Those with LiveKit's own Python framework, which `npm test` installs. */
 const NEEDS_PYTHON_AGENTS = ['test/standin/python*.test.ts'];
 /** Whole calls that need the machine to themselves: audio in real time, real kills under load, and what looks for programs by name. */

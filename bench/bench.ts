@@ -1,4 +1,4 @@
-/** `npm run bench [-- starts|many|sweep|jobs]`: each figure beside its raw limit, measured in the same run. Goals are printed, never asserted. */
+/** `npm run bench [-- starts|many|sweep|jobs|warm|load]`: each figure beside its raw limit, measured in the same run. Goals are printed, never asserted. */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -8,8 +8,11 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { Daemon, ROOT } from '../test/support/daemon.ts';
 import { until } from '../test/support/wait.ts';
 import { measureAssignment } from './jobs.ts';
+import { measureLoad as measureFullHost } from './load.ts';
 import { manyDaemon, measureAdoption, measureRelease } from './many.ts';
 import { measureSweep } from './sweep.ts';
+import type { Took } from './warm.ts';
+import { measureHttp, measureJobs, measureJoin } from './warm.ts';
 
 const ROUNDS = 60;
 const SESSIONS = 500;
@@ -196,10 +199,23 @@ async function many(): Promise<void> {
   }
 }
 
+const rowOf = ({ what, ms, goal }: Took) => row(what, ms, null, goal);
+
+async function warm(): Promise<void> {
+  print([
+    rowOf(await measureHttp({ warm: true })),
+    ...(await measureJobs()).map(rowOf),
+    rowOf(await measureJoin()),
+    rowOf(await measureHttp({ warm: false })),
+  ]);
+}
+
 const PARTS: Readonly<Record<string, () => Promise<void>>> = {
   starts,
   many,
   sweep: async () => console.log(await measureSweep()),
+  warm,
+  load: async () => console.log(await measureFullHost()),
   jobs: async () => console.log(await measureAssignment()),
 };
 const wanted = process.argv.slice(2);

@@ -125,9 +125,11 @@ export function serve(run, options) {
   const begin = async () => {
     if (begun) return;
     begun = true;
-    curfew.ready();
     try {
-      await run(curfew.job, curfew);
+      const running = run(curfew.job, curfew);
+      // Not before: one that fails at once never had the call.
+      curfew.ready();
+      await running;
       await curfew.closed();
       clearInterval(waiting);
     } catch (error) {
@@ -147,7 +149,7 @@ function readJob() {
   return {
     sessionId: CURFEW_SESSION_ID ?? '',
     room: CURFEW_ROOM ?? '',
-    attempt: 1,
+    attempt: Number(process.env.CURFEW_ATTEMPT ?? 1),
     metadata: readMetadata(CURFEW_METADATA),
     livekitUrl: LIVEKIT_URL ?? null,
     livekitToken: LIVEKIT_TOKEN ?? null,

@@ -39,7 +39,7 @@ const command = z
 
 const envName = text.regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be a name of letters, digits and _');
 const notOurs = (name: string) =>
-  !/^(CURFEW_(WORKER|SOCKET|TOKEN|SESSION_ID|ROOM|METADATA)|LIVEKIT_TOKEN)$/.test(name);
+  !/^(CURFEW_(WORKER|SOCKET|TOKEN|SESSION_ID|ROOM|METADATA|ATTEMPT)|LIVEKIT_TOKEN)$/.test(name);
 
 const ladder = section({
   aclose: duration(LADDER_RANGE_MS),

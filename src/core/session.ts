@@ -2,6 +2,7 @@
 import type { ClaimKey, Metadata, RoomKey, SessionId, Stamp, WorkerId } from './ids.ts';
 import type { Presence } from './presence.ts';
 import type { Profile, SessionLimits } from './profile.ts';
+import type { JobOrigin } from './wishes.ts';
 
 export const RELEASED_REASONS = [
   'requested',
@@ -30,15 +31,6 @@ export const FAILED_REASONS = [
 
 export type Reason = (typeof RELEASED_REASONS)[number] | (typeof FAILED_REASONS)[number];
 export type PublicState = 'queued' | 'starting' | 'live' | 'closing' | 'released' | 'failed';
-
-/** The LiveKit job that asked for the session. Source: `Job` of the LiveKit agent protocol. */
-export interface JobOrigin {
-  readonly id: string;
-  readonly agentName: string;
-  /** As LiveKit gave it, for an agent that reads its job's metadata. */
-  readonly metadata: string;
-  readonly attributes: Readonly<Record<string, string>>;
-}
 
 /** What never changes after admission. */
 export interface SessionSpec {

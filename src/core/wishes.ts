@@ -1,6 +1,15 @@
 /** What a LiveKit job says of how curfew should run it: a `curfew` key in the dispatch's or the room's metadata, or attributes `curfew.*`. */
 import type { Json, Metadata } from './ids.ts';
 
+/** The LiveKit job that asked for the session. Source: `Job` of the LiveKit agent protocol. */
+export interface JobOrigin {
+  readonly id: string;
+  readonly agentName: string;
+  /** As LiveKit gave it, for an agent that reads its job's metadata. */
+  readonly metadata: string;
+  readonly attributes: Readonly<Record<string, string>>;
+}
+
 export interface JobWords {
   /** Of the dispatch: JSON with an object, or any text. */
   readonly metadata: string;

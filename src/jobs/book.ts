@@ -1,6 +1,6 @@
 /** The jobs that were offered: each is asked once, answered in time and assigned once, whatever the server repeats. */
 import { CurfewError, messageOf } from '../errors.ts';
-import { JOBS } from '../limits.ts';
+import { JOBS } from '../limits-livekit.ts';
 import type { Clock, Job, JobAnswer, JobStatus, JobsListener, Log } from '../ports.ts';
 import type { Connection } from './connection.ts';
 import type { OfferedJob, ServerFrame } from './messages.ts';

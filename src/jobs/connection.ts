@@ -3,7 +3,7 @@ import { AccessToken } from 'livekit-server-sdk';
 import type { RawData } from 'ws';
 import { WebSocket } from 'ws';
 import { messageOf } from '../errors.ts';
-import { JOBS } from '../limits.ts';
+import { JOBS } from '../limits-livekit.ts';
 import type { Clock } from '../ports.ts';
 import { describeClose, describeSocketError, describeStatus, FAILURES } from './failure.ts';
 import type { ServerFrame, WorkerFrame } from './messages.ts';

@@ -1,6 +1,6 @@
 /** Why there is no registration with LiveKit, in words for a person. */
 import { messageOf } from '../errors.ts';
-import { JOBS } from '../limits.ts';
+import { JOBS } from '../limits-livekit.ts';
 
 export const FAILURES = {
   noAnswer: 'LiveKit does not answer: something listens at livekit.url, but opens no WebSocket',

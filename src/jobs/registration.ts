@@ -1,6 +1,6 @@
 /** One agent name's registration: connects for ever with backoff, and keeps LiveKit informed of how full this host is. */
 import type { Stamp } from '../core/ids.ts';
-import { JOBS } from '../limits.ts';
+import { JOBS } from '../limits-livekit.ts';
 import type { JobLoad, JobsStatus, Log } from '../ports.ts';
 import type { ConnectionOptions } from './connection.ts';
 import { Connection } from './connection.ts';

@@ -4,7 +4,8 @@ import type { DispatchRequest } from '../api.ts';
 import type { RoomKey, Stamp } from '../core/ids.ts';
 import { claimKey, sessionId } from '../core/ids.ts';
 import { effectiveLimits } from '../core/limit-overrides.ts';
-import type { JobOrigin, SessionSpec } from '../core/session.ts';
+import type { SessionSpec } from '../core/session.ts';
+import type { JobOrigin } from '../core/wishes.ts';
 import { CurfewError } from '../errors.ts';
 import type { SupervisorDeps } from './deps.ts';
 

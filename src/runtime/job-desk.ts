@@ -8,7 +8,7 @@ import { isEnded } from '../core/session.ts';
 import { sideRoomOf } from '../core/side-room.ts';
 import { readWishes } from '../core/wishes.ts';
 import { CurfewError } from '../errors.ts';
-import { JOB_DESK } from '../limits.ts';
+import { JOB_DESK } from '../limits-livekit.ts';
 import type { Job, JobAnswer, Jobs, JobsListener } from '../ports.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import type { Sessions } from './sessions.ts';

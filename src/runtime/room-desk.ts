@@ -11,7 +11,7 @@ import { callersIn, sideRoomOf } from '../core/side-room.ts';
 import type { RoomWatch } from '../core/watch.ts';
 import { decideWatch } from '../core/watch.ts';
 import { messageOf } from '../errors.ts';
-import { WATCH } from '../limits.ts';
+import { WATCH } from '../limits-livekit.ts';
 import type { Log, Registry, Rooms, RoomsListener } from '../ports.ts';
 
 export interface RoomDeskListener {

@@ -83,17 +83,21 @@ export class WarmPool {
   tell(id: WorkerId, event: SessionEvent): void {
     switch (event.type) {
       case 'exited':
-        return this.#exited(id);
+        this.#exited(id);
+        break;
       case 'tree':
-        return this.#tree(id, event.left);
+        this.#tree(id, event.left);
+        break;
       case 'resources':
-        return this.#change(id, { rssBytes: event.rssBytes });
+        this.#change(id, { rssBytes: event.rssBytes });
+        break;
       case 'message':
-        return event.message.type === 'ready' ? this.#ready(id) : undefined;
+        if (event.message.type === 'ready') this.#ready(id);
+        break;
       case 'channel':
-        return event.open ? undefined : this.#lostChannel(id);
+        if (!event.open) this.#lostChannel(id);
+        break;
       default:
-        return undefined;
     }
   }
 
@@ -135,7 +139,10 @@ export class WarmPool {
 
   #tree(id: WorkerId, left: number): void {
     const { workers, lines } = this.#options;
-    if (left > 0) return workers.signal(id, 'SIGKILL');
+    if (left > 0) {
+      workers.signal(id, 'SIGKILL');
+      return;
+    }
     this.#retired.delete(id);
     this.#forget(id);
     workers.forget(id);

@@ -22,7 +22,7 @@ import {
   UpdateSubscriptionsRequest,
 } from '@livekit/protocol';
 import type { SIPGrant, VideoGrant } from 'livekit-server-sdk';
-import { STAND_IN } from '../limits.ts';
+import { STAND_IN } from '../limits-livekit.ts';
 
 export interface Grants {
   readonly video: VideoGrant;

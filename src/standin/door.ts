@@ -3,11 +3,14 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
-import { HTTP, STAND_IN } from '../limits.ts';
+import { HTTP } from '../limits.ts';
+import { STAND_IN } from '../limits-livekit.ts';
 import type { Instance } from '../ports.ts';
+import { readBody } from './body.ts';
 import type { Hub } from './hub.ts';
 import { verifyCaller } from './keys.ts';
 import { Link } from './link.ts';
+import { readStatus } from './wire.ts';
 
 export interface DoorOptions {
   readonly instance: Instance;
@@ -27,7 +30,9 @@ export function createDoor({ instance, hub, twirp }: DoorOptions): Door {
     perMessageDeflate: false,
   });
   const server = createServer({ requestTimeout: HTTP.requestMs }, (request, response) => {
-    if (pathOf(request).startsWith('/twirp/')) void twirp(request, response);
+    const path = pathOf(request);
+    if (path.startsWith('/twirp/')) void twirp(request, response);
+    else if (path === REPORT_PATH) void report({ instance, hub }, request, response);
     else response.writeHead(404, { 'content-type': 'text/plain' }).end(NOT_HERE);
   });
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
@@ -43,11 +48,26 @@ export function createDoor({ instance, hub, twirp }: DoorOptions): Door {
   return { server, close: () => close(server) };
 }
 
+/** Where our launcher tells what agents-js does not: the end of its job. */
+const REPORT_PATH = '/curfew/job';
 const NOT_HERE = 'curfew stands in for LiveKit here: only /agent and /twirp are answered';
 const NOT_YOURS = 'this token is not signed with the LIVEKIT_API_SECRET that curfew gave to this worker';
 
 function pathOf(request: IncomingMessage): string {
   return request.url?.split('?', 1)[0] ?? '';
+}
+
+async function report(
+  { instance, hub }: Pick<DoorOptions, 'instance' | 'hub'>,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const caller = await verifyCaller(instance, request.headers.authorization);
+  const body = caller === null ? null : await readBody(request, STAND_IN.frameBytes);
+  const status = body === null ? null : readStatus(body);
+  if (caller === null) response.writeHead(401, { connection: 'close' }).end(NOT_YOURS);
+  else if (status === null) response.writeHead(400, { connection: 'close' }).end();
+  else response.writeHead(hub.reported(caller.workerId, status) ? 204 : 503).end();
 }
 
 /** `head` of the refused request is not read, so the connection cannot be used again. */

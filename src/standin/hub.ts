@@ -1,14 +1,17 @@
 /** Every worker's place: its one connection, of which the newer wins, and what is told of it. */
+import type { UpdateJobStatus } from '@livekit/protocol';
 import { ServerInfo_Edition } from '@livekit/protocol';
 import type { WorkerId } from '../core/ids.ts';
 import type { WorkerMessage } from '../core/protocol.ts';
-import { STAND_IN } from '../limits.ts';
+import { STAND_IN } from '../limits-livekit.ts';
 import type { Log, StandInJob, StandInListener } from '../ports.ts';
 import type { JobMemory } from './job-memory.ts';
 import type { Link, LinkListener } from './link.ts';
 import { Seat } from './seat.ts';
 import type { FromWorker, ToWorker } from './wire.ts';
 
+/** With these, the tests run. */
+const TRIED = 'Python 1.8.9 and JavaScript 1.9.0';
 const GOOD_BYE = 'curfew stops; the job goes on';
 
 export class Hub implements LinkListener {
@@ -58,6 +61,14 @@ export class Hub implements LinkListener {
     if (seat?.link === link) seat.hear(message);
   }
 
+  /** As its launcher says it, beside the connection. False: it is not connected, and it is not known whose job this is. */
+  reported(id: WorkerId, status: UpdateJobStatus): boolean {
+    const seat = this.#seats.get(id);
+    if (seat === undefined || seat.link === null) return false;
+    seat.hear({ case: 'updateJob', value: status });
+    return true;
+  }
+
   refused(link: Link, why: string): void {
     this.#log.warn({ worker: link.workerId, why }, 'a LiveKit agent was refused and its connection closed');
   }
@@ -86,8 +97,9 @@ export class Hub implements LinkListener {
     const seat = this.#seats.get(workerId) ?? this.#newSeat(workerId);
     if (jobId !== null) seat.resume(jobId);
     const older = seat.link;
-    seat.link = link;
     this.#seats.set(workerId, seat);
+    // Whatever is said from now on waits for the welcome.
+    seat.connected(link);
     if (!this.#listener.hello(workerId)) {
       seat.link = older;
       if (older === null) this.#seats.delete(workerId);
@@ -95,9 +107,15 @@ export class Hub implements LinkListener {
       return;
     }
     older?.end('a newer connection of this worker is there');
-    this.#log.debug({ worker: workerId, framework: version }, 'a LiveKit agent is connected');
+    this.#greet(workerId, version);
     link.welcome(registered(workerId));
-    seat.connected(link);
+  }
+
+  #greet(worker: WorkerId, framework: string): void {
+    const fields = { worker, framework };
+    if (Number.parseInt(framework, 10) < STAND_IN.leastMajor)
+      this.#log.warn(fields, `this version of LiveKit Agents is too old: tried were ${TRIED}`);
+    else this.#log.debug(fields, 'a LiveKit agent is connected');
   }
 
   #newSeat(id: WorkerId): Seat {

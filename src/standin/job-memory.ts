@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import pTimeout from 'p-timeout';
 import type { WorkerId } from '../core/ids.ts';
 import { messageOf } from '../errors.ts';
-import { STAND_IN, WORKERS } from '../limits.ts';
+import { WORKERS } from '../limits.ts';
+import { STAND_IN } from '../limits-livekit.ts';
 import type { Instance, Log } from '../ports.ts';
 
 export interface JobMemory {

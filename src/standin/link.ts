@@ -1,7 +1,8 @@
 /** One connection of an agent: register within its bound, then messages; answers go back in the kind in which it speaks. */
 import type { WebSocket } from 'ws';
 import type { WorkerId } from '../core/ids.ts';
-import { CHANNEL, STAND_IN } from '../limits.ts';
+import { CHANNEL } from '../limits.ts';
+import { STAND_IN } from '../limits-livekit.ts';
 import type { FromWorker, ToWorker } from './wire.ts';
 import { readFrame, writeFrame } from './wire.ts';
 

@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import type { Server } from 'node:http';
 import { join } from 'node:path';
 import { CurfewError, messageOf } from '../errors.ts';
-import { STAND_IN } from '../limits.ts';
+import { STAND_IN } from '../limits-livekit.ts';
 
 export const HOST = '127.0.0.1';
 

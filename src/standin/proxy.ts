@@ -5,8 +5,9 @@ import { AccessToken } from 'livekit-server-sdk';
 import { Agent, errors, request as send } from 'undici';
 import type { WorkerId } from '../core/ids.ts';
 import { messageOf } from '../errors.ts';
-import { STAND_IN } from '../limits.ts';
+import { STAND_IN } from '../limits-livekit.ts';
 import type { Instance, Log } from '../ports.ts';
+import { readBody } from './body.ts';
 import type { Call, Grants, Wanted } from './calls.ts';
 import { callOf } from './calls.ts';
 import { verifyCaller } from './keys.ts';
@@ -145,15 +146,9 @@ function tokenFor(keys: { apiKey: string; apiSecret: string }, grants: Grants): 
 }
 
 async function bodyOf(request: Readable): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of request) {
-    bytes += chunk.length;
-    if (bytes > STAND_IN.callBytes)
-      throw new Refusal('resource_exhausted', `a request may have ${STAND_IN.callBytes} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
+  const body = await readBody(request, STAND_IN.callBytes);
+  if (body !== null) return body;
+  throw new Refusal('resource_exhausted', `a request may have ${STAND_IN.callBytes} bytes`);
 }
 
 function refusalOf(error: unknown): Refusal {

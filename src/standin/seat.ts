@@ -1,7 +1,8 @@
 /** One worker as the stand-in knows it: its connection, and the one job that it is asked to take, has, or had. */
 import { Job, JobStatus, JobType } from '@livekit/protocol';
 import type { WorkerMessage } from '../core/protocol.ts';
-import { CHANNEL, STAND_IN } from '../limits.ts';
+import { CHANNEL } from '../limits.ts';
+import { STAND_IN } from '../limits-livekit.ts';
 import type { Log, StandInJob } from '../ports.ts';
 import type { Link } from './link.ts';
 import type { FromWorker } from './wire.ts';
@@ -55,10 +56,11 @@ export class Seat {
         this.#work = { ...this.#work, job };
         return true;
       case 'ended':
-        return true;
+        return false;
       case 'none':
+        if (!this.#ask(job)) return false;
         this.#work = { is: 'asked', job, wasRefused: false };
-        return this.#ask(job);
+        return true;
     }
   }
 
@@ -134,7 +136,7 @@ export class Seat {
   }
 
   #reported({ jobId, status, error }: { jobId: string; status: JobStatus; error: string }): void {
-    if (this.#work.is === 'assigned' && this.#work.jobId !== jobId) return;
+    if (this.#work.is === 'ended' || (this.#work.is === 'assigned' && this.#work.jobId !== jobId)) return;
     const hasEnded = status === JobStatus.JS_SUCCESS || status === JobStatus.JS_FAILED;
     if (!hasEnded) {
       this.heartbeat();
@@ -162,7 +164,7 @@ export class Seat {
 function endingOf(status: JobStatus, error: string): WorkerMessage[] {
   if (status === JobStatus.JS_SUCCESS) return [{ type: 'closed' }];
   const why = (error === '' ? 'the agent reported its job as failed' : error).slice(0, STAND_IN.errorChars);
-  // Another one takes its place while a caller is there; where the end was asked for, it has come.
+  // Where the end was asked for, it has come: `failed` alone would let that step wait for its bound.
   return [
     { type: 'failed', message: why },
     { type: 'closed', detail: why },

@@ -1,5 +1,5 @@
 /** Frames of LiveKit's agent protocol: protobuf in binary, protojson in text. Source: livekit_agent.proto. */
-import { ServerMessage, WorkerMessage } from '@livekit/protocol';
+import { ServerMessage, UpdateJobStatus, WorkerMessage } from '@livekit/protocol';
 
 export type FromWorker = WorkerMessage['message'];
 export type ToWorker = NonNullable<ConstructorParameters<typeof ServerMessage>[0]>['message'];
@@ -17,4 +17,13 @@ export function readFrame(data: Buffer, isBinary: boolean): FromWorker | null {
 export function writeFrame(message: ToWorker, isBinary: boolean): Uint8Array | string {
   const frame = new ServerMessage(message === undefined ? {} : { message });
   return isBinary ? frame.toBinary() : frame.toJsonString();
+}
+
+/** Null: it is none. */
+export function readStatus(json: Buffer): UpdateJobStatus | null {
+  try {
+    return UpdateJobStatus.fromJsonString(json.toString(), { ignoreUnknownFields: true });
+  } catch {
+    return null;
+  }
 }

@@ -35,7 +35,8 @@ export function createWorkerRecords(workersDir: string): WorkerRecords {
 }
 
 const warmSchema = z.object({
-  warm: z.object({ profile: z.looseObject({ agent: z.string(), limits: z.looseObject({}) }) }),
+  /** curfew's own writing, in the order in which it was written. */
+  warm: z.object({ profile: z.custom<unknown>((value) => value !== null && typeof value === 'object') }),
   process: z.object({ main: identity.nullable(), shim: identity }).optional(),
 });
 
@@ -44,7 +45,8 @@ function parseWarm(text: string | null): { profile: Profile; process: WorkerProc
   try {
     const found = warmSchema.safeParse(JSON.parse(text));
     if (!found.success) return null;
-    return { profile: found.data.warm.profile as unknown as Profile, process: found.data.process ?? null };
+    const profile = found.data.warm.profile as Profile;
+    return { profile, process: found.data.process ?? null };
   } catch {
     return null;
   }

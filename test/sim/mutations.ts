@@ -16,9 +16,9 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     rule: 'a spawn waits for its durable record',
-    file: 'src/runtime/sessions.ts',
-    from: 'await this.recorder.saveDurably(after);',
-    to: 'void this.recorder.saveDurably(after).catch(() => undefined);',
+    file: 'src/runtime/record-step.ts',
+    from: 'await host.recorder.saveDurably(after);',
+    to: 'void host.recorder.saveDurably(after).catch(() => undefined);',
   },
   {
     rule: 'the maximum duration counts from the first start',

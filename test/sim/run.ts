@@ -23,6 +23,8 @@ const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 /** The longest maximum duration, a ladder and some air: by then a world that was left alone is empty. */
 const CALM_MS = 1_500_000;
 const STOP_MS = 300_000;
+/** A process may be beyond any signal for 400 s, and is found by the next sweep after that. */
+const EMPTY_MS = 750_000;
 const MAX_EVENTS = 400_000;
 
 interface RunOptions {
@@ -125,7 +127,7 @@ async function end(sim: Sim): Promise<void> {
       },
       () => undefined,
     );
-  const untilMs = world.nowMs + (scenario.end === 'by_itself' ? CALM_MS : STOP_MS);
+  const untilMs = world.nowMs + (scenario.end === 'by_itself' ? CALM_MS : EMPTY_MS);
   await play(sim, untilMs, () => stopped && isEmpty(sim) && scenario.end !== 'by_itself');
   if (world.violation !== null) return;
   if (!stopped) world.fail('a stop has its bound', `it was not over after ${STOP_MS} ms`);

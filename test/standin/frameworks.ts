@@ -1,8 +1,8 @@
 /** What holds for every framework: the real package, the real LiveKit, an agent file that knows nothing of curfew. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { workerId } from '../../src/core/ids.ts';
-import type { Framework } from '../support/agents.ts';
-import { Agents, agentsIn, assign } from '../support/agents.ts';
+import type { AgentOptions, Framework } from '../support/agents.ts';
+import { Agents, agentsIn, assign, roomOf } from '../support/agents.ts';
 import { KEY, LiveKit, SECRET } from '../support/livekit.ts';
 import { StandInRig } from '../support/standin.ts';
 import { until } from '../support/wait.ts';
@@ -14,7 +14,6 @@ export interface Stage {
 }
 
 const MEET_MS = 30_000;
-
 /** The stage of each test, made anew; `livekit` is one for all. */
 export function useStage(): () => Stage {
   let livekit: LiveKit | null = null;
@@ -42,29 +41,40 @@ export function useStage(): () => Stage {
 }
 
 /** Starts it, gives it its job and waits until it is in its room. */
-export async function meets({ livekit, rig, agents }: Stage, framework: Framework, name: string) {
-  agents.start(name, framework);
+export async function meets(
+  { livekit, rig, agents }: Stage,
+  framework: Framework,
+  name: string,
+  options?: AgentOptions,
+): Promise<void> {
+  agents.start(name, framework, options);
   await agents.ready(name);
   await assign(rig, livekit, name);
   await inRoom({ livekit, rig, agents }, name);
 }
 
-export async function inRoom({ livekit, agents }: Stage, name: string): Promise<void> {
+export async function inRoom({ livekit, rig, agents }: Stage, name: string): Promise<void> {
   await until(
     `${name} is in its room`,
-    async () => (await agentsIn(livekit, `room-${name}`)).includes(`agent-${name}`),
+    async () => (await agentsIn(livekit, roomOf(rig, name))).includes(`agent-${name}`),
     MEET_MS,
   ).catch((error: Error) => {
     throw new Error(`${error.message}; it printed: ${agents.output(name)}`);
   });
 }
 
-export async function leaves({ livekit }: Stage, name: string): Promise<void> {
+export async function leaves({ livekit, rig }: Stage, name: string): Promise<void> {
   await until(
     `${name} leaves its room`,
-    async () => (await agentsIn(livekit, `room-${name}`)).length === 0,
+    async () => (await agentsIn(livekit, roomOf(rig, name))).length === 0,
     MEET_MS,
   );
+}
+
+/** Python's is forked by the fork server before it; in JavaScript the idle one comes after it. */
+function jobProcessOf(framework: Framework, tree: { pid: number; command: string }[]) {
+  if (framework === 'python') return tree.filter(({ command }) => command.includes('forkserver')).at(-1);
+  return tree.find(({ command }) => command.includes('job_proc_lazy_main'));
 }
 
 export function describeFramework(framework: Framework, testMs: number): void {
@@ -75,10 +85,34 @@ export function describeFramework(framework: Framework, testMs: number): void {
       const { rig, livekit } = stage();
       await meets(stage(), framework, 'w-1');
       expect(rig.typesOf('w-1')).toContain('ready');
-      expect(await agentsIn(livekit, 'room-w-1')).toEqual(['agent-w-1']);
+      expect(await agentsIn(livekit, roomOf(rig, 'w-1'))).toEqual(['agent-w-1']);
       await rig.heardBy('w-1', 'heartbeat', 10_000);
       expect(rig.standIn.terminate(workerId('w-1'))).toBe(true);
       await leaves(stage(), 'w-1');
+      expect(await rig.heardBy('w-1', 'closed', MEET_MS)).toEqual({ type: 'closed' });
+      expect(rig.typesOf('w-1')).not.toContain('error');
+    });
+
+    it('that has its job killed tells it', async () => {
+      const { rig, agents } = stage();
+      await meets(stage(), framework, 'w-1');
+      const job = jobProcessOf(framework, agents.tree('w-1'));
+      if (job === undefined) throw new Error('no job process');
+      process.kill(job.pid, 'SIGKILL');
+      await rig.heardBy('w-1', 'failed', MEET_MS);
+      expect(await rig.heardBy('w-1', 'closed')).toMatchObject({ detail: expect.any(String) });
+    });
+
+    it("asks LiveKit's API of its own room, and no other", async () => {
+      const { rig, agents, livekit } = stage();
+      await livekit.rooms.createRoom({ name: 'other' });
+      await meets(stage(), framework, 'w-1', { file: 'asks' });
+      await until('both are answered', () => /heard of other/.test(agents.output('w-1')), MEET_MS);
+      expect(agents.output('w-1')).toContain(`heard of ${roomOf(rig, 'w-1')}: done`);
+      expect(agents.output('w-1')).toMatch(/heard of other: permission_denied: .*pass_env/);
+      expect(
+        (await livekit.rooms.listRooms([roomOf(rig, 'w-1'), 'other'])).map(({ metadata }) => metadata).sort(),
+      ).toEqual(['', 'asked']);
     });
 
     it('does not disturb another one on the same host', async () => {
@@ -89,11 +123,11 @@ export function describeFramework(framework: Framework, testMs: number): void {
       for (const name of ['w-1', 'w-2']) await inRoom(stage(), name);
       rig.standIn.terminate(workerId('w-1'));
       await leaves(stage(), 'w-1');
-      expect(await agentsIn(livekit, 'room-w-2')).toEqual(['agent-w-2']);
+      expect(await agentsIn(livekit, roomOf(rig, 'w-2'))).toEqual(['agent-w-2']);
     });
 
     it('keeps its job over a restart of curfew, and ends it when it is asked then', async () => {
-      const { rig, livekit } = stage();
+      const { rig, agents, livekit } = stage();
       await meets(stage(), framework, 'w-1');
       await rig.restart();
       await until(
@@ -101,8 +135,10 @@ export function describeFramework(framework: Framework, testMs: number): void {
         () => rig.heardOf('w-1').filter((what) => what === 'hello').length === 2,
         MEET_MS,
       );
+      // As it says how often it would try.
+      expect(agents.output('w-1')).toContain('Infinity');
       await rig.heardBy('w-1', 'heartbeat', 10_000);
-      expect(await agentsIn(livekit, 'room-w-1')).toEqual(['agent-w-1']);
+      expect(await agentsIn(livekit, roomOf(rig, 'w-1'))).toEqual(['agent-w-1']);
       rig.standIn.terminate(workerId('w-1'));
       await leaves(stage(), 'w-1');
     });

@@ -74,7 +74,7 @@ describe('a frame', () => {
     const agent = await rig.registered('w-1');
     agent.socket.send(frame());
     await agent.closed();
-    await rig.heardBy('w-1', 'closed');
+    await rig.heardBy('w-1', 'gone');
     expect(rig.standIn.assign(workerId('w-2'), jobOf())).toBe(true);
     await other.said('availability');
   });

@@ -1,5 +1,7 @@
 /** Every message of the agent protocol, with a hand-written agent on a real socket. */
 import { once } from 'node:events';
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { JobStatus, JobType } from '@livekit/protocol';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { workerId } from '../../src/core/ids.ts';
@@ -67,6 +69,21 @@ describe('a job', () => {
     expect(rig.standIn.terminate(W1)).toBe(false);
   });
 
+  it('may be given while the worker says hello: it hears its welcome first', async () => {
+    rig.onHello = (worker) => void rig.standIn.assign(worker, jobOf());
+    const agent = await rig.registered();
+    agent.say({ case: 'ping', value: {} });
+    await agent.said('pong');
+    expect(agent.spoken.map((one) => one.case)).toEqual(['register', 'availability', 'pong']);
+  });
+
+  it('is given to no worker that had one', async () => {
+    const agent = await withJob();
+    agent.say({ case: 'updateJob', value: { jobId: 'AJ_1', status: JobStatus.JS_SUCCESS } });
+    await rig.heardBy('w-1', 'closed');
+    expect(rig.standIn.assign(W1, jobOf({ id: 'AJ_2' }))).toBe(false);
+  });
+
   it('is offered once, however often it is assigned', async () => {
     const agent = await rig.registered();
     for (let count = 0; count < 3; count += 1) rig.standIn.assign(W1, jobOf());
@@ -109,7 +126,7 @@ describe('a job', () => {
     await rig.heardBy('w-1', 'heartbeat');
   });
 
-  it('that failed is told as that, and is the end', async () => {
+  it('that failed is told, so that another worker takes its place', async () => {
     const agent = await withJob();
     agent.say({
       case: 'updateJob',
@@ -140,6 +157,42 @@ describe('a job', () => {
   });
 });
 
+describe('the end of a job that is told beside the connection', () => {
+  const tell = async (body: string, token?: string) =>
+    fetch(`${rig.standIn.url.replace('ws', 'http')}/curfew/job`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token ?? (await rig.token('w-1'))}` },
+      body,
+    });
+
+  it('is heard once, from the worker itself', async () => {
+    await withJob();
+    const body = JSON.stringify({ jobId: 'AJ_1', status: 'JS_FAILED', error: 'no voice' });
+    expect((await tell(body, await rig.token('w-1', { apiSecret: 'x'.repeat(40) }))).status).toBe(401);
+    expect((await tell(body, await rig.token('w-2'))).status).toBe(503);
+    await rig.registered('w-2');
+    expect((await tell(body, await rig.token('w-2'))).status).toBe(204);
+    expect((await tell('nonsense')).status).toBe(400);
+    expect((await tell('x'.repeat(1024 * 1024)).catch(() => null))?.status ?? 400).toBe(400);
+    expect(rig.typesOf('w-1')).not.toContain('failed');
+    for (let count = 0; count < 2; count += 1) expect((await tell(body)).status).toBe(204);
+    expect(rig.typesOf('w-1').filter((type) => type === 'failed')).toHaveLength(1);
+  });
+});
+
+describe('a framework', () => {
+  it('that is too old is named in the log, once', async () => {
+    const agent = await rig.agent();
+    await agent.opened();
+    agent.register('0.12.1');
+    await agent.said('register');
+    expect(rig.logged).toContainEqual({
+      fields: { worker: 'w-1', framework: '0.12.1' },
+      message: expect.stringContaining('Python 1.8.9 and JavaScript 1.9.0'),
+    });
+  });
+});
+
 describe('heartbeats', () => {
   it('that come in a flood are few', async () => {
     const agent = await rig.registered();
@@ -157,12 +210,12 @@ describe('a worker that connects again', () => {
     const older = await withJob();
     const newer = await rig.registered();
     await older.closed();
-    expect(rig.typesOf('w-1')).not.toContain('closed');
+    expect(rig.typesOf('w-1')).not.toContain('gone');
     older.socket.terminate();
     expect(rig.standIn.terminate(W1)).toBe(true);
     await newer.said('termination');
     newer.socket.terminate();
-    await until('its end is told', () => rig.heardOf('w-1').includes('closed'));
+    await until('its end is told', () => rig.heardOf('w-1').includes('gone'));
   });
 
   it('is asked again what it had not answered', async () => {
@@ -170,7 +223,7 @@ describe('a worker that connects again', () => {
     rig.standIn.assign(W1, jobOf());
     await first.said('availability');
     first.socket.terminate();
-    await until('its end is told', () => rig.heardOf('w-1').includes('closed'));
+    await until('its end is told', () => rig.heardOf('w-1').includes('gone'));
     const second = await rig.registered();
     await second.said('availability');
     second.answer('AJ_1');
@@ -180,6 +233,7 @@ describe('a worker that connects again', () => {
   it('says to a new supervisor which job it runs, which can be ended', async () => {
     await withJob();
     await rig.restart();
+    rmSync(join(rig.instance.workersDir, 'w-1', 'job'));
     const agent = await rig.registered();
     agent.say({ case: 'migrateJob', value: { jobIds: ['AJ_1'] } });
     await rig.heardBy('w-1', 'heartbeat');

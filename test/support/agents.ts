@@ -15,6 +15,12 @@ import { until } from './wait.ts';
 
 export type Framework = 'python' | 'javascript';
 
+export interface AgentOptions {
+  /** In test/fixtures/agents, without its ending. */
+  readonly file?: string;
+  readonly env?: Record<string, string>;
+}
+
 /** A loaded machine takes its time for a framework's imports. */
 export const START_MS = 60_000;
 
@@ -34,11 +40,11 @@ export class Agents {
     this.#rig = rig;
   }
 
-  start(name: string, framework: Framework, options: { file?: string; env?: Record<string, string> } = {}) {
-    const [command = '', ...args] = commandOf(framework, options.file ?? 'waits');
+  start(name: string, framework: Framework, { file = 'waits', env: more = {} }: AgentOptions = {}): void {
+    const [command = '', ...args] = commandOf(framework, file);
     const { standIn, instance, dir } = this.#rig;
     const { PATH = '', HOME = dir } = process.env;
-    const env = { PATH, HOME, CURFEW_WORKER: `${instance.id}/${name}`, ...options.env };
+    const env = { PATH, HOME, CURFEW_WORKER: `${instance.id}/${name}`, ...more };
     const access = { url: standIn.url, ...standIn.keysFor(workerId(name)) };
     const child = spawn(command, args, {
       cwd: dir,
@@ -75,9 +81,15 @@ export class Agents {
   }
 }
 
-/** Gives a real job to it: its room is `room-NAME`. */
+/** No other test's: a killed agent stays in its room for a while. */
+export function roomOf(rig: StandInRig, name: string): string {
+  return `room-${rig.instance.id}-${name}`;
+}
+
+/** Gives a real job to it. */
 export async function assign(rig: StandInRig, livekit: LiveKit, name: string): Promise<void> {
-  const room = `room-${name}`;
+  const room = roomOf(rig, name);
+  rig.know(name, [room]);
   const identity = `agent-${name}`;
   const token = await livekit.token(room, { identity, kind: 'agent' });
   rig.standIn.assign(

@@ -14,7 +14,7 @@ import { createStandIn } from '../../src/standin/standin.ts';
 import { until } from './wait.ts';
 
 export type Say = NonNullable<ConstructorParameters<typeof WorkerMessage>[0]>['message'];
-export type Heard = Told | 'hello' | 'closed';
+export type Heard = Told | 'hello' | 'gone';
 
 const NOWHERE = { url: 'ws://127.0.0.1:9', apiKey: 'devkey', apiSecret: 'no-secret-that-anybody-knows-here' };
 
@@ -28,6 +28,7 @@ export class StandInRig {
   readonly logged: { fields: object; message: string }[] = [];
   readonly instance: Instance;
   standIn: StandIn;
+  onHello: (worker: WorkerId) => void = () => undefined;
   readonly #release: () => void;
   readonly #agents: WireAgent[] = [];
 
@@ -63,10 +64,11 @@ export class StandInRig {
       hello: (worker) => {
         const known = this.rooms.has(worker);
         if (known) this.heard.push({ worker, what: 'hello' });
+        this.onHello(worker);
         return known;
       },
       message: (worker, what) => void this.heard.push({ worker, what }),
-      closed: (worker) => void this.heard.push({ worker, what: 'closed' }),
+      closed: (worker) => void this.heard.push({ worker, what: 'gone' }),
       roomsOf: (worker) => this.rooms.get(worker) ?? [],
     });
     return this;
@@ -165,8 +167,8 @@ export class WireAgent {
     this.socket.send(this.#isText ? frame.toJsonString() : frame.toBinary());
   }
 
-  register(): void {
-    this.say({ case: 'register', value: { agentName: '', version: '9.9.9' } });
+  register(version = '9.9.9'): void {
+    this.say({ case: 'register', value: { agentName: '', version } });
   }
 
   answer(jobId: string, available = true): void {

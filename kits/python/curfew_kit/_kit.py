@@ -195,8 +195,11 @@ async def serve(run: Callable[["Job", Curfew], Awaitable[None]], *, exit_on_disc
     if curfew.supervised and not curfew.job.session_id:
         curfew.ready()
         await assigned.wait()
-    curfew.ready()
-    await run(curfew.job, curfew)
+    running = asyncio.ensure_future(run(curfew.job, curfew))
+    await asyncio.sleep(0)  # One that fails at once never had the call.
+    if not (running.done() and running.exception() is not None):
+        curfew.ready()
+    await running
     await asyncio.to_thread(curfew.closed)
     if curfew.supervised and exit_on_disconnect:
         await asyncio.Event().wait()  # The supervisor says when to go.
@@ -240,6 +243,7 @@ def _read_job() -> Job:
     return Job(
         session_id=env.get("CURFEW_SESSION_ID", ""),
         room=env.get("CURFEW_ROOM", ""),
+        attempt=int(env.get("CURFEW_ATTEMPT", "1")),
         metadata=metadata,
         livekit_url=env.get("LIVEKIT_URL"),
         livekit_token=env.get("LIVEKIT_TOKEN"),

@@ -2,7 +2,8 @@
 Runs several LiveKit agents on one host without a clash. curfew puts this folder on PYTHONPATH of workers with `protocol: livekit`.
 
 A worker has one job at most and curfew decides who is admitted, so `AgentServer.run` is given: any free port for its health server,
-one idle job process and none once it has its job, no load above which it takes no job.
+one idle job process and none once it has its job, no load above which it takes no job, and no number of attempts
+after which it gives up to connect: that would end its call.
 Every Python process below the worker reads this file: nothing but `sys` is needed until livekit.agents.worker is imported.
 Whatever is not as expected is left as it is, with one line on stderr.
 """
@@ -56,7 +57,12 @@ def _adapt(worker):
     pool.set_target_idle_processes
 
     async def run_beside_others(self, *args, **kwargs):
-        settings = {"_port": 0, "_num_idle_processes": 1, "_load_threshold": float("inf")}
+        settings = {
+            "_port": 0,
+            "_num_idle_processes": 1,
+            "_load_threshold": float("inf"),
+            "_max_retry": float("inf"),
+        }
         lacking = [name for name in settings if not hasattr(self, name)]
         if lacking:
             _say("AgentServer of version %s has no %s" % (version, ", ".join(lacking)))
@@ -74,15 +80,15 @@ def _adapt(worker):
 def _chain():
     """The sitecustomize that this one hides, if there is one."""
     try:
+        from _frozen_importlib import module_from_spec
         from _frozen_importlib_external import PathFinder
     except ImportError:
         from importlib.machinery import PathFinder
+        from importlib.util import module_from_spec
     here = __file__.rpartition("/")[0]
     spec = PathFinder.find_spec("sitecustomize", [path for path in sys.path if path != here])
     if spec is None or spec.loader is None:
         return
-    from importlib.util import module_from_spec
-
     spec.loader.exec_module(module_from_spec(spec))
 
 
