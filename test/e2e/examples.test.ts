@@ -6,18 +6,18 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { findPythonAgents } from '../../scripts/python-agents.mjs';
 import type { SessionView } from '../../src/api.ts';
+import { jobProcessOf } from '../support/agents.ts';
 import { Daemon, ROOT } from '../support/daemon.ts';
 import type { Keeper } from '../support/keeper.ts';
 import { keep } from '../support/keeper.ts';
 import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit.ts';
-import type { Marked } from '../support/marks.ts';
 import { marked } from '../support/marks.ts';
 import { Speakers } from '../support/speakers.ts';
 import { until } from '../support/wait.ts';
 
 const START_MS = 60_000;
 const ERROR_LIMIT = 5;
-/** Of errors in a row that LiveKit bears, one fewer. */
+/** After so many errors in a row LiveKit closes its session. */
 const LIVEKIT_ERROR_LIMIT = 4;
 const EXAMPLES = join(ROOT, 'examples/livekit-agents');
 /** What the caller says, in the examples' own language. */
@@ -78,12 +78,6 @@ function startDirectly(command: readonly string[], livekit: LiveKit): DirectAgen
   return { keeper, output: () => output };
 }
 
-/** The framework's process that has the call: forked from a server in Python, beside an idle one in JavaScript. */
-function jobOf(tree: readonly Marked[]): number {
-  const pids = (part: string) => tree.filter((one) => one.command.includes(part)).map((one) => one.pid);
-  return pids('job_proc_lazy_main').at(0) ?? pids('forkserver').at(-1) ?? 0;
-}
-
 describe.each(FRAMEWORKS)('the %s example under curfew', (_name, found, command) => {
   let livekit: LiveKit;
   let daemon: Daemon;
@@ -129,6 +123,10 @@ describe.each(FRAMEWORKS)('the %s example under curfew', (_name, found, command)
     );
   const replaced = (restarts: number) =>
     becomes(`worker ${restarts + 1} runs`, (seen) => seen.restarts === restarts && seen.pid !== null);
+  const kill = (pid: number | null) => {
+    if (pid === null) throw new Error('there is no process');
+    process.kill(pid, 'SIGKILL');
+  };
   const logs = () =>
     globSync(join(daemon.dir, 'state/workers/*/log'))
       .map((path) => readFileSync(path, 'utf8'))
@@ -159,10 +157,10 @@ describe.each(FRAMEWORKS)('the %s example under curfew', (_name, found, command)
 
     it.each([
       ['worker', async () => (await session()).pid],
-      ['job alone', async () => jobOf(marked(daemon.instanceId()))],
+      ['job alone', async () => jobProcessOf(marked(daemon.instanceId()))],
     ])('is in the room again after a kill -9 of its %s, and answers', async (_what, find) => {
       await speakers.converse('r', HELLO);
-      process.kill((await find()) ?? 0, 'SIGKILL');
+      kill(await find());
       await replaced(1);
       await speakers.converse('r', HELLO);
     });
@@ -186,7 +184,7 @@ describe.each(FRAMEWORKS)('the %s example under curfew', (_name, found, command)
     it('is given up after five crashes in a row', async () => {
       for (let restarts = 0; restarts < ERROR_LIMIT; restarts += 1) {
         await becomes('it is live', (seen) => seen.state === 'live');
-        process.kill((await replaced(restarts)).pid ?? 0, 'SIGKILL');
+        kill((await replaced(restarts)).pid);
       }
       const ended = await daemon.ended(id);
       expect(ended).toMatchObject({ state: 'failed', reason: 'error_limit' });
