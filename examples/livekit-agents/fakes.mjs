@@ -1,9 +1,12 @@
 /** STT, LLM and TTS that need no network and no model: they hear a tone as a sentence, answer by rule, and speak a tone. */
-import { llm, stt, tts } from '@livekit/agents';
+import { APIError, llm, stt, tts } from '@livekit/agents';
 import { AudioFrame } from '@livekit/rtc-node';
 
+/** The LLM fails at this. */
+const BROKEN = 'say the unspeakable';
 /** What a caller says with a tone of about this many hertz. */
 const SENTENCES = [
+  [220, BROKEN],
   [440, 'hello'],
   [880, 'where is my order'],
   [1320, 'where is my lost order'],
@@ -108,6 +111,8 @@ export class FakeLLM extends llm.LLM {
 class Thinking extends llm.LLMStream {
   async run() {
     const last = this.chatCtx.items.at(-1);
+    if (last.type === 'message' && last.textContent === BROKEN)
+      throw new APIError('the LLM is down', { retryable: false });
     const tool = last.type === 'message' ? TOOLS[last.textContent] : undefined;
     const delta =
       tool === undefined

@@ -4,10 +4,12 @@ import math
 from array import array
 
 from livekit import rtc
-from livekit.agents import DEFAULT_API_CONNECT_OPTIONS, llm, stt, tts, utils
+from livekit.agents import APIError, DEFAULT_API_CONNECT_OPTIONS, llm, stt, tts, utils
 
+#: The LLM fails at this.
+BROKEN = "say the unspeakable"
 #: What a caller says with a tone of about this many hertz.
-SENTENCES = {440: "hello", 880: "where is my order", 1320: "where is my lost order"}
+SENTENCES = {220: BROKEN, 440: "hello", 880: "where is my order", 1320: "where is my lost order"}
 #: Which tool a sentence needs.
 TOOLS = {"where is my order": "find_order", "where is my lost order": "search_everywhere"}
 ANSWER = "hello, this is the agent"
@@ -92,6 +94,8 @@ class _Thinking(llm.LLMStream):
 
     async def _run(self):
         last = self._chat_ctx.items[-1]
+        if last.type == "message" and last.text_content == BROKEN:
+            raise APIError("the LLM is down", retryable=False)
         tool = TOOLS.get(last.text_content) if last.type == "message" else None
         if tool is not None:
             call = llm.FunctionToolCall(name=tool, arguments="{}", call_id=utils.shortuuid())

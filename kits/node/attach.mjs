@@ -45,9 +45,11 @@ export function report(session, curfew) {
       worked('llm');
     },
     error: ({ error }) => failed(error),
-    close: () => {
+    close: ({ reason, error }) => {
       caller('', 'closed');
       agent('', 'closed');
+      // The job would stay in its room and answer nobody.
+      if (reason === 'error') curfew.failed(error?.error ?? 'the session was closed by an error');
     },
   };
   for (const [name, listener] of Object.entries(events)) session.on(name, guarded(listener));

@@ -26,6 +26,8 @@ export interface Curfew {
   ok(): void;
   /** Something failed; too many in a row end the session. */
   error(error: unknown, source?: string): void;
+  /** This worker can do its job no longer: another one takes its place while a caller is there. */
+  failed(error: unknown): void;
   /** The job is done, or (after aclose) the session is closed. Resolves when it was sent, or after a second. */
   closed(detail?: string): Promise<void>;
   /** Finish the talk: say goodbye, write transcripts. `closed` is sent when all callbacks are done. */

@@ -106,6 +106,7 @@ export function connect({ exitOnDisconnect = true } = {}) {
     keepAlive: (forMs) => say({ type: 'activity', kind: 'keep_alive', forMs: Math.round(forMs) }),
     ok: () => say({ type: 'ok' }),
     error: (error, source = 'agent') => fail(error, source),
+    failed: (error) => say({ type: 'failed', message: textOf(error) }),
     closed,
     onAclose: (callback) => void callbacks.aclose?.push(callback),
     onDisconnect: (callback) => void callbacks.disconnect?.push(callback),

@@ -164,7 +164,7 @@ export class Seat {
 function endingOf(status: JobStatus, error: string): WorkerMessage[] {
   if (status === JobStatus.JS_SUCCESS) return [{ type: 'closed' }];
   const why = (error === '' ? 'the agent reported its job as failed' : error).slice(0, STAND_IN.errorChars);
-  // Another one takes its place while a caller is there; where the end was asked for, it has come.
+  // Where the end was asked for, it has come: `failed` alone would let that step wait for its bound.
   return [
     { type: 'failed', message: why },
     { type: 'closed', detail: why },

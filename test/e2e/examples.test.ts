@@ -6,19 +6,22 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { findPythonAgents } from '../../scripts/python-agents.mjs';
 import type { SessionView } from '../../src/api.ts';
+import { jobProcessOf } from '../support/agents.ts';
 import { Daemon, ROOT } from '../support/daemon.ts';
 import type { Keeper } from '../support/keeper.ts';
 import { keep } from '../support/keeper.ts';
 import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit.ts';
-import type { Marked } from '../support/marks.ts';
 import { marked } from '../support/marks.ts';
 import { Speakers } from '../support/speakers.ts';
 import { until } from '../support/wait.ts';
 
 const START_MS = 60_000;
 const ERROR_LIMIT = 5;
+/** After so many errors in a row LiveKit closes its session. */
+const LIVEKIT_ERROR_LIMIT = 4;
 const EXAMPLES = join(ROOT, 'examples/livekit-agents');
 /** What the caller says, in the examples' own language. */
+const UNSPEAKABLE = 220;
 const HELLO = 440;
 const WHERE_IS_MY_ORDER = 880;
 const WHERE_IS_MY_LOST_ORDER = 1320;
@@ -75,12 +78,6 @@ function startDirectly(command: readonly string[], livekit: LiveKit): DirectAgen
   return { keeper, output: () => output };
 }
 
-/** The framework's process that has the call: forked from a server in Python, beside an idle one in JavaScript. */
-function jobOf(tree: readonly Marked[]): number {
-  const pids = (part: string) => tree.filter((one) => one.command.includes(part)).map((one) => one.pid);
-  return pids('job_proc_lazy_main').at(0) ?? pids('forkserver').at(-1) ?? 0;
-}
-
 describe.each(FRAMEWORKS)('the %s example under curfew', (_name, found, command) => {
   let livekit: LiveKit;
   let daemon: Daemon;
@@ -126,6 +123,10 @@ describe.each(FRAMEWORKS)('the %s example under curfew', (_name, found, command)
     );
   const replaced = (restarts: number) =>
     becomes(`worker ${restarts + 1} runs`, (seen) => seen.restarts === restarts && seen.pid !== null);
+  const kill = (pid: number | null) => {
+    if (pid === null) throw new Error('there is no process');
+    process.kill(pid, 'SIGKILL');
+  };
   const logs = () =>
     globSync(join(daemon.dir, 'state/workers/*/log'))
       .map((path) => readFileSync(path, 'utf8'))
@@ -156,18 +157,34 @@ describe.each(FRAMEWORKS)('the %s example under curfew', (_name, found, command)
 
     it.each([
       ['worker', async () => (await session()).pid],
-      ['job alone', async () => jobOf(marked(daemon.instanceId()))],
+      ['job alone', async () => jobProcessOf(marked(daemon.instanceId()))],
     ])('is in the room again after a kill -9 of its %s, and answers', async (_what, find) => {
       await speakers.converse('r', HELLO);
-      process.kill((await find()) ?? 0, 'SIGKILL');
+      kill(await find());
       await replaced(1);
       await speakers.converse('r', HELLO);
+    });
+
+    it('is given up when its LLM stays down, and nobody is left in a silent room', async () => {
+      await speakers.converse('r', HELLO);
+      let asked = 0;
+      const nextErrorAfter = async (count: number) => {
+        if (asked <= count) {
+          asked += 1;
+          await speakers.speak('r', UNSPEAKABLE);
+        }
+        const { errors, state } = await session();
+        return errors.total > count || state === 'failed';
+      };
+      for (let count = 0; count < LIVEKIT_ERROR_LIMIT; count += 1)
+        await until(`error ${count + 1}`, () => nextErrorAfter(count), START_MS);
+      expect(await daemon.ended(id)).toMatchObject({ state: 'failed', reason: 'error_limit' });
     });
 
     it('is given up after five crashes in a row', async () => {
       for (let restarts = 0; restarts < ERROR_LIMIT; restarts += 1) {
         await becomes('it is live', (seen) => seen.state === 'live');
-        process.kill((await replaced(restarts)).pid ?? 0, 'SIGKILL');
+        kill((await replaced(restarts)).pid);
       }
       const ended = await daemon.ended(id);
       expect(ended).toMatchObject({ state: 'failed', reason: 'error_limit' });

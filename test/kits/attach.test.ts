@@ -89,6 +89,13 @@ describe.each(KITS)('attach of the $kit kit', ({ command, file }) => {
     expect(count(side, 'activity')).toBe(1);
   });
 
+  it('tells that a session was closed by an error', async () => {
+    const side = await rig.listen();
+    start({ MODE: 'broken' });
+    await beatsAgain(side);
+    expect(said(side)).toMatchObject([{ type: 'failed', message: expect.stringContaining('llm is down') }]);
+  });
+
   it('falls silent while the main loop is blocked, and writes what blocks it', async () => {
     const side = await rig.listen();
     const program = start({ MODE: 'blocks' });

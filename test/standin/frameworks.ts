@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { workerId } from '../../src/core/ids.ts';
 import type { AgentOptions, Framework } from '../support/agents.ts';
-import { Agents, agentsIn, assign, roomOf } from '../support/agents.ts';
+import { Agents, agentsIn, assign, jobProcessOf, roomOf } from '../support/agents.ts';
 import { KEY, LiveKit, SECRET } from '../support/livekit.ts';
 import { StandInRig } from '../support/standin.ts';
 import { until } from '../support/wait.ts';
@@ -71,12 +71,6 @@ export async function leaves({ livekit, rig }: Stage, name: string): Promise<voi
   );
 }
 
-/** Python's is forked by the fork server before it; in JavaScript the idle one comes after it. */
-function jobProcessOf(framework: Framework, tree: { pid: number; command: string }[]) {
-  if (framework === 'python') return tree.filter(({ command }) => command.includes('forkserver')).at(-1);
-  return tree.find(({ command }) => command.includes('job_proc_lazy_main'));
-}
-
 export function describeFramework(framework: Framework, testMs: number): void {
   describe(`an unchanged ${framework} agent`, { timeout: testMs }, () => {
     const stage = useStage();
@@ -96,9 +90,7 @@ export function describeFramework(framework: Framework, testMs: number): void {
     it('that has its job killed tells it', async () => {
       const { rig, agents } = stage();
       await meets(stage(), framework, 'w-1');
-      const job = jobProcessOf(framework, agents.tree('w-1'));
-      if (job === undefined) throw new Error('no job process');
-      process.kill(job.pid, 'SIGKILL');
+      process.kill(jobProcessOf(agents.tree('w-1')), 'SIGKILL');
       await rig.heardBy('w-1', 'failed', MEET_MS);
       expect(await rig.heardBy('w-1', 'closed')).toMatchObject({ detail: expect.any(String) });
     });

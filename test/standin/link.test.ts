@@ -126,7 +126,7 @@ describe('a job', () => {
     await rig.heardBy('w-1', 'heartbeat');
   });
 
-  it('that failed is told as that, and is the end', async () => {
+  it('that failed is told, so that another worker takes its place', async () => {
     const agent = await withJob();
     agent.say({
       case: 'updateJob',

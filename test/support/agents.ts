@@ -105,6 +105,14 @@ export async function agentsIn(livekit: LiveKit, room: string): Promise<string[]
   return participants.filter(({ kind }) => kind === AGENT).map(({ identity }) => identity);
 }
 
+/** Which has the call: Python's is forked by the fork server before it; in JavaScript the idle one comes after it. */
+export function jobProcessOf(tree: readonly { pid: number; command: string }[]): number {
+  const pids = (part: string) => tree.filter(({ command }) => command.includes(part)).map(({ pid }) => pid);
+  const job = pids('job_proc_lazy_main').at(0) ?? pids('forkserver').at(-1);
+  if (job === undefined) throw new Error('there is no process of a job');
+  return job;
+}
+
 /** However the test process ends: its end of the pipe closes, and the keeper ends the group. */
 function endWithThisProcess(child: ChildProcess): void {
   if (child.pid === undefined) return;

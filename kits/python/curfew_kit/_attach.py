@@ -37,7 +37,7 @@ class Reporter:
             "tool_execution_updated": lambda event: self._active("task"),
             "function_tools_executed": self._tools_executed,
             "error": lambda event: self._failed(event.error),
-            "close": lambda event: self._closed(),
+            "close": self._closed,
         }
         for name, listener in events.items():
             session.on(name, _guarded(listener))
@@ -60,9 +60,12 @@ class Reporter:
         self._active("task")
         self._worked("llm")
 
-    def _closed(self) -> None:
+    def _closed(self, event: Any) -> None:
         self._caller.changed("", "closed")
         self._agent.changed("", "closed")
+        if event.reason == "error":
+            # The job would stay in its room and answer nobody.
+            self._curfew.failed(getattr(event.error, "error", None) or "the session was closed by an error")
 
     def _active(self, kind: str) -> None:
         if self._is_due(kind):

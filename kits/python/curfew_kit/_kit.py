@@ -75,6 +75,10 @@ class Curfew:
         """Something failed; too many in a row end the session."""
         self._say({"type": "error", "message": _text_of(error), "source": source})
 
+    def failed(self, error: Union[BaseException, str]) -> None:
+        """This worker can do its job no longer: another one takes its place while a caller is there."""
+        self._say({"type": "failed", "message": _text_of(error)})
+
     def closed(self, detail: Optional[str] = None) -> None:
         """The job is done, or (after aclose) the session is closed. Returns when it was sent, or after a second."""
         message = {"type": "closed"}
