@@ -226,7 +226,7 @@ const PARTS: Readonly<Record<string, () => Promise<void>>> = {
   load: async () => console.log(await measureFullHost()),
   jobs: async () => console.log(await measureAssignment()),
 };
-const wanted = process.argv.slice(2);
+const wanted = process.argv.slice(2).map((one) => one.replace(/^--/, ''));
 console.log(`${cpus().length} cores, Node ${process.version}, ${ROUNDS} rounds`);
 for (const [name, part] of Object.entries(PARTS))
   if (wanted.length === 0 || wanted.includes(name)) await part();

@@ -1,4 +1,4 @@
-/** `npm run bench -- peers`: LiveKit's own runner beside curfew, with the same agent file, one after the other. */
+/** `npm run bench -- --peers`: LiveKit's own runner beside curfew, with the same agent file, one after the other. */
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
