@@ -29,7 +29,8 @@ describe.runIf(HAS_LIVEKIT)('a call', () => {
         limits: { sessions: 300, start_rate: '1000/s' },
         agents: {
           default: AGENT,
-          quick: { ...AGENT, agent_absent: '1s', wrap_up: '0s' },
+          quick: { ...AGENT, agent_absent: '1s', wrap_up: '0s', replace: false },
+          once: { ...AGENT, replace: false },
           sleeper: { command: ['sleep', '1000'], start_timeout: '1h' },
         },
       },
@@ -152,7 +153,7 @@ describe.runIf(HAS_LIVEKIT)('a call', () => {
   it('closes the room of a lone phone whose agent was killed', async () => {
     const room = newRoom();
     await callers.join(room, 'sip_3', { kind: 'sip' });
-    const id = await live(room);
+    const id = await live(room, { agent: 'once' });
     await sees(id, 1);
     process.kill((await daemon.session(id)).pid ?? 0, 'SIGKILL');
     const ended = await daemon.ended(id);
@@ -163,6 +164,24 @@ describe.runIf(HAS_LIVEKIT)('a call', () => {
     });
     expect(ended.evidence?.room).toMatchObject({ action: 'close', why: 'its only caller is a phone' });
     expect(await livekit.rooms.listRooms([room])).toEqual([]);
+  });
+
+  it('replaces an agent that was killed under its caller, in the same room and session', async () => {
+    const room = newRoom();
+    await callers.join(room, 'ann');
+    const id = await live(room);
+    await sees(id, 1);
+    const agentIn = async () =>
+      (await livekit.rooms.listParticipants(room)).find((one) => one.identity.startsWith('agent-')) ?? null;
+    const agent = await until('the agent is there', agentIn);
+    process.kill((await daemon.session(id)).pid ?? 0, 'SIGKILL');
+    await until('another one is there', async () => {
+      const other = await agentIn();
+      return other !== null && other.sid !== agent.sid;
+    });
+    expect(await daemon.session(id)).toMatchObject({ state: 'live', restarts: 1 });
+    await daemon.release(id);
+    await daemon.ended(id);
   });
 
   it('notices an agent that lost its place in the room', async () => {

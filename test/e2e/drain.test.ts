@@ -87,7 +87,7 @@ describe('a drain', () => {
     expect(await daemon.exited()).toBe(0);
     const { stdout, stderr } = await drained;
     expect(JSON.parse(stdout)).toMatchObject({ drained: true });
-    expect(stderr).toContain('1 session left');
+    expect(stderr).toContain('draining:');
   });
 
   it('by SIGUSR1, and with a time after which the rest is released', async () => {
