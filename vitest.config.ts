@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url';
 import { configDefaults, defineConfig } from 'vitest/config';
 
 /** Tests that start Python programs. `npm test` sets CURFEW_NO_PYTHON where there is none, and says so; never in CI. */
@@ -10,7 +11,7 @@ const NEEDS_PYTHON = [
 /** Those with LiveKit's own Python framework, which `npm test` installs. */
 const NEEDS_PYTHON_AGENTS = ['test/standin/python*.test.ts'];
 /** Whole calls that need the machine to themselves: audio in real time, real kills under load, and what looks for programs by name. */
-const ALONE = ['test/e2e/{audio,chaos,dev,examples}.test.ts'];
+const ALONE = ['test/e2e/{audio,chaos,dev}.test.ts'];
 /** Tests that boot a systemd of their own: as root only. `npm test` says so where they are left out; never in CI. */
 const exclude = [
   ...configDefaults.exclude,
@@ -24,6 +25,8 @@ export default defineConfig({
   test: {
     exclude,
     chaiConfig: { truncateThreshold: 100_000 },
+    // Programs of ours that tests start are compiled once.
+    env: { NODE_COMPILE_CACHE: fileURLToPath(new URL('.cache/compile', import.meta.url)) },
     projects: [
       {
         extends: true,

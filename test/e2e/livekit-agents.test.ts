@@ -114,7 +114,8 @@ describe.each(FRAMEWORKS)('an unchanged %s agent', (_name, found, command) => {
       await daemon.start();
       expect(await daemon.session(session.id)).toMatchObject({ state: 'live', pid, restarts: 0 });
       expect((await agentsIn('r'))[0]?.sid).toBe(agent?.sid);
-      process.kill(pid ?? 0, 'SIGKILL');
+      if (pid === null) throw new Error('no pid');
+      process.kill(pid, 'SIGKILL');
       await until(
         'another worker has the call',
         async () => (await daemon.session(session.id)).restarts === 1,

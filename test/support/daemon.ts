@@ -13,6 +13,14 @@ import { until } from './wait.ts';
 export const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 export const MAIN = join(ROOT, 'src', 'main.ts');
 
+/** Compiled once for all the daemons that tests start: half of a start otherwise. */
+const COMPILE_CACHE = join(ROOT, '.cache', 'compile');
+const BASE_ENV = {
+  PATH: process.env.PATH ?? '',
+  HOME: process.env.HOME ?? '/',
+  NODE_COMPILE_CACHE: COMPILE_CACHE,
+};
+
 export interface Answer<T = Record<string, unknown>> {
   readonly status: number;
   readonly body: T;
@@ -93,7 +101,7 @@ export class Daemon {
   #spawn(env: Record<string, string>): ChildProcess {
     const child = spawn(process.execPath, [this.#main, 'serve', '--config', this.configPath], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '/', ...this.#env, ...env },
+      env: { ...BASE_ENV, ...this.#env, ...env },
     });
     this.#child = child;
     child.stdout?.on('data', (chunk: Buffer) => {
