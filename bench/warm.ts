@@ -2,6 +2,7 @@
 import { existsSync, mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { CapacityView } from '../src/api.ts';
 import { Daemon, ROOT } from '../test/support/daemon.ts';
 import { LiveKit } from '../test/support/livekit.ts';
@@ -11,6 +12,7 @@ import { Ear, LiveKitPart } from './parts.ts';
 const ROUNDS = 200;
 const JOINS = 30;
 const WARM = 4;
+const QUIET_MS = 150;
 const WORKER = [process.execPath, join(ROOT, 'bench/warm-worker.mjs')];
 
 export interface Took {
@@ -36,6 +38,8 @@ function daemonWith(agent: object, more: object, dir?: string): Daemon {
 async function ready(daemon: Daemon): Promise<void> {
   const isReady = async () => (await daemon.get<CapacityView>('/v1/capacity')).body.warm[0]?.ready === WARM;
   await until('the pool is full', isReady, 60_000);
+  // The call before is over.
+  await pause(QUIET_MS);
 }
 
 /** One call after the other, each with a full pool, so that nothing is measured but the path of a call. */

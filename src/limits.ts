@@ -205,6 +205,8 @@ export const RECORDING = {
 export const WARM = {
   most: 1000,
   startsAtOnce: 4,
+  /** From a worker's assignment to the start of the next one. */
+  refillAfterMs: 50,
   maxAgeMs: 6 * HOUR_MS,
   /** Of the profile's memory limit: one that is bigger before its call is replaced. */
   memoryShare: 0.5,

@@ -59,8 +59,9 @@ export class WarmPool {
     const agent = this.#agents.get(id);
     if (agent === undefined) return;
     this.#forget(id);
-    // Not on the path of this call.
-    setImmediate(() => this.#decide(agent));
+    // Not on the path of this call: a spawn holds the loop for milliseconds.
+    const { clock } = this.#options.deps;
+    clock.at(clock.now().bootMs + WARM.refillAfterMs, () => this.#decide(agent));
   }
 
   /** The session that it was kept for does not want it. */
