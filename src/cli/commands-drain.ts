@@ -25,9 +25,9 @@ export function drainCommands(program: Command, context: Context): void {
       const client = await context.client();
       const body = timeout === undefined ? {} : { timeoutMs: durationOption('--timeout', timeout) };
       const begun = await begin(client, body);
-      const drained = wait ? await waitForEnd(client, begun, context) : false;
-      context.show({ drained, draining: begun.draining }, () =>
-        drained ? 'drained: the supervisor has stopped' : describe(begun),
+      const drained = begun === null || (wait && (await waitForEnd(client, begun, context)));
+      context.show({ drained, draining: begun?.draining ?? null }, () =>
+        drained || begun === null ? 'drained: the supervisor has stopped' : describe(begun),
       );
     });
   program
@@ -41,16 +41,15 @@ export function drainCommands(program: Command, context: Context): void {
     });
 }
 
-/** One that dies over the question is asked again when it is back; to drain twice does no harm. */
-async function begin(client: Client, body: object): Promise<CapacityView> {
+/** One that dies over the question is asked again when it is back; to drain twice does no harm. null: it was, and has stopped. */
+async function begin(client: Client, body: object): Promise<CapacityView | null> {
   const ask = () => client.post('/v1/drain', body) as Promise<CapacityView>;
   try {
     return await ask();
   } catch (error) {
     if (!isUnreachable(error) || !['UND_ERR_SOCKET', 'ECONNRESET'].includes(String(error.facts.cause)))
       throw error;
-    await lookAgain(client);
-    return ask();
+    return (await lookAgain(client)) === null ? null : ask();
   }
 }
 
