@@ -1,10 +1,7 @@
 /** What a supervisor has of LiveKit: rooms, calls that LiveKit hands out, and the stand-in for agents made for it. All of it or nothing. */
 import type { Config } from './config/config.ts';
-import { createJobs } from './jobs/jobs.ts';
 import { VERSION } from './limits.ts';
 import type { Clock, Instance, Jobs, Log, Rooms, StandIn } from './ports.ts';
-import { createRooms } from './presence/rooms.ts';
-import { createStandIn } from './standin/standin.ts';
 
 interface LiveKitParts {
   readonly rooms: Rooms | null;
@@ -12,11 +9,17 @@ interface LiveKitParts {
   readonly standIn: StandIn | null;
 }
 
-export function livekitParts(
+/** Its modules are the slowest of a start: loaded only where there is a LiveKit. */
+export async function livekitParts(
   { livekit, agents, presence }: Config,
   { instance, clock, log }: { instance: Instance; clock: Clock; log: Log },
-): LiveKitParts {
+): Promise<LiveKitParts> {
   if (livekit === null) return { rooms: null, jobs: null, standIn: null };
+  const [{ createRooms }, { createJobs }, { createStandIn }] = await Promise.all([
+    import('./presence/rooms.ts'),
+    import('./jobs/jobs.ts'),
+    import('./standin/standin.ts'),
+  ]);
   // Registered also with no name: a reload may bring one.
   const agentNames = Object.values(agents).flatMap(({ agentName }) => agentName ?? []);
   return {

@@ -68,7 +68,7 @@ export async function start(config: Config, options: StartOptions): Promise<Runn
   const { instance, release } = openInstance(config.stateDir);
   const registry = await openRegistry({ stateDir: config.stateDir, log });
   const channels = createChannels({ instance, log, socketPath: join(config.stateDir, CHANNEL.socketName) });
-  const livekit = livekitParts(config, { instance, clock, log });
+  const livekit = await livekitParts(config, { instance, clock, log });
   const { rooms } = livekit;
   const reload = reread === null ? null : () => around(live.reload);
   const cgroups = cgroupsFor(config, instance, log);
