@@ -5,12 +5,12 @@ import type { SessionId } from '../core/ids.ts';
 import { sessionId } from '../core/ids.ts';
 import type { Profile } from '../core/profile.ts';
 import { isEnded } from '../core/session.ts';
-import { sideRoomOf } from '../core/side-room.ts';
 import { readWishes } from '../core/wishes.ts';
 import { CurfewError } from '../errors.ts';
 import { JOB_DESK } from '../limits-livekit.ts';
 import type { Job, JobAnswer, Jobs, JobsListener } from '../ports.ts';
 import type { Dispatcher } from './dispatcher.ts';
+import { isSideRoom, profilesNow } from './offered.ts';
 import type { Sessions } from './sessions.ts';
 
 export interface JobDeskOptions {
@@ -40,7 +40,7 @@ export class JobDesk implements JobsListener {
     const { dispatcher, sessions, onRefused } = this.#options;
     const profile = this.#profileFor(job.agentName);
     if (profile === null) return { accepted: false, why: 'no agent of this config has that name' };
-    if (sessions.all().some((one) => !isEnded(one) && sideRoomOf(one.spec)?.name === job.room.name))
+    if (isSideRoom(sessions, job.room.name))
       return { accepted: false, why: 'it is a side room of a live call' };
     const { id, agentName, metadata, attributes } = job;
     try {
@@ -101,8 +101,7 @@ export class JobDesk implements JobsListener {
   }
 
   #profiles(): Profile[] {
-    const { agents, profileOf } = this.#options.sessions.deps;
-    return agents.flatMap((name) => profileOf(name) ?? []).filter((one) => one.agentName !== null);
+    return profilesNow(this.#options.sessions).filter((one) => one.agentName !== null);
   }
 
   #profileFor(agentName: string): Profile | null {

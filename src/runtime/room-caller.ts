@@ -3,10 +3,9 @@ import { dispatchSchema } from '../api.ts';
 import type { RoomKey } from '../core/ids.ts';
 import { matchesWhole } from '../core/pattern.ts';
 import type { Profile } from '../core/profile.ts';
-import { isEnded } from '../core/session.ts';
-import { sideRoomOf } from '../core/side-room.ts';
 import { CurfewError, messageOf } from '../errors.ts';
 import type { Dispatcher } from './dispatcher.ts';
+import { isSideRoom, profilesNow } from './offered.ts';
 import type { Sessions } from './sessions.ts';
 
 export interface RoomCallerOptions {
@@ -38,7 +37,8 @@ export class RoomCaller {
 
   found(room: RoomKey, roomSid: string): void {
     const profile = this.#agentFor(room.name);
-    if (profile === null || this.#seenTo.has(roomSid) || this.#isSideRoom(room)) return;
+    if (profile === null || this.#seenTo.has(roomSid) || isSideRoom(this.#options.sessions, room.name))
+      return;
     this.#remember(roomSid);
     void this.#take(room, roomSid, profile);
   }
@@ -66,17 +66,12 @@ export class RoomCaller {
     if (this.#seenTo.size > REMEMBERED && oldest !== undefined) this.#seenTo.delete(oldest);
   }
 
-  #isSideRoom({ name }: RoomKey): boolean {
-    return this.#options.sessions.all().some((one) => !isEnded(one) && sideRoomOf(one.spec)?.name === name);
-  }
-
   /** The first in the config whose pattern takes it. */
   #agentFor(name: string): Profile | null {
     return this.#profiles().find((one) => one.rooms !== null && matchesWhole(name, one.rooms)) ?? null;
   }
 
   #profiles(): Profile[] {
-    const { agents, profileOf } = this.#options.sessions.deps;
-    return agents.flatMap((name) => profileOf(name) ?? []).filter((one) => one.rooms !== null);
+    return profilesNow(this.#options.sessions).filter((one) => one.rooms !== null);
   }
 }
