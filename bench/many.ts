@@ -21,7 +21,10 @@ export async function manyDaemon(): Promise<Daemon> {
   return new Daemon({
     main: existsSync(built) ? built : undefined,
     // As in the unit file.
-    env: { NODE_COMPILE_CACHE: mkdtempSync(join(tmpdir(), 'curfew-cache-')) },
+    env: {
+      ...(process.env.BENCH_OPTS ? { NODE_OPTIONS: process.env.BENCH_OPTS } : {}),
+      NODE_COMPILE_CACHE: mkdtempSync(join(tmpdir(), 'curfew-cache-')),
+    },
     config: {
       log: { level: 'warn' },
       limits: { sessions: 2000, start_rate: '10000/s', per_user: 'off' },

@@ -141,7 +141,14 @@ async function build() {
   const old = `${draft}.old`;
   try {
     mkdirSync(draft, { recursive: true });
-    await step(join(BIN, 'tsc'), ['-p', 'tsconfig.build.json', '--outDir', draft]);
+    await step(join(BIN, 'rolldown'), [
+      '--config',
+      'rolldown.config.js',
+      '--dir',
+      draft,
+      '--log-level',
+      'warn',
+    ]);
     chmodSync(join(draft, 'main.js'), 0o755);
     writeFileSync(join(draft, '.built-from'), inputs);
     if (existsSync(join(ROOT, 'dist'))) renameSync(join(ROOT, 'dist'), old);
@@ -156,9 +163,7 @@ function fingerprint() {
   const source = readdirSync(join(ROOT, 'src'), { withFileTypes: true, recursive: true })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath ?? entry.path, entry.name));
-  const settings = ['tsconfig.json', 'tsconfig.build.json', 'package-lock.json'].map((name) =>
-    join(ROOT, name),
-  );
+  const settings = ['rolldown.config.js', 'package-lock.json'].map((name) => join(ROOT, name));
   const hash = createHash('sha256');
   for (const path of [...source, ...settings].sort()) {
     const { mtimeMs, size } = statSync(path);

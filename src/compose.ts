@@ -77,7 +77,6 @@ export async function start(config: Config, options: StartOptions): Promise<Runn
   const audit = createAudit(config.stateDir, log);
   const api = audited(supervisor, audit, (id) => supervisor.sessions.state(sessionId(id)));
   await supervisor.start();
-  const stopTasks = startTasks(supervisor, log);
   const admin = { name: 'admin', token: ensureAdminToken(config.stateDir), scopes: ['admin'] as const };
   const http = createHttpFaces({
     api,
@@ -85,6 +84,7 @@ export async function start(config: Config, options: StartOptions): Promise<Runn
     listen: config.listen,
     tokens: [admin, ...config.api.tokens],
   });
+  let stopTasks: () => Promise<void> = async () => {};
   const close = async () => {
     await Promise.allSettled([http.close(), stopTasks(), channels.close(), closeLiveKit(livekit)]);
     await registry.close();
@@ -100,6 +100,8 @@ export async function start(config: Config, options: StartOptions): Promise<Runn
     throw error;
   };
   const { port } = faces ? await http.listen().catch(abandon) : { port: null };
+  // Nobody who asks waits for the first sweep.
+  stopTasks = startTasks(supervisor, log);
   if (rooms === null)
     log.warn({}, 'no LiveKit is configured: nobody is seen in a room, and nothing ends for who is there');
   const fuse = armedFailpoint();

@@ -3,6 +3,7 @@
  * First come, first served, but nobody waits for a quota that he does not need, nor behind a room that is closing.
  */
 
+import { Holders } from './holders.ts';
 import type { Holding } from './holdings.ts';
 import type { ClaimKey, SessionId } from './ids.ts';
 import type { AdmissionLimits } from './quota.ts';
@@ -17,7 +18,7 @@ export interface Waiting {
 
 export interface Admission {
   readonly limits: AdmissionLimits;
-  readonly holders: ReadonlyMap<SessionId, Holding>;
+  readonly holders: Holders;
   readonly queue: readonly Waiting[];
   /** Theoretical arrival time of the start rate's leaky bucket. */
   readonly startTatMs: number;
@@ -52,7 +53,7 @@ export interface Grant {
 }
 
 export function newAdmission(limits: AdmissionLimits): Admission {
-  return { limits, holders: new Map(), queue: [], startTatMs: 0 };
+  return { limits, holders: Holders.of([]), queue: [], startTatMs: 0 };
 }
 
 export function request(
@@ -86,7 +87,7 @@ function grant(
   const { startAtMs, startTatMs } =
     isWarm === true ? { startAtMs: nowMs, startTatMs: state.startTatMs } : paceStart(state, nowMs);
   const holding: Holding = { sessionId, claim, quotas, closing: false, live: false, inferredDueMs: null };
-  const holders = new Map(state.holders).set(sessionId, holding);
+  const holders = state.holders.with(sessionId, holding);
   return { state: { ...state, holders, startTatMs }, answer: { kind: 'granted', startAtMs } };
 }
 
@@ -103,7 +104,7 @@ function paceStart(
 
 /** What the sessions of before hold, at a start: all at once. */
 export function restore(state: Admission, holdings: readonly Holding[]): Admission {
-  return { ...state, holders: new Map(holdings.map((one) => [one.sessionId, one])) };
+  return { ...state, holders: Holders.of(holdings) };
 }
 
 /** What a session holds has changed; null: nothing any more, its place in the queue included. Serves the queue. */
@@ -113,10 +114,7 @@ export function update(
   holding: Holding | null,
   nowMs: number,
 ): { state: Admission; grants: Grant[] } {
-  const holders = new Map(state.holders);
-  if (holding === null) holders.delete(sessionId);
-  else holders.set(sessionId, holding);
-  return serve({ ...state, holders }, nowMs);
+  return serve({ ...state, holders: state.holders.with(sessionId, holding) }, nowMs);
 }
 
 /** Other limits from now on: what is held stays held, and the queue is served by the new ones. */
@@ -199,7 +197,7 @@ function firstLacking(
 }
 
 function claimHolder(state: Admission, claim: ClaimKey): Holding | null {
-  return [...state.holders.values()].find((one) => one.claim === claim) ?? null;
+  return state.holders.filter((one) => one.claim === claim)[0] ?? null;
 }
 
 export function usedOf(state: Admission, quota: string): number {
@@ -207,7 +205,7 @@ export function usedOf(state: Admission, quota: string): number {
 }
 
 export function quotaHolders(state: Admission, quota: string): SessionId[] {
-  return [...state.holders.values()].filter((one) => one.quotas.includes(quota)).map((one) => one.sessionId);
+  return state.holders.filter((one) => one.quotas.includes(quota)).map((one) => one.sessionId);
 }
 
 function full(state: Admission, quota: string): Answer {

@@ -6,6 +6,7 @@ import type { ErrorCode } from '../errors.ts';
 import { CurfewError, ERRORS, messageOf } from '../errors.ts';
 import { REGISTRY } from '../limits.ts';
 import type { Log, Lost, Registry } from '../ports.ts';
+import { rowOf } from './row.ts';
 import type { Request } from './store.ts';
 import type { FromThread, WireError } from './thread.ts';
 
@@ -24,8 +25,8 @@ export async function openRegistry(options: { stateDir: string; log: Log }): Pro
   return {
     isNew: thread.isNew,
     onLost: (listener) => thread.onLost(listener),
-    create: (write) => ask({ op: 'create', write }),
-    save: (write, durable) => ask({ op: 'save', write, durable }),
+    create: (write) => ask({ op: 'create', row: rowOf(write) }),
+    save: (write, durable) => ask({ op: 'save', row: rowOf(write), durable }),
     discard: (id) => ask({ op: 'discard', id }),
     probe: () => ask({ op: 'probe' }),
     get: (id) => ask({ op: 'get', id }),

@@ -1,19 +1,20 @@
 /** The registry's SQL, synchronous; runs on the registry's thread. */
 import { chmodSync, closeSync, openSync, readSync, statSync } from 'node:fs';
+import type { StatementSync } from 'node:sqlite';
 import { DatabaseSync } from 'node:sqlite';
 import type { RoomKey, SessionId } from '../core/ids.ts';
 import { roomId } from '../core/ids.ts';
 import type { Session } from '../core/session.ts';
-import { publicState } from '../core/session.ts';
 import type { RoomWatch } from '../core/watch.ts';
 import { CurfewError } from '../errors.ts';
-import type { DurableWrite, SessionQuery } from '../ports.ts';
+import type { SessionQuery } from '../ports.ts';
 import { listSql, writeCursor } from './list-sql.ts';
 import { MIGRATIONS, SCHEMA_VERSION } from './migrations.ts';
+import type { SessionRow } from './row.ts';
 
 export type Request =
-  | { readonly op: 'create'; readonly write: DurableWrite }
-  | { readonly op: 'save'; readonly write: DurableWrite; readonly durable: boolean }
+  | { readonly op: 'create'; readonly row: SessionRow }
+  | { readonly op: 'save'; readonly row: SessionRow; readonly durable: boolean }
   | { readonly op: 'discard'; readonly id: SessionId }
   | { readonly op: 'probe' }
   | { readonly op: 'get'; readonly id: SessionId }
@@ -50,6 +51,7 @@ const FILES = ['', '-wal', '-shm'] as const;
 export class Store {
   readonly #path: string;
   readonly #database: DatabaseSync;
+  readonly #statements = new Map<string, StatementSync>();
   readonly #inodes: readonly (number | null)[];
   /** There was no database, or an empty one. */
   readonly isNew: boolean;
@@ -95,6 +97,15 @@ export class Store {
     this.#database.close();
   }
 
+  /** Prepared once: that costs as much as to run it. */
+  #sql(text: string): StatementSync {
+    const known = this.#statements.get(text);
+    if (known !== undefined) return known;
+    const made = this.#database.prepare(text);
+    this.#statements.set(text, made);
+    return made;
+  }
+
   #attempt(request: Request): Outcome {
     try {
       return { value: this.#run(request) };
@@ -104,11 +115,12 @@ export class Store {
   }
 
   #attemptAlone(request: Request): Outcome {
-    this.#database.exec('SAVEPOINT one');
+    this.#sql('SAVEPOINT one').run();
     const outcome = this.#attempt(request);
     if (!this.#database.isTransaction)
       throw 'error' in outcome ? outcome.error : new Error('the transaction ended early');
-    this.#database.exec('error' in outcome ? 'ROLLBACK TO one; RELEASE one' : 'RELEASE one');
+    if ('error' in outcome) this.#sql('ROLLBACK TO one').run();
+    this.#sql('RELEASE one').run();
     return outcome;
   }
 
@@ -139,9 +151,9 @@ export class Store {
   #run(request: Request): unknown {
     switch (request.op) {
       case 'create':
-        return this.#create(request.write);
+        return this.#create(request.row);
       case 'save':
-        return this.#save(request.write);
+        return this.#save(request.row);
       case 'discard':
         return this.#discard(request.id);
       case 'probe':
@@ -161,9 +173,9 @@ export class Store {
           )
           .run(roomId(request.watch.room), JSON.stringify(request.watch));
       case 'deleteWatch':
-        return void this.#database.prepare('DELETE FROM watches WHERE room_id = ?').run(roomId(request.room));
+        return void this.#sql('DELETE FROM watches WHERE room_id = ?').run(roomId(request.room));
       case 'watches':
-        return this.#database.prepare('SELECT body FROM watches').all().map(readBody);
+        return this.#sql('SELECT body FROM watches').all().map(readBody);
       case 'prune':
         return Number(
           this.#database
@@ -173,67 +185,45 @@ export class Store {
     }
   }
 
-  #create(write: DurableWrite): void {
-    const { spec } = write.session;
-    const known = this.#database.prepare('SELECT 1 FROM sessions WHERE id = ?').get(spec.id);
-    if (known !== undefined)
-      throw new CurfewError('id_conflict', `id "${spec.id}" is recorded for another session`, {
-        id: spec.id,
-      });
-    this.#claim(write);
-    this.#upsert(write.session);
+  #create(row: SessionRow): void {
+    if (this.#sql('SELECT 1 FROM sessions WHERE id = ?').get(row.id) !== undefined)
+      throw new CurfewError('id_conflict', `id "${row.id}" is recorded for another session`, { id: row.id });
+    this.#save(row);
   }
 
-  #save(write: DurableWrite): void {
-    this.#claim(write);
-    this.#upsert(write.session);
+  #save(row: SessionRow): void {
+    this.#claim(row);
+    this.#upsert(row);
   }
 
   #discard(id: SessionId): void {
-    this.#database.prepare('DELETE FROM claims WHERE session_id = ?').run(id);
-    this.#database.prepare('DELETE FROM sessions WHERE id = ?').run(id);
+    this.#sql('DELETE FROM claims WHERE session_id = ?').run(id);
+    this.#sql('DELETE FROM sessions WHERE id = ?').run(id);
   }
 
-  #claim({ session, claim }: DurableWrite): void {
-    const { id, room } = session.spec;
+  #claim({ id, room, claim }: SessionRow): void {
     if (claim === null) {
-      this.#database.prepare('DELETE FROM claims WHERE session_id = ?').run(id);
+      this.#sql('DELETE FROM claims WHERE session_id = ?').run(id);
       return;
     }
-    const row = this.#database.prepare('SELECT session_id FROM claims WHERE key = ?').get(claim);
-    const holder = row === undefined ? null : String(row.session_id);
+    const found = this.#sql('SELECT session_id FROM claims WHERE key = ?').get(claim);
+    const holder = found === undefined ? null : String(found.session_id);
     if (holder === id) return;
     if (holder !== null)
-      throw new CurfewError('room_taken', `room "${room.name}" is recorded for session "${holder}"`, {
-        holder,
-      });
-    this.#database.prepare('INSERT INTO claims (key, session_id) VALUES (?, ?)').run(claim, id);
+      throw new CurfewError('room_taken', `room "${room}" is recorded for session "${holder}"`, { holder });
+    this.#sql('INSERT INTO claims (key, session_id) VALUES (?, ?)').run(claim, id);
   }
 
-  #upsert(session: Session): void {
-    const { spec, phase } = session;
-    const endedWallMs = phase.name === 'ended' ? phase.endedAt.wallMs : null;
-    this.#database
-      .prepare(
-        `INSERT INTO sessions (id, project, room, agent, user, state, created_wall_ms, ended_wall_ms, labels, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-         ON CONFLICT (id) DO UPDATE SET state = excluded.state, ended_wall_ms = excluded.ended_wall_ms, body = excluded.body`,
-      )
-      .run(
-        spec.id,
-        spec.room.project,
-        spec.room.name,
-        spec.profile.agent,
-        spec.user,
-        publicState(session),
-        spec.createdAt.wallMs,
-        endedWallMs,
-        JSON.stringify(spec.labels),
-        JSON.stringify(session),
-      );
+  #upsert(row: SessionRow): void {
+    const { id, project, room, agent, user, state, createdWallMs, endedWallMs, labels, body } = row;
+    this.#sql(
+      `INSERT INTO sessions (id, project, room, agent, user, state, created_wall_ms, ended_wall_ms, labels, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+       ON CONFLICT (id) DO UPDATE SET state = excluded.state, ended_wall_ms = excluded.ended_wall_ms, body = excluded.body`,
+    ).run(id, project, room, agent, user, state, createdWallMs, endedWallMs, labels, body);
   }
 
   #get(id: SessionId): Session | null {
-    const row = this.#database.prepare('SELECT body FROM sessions WHERE id = ?').get(id);
+    const row = this.#sql('SELECT body FROM sessions WHERE id = ?').get(id);
     return row === undefined ? null : (readBody(row) as Session);
   }
 

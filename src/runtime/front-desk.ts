@@ -60,7 +60,7 @@ export class FrontDesk {
 
   /** What the session holds now; null: nothing. */
   update(sessionId: SessionId, holding: Holding | null): void {
-    if (sameHolding(this.#admission.holders.get(sessionId) ?? null, holding)) return;
+    if (sameHolding(this.#admission.holders.get(sessionId), holding)) return;
     this.#apply(update(this.#admission, sessionId, holding, this.#nowMs()));
   }
 
@@ -92,7 +92,7 @@ export class FrontDesk {
   }
 
   quotas(): CapacityView['quotas'] {
-    const names = new Set(['host', ...[...this.#admission.holders.values()].flatMap((one) => one.quotas)]);
+    const names = new Set(['host', ...[...this.#admission.holders].flatMap((one) => one.quotas)]);
     return [...names].flatMap((name) => {
       const limit = quotaLimit(this.#admission.limits, name);
       if (!Number.isFinite(limit)) return [];

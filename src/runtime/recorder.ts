@@ -208,6 +208,8 @@ export class Recorder {
   /** Until it is on disk or kept for later, the session must not be forgotten. */
   async #save(session: Session, current: () => Session | null, durable: boolean): Promise<void> {
     const { id } = session.spec;
+    // This record is as new as what was to be gathered.
+    if (durable) this.#gathered.delete(id);
     this.#underWay.set(id, (this.#underWay.get(id) ?? 0) + 1);
     try {
       await this.#registry.save({ session, claim: claimOf(session) }, durable);

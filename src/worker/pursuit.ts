@@ -137,8 +137,9 @@ export class Pursuit {
     if (glance > 0) return glance;
     const { aim, scanner } = this.#options;
     const snapshot = await scanner.scan(aim.shim.startTicks);
-    const look = lookAtTree(snapshot, this.subject, { self: aim.self, inside: this.#inside() });
-    if (!this.#over) this.#act(look);
+    const inside = this.#inside();
+    const look = lookAtTree(snapshot, this.subject, { self: aim.self, inside });
+    if (!this.#over) this.#act(look, inside.length > 0);
     this.#known = new Map(look.members.map((one) => [one.pid, one.startTicks]));
     this.#groupGone = look.groupGone;
     // Before its exit was told a worker is not gone, whatever /proc says.
@@ -159,12 +160,12 @@ export class Pursuit {
     return [...this.#known].filter(([pid, startTicks]) => findAlive(proc, { pid, startTicks })).length;
   }
 
-  #act(look: TreeLook): void {
+  #act(look: TreeLook, isGrouped: boolean): void {
     if (this.#order === null) return;
     const { aim } = this.#options;
     const again = this.#order === 'SIGKILL' || !this.#delivered;
     // At once and with all that is being forked; what left the group is struck one by one.
-    if (this.#order === 'SIGKILL' && aim.cgroup !== null) killCgroup(aim.cgroup);
+    if (this.#order === 'SIGKILL' && aim.cgroup !== null && isGrouped) killCgroup(aim.cgroup);
     if (again) this.#strike(look.members, this.#order);
     if (look.shim?.state === 'T') this.wakeShim();
     if (this.#order === 'SIGKILL') this.#endShim(look);

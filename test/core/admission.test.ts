@@ -57,7 +57,7 @@ class Desk {
     const { state, grants } = update(
       this.state,
       sessionId(id),
-      change === null || known === undefined ? null : { ...known, ...change },
+      change === null || known === null ? null : { ...known, ...change },
       nowMs,
     );
     this.state = state;
@@ -187,8 +187,8 @@ describe('whatever happens', () => {
           else change(desk, one.do, one.nth);
           holds(desk);
         }
-        for (let rounds = 0; rounds < 200 && desk.state.holders.size > 0; rounds++)
-          desk.hold([...desk.state.holders.keys()][0] ?? '', null);
+        for (let rounds = 0; rounds < 200 && [...desk.state.holders].length > 0; rounds++)
+          desk.hold([...desk.state.holders][0]?.sessionId ?? '', null);
         expect(desk.state.queue).toEqual([]);
       }),
       { numRuns: 500 },
@@ -196,7 +196,7 @@ describe('whatever happens', () => {
   });
 
   function change(desk: Desk, what: 'close' | 'free' | 'end', nth: number): void {
-    const ids = [...desk.state.holders.keys()];
+    const ids = [...desk.state.holders].map((one) => one.sessionId);
     const id = ids[nth % Math.max(1, ids.length)];
     if (id === undefined) return;
     if (what === 'end') desk.hold(id, null);
@@ -208,7 +208,7 @@ describe('whatever happens', () => {
     expect(usedOf(state, 'agent:small')).toBeLessThanOrEqual(1);
     for (let user = 0; user < 3; user++)
       expect(quotaHolders(state, `user:u${user}`).length).toBeLessThanOrEqual(1);
-    const claims = [...state.holders.values()].map((one) => one.claim);
+    const claims = [...state.holders].map((one) => one.claim);
     expect(new Set(claims).size).toBe(claims.length);
   }
 });

@@ -17,6 +17,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Lost } from '../../src/ports.ts';
 import { StoreKeeper } from '../../src/registry/keeper.ts';
+import { rowOf } from '../../src/registry/row.ts';
 import { sessionOf, writeOf } from '../support/sessions.ts';
 
 let dir: string;
@@ -30,7 +31,7 @@ afterEach(() => rmSync(dir, { recursive: true, force: true }));
 const path = () => join(dir, 'registry.db');
 const open = () => new StoreKeeper(path(), (one) => void lost.push(one));
 const create = (keeper: StoreKeeper, id: string) =>
-  keeper.runGroup([{ op: 'create', write: writeOf(sessionOf({ id })) }])[0];
+  keeper.runGroup([{ op: 'create', row: rowOf(writeOf(sessionOf({ id }))) }])[0];
 const ids = (keeper: StoreKeeper) => {
   const [outcome] = keeper.runGroup([{ op: 'open' }]);
   return outcome !== undefined && 'value' in outcome

@@ -24,7 +24,7 @@ export default function setup(project: TestProject): () => Promise<void> {
   const dir = mkdtempSync(join(tmpdir(), 'curfew-installed-'));
   const keeper = keep('rm -rf "$1"', [dir]);
   const [dist, installed] = [join(dir, 'dist'), join(dir, 'root')];
-  run([join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.build.json', '--outDir', dist]);
+  run([join(ROOT, 'node_modules/rolldown/bin/cli.mjs'), '--config', 'rolldown.config.js', '--dir', dist]);
   run([join(ROOT, 'scripts/install-systemd.mjs'), '--root', installed, '--dist', dist]);
   project.provide('debian', debian);
   project.provide('installed', installed);
