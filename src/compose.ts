@@ -13,8 +13,7 @@ import { sessionId } from './core/ids.ts';
 import type { Author } from './core/session.ts';
 import { messageOf } from './errors.ts';
 import { armedFailpoint } from './failpoints.ts';
-import { createHttpFaces } from './http/faces.ts';
-import { CHANNEL, DRAIN, RETENTION, SHUTDOWN, STATE_FILES, SWEEP } from './limits.ts';
+import { CHANNEL, DRAIN, SHUTDOWN, STATE_FILES } from './limits.ts';
 import type { Instance, Log } from './ports.ts';
 import type { Audit } from './ports-upkeep.ts';
 import type { Cgroups } from './process/cgroup.ts';
@@ -23,10 +22,9 @@ import { createDrainStore } from './registry/drain-file.ts';
 import { ensureAdminToken, openInstance } from './registry/instance.ts';
 import { openRegistry } from './registry/registry.ts';
 import { audited, stopEntry } from './runtime/audited.ts';
-import { startTask } from './runtime/cron.ts';
 import type { SupervisorDeps } from './runtime/deps.ts';
-import { prune } from './runtime/retention.ts';
 import { Supervisor } from './runtime/supervisor.ts';
+import { startTasks } from './runtime/tasks.ts';
 import { createPlans } from './sweep/plans.ts';
 import { createProcessTable } from './sweep/table.ts';
 import type { Service } from './systemd/service.ts';
@@ -66,7 +64,11 @@ export async function start(config: Config, options: StartOptions): Promise<Runn
   const live = liveConfig(config, { read: reread ?? (() => config), log });
   const clock = createClock();
   const { instance, release } = openInstance(config.stateDir);
-  const registry = await openRegistry({ stateDir: config.stateDir, log });
+  // Its thread opens the database while we load what is heavy.
+  const [registry, { createHttpFaces }] = await Promise.all([
+    openRegistry({ stateDir: config.stateDir, log }),
+    import('./http/faces.ts'),
+  ]);
   const channels = createChannels({ instance, log, socketPath: join(config.stateDir, CHANNEL.socketName) });
   const livekit = await livekitParts(config, { instance, clock, log });
   const { rooms } = livekit;
@@ -76,7 +78,6 @@ export async function start(config: Config, options: StartOptions): Promise<Runn
   const supervisor = makeSupervisor(parts, { live, reload, cgroups });
   const audit = createAudit(config.stateDir, log);
   const api = audited(supervisor, audit, (id) => supervisor.sessions.state(sessionId(id)));
-  await supervisor.start();
   const admin = { name: 'admin', token: ensureAdminToken(config.stateDir), scopes: ['admin'] as const };
   const http = createHttpFaces({
     api,
@@ -84,9 +85,11 @@ export async function start(config: Config, options: StartOptions): Promise<Runn
     listen: config.listen,
     tokens: [admin, ...config.api.tokens],
   });
-  let stopTasks: () => Promise<void> = async () => {};
+  // The one waits for the registry first, so that the other costs no time.
+  await Promise.all([supervisor.start(), faces ? http.prepare() : null]);
+  let stopTasks: (() => Promise<void>) | null = null;
   const close = async () => {
-    await Promise.allSettled([http.close(), stopTasks(), channels.close(), closeLiveKit(livekit)]);
+    await Promise.allSettled([http.close(), stopTasks?.(), channels.close(), closeLiveKit(livekit)]);
     await registry.close();
     cgroups?.close();
     release();
@@ -100,8 +103,7 @@ export async function start(config: Config, options: StartOptions): Promise<Runn
     throw error;
   };
   const { port } = faces ? await http.listen().catch(abandon) : { port: null };
-  // Nobody who asks waits for the first sweep.
-  stopTasks = startTasks(supervisor, log);
+  stopTasks = startTasks(supervisor, { clock, log });
   if (rooms === null)
     log.warn({}, 'no LiveKit is configured: nobody is seen in a room, and nothing ends for who is there');
   const fuse = armedFailpoint();
@@ -167,20 +169,6 @@ function makeSupervisor(
       return live.current().retention;
     },
   });
-}
-
-/** What comes round by the clock. The first sweep follows the start at once. */
-function startTasks(supervisor: Supervisor, log: Log): () => Promise<void> {
-  const by: Author = { kind: 'supervisor', name: 'sweep' };
-  const sweep = () => supervisor.sweep({ dryRun: false }, by);
-  const stops = [
-    startTask({ name: 'retention', cron: RETENTION.cron, log, work: () => prune(supervisor.sessions) }),
-    startTask({ name: 'sweep', cron: SWEEP.cron, log, work: sweep }),
-  ];
-  void sweep().catch((error: unknown) => log.warn({ error: messageOf(error) }, 'the first sweep failed'));
-  return async () => {
-    await Promise.all(stops.map((stop) => stop()));
-  };
 }
 
 function cgroupsFor(config: Config, instance: Instance, log: Log): Cgroups | null {

@@ -238,6 +238,8 @@ export const DRAIN = { maxMs: 7 * 24 * HOUR_MS, exitUnderSystemd: 8 } as const;
 export const SWEEP = {
   /** When it runs by itself. */
   cron: '*/5 * * * *',
+  /** After a start. */
+  firstAfterMs: 1 * SECOND_MS,
   /** Nothing younger is ended. */
   graceMs: 60 * SECOND_MS,
   termMs: 5 * SECOND_MS,

@@ -3,10 +3,14 @@
 import { createInterface } from 'node:readline/promises';
 import type { Daemons, Terminal } from './cli/context.ts';
 import { runCli } from './cli/program.ts';
+import { beginRegistryThread } from './registry/registry.ts';
 
 /** Adapters are loaded only by the commands that need them: `curfew list` starts without LiveKit's SDK. */
 const daemons: Daemons = {
-  serve: async (config, reread) => (await import('./compose.ts')).serve(config, { reread }),
+  serve: async (config, reread) => {
+    beginRegistryThread();
+    return (await import('./compose.ts')).serve(config, { reread });
+  },
   dev: async () => (await import('./compose.ts')).dev(),
   cleanup: async (config, request) => (await import('./compose-cleanup.ts')).cleanup(config, request),
   run: async (options) => (await import('./compose-run.ts')).run(options),

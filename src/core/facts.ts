@@ -79,10 +79,10 @@ function withLadder(session: Session, change: Partial<Ladder>): Session {
 
 function channel(session: Session, event: Extract<SessionEvent, { type: 'channel' }>, now: Stamp): Session {
   if (!isCurrent(session, event.workerId)) return session;
-  const next = withWorker(session, event.workerId, (worker) => ({
-    ...worker,
-    channel: event.open ? 'open' : worker.channel === 'none' ? 'none' : 'lost',
-  }));
+  const known = workerOf(session)?.channel;
+  const channel = event.open ? 'open' : known === 'none' ? 'none' : 'lost';
+  const next =
+    channel === known ? session : withWorker(session, event.workerId, (worker) => ({ ...worker, channel }));
   return event.open ? withVitals(next, { heartbeatMs: now.bootMs, dumpAskedMs: null }) : next;
 }
 

@@ -20,28 +20,42 @@ export interface HttpFacesOptions {
 }
 
 export interface HttpFaces {
+  /** Makes the routes; `listen` does it too. */
+  prepare(): Promise<void>;
   /** The port that was taken; null without TCP. Rejects invalid_config when a door cannot be opened. */
   listen(): Promise<{ port: number | null }>;
   close(): Promise<void>;
 }
 
 export function createHttpFaces(options: HttpFacesOptions): HttpFaces {
-  const apps: App[] = [];
+  const { api, log, listen, tokens } = options;
+  let made: Promise<Apps> | null = null;
+  const make = async (): Promise<Apps> => ({
+    socket: await makeApp({ api, log, door: { kind: 'socket' } }),
+    tcp: listen.http === null ? null : await makeApp({ api, log, door: { kind: 'tcp', tokens } }),
+  });
+  const apps = () => {
+    made ??= make();
+    return made;
+  };
   return {
+    prepare: async () => void (await apps()),
     listen: async () => {
-      const { api, log, listen, tokens } = options;
-      const socket = await makeApp({ api, log, door: { kind: 'socket' } });
-      apps.push(socket);
+      const { socket, tcp } = await apps();
       await openSocket(socket, listen.socket);
-      if (listen.http === null) return { port: null };
-      const tcp = await makeApp({ api, log, door: { kind: 'tcp', tokens } });
-      apps.push(tcp);
+      if (tcp === null || listen.http === null) return { port: null };
       return { port: await openTcp(tcp, listen.http) };
     },
     close: async () => {
-      await Promise.all(apps.map(closeBounded));
+      const { socket, tcp } = (await made) ?? { socket: null, tcp: null };
+      await Promise.all([socket, tcp].filter((one) => one !== null).map(closeBounded));
     },
   };
+}
+
+interface Apps {
+  readonly socket: App;
+  readonly tcp: App | null;
 }
 
 /** Somebody may follow a log or wait for an end that is hours away. */

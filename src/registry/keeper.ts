@@ -145,6 +145,7 @@ function sizeOf(path: string): number {
 function isDamaged(error: unknown): boolean {
   const { errcode } = error as { errcode?: unknown };
   if (typeof errcode !== 'number') return false;
-  // SQLITE_ERROR for a table that every version has: somebody else's database.
-  return DAMAGED.includes(errcode & 0xff) || (errcode === 1 && messageOf(error).startsWith('no such table'));
+  // SQLITE_ERROR for a table that every version has (somebody else's database), or for a record that is no JSON.
+  const isStrange = /^(no such table|malformed JSON)/.test(messageOf(error));
+  return DAMAGED.includes(errcode & 0xff) || (errcode === 1 && isStrange);
 }

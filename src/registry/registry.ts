@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import pTimeout from 'p-timeout';
+import type { Session } from '../core/session.ts';
 import type { ErrorCode } from '../errors.ts';
 import { CurfewError, ERRORS, messageOf } from '../errors.ts';
 import { REGISTRY } from '../limits.ts';
@@ -31,13 +32,22 @@ export async function openRegistry(options: { stateDir: string; log: Log }): Pro
     probe: () => ask({ op: 'probe' }),
     get: (id) => ask({ op: 'get', id }),
     list: (query) => ask({ op: 'list', query }),
-    open: () => ask({ op: 'open' }),
+    open: async () => JSON.parse(await ask<string>({ op: 'open' })) as Session[],
     saveWatch: (watch) => ask({ op: 'saveWatch', watch }),
     deleteWatch: (room) => ask({ op: 'deleteWatch', room }),
     watches: () => ask({ op: 'watches' }),
     prune: (endedBeforeWallMs) => ask({ op: 'prune', endedBeforeWallMs }),
     close: () => thread.close(),
   };
+}
+
+let begun: Worker | null = null;
+
+/** A thread takes as long to begin as the rest of the program to load: called first, the two go on side by side. */
+export function beginRegistryThread(): void {
+  begun ??= new Worker(threadUrl());
+  // A program that ends before it needs one does not wait for it.
+  begun.unref();
 }
 
 class Thread {
@@ -59,7 +69,10 @@ class Thread {
 
   /** Resolves when the database is open and its schema is current. */
   async start(): Promise<void> {
-    const worker = new Worker(threadUrl(), { workerData: { path: this.#path } });
+    const worker = begun ?? new Worker(threadUrl());
+    begun = null;
+    worker.ref();
+    worker.postMessage(this.#path);
     const opened = new Promise<void>((resolve, reject) => {
       worker.on('message', (message: FromThread) => {
         if (message.kind === 'ready') {

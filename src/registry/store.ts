@@ -163,9 +163,7 @@ export class Store {
       case 'list':
         return this.#list(request.query);
       case 'open':
-        return this.#bodies(
-          'SELECT body FROM sessions WHERE ended_wall_ms IS NULL OR id IN (SELECT session_id FROM claims) ORDER BY seq',
-        );
+        return this.#open();
       case 'saveWatch':
         return void this.#database
           .prepare(
@@ -227,8 +225,12 @@ export class Store {
     return row === undefined ? null : (readBody(row) as Session);
   }
 
-  #bodies(sql: string): Session[] {
-    return this.#database.prepare(sql).all().map(readBody) as Session[];
+  /** As one JSON text: a thousand sessions cross to the other thread faster so than as objects. */
+  #open(): string {
+    const sql =
+      'SELECT body FROM sessions WHERE ended_wall_ms IS NULL OR id IN (SELECT session_id FROM claims) ORDER BY seq';
+    const row = this.#sql(`SELECT json_group_array(json(body)) AS bodies FROM (${sql})`).get();
+    return String(row?.bodies);
   }
 
   #list(query: SessionQuery): { sessions: Session[]; nextCursor: string | null } {

@@ -1,5 +1,5 @@
 /** The registry's thread: what came in while the last transaction was under way is committed together. */
-import { parentPort, workerData } from 'node:worker_threads';
+import { parentPort } from 'node:worker_threads';
 import { CurfewError, messageOf } from '../errors.ts';
 import type { Lost } from '../ports.ts';
 import { StoreKeeper } from './keeper.ts';
@@ -53,9 +53,16 @@ function commitWaiting(store: StoreKeeper): void {
   }
 }
 
-try {
-  const { path } = workerData as { path: string };
-  const store = new StoreKeeper(path, (lost) => say({ kind: 'lost', lost }));
+/** The path comes first, for the thread is begun before the state directory is ours. */
+port?.once('message', (path: string) => {
+  try {
+    serve(new StoreKeeper(path, (lost) => say({ kind: 'lost', lost })));
+  } catch (error) {
+    say({ kind: 'refused', error: toWire(error) });
+  }
+});
+
+function serve(store: StoreKeeper): void {
   say({ kind: 'ready', isNew: store.isNew });
   port?.on('message', (message: ToThread | 'close') => {
     if (message === 'close') {
@@ -68,6 +75,4 @@ try {
     // After all messages of this turn, so that they share one commit.
     if (waiting.length === 1) setImmediate(() => commitWaiting(store));
   });
-} catch (error) {
-  say({ kind: 'refused', error: toWire(error) });
 }

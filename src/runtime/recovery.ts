@@ -33,9 +33,8 @@ export async function recover(sessions: Sessions): Promise<void> {
   const waiting = open.filter((one) => holdingOf(one) === null);
   await inParallel(holders, (session) => takeOver(sessions, session));
   // Only a database that was lost leaves workers without a record, for each is recorded before it starts: then they come first.
-  if (registry.isNew) await rebuildUnknown(sessions, open);
+  if (registry.isNew) await rebuildUnknown(sessions);
   for (const session of waiting) await takeOver(sessions, session);
-  if (!registry.isNew) void rebuildUnknown(sessions, open);
   failpoint('recovery.before-ready');
   if (open.length > 0) log.info({ sessions: open.length }, 'the sessions of before were taken over');
 }
@@ -115,7 +114,7 @@ function tellFound(
   // Before any deadline: what came first is the cause.
   if (found !== null && found.exit !== null)
     sessions.post(id, { type: 'exited', workerId: worker.id, exit: found.exit });
-  sessions.post(id, { type: 'channel', workerId: worker.id, open: false });
+  if (worker.channel !== 'none') sessions.post(id, { type: 'channel', workerId: worker.id, open: false });
   // Nothing was heard or seen meanwhile: silence, absence and steps count anew.
   sessions.post(id, { type: 'gap', gapMs: 0 });
 }
@@ -154,11 +153,11 @@ function isOfAnotherBoot(
 }
 
 /** Workers that live and that no open session of the registry explains, as after the loss of the database. Never rejects. */
-async function rebuildUnknown(sessions: Sessions, open: readonly Session[]): Promise<void> {
+export async function rebuildUnknown(sessions: Sessions): Promise<void> {
   const { log, table } = sessions.deps;
-  const known = new Set(open.flatMap((one) => workerOf(one)?.id ?? []));
   try {
     const { workerIds } = await table.look();
+    const known = new Set(sessions.all().flatMap((one) => workerOf(one)?.id ?? []));
     for (const id of workerIds.filter((one) => !known.has(one))) await rebuildOne(sessions, id);
   } catch (error) {
     log.error({ error: messageOf(error) }, 'workers without a record could not be looked for');

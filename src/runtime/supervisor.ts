@@ -22,7 +22,7 @@ import type { SupervisorDeps } from './deps.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { Drain } from './drain.ts';
 import { listSessions, matchesFilter } from './listing.ts';
-import { recover } from './recovery.ts';
+import { rebuildUnknown, recover } from './recovery.ts';
 import { makeSessionToken, readSessionToken } from './session-token.ts';
 import { Sessions } from './sessions.ts';
 import { ownSessions } from './sweep-source.ts';
@@ -76,6 +76,11 @@ export class Supervisor implements SupervisorApi {
     this.#drain.restore();
     await this.sessions.start();
     this.#waysIn.start();
+  }
+
+  /** Before the first sweep, and after the start: a database that was not lost explains every worker but in rare cases. */
+  async lookForUnknown(): Promise<void> {
+    await rebuildUnknown(this.sessions);
   }
 
   /** Accepts nothing more and releases every session, all at once. Resolves when all have ended, or at the bound after a last KILL. */

@@ -149,7 +149,7 @@ export class Sim {
         life.ready = true;
         world.note(`life ${life.number}`, 'is ready');
         this.ledger.anew();
-        this.#sweep(life, supervisor);
+        void supervisor.lookForUnknown().then(() => this.#sweep(life, supervisor));
       },
       (error: unknown) => {
         world.note(`life ${life.number}`, `does not start: ${messageOf(error)}`);

@@ -46,7 +46,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'compose-cleanup': ['*'],
   'compose-livekit': ['*'],
   'compose-run': ['*'],
-  main: ['cli', 'compose', 'compose-cleanup', 'compose-run'],
+  // The registry's thread begins before the rest is loaded.
+  main: ['cli', 'compose', 'compose-cleanup', 'compose-run', 'registry'],
 };
 
 function layerOf(path: string): string {
