@@ -104,15 +104,6 @@ function tool(/** @type {string} */ command, /** @type {string[]} */ args, { may
   });
 }
 
-/** The packages that the program runs with, by the lock file. */
-function productionPackages() {
-  const { packages } = JSON.parse(readFileSync(join(SOURCE, 'package-lock.json'), 'utf8'));
-  return Object.entries(packages)
-    .filter(([path, one]) => path !== '' && one.dev !== true && one.devOptional !== true)
-    .map(([path]) => path)
-    .filter((path) => existsSync(join(SOURCE, path)));
-}
-
 function check() {
   if (!STAGED && !DRY && process.getuid?.() !== 0) fail('it needs root: run it with sudo');
   if (!PREFIX.startsWith('/') || resolve(PREFIX) === '/')
@@ -123,8 +114,7 @@ function check() {
 
 /** The whole program is made beside and moved into place; a supervisor that runs goes on until its restart. */
 function installProgram() {
-  const packages = productionPackages();
-  step(`install the program with ${packages.length} packages and its own Node into ${PREFIX}`, () => {
+  step(`install the program and its own Node into ${PREFIX}`, () => {
     const draft = at(`${PREFIX}.new`);
     const old = at(`${PREFIX}.old`);
     for (const path of [draft, old]) rmSync(path, { recursive: true, force: true });
@@ -133,7 +123,6 @@ function installProgram() {
     copy(options.dist, 'dist');
     for (const name of ['kits', 'config', 'docs', 'systemd', 'package.json', 'LICENSE'])
       copy(join(SOURCE, name), name);
-    for (const path of packages) copy(join(SOURCE, path), path);
     mkdirSync(join(draft, 'bin'));
     copyFileSync(options.node, join(draft, 'bin', 'node'));
     chmodSync(join(draft, 'bin', 'node'), 0o755);
