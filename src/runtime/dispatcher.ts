@@ -81,19 +81,26 @@ export class Dispatcher {
 
   async #create(request: DispatchRequest, { job, mayQueue, assignedWithinMs }: Origin): Promise<Dispatched> {
     this.#checkAccepting();
-    const { deps, desk, recorder, pool } = this.#sessions;
-    const now = deps.clock.now();
-    const spec = makeSpec(request, { deps, now, job });
+    const { access, deps, desk, recorder, pool } = this.#sessions;
+    const spec = makeSpec(request, { deps, now: deps.clock.now(), job });
     const { id: sessionId, claim } = spec;
     const warm = pool.take(spec.profile);
     const asked = { sessionId, claim, quotas: quotasOf(spec), mayQueue, isWarm: warm !== null };
     const answer = desk.request(asked);
     if (warm !== null && answer.kind !== 'granted') pool.giveBack(warm.id);
-    const next = begin(newSession(spec, request.metadata), { answer, now, assignedWithinMs, warm });
+    // What was granted may begin at once: the moment of the answer, not that of the question.
+    const next = begin(newSession(spec, request.metadata), {
+      answer,
+      now: deps.clock.now(),
+      assignedWithinMs,
+      warm,
+    });
+    access.prepare(next.state);
     failpoint('dispatch.before-record');
     try {
       await recorder.create(next.state);
     } catch (error) {
+      access.forget(spec.id);
       desk.withdraw(spec.id);
       desk.update(spec.id, null);
       if (warm !== null) pool.giveBack(warm.id);

@@ -9,9 +9,10 @@ import type { Session } from '../core/session.ts';
 import { messageOf } from '../errors.ts';
 import { failpoint } from '../failpoints.ts';
 import type { RoomStepResult, Workers } from '../ports.ts';
+import type { Access } from './access.ts';
 import type { SupervisorDeps } from './deps.ts';
 import type { FrontDesk } from './front-desk.ts';
-import { accessTo, jobOf, launch, launchFailure, standInJob } from './launch.ts';
+import { jobOf, launch, launchFailure, standInJob } from './launch.ts';
 import type { Lines } from './lines.ts';
 import type { RoomDesk } from './room-desk.ts';
 
@@ -24,6 +25,7 @@ export interface EffectHost {
   all(): Session[];
   post(id: SessionId, event: SessionEvent): void;
   readonly lines: Lines;
+  readonly access: Access;
 }
 
 export function performEffect(sessions: EffectHost, session: Session, effect: Effect): void {
@@ -88,11 +90,10 @@ async function spawn(
   }
 }
 
-/** Without LiveKit a worker is told its session and room all the same. */
 async function assign(sessions: EffectHost, session: Session, workerId: WorkerId): Promise<void> {
   const { deps, lines } = sessions;
   try {
-    const access = await accessTo(session, deps.rooms);
+    const access = await sessions.access.take(session);
     lines.assign(workerId, standInJob(session, access), { type: 'assign', job: jobOf(session), ...access });
   } catch (error) {
     deps.log.error({ worker: workerId, error: messageOf(error) }, 'a worker could not be given its room');

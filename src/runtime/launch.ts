@@ -5,11 +5,12 @@ import type { Profile } from '../core/profile.ts';
 import type { Session, WorkerProcess } from '../core/session.ts';
 import { workerOf } from '../core/session.ts';
 import { CurfewError } from '../errors.ts';
-import { TOKENS } from '../limits.ts';
-import type { Rooms, StandInJob, Workers } from '../ports.ts';
+import type { StandInJob, Workers } from '../ports.ts';
+import type { Access, RoomAccess } from './access.ts';
 import type { SupervisorDeps } from './deps.ts';
 
 interface LaunchHost {
+  readonly access: Access;
   readonly deps: SupervisorDeps;
   readonly workers: Workers;
 }
@@ -62,24 +63,13 @@ export function warmEnv(
 async function roomEnv(
   session: Session,
   id: WorkerId,
-  { deps: { rooms, standIn } }: LaunchHost,
+  { access, deps: { rooms, standIn } }: LaunchHost,
 ): Promise<Record<string, string>> {
   if (rooms === null) return {};
   const { profile } = session.spec;
   if (profile.protocol === 'livekit') return standIn === null ? {} : { ...standIn.envFor(id, profile) };
-  const { url, token } = await accessTo(session, rooms);
+  const { url, token } = await access.take(session);
   return { LIVEKIT_URL: url, LIVEKIT_TOKEN: token };
-}
-
-/** The session's room alone, for as long as the session may last. */
-export async function accessTo(
-  { spec }: Session,
-  rooms: Rooms | null,
-): Promise<{ readonly url: string; readonly token: string }> {
-  if (rooms === null) return { url: '', token: '' };
-  const ttlMs = spec.limits.maxDurationMs + TOKENS.graceMs;
-  const token = await rooms.workerToken({ room: spec.room, identity: spec.agentIdentity, ttlMs });
-  return { url: rooms.url, token };
 }
 
 /** What a worker is told of its session. */
@@ -94,7 +84,7 @@ export function jobOf(session: Session) {
 }
 
 /** The job as the agent sees it: LiveKit's own where LiveKit sent the call, else made from the dispatch. */
-export function standInJob(session: Session, access: { url: string; token: string }): StandInJob {
+export function standInJob(session: Session, access: RoomAccess): StandInJob {
   const { spec, config, presence } = session;
   const said = Object.keys(config.metadata).length === 0 ? '' : JSON.stringify(config.metadata);
   return {

@@ -16,6 +16,12 @@ export interface Step {
   readonly effects: readonly Effect[];
 }
 
+/** The effects that may be done now, and a record that may follow them. */
+export interface Recorded {
+  readonly allowed: readonly Effect[];
+  readonly record?: () => void;
+}
+
 interface StepHost {
   readonly recorder: Recorder;
   readonly workers: Workers;
@@ -23,11 +29,8 @@ interface StepHost {
   post(id: SessionId, event: SessionEvent): void;
 }
 
-/** The effects that may be done now. A teardown goes on without its record when that takes too long. */
-export async function recordStep(
-  host: StepHost,
-  { before, after, effects }: Step,
-): Promise<readonly Effect[]> {
+/** A teardown goes on without its record when that takes too long. */
+export async function recordStep(host: StepHost, { before, after, effects }: Step): Promise<Recorded> {
   const start = effects.find((effect) => isStart(effect, before));
   const { id } = after.spec;
   const current = () => host.state(id);
@@ -35,20 +38,21 @@ export async function recordStep(
     const need = recordNeed(before, after);
     // The promise of a warm worker was recorded: its assignment does not wait once more.
     const isPromised = effects.some((effect) => effect.do === 'assign') && reservedBy(before) !== null;
-    if (need === 'durable' && isPromised) void host.recorder.saveStep(after, current);
-    else if (need === 'durable') await host.recorder.saveStep(after, current);
+    if (need === 'durable' && isPromised)
+      return { allowed: effects, record: () => void host.recorder.saveStep(after, current) };
+    if (need === 'durable') await host.recorder.saveStep(after, current);
     if (need === 'soon') host.recorder.saveSoon(id, current);
-    return effects;
+    return { allowed: effects };
   }
   try {
     await host.recorder.saveDurably(after);
-    return effects;
+    return { allowed: effects };
   } catch (error) {
     const detail = `the start could not be recorded: ${messageOf(error)}`;
     // A warm worker runs already: nobody else may have it now.
     if (start.do === 'assign') host.workers.signal(start.workerId, 'SIGKILL');
     else host.post(id, { type: 'spawn_failed', workerId: start.workerId, detail });
-    return effects.filter((effect) => effect !== start);
+    return { allowed: effects.filter((effect) => effect !== start) };
   }
 }
 

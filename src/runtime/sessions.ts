@@ -11,6 +11,7 @@ import type { Session } from '../core/session.ts';
 import { isEnded, workerOf } from '../core/session.ts';
 import { messageOf } from '../errors.ts';
 import type { Workers } from '../ports.ts';
+import { Access } from './access.ts';
 import type { SupervisorDeps } from './deps.ts';
 import { performEffect } from './effects.ts';
 import { FrontDesk } from './front-desk.ts';
@@ -35,6 +36,7 @@ export class Sessions {
   readonly deps: SupervisorDeps;
   readonly workers: Workers;
   readonly lines: Lines;
+  readonly access: Access;
   readonly pool: WarmPool;
   readonly desk: FrontDesk;
   readonly recorder: Recorder;
@@ -58,6 +60,7 @@ export class Sessions {
         this.#tellOwner(id, { type: 'resources', workerId: id, rssBytes, cpuPercent }),
     });
     const { channels, standIn } = deps;
+    this.access = new Access(deps.rooms);
     this.lines = new Lines({
       channels,
       standIn,
@@ -244,11 +247,12 @@ export class Sessions {
     const recording = recordStep(this, { before, after, effects });
     this.#account(after);
     passOn(this.pool, before, after);
-    const allowed = await recording;
+    const { allowed, record } = await recording;
+    for (const effect of allowed) performEffect(this, after, effect);
+    record?.();
     recordBeside(this.workers, before, after);
     const said = describeStep(before, after);
     if (said !== null) this.deps.log[said.level](said.fields, said.message);
-    for (const effect of allowed) performEffect(this, after, effect);
   }
 
   /** Tells admission what the session holds now, and when time will next matter to it. */
@@ -270,11 +274,6 @@ export class Sessions {
     for (const callback of this.#changed) callback();
   }
 
-  #forget(id: WorkerId): void {
-    this.workers.forget(id);
-    this.lines.forget(id);
-  }
-
   #retireIfEnded(id: SessionId): void {
     const session = this.state(id);
     if (session !== null && isEnded(session)) this.#retire(session);
@@ -286,10 +285,11 @@ export class Sessions {
     if (holdingOf(session) !== null) return;
     this.roomDesk?.unfollow(session);
     const worker = workerOf(session);
-    if (worker !== null) this.#forget(worker.id);
+    if (worker !== null) for (const held of [this.workers, this.lines]) held.forget(worker.id);
     if (this.recorder.isUnsaved(id)) return;
     for (const [owned, owner] of this.#owners) if (owner === id) this.#owners.delete(owned);
     this.#ticks.cancel(id);
+    this.access.forget(id);
     this.#entries.delete(id);
   }
 }
