@@ -13,7 +13,7 @@ import { sessionId } from './core/ids.ts';
 import type { Author } from './core/session.ts';
 import { messageOf } from './errors.ts';
 import { armedFailpoint } from './failpoints.ts';
-import { CHANNEL, DRAIN, SHUTDOWN, STATE_FILES } from './limits.ts';
+import { CHANNEL, DRAIN, STATE_FILES } from './limits.ts';
 import type { Instance, Log } from './ports.ts';
 import type { Audit } from './ports-upkeep.ts';
 import type { Cgroups } from './process/cgroup.ts';
@@ -60,20 +60,41 @@ interface StartOptions {
 
 /** Rejects when something of it cannot be opened; then everything is let go again, and no call is ended. */
 export async function start(config: Config, options: StartOptions): Promise<Running> {
+  const undo: Undo[] = [];
+  try {
+    return await open(config, options, undo);
+  } catch (error) {
+    await closeAll(undo);
+    throw error;
+  }
+}
+
+/** Lets one part go again; the last that was opened comes first. */
+type Undo = () => unknown;
+
+/** A part that cannot be closed keeps none of the others open. */
+async function closeAll(undo: Undo[]): Promise<void> {
+  for (const one of undo.splice(0).reverse()) await Promise.allSettled([(async () => one())()]);
+}
+
+async function open(config: Config, options: StartOptions, undo: Undo[]): Promise<Running> {
   const { faces, log, reread, around = (work) => work() } = options;
   const live = liveConfig(config, { read: reread ?? (() => config), log });
   const clock = createClock();
   const { instance, release } = openInstance(config.stateDir);
+  undo.push(release);
   // Its thread opens the database while we load what is heavy.
   const [registry, { createHttpFaces }] = await Promise.all([
     openRegistry({ stateDir: config.stateDir, log }),
     import('./http/faces.ts'),
   ]);
+  undo.push(() => registry.close());
   const channels = createChannels({ instance, log, socketPath: join(config.stateDir, CHANNEL.socketName) });
   const livekit = await livekitParts(config, { instance, clock, log });
   const { rooms } = livekit;
   const reload = reread === null ? null : () => around(live.reload);
   const cgroups = cgroupsFor(config, instance, log);
+  undo.push(() => cgroups?.close());
   const parts = { instance, clock, log, registry, channels, ...livekit };
   const supervisor = makeSupervisor(parts, { live, reload, cgroups });
   const audit = createAudit(config.stateDir, log);
@@ -85,25 +106,14 @@ export async function start(config: Config, options: StartOptions): Promise<Runn
     listen: config.listen,
     tokens: [admin, ...config.api.tokens],
   });
+  undo.push(
+    () => Promise.allSettled([http.close(), channels.close(), closeLiveKit(livekit)]),
+    () => supervisor.leave(),
+  );
   // The one waits for the registry first, so that the other costs no time.
   await Promise.all([supervisor.start(), faces ? http.prepare() : null]);
-  let stopTasks: (() => Promise<void>) | null = null;
-  const close = async () => {
-    await Promise.allSettled([http.close(), stopTasks?.(), channels.close(), closeLiveKit(livekit)]);
-    await registry.close();
-    cgroups?.close();
-    release();
-  };
-  const leave = async () => {
-    await supervisor.leave();
-    await close();
-  };
-  const abandon = async (error: unknown): Promise<never> => {
-    await leave();
-    throw error;
-  };
-  const { port } = faces ? await http.listen().catch(abandon) : { port: null };
-  stopTasks = startTasks(supervisor, { clock, log });
+  const { port } = faces ? await http.listen() : { port: null };
+  undo.push(startTasks(supervisor, { clock, log }));
   if (rooms === null)
     log.warn({}, 'no LiveKit is configured: nobody is seen in a room, and nothing ends for who is there');
   const fuse = armedFailpoint();
@@ -120,10 +130,10 @@ export async function start(config: Config, options: StartOptions): Promise<Runn
     log,
     httpPort: port,
     config: live,
-    leave,
+    leave: () => closeAll(undo),
     stop: async (by) => {
       const stopped = await supervisor.stop(live.current().shutdown.timeoutMs, by);
-      await close();
+      await closeAll(undo);
       return stopped;
     },
   };
@@ -234,8 +244,6 @@ export async function serve(config: Config, { onReady, reread }: ServeOptions = 
 async function leave(running: Running): Promise<number> {
   await running.leave();
   running.log.info({}, 'ended; the workers go on and are taken over by the next start');
-  // What is under way for a session must not hold up the next start.
-  setTimeout(() => process.exit(0), SHUTDOWN.lingerMs).unref();
   return 0;
 }
 

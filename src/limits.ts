@@ -160,6 +160,8 @@ export const WORKERS = {
   killLookMs: [2, 1 * SECOND_MS],
   /** New processes are still found this long after SIGKILL: the whole group is killed, its shim inside. */
   forkerMs: 300,
+  /** The looks below come at most so often: one in this time, over all workers. */
+  lookMs: 2,
   /** Whether a worker's own process is still there, should its shim not tell. */
   vigilMs: 1 * SECOND_MS,
   sampleMs: 5 * SECOND_MS,

@@ -3,18 +3,29 @@
 import { createInterface } from 'node:readline/promises';
 import type { Daemons, Terminal } from './cli/context.ts';
 import { runCli } from './cli/program.ts';
+import { SHUTDOWN } from './limits.ts';
 import { beginRegistryThread } from './registry/registry.ts';
 
 /** Adapters are loaded only by the commands that need them: `curfew list` starts without LiveKit's SDK. */
 const daemons: Daemons = {
-  serve: async (config, reread) => {
-    beginRegistryThread();
-    return (await import('./compose.ts')).serve(config, { reread });
-  },
+  serve: (config, reread) =>
+    ending(async () => {
+      beginRegistryThread();
+      return (await import('./compose.ts')).serve(config, { reread });
+    }),
   dev: async () => (await import('./compose.ts')).dev(),
   cleanup: async (config, request) => (await import('./compose-cleanup.ts')).cleanup(config, request),
-  run: async (options) => (await import('./compose-run.ts')).run(options),
+  run: (options) => ending(async () => (await import('./compose-run.ts')).run(options)),
 };
+
+/** What is under way for a session, or for a worker that nothing kills, must not hold up the next start. */
+async function ending(work: () => Promise<number>): Promise<number> {
+  try {
+    return await work();
+  } finally {
+    setTimeout(() => process.exit(), SHUTDOWN.lingerMs).unref();
+  }
+}
 
 const terminal: Terminal = {
   env: process.env,

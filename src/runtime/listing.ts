@@ -1,5 +1,6 @@
 /** Lists sessions: the registry's pages, with what memory knows better. */
 import type { ListQuery, ReleaseMany } from '../api.ts';
+import type { SessionId } from '../core/ids.ts';
 import type { PublicState, Session } from '../core/session.ts';
 import { publicState } from '../core/session.ts';
 import { CurfewError } from '../errors.ts';
@@ -10,13 +11,12 @@ const STATES: readonly string[] = [...OPEN, 'released', 'failed'];
 
 export async function listSessions(
   registry: Registry,
-  inMemory: readonly Session[],
+  inMemory: (id: SessionId) => Session | null,
   query: ListQuery,
 ): Promise<{ sessions: Session[]; nextCursor: string | null }> {
   const asked = toQuery(query);
-  const current = new Map(inMemory.map((one) => [one.spec.id, one]));
   const page = await registry.list(asked);
-  const sessions = page.sessions.map((one) => current.get(one.spec.id) ?? one);
+  const sessions = page.sessions.map((one) => inMemory(one.spec.id) ?? one);
   const wanted =
     asked.states === undefined
       ? sessions

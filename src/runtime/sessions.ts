@@ -107,6 +107,7 @@ export class Sessions {
 
   /** Stops what runs by itself here. Workers are left as they are. */
   close(): void {
+    void this.workers.close();
     this.#pulse.stop();
     this.pool.close();
     this.desk.close();

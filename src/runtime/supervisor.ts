@@ -163,7 +163,11 @@ export class Supervisor implements SupervisorApi {
   }
 
   async list(query: ListQuery): Promise<SessionList> {
-    const { sessions, nextCursor } = await listSessions(this.#deps.registry, this.sessions.all(), query);
+    const { sessions, nextCursor } = await listSessions(
+      this.#deps.registry,
+      (id) => this.sessions.state(id),
+      query,
+    );
     return { sessions: sessions.map((one) => this.#view(one)), nextCursor };
   }
 

@@ -114,6 +114,11 @@ interface Watched {
 /** How many files are asked at once. */
 const LOOKS_AT_ONCE = 50;
 
+/** Of many logs each is looked at less often, so that all of them cost what few do. */
+function slowMs(count: number): number {
+  return Math.max(WORKERS.logLookMs, count * WORKERS.lookMs);
+}
+
 /** One timer for all logs; it goes faster while one of them grows fast. */
 export function createLogCap({ log, sizes }: { readonly log: Log; readonly sizes: LogSizes }): LogCap {
   const logs = new Map<string, Watched>();
@@ -129,7 +134,7 @@ export function createLogCap({ log, sizes }: { readonly log: Log; readonly sizes
       const grown = await Promise.all(all.slice(at, at + LOOKS_AT_ONCE).map((one) => look(...one, 2)));
       fast ||= grown.some((bytes) => bytes > sizes.tailBytes / 16);
     }
-    if (!closed) timer = setTimeout(tick, fast ? WORKERS.logLookFastMs : WORKERS.logLookMs).unref();
+    if (!closed) timer = setTimeout(tick, fast ? WORKERS.logLookFastMs : slowMs(all.length)).unref();
   }
 
   /** Records and other workers need the disk as well. */

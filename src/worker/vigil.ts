@@ -2,6 +2,7 @@
 import { setImmediate } from 'node:timers/promises';
 import type { ProcessIdentity } from '../core/session.ts';
 import { messageOf } from '../errors.ts';
+import { WORKERS } from '../limits.ts';
 import type { Log } from '../ports.ts';
 import type { ProcTable } from '../process/proc.ts';
 import { findAlive } from '../process/proc.ts';
@@ -25,7 +26,8 @@ const WORKERS_PER_TURN = 100;
 /** Looks again and again until the returned function is called. */
 export function startVigil<T extends Watched>(options: VigilOptions<T>): () => void {
   let stopped = false;
-  const next = () => setTimeout(tick, options.everyMs).unref();
+  const next = () =>
+    setTimeout(tick, Math.max(options.everyMs, options.workers().length * WORKERS.lookMs)).unref();
   let timer = next();
 
   async function tick(): Promise<void> {

@@ -1,5 +1,5 @@
 /** The supervisor killed with -9 and started again: calls go on, and what ended meanwhile is told truly. */
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Daemon, ROOT } from '../support/daemon.ts';
@@ -36,6 +36,22 @@ const restart = async () => {
   await daemon.exited();
   await daemon.start();
 };
+
+describe('a start that fails half-way', () => {
+  it('ends by itself, says why and lets everything go on for the next one', async () => {
+    const before = [await live('a', 'default'), await live('b', 'kit')];
+    daemon.signal('SIGKILL');
+    await daemon.exited();
+    const socket = join(daemon.dir, 'state/control.sock');
+    rmSync(socket);
+    mkdirSync(join(socket, 'in the way'), { recursive: true });
+    await expect(daemon.start()).rejects.toThrow(/the daemon exited with 2.*control\.sock/s);
+    rmSync(socket, { recursive: true });
+    await daemon.start();
+    for (const { id, pid } of before)
+      expect(await daemon.session(id)).toMatchObject({ state: 'live', pid, restarts: 0 });
+  });
+});
 
 describe('a supervisor that was killed', () => {
   it('takes its workers over: same processes, deadlines as they were, ten times in a row', async () => {
