@@ -227,11 +227,12 @@ export const capacitySchema = z.object({
 });
 export type CapacityView = z.infer<typeof capacitySchema>;
 
+/** Open to all: what failed, and with which paths, is told by /v1/capacity. */
 export const readySchema = z.object({
   ready: z.boolean(),
   accepting: z.boolean(),
-  livekit,
-  registry,
+  livekit: livekit.omit({ error: true }),
+  registry: registry.pick({ writable: true }),
 });
 export type ReadyView = z.infer<typeof readySchema>;
 

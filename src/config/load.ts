@@ -16,7 +16,7 @@ export type Env = Readonly<Record<string, string | undefined>>;
 type Path = readonly PropertyKey[];
 
 /** Keys of the design that later versions bring. */
-const LATER = ['warm', 'rooms', 'side_rooms', 'agent_name', 'run_as', 'queue_by'];
+const LATER = ['run_as', 'queue_by'];
 const SECRET_KEYS = ['api_key', 'api_secret', 'token'];
 
 /** Rejects invalid_config. Secrets may come from the environment or from files. */

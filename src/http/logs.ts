@@ -59,16 +59,23 @@ async function withFile<T>(path: string, work: (file: FileHandle) => Promise<T>,
 }
 
 export function followLogs(api: SupervisorApi, id: string, tailBytes: number): Readable {
-  return Readable.from(follow(api, id, tailBytes));
+  const followed: Readable = Readable.from(
+    follow(api, id, { tailBytes, isWanted: () => !followed.destroyed }),
+  );
+  return followed;
 }
 
-/** New bytes as they come, over replacements of the worker; a log that was cut is read on from its new end. */
-async function* follow(api: SupervisorApi, id: string, tailBytes: number): AsyncGenerator<Buffer> {
+/** Ends with the session, or when nobody reads any more: while a log is silent nothing else would tell. New bytes as they come, over replacements of the worker; a log that was cut is read on from its new end. */
+async function* follow(
+  api: SupervisorApi,
+  id: string,
+  { tailBytes, isWanted }: { tailBytes: number; isWanted: () => boolean },
+): AsyncGenerator<Buffer> {
   const seen = new Map<string, number>();
   const first = await api.logPaths(id);
   yield* tailOf(first, tailBytes);
   for (const path of first) seen.set(path, await sizeOf(path));
-  for (let ended = false; !ended; ) {
+  for (let ended = false; !ended && isWanted(); ) {
     const session = await api.wait(id, 'ended', HTTP.followMs);
     ended = session.endedAt !== null;
     for (const path of await api.logPaths(id)) {

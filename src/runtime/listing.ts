@@ -11,12 +11,12 @@ const STATES: readonly string[] = [...OPEN, 'released', 'failed'];
 
 export async function listSessions(
   registry: Registry,
-  inMemory: (id: SessionId) => Session | null,
+  inMemory: { state(id: SessionId): Session | null },
   query: ListQuery,
 ): Promise<{ sessions: Session[]; nextCursor: string | null }> {
   const asked = toQuery(query);
   const page = await registry.list(asked);
-  const sessions = page.sessions.map((one) => inMemory(one.spec.id) ?? one);
+  const sessions = page.sessions.map((one) => inMemory.state(one.spec.id) ?? one);
   const wanted =
     asked.states === undefined
       ? sessions

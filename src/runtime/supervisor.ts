@@ -163,11 +163,7 @@ export class Supervisor implements SupervisorApi {
   }
 
   async list(query: ListQuery): Promise<SessionList> {
-    const { sessions, nextCursor } = await listSessions(
-      this.#deps.registry,
-      (id) => this.sessions.state(id),
-      query,
-    );
+    const { sessions, nextCursor } = await listSessions(this.#deps.registry, this.sessions, query);
     return { sessions: sessions.map((one) => this.#view(one)), nextCursor };
   }
 

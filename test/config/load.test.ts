@@ -48,7 +48,7 @@ describe('a config that is wrong', () => {
       inAgent('side_rooms: r'),
       'c.yaml:4: agents.default.side_rooms: "r" must contain {room} and more, such as {room}-human-agent',
     ],
-    ['warm:', 'c.yaml:1: warm: unknown key; it is not supported by this version'],
+    ['run_as:', 'c.yaml:1: run_as: unknown key; it is not supported by this version'],
     ['agents:\n  default:\n    max_duration: 2h', 'c.yaml:2: agents.default.command: is missing'],
     ['agents:\n  default:', 'c.yaml:2: agents.default: null must be a map of keys'],
     [

@@ -94,6 +94,8 @@ describe('the doors', () => {
   it('leaves health, readiness and the description open', async () => {
     for (const path of ['/healthz', '/readyz', '/openapi.json'])
       expect((await doors.tcp({ path })).status, path).toBe(200);
+    // What failed, and where, is for those who may ask.
+    expect((await doors.tcp({ path: '/readyz' })).text).not.toContain('error');
   });
 
   it('asks for the token before it reads the body', async () => {

@@ -47,7 +47,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'compose-livekit': ['*'],
   'compose-run': ['*'],
   // The registry's thread begins before the rest is loaded.
-  main: ['cli', 'compose', 'compose-cleanup', 'compose-run', 'registry'],
+  main: ['cli', 'compose', 'compose-cleanup', 'compose-run', 'limits', 'registry'],
 };
 
 function layerOf(path: string): string {
