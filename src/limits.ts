@@ -63,6 +63,8 @@ export const DEADLINES = {
   heldMs: 60 * SECOND_MS,
   /** Health of this length resets the consecutive errors. */
   errorResetMs: 60 * SECOND_MS,
+  /** A worker crashed and nobody was known to be there: a look that does not come by then says nobody. */
+  crashLookMs: 5 * SECOND_MS,
   /** An observation that was asked for and did not come is asked for again. */
   lookAgainMs: 2 * SECOND_MS,
   /** A `configure` that was not acknowledged is sent again. */

@@ -87,11 +87,17 @@ function workDeadlines(phase: Extract<Session['phase'], { name: 'live' }>): Dead
   const held = phase.inference?.heldUntilMs ?? null;
   const holding = held === null ? [] : [deadline('held', held)];
   if (phase.work.kind === 'running') return [...ready(phase.work.worker.readyByMs), ...holding];
-  const { old, notBeforeMs } = phase.work;
+  const { old, notBeforeMs, unsure = null } = phase.work;
+  const dueMs = Math.max(notBeforeMs, unsure === null ? notBeforeMs : lookEndMs(unsure));
   return [
-    old === null ? deadline('replace', notBeforeMs) : deadline(`replace:${old.step}`, old.deadlineMs, false),
+    old === null ? deadline('replace', dueMs) : deadline(`replace:${old.step}`, old.deadlineMs, false),
     ...holding,
   ];
+}
+
+/** A look that a crash asked for and that has not come by then says nobody. */
+export function lookEndMs({ sinceMs }: { readonly sinceMs: number }): number {
+  return sinceMs + DEADLINES.crashLookMs;
 }
 
 function absenceDeadlines(session: Session): Deadline[] {

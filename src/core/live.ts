@@ -9,7 +9,7 @@ import type { SessionEvent } from './event.ts';
 import type { Stamp } from './ids.ts';
 import { jobEnded, onTerminated, readTermination } from './job.ts';
 import { lookIfAsked } from './look.ts';
-import { crash, replaceAgain, replaceBirth, replaceTick, replaceTree } from './replace.ts';
+import { crash, replaceAgain, replaceBirth, replaceSeen, replaceTick, replaceTree } from './replace.ts';
 import type { Ending, Phase, Reason, Session, Worker } from './session.ts';
 import { isOfAnotherWorker, workerOf } from './session.ts';
 import type { Next } from './state.ts';
@@ -129,7 +129,7 @@ function onObserved(before: Session, asOfMs: number, now: Stamp): Next {
   const { session, isOver } = readTermination(before, asOfMs);
   if (isOver) return close(session, jobEnded(now), now);
   const absence = decidedAbsence(session, asOfMs);
-  if (absence === null) return stay(session);
+  if (absence === null) return replaceSeen(session, now);
   const ending = endingOf(absence.reason, now, { cause: absence.cause, detail: absence.detail });
   return absence.inferred ? infer(session, ending) : end(session, ending, now);
 }

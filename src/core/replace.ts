@@ -1,6 +1,7 @@
 /** A crashed worker: replaced while a caller is there and the profile wants it, else the session's end. */
 import { BACKOFF, DEADLINES, WARM } from '../limits.ts';
 import { close } from './closing.ts';
+import { lookEndMs } from './deadlines.ts';
 import type { Effect } from './effect.ts';
 import { countError } from './facts.ts';
 import type { Stamp, WorkerId } from './ids.ts';
@@ -8,24 +9,27 @@ import { workerId } from './ids.ts';
 import { countSide } from './presence.ts';
 import type { Ending, Session, Work, Worker } from './session.ts';
 import type { Next } from './state.ts';
-import { endingOf, newWorker, stay, withPhase, withVitals } from './state.ts';
+import { andThen, endingOf, newWorker, stay, withPhase, withVitals } from './state.ts';
 
 type Replacing = Extract<Work, { kind: 'replacing' }>;
 type Old = NonNullable<Replacing['old']>;
+type Unsure = NonNullable<Replacing['unsure']> | null;
 
 /** Counts the crash as an error; the limit of errors in a row ends a session that keeps crashing. */
 export function crash(session: Session, ending: Ending, now: Stamp): Next {
   const { spec, phase } = session;
   if (phase.name !== 'live' || phase.work.kind !== 'running') return stay(session);
   const { worker } = phase.work;
-  const isWanted = spec.profile.replace && callerThere(session);
-  if (!isWanted && !diedOnAssignment(worker, now)) return close(session, ending, now);
+  const isSure = diedOnAssignment(worker, now) || (spec.profile.replace && callerThere(session));
+  if (!isSure && !mayBeThere(session, now)) return close(session, ending, now);
   const counted = countError(session, ending.detail ?? ending.reason, now);
   if (counted.errors.consecutive >= spec.limits.errorLimit) {
     const detail = `${counted.errors.consecutive} errors in a row, the last: ${counted.errors.last}`;
     return close(counted, endingOf('error_limit', now, { cause: ending.cause, detail }), now);
   }
-  return beginReplacing(counted, worker, now);
+  if (isSure) return beginReplacing(counted, { worker, unsure: null, now });
+  const unsure = { ending, sinceMs: now.bootMs, worker };
+  return andThen(beginReplacing(counted, { worker, unsure, now }), (state) => stay(state, [{ do: 'look' }]));
 }
 
 /** One that was kept warm may have been broken for long: its call gets another one, whoever is there by now. */
@@ -37,12 +41,21 @@ function callerThere({ presence, spec }: Session): boolean {
   return spec.livekit && countSide(presence, spec.agentIdentity, 'caller') > 0;
 }
 
+/** A caller may have come since the last look: without webhooks that is up to a poll ago. */
+function mayBeThere({ presence, spec }: Session, now: Stamp): boolean {
+  const asOfMs = presence.asOf?.bootMs ?? Number.NEGATIVE_INFINITY;
+  return spec.profile.replace && spec.livekit && presence.reachable && asOfMs < now.bootMs;
+}
+
 /** The next worker starts only when the whole old tree is gone. */
-function beginReplacing(session: Session, worker: Worker, now: Stamp): Next {
+function beginReplacing(
+  session: Session,
+  { worker, unsure, now }: { worker: Worker; unsure: Unsure; now: Stamp },
+): Next {
   const notBeforeMs = now.bootMs + backoffMs(session, worker.id);
   const step = firstStep(worker);
   const old = worker.treeGone ? null : { worker, step, deadlineMs: now.bootMs + boundMs(session, step) };
-  const work: Work = { kind: 'replacing', attempt: worker.attempt + 1, notBeforeMs, old };
+  const work: Work = { kind: 'replacing', attempt: worker.attempt + 1, notBeforeMs, old, unsure };
   return stay(withWork(session, work), old === null ? [] : stepEffects(old));
 }
 
@@ -110,7 +123,10 @@ export function replaceTree(session: Session, left: number, now: Stamp): Next {
   if (phase.name !== 'live' || phase.work.kind !== 'replacing' || phase.work.old === null)
     return stay(session);
   const { work } = phase;
-  if (work.old?.worker.treeGone) return startIfDue(withWork(session, { ...work, old: null }), now);
+  if (work.old?.worker.treeGone) {
+    const unsure = work.unsure == null ? null : { ...work.unsure, worker: work.old.worker };
+    return startIfDue(withWork(session, { ...work, old: null, unsure }), now);
+  }
   const isDecided = work.old?.step === 'reap' || work.old?.step === 'confirm';
   return left > 0 && isDecided ? escalate(session, work, now) : stay(session);
 }
@@ -150,6 +166,8 @@ function startIfDue(session: Session, now: Stamp): Next {
   const { phase } = session;
   if (phase.name !== 'live' || phase.work.kind !== 'replacing') return stay(session);
   const { work } = phase;
+  const { unsure = null } = work;
+  if (unsure !== null) return now.bootMs >= lookEndMs(unsure) ? leaveIt(session, now) : stay(session);
   if (work.old !== null || now.bootMs < work.notBeforeMs) return stay(session);
   const id = workerId(`${session.spec.id}.${work.attempt}`);
   const worker = newWorker(session, { id, attempt: work.attempt, now });
@@ -157,6 +175,27 @@ function startIfDue(session: Session, now: Stamp): Next {
   return stay({ ...next, restarts: session.restarts + 1 }, [
     { do: 'spawn', workerId: id, attempt: work.attempt },
   ]);
+}
+
+/** What the look that a crash asked for has shown. */
+export function replaceSeen(session: Session, now: Stamp): Next {
+  const { phase } = session;
+  if (phase.name !== 'live' || phase.work.kind !== 'replacing' || phase.work.unsure == null)
+    return stay(session);
+  const { unsure } = phase.work;
+  if (callerThere(session)) return startIfDue(withWork(session, { ...phase.work, unsure: null }), now);
+  const asOfMs = session.presence.asOf?.bootMs ?? Number.NEGATIVE_INFINITY;
+  return asOfMs >= unsure.sinceMs ? leaveIt(session, now) : stay(session);
+}
+
+/** Nobody is there to hear another worker: the crash was the end, and its worker is the one that is told of. */
+function leaveIt(session: Session, now: Stamp): Next {
+  const { phase } = session;
+  if (phase.name !== 'live' || phase.work.kind !== 'replacing' || phase.work.unsure == null)
+    return stay(session);
+  const { old, unsure } = phase.work;
+  const last = old === null ? withWork(session, { kind: 'running', worker: unsure.worker }) : session;
+  return close(last, unsure.ending, now);
 }
 
 /** A supervisor that was away, or stood still, does the step under way again. */

@@ -166,6 +166,8 @@ export type Work =
         readonly step: 'spawning' | 'reap' | 'term' | 'kill' | 'confirm';
         readonly deadlineMs: number;
       } | null;
+      /** Nobody was known to be there, but the last look was older than the crash: a new one decides. */
+      readonly unsure?: { readonly ending: Ending; readonly sinceMs: number; readonly worker: Worker } | null;
     };
 
 /** An inferred ending that waits for the host-wide budget. */

@@ -279,7 +279,8 @@ describe('replacing a crashed worker', () => {
     expect(
       Play.live({ profile: replaced })
         .on(1000, look(1000, [agent]))
-        .on(2000, exited(1)).reason,
+        .on(2000, exited(1))
+        .on(2100, look(2000, [])).reason,
     ).toBe('crashed');
     expect(
       Play.live()

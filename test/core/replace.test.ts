@@ -114,3 +114,39 @@ describe('the agent of a replacement', () => {
     ).toBe('live');
   });
 });
+
+describe('a crash after the last look', () => {
+  const alone = () => Play.live({ profile: replaced }).on(1000, look(1000, [agent]));
+  const crashed = () => alone().on(2000, exited(1)).on(2001, gone());
+
+  it('asks for a new one, and starts nothing before it comes', () => {
+    const play = crashed();
+    expect(play.did('look').at(-1)).toMatchObject({ atMs: 2000 });
+    expect(play.until(6900).did('spawn')).toHaveLength(1);
+  });
+
+  it.each([2200, 4000])('replaces the worker when it shows a caller (%i ms)', (atMs) => {
+    const play = crashed()
+      .until(atMs)
+      .on(atMs, look(2100, [ann]))
+      .until(5000);
+    expect(play.did('spawn')).toHaveLength(2);
+  });
+
+  it('ends the session when it shows nobody', () => {
+    const play = crashed().on(2100, look(2050, []));
+    expect(play.ending).toMatchObject({ reason: 'crashed' });
+    expect(play.worker).toMatchObject({ attempt: 1, exit: { code: 1 } });
+    expect(play.until(60_000).did('spawn')).toHaveLength(1);
+  });
+
+  it('takes no older look for an answer', () => {
+    const play = crashed().on(2100, look(1900, [agent]));
+    expect(play.phase).toBe('live');
+    expect(play.until(8000).ending).toMatchObject({ reason: 'crashed' });
+  });
+
+  it('ends it too when the look does not come', () => {
+    expect(crashed().until(7100).ending).toMatchObject({ reason: 'crashed' });
+  });
+});
