@@ -13,7 +13,13 @@ const BOUND_MS = 30_000;
 const LONGEST_S = 20;
 const LOOK_EVERY_MS = 100;
 
+const USAGE =
+  'npm run call -- [--room NAME] [--agent NAME] [--seconds N] [--url URL] [--dir DIR]: calls the agent, speaks a tone, hears it come back, hangs up';
 const { values } = readArguments();
+if (values.help) {
+  console.log(USAGE);
+  process.exit(0);
+}
 const seconds = Number(values.seconds);
 const room = values.room ?? `call-${Date.now().toString(36)}`;
 const begunMs = performance.now();
@@ -27,6 +33,7 @@ function readArguments() {
         seconds: { type: 'string', default: '2' },
         url: { type: 'string' },
         dir: { type: 'string', default: '.curfew' },
+        help: { type: 'boolean', short: 'h' },
       },
     });
   } catch (error) {

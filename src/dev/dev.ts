@@ -135,6 +135,9 @@ function banner(place: Place, { access, owned }: LiveKitInUse): string {
   return [
     'running. Ctrl-C releases every call and stops everything.',
     `  LiveKit    ${access?.url ?? 'none'}`,
+    ...(owned && access !== null
+      ? [`             for a config of your own: key ${access.apiKey}, secret in ${DEV.dir}/livekit.secret`]
+      : []),
     ...(owned ? [] : [`             let it send its webhooks to ${webhookUrl(place)}`]),
     `  HTTP API   http://127.0.0.1:${place.httpPort}  (token: ${DEV.dir}/state/admin.token)`,
     '',
