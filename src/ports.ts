@@ -227,13 +227,19 @@ export interface Registry {
 /** The registry for a look only. */
 export type RegistryReader = Pick<Registry, 'open' | 'get'> & { close(): void };
 
+export interface WarmRecord {
+  readonly profile: Profile;
+  readonly process: WorkerProcess | null;
+  readonly hasJob: boolean;
+}
+
 /** The records in the workers' folders. */
 export interface WorkerRecords {
   list(): Promise<WorkerId[]>;
   /** The session as it was when the worker was started or last changed; null: none that can be read. */
   read(id: WorkerId): Promise<{ session: Session; process: WorkerProcess | null } | null>;
-  /** What a warm worker that has no session yet was started with; null: it is none. */
-  readWarm(id: WorkerId): Promise<{ profile: Profile; process: WorkerProcess | null } | null>;
+  /** What a warm worker that has no session yet was started with; null: it is none. `hasJob`: a LiveKit agent that was given one all the same. */
+  readWarm(id: WorkerId): Promise<WarmRecord | null>;
 }
 
 export interface RoomsListener {
