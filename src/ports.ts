@@ -49,7 +49,8 @@ export interface Workers {
   spawn(request: SpawnRequest): Promise<WorkerProcess>;
   /**
    * Takes over a worker of a supervisor before this one; its exit and tree are told as those of any other.
-   * `known` null: only the intent was recorded; then the claim file decides. Null: it was never started and never will be.
+   * `known` null: only the intent was recorded; then the claim file decides.
+   * Null: it was never started and never will be, or it was of another boot.
    */
   adopt(workerId: WorkerId, known: WorkerProcess | null): Promise<Adopted | null>;
   signal(workerId: WorkerId, signal: 'SIGTERM' | 'SIGKILL'): void;
