@@ -49,7 +49,8 @@ export interface Workers {
   spawn(request: SpawnRequest): Promise<WorkerProcess>;
   /**
    * Takes over a worker of a supervisor before this one; its exit and tree are told as those of any other.
-   * `known` null: only the intent was recorded; then the claim file decides. Null: it was never started and never will be.
+   * `known` null: only the intent was recorded; then the claim file decides.
+   * Null: it was never started and never will be, or it was of another boot.
    */
   adopt(workerId: WorkerId, known: WorkerProcess | null): Promise<Adopted | null>;
   signal(workerId: WorkerId, signal: 'SIGTERM' | 'SIGKILL'): void;
@@ -227,13 +228,19 @@ export interface Registry {
 /** The registry for a look only. */
 export type RegistryReader = Pick<Registry, 'open' | 'get'> & { close(): void };
 
+export interface WarmRecord {
+  readonly profile: Profile;
+  readonly process: WorkerProcess | null;
+  readonly hasJob: boolean;
+}
+
 /** The records in the workers' folders. */
 export interface WorkerRecords {
   list(): Promise<WorkerId[]>;
   /** The session as it was when the worker was started or last changed; null: none that can be read. */
   read(id: WorkerId): Promise<{ session: Session; process: WorkerProcess | null } | null>;
-  /** What a warm worker that has no session yet was started with; null: it is none. */
-  readWarm(id: WorkerId): Promise<{ profile: Profile; process: WorkerProcess | null } | null>;
+  /** What a warm worker that has no session yet was started with; null: it is none. `hasJob`: a LiveKit agent that was given one all the same. */
+  readWarm(id: WorkerId): Promise<WarmRecord | null>;
 }
 
 export interface RoomsListener {

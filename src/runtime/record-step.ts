@@ -69,3 +69,8 @@ export function recordBeside(workers: Workers, before: Session, after: Session):
   if (worker === null || isEnded(after) || recordNeed(before, after) !== 'durable') return;
   workers.record(worker.id, { session: after });
 }
+
+/** The folder of a warm worker says that it is nobody's, until it is told. */
+export function recordGiven(workers: Workers, session: Session, effects: readonly Effect[]): void {
+  for (const effect of effects) if (effect.do === 'assign') workers.record(effect.workerId, { session });
+}

@@ -21,6 +21,7 @@ import { failpoint } from '../failpoints.ts';
 import { RECOVERY } from '../limits.ts';
 import type { Adopted } from '../ports.ts';
 import type { Sessions } from './sessions.ts';
+import type { Warm } from './warm.ts';
 import { reservedBy } from './warm.ts';
 
 export async function recover(sessions: Sessions): Promise<void> {
@@ -41,7 +42,7 @@ export async function recover(sessions: Sessions): Promise<void> {
 
 async function takeOver(sessions: Sessions, session: Session): Promise<void> {
   try {
-    await recoverOne(sessions, session, workerOf(session)?.process ?? null);
+    await recoverOne(sessions, session, workerOf(session)?.process ?? reservedBy(session)?.process ?? null);
   } catch (error) {
     sessions.deps.log.error(
       { session: session.spec.id, error: messageOf(error) },
@@ -58,6 +59,8 @@ function takeOverLater(sessions: Sessions, id: SessionId): void {
   clock.at(clock.now().bootMs + RECOVERY.againMs, () => {
     const session = sessions.state(id);
     const worker = session === null ? null : workerOf(session);
+    // Its worker is looked for when it has begun.
+    if (session !== null && reservedBy(session) !== null) return takeOverLater(sessions, id);
     if (session === null || worker === null || worker.treeGone) return;
     sessions.workers.adopt(worker.id, worker.process).then(
       (found) => tellFound(sessions, sessions.state(id) ?? session, { worker, found }),
@@ -85,9 +88,10 @@ async function recoverOne(sessions: Sessions, session: Session, known: WorkerPro
     await sessions.idle(id);
     return;
   }
+  const promised = reservedBy(session);
+  if (promised !== null) return takeOverPromised(sessions, session, promised);
   if (worker === null || worker.treeGone) {
     sessions.add(session, []);
-    dropReserved(sessions, session);
     requeue(sessions, session);
     return;
   }
@@ -99,6 +103,28 @@ async function recoverOne(sessions: Sessions, session: Session, known: WorkerPro
   tellFound(sessions, session, { worker, found });
   // What has ended must not be shown as live when the first question comes.
   if (found === null || found.exit !== null) await sessions.idle(id);
+}
+
+/**
+ * Its warm worker may be in the room already: the record of an assignment follows it. So it is given the room again, which it takes
+ * for a repeat; another one is started only when its whole tree is gone.
+ */
+async function takeOverPromised(sessions: Sessions, session: Session, { id, process }: Warm): Promise<void> {
+  const found = await sessions.workers.adopt(id, process);
+  sessions.add(session, []);
+  if (found === null)
+    sessions.post(session.spec.id, {
+      type: 'exited',
+      workerId: id,
+      exit: { code: null, signal: null, at: sessions.deps.clock.now() },
+    });
+  // LiveKit has forgotten what it had promised to the connection of before.
+  sessions.post(session.spec.id, { type: 'assigned' });
+  await sessions.idle(session.spec.id);
+  const begun = sessions.state(session.spec.id) ?? session;
+  const worker = workerOf(begun);
+  if (worker !== null && found !== null) tellFound(sessions, begun, { worker, found });
+  if (found?.exit) await sessions.idle(session.spec.id);
 }
 
 /** What its worker was found to be, in the order in which it happened. */
@@ -193,18 +219,6 @@ async function rebuild(sessions: Sessions, id: WorkerId): Promise<boolean> {
   await recoverOne(sessions, session, workerOf(session)?.process ?? process);
   log.warn({ session: session.spec.id, worker: id }, 'a session was rebuilt from the folder of its worker');
   return true;
-}
-
-/** Whether the warm worker that was kept for it still lives is the pool's to find out: it starts as any other. */
-function dropReserved(sessions: Sessions, session: Session): void {
-  const reserved = reservedBy(session);
-  const at = sessions.deps.clock.now();
-  if (reserved !== null)
-    sessions.post(session.spec.id, {
-      type: 'exited',
-      workerId: reserved.id,
-      exit: { code: null, signal: null, at },
-    });
 }
 
 /** It waits again, behind those that are running; its time in the queue begins anew. */

@@ -18,13 +18,14 @@ import { FrontDesk } from './front-desk.ts';
 import { describeStep } from './journal.ts';
 import { Lines } from './lines.ts';
 import { Mailbox } from './mailbox.ts';
+import { Owners } from './owners.ts';
 import { Pulse } from './pulse.ts';
 import type { Step } from './record-step.ts';
-import { recordBeside, recordStep } from './record-step.ts';
+import { recordBeside, recordGiven, recordStep } from './record-step.ts';
 import { Recorder } from './recorder.ts';
 import { RoomDesk } from './room-desk.ts';
 import { Ticks } from './ticks.ts';
-import { passOn, reservedBy } from './warm.ts';
+import { passOn } from './warm.ts';
 import { WarmPool } from './warm-pool.ts';
 
 interface Entry {
@@ -45,7 +46,7 @@ export class Sessions {
   readonly #ticks: Ticks;
   readonly #entries = new Map<SessionId, Entry>();
   readonly #early = new Map<SessionId, SessionEvent[]>();
-  readonly #owners = new Map<WorkerId, SessionId>();
+  readonly #owners = new Owners();
   readonly #changed = new Set<() => void>();
   #onHoldings: () => void = () => {};
   #onFound: (room: RoomKey, roomSid: string) => void = () => {};
@@ -129,9 +130,10 @@ export class Sessions {
         ),
     });
     this.#entries.set(id, { box, holding: null });
-    this.#own(session);
+    this.#owners.note(session);
     this.roomDesk?.follow(session);
     for (const effect of effects) performEffect(this, session, effect);
+    recordGiven(this.workers, session, effects);
     this.#account(session);
     for (const event of this.#early.get(id) ?? []) this.post(id, event);
     this.dropEarly(id);
@@ -147,6 +149,11 @@ export class Sessions {
 
   state(id: SessionId): Session | null {
     return this.#entries.get(id)?.box.state ?? null;
+  }
+
+  /** Whether a session that is open, or still holds something, has this worker or was promised it. */
+  isOwned(id: WorkerId): boolean {
+    return this.#owners.of(id) !== null;
   }
 
   /** Resolves when every event of the session is handled. */
@@ -225,25 +232,18 @@ export class Sessions {
   }
 
   #ownerOf(id: WorkerId): Session | null {
-    const owner = this.#owners.get(id);
-    return owner === undefined ? null : this.state(owner);
+    const owner = this.#owners.of(id);
+    return owner === null ? null : this.state(owner);
   }
 
   #tellOwner(id: WorkerId, event: SessionEvent): void {
-    const owner = this.#owners.get(id);
+    const owner = this.#owners.of(id);
     if (this.pool.has(id)) this.pool.tell(id, event);
-    if (owner !== undefined) this.post(owner, event);
-  }
-
-  #own(session: Session): void {
-    const worker = workerOf(session);
-    if (worker !== null) this.#owners.set(worker.id, session.spec.id);
-    const reserved = reservedBy(session);
-    if (reserved !== null) this.#owners.set(reserved.id, session.spec.id);
+    if (owner !== null) this.post(owner, event);
   }
 
   async #settle({ before, after, effects }: Step): Promise<void> {
-    this.#own(after);
+    this.#owners.note(after);
     // Admission learns at once that a claim is closing; a record that frees it is on its way before the next one asks.
     const recording = recordStep(this, { before, after, effects });
     this.#account(after);
@@ -288,7 +288,7 @@ export class Sessions {
     const worker = workerOf(session);
     if (worker !== null) for (const held of [this.workers, this.lines]) held.forget(worker.id);
     if (this.recorder.isUnsaved(id)) return;
-    for (const [owned, owner] of this.#owners) if (owner === id) this.#owners.delete(owned);
+    this.#owners.forget(id);
     this.#ticks.cancel(id);
     this.access.forget(id);
     this.#entries.delete(id);

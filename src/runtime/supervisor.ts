@@ -71,7 +71,7 @@ export class Supervisor implements SupervisorApi {
   /** Takes over what was there before; only then is anything accepted. */
   async start(): Promise<void> {
     await recover(this.sessions);
-    await this.sessions.pool.restore();
+    await this.sessions.pool.restore((id) => this.sessions.isOwned(id));
     this.sessions.onChange(() => this.#drain.look());
     this.#drain.restore();
     await this.sessions.start();

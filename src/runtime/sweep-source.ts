@@ -28,7 +28,7 @@ export function ownSessions(sessions: Sessions, records: WorkerRecords): SweepSo
     open: async () => sessions.all().filter((one) => !isEnded(one)),
     sessionOf: (id) =>
       explain(id, records, async (session) => sessions.state(session) ?? (await registry.get(session))),
-    warmOf: async (id) => (sessions.pool.has(id) ? 'pooled' : strayIn(records, id)),
+    warmOf: async (id) => (sessions.pool.has(id) || sessions.isOwned(id) ? 'pooled' : strayIn(records, id)),
     nudge: (id) => sessions.post(id, { type: 'tick' }),
   };
 }

@@ -104,14 +104,14 @@ export class Sweeper {
 
   /** The look is done by now: whoever began since is not in it. */
   async #facts(look: HostLook, request: SweepRequest): Promise<SweepFacts> {
-    const { source, patterns } = this.#deps;
+    const { source, patterns, bootId } = this.#deps;
     const sessions = await source.open();
     const known = new Map(sessions.flatMap((one) => workersOf(one).map((id) => [id, one] as const)));
     const trees: LivingTree[] = [];
     this.#stale = [];
     for (const workerId of new Set([...known.keys(), ...look.workerIds])) {
       const session = known.get(workerId) ?? (await source.sessionOf(workerId));
-      const members = look.treeOf(workerId, session === null ? null : shimOf(session, workerId));
+      const members = look.treeOf(workerId, session === null ? null : shimOf(session, workerId, bootId));
       const warm = session === null ? await source.warmOf(workerId) : null;
       if (members.length > 0) trees.push({ workerId, session, warm, members });
       else if (session !== null && !source.supervised) this.#stale.push(staleText(session));
@@ -156,9 +156,11 @@ function workersOf(session: Session): WorkerId[] {
   return worker === null || worker.treeGone ? [] : [worker.id];
 }
 
-function shimOf(session: Session, workerId: WorkerId): ProcessIdentity | null {
+/** Null, too, for one of another boot: its number says nothing of this one's processes. */
+function shimOf(session: Session, workerId: WorkerId, bootId: string): ProcessIdentity | null {
   const worker = workerOf(session);
-  return worker?.id === workerId ? (worker.process?.shim ?? null) : null;
+  const shim = worker?.id === workerId ? worker.process?.shim : null;
+  return shim?.bootId === bootId ? shim : null;
 }
 
 /** Of what would be ended: the same processes make the same plan. */

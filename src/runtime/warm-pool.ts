@@ -2,11 +2,9 @@
 import type { SessionEvent } from '../core/event.ts';
 import type { WorkerId } from '../core/ids.ts';
 import { isWarmId, warmWorkerId } from '../core/ids.ts';
-import type { Pool, WarmWorker } from '../core/pool.ts';
-import { decidePool, EMPTY_POOL, findReady, LATE, noteCrash, withoutWarm, withWarm } from '../core/pool.ts';
+import { decidePool, findReady, LATE, noteCrash } from '../core/pool.ts';
 import type { Profile } from '../core/profile.ts';
 import { PROTOCOL_VERSION } from '../core/protocol.ts';
-import type { WorkerProcess } from '../core/session.ts';
 import { messageOf } from '../errors.ts';
 import { DEADLINES, WARM } from '../limits.ts';
 import type { Workers } from '../ports.ts';
@@ -14,6 +12,7 @@ import type { SupervisorDeps } from './deps.ts';
 import { warmEnv } from './launch.ts';
 import type { Lines } from './lines.ts';
 import type { Warm, WarmView } from './warm.ts';
+import { WarmBook } from './warm-book.ts';
 
 export interface WarmPoolOptions {
   readonly deps: SupervisorDeps;
@@ -23,9 +22,7 @@ export interface WarmPoolOptions {
 
 export class WarmPool {
   readonly #options: WarmPoolOptions;
-  readonly #pools = new Map<string, Pool>();
-  readonly #agents = new Map<WorkerId, string>();
-  readonly #processes = new Map<WorkerId, WorkerProcess>();
+  readonly #book = new WarmBook();
   /** Let go: their deaths are nobody's crash. */
   readonly #retired = new Set<WorkerId>();
   readonly #ticks = new Map<string, () => void>();
@@ -41,24 +38,23 @@ export class WarmPool {
   refresh(isOpen: boolean): void {
     this.#isOpen = isOpen;
     const { agents } = this.#options.deps;
-    for (const agent of new Set([...agents, ...this.#pools.keys()])) this.#decide(agent);
+    for (const agent of new Set([...agents, ...this.#book.agents])) this.#decide(agent);
   }
 
   /** A ready one for this profile, kept for the caller; null: there is none. */
   take(profile: Profile): Warm | null {
-    const pool = this.#poolOf(profile.agent);
-    const found = profile.warm === 0 ? null : findReady(pool, profile);
-    const process = found === null ? undefined : this.#processes.get(found.id);
-    if (found === null || process === undefined) return null;
-    this.#set(profile.agent, withWarm(pool, found.id, { state: 'reserved' }));
+    const found = profile.warm === 0 ? null : findReady(this.#book.poolOf(profile.agent), profile);
+    const process = found === null ? null : this.#book.processOf(found.id);
+    if (found === null || process === null) return null;
+    this.#book.change(found.id, { state: 'reserved' });
     return { id: found.id, process };
   }
 
   /** It belongs to a session now. */
   given(id: WorkerId): void {
-    const agent = this.#agents.get(id);
-    if (agent === undefined) return;
-    this.#forget(id);
+    const agent = this.#book.agentOf(id);
+    if (agent === null) return;
+    this.#book.forget(id);
     // Not on the path of this call: a spawn holds the loop for milliseconds.
     const { clock } = this.#options.deps;
     clock.at(clock.now().bootMs + WARM.refillAfterMs, () => this.#decide(agent));
@@ -66,18 +62,18 @@ export class WarmPool {
 
   /** The session that it was kept for does not want it. */
   giveBack(id: WorkerId): void {
-    const agent = this.#agents.get(id);
-    if (agent === undefined) return;
-    this.#set(agent, withWarm(this.#poolOf(agent), id, { state: 'ready' }));
+    const agent = this.#book.agentOf(id);
+    if (agent === null) return;
+    this.#book.change(id, { state: 'ready' });
     this.#decide(agent);
   }
 
   has(id: WorkerId): boolean {
-    return this.#agents.has(id) || this.#retired.has(id);
+    return this.#book.agentOf(id) !== null || this.#retired.has(id);
   }
 
   profileOf(id: WorkerId): Profile | null {
-    return this.#find(id)?.profile ?? null;
+    return this.#book.find(id)?.profile ?? null;
   }
 
   /** News of a worker that is no session's, or is kept for one. */
@@ -90,7 +86,7 @@ export class WarmPool {
         this.#tree(id, event.left);
         break;
       case 'resources':
-        this.#change(id, { rssBytes: event.rssBytes });
+        this.#book.change(id, { rssBytes: event.rssBytes });
         break;
       case 'message':
         if (event.message.type === 'ready') this.#ready(id);
@@ -103,7 +99,7 @@ export class WarmPool {
   }
 
   hello(id: WorkerId): boolean {
-    const found = this.#find(id);
+    const found = this.#book.find(id);
     if (found === null) return false;
     const welcome = {
       type: 'welcome',
@@ -121,17 +117,17 @@ export class WarmPool {
 
   /** One that has lost its connection is not handed out until it is back. */
   #lostChannel(id: WorkerId): void {
-    const found = this.#find(id);
+    const found = this.#book.find(id);
     if (found === null || found.state === 'reserved') return;
-    this.#change(id, {
+    this.#book.change(id, {
       state: 'starting',
       readyByMs: this.#nowMs() + found.profile.limits.startTimeoutMs,
     });
   }
 
   #exited(id: WorkerId): void {
-    const agent = this.#agents.get(id);
-    if (agent === undefined) return;
+    const agent = this.#book.agentOf(id);
+    if (agent === null) return;
     this.#died(agent, id, 'it ended before it had a call');
     // Until what it left is gone.
     this.#retired.add(id);
@@ -145,37 +141,21 @@ export class WarmPool {
       return;
     }
     this.#retired.delete(id);
-    this.#forget(id);
+    this.#book.forget(id);
     workers.forget(id);
     lines.forget(id);
   }
 
   views(): WarmView[] {
     const { agents, profileOf } = this.#options.deps;
-    return agents.flatMap((agent) => {
-      const wanted = profileOf(agent)?.warm ?? 0;
-      const { workers, crashes, lastCrash, notBeforeMs } = this.#poolOf(agent);
-      if (wanted === 0 && workers.length === 0) return [];
-      const count = (state: WarmWorker['state']) => workers.filter((one) => one.state === state).length;
-      return [
-        {
-          agent,
-          wanted,
-          ready: count('ready'),
-          starting: count('starting'),
-          crashes,
-          lastCrash,
-          notBeforeMs,
-        },
-      ];
-    });
+    return agents.flatMap((agent) => this.#book.view(agent, profileOf(agent)?.warm ?? 0) ?? []);
   }
 
-  /** Warm workers of a supervisor before this one: they connect again, or are let go. Never rejects. */
-  async restore(): Promise<void> {
+  /** Warm workers of a supervisor before this one that no session has: they connect again, or are let go. Never rejects. */
+  async restore(isOwned: (id: WorkerId) => boolean): Promise<void> {
     const { records, log } = this.#options.deps;
     try {
-      const ids = (await records.list()).filter(isWarmId);
+      const ids = (await records.list()).filter((id) => isWarmId(id) && !isOwned(id));
       await Promise.all(ids.map((id) => this.#restoreOne(id)));
     } catch (error) {
       log.warn({ error: messageOf(error) }, 'warm workers of before could not be looked for');
@@ -190,24 +170,28 @@ export class WarmPool {
   async #restoreOne(id: WorkerId): Promise<void> {
     const { records, clock } = this.#options.deps;
     const record = await records.readWarm(id);
-    if (record === null || this.#agents.has(id)) return;
+    if (record === null || this.#book.agentOf(id) !== null) return;
     const found = await this.#options.workers.adopt(id, record.process).catch(() => null);
-    if (found === null || found.exit !== null) return;
+    if (found === null) return;
+    if (found.exit !== null || record.hasJob) {
+      this.#retire(id);
+      return;
+    }
     const nowMs = clock.now().bootMs;
-    this.#add(record.profile, id, {
+    this.#book.add(record.profile, id, {
       sinceMs: nowMs,
       readyByMs: nowMs + record.profile.limits.startTimeoutMs,
     });
-    this.#processes.set(id, found.process);
+    this.#book.runs(id, found.process);
   }
 
   #decide(agent: string): void {
     if (this.#isClosed) return;
     const { deps } = this.#options;
     const profile = this.#isOpen ? deps.profileOf(agent) : null;
-    const { start, retire, nextMs } = decidePool(this.#poolOf(agent), profile, this.#nowMs());
+    const { start, retire, nextMs } = decidePool(this.#book.poolOf(agent), profile, this.#nowMs());
     for (const { id, why } of retire) {
-      if (why === LATE) this.#set(agent, noteCrash(this.#poolOf(agent), why, this.#nowMs()));
+      if (why === LATE) this.#book.set(agent, noteCrash(this.#book.poolOf(agent), why, this.#nowMs()));
       this.#retire(id);
     }
     if (profile !== null) for (let count = 0; count < start; count++) void this.#start(profile);
@@ -224,11 +208,11 @@ export class WarmPool {
     const { deps, workers } = this.#options;
     const id = warmWorkerId(deps.newId());
     const nowMs = this.#nowMs();
-    this.#add(profile, id, { sinceMs: nowMs, readyByMs: nowMs + profile.limits.startTimeoutMs });
+    this.#book.add(profile, id, { sinceMs: nowMs, readyByMs: nowMs + profile.limits.startTimeoutMs });
     try {
       const env = warmEnv(id, profile, deps);
       const process = await workers.spawn({ workerId: id, profile, env, record: { warm: { profile } } });
-      this.#processes.set(id, process);
+      this.#book.runs(id, process);
       if (this.#retired.has(id)) workers.signal(id, 'SIGKILL');
       // It may have connected before its process was known here.
       this.#decide(profile.agent);
@@ -239,59 +223,27 @@ export class WarmPool {
   }
 
   #ready(id: WorkerId): void {
-    if (this.#find(id)?.state !== 'starting') return;
-    this.#change(id, { state: 'ready' });
-    const agent = this.#agents.get(id);
-    if (agent !== undefined) this.#decide(agent);
+    if (this.#book.find(id)?.state !== 'starting') return;
+    this.#book.change(id, { state: 'ready' });
+    const agent = this.#book.agentOf(id);
+    if (agent !== null) this.#decide(agent);
   }
 
   #died(agent: string, id: WorkerId, why: string): void {
-    this.#forget(id);
-    this.#set(agent, noteCrash(this.#poolOf(agent), why, this.#nowMs()));
+    this.#book.forget(id);
+    this.#book.set(agent, noteCrash(this.#book.poolOf(agent), why, this.#nowMs()));
     this.#options.deps.log.warn({ worker: id, agent, why }, 'a warm worker died before it had a call');
     this.#decide(agent);
   }
 
   #retire(id: WorkerId): void {
     const { workers, deps } = this.#options;
-    this.#forget(id);
+    this.#book.forget(id);
     this.#retired.add(id);
     workers.signal(id, 'SIGTERM');
     deps.clock.at(this.#nowMs() + WARM.termMs, () => {
       if (this.#retired.has(id)) workers.signal(id, 'SIGKILL');
     });
-  }
-
-  #add(profile: Profile, id: WorkerId, times: Pick<WarmWorker, 'sinceMs' | 'readyByMs'>): void {
-    const pool = this.#poolOf(profile.agent);
-    this.#agents.set(id, profile.agent);
-    const worker: WarmWorker = { id, profile, state: 'starting', rssBytes: null, ...times };
-    this.#set(profile.agent, { ...pool, workers: [...pool.workers, worker] });
-  }
-
-  #change(id: WorkerId, change: Partial<WarmWorker>): void {
-    const agent = this.#agents.get(id);
-    if (agent !== undefined) this.#set(agent, withWarm(this.#poolOf(agent), id, change));
-  }
-
-  #forget(id: WorkerId): void {
-    const agent = this.#agents.get(id);
-    this.#agents.delete(id);
-    this.#processes.delete(id);
-    if (agent !== undefined) this.#set(agent, withoutWarm(this.#poolOf(agent), id));
-  }
-
-  #find(id: WorkerId): WarmWorker | null {
-    const agent = this.#agents.get(id);
-    return agent === undefined ? null : (this.#poolOf(agent).workers.find((one) => one.id === id) ?? null);
-  }
-
-  #poolOf(agent: string): Pool {
-    return this.#pools.get(agent) ?? EMPTY_POOL;
-  }
-
-  #set(agent: string, pool: Pool): void {
-    this.#pools.set(agent, pool);
   }
 
   #nowMs(): number {

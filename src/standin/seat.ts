@@ -50,6 +50,8 @@ export class Seat {
     if (this.link === null) return false;
     switch (this.#work.is) {
       case 'assigned':
+        // Another session's: it has not taken this one.
+        if (this.#work.jobId !== job.id) return false;
         this.#listener.tell({ type: 'ready' });
         return true;
       case 'asked':

@@ -7,23 +7,24 @@ import type { WorkerFolder } from './folder.ts';
 import { readSmall, readStatus, takeClaim } from './folder.ts';
 import type { ShellExit, Shim } from './spawn.ts';
 
-/** Null: it never began and never will, its claim is ours. */
+/** Null: it never began and never will, its claim is ours; or it was of another boot, of which nothing lives. */
 export async function findStarted(
   folder: WorkerFolder,
   bootId: string,
   known: WorkerProcess | null,
 ): Promise<WorkerProcess | null> {
-  if (known !== null) return known;
+  if (known !== null) return known.shim.bootId === bootId ? known : null;
   if (await takeClaim(folder)) return null;
   const shim = identityOf(await readSmall(folder.claim), bootId);
   // An empty claim is that of a recovery before this one, which died after it.
-  return shim === null ? null : { shim, main: identityOf(await readSmall(folder.pid), bootId) };
+  return shim?.bootId !== bootId ? null : { shim, main: identityOf(await readSmall(folder.pid), bootId) };
 }
 
-/** The files hold a line of /proc/PID/stat. */
+/** The files hold a line of /proc/PID/stat and the boot's id; without one, as older versions wrote it, they are taken for this boot's. */
 function identityOf(line: string | null, bootId: string): ProcessIdentity | null {
   const stat = line === null ? null : parseStat(line);
-  return stat === null ? null : { bootId, pid: stat.pid, startTicks: stat.startTicks };
+  const written = / boot=(\S+)\s*$/.exec(line ?? '')?.[1];
+  return stat === null ? null : { bootId: written ?? bootId, pid: stat.pid, startTicks: stat.startTicks };
 }
 
 const STATUS_LOOKS_MS = [1, 10, 50, 250];

@@ -11,9 +11,9 @@ export interface WorkerFolder {
   readonly path: string;
   /** Who it is for; rewritten atomically. */
   readonly record: string;
-  /** Created exclusively, by the shim before it goes on: holds the shim's line of /proc/PID/stat. */
+  /** Created exclusively, by the shim before it goes on: holds the shim's line of /proc/PID/stat and the boot's id. */
   readonly claim: string;
-  /** The command's line of /proc/PID/stat: its pid, and its start time, which tells it from a later process. */
+  /** The same of the command: its pid, and its start time, which tells it from a later process. */
   readonly pid: string;
   /** Says that the command could not be executed. */
   readonly unstarted: string;

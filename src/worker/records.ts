@@ -1,12 +1,15 @@
 /** What the workers' own folders say of them: enough to go on when the database is lost. */
+import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import pTimeout from 'p-timeout';
 import { z } from 'zod';
 import { workerId } from '../core/ids.ts';
 import type { Profile } from '../core/profile.ts';
 import type { Session, WorkerProcess } from '../core/session.ts';
 import { WORKERS } from '../limits.ts';
-import type { WorkerRecords } from '../ports.ts';
+import { STAND_IN } from '../limits-livekit.ts';
+import type { WarmRecord, WorkerRecords } from '../ports.ts';
 import { folderOf, isFolderName, readSmall } from './folder.ts';
 
 const identity = z.object({ bootId: z.string(), pid: z.number(), startTicks: z.number() });
@@ -30,7 +33,11 @@ export function createWorkerRecords(workersDir: string): WorkerRecords {
       return names.filter(isFolderName).map(workerId);
     },
     read: async (id) => parse(await readSmall(folderOf(workersDir, id).record)),
-    readWarm: async (id) => parseWarm(await readSmall(folderOf(workersDir, id).record)),
+    readWarm: async (id) => {
+      const { record, path } = folderOf(workersDir, id);
+      const warm = parseWarm(await readSmall(record));
+      return warm && { ...warm, hasJob: existsSync(join(path, STAND_IN.jobFile)) };
+    },
   };
 }
 
@@ -40,7 +47,7 @@ const warmSchema = z.object({
   process: z.object({ main: identity.nullable(), shim: identity }).optional(),
 });
 
-function parseWarm(text: string | null): { profile: Profile; process: WorkerProcess | null } | null {
+function parseWarm(text: string | null): Omit<WarmRecord, 'hasJob'> | null {
   if (text === null) return null;
   try {
     const found = warmSchema.safeParse(JSON.parse(text));

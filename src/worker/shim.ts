@@ -1,9 +1,11 @@
 /**
  * The process between the supervisor and a worker's command, so that a worker outlives its supervisor with its exit
- * status known. Arguments: folder, umask, bound of the log in blocks of 512 bytes, the worker's cgroup or nothing, command and its arguments.
+ * status known. Arguments: folder, umask, bound of the log in blocks of 512 bytes, the worker's cgroup or nothing, the boot's id,
+ * command and its arguments.
  *
  * - The claim is created exclusively (`set -C`): whoever is first, a shim or a recovery that voids the start, wins.
- * - claim and pid hold a line of /proc/PID/stat: `read` is built in, so /proc/self is this very shell, or its child.
+ * - claim and pid hold a line of /proc/PID/stat: `read` is built in, so /proc/self is this very shell, or its child. Behind it is the
+ *   boot's id: after a reboot both numbers may be another process's.
  * - A trap is a handler: TERM to the group does not end the shim, and the command does not inherit it.
  * - The shell's own remarks ("Killed") go nowhere: the log is the command's.
  * - The command runs in the foreground. In the background it would have no stdin and ignore SIGINT.
@@ -18,14 +20,14 @@
  *   Where sh is bash, which drops the trap first, such a start is an exit with 126 or 127, and the log says why.
  */
 const SCRIPT = `trap : TERM INT HUP
-curfew_dir=$1 curfew_umask=$2 curfew_blocks=$3 curfew_cgroup=$4
-shift 4
+curfew_dir=$1 curfew_umask=$2 curfew_blocks=$3 curfew_cgroup=$4 curfew_boot=$5
+shift 5
 umask 077
 exec 3>&2 2>/dev/null
 set -C
-read -r curfew_self </proc/self/stat && printf '%s\\n' "$curfew_self" >"$curfew_dir/claim" || exit 125
+read -r curfew_self </proc/self/stat && printf '%s boot=%s\\n' "$curfew_self" "$curfew_boot" >"$curfew_dir/claim" || exit 125
 (
-  read -r curfew_self </proc/self/stat && printf '%s\\n' "$curfew_self" >"$curfew_dir/pid" || exit 125
+  read -r curfew_self </proc/self/stat && printf '%s boot=%s\\n' "$curfew_self" "$curfew_boot" >"$curfew_dir/pid" || exit 125
   trap '' XFSZ
   ulimit -S -f "$curfew_blocks" 2>/dev/null
   [ -z "$curfew_cgroup" ] || { echo 0 >|"$curfew_cgroup/cgroup.procs"; } 2>/dev/null
@@ -52,10 +54,11 @@ export function shimCommand(options: {
   readonly umask: string;
   readonly maxFileBytes: number;
   readonly cgroup: string | null;
+  readonly bootId: string;
   readonly command: readonly string[];
 }): { readonly file: string; readonly args: readonly string[] } {
   const blocks = String(Math.floor(options.maxFileBytes / BLOCK_BYTES));
-  const { folder, umask, cgroup, command } = options;
-  const args = ['-c', SCRIPT, 'curfew-shim', folder, umask, blocks, cgroup ?? '', ...command];
+  const { folder, umask, cgroup, bootId, command } = options;
+  const args = ['-c', SCRIPT, 'curfew-shim', folder, umask, blocks, cgroup ?? '', bootId, ...command];
   return { file: SHELL, args };
 }

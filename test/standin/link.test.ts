@@ -244,6 +244,16 @@ describe('a worker that connects again', () => {
     expect(await agent.said('termination')).toMatchObject({ jobId: 'AJ_1' });
   });
 
+  it('is not taken for ready for another job than the one it runs', async () => {
+    await withJob();
+    await rig.restart();
+    const agent = await rig.registered();
+    expect(rig.standIn.assign(W1, jobOf({ id: 'AJ_2' }))).toBe(false);
+    rig.standIn.terminate(W1);
+    expect(await agent.said('termination')).toMatchObject({ jobId: 'AJ_1' });
+    expect(rig.typesOf('w-1').filter((type) => type === 'ready')).toHaveLength(1);
+  });
+
   it('need not say it', async () => {
     await withJob();
     await rig.restart();

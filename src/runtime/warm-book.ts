@@ -1,0 +1,78 @@
+/** Which warm workers there are, each agent's apart. */
+import type { WorkerId } from '../core/ids.ts';
+import type { Pool, WarmWorker } from '../core/pool.ts';
+import { EMPTY_POOL, withoutWarm, withWarm } from '../core/pool.ts';
+import type { Profile } from '../core/profile.ts';
+import type { WorkerProcess } from '../core/session.ts';
+import type { WarmView } from './warm.ts';
+
+export class WarmBook {
+  readonly #pools = new Map<string, Pool>();
+  readonly #agents = new Map<WorkerId, string>();
+  readonly #processes = new Map<WorkerId, WorkerProcess>();
+
+  /** Of which there is, or was, a warm worker. */
+  get agents(): string[] {
+    return [...this.#pools.keys()];
+  }
+
+  poolOf(agent: string): Pool {
+    return this.#pools.get(agent) ?? EMPTY_POOL;
+  }
+
+  set(agent: string, pool: Pool): void {
+    this.#pools.set(agent, pool);
+  }
+
+  agentOf(id: WorkerId): string | null {
+    return this.#agents.get(id) ?? null;
+  }
+
+  processOf(id: WorkerId): WorkerProcess | null {
+    return this.#processes.get(id) ?? null;
+  }
+
+  find(id: WorkerId): WarmWorker | null {
+    const agent = this.agentOf(id);
+    return agent === null ? null : (this.poolOf(agent).workers.find((one) => one.id === id) ?? null);
+  }
+
+  add(profile: Profile, id: WorkerId, times: Pick<WarmWorker, 'sinceMs' | 'readyByMs'>): void {
+    const pool = this.poolOf(profile.agent);
+    this.#agents.set(id, profile.agent);
+    const worker: WarmWorker = { id, profile, state: 'starting', rssBytes: null, ...times };
+    this.set(profile.agent, { ...pool, workers: [...pool.workers, worker] });
+  }
+
+  runs(id: WorkerId, process: WorkerProcess): void {
+    if (this.#agents.has(id)) this.#processes.set(id, process);
+  }
+
+  change(id: WorkerId, change: Partial<WarmWorker>): void {
+    const agent = this.agentOf(id);
+    if (agent !== null) this.set(agent, withWarm(this.poolOf(agent), id, change));
+  }
+
+  forget(id: WorkerId): void {
+    const agent = this.agentOf(id);
+    this.#agents.delete(id);
+    this.#processes.delete(id);
+    if (agent !== null) this.set(agent, withoutWarm(this.poolOf(agent), id));
+  }
+
+  /** Null: none is there and none is wanted. */
+  view(agent: string, wanted: number): WarmView | null {
+    const { workers, crashes, lastCrash, notBeforeMs } = this.poolOf(agent);
+    if (wanted === 0 && workers.length === 0) return null;
+    const count = (state: WarmWorker['state']) => workers.filter((one) => one.state === state).length;
+    return {
+      agent,
+      wanted,
+      ready: count('ready'),
+      starting: count('starting'),
+      crashes,
+      lastCrash,
+      notBeforeMs,
+    };
+  }
+}

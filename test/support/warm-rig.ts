@@ -1,0 +1,248 @@
+/** A supervisor with warm workers over ports of the test's own: what they are told is noted, and they answer when the test says so. */
+import { defaultProfile } from '../../src/config/schema.ts';
+import type { SessionId, WorkerId } from '../../src/core/ids.ts';
+import { instanceId, isWarmId } from '../../src/core/ids.ts';
+import type { Profile } from '../../src/core/profile.ts';
+import type { ExitInfo, Session, WorkerProcess } from '../../src/core/session.ts';
+import type {
+  Adopted,
+  Channels,
+  ChannelsListener,
+  Registry,
+  WarmRecord,
+  Workers,
+  WorkersListener,
+} from '../../src/ports.ts';
+import type { SupervisorDeps } from '../../src/runtime/deps.ts';
+import { Dispatcher } from '../../src/runtime/dispatcher.ts';
+import { recover } from '../../src/runtime/recovery.ts';
+import { Sessions } from '../../src/runtime/sessions.ts';
+import { until } from './wait.ts';
+
+export const WARM_PROFILE: Profile = {
+  ...defaultProfile('default', ['agent']),
+  protocol: 'curfew',
+  warm: 1,
+};
+const BOOT = 'boot';
+const ALIVE: ExitInfo | null = null;
+
+export interface RigOptions {
+  readonly profile?: Profile;
+  readonly limits?: Partial<SupervisorDeps['limits']>;
+  /** What the registry of before has. */
+  readonly recorded?: readonly Session[];
+  /** What the workers' folders say, of those that are still warm there. */
+  readonly folders?: ReadonlyMap<WorkerId, WarmRecord>;
+}
+
+export class WarmRig {
+  nowMs = 1_000_000;
+  profile: Profile;
+  readonly sessions: Sessions;
+  readonly dispatcher: Dispatcher;
+  /** What was done, in its order: `spawn ID`, `assign ID`, `SIGTERM ID`, `adopt ID` and the like. */
+  readonly done: string[] = [];
+  readonly warnings: string[] = [];
+  readonly saved = new Map<SessionId, Session>();
+  /** How workers that are adopted ended; without: they live. */
+  readonly ended = new Map<WorkerId, ExitInfo>();
+  /** Set: the registry answers a first record when the test says so. */
+  onCreate: (session: Session) => Promise<void> = () => Promise.resolve();
+  onSpawn: (id: WorkerId) => Promise<void> = () => Promise.resolve();
+  readonly workers!: WorkersListener;
+  channels: ChannelsListener | null = null;
+  readonly #options: RigOptions;
+  readonly #alarms = new Set<{ atMs: number; callback: () => void }>();
+  #ids = 0;
+  #pids = 100;
+
+  constructor(options: RigOptions = {}) {
+    this.#options = options;
+    this.profile = options.profile ?? WARM_PROFILE;
+    this.sessions = new Sessions(this.#deps());
+    this.dispatcher = new Dispatcher(this.sessions, () => undefined);
+  }
+
+  /** As a supervisor's start does it. */
+  async start(): Promise<this> {
+    await recover(this.sessions);
+    await this.sessions.pool.restore((id) => this.sessions.isOwned(id));
+    await this.sessions.start();
+    this.sessions.pool.refresh(true);
+    await settled();
+    return this;
+  }
+
+  /** Those that have said that they are ready are. */
+  async ready(): Promise<WorkerId> {
+    const id = await until('a warm worker was started', () => this.warm.at(-1));
+    this.says(id);
+    await settled();
+    return id;
+  }
+
+  says(id: WorkerId): boolean {
+    const known = this.channels?.hello(id) ?? false;
+    if (known) this.channels?.message(id, { type: 'ready' });
+    return known;
+  }
+
+  /** Every warm worker that was started here. */
+  get warm(): WorkerId[] {
+    return this.of('spawn').filter(isWarmId);
+  }
+
+  /** Whom this was done to. */
+  of(what: string): WorkerId[] {
+    return this.done.flatMap((one) =>
+      one.startsWith(`${what} `) ? [one.slice(what.length + 1) as WorkerId] : [],
+    );
+  }
+
+  dispatch(room: string, more: object = {}) {
+    return this.dispatcher.dispatch(
+      { room, agent: 'default', metadata: {}, labels: {}, limits: {}, ...more } as never,
+      { job: null, mayQueue: true, assignedWithinMs: null },
+    );
+  }
+
+  async advance(byMs: number): Promise<void> {
+    this.nowMs += byMs;
+    for (const one of [...this.#alarms].sort((a, b) => a.atMs - b.atMs))
+      if (one.atMs <= this.nowMs && this.#alarms.delete(one)) one.callback();
+    await settled();
+  }
+
+  exits(id: WorkerId, { tree = 0 }: { tree?: number } = {}): void {
+    this.workers.exited(id, { code: 1, signal: null, at: this.#now() });
+    this.workers.tree(id, tree);
+  }
+
+  process(bootId = BOOT): WorkerProcess {
+    this.#pids += 2;
+    const shim = { bootId, pid: this.#pids, startTicks: this.#pids };
+    return { shim, main: { ...shim, pid: this.#pids + 1 } };
+  }
+
+  #now() {
+    return { bootMs: this.nowMs, wallMs: this.nowMs };
+  }
+
+  #note(what: string): void {
+    this.done.push(what);
+  }
+
+  #deps(): SupervisorDeps {
+    const note = (_fields: object, message: string) => void this.warnings.push(message);
+    const log = { debug: () => undefined, info: () => undefined, warn: note, error: note };
+    const deps: Partial<SupervisorDeps> = {
+      instance: {
+        id: instanceId('rig'),
+        stateDir: '',
+        workersDir: '',
+        bootId: BOOT,
+        masterKey: Buffer.alloc(32),
+      },
+      clock: {
+        now: () => this.#now(),
+        at: (atMs, callback) => {
+          const alarm = { atMs, callback };
+          this.#alarms.add(alarm);
+          return () => this.#alarms.delete(alarm);
+        },
+      },
+      log,
+      registry: this.#registry(),
+      channels: this.#channels(),
+      standIn: null,
+      rooms: null,
+      jobs: null,
+      makeWorkers: (listener) => {
+        Object.assign(this, { workers: listener });
+        return this.#workers();
+      },
+      records: {
+        list: () => Promise.resolve([...(this.#options.folders?.keys() ?? [])]),
+        read: () => Promise.resolve(null),
+        readWarm: (id) => Promise.resolve(this.#options.folders?.get(id) ?? null),
+      },
+      newId: () => `${++this.#ids}`,
+      limits: {
+        sessions: 10,
+        perUser: 10,
+        queue: 10,
+        queueTimeoutMs: 60_000,
+        startRatePerSecond: 1000,
+        perAgent: {},
+        ...this.#options.limits,
+      },
+      agents: ['default'],
+      profileOf: () => this.profile,
+    };
+    return deps as SupervisorDeps;
+  }
+
+  #registry(): Registry {
+    const save = async ({ session }: { session: Session }) => {
+      this.#note(`save ${session.spec.id} ${session.phase.name}`);
+      this.saved.set(session.spec.id, session);
+    };
+    const registry: Partial<Registry> = {
+      isNew: false,
+      onLost: () => undefined,
+      create: async (write) => {
+        await this.onCreate(write.session);
+        await save(write);
+      },
+      save,
+      discard: () => Promise.resolve(),
+      probe: () => Promise.resolve(),
+      get: (id) => Promise.resolve(this.saved.get(id) ?? null),
+      open: () => Promise.resolve([...(this.#options.recorded ?? [])]),
+    };
+    return registry as Registry;
+  }
+
+  #channels(): Channels {
+    return {
+      socketPath: '',
+      listen: (listener) => {
+        this.channels = listener;
+        return Promise.resolve();
+      },
+      tokenFor: (id) => `token of ${id}`,
+      tell: (id, message) => {
+        this.#note(`${message.type} ${id}`);
+        return true;
+      },
+      close: () => Promise.resolve(),
+    };
+  }
+
+  #workers(): Workers {
+    return {
+      spawn: async ({ workerId }) => {
+        this.#note(`spawn ${workerId}`);
+        await this.onSpawn(workerId);
+        return this.process();
+      },
+      adopt: async (id, known): Promise<Adopted> => {
+        this.#note(`adopt ${id}`);
+        return { process: known ?? this.process(), exit: this.ended.get(id) ?? ALIVE };
+      },
+      signal: (id, signal) => this.#note(`${signal} ${id}`),
+      reap: (id) => this.#note(`reap ${id}`),
+      record: (id) => this.#note(`record ${id}`),
+      logPath: () => '',
+      forget: (id) => this.#note(`forget ${id}`),
+      prune: () => Promise.resolve(0),
+      close: () => Promise.resolve(),
+    };
+  }
+}
+
+/** Until nothing that can go on by itself is left to do. */
+export async function settled(): Promise<void> {
+  for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
+}

@@ -1,0 +1,79 @@
+/** Workers of a supervisor before this one: taken over by boot, pid and start time, all three. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { workerId } from '../../src/core/ids.ts';
+import { createWorkers } from '../../src/worker/workers.ts';
+import { isAlive } from '../support/proc.ts';
+import { openWorkers } from '../support/workers.ts';
+
+let host: ReturnType<typeof openWorkers>;
+beforeEach(() => {
+  host = openWorkers();
+});
+afterEach(() => host.dispose());
+
+const ID = workerId('s-1.1');
+const file = (name: string) => join(host.instance.workersDir, ID, name);
+
+/** The supervisor after this one, which has the same folders. */
+async function next<T>(
+  bootId: string,
+  look: (workers: ReturnType<typeof createWorkers>, told: string[]) => Promise<T>,
+): Promise<T> {
+  const told: string[] = [];
+  const silent = () => undefined;
+  const workers = createWorkers({
+    instance: { ...host.instance, bootId },
+    clock: {
+      now: () => ({ bootMs: performance.now(), wallMs: Date.now() }),
+      at: () => silent,
+    },
+    log: { debug: silent, info: silent, warn: silent, error: silent },
+    listener: { exited: () => told.push('exited'), tree: () => told.push('tree'), resources: silent },
+  });
+  try {
+    return await look(workers, told);
+  } finally {
+    await workers.close();
+  }
+}
+
+describe('a worker of this boot', () => {
+  it.each(['its record', 'its claim'])('is known by %s', async (by) => {
+    const { process: started } = await host.start(['sleep', '60'], { id: ID });
+    const known = by === 'its record' ? started : null;
+    expect(await next('boot', (workers) => workers.adopt(ID, known))).toEqual({
+      process: started,
+      exit: null,
+    });
+  });
+
+  it('is known by a claim as older versions wrote it', async () => {
+    const { process: started } = await host.start(['sleep', '60'], { id: ID });
+    for (const name of ['claim', 'pid'])
+      writeFileSync(file(name), readFileSync(file(name), 'latin1').replace(/ boot=.*/, ''));
+    expect(await next('boot', (workers) => workers.adopt(ID, null))).toEqual({
+      process: started,
+      exit: null,
+    });
+  });
+});
+
+/** Its numbers are those of another worker that lives, as after a power cut. */
+describe('a worker of another boot', () => {
+  it.each([
+    'its record',
+    'its claim',
+  ])('by %s is nobody: what has its numbers now is left alone', async (by) => {
+    const { process: started } = await host.start(['sleep', '60'], { id: ID });
+    const known = by === 'its record' ? started : null;
+    await next('the boot after it', async (workers, told) => {
+      expect(await workers.adopt(ID, known)).toBeNull();
+      workers.signal(ID, 'SIGKILL');
+      expect(told).not.toContain('exited');
+    });
+    expect(isAlive(started.main?.pid ?? 0)).toBe(true);
+    expect(isAlive(started.shim.pid)).toBe(true);
+  });
+});
