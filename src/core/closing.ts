@@ -75,6 +75,7 @@ function move(session: Session, event: SessionEvent, now: Stamp): Next {
     case 'assigned':
     case 'side_observed':
     case 'job_terminated':
+    case 'job_withdrawn':
     case 'expired':
     case 'livekit':
     case 'claim_wanted':

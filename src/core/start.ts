@@ -7,7 +7,7 @@ import { exitEnding } from './endings.ts';
 import type { SessionEvent } from './event.ts';
 import type { Stamp, WorkerId } from './ids.ts';
 import { firstWorkerId, workerIdOf } from './ids.ts';
-import { jobEnded, reportJob } from './job.ts';
+import { jobEnded, jobWithdrawn, reportJob } from './job.ts';
 import { deadlineTick } from './live.ts';
 import type { Phase, Session, Worker } from './session.ts';
 import { isOfAnotherWorker } from './session.ts';
@@ -40,6 +40,8 @@ export function onQueued(session: Session, event: SessionEvent, now: Stamp): Nex
       return startIfDue(withPhase(session, { ...phase, grant: { ...phase.grant, assignedByMs: null } }), now);
     case 'job_terminated':
       return close(session, jobEnded(now), now);
+    case 'job_withdrawn':
+      return close(session, jobWithdrawn(event.why, now), now);
     case 'exited':
       return stay(loseReserved(session, phase, event.workerId));
     case 'tick':

@@ -8,7 +8,7 @@ import { isEnded } from '../core/session.ts';
 import { readWishes } from '../core/wishes.ts';
 import { CurfewError } from '../errors.ts';
 import { JOB_DESK } from '../limits-livekit.ts';
-import type { Job, JobAnswer, Jobs, JobsListener } from '../ports.ts';
+import type { Job, JobAnswer, JobLoss, Jobs, JobsListener } from '../ports.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import { isSideRoom, profilesNow } from './offered.ts';
 import type { Sessions } from './sessions.ts';
@@ -65,6 +65,11 @@ export class JobDesk implements JobsListener {
 
   terminated(jobId: string): void {
     this.#options.sessions.post(sessionId(jobId), { type: 'job_terminated' });
+  }
+
+  /** One that has begun all the same has a caller, perhaps: it goes on. */
+  withdrawn(jobId: string, why: JobLoss): void {
+    this.#options.sessions.post(sessionId(jobId), { type: 'job_withdrawn', why });
   }
 
   /** At once, as when nothing more is taken. */

@@ -48,6 +48,20 @@ describe('a job', () => {
     expect(play.ending).toMatchObject({ cause: 'job_terminated', by: { name: 'livekit' } });
   });
 
+  it.each(['late', 'unsent'] as const)('that LiveKit does not know of (%s) never begins', (why) => {
+    const play = Play.queued({ job }).on(0, promised).on(10, { type: 'job_withdrawn', why });
+    expect(play).toMatchObject({ phase: 'ended', reason: 'start_timeout' });
+    expect(play.ending).toMatchObject({ cause: `job_${why}`, by: null });
+    expect(play.did('spawn')).toEqual([]);
+  });
+
+  it.each([
+    ['starting', Play.starting({ job })],
+    ['live', Play.live({ job })],
+  ])('that LiveKit does not know of goes on once it is %s', (phase, play) => {
+    expect(play.on(10, { type: 'job_withdrawn', why: 'late' }).phase).toBe(phase);
+  });
+
   it('is reported as running, and as success before its worker is asked to close', () => {
     const play = Play.live({ job }).on(1000, release);
     expect(reports(play)).toMatchObject([{ status: 'running' }, { status: 'success', error: null }]);
