@@ -9,7 +9,7 @@ import type { Stamp, WorkerId } from './ids.ts';
 import { firstWorkerId, workerIdOf } from './ids.ts';
 import { jobEnded, jobWithdrawn, reportJob } from './job.ts';
 import { deadlineTick } from './live.ts';
-import type { Phase, Session, Worker } from './session.ts';
+import type { Ending, Phase, Session, Worker } from './session.ts';
 import { isOfAnotherWorker } from './session.ts';
 import type { Next } from './state.ts';
 import { andThen, endingOf, newWorker, stay, withPhase, withVitals, withWorker } from './state.ts';
@@ -41,13 +41,13 @@ export function onQueued(session: Session, event: SessionEvent, now: Stamp): Nex
     case 'job_terminated':
       return close(session, jobEnded(now), now);
     case 'job_withdrawn':
-      return close(session, jobWithdrawn(event.why, now), now);
+      return refuse(session, jobWithdrawn(event.why, now), now);
     case 'exited':
       return stay(loseReserved(session, phase, event.workerId));
     case 'tick':
       return startIfDue(session, now);
     case 'expired':
-      return close(
+      return refuse(
         session,
         endingOf('start_timeout', now, { cause: 'queue_timeout', detail: event.detail }),
         now,
@@ -61,6 +61,14 @@ export function onQueued(session: Session, event: SessionEvent, now: Stamp): Nex
     default:
       return stay(session);
   }
+}
+
+/** Nobody has dispatched a call that came by itself, so nobody else would see to its phone. */
+function refuse(session: Session, ending: Ending, now: Stamp): Next {
+  const { room, unasked } = session.spec;
+  return andThen(close(session, ending, now), (next) =>
+    stay(next, unasked === true ? [{ do: 'refuse_call', room }] : []),
+  );
 }
 
 /** The warm worker that was kept for it died: one is started as for any other. */

@@ -56,6 +56,16 @@ describe('a job', () => {
   });
 
   it.each([
+    ['expired', { type: 'expired', detail: 'limit host' }],
+    ['withdrawn', { type: 'job_withdrawn', why: 'late' }],
+  ] as const)('that is %s before it began is refused, as its room is told', (_what, event) => {
+    const play = Play.queued({ job, unasked: true }).on(0, event);
+    expect(play.did('refuse_call')).toMatchObject([{ effect: { room: { name: 'room' } } }]);
+    expect(Play.queued({ job }).on(0, event).did('refuse_call')).toEqual([]);
+    expect(Play.queued({ job, unasked: true }).on(0, release).did('refuse_call')).toEqual([]);
+  });
+
+  it.each([
     ['starting', Play.starting({ job })],
     ['live', Play.live({ job })],
   ])('that LiveKit does not know of goes on once it is %s', (phase, play) => {
