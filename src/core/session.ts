@@ -94,6 +94,8 @@ export interface Worker {
   readonly treeGone: boolean;
   /** It was started before its session and is given its room now. */
   readonly warm?: true;
+  /** It said so before it was ready, and gives way to the next one. */
+  readonly failed?: true;
 }
 
 /** Who asked: a token's name, or the local user that the CLI states. */

@@ -140,6 +140,8 @@ export function onStarting(session: Session, event: SessionEvent, now: Stamp): N
       const absence = decidedAbsence(session, event.observation.asOf.bootMs);
       return absence === null ? stay(session) : close(session, endingOf(absence.reason, now, absence), now);
     }
+    case 'gap':
+      return endFailed(session, phase);
     case 'tick':
       return onTick(session, phase, now);
     default:
@@ -153,6 +155,8 @@ function onMessage(
   { event, now }: { event: Extract<SessionEvent, { type: 'message' }>; now: Stamp },
 ): Next {
   const { message } = event;
+  if (phase.worker.failed === true) return stay(session);
+  if (message.type === 'failed') return onFailed(session, phase, { detail: message.message, now });
   if (message.type === 'ready') return goLive(session, phase, now);
   if (message.type === 'closed')
     return close(
@@ -164,6 +168,23 @@ function onMessage(
     return close(session, endingOf('error_limit', now, { cause: 'error', detail: session.errors.last }), now);
   }
   return stay(session);
+}
+
+/** One that was kept warm says nothing of the call, as when it dies: another one takes it when its tree is gone. */
+function onFailed(
+  session: Session,
+  { worker }: Starting,
+  { detail, now }: { detail: string; now: Stamp },
+): Next {
+  if (worker.warm !== true) return close(session, endingOf('crashed', now, { cause: 'failed', detail }), now);
+  const failed = withWorker(session, worker.id, (one) => ({ ...one, failed: true }));
+  return stay(failed, [{ do: 'signal', workerId: worker.id, signal: 'SIGKILL' }]);
+}
+
+/** A supervisor that was away, or stood still, may not have ended it. */
+function endFailed(session: Session, { worker }: Starting): Next {
+  if (worker.failed !== true) return stay(session);
+  return stay(session, [{ do: 'signal', workerId: worker.id, signal: 'SIGKILL' }]);
 }
 
 function goLive(session: Session, phase: Starting, now: Stamp): Next {

@@ -225,6 +225,21 @@ describe('a warm worker', () => {
     expect(play.on(20, gone(warm)).did('spawn')).toMatchObject([{ atMs: 20, effect: { attempt: 2 } }]);
   });
 
+  it('that says failed on assignment gives way to another one, whatever it says besides', () => {
+    const play = Play.queued().on(0, granted);
+    for (const message of [
+      { type: 'failed', message: 'no voice' },
+      { type: 'closed' },
+      { type: 'ready' },
+    ] as const)
+      play.on(5, says(message, warm));
+    expect(play).toMatchObject({ phase: 'starting' });
+    expect(play.did('signal')).toMatchObject([{ effect: { workerId: warm, signal: 'SIGKILL' } }]);
+    expect(play.on(6, { type: 'gap', gapMs: 9000 }).did('signal')).toHaveLength(2);
+    play.on(10, exited(null, 'SIGKILL', warm));
+    expect(play.on(20, gone(warm)).did('spawn')).toMatchObject([{ atMs: 20, effect: { attempt: 2 } }]);
+  });
+
   it('that dies right after it said that it has the call is replaced, though nobody is there yet', () => {
     const ready = says({ type: 'ready' }, warm);
     const play = Play.queued()
