@@ -132,6 +132,7 @@ export interface Job {
 
 export type JobAnswer =
   | { readonly accepted: true; readonly identity: string; readonly name: string }
+  /** `why` is for the log: no rooms, no people. */
   | { readonly accepted: false; readonly why: string };
 
 export interface JobsListener {

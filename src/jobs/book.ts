@@ -1,5 +1,5 @@
 /** The jobs that were offered: each is asked once, answered in time and assigned once, whatever the server repeats. */
-import { CurfewError, messageOf } from '../errors.ts';
+import { CurfewError } from '../errors.ts';
 import { JOBS } from '../limits-livekit.ts';
 import type { Clock, Job, JobAnswer, JobLoss, JobStatus, JobsListener, Log } from '../ports.ts';
 import type { Connection } from './connection.ts';
@@ -128,8 +128,8 @@ export class Book {
     try {
       return (await this.#listener?.offered(job)) ?? { accepted: false, why: 'nobody decides' };
     } catch (error) {
-      // The words of such an error may name the room.
-      const why = error instanceof CurfewError ? error.code : messageOf(error);
+      // The words of an error may name the room.
+      const why = error instanceof CurfewError ? error.code : error instanceof Error ? error.name : 'unknown';
       this.#log.error({ job: job.id, agent: job.agentName, why }, 'a job was refused: the decision failed');
       return { accepted: false, why: 'the decision failed' };
     }

@@ -101,13 +101,15 @@ describe('an offer', () => {
   });
 
   it('whose decision throws is refused', async () => {
-    const { server, adapter, answers } = await open({ offered: () => Promise.reject(new Error('broken')) });
+    const { server, adapter, answers } = await open({
+      offered: () => Promise.reject(new TypeError('room r')),
+    });
     server.last.send(offerOf('AJ_1'));
     await until('it is answered', () => answers().length > 0);
     expect(answers()).toEqual([{ jobId: 'AJ_1', available: false }]);
     expect(adapter.lines).toContainEqual({
       level: 'error',
-      fields: { job: 'AJ_1', agent: 'a', why: 'broken' },
+      fields: { job: 'AJ_1', agent: 'a', why: 'TypeError' },
       message: 'a job was refused: the decision failed',
     });
   });

@@ -36,6 +36,26 @@ async function open(): Promise<{ server: FakeServer; daemon: Daemon }> {
   return { server, daemon };
 }
 
+describe('a call that is refused', () => {
+  it('leaves no trace of its room or its people in the log, whatever is wrong with it', async () => {
+    const { server, daemon } = await open();
+    const room = (name: string) => ({ name, sid: `RM_${name}` });
+    const metadata = JSON.stringify({
+      curfew: { labels: { '+4930222': 3 }, user: '+4930333', limits: { a: 1 } },
+    });
+    server.last.send(
+      offerOf('AJ_1', { room: room('+4930111') }),
+      offerOf('AJ_2', { room: room('+4930111') }),
+      offerOf('AJ_3', { room: room('+4930444'), metadata }),
+    );
+    const refused = () => daemon.stderr.split('\n').filter((line) => line.includes('a job was refused'));
+    await until('one is refused', () => refused().length === 1);
+    await until('the wishes of another are not valid', () => daemon.stderr.includes('"AJ_3"'));
+    expect(daemon.stderr).not.toContain('+4930');
+    expect(JSON.parse(refused()[0] ?? '')).toMatchObject({ why: 'room_taken' });
+  });
+});
+
 describe('a call that was promised', () => {
   it('and never assigned begins by itself, and goes on when the assignment is given up', async () => {
     const { server, daemon } = await open();
