@@ -35,6 +35,7 @@ export async function measureAssignment(): Promise<string> {
       if (one !== undefined) one.assignedMs = performance.now();
     },
     terminated: () => undefined,
+    withdrawn: () => undefined,
   });
   try {
     await until('it is registered', () => jobs.status()[0]?.state === 'registered');

@@ -120,6 +120,8 @@ export const CHANNEL = {
   socketPathBytes: 107,
   /** One control line, without its newline. */
   lineBytes: 64 * 1024,
+  /** Of the names of unknown fields, in the answer to whoever sent them. */
+  fieldChars: 100,
   /** A connection must say a valid hello within this. */
   helloMs: 5 * SECOND_MS,
   /** Heartbeats that come closer together than this are one. */

@@ -133,15 +133,19 @@ export interface Job {
 
 export type JobAnswer =
   | { readonly accepted: true; readonly identity: string; readonly name: string }
+  /** `why` is for the log: no rooms, no people. */
   | { readonly accepted: false; readonly why: string };
 
 export interface JobsListener {
   /** LiveKit waits 3 s at most, and a late answer loses the call. */
   offered(job: Job): Promise<JobAnswer>;
-  /** `url` null: the LiveKit that is configured. */
-  assigned(jobId: string, access: { readonly url: string | null; readonly token: string }): void;
+  assigned(jobId: string): void;
   terminated(jobId: string): void;
+  /** It was accepted, and LiveKit does not know it. `late`: it had been told no for want of a decision; `unsent`: the yes could not be said. */
+  withdrawn(jobId: string, why: JobLoss): void;
 }
+
+export type JobLoss = 'late' | 'unsent';
 
 export type JobStatus = 'running' | 'success' | 'failed';
 

@@ -13,7 +13,9 @@ export interface Waiting {
   readonly sessionId: SessionId;
   readonly claim: ClaimKey;
   readonly quotas: readonly string[];
-  readonly expiresMs: number;
+  readonly mayQueue: boolean;
+  /** null: it waits for a claim that is being given up, for as long as that takes; every ladder has its bounds. */
+  readonly expiresMs: number | null;
 }
 
 export interface Admission {
@@ -70,13 +72,26 @@ export function request(
   // Waiting for a claim is always allowed: a redial must not be turned away while its last call is torn down.
   const noPlace = asked.mayQueue === false || queueLength(state) >= state.limits.queue;
   if (holder === null && lacking !== null && noPlace) return { state, answer: full(state, lacking) };
-  const { sessionId, claim, quotas } = asked;
-  const entry: Waiting = { sessionId, claim, quotas, expiresMs: nowMs + state.limits.queueTimeoutMs };
+  const { sessionId, claim, quotas, mayQueue = true } = asked;
+  const entry = timed(state, { sessionId, claim, quotas, mayQueue, expiresMs: null }, nowMs);
   const next = { ...state, queue: [...state.queue, entry] };
   return {
     state: next,
     answer: { kind: 'queued', position: next.queue.length, wants: holder?.sessionId ?? null },
   };
+}
+
+/** The time in the queue counts from when the claim is free, or known to stay held. */
+function timed(state: Admission, one: Waiting, nowMs: number): Waiting {
+  if (one.expiresMs !== null || isGivenUpSoon(state, one.claim)) return one;
+  const isHeld = claimHolder(state, one.claim) !== null;
+  const waitMs = one.mayQueue || isHeld ? state.limits.queueTimeoutMs : 0;
+  return { ...one, expiresMs: nowMs + waitMs };
+}
+
+function isGivenUpSoon(state: Admission, claim: ClaimKey): boolean {
+  const holder = claimHolder(state, claim);
+  return holder !== null && !holder.unkillable;
 }
 
 function grant(
@@ -86,7 +101,15 @@ function grant(
 ): { state: Admission; answer: Extract<Answer, { kind: 'granted' }> } {
   const { startAtMs, startTatMs } =
     isWarm === true ? { startAtMs: nowMs, startTatMs: state.startTatMs } : paceStart(state, nowMs);
-  const holding: Holding = { sessionId, claim, quotas, closing: false, live: false, inferredDueMs: null };
+  const holding: Holding = {
+    sessionId,
+    claim,
+    quotas,
+    closing: false,
+    unkillable: false,
+    live: false,
+    inferredDueMs: null,
+  };
   const holders = state.holders.with(sessionId, holding);
   return { state: { ...state, holders, startTatMs }, answer: { kind: 'granted', startAtMs } };
 }
@@ -138,12 +161,13 @@ export function withdraw(
 /** Sessions whose time in the queue is over, with what they waited for. */
 export function expired(state: Admission, nowMs: number): { sessionId: SessionId; detail: string }[] {
   return state.queue
-    .filter((one) => nowMs >= one.expiresMs)
+    .filter((one) => one.expiresMs !== null && nowMs >= one.expiresMs)
     .map((one) => ({ sessionId: one.sessionId, detail: describeWait(state, one) }));
 }
 
 export function nextExpiryMs(state: Admission): number | null {
-  return state.queue.length === 0 ? null : Math.min(...state.queue.map((one) => one.expiresMs));
+  const times = state.queue.flatMap((one) => one.expiresMs ?? []);
+  return times.length === 0 ? null : Math.min(...times);
 }
 
 function describeWait(state: Admission, one: Waiting): string {
@@ -170,7 +194,7 @@ function serve(state: Admission, nowMs: number): { state: Admission; grants: Gra
     next = { ...granted.state, queue: next.queue.filter((other) => other !== one) };
     grants.push({ sessionId: one.sessionId, startAtMs: granted.answer.startAtMs });
   }
-  return { state: next, grants };
+  return { state: { ...next, queue: next.queue.map((one) => timed(next, one, nowMs)) }, grants };
 }
 
 /** Those that wait for a slot; whoever waits for a claim takes no place from others. */

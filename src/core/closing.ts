@@ -64,6 +64,7 @@ function move(session: Session, event: SessionEvent, now: Stamp): Next {
     case 'room_step':
       return onRoomStep(session, event, now);
     case 'release':
+    case 'claim_wanted':
       return shorten(session, phase, now);
     case 'gap':
       return again(session, phase, now);
@@ -75,9 +76,9 @@ function move(session: Session, event: SessionEvent, now: Stamp): Next {
     case 'assigned':
     case 'side_observed':
     case 'job_terminated':
+    case 'job_withdrawn':
     case 'expired':
     case 'livekit':
-    case 'claim_wanted':
     case 'keep_alive':
     case 'metadata':
     case 'budget':
@@ -203,7 +204,7 @@ function onObserved(session: Session, phase: Closing, asOfMs: number, now: Stamp
   ]);
 }
 
-/** Asked to end while it wraps up: no longer than the ordinary bound. */
+/** Asked to end while it wraps up, or its caller is back and waits: no longer than the ordinary bound. */
 function shorten(session: Session, phase: Closing, now: Stamp): Next {
   const { process } = phase.ladder;
   if (process.step !== 'aclose') return stay(session);

@@ -38,6 +38,8 @@ export type Effect =
       readonly status: 'running' | 'success' | 'failed';
       readonly error: string | null;
     }
+  /** The call is not taken after all: what becomes of a phone in its room is decided as for any that was refused. */
+  | { readonly do: 'refuse_call'; readonly room: RoomKey }
   /** A kept room goes on without a session: watch it until one is alone. */
   | { readonly do: 'watch_room'; readonly watch: RoomWatch };
 

@@ -18,6 +18,8 @@ export type SessionEvent =
   | { readonly type: 'assigned' }
   /** LiveKit has ended the job: its dispatch was deleted, or our agent left the room. */
   | { readonly type: 'job_terminated' }
+  /** LiveKit never heard that the job was accepted. */
+  | { readonly type: 'job_withdrawn'; readonly why: 'late' | 'unsent' }
   /** Admission gave up waiting; `detail` names the quota or the holder of the claim. */
   | { readonly type: 'expired'; readonly detail: string }
   /** Time passed: look at the deadlines. */

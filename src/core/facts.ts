@@ -59,6 +59,7 @@ export function takeIn(session: Session, event: SessionEvent, now: Stamp): Sessi
     case 'granted':
     case 'assigned':
     case 'job_terminated':
+    case 'job_withdrawn':
     case 'expired':
     case 'tick':
     case 'release':

@@ -10,6 +10,8 @@ export interface Holding {
   readonly claim: ClaimKey | null;
   /** The claim will be free without anybody's doing: whoever comes may wait for it. */
   readonly closing: boolean;
+  /** Its ladder is over and its worker lives: when the claim will be free nobody knows. */
+  readonly unkillable: boolean;
   /** Names of the quotas of which it holds a place. Empty as soon as the tree is gone. */
   readonly quotas: readonly string[];
   readonly live: boolean;
@@ -24,6 +26,7 @@ export function holdingOf(session: Session): Holding | null {
     sessionId: spec.id,
     claim: spec.claim,
     closing: false,
+    unkillable: false,
     quotas: quotasOf(spec),
     live: false,
     inferredDueMs: null,
@@ -38,7 +41,7 @@ export function holdingOf(session: Session): Holding | null {
     case 'closing':
       return { ...base, closing: true, quotas: closingQuotas(session) };
     case 'ended':
-      return isUnkillable(session) ? { ...base, closing: true } : null;
+      return isUnkillable(session) ? { ...base, closing: true, unkillable: true } : null;
   }
 }
 
@@ -46,7 +49,11 @@ export function holdingOf(session: Session): Holding | null {
 export function sameHolding(a: Holding | null, b: Holding | null): boolean {
   if (a === null || b === null) return a === b;
   return (
-    a.claim === b.claim && a.closing === b.closing && a.live === b.live && a.quotas.length === b.quotas.length
+    a.claim === b.claim &&
+    a.closing === b.closing &&
+    a.unkillable === b.unkillable &&
+    a.live === b.live &&
+    a.quotas.length === b.quotas.length
   );
 }
 

@@ -16,6 +16,16 @@ export function jobEnded(now: Stamp): Ending {
   });
 }
 
+const WITHDRAWN = {
+  late: 'LiveKit was told no, because the decision took too long',
+  unsent: 'LiveKit could not be told yes',
+} as const;
+
+/** The call is somebody else's by now, or lost. */
+export function jobWithdrawn(why: keyof typeof WITHDRAWN, now: Stamp): Ending {
+  return endingOf('start_timeout', now, { cause: `job_${why}`, detail: WITHDRAWN[why] });
+}
+
 /**
  * LiveKit ends a job also when our agent leaves its room, as a crashed one does: then it says nothing of the call, and the next look
  * tells. After a replacement the job is over for LiveKit in any case.

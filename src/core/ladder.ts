@@ -106,7 +106,9 @@ function processBoundMs(session: Session, phase: Closing, step: ProcessStep): nu
     case 'reconnecting':
       return DEADLINES.reconnectMs;
     case 'aclose':
-      return phase.ladder.wrapUp ? Math.max(ladder.wrapUpMs, ladder.acloseMs) : ladder.acloseMs;
+      return phase.ladder.wrapUp && !phase.ladder.successor
+        ? Math.max(ladder.wrapUpMs, ladder.acloseMs)
+        : ladder.acloseMs;
     case 'disconnect':
       return ladder.disconnectMs;
     case 'term':

@@ -65,6 +65,7 @@ export function onLive(session: Session, event: SessionEvent, now: Stamp): Next 
     case 'not_started':
     case 'granted':
     case 'assigned':
+    case 'job_withdrawn':
     case 'side_observed':
     case 'expired':
     case 'room_event':

@@ -34,7 +34,7 @@ const workerMessages = [
   z.strictObject({ type: z.literal('error'), message: text(4000), source: text(100).optional() }),
   /** The worker's job is done (unasked), or it has closed its session (after `aclose`). */
   z.strictObject({ type: z.literal('closed'), detail: text(TEXT.detailChars).optional() }),
-  /** The worker can do its job no longer: another one takes its place while a caller is there. */
+  /** The worker can do its job no longer: another one takes its place while a caller is there. Before `ready` it is the end of the call, but for a warm worker's. */
   z.strictObject({ type: z.literal('failed'), message: text(4000) }),
   /** Acknowledges `configure`. */
   z.strictObject({ type: z.literal('configured'), rev: z.number().int().min(0) }),

@@ -55,6 +55,8 @@ export interface SessionSpec {
   readonly livekit: boolean;
   /** null: it came in another way. */
   readonly job: JobOrigin | null;
+  /** The call came by itself: it waits for no slot, and nobody but its room can be told that it is refused. */
+  readonly unasked?: true;
 }
 
 /** What tells one process from every other: pids are reused. `startTicks` is field 22 of /proc/PID/stat. */
@@ -92,6 +94,8 @@ export interface Worker {
   readonly treeGone: boolean;
   /** It was started before its session and is given its room now. */
   readonly warm?: true;
+  /** It said so before it was ready, and gives way to the next one. */
+  readonly failed?: true;
 }
 
 /** Who asked: a token's name, or the local user that the CLI states. */

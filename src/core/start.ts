@@ -7,9 +7,9 @@ import { exitEnding } from './endings.ts';
 import type { SessionEvent } from './event.ts';
 import type { Stamp, WorkerId } from './ids.ts';
 import { firstWorkerId, workerIdOf } from './ids.ts';
-import { jobEnded, reportJob } from './job.ts';
+import { jobEnded, jobWithdrawn, reportJob } from './job.ts';
 import { deadlineTick } from './live.ts';
-import type { Phase, Session, Worker } from './session.ts';
+import type { Ending, Phase, Session, Worker } from './session.ts';
 import { isOfAnotherWorker } from './session.ts';
 import type { Next } from './state.ts';
 import { andThen, endingOf, newWorker, stay, withPhase, withVitals, withWorker } from './state.ts';
@@ -40,12 +40,14 @@ export function onQueued(session: Session, event: SessionEvent, now: Stamp): Nex
       return startIfDue(withPhase(session, { ...phase, grant: { ...phase.grant, assignedByMs: null } }), now);
     case 'job_terminated':
       return close(session, jobEnded(now), now);
+    case 'job_withdrawn':
+      return refuse(session, jobWithdrawn(event.why, now), now);
     case 'exited':
       return stay(loseReserved(session, phase, event.workerId));
     case 'tick':
       return startIfDue(session, now);
     case 'expired':
-      return close(
+      return refuse(
         session,
         endingOf('start_timeout', now, { cause: 'queue_timeout', detail: event.detail }),
         now,
@@ -59,6 +61,14 @@ export function onQueued(session: Session, event: SessionEvent, now: Stamp): Nex
     default:
       return stay(session);
   }
+}
+
+/** Nobody has dispatched a call that came by itself, so nobody else would see to its phone. */
+function refuse(session: Session, ending: Ending, now: Stamp): Next {
+  const { room, unasked } = session.spec;
+  return andThen(close(session, ending, now), (next) =>
+    stay(next, unasked === true ? [{ do: 'refuse_call', room }] : []),
+  );
 }
 
 /** The warm worker that was kept for it died: one is started as for any other. */
@@ -130,6 +140,8 @@ export function onStarting(session: Session, event: SessionEvent, now: Stamp): N
       const absence = decidedAbsence(session, event.observation.asOf.bootMs);
       return absence === null ? stay(session) : close(session, endingOf(absence.reason, now, absence), now);
     }
+    case 'gap':
+      return endFailed(session, phase);
     case 'tick':
       return onTick(session, phase, now);
     default:
@@ -143,6 +155,8 @@ function onMessage(
   { event, now }: { event: Extract<SessionEvent, { type: 'message' }>; now: Stamp },
 ): Next {
   const { message } = event;
+  if (phase.worker.failed === true) return stay(session);
+  if (message.type === 'failed') return onFailed(session, phase, { detail: message.message, now });
   if (message.type === 'ready') return goLive(session, phase, now);
   if (message.type === 'closed')
     return close(
@@ -154,6 +168,23 @@ function onMessage(
     return close(session, endingOf('error_limit', now, { cause: 'error', detail: session.errors.last }), now);
   }
   return stay(session);
+}
+
+/** One that was kept warm says nothing of the call, as when it dies: another one takes it when its tree is gone. */
+function onFailed(
+  session: Session,
+  { worker }: Starting,
+  { detail, now }: { detail: string; now: Stamp },
+): Next {
+  if (worker.warm !== true) return close(session, endingOf('crashed', now, { cause: 'failed', detail }), now);
+  const failed = withWorker(session, worker.id, (one) => ({ ...one, failed: true }));
+  return stay(failed, [{ do: 'signal', workerId: worker.id, signal: 'SIGKILL' }]);
+}
+
+/** A supervisor that was away, or stood still, may not have ended it. */
+function endFailed(session: Session, { worker }: Starting): Next {
+  if (worker.failed !== true) return stay(session);
+  return stay(session, [{ do: 'signal', workerId: worker.id, signal: 'SIGKILL' }]);
 }
 
 function goLive(session: Session, phase: Starting, now: Stamp): Next {

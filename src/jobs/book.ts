@@ -1,7 +1,7 @@
 /** The jobs that were offered: each is asked once, answered in time and assigned once, whatever the server repeats. */
-import { CurfewError, messageOf } from '../errors.ts';
+import { CurfewError } from '../errors.ts';
 import { JOBS } from '../limits-livekit.ts';
-import type { Clock, Job, JobAnswer, JobStatus, JobsListener, Log } from '../ports.ts';
+import type { Clock, Job, JobAnswer, JobLoss, JobStatus, JobsListener, Log } from '../ports.ts';
 import type { Connection } from './connection.ts';
 import type { OfferedJob, ServerFrame } from './messages.ts';
 import { answerFrame, reportFrame } from './messages.ts';
@@ -22,8 +22,6 @@ interface Entry {
   /** What is due next: the answer, or the assignment. */
   cancel: () => void;
 }
-
-type Assignment = Extract<ServerFrame, { type: 'assignment' }>;
 
 export class Book {
   readonly #clock: Clock;
@@ -54,7 +52,7 @@ export class Book {
         void this.#offered(source, frame.job);
         return;
       case 'assignment':
-        this.#assigned(source, frame);
+        this.#assigned(source, frame.jobId);
         return;
       case 'termination':
         this.#terminated(frame.jobId);
@@ -91,7 +89,8 @@ export class Book {
     const isSent = source.connection.send(answerFrame(job.id, answer));
     if (!answer.accepted)
       this.#log.info({ job: job.id, agent: source.agentName, why: answer.why }, 'a job was refused');
-    else if (!isSent && entry.state === 'accepted' && entry.source === source) this.#takeBack(job.id, entry);
+    else if (!isSent && entry.state === 'accepted' && entry.source === source)
+      this.#takeBack(job.id, entry, 'unsent');
   }
 
   /** null: no job that an agent of one room could do. */
@@ -129,8 +128,8 @@ export class Book {
     try {
       return (await this.#listener?.offered(job)) ?? { accepted: false, why: 'nobody decides' };
     } catch (error) {
-      // The words of such an error may name the room.
-      const why = error instanceof CurfewError ? error.code : messageOf(error);
+      // The words of an error may name the room.
+      const why = error instanceof CurfewError ? error.code : error instanceof Error ? error.name : 'unknown';
       this.#log.error({ job: job.id, agent: job.agentName, why }, 'a job was refused: the decision failed');
       return { accepted: false, why: 'the decision failed' };
     }
@@ -140,18 +139,23 @@ export class Book {
     if (this.#isClosed) return;
     // One that was refused may be offered again, with better luck.
     if (!answer.accepted) this.#forget(jobId, entry);
-    else if (entry.state === 'late') this.#takeBack(jobId, entry);
+    else if (entry.state === 'late') this.#takeBack(jobId, entry, 'late');
     else {
       this.#set(entry, 'accepted');
-      this.#alarm(entry, JOBS.assignMs, () => this.#takeBack(jobId, entry));
+      this.#alarm(entry, JOBS.assignMs, () => this.#noteUnassigned(jobId, entry));
     }
   }
 
-  /** It was accepted, but nothing will come of it, and who accepted it must know. */
-  #takeBack(jobId: string, entry: Entry): void {
-    this.#log.info({ job: jobId, agent: entry.source.agentName }, 'an accepted job was never assigned');
+  /** It was accepted, but LiveKit does not know that, and who accepted it must. */
+  #takeBack(jobId: string, entry: Entry, why: JobLoss): void {
+    this.#log.info({ job: jobId, agent: entry.source.agentName, why }, 'an accepted job was taken back');
     this.#forget(jobId, entry);
-    this.#listener?.terminated(jobId);
+    this.#listener?.withdrawn(jobId, why);
+  }
+
+  /** LiveKit has heard the yes: whoever gave it has begun without the assignment, or will, and reports as ever. */
+  #noteUnassigned(jobId: string, entry: Entry): void {
+    this.#log.info({ job: jobId, agent: entry.source.agentName }, 'an accepted job was never assigned');
   }
 
   #forget(jobId: string, entry: Entry): void {
@@ -159,12 +163,12 @@ export class Book {
     if (this.#entries.get(jobId) === entry) this.#entries.delete(jobId);
   }
 
-  #assigned(source: Source, { jobId, url, token }: Assignment): void {
+  #assigned(source: Source, jobId: string): void {
     const entry = this.#entries.get(jobId);
     if (entry?.state === 'accepted') {
       entry.source = source;
       this.#set(entry, 'assigned');
-      this.#listener?.assigned(jobId, { url, token });
+      this.#listener?.assigned(jobId);
     } else if (entry?.state === 'assigned') entry.source = source;
     else
       this.#log.warn({ job: jobId, agent: source.agentName }, 'LiveKit assigned a job that was not accepted');

@@ -27,13 +27,8 @@ const frameSchema = z.object({
     })
     .optional(),
   availability: z.object({ job: jobSchema }).optional(),
-  assignment: z
-    .object({
-      job: z.object({ id: z.string().min(1) }),
-      url: z.string().optional(),
-      token: z.string().min(1),
-    })
-    .optional(),
+  /** Its token and url are not for our workers. */
+  assignment: z.object({ job: z.object({ id: z.string().min(1) }) }).optional(),
   termination: z.object({ jobId: z.string().min(1) }).optional(),
 });
 
@@ -42,12 +37,7 @@ export type OfferedJob = z.infer<typeof jobSchema>;
 export type ServerFrame =
   | { readonly type: 'register'; readonly agentProtocol: number; readonly version: string }
   | { readonly type: 'availability'; readonly job: OfferedJob }
-  | {
-      readonly type: 'assignment';
-      readonly jobId: string;
-      readonly url: string | null;
-      readonly token: string;
-    }
+  | { readonly type: 'assignment'; readonly jobId: string }
   | { readonly type: 'termination'; readonly jobId: string }
   /** Valid, and nothing to us. */
   | { readonly type: 'other' };
@@ -62,10 +52,7 @@ export function readFrame(text: string): ServerFrame | null {
     return { type: 'register', agentProtocol, version };
   }
   if (availability !== undefined) return { type: 'availability', job: availability.job };
-  if (assignment !== undefined) {
-    const { job, url = '', token } = assignment;
-    return { type: 'assignment', jobId: job.id, url: url === '' ? null : url, token };
-  }
+  if (assignment !== undefined) return { type: 'assignment', jobId: assignment.job.id };
   if (termination !== undefined) return { type: 'termination', jobId: termination.jobId };
   return { type: 'other' };
 }

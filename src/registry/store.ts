@@ -199,7 +199,7 @@ export class Store {
     this.#sql('DELETE FROM sessions WHERE id = ?').run(id);
   }
 
-  #claim({ id, room, claim }: SessionRow): void {
+  #claim({ id, claim }: SessionRow): void {
     if (claim === null) {
       this.#sql('DELETE FROM claims WHERE session_id = ?').run(id);
       return;
@@ -208,7 +208,7 @@ export class Store {
     const holder = found === undefined ? null : String(found.session_id);
     if (holder === id) return;
     if (holder !== null)
-      throw new CurfewError('room_taken', `room "${room}" is recorded for session "${holder}"`, { holder });
+      throw new CurfewError('room_taken', `the room is recorded for session "${holder}"`, { holder });
     this.#sql('INSERT INTO claims (key, session_id) VALUES (?, ?)').run(claim, id);
   }
 

@@ -26,7 +26,7 @@ interface Dispatched {
 /** How a call came. */
 export interface Origin {
   readonly job: JobOrigin | null;
-  /** Whether it may wait for a slot. */
+  /** Whether it may wait for a slot; a call that comes by itself may not. */
   readonly mayQueue: boolean;
   /** LiveKit's assignment is waited for this long before the start goes on without; null: none will come. */
   readonly assignedWithinMs: number | null;
@@ -82,7 +82,7 @@ export class Dispatcher {
   async #create(request: DispatchRequest, { job, mayQueue, assignedWithinMs }: Origin): Promise<Dispatched> {
     this.#checkAccepting();
     const { access, deps, desk, recorder, pool } = this.#sessions;
-    const spec = makeSpec(request, { deps, now: deps.clock.now(), job });
+    const spec = makeSpec(request, { deps, now: deps.clock.now(), job, isAsked: mayQueue });
     const { id: sessionId, claim } = spec;
     const warm = pool.take(spec.profile);
     const asked = { sessionId, claim, quotas: quotasOf(spec), mayQueue, isWarm: warm !== null };

@@ -63,6 +63,10 @@ export function performEffect(sessions: EffectHost, session: Session, effect: Ef
     case 'report_job':
       deps.jobs?.report(effect.jobId, effect.status, effect.error);
       return;
+    case 'refuse_call':
+      if (session.spec.profile.onRefused === 'close')
+        roomDesk?.refused(effect.room, { at: deps.clock.now(), by: id });
+      return;
     case 'watch_room':
       roomDesk?.watch(effect.watch);
       return;

@@ -26,9 +26,10 @@ export interface Intake {
   readonly deps: SupervisorDeps;
   readonly now: Stamp;
   readonly job: JobOrigin | null;
+  readonly isAsked: boolean;
 }
 
-export function makeSpec(request: DispatchRequest, { deps, now, job }: Intake): SessionSpec {
+export function makeSpec(request: DispatchRequest, { deps, now, job, isAsked }: Intake): SessionSpec {
   const profile = deps.profileOf(request.agent);
   if (profile === null) throw unknownAgent(request.agent, deps.agents);
   const room: RoomKey = { project: 'default', name: request.room };
@@ -48,6 +49,7 @@ export function makeSpec(request: DispatchRequest, { deps, now, job }: Intake): 
     agentIdentity: agentIdentity(room, shared),
     livekit: deps.rooms !== null,
     job,
+    ...(isAsked ? {} : { unasked: true }),
   };
 }
 

@@ -8,7 +8,7 @@ import { isEnded } from '../core/session.ts';
 import { readWishes } from '../core/wishes.ts';
 import { CurfewError } from '../errors.ts';
 import { JOB_DESK } from '../limits-livekit.ts';
-import type { Job, JobAnswer, Jobs, JobsListener } from '../ports.ts';
+import type { Job, JobAnswer, JobLoss, Jobs, JobsListener } from '../ports.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import { isSideRoom, profilesNow } from './offered.ts';
 import type { Sessions } from './sessions.ts';
@@ -54,7 +54,7 @@ export class JobDesk implements JobsListener {
     } catch (error) {
       if (!(error instanceof CurfewError)) throw error;
       if (error.code !== 'room_taken' && error.code !== 'id_conflict') onRefused(job.room.name, profile);
-      return { accepted: false, why: `${error.code}: ${error.message}` };
+      return { accepted: false, why: error.code };
     }
   }
 
@@ -65,6 +65,11 @@ export class JobDesk implements JobsListener {
 
   terminated(jobId: string): void {
     this.#options.sessions.post(sessionId(jobId), { type: 'job_terminated' });
+  }
+
+  /** One that has begun all the same has a caller, perhaps: it goes on. */
+  withdrawn(jobId: string, why: JobLoss): void {
+    this.#options.sessions.post(sessionId(jobId), { type: 'job_withdrawn', why });
   }
 
   /** At once, as when nothing more is taken. */
@@ -116,7 +121,7 @@ export class JobDesk implements JobsListener {
     const wished = dispatchSchema.safeParse({ ...base, metadata, user, labels, limits });
     if (wished.success) return wished.data;
     this.#options.sessions.deps.log.warn(
-      { session: job.id as SessionId, keys: wished.error.issues.map((one) => one.path.join('.')) },
+      { session: job.id as SessionId, keys: wished.error.issues.map((one) => nameOf(one.path)) },
       'what a LiveKit job asks of curfew is not valid: the call is taken without it',
     );
     const plain = dispatchSchema.safeParse({ ...base, metadata });
@@ -128,4 +133,9 @@ export class JobDesk implements JobsListener {
       'the room of a LiveKit job has a name that curfew does not take',
     );
   }
+}
+
+/** Of what curfew knows only: the key of a label is the caller's own word. */
+function nameOf([first, second]: readonly PropertyKey[]): string {
+  return first === 'limits' && second !== undefined ? `limits.${String(second)}` : String(first);
 }

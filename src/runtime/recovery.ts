@@ -229,7 +229,12 @@ function requeue(sessions: Sessions, session: Session): void {
     sessions.post(spec.id, { type: 'tick' });
     return;
   }
-  const answer = sessions.desk.request({ sessionId: spec.id, claim: spec.claim, quotas: quotasOf(spec) });
+  const answer = sessions.desk.request({
+    sessionId: spec.id,
+    claim: spec.claim,
+    quotas: quotasOf(spec),
+    mayQueue: spec.unasked !== true,
+  });
   if (answer.kind === 'granted')
     sessions.post(spec.id, {
       type: 'granted',

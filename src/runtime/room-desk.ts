@@ -25,7 +25,7 @@ export class RoomDesk implements RoomsListener {
   readonly #sessions = new Map<string, Set<SessionId>>();
   readonly #sides = new Map<string, Set<SessionId>>();
   readonly #watches = new Map<string, RoomWatch>();
-  readonly #refused = new Map<string, RefusedCall>();
+  readonly #refused = new Map<string, { call: RefusedCall; by: SessionId | null }>();
   readonly #rooms: Rooms;
   readonly #registry: Registry;
   readonly #log: Log;
@@ -77,16 +77,17 @@ export class RoomDesk implements RoomsListener {
     this.#rooms.unfollow(room);
   }
 
-  /** A call that could not be taken: a phone that hears nothing is hung up on, for busy beats silence. */
-  refused(room: RoomKey, at: Stamp): void {
-    if (this.#refused.has(roomId(room)) || this.#sessions.has(roomId(room))) return;
-    this.#refused.set(roomId(room), { room, roomSid: null, dueMs: at.bootMs + WATCH.refusedMs });
+  /** A call that could not be taken: a phone that hears nothing is hung up on, for busy beats silence. `by`: its own session, which has ended. */
+  refused(room: RoomKey, { at, by }: { at: Stamp; by: SessionId | null }): void {
+    if (this.#refused.has(roomId(room)) || this.isSharedWithOthers(room, by)) return;
+    const call = { room, roomSid: null, dueMs: at.bootMs + WATCH.refusedMs };
+    this.#refused.set(roomId(room), { call, by });
     this.#rooms.follow(room);
     this.#rooms.look(room);
   }
 
   /** Another session works in this room or waits for it: nobody closes it. */
-  isSharedWithOthers(room: RoomKey, id: SessionId): boolean {
+  isSharedWithOthers(room: RoomKey, id: SessionId | null): boolean {
     return [...(this.#sessions.get(roomId(room)) ?? [])].some((other) => other !== id);
   }
 
@@ -110,12 +111,13 @@ export class RoomDesk implements RoomsListener {
   }
 
   #lookRefused(key: string, observation: Observation): void {
-    const call = this.#refused.get(key);
-    if (call === undefined) return;
+    const known = this.#refused.get(key);
+    if (known === undefined) return;
+    const { call, by } = known;
     const decided = decideRefused(call, observation);
-    const isTaken = this.#sessions.has(key);
+    const isTaken = this.isSharedWithOthers(call.room, by);
     if (decided.action === 'wait' && !isTaken) {
-      this.#refused.set(key, decided.call);
+      this.#refused.set(key, { call: decided.call, by });
       return;
     }
     this.#refused.delete(key);

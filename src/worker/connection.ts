@@ -125,7 +125,8 @@ export class Connection {
   #refuse(error: Malformed): void {
     if (this.#ended) return;
     this.#listener.malformed(this.#worker, error);
-    this.send({ type: 'error', ...error });
+    const { code, message, field } = error;
+    this.send({ type: 'error', code, message, field });
     this.end();
   }
 

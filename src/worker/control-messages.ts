@@ -2,11 +2,14 @@
 import type { z } from 'zod';
 import type { Hello, WorkerMessage } from '../core/protocol.ts';
 import { helloSchema, PROTOCOL_VERSION, workerMessageSchema } from '../core/protocol.ts';
+import { CHANNEL } from '../limits.ts';
 
 export interface Malformed {
   readonly code: string;
   readonly message: string;
   readonly field: string | null;
+  /** The field's name is the worker's own word: for its answer, never for our log. */
+  readonly isUnknownField?: true;
 }
 
 export type Read<T> =
@@ -49,7 +52,17 @@ function check<T>(schema: z.ZodType<T>, value: unknown): Read<T> {
   if (parsed.success) return { ok: true, value: parsed.data };
   const [issue] = parsed.error.issues;
   if (issue === undefined) return wrong('malformed', 'the message is not valid', null);
-  const field = issue.code === 'unrecognized_keys' ? issue.keys.join(', ') : issue.path.join('.');
+  if (issue.code === 'unrecognized_keys') {
+    const field = issue.keys.join(', ').slice(0, CHANNEL.fieldChars);
+    const error = {
+      code: 'malformed',
+      message: `${field}: unknown field`,
+      field,
+      isUnknownField: true,
+    } as const;
+    return { ok: false, error };
+  }
+  const field = issue.path.join('.');
   return wrong(
     'malformed',
     `${field === '' ? 'message' : field}: ${issue.message}`,

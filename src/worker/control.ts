@@ -66,7 +66,7 @@ class Hub {
       message: (id, message) => this.#listener?.message(id, message),
       malformed: (id, error) =>
         this.#log.warn(
-          { worker: id, code: error.code, field: error.field },
+          { worker: id, code: error.code, field: error.isUnknownField === true ? 'unknown' : error.field },
           'a control line was refused and its connection closed',
         ),
       closed: (id) => this.#closed(connection, id),

@@ -5,6 +5,7 @@ import type { Admission, Answer } from '../../src/core/admission.ts';
 import {
   expired,
   newAdmission,
+  nextExpiryMs,
   quotaHolders,
   request,
   update,
@@ -27,6 +28,13 @@ const LIMITS: AdmissionLimits = {
 };
 const claim = (room: string) => claimKey({ project: 'default', name: room }, null);
 
+interface Ask {
+  readonly user?: string;
+  readonly agent?: string;
+  readonly nowMs?: number;
+  readonly mayQueue?: boolean;
+}
+
 /** A front desk in small: asks are `[id, room, user?, agent?]`. */
 class Desk {
   state: Admission;
@@ -36,15 +44,11 @@ class Desk {
     this.state = newAdmission({ ...LIMITS, ...limits });
   }
 
-  ask(
-    id: string,
-    room: string,
-    { user, agent = 'default', nowMs = 0 }: { user?: string; agent?: string; nowMs?: number } = {},
-  ): Answer {
+  ask(id: string, room: string, { user, agent = 'default', nowMs = 0, mayQueue = true }: Ask = {}): Answer {
     const quotas = ['host', `agent:${agent}`, ...(user === undefined ? [] : [`user:${user}`])];
     const { state, answer } = request(
       this.state,
-      { sessionId: sessionId(id), claim: claim(room), quotas },
+      { sessionId: sessionId(id), claim: claim(room), quotas, mayQueue },
       nowMs,
     );
     this.state = state;
@@ -151,6 +155,49 @@ describe('the queue', () => {
   });
 });
 
+describe('a wait for a claim', () => {
+  const closing = (more: Partial<AdmissionLimits> = {}) => {
+    const desk = new Desk({ sessions: 5, ...more });
+    desk.ask('a', 'r');
+    desk.hold('a', { closing: true });
+    desk.ask('b', 'r', { mayQueue: false });
+    return desk;
+  };
+
+  it('lasts as long as the teardown does', () => {
+    const desk = closing();
+    expect(nextExpiryMs(desk.state)).toBeNull();
+    expect(expired(desk.state, 900_000)).toEqual([]);
+    expect(desk.hold('a', null, 900_000)).toEqual(['b']);
+  });
+
+  it('of a worker that nothing kills has the time of the queue', () => {
+    const desk = closing();
+    desk.hold('a', { unkillable: true }, 5000);
+    expect(nextExpiryMs(desk.state)).toBe(6000);
+    expect(expired(desk.state, 6000)).toMatchObject([{ sessionId: 'b' }]);
+  });
+
+  it('ends at once where no slot is free then and the call may not wait for one', () => {
+    const desk = closing({ sessions: 1 });
+    desk.hold('a', { quotas: [] }, 10);
+    desk.ask('c', 'other', { nowMs: 20 });
+    expect(desk.hold('a', null, 30)).toEqual([]);
+    expect(expired(desk.state, 30)).toEqual([{ sessionId: 'b', detail: 'limit host: 1 of 1 in use' }]);
+  });
+
+  it('goes on as a wait for a slot where it may', () => {
+    const desk = new Desk({ sessions: 1 });
+    desk.ask('a', 'r');
+    desk.hold('a', { closing: true, quotas: [] });
+    desk.ask('b', 'r');
+    desk.ask('c', 'other');
+    desk.hold('a', null, 30_000);
+    expect(nextExpiryMs(desk.state)).toBe(31_000);
+    expect(desk.hold('c', null, 30_500)).toEqual(['b']);
+  });
+});
+
 it('the start rate paces and refuses nothing', () => {
   const desk = new Desk({ sessions: 100, startRatePerSecond: 10 });
   const starts = Array.from({ length: 25 }, (_, index) => desk.ask(`s${index}`, `r${index}`)).map((answer) =>
@@ -222,6 +269,7 @@ describe('no mass end', () => {
         sessionId: id,
         claim: claim(`r${index}`),
         closing: false,
+        unkillable: false,
         quotas: ['host'],
         live: true,
         inferredDueMs: index < due ? 1000 : null,

@@ -48,6 +48,30 @@ describe('a job', () => {
     expect(play.ending).toMatchObject({ cause: 'job_terminated', by: { name: 'livekit' } });
   });
 
+  it.each(['late', 'unsent'] as const)('that LiveKit does not know of (%s) never begins', (why) => {
+    const play = Play.queued({ job }).on(0, promised).on(10, { type: 'job_withdrawn', why });
+    expect(play).toMatchObject({ phase: 'ended', reason: 'start_timeout' });
+    expect(play.ending).toMatchObject({ cause: `job_${why}`, by: null });
+    expect(play.did('spawn')).toEqual([]);
+  });
+
+  it.each([
+    ['expired', { type: 'expired', detail: 'limit host' }],
+    ['withdrawn', { type: 'job_withdrawn', why: 'late' }],
+  ] as const)('that is %s before it began is refused, as its room is told', (_what, event) => {
+    const play = Play.queued({ job, unasked: true }).on(0, event);
+    expect(play.did('refuse_call')).toMatchObject([{ effect: { room: { name: 'room' } } }]);
+    expect(Play.queued({ job }).on(0, event).did('refuse_call')).toEqual([]);
+    expect(Play.queued({ job, unasked: true }).on(0, release).did('refuse_call')).toEqual([]);
+  });
+
+  it.each([
+    ['starting', Play.starting({ job })],
+    ['live', Play.live({ job })],
+  ])('that LiveKit does not know of goes on once it is %s', (phase, play) => {
+    expect(play.on(10, { type: 'job_withdrawn', why: 'late' }).phase).toBe(phase);
+  });
+
   it('is reported as running, and as success before its worker is asked to close', () => {
     const play = Play.live({ job }).on(1000, release);
     expect(reports(play)).toMatchObject([{ status: 'running' }, { status: 'success', error: null }]);
@@ -198,6 +222,21 @@ describe('a warm worker', () => {
     expect(play.did('spawn')).toEqual([]);
     play.on(10, { type: 'tree', workerId: warm, left: 1 });
     expect(play.did('signal')).toMatchObject([{ effect: { signal: 'SIGKILL' } }]);
+    expect(play.on(20, gone(warm)).did('spawn')).toMatchObject([{ atMs: 20, effect: { attempt: 2 } }]);
+  });
+
+  it('that says failed on assignment gives way to another one, whatever it says besides', () => {
+    const play = Play.queued().on(0, granted);
+    for (const message of [
+      { type: 'failed', message: 'no voice' },
+      { type: 'closed' },
+      { type: 'ready' },
+    ] as const)
+      play.on(5, says(message, warm));
+    expect(play).toMatchObject({ phase: 'starting' });
+    expect(play.did('signal')).toMatchObject([{ effect: { workerId: warm, signal: 'SIGKILL' } }]);
+    expect(play.on(6, { type: 'gap', gapMs: 9000 }).did('signal')).toHaveLength(2);
+    play.on(10, exited(null, 'SIGKILL', warm));
     expect(play.on(20, gone(warm)).did('spawn')).toMatchObject([{ atMs: 20, effect: { attempt: 2 } }]);
   });
 

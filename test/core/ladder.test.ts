@@ -237,6 +237,24 @@ describe('wrapping up', () => {
     expect(holdingOf(play.session)?.quotas).toEqual(['host', 'agent:default']);
   });
 
+  it('is cut short when the caller is back and waits for the claim', () => {
+    const play = alone().on(1000, release).on(5000, { type: 'claim_wanted' });
+    expect(play.until(14_900).phase).toBe('closing');
+    expect(play.ladder[0]).toBe('aclose:…');
+    expect(play.until(15_000).ladder[0]).toBe('aclose:timeout');
+  });
+
+  it('is never begun for a worker that comes back when somebody waits for the claim', () => {
+    const play = alone()
+      .on(600, { type: 'channel', workerId: WORKER, open: false })
+      .on(1000, release)
+      .on(1100, { type: 'claim_wanted' })
+      .on(1200, { type: 'channel', workerId: WORKER, open: true });
+    expect(play.did('tell').at(-1)).toMatchObject({
+      effect: { message: { type: 'aclose', boundMs: DEFAULT_LADDER.acloseMs } },
+    });
+  });
+
   it('with a caller it may not', () => {
     const play = Play.live()
       .on(500, look(500, [agent, participant('ann')]))

@@ -35,6 +35,16 @@ describe('starting', () => {
     expect(Play.starting(noRoom).until(30_000).reason).toBe('start_timeout');
   });
 
+  it.each([
+    ['alone', [{ type: 'failed', message: 'no voice' }]],
+    ['and closed', [{ type: 'failed', message: 'no voice' }, { type: 'closed' }]],
+  ] as const)('a worker that says failed before it is ready is crashed: %s', (_what, messages) => {
+    const play = Play.starting().on(5, { type: 'channel', workerId: WORKER, open: true });
+    for (const message of messages) play.on(10, says(message));
+    expect(play).toMatchObject({ phase: 'closing', reason: 'crashed' });
+    expect(play.ending).toMatchObject({ cause: 'failed', detail: 'no voice' });
+  });
+
   it('a spawn that fails is crashed at once, with what failed', () => {
     const play = Play.queued(noRoom)
       .on(0, { type: 'granted', startAtMs: 0, workerId: WORKER })

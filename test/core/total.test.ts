@@ -40,6 +40,14 @@ const worker = fc.constantFrom(WORKER, 's1.2' as typeof WORKER, 'stranger' as ty
 const anyEvent = (nowMs: number): fc.Arbitrary<SessionEvent> =>
   fc.oneof(
     fc.constant<SessionEvent>({ type: 'granted', startAtMs: nowMs, workerId: WORKER }),
+    fc.constant<SessionEvent>({ type: 'granted', startAtMs: nowMs, workerId: WORKER, warm: PROCESS }),
+    fc.constantFrom<SessionEvent>(
+      { type: 'assigned' },
+      { type: 'job_terminated' },
+      { type: 'job_withdrawn', why: 'late' },
+      { type: 'side_observed', callers: 1 },
+      { type: 'node_lost' },
+    ),
     fc.constant<SessionEvent>({ type: 'expired', detail: 'host' }),
     fc.constant<SessionEvent>({ type: 'tick' }),
     worker.map((workerId): SessionEvent => ({ type: 'spawned', workerId, process: PROCESS })),
@@ -58,6 +66,7 @@ const anyEvent = (nowMs: number): fc.Arbitrary<SessionEvent> =>
           { type: 'ok' as const },
           { type: 'error' as const, message: 'e' },
           { type: 'closed' as const },
+          { type: 'failed' as const, message: 'f' },
           { type: 'configured' as const, rev: 1 },
           { type: 'dumped' as const },
         ),

@@ -1,5 +1,5 @@
 /** A server that speaks LiveKit's agent protocol as badly as a test wants it. */
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { WebSocket } from 'ws';
@@ -58,7 +58,9 @@ export type Greeting = (peer: Peer) => void;
 
 export class FakeServer {
   readonly peers: Peer[] = [];
-  readonly #http = createServer((_request, response) => response.writeHead(404).end());
+  /** Answers of the LiveKit API by method; null: there is none. */
+  api: ((method: string) => object) | null = null;
+  readonly #http = createServer((request, response) => this.#answer(request, response));
   readonly #sockets = new WebSocketServer({ server: this.#http });
   #greet: Greeting;
 
@@ -86,6 +88,14 @@ export class FakeServer {
     const peer = this.peers.at(-1);
     if (peer === undefined) throw new Error('nobody connected');
     return peer;
+  }
+
+  #answer(request: IncomingMessage, response: ServerResponse): void {
+    if (this.api === null) response.writeHead(404).end();
+    else
+      response
+        .writeHead(200, { 'content-type': 'application/json' })
+        .end(JSON.stringify(this.api(request.url?.split('/').at(-1) ?? '')));
   }
 
   greetWith(greet: Greeting): void {

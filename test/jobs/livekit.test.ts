@@ -37,23 +37,19 @@ describe.runIf(HAS_LIVEKIT)('jobs of LiveKit', () => {
     return job;
   };
 
-  it('is offered a dispatch, accepts it, and its token lets the agent in', async () => {
+  it('is offered a dispatch, and accepts it', async () => {
     const adapter = await open({ names: ['greeter'] });
     await livekit.dispatches.createDispatch('hall', 'greeter', { metadata: '{"user":"u1"}' });
-    const job = await first(adapter);
+    const id = await first(adapter);
     expect(adapter.offers).toEqual([
       {
-        id: job.jobId,
+        id,
         agentName: 'greeter',
         room: { name: 'hall', sid: expect.stringMatching(/^RM_/), metadata: '' },
         metadata: '{"user":"u1"}',
         attributes: {},
       },
     ]);
-    expect(job.url).toBeNull();
-    await callers.joinWith('hall', `agent-${job.jobId}`, job.token);
-    const people = await livekit.rooms.listParticipants('hall');
-    expect(people).toMatchObject([{ identity: `agent-${job.jobId}`, name: 'Agent', kind: 4 }]);
     expect(adapter.complaints()).toEqual([]);
   });
 
@@ -115,7 +111,7 @@ describe.runIf(HAS_LIVEKIT)('jobs of LiveKit', () => {
   it('is told when the dispatch is deleted', async () => {
     const adapter = await open({ names: ['ended'] });
     const dispatch = await livekit.dispatches.createDispatch('brief', 'ended');
-    const { jobId } = await first(adapter);
+    const jobId = await first(adapter);
     await livekit.dispatches.deleteDispatch(dispatch.id, 'brief');
     await until('it is terminated', () => adapter.terminated.length > 0);
     expect(adapter.terminated).toEqual([jobId]);
@@ -125,7 +121,7 @@ describe.runIf(HAS_LIVEKIT)('jobs of LiveKit', () => {
     const adapter = await open({ names: ['told'] });
     for (const room of ['good', 'bad']) await livekit.dispatches.createDispatch(room, 'told');
     await until('both are assigned', () => adapter.assigned.length === 2);
-    const [good, bad] = adapter.assigned.map((one) => one.jobId);
+    const [good, bad] = adapter.assigned;
     adapter.jobs.report(good ?? '', 'running', null);
     adapter.jobs.report(good ?? '', 'success', null);
     adapter.jobs.report(bad ?? '', 'failed', 'its worker crashed');

@@ -14,8 +14,9 @@ export interface Line {
 export interface Adapter {
   readonly jobs: Jobs;
   readonly offers: Job[];
-  readonly assigned: { jobId: string; url: string | null; token: string }[];
+  readonly assigned: string[];
   readonly terminated: string[];
+  readonly withdrawn: string[];
   readonly lines: Line[];
   /** Levels warn and above, as text. */
   complaints(): string[];
@@ -59,6 +60,7 @@ export class Adapters {
       offers: [],
       assigned: [],
       terminated: [],
+      withdrawn: [],
       lines,
       complaints: () => lines.filter((one) => /warn|error/.test(one.level)).map((one) => one.message),
       isRegistered: () => jobs.status().every((one) => one.state === 'registered'),
@@ -68,8 +70,9 @@ export class Adapters {
         adapter.offers.push(job);
         return offered(job);
       },
-      assigned: (jobId, access) => adapter.assigned.push({ jobId, ...access }),
+      assigned: (jobId) => adapter.assigned.push(jobId),
       terminated: (jobId) => adapter.terminated.push(jobId),
+      withdrawn: (jobId, why) => adapter.withdrawn.push(`${jobId} ${why}`),
     });
     return adapter;
   }

@@ -1,8 +1,11 @@
 /** Kept rooms and the database. */
 import { expect, it } from 'vitest';
+import type { SessionId } from '../../src/core/ids.ts';
 import type { RoomWatch } from '../../src/core/watch.ts';
 import type { Log, Registry, Rooms } from '../../src/ports.ts';
 import { RoomDesk } from '../../src/runtime/room-desk.ts';
+import { at, look, participant } from '../core/support.ts';
+import { sessionOf } from '../support/sessions.ts';
 
 const silent: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
@@ -32,4 +35,37 @@ it('kept rooms are written into a database that knows none of them', async () =>
   await desk.start();
   desk.recordAll();
   expect(saved).toEqual(watches);
+});
+
+it('a phone whose call was accepted and expired is hung up on, though its session is still known', async () => {
+  const closed: string[] = [];
+  const rooms: Partial<Rooms> = {
+    follow: () => undefined,
+    unfollow: () => undefined,
+    look: () => undefined,
+    closeRoom: async ({ room }) => {
+      closed.push(room.name);
+      return { outcome: 'done', detail: null };
+    },
+  };
+  const deps = { rooms: rooms as Rooms, registry: {} as Registry, log: silent };
+  const desk = new RoomDesk(deps, {
+    tell: () => undefined,
+    tellAll: () => undefined,
+    found: () => undefined,
+  });
+  const session = sessionOf({ id: 's-1', room: 'r' });
+  const { room, id } = session.spec;
+  const phone = participant('+49', { kind: 'sip', sipCallStatus: 'active' });
+  const seen = (asOfMs: number) => {
+    const event = look(asOfMs, [phone]);
+    if (event.type === 'observed') desk.observed(room, event.observation);
+  };
+  desk.follow(session);
+  desk.refused(room, { at: at(0), by: 'another' as SessionId });
+  desk.refused(room, { at: at(0), by: id });
+  seen(100);
+  seen(10_000);
+  await Promise.resolve();
+  expect(closed).toEqual(['r']);
 });

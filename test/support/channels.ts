@@ -9,7 +9,6 @@ import { workerId } from '../../src/core/ids.ts';
 import type { WorkerMessage } from '../../src/core/protocol.ts';
 import type { Channels, Instance } from '../../src/ports.ts';
 import { openInstance } from '../../src/registry/instance.ts';
-import { createLog } from '../../src/telemetry/log.ts';
 import { createChannels } from '../../src/worker/control.ts';
 
 export interface Heard {
@@ -29,6 +28,8 @@ export class ControlRig {
   readonly dir = mkdtempSync(join(tmpdir(), 'curfew-control-'));
   readonly socketPath = join(this.dir, 'control.sock');
   readonly heard: Heard[] = [];
+  /** What its log warns of. */
+  readonly warned: object[] = [];
   readonly instance: Instance;
   readonly channels: Channels;
   /** Workers that this supervisor has. */
@@ -44,7 +45,9 @@ export class ControlRig {
   }
 
   channelsAt(socketPath: string): Channels {
-    const log = createLog({ level: 'silent', format: 'text' });
+    const silent = () => undefined;
+    const warn = (fields: object) => void this.warned.push(fields);
+    const log = { debug: silent, info: silent, warn, error: silent };
     return createChannels({ instance: this.instance, log, socketPath });
   }
 

@@ -169,6 +169,15 @@ describe('a line', () => {
     expect(rig.heardOf('w-1')).toEqual(['hello', { type: 'ready' }, 'closed']);
   });
 
+  it('with fields of its own naming is told of them within bounds, and they are in no log', async () => {
+    const client = await greeted();
+    client.send(line({ type: 'ready', ['+4930'.repeat(1000)]: 1 }));
+    const { field, message } = (await refusalOf(client)) as { field: string; message: string };
+    expect(field).toContain('+4930');
+    expect(field.length + message.length).toBeLessThan(400);
+    expect(rig.warned).toEqual([{ worker: 'w-1', code: 'malformed', field: 'unknown' }]);
+  });
+
   it('may come byte by byte, with empty lines and CR between, and in any script', async () => {
     const client = await greeted();
     const message = { type: 'error', message: 'päng 🎧 会議' };
