@@ -32,6 +32,18 @@ export function renderShow(session: SessionView, paint: Paint): string {
   return lines.join('\n');
 }
 
+/** One sentence on a session that is not what `dispatch --wait` waited for. */
+export function renderWaited(
+  { id, state, reason, evidence }: SessionView,
+  asked: { wait: string; timeout: string },
+): string {
+  if (reason === null || (state === 'closing' && asked.wait !== 'live'))
+    return `${safe(id)} is still ${state} after ${safe(asked.timeout)}; it goes on`;
+  const why = evidence?.detail == null ? reason : `${reason}: ${safe(evidence.detail)}`;
+  const when = asked.wait === 'live' ? 'ended before it was live' : 'failed';
+  return `${safe(id)} ${when}: ${why}`;
+}
+
 function line(name: string, text: string): string {
   return `  ${name.padEnd(INDENT - 2)}${wrap(safe(text), INDENT)}`;
 }

@@ -82,6 +82,14 @@ export function wrap(text: string, indent: number): string {
   return lines.join(`\n${' '.repeat(indent)}`);
 }
 
+/** For stderr: what is wrong, a line each and wrapped on its own, and what to do. */
+export function renderError(message: string, hint: string | null = null): string {
+  const lines = message.split('\n');
+  const prefix = lines.length === 1 ? 'curfew' : 'error';
+  const told = lines.map((one) => `${prefix}: ${wrap(safe(one), 2)}`);
+  return [...told, ...(hint === null ? [] : [`  ${wrap(hint, 2)}`])].join('\n');
+}
+
 /** 1 h 02 m, 3.2 s, 40 ms. */
 export function span(durationMs: number): string {
   const ms = Math.max(0, Math.round(durationMs));
