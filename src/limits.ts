@@ -312,6 +312,8 @@ export const CLI = {
   aliveMs: 3 * SECOND_MS,
   /** Longer than any wait that a command asks for. */
   answerMs: 11 * MINUTE_MS,
+  /** node:sqlite, and what else is tested. */
+  nodeMajor: 24,
   defaultSocket: '/run/curfew/curfew.sock',
   devSocket: '.curfew/curfew.sock',
 } as const;

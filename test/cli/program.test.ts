@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { SessionView } from '../../src/api.ts';
+import { checkNode } from '../../src/cli/node-version.ts';
 import { ERRORS } from '../../src/errors.ts';
 import type { Doors } from '../support/faces.ts';
 import { openDoors, TOKENS } from '../support/faces.ts';
@@ -91,6 +92,17 @@ describe('usage', () => {
       expect(out, name).not.toBe('');
       for (const line of out.split('\n')) expect(line.length, line).toBeLessThanOrEqual(80);
     }
+  });
+});
+
+describe('an older Node', () => {
+  it('is told what is needed', () => {
+    for (const version of ['20.20.2', '22.13.0', '23.11.1'])
+      expect(() => checkNode(version)).toThrow(
+        `this is Node ${version}; a supervisor needs Node 24 or newer`,
+      );
+    for (const version of ['24.0.0', '26.1.0', process.versions.node])
+      expect(() => checkNode(version)).not.toThrow();
   });
 });
 
