@@ -17,7 +17,7 @@ function widthOf(char: string): number {
   return WIDE.test(char) ? 2 : 1;
 }
 
-function displayWidth(text: string): number {
+export function displayWidth(text: string): number {
   return [...text].reduce((sum, char) => sum + widthOf(char), 0);
 }
 
@@ -32,7 +32,7 @@ export function clip(text: string, columns: number): string {
   return `${kept}…`;
 }
 
-function pad(text: string, columns: number): string {
+export function pad(text: string, columns: number): string {
   return text + ' '.repeat(Math.max(0, columns - displayWidth(text)));
 }
 
