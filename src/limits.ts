@@ -306,6 +306,8 @@ export const CLI = {
   columns: 80,
   connectMs: 3 * SECOND_MS,
   drainLookMs: 500,
+  /** How often the time that is left to a drain is told. */
+  drainSayMs: 10 * SECOND_MS,
   /** A supervisor that crashed while it drained has this long to be started again. */
   drainBackMs: 15 * SECOND_MS,
   /** A supervisor that answers no health question for this long is taken for hung. */
