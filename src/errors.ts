@@ -131,6 +131,12 @@ export const ERRORS = {
     title: 'The registry was written by a newer curfew',
     hint: 'Install that version again, or give this one a state_dir of its own.',
   },
+  old_node: {
+    status: 500,
+    exit: 1,
+    title: 'This Node is too old',
+    hint: 'Type `npx curfew` in its folder, or install it (`npm run install:systemd`): both bring the Node it needs.',
+  },
   spawn_failed: {
     status: 500,
     exit: 1,

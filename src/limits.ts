@@ -310,12 +310,16 @@ export const CLI = {
   columns: 80,
   connectMs: 3 * SECOND_MS,
   drainLookMs: 500,
+  /** How often the time that is left to a drain is told. */
+  drainSayMs: 10 * SECOND_MS,
   /** A supervisor that crashed while it drained has this long to be started again. */
   drainBackMs: 15 * SECOND_MS,
   /** A supervisor that answers no health question for this long is taken for hung. */
   aliveMs: 3 * SECOND_MS,
   /** Longer than any wait that a command asks for. */
   answerMs: 11 * MINUTE_MS,
+  /** node:sqlite, and what else is tested. */
+  nodeMajor: 24,
   defaultSocket: '/run/curfew/curfew.sock',
   devSocket: '.curfew/curfew.sock',
 } as const;

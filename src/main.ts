@@ -2,6 +2,7 @@
 /** The composition root: the only file that knows every adapter. */
 import { createInterface } from 'node:readline/promises';
 import type { Daemons, Terminal } from './cli/context.ts';
+import { checkNode } from './cli/node-version.ts';
 import { runCli } from './cli/program.ts';
 import { SHUTDOWN } from './limits.ts';
 import { beginRegistryThread } from './registry/registry.ts';
@@ -10,12 +11,23 @@ import { beginRegistryThread } from './registry/registry.ts';
 const daemons: Daemons = {
   serve: (config, reread) =>
     ending(async () => {
+      checkNode(process.versions.node);
       beginRegistryThread();
       return (await import('./compose.ts')).serve(config, { reread });
     }),
-  dev: async () => (await import('./compose.ts')).dev(),
-  cleanup: async (config, request) => (await import('./compose-cleanup.ts')).cleanup(config, request),
-  run: (options) => ending(async () => (await import('./compose-run.ts')).run(options)),
+  dev: async () => {
+    checkNode(process.versions.node);
+    return (await import('./compose.ts')).dev();
+  },
+  cleanup: async (config, request) => {
+    checkNode(process.versions.node);
+    return (await import('./compose-cleanup.ts')).cleanup(config, request);
+  },
+  run: (options) =>
+    ending(async () => {
+      checkNode(process.versions.node);
+      return (await import('./compose-run.ts')).run(options);
+    }),
 };
 
 /** What is under way for a session, or for a worker that nothing kills, must not hold up the next start. */

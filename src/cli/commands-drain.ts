@@ -1,7 +1,7 @@
 /** `curfew drain` and `curfew undrain`. */
 import { setTimeout } from 'node:timers/promises';
 import type { Command } from 'commander';
-import type { CapacityView } from '../api.ts';
+import type { CapacityView, DrainView } from '../api.ts';
 import { CurfewError } from '../errors.ts';
 import { CLI } from '../limits.ts';
 import type { Client } from './client.ts';
@@ -59,19 +59,25 @@ function isUnreachable(error: unknown): error is CurfewError {
 
 /** True: it has stopped. False: the drain was taken back. */
 async function waitForEnd(client: Client, begun: CapacityView, { terminal }: Context): Promise<boolean> {
-  let said = '';
+  let said: DrainView | null = null;
   for (let capacity: CapacityView | null = begun; ; ) {
     if (capacity === null) return true;
     if (capacity.draining === null) {
       terminal.err('the drain was taken back');
       return false;
     }
-    const now = describe(capacity);
-    if (now !== said) terminal.err(now);
-    said = now;
+    if (said === null || isNews(said, capacity.draining)) {
+      terminal.err(describe(capacity));
+      said = capacity.draining;
+    }
     await setTimeout(CLI.drainLookMs);
     capacity = await lookAgain(client);
   }
+}
+
+/** Each end of a call, and the time that is left now and then. */
+function isNews(said: DrainView, now: DrainView): boolean {
+  return said.open !== now.open || (said.leftMs ?? 0) - (now.leftMs ?? 0) >= CLI.drainSayMs;
 }
 
 /** Null: it has stopped. One that crashed is started again and goes on draining: it has some time to come back. */
@@ -96,6 +102,6 @@ async function lookAgain(client: Client): Promise<CapacityView | null> {
 function describe({ draining }: CapacityView): string {
   if (draining === null) return 'not draining';
   const { open, leftMs } = draining;
-  const left = leftMs === null ? '' : `, released in ${span(Math.ceil(leftMs / 10_000) * 10_000)}`;
+  const left = leftMs === null ? '' : `, released in ${span(Math.ceil(leftMs / 1000) * 1000)}`;
   return `draining: ${open} ${open === 1 ? 'session' : 'sessions'} left${left}`;
 }

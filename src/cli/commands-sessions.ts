@@ -5,7 +5,9 @@ import type { SessionList, SessionView } from '../api.ts';
 import { CurfewError } from '../errors.ts';
 import { HTTP } from '../limits.ts';
 import type { Context } from './context.ts';
-import { renderList, renderShow } from './render.ts';
+import { exitCodeOfWait } from './exit-codes.ts';
+import { renderList, renderShow, renderWaited } from './render.ts';
+import { renderError } from './text.ts';
 import type { LimitOptions } from './values.ts';
 import { durationOption, readLabels, readLimits, readMetadata } from './values.ts';
 
@@ -101,8 +103,22 @@ function dispatchCommand(program: Command, context: Context): void {
         : `?wait=${encodeURIComponent(wait)}&timeoutMs=${durationOption('--timeout', options.timeout)}`;
     const session = (await (await context.client()).post(`/v1/sessions${query}`, body)) as SessionView;
     context.show(session, () => session.id);
-    if (wait !== undefined && session.state === 'failed') context.exitWith(1);
+    if (wait !== undefined) tellWaited(session, { wait, timeout: options.timeout }, context);
   });
+}
+
+/** Why it is not what was waited for, and the exit code for that. With --json the session says it all. */
+function tellWaited(
+  session: SessionView,
+  { wait, timeout }: { wait: string; timeout: string },
+  { exitWith, global, terminal }: Context,
+): void {
+  const code = exitCodeOfWait(session, wait);
+  exitWith(code);
+  if (code !== 0 && global().json !== true)
+    terminal.err(
+      renderError(renderWaited(session, { wait, timeout }), `Look at \`curfew show ${session.id}\`.`),
+    );
 }
 
 function readCommands(program: Command, context: Context): void {

@@ -8,7 +8,7 @@ import { drainCommands } from './commands-drain.ts';
 import { hostCommands } from './commands-host.ts';
 import { sessionCommands } from './commands-sessions.ts';
 import type { Context, Daemons, GlobalOptions, Terminal } from './context.ts';
-import { painter, wrap } from './text.ts';
+import { painter, renderError } from './text.ts';
 
 const USAGE = 2;
 
@@ -90,6 +90,6 @@ function explain(error: unknown, { terminal, global }: Context): number {
   const { exit, hint } = ERRORS[error.code];
   if (global().json === true)
     terminal.err(JSON.stringify({ ...error.facts, code: error.code, detail: error.message, hint }));
-  else terminal.err(`curfew: ${wrap(error.message, 2)}\n  ${wrap(hint, 2)}`);
+  else terminal.err(renderError(error.message, hint));
   return exit;
 }

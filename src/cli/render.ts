@@ -1,9 +1,12 @@
 /** What the CLI shows of sessions and capacity. Pure: text from data. */
 import type { CapacityView, SessionView } from '../api.ts';
 import type { Paint } from './text.ts';
-import { safe, span, table, wrap } from './text.ts';
+import { displayWidth, pad, safe, span, table, wrap } from './text.ts';
 
-const INDENT = 12;
+const GAP = 2;
+/** Columns for names. */
+const NAMES_LEAST = 10;
+const NAMES_MOST = 40;
 
 export function renderList(sessions: readonly SessionView[]): string {
   if (sessions.length === 0) return 'no sessions';
@@ -24,16 +27,38 @@ export function renderList(sessions: readonly SessionView[]): string {
 /** A session's story: what it is, who is there, what will end it next, or why it ended. */
 export function renderShow(session: SessionView, paint: Paint): string {
   const lines = [
-    heading(session, paint),
     ...basics(session),
     ...whoIsThere(session),
     ...(session.evidence === null ? whatIsNext(session) : whyEnded(session)),
   ];
-  return lines.join('\n');
+  return [heading(session, paint), ...block(lines)].join('\n');
 }
 
-function line(name: string, text: string): string {
-  return `  ${name.padEnd(INDENT - 2)}${wrap(safe(text), INDENT)}`;
+/** One sentence on a session that is not what `dispatch --wait` waited for. */
+export function renderWaited(
+  { id, state, reason, evidence }: SessionView,
+  asked: { wait: string; timeout: string },
+): string {
+  if (reason === null || (state === 'closing' && asked.wait !== 'live'))
+    return `${safe(id)} is still ${state} after ${safe(asked.timeout)}; it goes on`;
+  const why = evidence?.detail == null ? reason : `${reason}: ${safe(evidence.detail)}`;
+  const when = asked.wait === 'live' ? 'ended before it was live' : 'failed';
+  return `${safe(id)} ${when}: ${why}`;
+}
+
+/** A name and what is to be said of it; without a name it goes on from the line before. */
+type Line = readonly [name: string, text: string];
+
+/** Names in a column as wide as the longest of them; a name beyond all measure has a line of its own. */
+function block(lines: readonly Line[]): string[] {
+  const widths = lines.map(([name]) => displayWidth(safe(name)) + GAP).filter((width) => width <= NAMES_MOST);
+  const column = Math.max(NAMES_LEAST, ...widths);
+  const indent = GAP + column;
+  return lines.map(([name, text]) => {
+    const told = wrap(safe(text), indent);
+    if (displayWidth(safe(name)) + GAP <= column) return `  ${pad(safe(name), column)}${told}`;
+    return `  ${safe(name)}\n${' '.repeat(indent)}${told}`;
+  });
 }
 
 function heading({ id, state, reason }: SessionView, paint: Paint): string {
@@ -42,7 +67,11 @@ function heading({ id, state, reason }: SessionView, paint: Paint): string {
   return `${paint('bold', safe(id))}  ${paint(colour, reason === null ? state : `${state}: ${reason}`)}`;
 }
 
-function basics(session: SessionView): string[] {
+function optional<T>(value: T | null, line: (value: T) => Line): Line[] {
+  return value === null ? [] : [line(value)];
+}
+
+function basics(session: SessionView): Line[] {
   const { user, labels, resources } = session;
   const tags = Object.entries(labels).map(([key, value]) => `${key}=${value}`);
   const size =
@@ -50,22 +79,22 @@ function basics(session: SessionView): string[] {
       ? ''
       : `, ${Math.round(resources.rssBytes / 1024 ** 2)} MB, ${Math.round(resources.cpuPercent)} % of a core`;
   return [
-    line('room', session.room),
-    line(
+    ['room', session.room],
+    [
       'agent',
       `${session.agent}${user === null ? '' : `, for user ${user}`}${tags.length > 0 ? ` (${tags.join(', ')})` : ''}`,
-    ),
-    line('times', timesText(session)),
-    line(
+    ],
+    ['times', timesText(session)],
+    [
       'worker',
       session.pid === null
         ? 'no process'
-        : `pid ${session.pid}${size}${session.restarts > 0 ? `, replaced ${session.restarts} times` : ''}${exitText(session)}`,
-    ),
-    line(
+        : `pid ${session.pid}${size}${session.restarts > 0 ? `, replaced ${plural(session.restarts, 'time')}` : ''}${exitText(session)}`,
+    ],
+    [
       'errors',
       `${session.errors.consecutive} in a row of ${session.errors.limit} allowed, ${session.errors.total} in all`,
-    ),
+    ],
   ];
 }
 
@@ -88,15 +117,15 @@ function exitText({ exit }: SessionView): string {
   return exit.code === null ? ', gone, exit status unknown' : `, exited with ${exit.code}`;
 }
 
-function whoIsThere({ presence }: SessionView): string[] {
-  if (presence === null) return [line('presence', 'not known')];
+function whoIsThere({ presence }: SessionView): Line[] {
+  if (presence === null) return [['presence', 'not known']];
   const { callers, ringing, agents, asOf, source } = presence;
   const phones = ringing > 0 ? `, ${plural(ringing, 'phone')} ringing` : '';
   return [
-    line(
+    [
       'presence',
       `${plural(callers, 'caller')}${phones}, ${plural(agents, 'agent')} (by ${source}, ${clock(asOf)})`,
-    ),
+    ],
   ];
 }
 
@@ -104,28 +133,26 @@ function plural(count: number, word: string): string {
   return `${count} ${word}${count === 1 ? '' : 's'}`;
 }
 
-function whatIsNext({ deadlines, held }: SessionView): string[] {
-  const lines = deadlines.map((one, index) =>
-    line(index === 0 ? 'next' : '', `${one.kind} in ${span(one.inMs)} (${clock(one.at)})`),
+function whatIsNext({ deadlines, held }: SessionView): Line[] {
+  const lines = deadlines.map(
+    (one, index): Line => [index === 0 ? 'next' : '', `${one.kind} in ${span(one.inMs)} (${clock(one.at)})`],
   );
   if (held !== null)
-    lines.push(
-      line(
-        'held',
-        `${held.reason} is held back: too many would end at once; looked at afresh at ${clock(held.until)}`,
-      ),
-    );
+    lines.push([
+      'held',
+      `${held.reason} is held back: too many would end at once; looked at afresh at ${clock(held.until)}`,
+    ]);
   return lines;
 }
 
-function whyEnded({ evidence, reason }: SessionView): string[] {
+function whyEnded({ evidence, reason }: SessionView): Line[] {
   if (evidence === null) return [];
   const by = evidence.by === null ? '' : ` by ${evidence.by}`;
   const detail = evidence.detail === null ? '' : `: ${evidence.detail}`;
   return [
-    line('why', `${reason}, decided by ${evidence.cause}${by} at ${clock(evidence.at)}${detail}`),
-    ...evidence.ladder.map((step, index) => line(index === 0 ? 'ladder' : '', stepText(step))),
-    ...(evidence.room === null ? [] : [line('the room', `${evidence.room.action}: ${evidence.room.why}`)]),
+    ['why', `${reason}, decided by ${evidence.cause}${by} at ${clock(evidence.at)}${detail}`],
+    ...evidence.ladder.map((step, index): Line => [index === 0 ? 'ladder' : '', stepText(step)]),
+    ...optional(evidence.room, ({ action, why }) => ['the room', `${action}: ${why}`]),
   ];
 }
 
@@ -143,32 +170,45 @@ function stepText({
 export function renderCapacity(capacity: CapacityView, paint: Paint): string {
   const { quotas, queue, sessions, livekit, registry, jobs, warm, unkillable, held } = capacity;
   const counts = Object.entries(sessions).filter(([, count]) => count > 0);
-  return [
-    `${paint('bold', safe(capacity.host))}  ${capacity.accepting ? paint('green', 'accepting') : paint('yellow', capacity.draining === null ? 'not accepting' : 'draining')}`,
-    ...quotas.map((one) => line(one.name, `${one.used} of ${one.limit}`)),
-    line('queue', `${queue.length} of ${queue.limit}`),
-    line(
+  const heading = `${paint('bold', safe(capacity.host))}  ${capacity.accepting ? paint('green', 'accepting') : paint('yellow', capacity.draining === null ? 'not accepting' : 'draining')}`;
+  const lines: Line[] = [
+    ...quotas.map((one): Line => [one.name, `${one.used} of ${one.limit}`]),
+    ['queue', `${queue.length} of ${queue.limit}`],
+    [
       'sessions',
       counts.length === 0 ? 'none' : counts.map(([state, count]) => `${count} ${state}`).join(', '),
+    ],
+    ['LiveKit', livekitText(livekit)],
+    ...warm.map((one): Line => [`warm ${one.agent}`, warmText(one)]),
+    ...jobs.map((one): Line => [`agent "${one.agentName}"`, jobsText(one)]),
+    ['registry', registry.writable ? 'writable' : `not writable: ${registry.error}`],
+    ...optional(registry.setAside, (path) => ['', `a damaged database was put to ${path}`]),
+    ...unkillable.map(
+      (one): Line => [
+        'unkillable',
+        `${one.session}, pid ${one.pid ?? 'unknown'}: holds its slot until it is gone`,
+      ],
     ),
-    line('LiveKit', livekitText(livekit)),
-    ...warm.map((one) => line(`warm ${safe(one.agent)}`, warmText(one))),
-    ...jobs.map((one) => line(`agent "${safe(one.agentName)}"`, jobsText(one))),
-    line('registry', registry.writable ? 'writable' : `not writable: ${registry.error}`),
-    ...(registry.setAside === null ? [] : [line('', `a damaged database was put to ${registry.setAside}`)]),
-    ...unkillable.map((one) =>
-      line('unkillable', `${one.session}, pid ${one.pid ?? 'unknown'}: holds its slot until it is gone`),
+    ...held.map(
+      (one): Line => ['held', `${one.session}: ${one.reason}, looked at afresh at ${clock(one.until)}`],
     ),
-    ...held.map((one) =>
-      line('held', `${one.session}: ${one.reason}, looked at afresh at ${clock(one.until)}`),
-    ),
-  ].join('\n');
+  ];
+  return [heading, ...block(lines)].join('\n');
 }
 
-function warmText({ ready, wanted, starting, crashes, lastCrash }: CapacityView['warm'][number]): string {
+function warmText({
+  ready,
+  wanted,
+  starting,
+  crashes,
+  lastCrash,
+  startsAgainInMs,
+}: CapacityView['warm'][number]): string {
   const begun = starting === 0 ? '' : `, ${starting} starting`;
-  const crashed = crashes === 0 ? '' : `, ${crashes} died in a row: ${safe(lastCrash ?? '')}`;
-  return `${ready} of ${wanted} ready${begun}${crashed}`;
+  const crashed = crashes === 0 ? '' : `, ${crashes} died in a row: ${lastCrash ?? ''}`;
+  const next =
+    startsAgainInMs === null || ready + starting >= wanted ? '' : `, next in ${span(startsAgainInMs)}`;
+  return `${ready} of ${wanted} ready${begun}${next}${crashed}`;
 }
 
 /** How LiveKit's own dispatch finds the agent of that name. */

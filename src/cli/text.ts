@@ -17,7 +17,7 @@ function widthOf(char: string): number {
   return WIDE.test(char) ? 2 : 1;
 }
 
-function displayWidth(text: string): number {
+export function displayWidth(text: string): number {
   return [...text].reduce((sum, char) => sum + widthOf(char), 0);
 }
 
@@ -32,7 +32,7 @@ export function clip(text: string, columns: number): string {
   return `${kept}…`;
 }
 
-function pad(text: string, columns: number): string {
+export function pad(text: string, columns: number): string {
   return text + ' '.repeat(Math.max(0, columns - displayWidth(text)));
 }
 
@@ -80,6 +80,14 @@ export function wrap(text: string, indent: number): string {
     else lines.push(word);
   }
   return lines.join(`\n${' '.repeat(indent)}`);
+}
+
+/** For stderr: what is wrong, a line each and wrapped on its own, and what to do. */
+export function renderError(message: string, hint: string | null = null): string {
+  const lines = message.split('\n');
+  const prefix = lines.length === 1 ? 'curfew' : 'error';
+  const told = lines.map((one) => `${prefix}: ${wrap(safe(one), 2)}`);
+  return [...told, ...(hint === null ? [] : [`  ${wrap(hint, 2)}`])].join('\n');
 }
 
 /** 1 h 02 m, 3.2 s, 40 ms. */

@@ -30,7 +30,7 @@ export function capacityView(
       since: new Date(one.since.wallMs).toISOString(),
     })),
     warm: sessions.pool.views().map(({ notBeforeMs, ...one }) => {
-      const inMs = notBeforeMs - deps.clock.now().bootMs;
+      const inMs = Math.ceil(notBeforeMs - deps.clock.now().bootMs);
       return { ...one, startsAgainInMs: inMs > 0 ? inMs : null };
     }),
     registry: recorder.status,

@@ -32,7 +32,7 @@ export class Drain {
     const record = this.#record;
     if (record === null) return null;
     const { at, by, untilMs } = record;
-    const leftMs = untilMs === null ? null : Math.max(0, untilMs - this.#deps.clock.now().bootMs);
+    const leftMs = untilMs === null ? null : Math.max(0, Math.ceil(untilMs - this.#deps.clock.now().bootMs));
     return {
       since: new Date(at.wallMs).toISOString(),
       by: `${by.kind} ${by.name}`,

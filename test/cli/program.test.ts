@@ -3,10 +3,12 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { SessionView } from '../../src/api.ts';
+import { checkNode } from '../../src/cli/node-version.ts';
 import { ERRORS } from '../../src/errors.ts';
 import type { Doors } from '../support/faces.ts';
 import { openDoors, TOKENS } from '../support/faces.ts';
-import { viewOf } from '../support/memory-api.ts';
+import { endedView, viewOf } from '../support/memory-api.ts';
 import type { CliOptions } from '../support/terminal.ts';
 import { cli } from '../support/terminal.ts';
 
@@ -90,6 +92,17 @@ describe('usage', () => {
       expect(out, name).not.toBe('');
       for (const line of out.split('\n')) expect(line.length, line).toBeLessThanOrEqual(80);
     }
+  });
+});
+
+describe('an older Node', () => {
+  it('is told what is needed', () => {
+    for (const version of ['20.20.2', '22.13.0', '23.11.1'])
+      expect(() => checkNode(version)).toThrow(
+        `this is Node ${version}; a supervisor needs Node 24 or newer`,
+      );
+    for (const version of ['24.0.0', '26.1.0', process.versions.node])
+      expect(() => checkNode(version)).not.toThrow();
   });
 });
 
@@ -215,6 +228,27 @@ describe('dispatch', () => {
       limits: { activityIdleTimeoutMs: 90_000, noActiveStreamMs: null, noCallerMs: 45_000, errorLimit: 3 },
     });
     expect(doors.api.asked[0]?.by?.kind).toBe('local');
+  });
+
+  it('with --wait tells by its exit code and on stderr what became of it, and prints the id all the same', async () => {
+    const put = (id: string, change: Partial<SessionView>) =>
+      doors.api.sessions.set(id, { ...viewOf({ id }), liveAt: null, ...change });
+    const evidence = { ...endedView(viewOf({ id: '' })).evidence, cause: 'exit', detail: 'exited with 1' };
+    put('live', { state: 'live', liveAt: '2026-01-02T03:04:05.000Z' });
+    put('slow', { state: 'starting' });
+    put('dead', { state: 'closing', reason: 'crashed', evidence: evidence as SessionView['evidence'] });
+    put('gone', { state: 'released', reason: 'requested' });
+    const wait = (id: string, ...more: string[]) =>
+      ask([...more, 'dispatch', '--room', 'r', '--id', id, '--wait', 'live', '--timeout', '1s']);
+    expect(await wait('live')).toMatchObject({ code: 0, out: 'live\n', err: '' });
+    const slow = await wait('slow');
+    expect(slow).toMatchObject({ code: 8, out: 'slow\n' });
+    expect(slow.err).toContain('slow is still starting after 1s');
+    const dead = await wait('dead');
+    expect(dead).toMatchObject({ code: 12, out: 'dead\n' });
+    expect(dead.err).toContain('dead ended before it was live: crashed: exited with 1');
+    expect((await wait('gone')).code).toBe(9);
+    expect(await wait('dead', '--json')).toMatchObject({ code: 12, err: '' });
   });
 
   it('prints the session with --json', async () => {

@@ -137,6 +137,28 @@ describe('capacity', () => {
     ])
       expect(text).toContain(part);
   });
+
+  it('never glues a name to what is said of it, however long the name is', () => {
+    const warm = {
+      ready: 1,
+      wanted: 2,
+      starting: 0,
+      crashes: 3,
+      lastCrash: 'it exited with code 1',
+      startsAgainInMs: 15_215,
+    };
+    const quota = (name: string) => ({ name, limit: 2, used: 1, holders: [] });
+    const capacity = {
+      ...memoryApi().capacity(),
+      quotas: [quota('sessions'), quota('user:alexandra.schmidt'), quota(`user:${'x'.repeat(100)}`)],
+      warm: [{ ...warm, agent: 'warmpy' }],
+    };
+    const text = renderCapacity(capacity, plain);
+    expect(text).toContain('\n  user:alexandra.schmidt  1 of 2\n');
+    expect(text).toContain('\n  sessions                1 of 2\n');
+    expect(text).toContain('\n  warm warmpy             1 of 2 ready, next in 15 s, 3 died in a row: it');
+    expect(text).toMatch(/\n {2}user:x{100}\n {26}1 of 2\n/);
+  });
 });
 
 describe('text', () => {

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { exitCodeOf } from '../../src/cli/exit-codes.ts';
+import { exitCodeOf, exitCodeOfWait } from '../../src/cli/exit-codes.ts';
 import { FAILED_REASONS, RELEASED_REASONS } from '../../src/core/session.ts';
 import { ERRORS } from '../../src/errors.ts';
 
@@ -49,5 +49,28 @@ describe('exit codes of `curfew run`', () => {
     expect(new Set(codes).size).toBe(FAILED_REASONS.length);
     expect(Math.min(...codes)).toBe(10);
     expect(exitCodeOf({ state: 'failed', reason: null })).toBe(1);
+  });
+});
+
+describe('exit codes of `curfew dispatch --wait`', () => {
+  const AT = '2026-01-02T03:04:05.000Z';
+  it.each([
+    ['live', { state: 'live', reason: null, liveAt: AT }, 0],
+    ['live', { state: 'closing', reason: 'completed', liveAt: AT }, 0],
+    ['live', { state: 'released', reason: 'requested', liveAt: AT }, 0],
+    ['live', { state: 'queued', reason: null, liveAt: null }, 8],
+    ['live', { state: 'starting', reason: null, liveAt: null }, 8],
+    ['live', { state: 'closing', reason: 'requested', liveAt: null }, 9],
+    ['live', { state: 'released', reason: 'not_answered', liveAt: null }, 9],
+    ['live', { state: 'closing', reason: 'start_timeout', liveAt: null }, 10],
+    ['live', { state: 'failed', reason: 'crashed', liveAt: null }, 12],
+    ['live', { state: 'failed', reason: 'crashed', liveAt: AT }, 12],
+    ['ended', { state: 'released', reason: 'callers_left', liveAt: AT }, 0],
+    ['ended', { state: 'released', reason: 'requested', liveAt: null }, 0],
+    ['ended', { state: 'live', reason: null, liveAt: AT }, 8],
+    ['ended', { state: 'closing', reason: 'crashed', liveAt: AT }, 8],
+    ['ended', { state: 'failed', reason: 'unkillable', liveAt: AT }, 18],
+  ] as const)('%s of %j is %i', (wanted, session, code) => {
+    expect(exitCodeOfWait(session, wanted)).toBe(code);
   });
 });
