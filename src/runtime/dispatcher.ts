@@ -3,7 +3,7 @@
 import type { DispatchRequest } from '../api.ts';
 import type { Answer } from '../core/admission.ts';
 import { decide } from '../core/decide.ts';
-import type { Stamp } from '../core/ids.ts';
+import type { SessionId, Stamp, WorkerId } from '../core/ids.ts';
 import { firstWorkerId, sessionId } from '../core/ids.ts';
 import { quotasOf } from '../core/quota.ts';
 import type { Session } from '../core/session.ts';
@@ -84,10 +84,10 @@ export class Dispatcher {
     const { access, deps, desk, recorder, pool } = this.#sessions;
     const spec = makeSpec(request, { deps, now: deps.clock.now(), job, isAsked: mayQueue });
     const { id: sessionId, claim } = spec;
-    const warm = pool.take(spec.profile);
+    const warm = pool.take(spec.profile, sessionId);
     const asked = { sessionId, claim, quotas: quotasOf(spec), mayQueue, isWarm: warm !== null };
     const answer = desk.request(asked);
-    if (warm !== null && answer.kind !== 'granted') pool.giveBack(warm.id);
+    if (warm !== null && answer.kind !== 'granted') pool.giveBack(warm.id, sessionId);
     // What was granted may begin at once: the moment of the answer, not that of the question.
     const next = begin(newSession(spec, request.metadata), {
       answer,
@@ -103,14 +103,24 @@ export class Dispatcher {
       access.forget(spec.id);
       desk.withdraw(spec.id);
       desk.update(spec.id, null);
-      if (warm !== null) pool.giveBack(warm.id);
+      if (warm !== null) pool.giveBack(warm.id, sessionId);
       this.#sessions.dropEarly(spec.id);
       throw error;
     }
     failpoint('dispatch.recorded');
+    const isLost = warm !== null && answer.kind === 'granted' && !pool.keeps(warm.id, sessionId);
     if (warm !== null && workerOf(next.state)?.id === warm.id) pool.given(warm.id);
     this.#sessions.add(next.state, next.effects);
+    if (isLost) this.#tellLost(sessionId, warm.id);
     return { session: next.state, created: true };
+  }
+
+  /** It died while the session was recorded, when only the pool could hear of it; what it left is told to both. */
+  #tellLost(id: SessionId, workerId: WorkerId): void {
+    const { deps, pool } = this.#sessions;
+    const exit = { code: null, signal: null, at: deps.clock.now() };
+    this.#sessions.post(id, { type: 'exited', workerId, exit });
+    if (!pool.has(workerId)) this.#sessions.post(id, { type: 'tree', workerId, left: 0 });
   }
 }
 

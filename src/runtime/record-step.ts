@@ -6,6 +6,7 @@ import type { Session } from '../core/session.ts';
 import { isEnded, workerOf } from '../core/session.ts';
 import { messageOf } from '../errors.ts';
 import type { Workers } from '../ports.ts';
+import type { Lines } from './lines.ts';
 import type { Recorder } from './recorder.ts';
 import { recordNeed } from './recorder.ts';
 import { reservedBy } from './warm.ts';
@@ -73,4 +74,16 @@ export function recordBeside(workers: Workers, before: Session, after: Session):
 /** The folder of a warm worker says that it is nobody's, until it is told. */
 export function recordGiven(workers: Workers, session: Session, effects: readonly Effect[]): void {
   for (const effect of effects) if (effect.do === 'assign') workers.record(effect.workerId, { session });
+}
+
+/** A worker that another one has followed is gone with its tree. */
+export function forgetOld(
+  { workers, lines }: { workers: Workers; lines: Lines },
+  before: Session,
+  after: Session,
+): void {
+  const worker = workerOf(before);
+  if (worker === null || worker.id === workerOf(after)?.id) return;
+  workers.forget(worker.id);
+  lines.forget(worker.id);
 }

@@ -21,11 +21,11 @@ import { Mailbox } from './mailbox.ts';
 import { Owners } from './owners.ts';
 import { Pulse } from './pulse.ts';
 import type { Step } from './record-step.ts';
-import { recordBeside, recordGiven, recordStep } from './record-step.ts';
+import { forgetOld, recordBeside, recordGiven, recordStep } from './record-step.ts';
 import { Recorder } from './recorder.ts';
 import { RoomDesk } from './room-desk.ts';
 import { Ticks } from './ticks.ts';
-import { passOn } from './warm.ts';
+import { grantWarm, passOn } from './warm.ts';
 import { WarmPool } from './warm-pool.ts';
 
 interface Entry {
@@ -208,13 +208,10 @@ export class Sessions {
 
   #granted({ sessionId, startAtMs }: Grant): void {
     const session = this.state(sessionId);
-    const warm = session === null ? null : this.pool.take(session.spec.profile);
+    const warm = session === null ? null : this.pool.take(session.spec.profile, sessionId);
     if (warm === null)
       this.#postOrKeep(sessionId, { type: 'granted', startAtMs, workerId: firstWorkerId(sessionId) });
-    else {
-      const nowMs = this.deps.clock.now().bootMs;
-      this.post(sessionId, { type: 'granted', startAtMs: nowMs, workerId: warm.id, warm: warm.process });
-    }
+    else void grantWarm(this, sessionId, warm);
   }
 
   /** Admission may answer while the session's first record is still being written. */
@@ -248,6 +245,7 @@ export class Sessions {
     const recording = recordStep(this, { before, after, effects });
     this.#account(after);
     passOn(this.pool, before, after);
+    forgetOld(this, before, after);
     const { allowed, record } = await recording;
     for (const effect of allowed) performEffect(this, after, effect);
     record?.();
@@ -261,7 +259,8 @@ export class Sessions {
     const entry = this.#entries.get(session.spec.id);
     if (entry === undefined) return;
     const holding = holdingOf(session);
-    if (!sameHolding(entry.holding, holding)) {
+    // Its turn may have come before its end was known: then admission knows of a place of which it does not.
+    if (!sameHolding(entry.holding, holding) || isEnded(session)) {
       entry.holding = holding;
       this.desk.update(session.spec.id, holding);
     }

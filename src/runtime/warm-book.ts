@@ -1,5 +1,5 @@
 /** Which warm workers there are, each agent's apart. */
-import type { WorkerId } from '../core/ids.ts';
+import type { SessionId, WorkerId } from '../core/ids.ts';
 import type { Pool, WarmWorker } from '../core/pool.ts';
 import { EMPTY_POOL, withoutWarm, withWarm } from '../core/pool.ts';
 import type { Profile } from '../core/profile.ts';
@@ -10,6 +10,7 @@ export class WarmBook {
   readonly #pools = new Map<string, Pool>();
   readonly #agents = new Map<WorkerId, string>();
   readonly #processes = new Map<WorkerId, WorkerProcess>();
+  readonly #keepers = new Map<WorkerId, SessionId>();
 
   /** Of which there is, or was, a warm worker. */
   get agents(): string[] {
@@ -48,6 +49,21 @@ export class WarmBook {
     if (this.#agents.has(id)) this.#processes.set(id, process);
   }
 
+  /** Which session it is kept for; null: none. */
+  keeperOf(id: WorkerId): SessionId | null {
+    return this.#keepers.get(id) ?? null;
+  }
+
+  keep(id: WorkerId, session: SessionId): void {
+    this.#keepers.set(id, session);
+    this.change(id, { state: 'reserved' });
+  }
+
+  release(id: WorkerId): void {
+    this.#keepers.delete(id);
+    this.change(id, { state: 'ready' });
+  }
+
   change(id: WorkerId, change: Partial<WarmWorker>): void {
     const agent = this.agentOf(id);
     if (agent !== null) this.set(agent, withWarm(this.poolOf(agent), id, change));
@@ -57,6 +73,7 @@ export class WarmBook {
     const agent = this.agentOf(id);
     this.#agents.delete(id);
     this.#processes.delete(id);
+    this.#keepers.delete(id);
     if (agent !== null) this.set(agent, withoutWarm(this.poolOf(agent), id));
   }
 

@@ -1,6 +1,6 @@
 /** Keeps warm workers started and connected, hands them out, and refills outside the path of a call. */
 import type { SessionEvent } from '../core/event.ts';
-import type { WorkerId } from '../core/ids.ts';
+import type { SessionId, WorkerId } from '../core/ids.ts';
 import { isWarmId, warmWorkerId } from '../core/ids.ts';
 import { decidePool, findReady, LATE, noteCrash } from '../core/pool.ts';
 import type { Profile } from '../core/profile.ts';
@@ -41,12 +41,12 @@ export class WarmPool {
     for (const agent of new Set([...agents, ...this.#book.agents])) this.#decide(agent);
   }
 
-  /** A ready one for this profile, kept for the caller; null: there is none. */
-  take(profile: Profile): Warm | null {
+  /** A ready one for this profile, kept for the session; null: there is none. */
+  take(profile: Profile, session: SessionId): Warm | null {
     const found = profile.warm === 0 ? null : findReady(this.#book.poolOf(profile.agent), profile);
     const process = found === null ? null : this.#book.processOf(found.id);
     if (found === null || process === null) return null;
-    this.#book.change(found.id, { state: 'reserved' });
+    this.#book.keep(found.id, session);
     return { id: found.id, process };
   }
 
@@ -60,11 +60,16 @@ export class WarmPool {
     clock.at(clock.now().bootMs + WARM.refillAfterMs, () => this.#decide(agent));
   }
 
-  /** The session that it was kept for does not want it. */
-  giveBack(id: WorkerId): void {
+  /** Whether it is there and kept for this session. */
+  keeps(id: WorkerId, session: SessionId): boolean {
+    return this.#book.keeperOf(id) === session;
+  }
+
+  /** The session does not want it; nobody else's is touched. */
+  giveBack(id: WorkerId, session: SessionId): void {
     const agent = this.#book.agentOf(id);
-    if (agent === null) return;
-    this.#book.change(id, { state: 'ready' });
+    if (agent === null || !this.keeps(id, session)) return;
+    this.#book.release(id);
     this.#decide(agent);
   }
 
@@ -217,7 +222,8 @@ export class WarmPool {
       // It may have connected before its process was known here.
       this.#decide(profile.agent);
     } catch (error) {
-      this.#retired.delete(id);
+      // Let go before its turn to start came.
+      if (this.#retired.delete(id)) return;
       this.#died(profile.agent, id, messageOf(error));
     }
   }

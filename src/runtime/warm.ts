@@ -1,7 +1,9 @@
 /** A warm worker between the pool and the session that it is kept for. */
-import type { WorkerId } from '../core/ids.ts';
+import type { SessionEvent } from '../core/event.ts';
+import type { SessionId, WorkerId } from '../core/ids.ts';
 import type { Session, WorkerProcess } from '../core/session.ts';
 import { workerOf } from '../core/session.ts';
+import type { Clock } from '../ports.ts';
 
 /** What a session is given. */
 export interface Warm {
@@ -26,14 +28,35 @@ export function reservedBy({ phase }: Session): Warm | null {
   return { id: phase.grant.workerId, process: phase.grant.warm };
 }
 
-/** What a step of a session means for the worker that was kept for it. */
+function holdsWorker(session: Session, id: WorkerId): boolean {
+  return workerOf(session)?.id === id || reservedBy(session)?.id === id;
+}
+
+/** What a step of a session means for the worker that was kept for it, also where it was promised and begun in one. */
 export function passOn(
-  pool: { given(id: WorkerId): void; giveBack(id: WorkerId): void },
+  pool: { given(id: WorkerId): void; giveBack(id: WorkerId, session: SessionId): void },
   before: Session,
   after: Session,
 ): void {
+  const worker = workerOf(after);
+  if (worker !== null && worker.id !== workerOf(before)?.id) pool.given(worker.id);
   const reserved = reservedBy(before);
-  if (reserved === null || reservedBy(after)?.id === reserved.id) return;
-  if (workerOf(after)?.id === reserved.id) pool.given(reserved.id);
-  else pool.giveBack(reserved.id);
+  if (reserved !== null && !holdsWorker(after, reserved.id)) pool.giveBack(reserved.id, before.spec.id);
+}
+
+interface GrantHost {
+  readonly deps: { readonly clock: Clock };
+  readonly pool: { giveBack(id: WorkerId, session: SessionId): void };
+  state(id: SessionId): Session | null;
+  post(id: SessionId, event: SessionEvent): void;
+  idle(id: SessionId): Promise<void>;
+}
+
+/** The turn of a session that waited has come, and one is kept for it; its end may have come first. */
+export async function grantWarm(sessions: GrantHost, id: SessionId, warm: Warm): Promise<void> {
+  const nowMs = sessions.deps.clock.now().bootMs;
+  sessions.post(id, { type: 'granted', startAtMs: nowMs, workerId: warm.id, warm: warm.process });
+  await sessions.idle(id);
+  const session = sessions.state(id);
+  if (session === null || !holdsWorker(session, warm.id)) sessions.pool.giveBack(warm.id, id);
 }

@@ -100,10 +100,10 @@ export class WarmRig {
     );
   }
 
-  dispatch(room: string, more: object = {}) {
+  dispatch(room: string, more: object = {}, origin: { assignedWithinMs?: number } = {}) {
     return this.dispatcher.dispatch(
       { room, agent: 'default', metadata: {}, labels: {}, limits: {}, ...more } as never,
-      { job: null, mayQueue: true, assignedWithinMs: null },
+      { job: null, mayQueue: true, assignedWithinMs: null, ...origin },
     );
   }
 
