@@ -102,6 +102,10 @@ export class RoomDesk implements RoomsListener {
     return [...(this.#sessions.get(roomId(room)) ?? [])].some((other) => other !== id);
   }
 
+  isWatched(room: RoomKey, roomSid: string): boolean {
+    return this.#watches.get(roomId(room))?.roomSid === roomSid;
+  }
+
   watch(watch: RoomWatch): void {
     this.#keep(watch);
     this.#save(this.#registry.saveWatch(watch));
