@@ -18,18 +18,37 @@ import {
   release,
   roomEvent,
   says,
+  shutdown,
   WORKER,
 } from '../test/core/support.ts';
 
 const NOW_MS = 2000;
 const ann = participant('ann');
+const MEMORY_BYTES = 1_000_000;
 const started = { type: 'granted', startAtMs: 0, workerId: WORKER } as const;
+
+const resources = (rssBytes: number): SessionEvent => ({
+  type: 'resources',
+  workerId: WORKER,
+  rssBytes,
+  cpuPercent: 1,
+});
+const limited = { profile: profile({ memoryBytes: MEMORY_BYTES }) };
+const promised = {
+  job: { id: 'AJ_1', agentName: 'voice', metadata: '', attributes: {} },
+  unasked: true,
+} as const;
 
 const STATES: Readonly<Record<string, Session>> = {
   queued: Play.queued().session,
+  'queued, promised to LiveKit': Play.queued(promised).on(0, { ...started, assignedByMs: 3000 }).session,
   'starting, not spawned': Play.queued().on(0, started).session,
   starting: Play.starting().session,
-  live: Play.live().on(100, look(100, [agent, ann])).session,
+  'starting, warm': Play.queued().on(0, { ...started, warm: PROCESS }).session,
+  live: Play.live(limited).on(100, look(100, [agent, ann])).session,
+  'live, over its memory': Play.live(limited)
+    .on(100, look(100, [agent, ann]))
+    .on(1900, resources(2 * MEMORY_BYTES)).session,
   'live, replacing': Play.live({ profile: profile({ replace: true }) })
     .on(100, look(100, [agent, ann]))
     .on(200, exited(1)).session,
@@ -44,49 +63,91 @@ const STATES: Readonly<Record<string, Session>> = {
   ended: Play.live({ livekit: false }).on(100, exited(0)).on(110, gone()).session,
 };
 
-const EVENTS: Readonly<Record<string, SessionEvent>> = {
-  'granted, now': { ...started, startAtMs: NOW_MS },
-  'granted, later': { ...started, startAtMs: NOW_MS + 500 },
-  'expired (queue)': { type: 'expired', detail: 'limit host' },
-  'tick, nothing due': { type: 'tick' },
-  spawned: { type: 'spawned', workerId: WORKER, process: PROCESS },
-  spawn_failed: { type: 'spawn_failed', workerId: WORKER, detail: 'no such command' },
-  not_started: { type: 'not_started', workerId: WORKER },
-  'channel opens': { type: 'channel', workerId: WORKER, open: true },
-  'channel closes': { type: 'channel', workerId: WORKER, open: false },
-  'worker: ready': says({ type: 'ready' }),
-  'worker: heartbeat': says({ type: 'heartbeat' }),
-  'worker: activity': says({ type: 'activity', kind: 'task' }),
-  'worker: ok': says({ type: 'ok' }),
-  'worker: error': says({ type: 'error', message: 'boom' }),
-  'worker: closed': says({ type: 'closed' }),
-  'worker: configured': says({ type: 'configured', rev: 0 }),
-  'worker: dumped': says({ type: 'dumped' }),
-  'exited with 0': exited(0),
-  'exited with 1': exited(1),
-  'exited, status unknown': exited(null),
-  'tree: some left': { type: 'tree', workerId: WORKER, left: 1 },
-  'tree: gone': gone(),
-  'look: a caller': look(NOW_MS, [agent, ann]),
-  'look: nobody': look(NOW_MS, []),
-  'look: no room': look(NOW_MS, [], { roomSid: null }),
-  'webhook: joined': joined(NOW_MS, participant('bob')),
-  'webhook: caller left': left(NOW_MS, ann, 'client_initiated'),
-  'webhook: agent left': left(NOW_MS, agent, 'client_initiated'),
-  'webhook: room finished': roomEvent({ kind: 'finished', roomSid: 'RM_1', at: at(NOW_MS) }),
-  'LiveKit away': { type: 'livekit', reachable: false },
-  'LiveKit back': { type: 'livekit', reachable: true },
-  release: release,
-  shutdown: { ...release, reason: 'shutdown' } as SessionEvent,
-  'claim wanted': { type: 'claim_wanted' },
-  'keep-alive': { type: 'keep_alive', forMs: 60_000, by: { kind: 'local', name: 'x' } },
-  'new metadata': { type: 'metadata', metadata: { lang: 'fr' } },
-  'budget: granted': { type: 'budget', granted: true },
-  'budget: held': { type: 'budget', granted: false },
-  'agent removed from the room': { type: 'room_step', step: 'remove_agent', outcome: 'done', detail: null },
-  'room closed': { type: 'room_step', step: 'close_room', outcome: 'done', detail: null },
-  gap: { type: 'gap', gapMs: 10_000 },
-  'resources, under the limit': { type: 'resources', workerId: WORKER, rssBytes: 1000, cpuPercent: 1 },
+type Said = Extract<SessionEvent, { type: 'message' }>['message']['type'];
+type Samples = Readonly<Record<string, SessionEvent>>;
+
+const message = (type: Said, more: object = {}) => says({ type, ...more } as Parameters<typeof says>[0]);
+/** A kind of message without a sample is no program. */
+const MESSAGES: { readonly [K in Said]: SessionEvent } = {
+  ready: message('ready'),
+  heartbeat: message('heartbeat'),
+  activity: message('activity', { kind: 'task' }),
+  ok: message('ok'),
+  error: message('error', { message: 'boom' }),
+  failed: message('failed', { message: 'no voice' }),
+  closed: message('closed'),
+  configured: message('configured', { rev: 0 }),
+  dumped: message('dumped'),
+};
+
+/** So is a kind of event. */
+const EVENTS: { readonly [K in SessionEvent['type']]: Samples } = {
+  granted: {
+    'granted, now': { ...started, startAtMs: NOW_MS },
+    'granted, later': { ...started, startAtMs: NOW_MS + 500 },
+    'granted, to be assigned by LiveKit': { ...started, startAtMs: NOW_MS, assignedByMs: NOW_MS + 500 },
+    'granted, with a warm worker': { ...started, startAtMs: NOW_MS, warm: PROCESS },
+  },
+  assigned: { assigned: { type: 'assigned' } },
+  job_terminated: { 'job terminated by LiveKit': { type: 'job_terminated' } },
+  job_withdrawn: { 'job withdrawn, LiveKit did not hear yes': { type: 'job_withdrawn', why: 'late' } },
+  expired: { 'expired (queue)': { type: 'expired', detail: 'limit host' } },
+  tick: { 'tick, nothing due': { type: 'tick' } },
+  spawned: { spawned: { type: 'spawned', workerId: WORKER, process: PROCESS } },
+  spawn_failed: { spawn_failed: { type: 'spawn_failed', workerId: WORKER, detail: 'no such command' } },
+  not_started: { not_started: { type: 'not_started', workerId: WORKER } },
+  channel: {
+    'channel opens': { type: 'channel', workerId: WORKER, open: true },
+    'channel closes': { type: 'channel', workerId: WORKER, open: false },
+  },
+  message: Object.fromEntries(Object.entries(MESSAGES).map(([type, said]) => [`worker: ${type}`, said])),
+  exited: {
+    'exited with 0': exited(0),
+    'exited with 1': exited(1),
+    'exited, status unknown': exited(null),
+  },
+  node_lost: { 'node lost (rebooted)': { type: 'node_lost' } },
+  tree: {
+    'tree: some left': { type: 'tree', workerId: WORKER, left: 1 },
+    'tree: gone': gone(),
+  },
+  observed: {
+    'look: a caller': look(NOW_MS, [agent, ann]),
+    'look: nobody': look(NOW_MS, []),
+    'look: no room': look(NOW_MS, [], { roomSid: null }),
+  },
+  side_observed: {
+    'look: a caller in the side room': { type: 'side_observed', callers: 1 },
+    'look: the side room is empty': { type: 'side_observed', callers: 0 },
+  },
+  room_event: {
+    'webhook: joined': joined(NOW_MS, participant('bob')),
+    'webhook: caller left': left(NOW_MS, ann, 'client_initiated'),
+    'webhook: agent left': left(NOW_MS, agent, 'client_initiated'),
+    'webhook: changed': roomEvent({ kind: 'changed', roomSid: 'RM_1', at: at(NOW_MS) }),
+    'webhook: room finished': roomEvent({ kind: 'finished', roomSid: 'RM_1', at: at(NOW_MS) }),
+  },
+  livekit: {
+    'LiveKit away': { type: 'livekit', reachable: false },
+    'LiveKit back': { type: 'livekit', reachable: true },
+  },
+  release: { release, shutdown },
+  claim_wanted: { 'claim wanted': { type: 'claim_wanted' } },
+  keep_alive: { 'keep-alive': { type: 'keep_alive', forMs: 60_000, by: { kind: 'local', name: 'x' } } },
+  metadata: { 'new metadata': { type: 'metadata', metadata: { lang: 'fr' } } },
+  budget: {
+    'budget: granted': { type: 'budget', granted: true },
+    'budget: held': { type: 'budget', granted: false },
+  },
+  room_step: {
+    'agent removed from the room': { type: 'room_step', step: 'remove_agent', outcome: 'done', detail: null },
+    'room closed': { type: 'room_step', step: 'close_room', outcome: 'done', detail: null },
+  },
+  gap: { gap: { type: 'gap', gapMs: 10_000 } },
+  resources: {
+    'resources, under the limit': resources(1000),
+    'resources, over the limit': resources(2 * MEMORY_BYTES),
+  },
 };
 
 function outcome(before: Session, event: SessionEvent): string {
@@ -114,7 +175,8 @@ function stepOf(session: Session): string {
 
 export function statesTable(): string {
   const names = Object.keys(STATES);
-  const rows = Object.entries(EVENTS).map(
+  const samples = Object.values(EVENTS).flatMap((kind) => Object.entries(kind));
+  const rows = samples.map(
     ([name, event]) =>
       `| ${[name, ...names.map((state) => outcome(STATES[state] as Session, event))].join(' | ')} |`,
   );

@@ -261,6 +261,14 @@ export type RoomStepResult = {
   readonly detail: string | null;
 };
 
+export interface RefusedRoom {
+  readonly room: RoomKey;
+  readonly roomSid: string | null;
+  /** The job that we had and gave up, which LiveKit shows as running all the same; null: there was none. */
+  readonly ownJob: string | null;
+  readonly boundMs: number;
+}
+
 /** LiveKit: presence and the room's last steps. */
 export interface Rooms {
   /** Rooms to keep an eye on; every one of them is observed once per poll. */
@@ -274,6 +282,8 @@ export interface Rooms {
   /** `not_found` counts as done. */
   removeAgent(effect: Extract<Effect, { do: 'remove_agent' }>): Promise<RoomStepResult>;
   closeRoom(effect: Extract<Effect, { do: 'close_room' }>): Promise<RoomStepResult>;
+  /** Closes it unless LiveKit has given its call to an agent by now, who may not be there yet. */
+  closeRefused(refused: RefusedRoom): Promise<RoomStepResult>;
   /** A token for this room alone, kind agent. */
   workerToken(grant: { room: RoomKey; identity: string; ttlMs: number }): Promise<string>;
   /** Verifies, de-duplicates and hands on. Rejects `bad_signature`. */

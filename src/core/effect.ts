@@ -39,7 +39,7 @@ export type Effect =
       readonly error: string | null;
     }
   /** The call is not taken after all: what becomes of a phone in its room is decided as for any that was refused. */
-  | { readonly do: 'refuse_call'; readonly room: RoomKey }
+  | { readonly do: 'refuse_call'; readonly room: RoomKey; readonly ownJob: string | null }
   /** A kept room goes on without a session: watch it until one is alone. */
   | { readonly do: 'watch_room'; readonly watch: RoomWatch };
 

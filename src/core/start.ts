@@ -41,7 +41,7 @@ export function onQueued(session: Session, event: SessionEvent, now: Stamp): Nex
     case 'job_terminated':
       return close(session, jobEnded(now), now);
     case 'job_withdrawn':
-      return refuse(session, jobWithdrawn(event.why, now), now);
+      return refuse(session, jobWithdrawn(event.why, now), { ownJob: null, now });
     case 'exited':
       return stay(loseReserved(session, phase, event.workerId));
     case 'tick':
@@ -50,7 +50,7 @@ export function onQueued(session: Session, event: SessionEvent, now: Stamp): Nex
       return refuse(
         session,
         endingOf('start_timeout', now, { cause: 'queue_timeout', detail: event.detail }),
-        now,
+        { ownJob: session.spec.job?.id ?? null, now },
       );
     case 'release':
       return close(
@@ -63,11 +63,15 @@ export function onQueued(session: Session, event: SessionEvent, now: Stamp): Nex
   }
 }
 
-/** Nobody has dispatched a call that came by itself, so nobody else would see to its phone. */
-function refuse(session: Session, ending: Ending, now: Stamp): Next {
+/** Nobody has dispatched a call that came by itself, so nobody else would see to its phone. `ownJob`: LiveKit may still take the job for ours. */
+function refuse(
+  session: Session,
+  ending: Ending,
+  { ownJob, now }: { ownJob: string | null; now: Stamp },
+): Next {
   const { room, unasked } = session.spec;
   return andThen(close(session, ending, now), (next) =>
-    stay(next, unasked === true ? [{ do: 'refuse_call', room }] : []),
+    stay(next, unasked === true ? [{ do: 'refuse_call', room, ownJob }] : []),
   );
 }
 

@@ -1,6 +1,6 @@
 /** RoomService calls, each bounded; `not_found` is an answer, not an error. */
 import type { Room } from 'livekit-server-sdk';
-import { AccessToken, RoomServiceClient, ServerError } from 'livekit-server-sdk';
+import { AccessToken, AgentDispatchClient, RoomServiceClient, ServerError } from 'livekit-server-sdk';
 import pTimeout from 'p-timeout';
 import { z } from 'zod';
 import type { Participant } from '../core/presence.ts';
@@ -26,15 +26,19 @@ export interface RoomClient {
   /** False: it was not there. */
   remove(name: string, identity: string, boundMs: number): Promise<boolean>;
   delete(name: string, boundMs: number): Promise<boolean>;
+  /** Ids of the jobs that were given to agents, ended ones too: LiveKit does not tell them apart. */
+  jobs(name: string, boundMs: number): Promise<string[]>;
 }
 
 export function createRoomClient(access: LiveKitAccess): RoomClient {
   // One client for each bound: the SDK takes its timeout, in whole seconds, when it is made.
-  const service = (boundMs: number) =>
-    new RoomServiceClient(access.url, access.apiKey, access.apiSecret, {
-      requestTimeout: Math.max(1, Math.ceil(boundMs / 1000)),
-      failover: false,
-    });
+  const optionsOf = (boundMs: number) => ({
+    requestTimeout: Math.max(1, Math.ceil(boundMs / 1000)),
+    failover: false,
+  });
+  const { url, apiKey, apiSecret } = access;
+  const service = (boundMs: number) => new RoomServiceClient(url, apiKey, apiSecret, optionsOf(boundMs));
+  const agents = (boundMs: number) => new AgentDispatchClient(url, apiKey, apiSecret, optionsOf(boundMs));
   return {
     list: async (names, boundMs) => {
       const rooms = await bounded(service(boundMs).listRooms([...names]), boundMs);
@@ -44,6 +48,10 @@ export function createRoomClient(access: LiveKitAccess): RoomClient {
     remove: (name, identity, boundMs) =>
       wasThere(bounded(service(boundMs).removeParticipant(name, identity), boundMs)),
     delete: (name, boundMs) => wasThere(bounded(service(boundMs).deleteRoom(name), boundMs)),
+    jobs: async (name, boundMs) => {
+      const dispatches = await bounded(agents(boundMs).listDispatch(name), boundMs);
+      return dispatches.flatMap((one) => one.state?.jobs ?? []).map((job) => job.id);
+    },
   };
 }
 

@@ -1,6 +1,6 @@
 /** The Rooms port on a LiveKit server. */
 import type { Effect } from '../core/effect.ts';
-import type { Clock, RoomStepResult, Rooms, RoomsListener } from '../ports.ts';
+import type { Clock, RefusedRoom, RoomStepResult, Rooms, RoomsListener } from '../ports.ts';
 import type { LiveKitAccess, RoomClient } from './client.ts';
 import { createRoomClient } from './client.ts';
 import { describeFailure, isTimeout } from './failure.ts';
@@ -15,7 +15,7 @@ export interface RoomsOptions {
   readonly pollEveryMs: number;
 }
 
-type CloseRoom = Extract<Effect, { do: 'close_room' }>;
+type CloseRoom = Pick<Extract<Effect, { do: 'close_room' }>, 'room' | 'roomSid' | 'boundMs'>;
 
 export function createRooms({ livekit, clock, pollEveryMs }: RoomsOptions): Rooms {
   const client = createRoomClient(livekit);
@@ -50,6 +50,7 @@ export function createRooms({ livekit, clock, pollEveryMs }: RoomsOptions): Room
     removeAgent: ({ room, identity, boundMs }) =>
       step(async () => done(await client.remove(room.name, identity, boundMs), 'the agent had left already')),
     closeRoom: (effect) => step(() => closeRoom({ client, clock }, effect)),
+    closeRefused: (refused) => step(() => closeRefused({ client, clock }, refused)),
     workerToken: (grant) => makeWorkerToken(livekit, grant),
     webhook: async (rawBody, authorization) => {
       const news = await webhooks.receive(rawBody, authorization, clock.now());
@@ -81,6 +82,16 @@ async function closeRoom(
   if (roomSid === null) return { outcome: 'skipped', detail: 'it is not known which room was meant' };
   if (facts.sid !== roomSid) return { outcome: 'skipped', detail: 'another room has this name now' };
   return done(await client.delete(room.name, untilMs - clock.now().bootMs), 'the room was gone already');
+}
+
+async function closeRefused(
+  { client, clock }: { client: RoomClient; clock: Clock },
+  { room, roomSid, ownJob, boundMs }: RefusedRoom,
+): Promise<RoomStepResult> {
+  const untilMs = clock.now().bootMs + boundMs;
+  const given = (await client.jobs(room.name, boundMs / 2)).filter((id) => id !== ownJob);
+  if (given.length > 0) return { outcome: 'skipped', detail: 'LiveKit has given its call to another agent' };
+  return closeRoom({ client, clock }, { room, roomSid, boundMs: untilMs - clock.now().bootMs });
 }
 
 function done(was: boolean, otherwise: string): RoomStepResult {

@@ -65,7 +65,7 @@ export function performEffect(sessions: EffectHost, session: Session, effect: Ef
       return;
     case 'refuse_call':
       if (session.spec.profile.onRefused === 'close')
-        roomDesk?.refused(effect.room, { at: deps.clock.now(), by: id });
+        roomDesk?.refused(effect.room, { at: deps.clock.now(), by: id, ownJob: effect.ownJob });
       return;
     case 'watch_room':
       roomDesk?.watch(effect.watch);

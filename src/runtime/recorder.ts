@@ -103,10 +103,23 @@ export class Recorder {
   /** Rejects when it is not on disk. */
   async saveDurably(session: Session): Promise<void> {
     try {
+      await this.#write(session);
+    } catch (error) {
+      if (!isConflict(error)) throw error;
+      // The last holder has given its claim up, and only its record has not: that one first, then once more.
+      await this.flush();
+      await this.#write(session);
+    }
+  }
+
+  async #write(session: Session): Promise<void> {
+    try {
       await this.#registry.save({ session, claim: claimOf(session) }, true);
       this.#noteSuccess();
     } catch (error) {
-      this.#noteFailure(error);
+      // A conflict is an answer: the registry works.
+      if (isConflict(error)) this.#noteSuccess();
+      else this.#noteFailure(error);
       throw error;
     }
   }

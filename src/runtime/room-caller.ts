@@ -3,6 +3,7 @@ import { dispatchSchema } from '../api.ts';
 import type { RoomKey } from '../core/ids.ts';
 import { matchesWhole } from '../core/pattern.ts';
 import type { Profile } from '../core/profile.ts';
+import type { Session } from '../core/session.ts';
 import { CurfewError, messageOf } from '../errors.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import { isSideRoom, profilesNow } from './offered.ts';
@@ -17,6 +18,9 @@ export interface RoomCallerOptions {
 
 /** So many rooms are remembered as seen to; one that is forgotten is found in the registry. */
 const REMEMBERED = 10_000;
+
+/** Of the sessions of one room's name, the newest are those of the room that is there now. */
+const LOOKED_AT = 50;
 
 export class RoomCaller {
   readonly #options: RoomCallerOptions;
@@ -37,8 +41,10 @@ export class RoomCaller {
 
   found(room: RoomKey, roomSid: string): void {
     const profile = this.#agentFor(room.name);
-    if (profile === null || this.#seenTo.has(roomSid) || isSideRoom(this.#options.sessions, room.name))
-      return;
+    const { sessions } = this.#options;
+    if (profile === null || this.#seenTo.has(roomSid) || isSideRoom(sessions, room.name)) return;
+    // Its session has ended and its callers talk on.
+    if (sessions.roomDesk?.isWatched(room, roomSid) === true) return;
     this.#remember(roomSid);
     void this.#take(room, roomSid, profile);
   }
@@ -47,6 +53,7 @@ export class RoomCaller {
   async #take(room: RoomKey, roomSid: string, profile: Profile): Promise<void> {
     const { dispatcher, onRefused, sessions } = this.#options;
     try {
+      if (await this.#wasServed(room, roomSid)) return;
       const request = dispatchSchema.parse({ room: room.name, agent: profile.agent, id: roomSid });
       await dispatcher.dispatch(request, { job: null, mayQueue: false, assignedWithinMs: null });
     } catch (error) {
@@ -58,6 +65,15 @@ export class RoomCaller {
         sessions.deps.log.error({ error: messageOf(error) }, 'a room could not be taken');
       else onRefused(room.name, profile);
     }
+  }
+
+  /** By a session that came another way, whose id says nothing of the room. */
+  async #wasServed(room: RoomKey, roomSid: string): Promise<boolean> {
+    const { sessions } = this.#options;
+    const isOf = ({ presence }: Session) => presence.roomSid === roomSid;
+    if (sessions.all().some(isOf)) return true;
+    const recorded = await sessions.deps.registry.list({ room: room.name, limit: LOOKED_AT });
+    return recorded.sessions.some(isOf);
   }
 
   #remember(roomSid: string): void {

@@ -21,11 +21,18 @@ export interface RoomDeskListener {
   tellAll(event: SessionEvent): void;
 }
 
+interface Refused {
+  readonly call: RefusedCall;
+  /** Its own session, which has ended. */
+  readonly by: SessionId | null;
+  readonly ownJob: string | null;
+}
+
 export class RoomDesk implements RoomsListener {
   readonly #sessions = new Map<string, Set<SessionId>>();
   readonly #sides = new Map<string, Set<SessionId>>();
   readonly #watches = new Map<string, RoomWatch>();
-  readonly #refused = new Map<string, { call: RefusedCall; by: SessionId | null }>();
+  readonly #refused = new Map<string, Refused>();
   readonly #rooms: Rooms;
   readonly #registry: Registry;
   readonly #log: Log;
@@ -77,18 +84,26 @@ export class RoomDesk implements RoomsListener {
     this.#rooms.unfollow(room);
   }
 
-  /** A call that could not be taken: a phone that hears nothing is hung up on, for busy beats silence. `by`: its own session, which has ended. */
-  refused(room: RoomKey, { at, by }: { at: Stamp; by: SessionId | null }): void {
+  /** A call that could not be taken: a phone that hears nothing is hung up on, for busy beats silence. */
+  refused(room: RoomKey, { at, by, ownJob }: Omit<Refused, 'call'> & { at: Stamp }): void {
     if (this.#refused.has(roomId(room)) || this.isSharedWithOthers(room, by)) return;
     const call = { room, roomSid: null, dueMs: at.bootMs + WATCH.refusedMs };
-    this.#refused.set(roomId(room), { call, by });
-    this.#rooms.follow(room);
+    this.#keepRefused({ call, by, ownJob });
     this.#rooms.look(room);
+  }
+
+  #keepRefused(one: Refused): void {
+    this.#refused.set(roomId(one.call.room), one);
+    this.#rooms.follow(one.call.room);
   }
 
   /** Another session works in this room or waits for it: nobody closes it. */
   isSharedWithOthers(room: RoomKey, id: SessionId | null): boolean {
     return [...(this.#sessions.get(roomId(room)) ?? [])].some((other) => other !== id);
+  }
+
+  isWatched(room: RoomKey, roomSid: string): boolean {
+    return this.#watches.get(roomId(room))?.roomSid === roomSid;
   }
 
   watch(watch: RoomWatch): void {
@@ -117,13 +132,12 @@ export class RoomDesk implements RoomsListener {
     const decided = decideRefused(call, observation);
     const isTaken = this.isSharedWithOthers(call.room, by);
     if (decided.action === 'wait' && !isTaken) {
-      this.#refused.set(key, { call: decided.call, by });
+      this.#refused.set(key, { ...known, call: decided.call });
       return;
     }
     this.#refused.delete(key);
     this.#leave(call.room);
-    if (decided.action === 'close' && !isTaken)
-      void this.#close(decided.call, 'a phone whose call could not be taken was hung up');
+    if (decided.action === 'close' && !isTaken) void this.#hangUp({ ...known, call: decided.call });
   }
 
   event(room: RoomKey, event: Parameters<RoomsListener['event']>[1]): void {
@@ -143,6 +157,20 @@ export class RoomDesk implements RoomsListener {
         'LiveKit does not answer: nothing is ended for absence until it does',
       );
     this.#listener.tellAll({ type: 'livekit', reachable });
+  }
+
+  /** What LiveKit does not answer is asked again with the next look. */
+  async #hangUp(one: Refused): Promise<void> {
+    const { room, roomSid } = one.call;
+    const boundMs = WATCH.closeMs;
+    const { outcome, detail } = await this.#rooms.closeRefused({
+      room,
+      roomSid,
+      boundMs,
+      ownJob: one.ownJob,
+    });
+    this.#log.info({ outcome, detail }, 'a phone whose call could not be taken is hung up on');
+    if (outcome === 'failed' || outcome === 'timeout') this.#keepRefused(one);
   }
 
   #keep(watch: RoomWatch): void {
@@ -171,7 +199,7 @@ export class RoomDesk implements RoomsListener {
     this.#save(this.#registry.deleteWatch(watch.room));
   }
 
-  async #close({ room, roomSid }: Pick<RefusedCall, 'room' | 'roomSid'>, what: string): Promise<void> {
+  async #close({ room, roomSid }: RoomWatch, what: string): Promise<void> {
     const { outcome } = await this.#rooms.closeRoom({
       do: 'close_room',
       room,

@@ -48,6 +48,6 @@ export class WaysIn {
   #refused(room: string, profile: Profile): void {
     const { roomDesk, deps } = this.#sessions;
     if (profile.onRefused === 'keep') return;
-    roomDesk?.refused({ project: 'default', name: room }, { at: deps.clock.now(), by: null });
+    roomDesk?.refused({ project: 'default', name: room }, { at: deps.clock.now(), by: null, ownJob: null });
   }
 }

@@ -60,7 +60,9 @@ describe('a job', () => {
     ['withdrawn', { type: 'job_withdrawn', why: 'late' }],
   ] as const)('that is %s before it began is refused, as its room is told', (_what, event) => {
     const play = Play.queued({ job, unasked: true }).on(0, event);
-    expect(play.did('refuse_call')).toMatchObject([{ effect: { room: { name: 'room' } } }]);
+    // LiveKit shows a job that we had as running; one that it never gave us may be another agent's.
+    const ownJob = event.type === 'expired' ? 'AJ_1' : null;
+    expect(play.did('refuse_call')).toMatchObject([{ effect: { room: { name: 'room' }, ownJob } }]);
     expect(Play.queued({ job }).on(0, event).did('refuse_call')).toEqual([]);
     expect(Play.queued({ job, unasked: true }).on(0, release).did('refuse_call')).toEqual([]);
   });

@@ -31,8 +31,11 @@ describe.runIf(HAS_LIVEKIT)('calls that come by themselves', () => {
     await livekit.close();
   });
 
-  async function serve(agents: Record<string, object>, more: object = {}): Promise<void> {
-    const dir = mkdtempSync(join(tmpdir(), 'curfew-jobs-'));
+  async function serve(
+    agents: Record<string, object>,
+    more: object = {},
+    dir = mkdtempSync(join(tmpdir(), 'curfew-jobs-')),
+  ): Promise<void> {
     const config = {
       ...livekit.config(join(dir, 'c.sock')),
       presence: { poll_interval: '500ms' },
@@ -146,6 +149,28 @@ describe.runIf(HAS_LIVEKIT)('calls that come by themselves', () => {
     await callers.join('call-2', 'cleo');
     await until('the next room has one', async () => (await sessionIn('call-2'))?.state === 'live');
     expect((await sessions()).map((one) => one.room).sort()).toEqual(['call-1', 'call-2']);
+  });
+
+  it('a room that was served another way gets no agent by its name, also after a restart', async () => {
+    const keeps = { ...AGENT, room_on_end: 'keep' };
+    await serve({ default: AGENT, keeps });
+    const served = async (room: string, agent: string, who: string[]) => {
+      for (const identity of who) await callers.join(room, identity);
+      const { body } = await daemon.dispatch({ room, agent });
+      const isSeen = ({ state, presence }: SessionView) =>
+        state === 'live' && presence?.callers === who.length && presence.agents === 1;
+      await until('all are there', async () => isSeen(await daemon.session(body.id)));
+      await daemon.release(body.id);
+      const { evidence } = await daemon.reaches(body.id, ['released']);
+      return evidence?.room?.action;
+    };
+    expect(await served('hall-watched', 'default', ['ann', 'bob'])).toBe('watch');
+    expect(await served('hall-kept', 'keeps', ['cleo'])).toBe('keep');
+    await daemon.stop();
+    await serve({ default: { ...AGENT, rooms: '*' }, keeps }, {}, daemon.dir);
+    await callers.join('new', 'dora');
+    await until('a new room has its agent', async () => (await sessionIn('new'))?.state === 'live');
+    expect((await sessions()).map((one) => one.room).sort()).toEqual(['hall-kept', 'hall-watched', 'new']);
   });
 
   it('a phone whose room could not be taken is hung up on; a browser is not', async () => {

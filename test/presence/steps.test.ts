@@ -2,6 +2,7 @@
 import { TokenVerifier } from 'livekit-server-sdk';
 import { WebSocket } from 'undici';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Adapters, refuse } from '../jobs/support.ts';
 import { Callers } from '../support/callers.ts';
 import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit.ts';
 import { until } from '../support/wait.ts';
@@ -14,6 +15,7 @@ describe.runIf(HAS_LIVEKIT)('on a room', () => {
   let callers: Callers;
   let watcher: Watcher;
   const sockets: WebSocket[] = [];
+  const adapters = new Adapters();
 
   beforeAll(async () => {
     livekit = await LiveKit.start();
@@ -27,6 +29,7 @@ describe.runIf(HAS_LIVEKIT)('on a room', () => {
   afterAll(async () => {
     for (const socket of sockets) socket.close();
     callers?.kill();
+    await adapters.close();
     await watcher?.close();
     await livekit?.close();
   });
@@ -65,6 +68,26 @@ describe.runIf(HAS_LIVEKIT)('on a room', () => {
     const gone = { outcome: 'done', detail: 'the room was gone already' };
     expect(await close('never was', 'RM_x')).toEqual(gone);
     expect(await close('never was', null)).toEqual(gone);
+  });
+
+  it('a refused call is closed unless LiveKit has given it to an agent; a job that was ours does not count', async () => {
+    const takes = adapters.open({ url: livekit.url, names: ['takes'] });
+    const refuses = adapters.open({ url: livekit.url, names: ['refuses'], offered: refuse });
+    await until('both are registered', () => takes.isRegistered() && refuses.isRegistered());
+    const [taken, refused] = [await make('taken'), await make('refused')];
+    await livekit.dispatches.createDispatch('taken', 'takes');
+    await livekit.dispatches.createDispatch('refused', 'refuses');
+    await until('both are offered', () => takes.assigned.length > 0 && refuses.offers.length > 0);
+    const jobs = async () =>
+      (await livekit.dispatches.listDispatch('taken')).flatMap((one) => one.state?.jobs ?? []);
+    await until('LiveKit shows it', async () => (await jobs()).length > 0, 15_000);
+    const closeRefused = (name: string, roomSid: string, ownJob: string | null) =>
+      watcher.rooms.closeRefused({ room: roomKey(name), roomSid, ownJob, boundMs: BOUND_MS });
+    expect(await closeRefused('taken', taken, 'AJ_another')).toMatchObject({ outcome: 'skipped' });
+    expect(await exists('taken')).toBe(true);
+    expect(await closeRefused('refused', refused, null)).toEqual({ outcome: 'done', detail: null });
+    expect(await closeRefused('taken', taken, takes.assigned[0] ?? '')).toMatchObject({ outcome: 'done' });
+    expect(await exists('taken')).toBe(false);
   });
 
   it('removing the agent removes it and no one else', async () => {

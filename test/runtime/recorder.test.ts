@@ -115,6 +115,38 @@ describe('a conflict', () => {
   });
 });
 
+describe('a start whose claim is recorded for the last holder', () => {
+  const taken = () => new CurfewError('room_taken', 'it is taken');
+
+  it('is recorded when the holder is, and the registry works', async () => {
+    const { recorder, asked } = setUp();
+    const next = sessionOf({ id: 's-5' });
+    const holder = recorder.saveStep(ended, () => ended);
+    asked[0]?.answer(taken());
+    await holder;
+    const saved = recorder.saveDurably(next);
+    asked[1]?.answer(taken());
+    await settled();
+    expect(asked.slice(2)).toMatchObject([{ what: 'save', id: 's-1' }]);
+    asked[2]?.answer();
+    await settled();
+    asked[3]?.answer();
+    await saved;
+    expect(asked.map(({ id }) => id)).toEqual(['s-1', 's-5', 's-1', 's-5']);
+    expect(recorder.status.writable).toBe(true);
+  });
+
+  it('is given up when it is still taken, and the registry works all the same', async () => {
+    const { recorder, asked } = setUp();
+    const saved = recorder.saveDurably(sessionOf({ id: 's-6' }));
+    asked[0]?.answer(taken());
+    await settled();
+    asked[1]?.answer(taken());
+    await expect(saved).rejects.toThrow('taken');
+    expect(recorder.status).toMatchObject({ writable: true, error: null });
+  });
+});
+
 describe('what is recorded at once', () => {
   const need = (before: Session, after: Session) => recordNeed(before, after);
 

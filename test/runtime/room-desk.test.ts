@@ -7,6 +7,7 @@ import { RoomDesk } from '../../src/runtime/room-desk.ts';
 import { at, look, participant } from '../core/support.ts';
 import { sessionOf } from '../support/sessions.ts';
 
+const settled = () => new Promise((resolve) => setImmediate(resolve));
 const silent: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
 it('kept rooms are written into a database that knows none of them', async () => {
@@ -43,9 +44,9 @@ it('a phone whose call was accepted and expired is hung up on, though its sessio
     follow: () => undefined,
     unfollow: () => undefined,
     look: () => undefined,
-    closeRoom: async ({ room }) => {
-      closed.push(room.name);
-      return { outcome: 'done', detail: null };
+    closeRefused: async ({ room, ownJob }) => {
+      closed.push(`${room.name} ${ownJob}`);
+      return { outcome: closed.length === 1 ? 'timeout' : 'done', detail: null };
     },
   };
   const deps = { rooms: rooms as Rooms, registry: {} as Registry, log: silent };
@@ -62,10 +63,14 @@ it('a phone whose call was accepted and expired is hung up on, though its sessio
     if (event.type === 'observed') desk.observed(room, event.observation);
   };
   desk.follow(session);
-  desk.refused(room, { at: at(0), by: 'another' as SessionId });
-  desk.refused(room, { at: at(0), by: id });
+  desk.refused(room, { at: at(0), by: 'another' as SessionId, ownJob: null });
+  desk.refused(room, { at: at(0), by: id, ownJob: 'AJ_1' });
   seen(100);
   seen(10_000);
-  await Promise.resolve();
-  expect(closed).toEqual(['r']);
+  await settled();
+  // It did not answer: the next look asks again.
+  seen(11_000);
+  await settled();
+  seen(12_000);
+  expect(closed).toEqual(['r AJ_1', 'r AJ_1']);
 });

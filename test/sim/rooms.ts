@@ -94,6 +94,11 @@ export class SimRooms implements Rooms {
     });
   }
 
+  /** Nobody but curfew's own dispatches agents here. */
+  closeRefused({ room, roomSid, boundMs }: Parameters<Rooms['closeRefused']>[0]): Promise<RoomStepResult> {
+    return this.closeRoom({ do: 'close_room', room, roomSid, boundMs });
+  }
+
   workerToken(grant: { room: RoomKey; identity: string; ttlMs: number }): Promise<string> {
     if (this.#life.dead('worker token')) return never();
     return Promise.resolve(JSON.stringify([grant.room.name, grant.identity]));
