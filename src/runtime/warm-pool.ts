@@ -1,4 +1,5 @@
 /** Keeps warm workers started and connected, hands them out, and refills outside the path of a call. */
+import { exitText } from '../core/endings.ts';
 import type { SessionEvent } from '../core/event.ts';
 import type { WorkerId } from '../core/ids.ts';
 import { isWarmId, warmWorkerId } from '../core/ids.ts';
@@ -84,7 +85,7 @@ export class WarmPool {
   tell(id: WorkerId, event: SessionEvent): void {
     switch (event.type) {
       case 'exited':
-        this.#exited(id);
+        this.#exited(id, exitText(event.exit));
         break;
       case 'tree':
         this.#tree(id, event.left);
@@ -129,12 +130,11 @@ export class WarmPool {
     });
   }
 
-  #exited(id: WorkerId): void {
+  #exited(id: WorkerId, how: string): void {
     const agent = this.#agents.get(id);
     if (agent === undefined) return;
-    this.#died(agent, id, 'it ended before it had a call');
-    // Until what it left is gone.
-    this.#retired.add(id);
+    this.#died(agent, id, `${id} ${how} before it had a call`);
+    this.#retired.add(id); // Until what it left is gone.
     this.#options.workers.reap(id);
   }
 
