@@ -26,7 +26,7 @@ export const ERRORS = {
     status: 401,
     exit: 4,
     title: 'No valid token',
-    hint: 'Send `Authorization: Bearer TOKEN`; the first token is in admin.token in the state directory.',
+    hint: 'Send `Authorization: Bearer TOKEN` (curfew itself: --token-file or CURFEW_API_TOKEN); the first token is in admin.token in the state directory.',
   },
   forbidden: {
     status: 403,

@@ -333,6 +333,7 @@ export const RUN = {
     'LIVEKIT_API_KEY',
     'LIVEKIT_API_SECRET',
     'CURFEW_API',
+    'CURFEW_API_TOKEN',
     'CURFEW_CONFIG',
     'CURFEW_TOKEN',
     'CURFEW_WORKER',

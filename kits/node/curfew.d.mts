@@ -6,7 +6,7 @@ export interface Job {
   readonly attempt: number;
   readonly metadata: Record<string, unknown>;
   readonly livekitUrl: string | null;
-  /** For this room alone. */
+  /** For this room alone. Not enumerable, so that a printed job keeps it out of the log. */
   readonly livekitToken: string | null;
 }
 

@@ -6,6 +6,8 @@ import { Worker } from 'node:worker_threads';
 import { report } from './attach.mjs';
 
 const FLUSH_MS = 1000;
+const NO_ROOM =
+  'this worker is kept warm and has no room yet, but nothing waits for one: use serve() instead of connect(), or take `warm` out of its profile';
 /** One for all sessions of this process: of two the newer connection would win over the older, for ever.
  * @type {import('./curfew.d.mts').Curfew | null} */
 let attached = null;
@@ -101,7 +103,11 @@ export function connect({ exitOnDisconnect = true } = {}) {
   return {
     supervised,
     job,
-    ready: () => say({ type: 'ready' }),
+    ready: () => {
+      if (supervised && job.sessionId === '' && callbacks.assign?.length === 0)
+        process.stderr.write(`curfew kit: ${NO_ROOM}\n`);
+      say({ type: 'ready' });
+    },
     activity: (kind) => say({ type: 'activity', kind }),
     keepAlive: (forMs) => say({ type: 'activity', kind: 'keep_alive', forMs: Math.round(forMs) }),
     ok: () => say({ type: 'ok' }),
@@ -146,7 +152,7 @@ export function serve(run, options) {
 
 function readJob() {
   const { CURFEW_SESSION_ID, CURFEW_ROOM, CURFEW_METADATA, LIVEKIT_URL, LIVEKIT_TOKEN } = process.env;
-  return {
+  const job = {
     sessionId: CURFEW_SESSION_ID ?? '',
     room: CURFEW_ROOM ?? '',
     attempt: Number(process.env.CURFEW_ATTEMPT ?? 1),
@@ -154,6 +160,8 @@ function readJob() {
     livekitUrl: LIVEKIT_URL ?? null,
     livekitToken: LIVEKIT_TOKEN ?? null,
   };
+  // A job that is printed, or written as JSON, keeps its token out of the log.
+  return Object.defineProperty(job, 'livekitToken', { enumerable: false });
 }
 
 function readMetadata(/** @type {string | undefined} */ text) {

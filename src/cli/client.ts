@@ -1,5 +1,5 @@
 /** The CLI's one way to the daemon: its HTTP API, over the Unix socket or a URL. Every call is bounded. */
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { resolve } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -26,24 +26,32 @@ export interface Client {
   stream(path: string): Promise<Readable>;
 }
 
-/** In this order: --socket, CURFEW_API (a path or a URL, with CURFEW_TOKEN), the config's socket, a dev daemon here, the default. */
+/** In this order: --socket, CURFEW_API (either a path or a URL), the config's socket, a dev daemon here, the default. A URL wants a token; a worker's CURFEW_TOKEN is another one and never sent. */
 export function findTarget(
-  given: string | undefined,
+  { socket, tokenFile }: { readonly socket?: string; readonly tokenFile?: string },
   env: Readonly<Record<string, string | undefined>>,
   configured: string | null,
 ): Target {
-  const named = given ?? env.CURFEW_API ?? configured;
+  const named = socket ?? env.CURFEW_API ?? configured;
   if (named?.startsWith('http://') || named?.startsWith('https://')) {
     return {
       name: named,
       baseUrl: named.replace(/\/$/, ''),
       socketPath: null,
-      token: env.CURFEW_TOKEN ?? null,
+      token: tokenFile === undefined ? (env.CURFEW_API_TOKEN ?? null) : readToken(tokenFile),
     };
   }
   const dev = resolve(CLI.devSocket);
   const path = named?.replace(/^unix:/, '') ?? (existsSync(dev) ? dev : CLI.defaultSocket);
   return { name: path, baseUrl: 'http://curfew', socketPath: path, token: null };
+}
+
+function readToken(path: string): string {
+  try {
+    return readFileSync(path, 'utf8').trim();
+  } catch (error) {
+    throw new CurfewError('invalid_request', `--token-file: "${path}" cannot be read: ${messageOf(error)}`);
+  }
 }
 
 export async function connect(target: Target): Promise<Client> {

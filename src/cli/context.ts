@@ -40,6 +40,7 @@ export interface Terminal {
 
 export interface GlobalOptions {
   readonly socket?: string;
+  readonly tokenFile?: string;
   readonly config?: string;
   readonly json?: boolean;
   readonly color?: boolean;

@@ -40,6 +40,7 @@ function configure(program: Command, terminal: Terminal): void {
   program
     .description('Supervises voice-agent processes: one worker per LiveKit room.')
     .option('--socket <path>', 'where the supervisor listens: a Unix socket or a URL (CURFEW_API)')
+    .option('--token-file <file>', 'the token that a URL wants (or the token itself in CURFEW_API_TOKEN)')
     .option('--config <file>', 'the config file (CURFEW_CONFIG)')
     .option('--json', 'print data as JSON')
     .option('--no-color', 'plain text (NO_COLOR)')
@@ -66,7 +67,7 @@ function makeContext(
     global,
     exitWith,
     client: async () =>
-      connect(findTarget(global().socket, terminal.env, await configuredSocket(global(), terminal.env))),
+      connect(findTarget(global(), terminal.env, await configuredSocket(global(), terminal.env))),
     paint: () => painter(coloured()),
     show: (data, text) => terminal.out(global().json === true ? JSON.stringify(data, null, 2) : text()),
   };

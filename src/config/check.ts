@@ -117,6 +117,11 @@ function checkProfile(profile: Profile, { env, kernel }: Bounds): Finding[] {
       level: 'error',
       text: `${at}.warm: a worker with protocol none cannot be told its room later; use livekit or curfew`,
     });
+  if (profile.warm > 0 && profile.protocol === 'curfew')
+    found.push({
+      level: 'note',
+      text: `${at}.warm: its agent must wait for its room, with serve() of the kit instead of connect()`,
+    });
   if (findCommand(profile, env) === null)
     found.push({
       level: 'error',

@@ -13,16 +13,15 @@ export function exitEnding(exit: ExitInfo, overAtMs: number): Ending {
       cause: 'oom_kill',
       detail: 'the kernel ended it at its memory limit',
     });
-  if (exit.code === 0)
-    return endingOf('completed', at, { cause: 'exit', detail: 'the worker exited with code 0' });
-  if (exit.signal !== null)
-    return endingOf('crashed', at, { cause: 'exit', detail: `the worker was ended by ${exit.signal}` });
-  if (exit.code === null)
-    return endingOf('worker_lost', at, {
-      cause: 'exit',
-      detail: 'the worker is gone, its exit status is unknown',
-    });
-  return endingOf('crashed', at, { cause: 'exit', detail: `the worker exited with code ${exit.code}` });
+  const because = { cause: 'exit', detail: `the worker ${exitText(exit)}` };
+  if (exit.code === 0) return endingOf('completed', at, because);
+  return endingOf(exit.signal === null && exit.code === null ? 'worker_lost' : 'crashed', at, because);
+}
+
+/** How a process ended, after its name. */
+export function exitText({ code, signal }: Pick<ExitInfo, 'code' | 'signal'>): string {
+  if (signal !== null) return `was ended by ${signal}`;
+  return code === null ? 'is gone, its exit status is unknown' : `exited with code ${code}`;
 }
 
 export function errorLimit(session: Session, now: Stamp): Ending {

@@ -54,6 +54,11 @@ export function isWarmId(worker: WorkerId): boolean {
   return worker.startsWith(WARM_PREFIX);
 }
 
+/** What a person typed, where it can be a worker's id. */
+export function readWorkerId(text: string): WorkerId | null {
+  return /^[A-Za-z0-9][A-Za-z0-9._:-]{0,140}\.[1-9]\d{0,5}$/.test(text) ? (text as WorkerId) : null;
+}
+
 export function sessionOfWorker(worker: WorkerId): SessionId {
   return worker.slice(0, worker.lastIndexOf('.')) as SessionId;
 }

@@ -1,6 +1,7 @@
 /** A session's logs as a stream of text. Bounded from the end; following goes on until the session has ended. */
 import type { FileHandle } from 'node:fs/promises';
 import { open } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
 import { Readable } from 'node:stream';
 import type { SupervisorApi } from '../api.ts';
 import { HTTP } from '../limits.ts';
@@ -15,12 +16,20 @@ async function* tailOf(paths: readonly string[], tailBytes: number): AsyncGenera
   const sizes = await Promise.all(paths.map(sizeOf));
   const total = sizes.reduce((sum, size) => sum + size, 0);
   let skip = Math.max(0, total - tailBytes);
+  let told = false;
   for (const [index, path] of paths.entries()) {
     const size = sizes[index] ?? 0;
     const from = Math.min(skip, size);
     skip -= from;
+    if (from < size && told) yield border(path);
+    told ||= from < size;
     yield* readRange(path, from, size);
   }
+}
+
+/** Between a worker's words and those of its replacement, whose folder has its id. */
+function border(path: string): Buffer {
+  return Buffer.from(`\n--- ${basename(dirname(path))} ---\n`);
 }
 
 async function sizeOf(path: string): Promise<number> {
@@ -78,9 +87,10 @@ async function* follow(
   for (let ended = false; !ended && isWanted(); ) {
     const session = await api.wait(id, 'ended', HTTP.followMs);
     ended = session.endedAt !== null;
-    for (const path of await api.logPaths(id)) {
+    for (const [index, path] of (await api.logPaths(id)).entries()) {
       const size = await sizeOf(path);
       const from = Math.min(seen.get(path) ?? 0, size);
+      if (index > 0 && from === 0 && size > 0) yield border(path);
       seen.set(path, size);
       yield* readRange(path, from, size);
     }

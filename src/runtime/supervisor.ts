@@ -13,15 +13,16 @@ import type {
 import type { SweepRequest, SweepView } from '../api-sweep.ts';
 import { isUnkillable } from '../core/holdings.ts';
 import type { Stamp } from '../core/ids.ts';
-import { firstWorkerId, sessionId, workerIdOf } from '../core/ids.ts';
+import { sessionId } from '../core/ids.ts';
 import type { Author, Session } from '../core/session.ts';
-import { isEnded, publicState, workerOf } from '../core/session.ts';
+import { isEnded, publicState } from '../core/session.ts';
 import { CurfewError } from '../errors.ts';
 import { capacityView, readyView } from './capacity.ts';
 import type { SupervisorDeps } from './deps.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { Drain } from './drain.ts';
 import { listSessions, matchesFilter } from './listing.ts';
+import { logPathsOf } from './log-paths.ts';
 import { rebuildUnknown, recover } from './recovery.ts';
 import { makeSessionToken, readSessionToken } from './session-token.ts';
 import { Sessions } from './sessions.ts';
@@ -225,15 +226,9 @@ export class Supervisor implements SupervisorApi {
     return this.get(id);
   }
 
-  async logPaths(id: string): Promise<string[]> {
-    const session = await this.#find(id);
-    const { restarts, spec, phase } = session;
-    if (phase.name === 'queued' || (phase.name === 'ended' && phase.startedAt === null)) return [];
-    const idOf = (attempt: number) =>
-      attempt === 1 ? (session.warmWorker ?? firstWorkerId(spec.id)) : workerIdOf(spec.id, attempt);
-    const last = Math.max(restarts + 1, workerOf(session)?.attempt ?? 1);
-    const attempts = Array.from({ length: last }, (_, index) => index + 1);
-    return attempts.map((attempt) => this.sessions.workers.logPath(idOf(attempt)));
+  logPaths(id: string): Promise<string[]> {
+    const find = () => this.#find(id);
+    return logPathsOf(id, { find, workers: this.sessions.workers, records: this.#deps.records });
   }
 
   sweep(request: SweepRequest, _by: Author): Promise<SweepView> {

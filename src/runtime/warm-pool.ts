@@ -1,4 +1,5 @@
 /** Keeps warm workers started and connected, hands them out, and refills outside the path of a call. */
+import { exitText } from '../core/endings.ts';
 import type { SessionEvent } from '../core/event.ts';
 import type { SessionId, WorkerId } from '../core/ids.ts';
 import { isWarmId, warmWorkerId } from '../core/ids.ts';
@@ -85,7 +86,7 @@ export class WarmPool {
   tell(id: WorkerId, event: SessionEvent): void {
     switch (event.type) {
       case 'exited':
-        this.#exited(id);
+        this.#exited(id, exitText(event.exit));
         break;
       case 'tree':
         this.#tree(id, event.left);
@@ -130,10 +131,10 @@ export class WarmPool {
     });
   }
 
-  #exited(id: WorkerId): void {
+  #exited(id: WorkerId, how: string): void {
     const agent = this.#book.agentOf(id);
     if (agent === null) return;
-    this.#died(agent, id, 'it ended before it had a call');
+    this.#died(agent, id, `${id} ${how} before it had a call`);
     // Until what it left is gone.
     this.#retired.add(id);
     this.#options.workers.reap(id);

@@ -142,10 +142,27 @@ describe('exit codes', () => {
   it('is 4 with a wrong token or scope, over TCP', async () => {
     const env = { CURFEW_API: `http://127.0.0.1:${doors.port}/` };
     const read = TOKENS.find((one) => one.scopes[0] === 'read')?.token ?? '';
-    expect((await cli(['list'], { env })).code).toBe(4);
-    expect((await cli(['list'], { env: { ...env, CURFEW_TOKEN: 'wrong' } })).err).not.toContain('wrong');
-    expect((await cli(['list'], { env: { ...env, CURFEW_TOKEN: read } })).code).toBe(0);
-    expect((await cli(['release', 's-1'], { env: { ...env, CURFEW_TOKEN: read } })).code).toBe(4);
+    const bare = await cli(['list'], { env });
+    expect(bare.code).toBe(4);
+    expect(bare.err.replaceAll(/\s+/g, ' ')).toContain('--token-file or CURFEW_API_TOKEN');
+    const wrong = await cli(['list'], { env: { ...env, CURFEW_API_TOKEN: 'wrong' } });
+    expect(wrong.code).toBe(4);
+    expect(wrong.err).not.toContain('wrong');
+    expect((await cli(['list'], { env: { ...env, CURFEW_API_TOKEN: read } })).code).toBe(0);
+    expect((await cli(['release', 's-1'], { env: { ...env, CURFEW_API_TOKEN: read } })).code).toBe(4);
+    // A worker's own token is not for this.
+    expect((await cli(['list'], { env: { ...env, CURFEW_TOKEN: read } })).code).toBe(4);
+  });
+
+  it('takes the token from a file, which comes before the environment', async () => {
+    const url = `http://127.0.0.1:${doors.port}`;
+    const file = join(dir, 'token');
+    writeFileSync(file, `${TOKENS.find((one) => one.scopes[0] === 'read')?.token}\n`);
+    const args = ['--socket', url, '--token-file', file, 'list'];
+    expect((await cli(args, { env: { CURFEW_API_TOKEN: 'wrong' } })).code).toBe(0);
+    const lost = await cli(['--socket', url, '--token-file', join(dir, 'no-token'), 'list']);
+    expect(lost.code).toBe(2);
+    expect(lost.err).toContain('--token-file: ');
   });
 
   it('is 7 when only some of the named sessions could be released', async () => {

@@ -117,7 +117,11 @@ describe('warm workers', () => {
       },
       30_000,
     );
-    expect(view).toMatchObject({ ready: 0, lastCrash: 'it ended before it had a call' });
+    const worker =
+      /^(warm-\S+) exited with code 3 before it had a call$/.exec(view.lastCrash ?? '')?.[1] ?? '';
+    expect(view.ready, view.lastCrash ?? '').toBe(0);
+    expect((await daemon.get<string>(`/v1/sessions/${worker}/logs`)).status).toBe(200);
+    expect((await daemon.get('/v1/sessions/warm-none.1/logs')).status).toBe(404);
     expect(view.startsAgainInMs).toBeGreaterThan(1000);
   });
 

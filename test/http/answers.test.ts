@@ -1,5 +1,5 @@
 /** The shape of answers: problems, headers, and the API's own description. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -111,18 +111,22 @@ describe('answers', () => {
     expect(got.json).toMatchObject({ state: 'released' });
   });
 
-  it('are the text of all logs, from their end, byte for byte', async () => {
+  it('are the text of all logs, from their end, byte for byte, with a line between workers', async () => {
     const dir = mkdtempSync(join(tmpdir(), 'curfew-logs-'));
-    writeFileSync(join(dir, 'one.log'), '{"a":1}\n\u001b[31m');
-    writeFileSync(join(dir, 'two.log'), 'päng\n');
-    doors.api.logs.push(join(dir, 'one.log'), join(dir, 'missing.log'), join(dir, 'two.log'));
+    const log = (worker: string, text: string) => {
+      mkdirSync(join(dir, worker));
+      writeFileSync(join(dir, worker, 'log'), text);
+    };
+    log('s-3.1', '{"a":1}\n\u001b[31m');
+    log('s-3.3', 'päng\n');
+    doors.api.logs.push(...['s-3.1', 's-3.2', 's-3.3'].map((worker) => join(dir, worker, 'log')));
     doors.api.sessions.set('s-3', endedView(viewOf({ id: 's-3' })));
     const whole = await doors.local({ path: '/v1/sessions/s-3/logs' });
     const tail = await doors.local({ path: '/v1/sessions/s-3/logs?tailBytes=8' });
     const followed = await doors.local({ path: '/v1/sessions/s-3/logs?follow=1' });
     rmSync(dir, { recursive: true });
-    expect(whole.text).toBe('{"a":1}\n\u001b[31mpäng\n');
-    expect(tail.text).toBe('1mpäng\n');
+    expect(whole.text).toBe('{"a":1}\n\u001b[31m\n--- s-3.3 ---\npäng\n');
+    expect(tail.text).toBe('1m\n--- s-3.3 ---\npäng\n');
     expect(followed.text).toBe(whole.text);
     expect(whole.headers).toMatchObject({
       'content-type': 'text/plain; charset=utf-8',

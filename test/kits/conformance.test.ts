@@ -38,6 +38,22 @@ describe.each(KITS)('the $kit kit', (kit) => {
     expect(agent.out()).toContain('supervised true s-1 front desk');
   });
 
+  it('says what is wrong when a warm worker is ready without waiting for a room', async () => {
+    const side = await listen();
+    const lost = start(kit, { CURFEW_SESSION_ID: '', CURFEW_ROOM: '' });
+    await until('the hint', () => lost.err().includes('use serve() instead of connect()'));
+    const good = start(kit);
+    await until('ready', () => heardTypes(side).filter((type) => type === 'ready').length >= 2);
+    expect(good.err()).not.toContain('serve()');
+  });
+
+  it('keeps the token out of a job that is printed', async () => {
+    const agent = start(kit, { MODE: 'prints', LIVEKIT_TOKEN: 'a-secret-token' });
+    await until('the job is printed', () => agent.out().includes('token True'));
+    expect(agent.out()).toContain('front desk');
+    expect(agent.out()).not.toContain('a-secret-token');
+  });
+
   it('reports activity, errors and successes', async () => {
     const side = await listen();
     start(kit, { MODE: 'talks' });

@@ -20,6 +20,10 @@ Callback = Callable[..., Union[None, Awaitable[None]]]
 FLUSH_SECONDS = 1.0
 ERROR_CHARS = 4000
 DETAIL_CHARS = 500
+NO_ROOM = (
+    "this worker is kept warm and has no room yet, but nothing waits for one: "
+    "use serve() instead of connect(), or take `warm` out of its profile"
+)
 
 
 @dataclass
@@ -32,8 +36,8 @@ class Job:
     attempt: int = 1
     metadata: Dict[str, Any] = field(default_factory=dict)
     livekit_url: Optional[str] = None
-    #: For this room alone.
-    livekit_token: Optional[str] = None
+    #: For this room alone. Not shown by repr, so that a printed job keeps it out of the log.
+    livekit_token: Optional[str] = field(default=None, repr=False)
 
 
 class Curfew:
@@ -57,6 +61,8 @@ class Curfew:
 
     def ready(self) -> None:
         """The agent is in the room and works."""
+        if self.supervised and not self.job.session_id and not self._callbacks["assign"]:
+            print(f"curfew kit: {NO_ROOM}", file=sys.stderr, flush=True)
         self._say({"type": "ready"})
 
     def activity(self, kind: str) -> None:
