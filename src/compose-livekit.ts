@@ -1,7 +1,8 @@
 /** What a supervisor has of LiveKit: rooms, calls that LiveKit hands out, and the stand-in for agents made for it. All of it or nothing. */
 import type { Config } from './config/config.ts';
 import { VERSION } from './limits.ts';
-import type { Clock, Instance, Jobs, Log, Rooms, StandIn } from './ports.ts';
+import type { Clock, Instance, Log, Rooms, StandIn } from './ports.ts';
+import type { Jobs } from './ports-jobs.ts';
 
 interface LiveKitParts {
   readonly rooms: Rooms | null;

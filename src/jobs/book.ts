@@ -1,7 +1,8 @@
 /** The jobs that were offered: each is asked once, answered in time and assigned once, whatever the server repeats. */
 import { CurfewError } from '../errors.ts';
 import { JOBS } from '../limits-livekit.ts';
-import type { Clock, Job, JobAnswer, JobLoss, JobStatus, JobsListener, Log } from '../ports.ts';
+import type { Clock, Log } from '../ports.ts';
+import type { Job, JobAnswer, JobLoss, JobStatus, JobsListener } from '../ports-jobs.ts';
 import type { Connection } from './connection.ts';
 import type { OfferedJob, ServerFrame } from './messages.ts';
 import { answerFrame, reportFrame } from './messages.ts';

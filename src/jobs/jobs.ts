@@ -1,5 +1,6 @@
 /** The Jobs port on a LiveKit server: one registration as an agent worker for each agent name. */
-import type { Clock, Jobs, Log } from '../ports.ts';
+import type { Clock, Log } from '../ports.ts';
+import type { Jobs } from '../ports-jobs.ts';
 import { Book } from './book.ts';
 import type { LiveKitAccess } from './connection.ts';
 import { Registration } from './registration.ts';

@@ -1,7 +1,7 @@
 /** The frames of LiveKit's agent protocol, as JSON: read from the server, made for it. Source: `ServerMessage` and `WorkerMessage` of its protocol. */
 import { z } from 'zod';
 import { JOBS } from '../limits-livekit.ts';
-import type { JobAnswer, JobLoad, JobStatus } from '../ports.ts';
+import type { JobAnswer, JobLoad, JobStatus } from '../ports-jobs.ts';
 
 /** Fields that are empty are left out by the server, and newer servers may say more than is read here. */
 const jobSchema = z.object({

@@ -1,7 +1,8 @@
 /** One agent name's registration: connects for ever with backoff, and keeps LiveKit informed of how full this host is. */
 import type { Stamp } from '../core/ids.ts';
 import { JOBS } from '../limits-livekit.ts';
-import type { JobLoad, JobsStatus, Log } from '../ports.ts';
+import type { Log } from '../ports.ts';
+import type { JobLoad, JobsStatus } from '../ports-jobs.ts';
 import type { ConnectionOptions } from './connection.ts';
 import { Connection } from './connection.ts';
 import type { ServerFrame } from './messages.ts';

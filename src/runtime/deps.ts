@@ -6,7 +6,6 @@ import type {
   Channels,
   Clock,
   Instance,
-  Jobs,
   Log,
   Registry,
   Rooms,
@@ -15,6 +14,7 @@ import type {
   Workers,
   WorkersListener,
 } from '../ports.ts';
+import type { Jobs } from '../ports-jobs.ts';
 import type { DrainStore, Plans, ProcessTable } from '../ports-upkeep.ts';
 
 export interface SupervisorDeps {

@@ -8,7 +8,7 @@ import { isEnded } from '../core/session.ts';
 import { readWishes } from '../core/wishes.ts';
 import { CurfewError } from '../errors.ts';
 import { JOB_DESK } from '../limits-livekit.ts';
-import type { Job, JobAnswer, JobLoss, Jobs, JobsListener } from '../ports.ts';
+import type { Job, JobAnswer, JobLoss, Jobs, JobsListener } from '../ports-jobs.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import { isSideRoom, profilesNow } from './offered.ts';
 import type { Sessions } from './sessions.ts';

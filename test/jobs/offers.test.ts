@@ -1,6 +1,6 @@
 /** What becomes of offers, assignments, terminations, reports and the load, towards a server that does as it likes. */
 import { afterEach, describe, expect, it } from 'vitest';
-import type { Job, JobAnswer } from '../../src/ports.ts';
+import type { Job, JobAnswer } from '../../src/ports-jobs.ts';
 import { until } from '../support/wait.ts';
 import { FakeServer, offerOf } from './fake.ts';
 import type { AdapterOptions } from './support.ts';

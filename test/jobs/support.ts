@@ -1,7 +1,8 @@
 /** Adapters under test, what they were told, and what they logged. */
 
 import { createJobs } from '../../src/jobs/jobs.ts';
-import type { Clock, Job, JobAnswer, Jobs, Log } from '../../src/ports.ts';
+import type { Clock, Log } from '../../src/ports.ts';
+import type { Job, JobAnswer, Jobs } from '../../src/ports-jobs.ts';
 import { createClock } from '../../src/telemetry/clock.ts';
 import { KEY, SECRET } from '../support/livekit.ts';
 
