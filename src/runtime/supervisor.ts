@@ -12,7 +12,6 @@ import type {
 } from '../api.ts';
 import type { SweepRequest, SweepView } from '../api-sweep.ts';
 import { isUnkillable } from '../core/holdings.ts';
-import type { Stamp } from '../core/ids.ts';
 import { sessionId } from '../core/ids.ts';
 import type { Author, Session } from '../core/session.ts';
 import { isEnded, publicState } from '../core/session.ts';
@@ -129,7 +128,8 @@ export class Supervisor implements SupervisorApi {
 
   /** Accepts nothing more and lets every session go on without us: the next start takes them over. */
   async leave(): Promise<void> {
-    this.#refuseNew();
+    this.#accepting = false;
+    this.#waysIn.leave();
     await this.sessions.recorder.flush();
     this.#waysIn.close();
     this.sessions.close();
@@ -289,7 +289,7 @@ export class Supervisor implements SupervisorApi {
     return untilChanged(this.sessions, { reached, deadlineMs });
   }
 
-  #nowMs(): Stamp['bootMs'] {
+  #nowMs(): number {
     return this.#deps.clock.now().bootMs;
   }
 }

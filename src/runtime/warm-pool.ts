@@ -168,6 +168,7 @@ export class WarmPool {
     }
   }
 
+  /** Starts and ends nobody any more. */
   close(): void {
     this.#isClosed = true;
     for (const cancel of this.#ticks.values()) cancel();
@@ -224,7 +225,7 @@ export class WarmPool {
       this.#decide(profile.agent);
     } catch (error) {
       // Let go before its turn to start came.
-      if (this.#retired.delete(id)) return;
+      if (this.#retired.delete(id) || this.#isClosed) return;
       this.#died(profile.agent, id, messageOf(error));
     }
   }

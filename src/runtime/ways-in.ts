@@ -41,6 +41,12 @@ export class WaysIn {
     this.#sessions.pool.refresh(this.#isAccepting());
   }
 
+  /** Nothing is taken any more, and who is kept warm is left for the next start. */
+  leave(): void {
+    this.#sessions.pool.close();
+    this.#jobDesk?.tellLoad();
+  }
+
   close(): void {
     this.#jobDesk?.close();
   }

@@ -15,9 +15,14 @@ export async function findStarted(
 ): Promise<WorkerProcess | null> {
   if (known !== null) return known.shim.bootId === bootId ? known : null;
   if (await takeClaim(folder)) return null;
-  const shim = identityOf(await readSmall(folder.claim), bootId);
+  const shim = await claimedBy(folder, bootId);
   // An empty claim is that of a recovery before this one, which died after it.
   return shim?.bootId !== bootId ? null : { shim, main: identityOf(await readSmall(folder.pid), bootId) };
+}
+
+/** The shim that took the claim, of whatever boot; null: none did. */
+export async function claimedBy(folder: WorkerFolder, bootId: string): Promise<ProcessIdentity | null> {
+  return identityOf(await readSmall(folder.claim), bootId);
 }
 
 /** The files hold a line of /proc/PID/stat and the boot's id; without one, as older versions wrote it, they are taken for this boot's. */

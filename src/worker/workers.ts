@@ -8,8 +8,7 @@ import type { ExitInfo, WorkerProcess } from '../core/session.ts';
 import { CurfewError } from '../errors.ts';
 import { failpoint } from '../failpoints.ts';
 import { LOGS, WORKERS } from '../limits.ts';
-import type { Adopted, Clock, Instance, Log, SpawnRequest, Workers, WorkersListener } from '../ports.ts';
-import type { Cgroups } from '../process/cgroup.ts';
+import type { Adopted, SpawnRequest, Workers } from '../ports.ts';
 import { createProcTable, findAlive } from '../process/proc.ts';
 import type { Scanner } from '../process/scan.ts';
 import { createScanner } from '../process/scan.ts';
@@ -17,7 +16,6 @@ import type { Self } from '../process/tree.ts';
 import { adoptedShim, findStarted } from './adopt.ts';
 import type { Entry } from './entry.ts';
 import { newEntry } from './entry.ts';
-import type { Environment } from './environment.ts';
 import { ownUmask } from './environment.ts';
 import { exitFromFile, exitOf, statusOf } from './exit.ts';
 import type { WorkerFolder } from './folder.ts';
@@ -25,27 +23,16 @@ import { folderOf, openLog, pruneFolders, readCgroup, readStatus } from './folde
 import { Gate } from './gate.ts';
 import type { LogCap } from './logs.ts';
 import { createLogCap } from './logs.ts';
+import type { WorkersOptions } from './options.ts';
 import type { StartHost } from './plan.ts';
 import { planStart } from './plan.ts';
 import { Pursuit } from './pursuit.ts';
 import { startSampler } from './resources.ts';
 import type { ShellExit, Shim, Start } from './spawn.ts';
 import { startShim, waitForMain } from './spawn.ts';
+import { isGone } from './unknown.ts';
 import { startVigil } from './vigil.ts';
 import { Writes } from './writes.ts';
-
-export interface WorkersOptions {
-  readonly instance: Instance;
-  readonly listener: WorkersListener;
-  readonly clock: Clock;
-  readonly log: Log;
-  /** The supervisor's own environment, of which workers get a little. */
-  readonly env?: Environment;
-  readonly logs?: { readonly headBytes: number; readonly tailBytes: number; readonly hardBytes: number };
-  readonly sampleMs?: number;
-  /** Null: none may be made here; then process group, mark and samples. */
-  readonly cgroups?: Cgroups | null;
-}
 
 /** Looks that must find the worker's process gone before its shim is taken for hung. */
 const MISSED_LOOKS = 2;
@@ -295,6 +282,15 @@ class HostWorkers implements Workers {
     const entry = this.#entries.get(workerId);
     if (entry?.announced) return entry;
     this.#options.log.warn({ worker: workerId, what }, 'no such worker was started here');
+    if (entry === undefined) this.#lookForUnknown(workerId);
     return null;
+  }
+
+  /** Who asks must not wait for the last word of a worker that was forgotten. */
+  #lookForUnknown(id: WorkerId): void {
+    const means = { options: this.#options, proc: this.#proc, scanner: this.#scanner, self: this.#self };
+    void isGone(id, means).then((gone) => {
+      if (gone && !this.#closed && !this.#entries.has(id)) this.#options.listener.tree(id, 0);
+    });
   }
 }

@@ -138,6 +138,19 @@ describe('warm workers', () => {
     expect(before).toContain((await daemon.reaches(body.id, ['live'])).pid);
   });
 
+  it('stay when the supervisor leaves, and are nobody’s crash', async () => {
+    await serve({}, { shutdown: { on_term: 'leave' } });
+    await ready(2);
+    const before = warmPids().sort();
+    daemon.signal('SIGTERM');
+    await daemon.exited();
+    expect(warmPids().sort()).toEqual(before);
+    await daemon.start();
+    await ready(2);
+    expect(warmPids().sort()).toEqual(before);
+    expect(await pool()).toMatchObject({ crashes: 0 });
+  });
+
   it('go on with their call when the supervisor is killed', async () => {
     await serve({});
     await ready(2);

@@ -10,7 +10,7 @@ import { DEFAULT_LADDER, DEFAULT_SESSION_LIMITS } from '../../src/limits.ts';
 import type { Clock, SpawnRequest } from '../../src/ports.ts';
 import type { Cgroups } from '../../src/process/cgroup.ts';
 import { openCgroups, removeCgroup } from '../../src/process/cgroup.ts';
-import type { WorkersOptions } from '../../src/worker/workers.ts';
+import type { WorkersOptions } from '../../src/worker/options.ts';
 import { createWorkers } from '../../src/worker/workers.ts';
 import { marked } from './marks.ts';
 import { killAll } from './proc.ts';

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { workerId } from '../../src/core/ids.ts';
 import { createWorkers } from '../../src/worker/workers.ts';
 import { isAlive } from '../support/proc.ts';
+import { until } from '../support/wait.ts';
 import { openWorkers } from '../support/workers.ts';
 
 let host: ReturnType<typeof openWorkers>;
@@ -20,6 +21,7 @@ const file = (name: string) => join(host.instance.workersDir, ID, name);
 async function next<T>(
   bootId: string,
   look: (workers: ReturnType<typeof createWorkers>, told: string[]) => Promise<T>,
+  error: (fields: object, message: string) => void = () => undefined,
 ): Promise<T> {
   const told: string[] = [];
   const silent = () => undefined;
@@ -29,7 +31,7 @@ async function next<T>(
       now: () => ({ bootMs: performance.now(), wallMs: Date.now() }),
       at: () => silent,
     },
-    log: { debug: silent, info: silent, warn: silent, error: silent },
+    log: { debug: silent, info: silent, warn: silent, error },
     listener: { exited: () => told.push('exited'), tree: () => told.push('tree'), resources: silent },
   });
   try {
@@ -75,5 +77,39 @@ describe('a worker of another boot', () => {
     });
     expect(isAlive(started.main?.pid ?? 0)).toBe(true);
     expect(isAlive(started.shim.pid)).toBe(true);
+  });
+});
+
+describe('a worker that is not known', () => {
+  const asked = (id: string, what: 'reap' | 'SIGKILL') =>
+    what === 'reap' ? host.workers.reap(workerId(id)) : host.workers.signal(workerId(id), what);
+
+  it.each(['reap', 'SIGKILL'] as const)('any more is told to be gone at each %s', async (what) => {
+    const { id } = await host.start(['true']);
+    await host.treeGone(id);
+    host.workers.forget(id);
+    host.trees.clear();
+    asked(id, what);
+    await host.treeGone(id);
+  });
+
+  it.each([
+    'reap',
+    'SIGKILL',
+  ] as const)('and lives is left, and is not told to be gone at a %s', async (what) => {
+    const { process: started } = await host.start(['sleep', '60'], { id: ID });
+    const said: string[] = [];
+    const note = (_: object, message: string) => void said.push(message);
+    await next(
+      'boot',
+      async (workers, told) => {
+        if (what === 'reap') workers.reap(ID);
+        else workers.signal(ID, what);
+        await until('it is said', () => said.some((one) => one.includes('may still live')));
+        expect(told).toEqual([]);
+      },
+      note,
+    );
+    expect(isAlive(started.main?.pid ?? 0)).toBe(true);
   });
 });
