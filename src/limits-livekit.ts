@@ -14,9 +14,8 @@ export const JOBS = {
   answerMs: 1800,
   /** An accepted job is assigned at once, or never. */
   assignMs: 10 * SECOND_MS,
-  /** Load and status are told at least and at most so often. */
+  /** Load and status are told at least so often. */
   beatMs: 10 * SECOND_MS,
-  loadEveryMs: 100,
   /** LiveKit's server asks no worker at 0.7 or more (its `target_load`), even one that has places left: the fullest host says this. */
   loadMost: 0.69,
   /** LiveKit pings every 10 s. A connection without a sound for so many beats is dropped. */
@@ -42,7 +41,7 @@ export const JOBS = {
 export const JOB_DESK = {
   /** After a yes LiveKit's assignment is waited for this long; then the call is begun without it. */
   assignedWithinMs: 3 * SECOND_MS,
-  /** Between two reports of how full this host is. */
+  /** How full this host is is told at once, and again after this at the soonest. */
   loadEveryMs: 100,
 } as const;
 

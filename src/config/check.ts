@@ -1,8 +1,11 @@
 /** What a config means on this machine: what would fail at the first call, said before it. */
-import { accessSync, constants, existsSync, statSync } from 'node:fs';
-import { delimiter, isAbsolute, join } from 'node:path';
+import { existsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Profile } from '../core/profile.ts';
+import { messageOf } from '../errors.ts';
 import { CHANNEL } from '../limits.ts';
+import { isThere } from '../process/command.ts';
+import { workerEnvironment } from '../process/environment.ts';
 import type { Config } from './config.ts';
 
 export interface Finding {
@@ -122,11 +125,8 @@ function checkProfile(profile: Profile, { env, kernel }: Bounds): Finding[] {
       level: 'note',
       text: `${at}.warm: its agent must wait for its room, with serve() of the kit instead of connect()`,
     });
-  if (findCommand(profile, env) === null)
-    found.push({
-      level: 'error',
-      text: `${at}.command: "${profile.command[0]}" is not found or not executable`,
-    });
+  const fault = commandFault(profile, env);
+  if (fault !== null) found.push({ level: 'error', text: `${at}.${fault}` });
   for (const name of profile.passEnv) {
     if (env[name] === undefined)
       found.push({ level: 'warning', text: `${at}.pass_env: ${name} is not set here` });
@@ -145,22 +145,16 @@ function isDirectory(path: string): boolean {
   return existsSync(path) && statSync(path).isDirectory();
 }
 
-function findCommand(
-  { command, cwd, env: own }: Profile,
-  env: Readonly<Record<string, string | undefined>>,
+/** null: it would be started. As the start itself does it, with the worker's own PATH. */
+function commandFault(
+  { command: [command], cwd, env: own, passEnv }: Profile,
+  env: Machine['env'],
 ): string | null {
-  const [program] = command;
-  if (program.includes('/'))
-    return isExecutable(isAbsolute(program) ? program : join(cwd ?? process.cwd(), program)) ? program : null;
-  const folders = (own.PATH ?? env.PATH ?? '').split(delimiter);
-  return folders.map((folder) => join(folder, program)).find(isExecutable) ?? null;
-}
-
-function isExecutable(path: string): boolean {
   try {
-    accessSync(path, constants.X_OK);
-    return statSync(path).isFile();
-  } catch {
-    return false;
+    const { PATH: path = '' } = workerEnvironment(env, { env: own, passEnv }, {});
+    if (isThere({ command, path, cwd: cwd ?? process.cwd() })) return null;
+    return `command: "${command}" is not found or not executable`;
+  } catch (error) {
+    return `env: ${messageOf(error)}`;
   }
 }

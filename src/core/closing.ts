@@ -46,7 +46,7 @@ function move(session: Session, event: SessionEvent, now: Stamp): Next {
     case 'channel':
       return onChannel(session, phase, { open: event.open, now });
     case 'message':
-      return event.message.type === 'closed' && step === 'aclose'
+      return step === 'aclose' && (event.message.type === 'closed' || event.message.type === 'failed')
         ? leaveProcess(session, { outcome: 'done', next: 'disconnect', now })
         : stay(session);
     case 'exited':

@@ -60,10 +60,10 @@ function firstStep(worker: Worker | null, ending: Ending): ProcessStep {
   if (worker === null || worker.treeGone) return 'over';
   if (worker.exit !== null) return 'reap';
   if (worker.process === null) return 'spawning';
-  // A worker that cannot hear is not asked; one that said it is done need not be asked to close.
+  // A worker that cannot hear is not asked; one that said it is done, or can do no more, need not be asked to close.
   const deaf = ending.reason === 'unresponsive' || ending.reason === 'memory_limit';
   if (worker.channel === 'none' || deaf) return 'term';
-  if (ending.cause === 'closed') return 'disconnect';
+  if (ending.cause === 'closed' || ending.cause === 'failed') return 'disconnect';
   return worker.channel === 'open' ? 'aclose' : 'reconnecting';
 }
 

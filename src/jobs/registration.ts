@@ -29,8 +29,6 @@ export class Registration {
     agentProtocol: JOBS.agentProtocol,
   };
   #load: JobLoad = { load: 0, full: false, jobs: 0 };
-  #sentMs = 0;
-  #cancelSend: (() => void) | null = null;
 
   constructor(options: RegistrationOptions) {
     this.#options = options;
@@ -63,19 +61,16 @@ export class Registration {
     this.#connection = connection;
   }
 
-  /** The first change is told at once, those that follow soon after are gathered. */
   setLoad(load: JobLoad): void {
     const { load: share, full, jobs } = this.#load;
     if (load.load === share && load.full === full && load.jobs === jobs) return;
     this.#load = load;
-    if (this.#cancelSend !== null || this.connection === null) return;
-    this.#cancelSend = this.#options.clock.at(this.#sentMs + JOBS.loadEveryMs, () => this.#sendLoad());
+    this.#sendLoad();
   }
 
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#cancelRetry();
-    this.#stopSending();
     await this.#connection?.close();
   }
 
@@ -106,14 +101,7 @@ export class Registration {
   }
 
   #sendLoad(): void {
-    this.#stopSending();
-    this.#sentMs = this.#options.clock.now().bootMs;
     this.connection?.send(loadFrame(this.#load));
-  }
-
-  #stopSending(): void {
-    this.#cancelSend?.();
-    this.#cancelSend = null;
   }
 
   #noteGarbage(): void {
@@ -127,7 +115,6 @@ export class Registration {
     const { clock, log } = this.#options;
     if (this.#isClosed) return;
     this.#connection = null;
-    this.#stopSending();
     this.#since = clock.now();
     this.#error = reason;
     if (reason !== this.#said.reason) {

@@ -25,6 +25,7 @@ export interface JobDeskOptions {
 export class JobDesk implements JobsListener {
   readonly #options: JobDeskOptions;
   #cancelLoad: (() => void) | null = null;
+  #toldMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: JobDeskOptions) {
     this.#options = options;
@@ -77,6 +78,7 @@ export class JobDesk implements JobsListener {
     this.#cancelLoad?.();
     this.#cancelLoad = null;
     const { jobs, sessions, isAccepting } = this.#options;
+    this.#toldMs = sessions.deps.clock.now().bootMs;
     const quotas = sessions.desk.quotas();
     const open = sessions.all().filter((one) => !isEnded(one));
     for (const profile of this.#profiles()) {
@@ -100,9 +102,11 @@ export class JobDesk implements JobsListener {
     this.#cancelLoad?.();
   }
 
+  /** What changes soon after a report is gathered. */
   #tellLoadSoon(): void {
     const { clock } = this.#options.sessions.deps;
-    this.#cancelLoad ??= clock.at(clock.now().bootMs + JOB_DESK.loadEveryMs, () => this.tellLoad());
+    const dueMs = Math.max(clock.now().bootMs, this.#toldMs + JOB_DESK.loadEveryMs);
+    this.#cancelLoad ??= clock.at(dueMs, () => this.tellLoad());
   }
 
   #profiles(): Profile[] {

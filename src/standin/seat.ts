@@ -145,7 +145,7 @@ export class Seat {
       return;
     }
     this.#end();
-    for (const message of endingOf(status, error)) this.#listener.tell(message);
+    this.#listener.tell(endingOf(status, error));
   }
 
   #end(): void {
@@ -163,14 +163,10 @@ export class Seat {
 }
 
 /** What the end of a job is for its session. */
-function endingOf(status: JobStatus, error: string): WorkerMessage[] {
-  if (status === JobStatus.JS_SUCCESS) return [{ type: 'closed' }];
-  const why = (error === '' ? 'the agent reported its job as failed' : error).slice(0, STAND_IN.errorChars);
-  // Where the end was asked for, it has come: `failed` alone would let that step wait for its bound.
-  return [
-    { type: 'failed', message: why },
-    { type: 'closed', detail: why },
-  ];
+function endingOf(status: JobStatus, error: string): WorkerMessage {
+  if (status === JobStatus.JS_SUCCESS) return { type: 'closed' };
+  const why = error === '' ? 'the agent reported its job as failed' : error;
+  return { type: 'failed', message: why.slice(0, STAND_IN.errorChars) };
 }
 
 function toJob({ id, room, metadata, attributes, agentName }: StandInJob): Job {

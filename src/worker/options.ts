@@ -1,7 +1,7 @@
 /** What the Workers adapter is made of. */
 import type { Clock, Instance, Log, WorkersListener } from '../ports.ts';
 import type { Cgroups } from '../process/cgroup.ts';
-import type { Environment } from './environment.ts';
+import type { Environment } from '../process/environment.ts';
 
 export interface WorkersOptions {
   readonly instance: Instance;

@@ -53,6 +53,26 @@ describe('a config on this machine', () => {
     expect(findingsOf(LIVEKIT + text)).toEqual(expected);
   });
 
+  it.each([
+    ['no PATH at all: the default one', {}, 'agents: {a: {command: [sh]}}', []],
+    [
+      "the host's PATH passed on over the profile's own",
+      { PATH: '/nowhere' },
+      'agents: {a: {command: [sh], env: {PATH: /bin}, pass_env: [PATH]}}',
+      ['error: agents.a.command: "sh" is not found or not executable'],
+    ],
+    [
+      'an empty place in PATH is the working folder',
+      { PATH: '' },
+      'agents: {a: {command: [sh], cwd: /bin}}',
+      [],
+    ],
+  ])('looks for a command as its start will: %s', (_what, env, text, expected) => {
+    const config = parseConfig(LIVEKIT + text, { path: 'c.yaml', env: {} });
+    const found = checkConfig(config, { env, cgroups: { unavailable: 'no' } });
+    expect(found.slice(1).map((one) => `${one.level}: ${one.text}`)).toEqual(expected);
+  });
+
   it('without LiveKit says what that means', () => {
     expect(findingsOf('agents: {a: {command: [sh]}}')).toEqual([
       'warning: livekit: not configured: nobody is seen in a room, and no session ends for who is there',

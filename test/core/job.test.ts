@@ -296,6 +296,20 @@ describe('a LiveKit agent', () => {
     expect(play.ladder.slice(0, 2)).toEqual(['aclose:done', 'term:…']);
   });
 
+  it('whose job failed, and that nobody waits for, is a crash and gets TERM at once', () => {
+    const play = Play.live(livekit).on(1000, says({ type: 'failed', message: 'no voice' }));
+    expect(play).toMatchObject({ phase: 'closing', reason: 'crashed' });
+    expect(play.ladder).toEqual(['term:…', 'remove_agent:…']);
+  });
+
+  it('whose job fails when it is asked to end it has ended it', () => {
+    const play = Play.live(livekit)
+      .on(1000, release)
+      .on(1100, says({ type: 'failed', message: 'no voice' }));
+    expect(play).toMatchObject({ reason: 'requested' });
+    expect(play.ladder).toEqual(['aclose:done', 'term:…', 'remove_agent:…']);
+  });
+
   it('whose job failed is replaced while a caller is there', () => {
     const play = Play.live({ profile: profile({ protocol: 'livekit', replace: true }) }).on(
       100,

@@ -235,11 +235,9 @@ describe('the load', () => {
       server.peers.find((peer) => peer.said('register')[0]?.agentName === name)?.said('updateWorker') ?? [];
     await until('it is told', () => of('a').length === 1 && of('b').length === 1);
     expect(of('a')).toEqual([{ status: 'WS_AVAILABLE', load: 0, jobCount: 0 }]);
-    for (let jobs = 1; jobs <= 50; jobs += 1)
-      adapter.jobs.setLoad('a', { load: jobs / 50, full: jobs === 50, jobs });
-    await until('the last one is told', () => of('a').at(-1)?.jobCount === 50);
-    expect(of('a').at(-1)).toEqual({ status: 'WS_FULL', load: 0.69, jobCount: 50 });
-    expect(of('a').length).toBeLessThanOrEqual(3);
+    for (let times = 0; times < 2; times += 1) adapter.jobs.setLoad('a', { load: 1, full: true, jobs: 50 });
+    await until('the change is told', () => of('a').at(-1)?.jobCount === 50);
+    expect(of('a').slice(1)).toEqual([{ status: 'WS_FULL', load: 0.69, jobCount: 50 }]);
     adapter.jobs.setLoad('a', { load: 1, full: true, jobs: 50 });
     adapter.jobs.setLoad('a', { load: 0.5, full: false, jobs: 25 });
     await until('a free place is told', () => of('a').at(-1)?.status === 'WS_AVAILABLE');

@@ -38,7 +38,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   registry: [...ROOTS, 'ports', 'ports-upkeep'],
   telemetry: [...ROOTS, 'ports', 'ports-upkeep'],
   systemd: ['errors', 'limits', 'ports'],
-  config: [...ROOTS, 'ports', 'api', 'api-sweep'],
+  config: [...ROOTS, 'ports', 'api', 'api-sweep', 'process'],
   runtime: [...ROOTS, 'ports', 'ports-jobs', 'ports-upkeep', 'api', 'api-sweep'],
   http: [...ROOTS, 'ports', 'api', 'api-sweep', 'runtime'],
   cli: [...ROOTS, 'ports', 'api', 'api-sweep', 'config', 'process'],

@@ -1,6 +1,6 @@
 /** Finds a command as exec would, before anything is started, so that what is missing can be named. */
 import type { Stats } from 'node:fs';
-import { constants } from 'node:fs';
+import { accessSync, constants, statSync } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import pTimeout from 'p-timeout';
@@ -25,18 +25,39 @@ async function find({ command, path, cwd }: Wanted): Promise<string> {
   if (!(await statOf(cwd))?.isDirectory()) {
     throw new CurfewError('spawn_failed', `the working folder ${cwd} is not a folder`);
   }
-  const inPath = !command.includes('/');
   let blocked: string | null = null;
-  for (const folder of inPath ? path.split(':') : ['']) {
-    const program = resolve(cwd, folder, command);
-    const info = command === '' ? null : await statOf(program);
+  for (const program of placesOf({ command, path, cwd })) {
+    const info = await statOf(program);
     if (info?.isFile() && (await mayRun(program))) return program;
     if (info) blocked ??= program;
   }
   const what = `the command ${JSON.stringify(command)}`;
   if (blocked) throw new CurfewError('spawn_failed', `${what} is not executable: ${blocked}`);
-  const where = inPath ? `it is not in ${path}` : `there is no ${resolve(cwd, command)}`;
+  const where = isByName(command) ? `it is not in ${path}` : `there is no ${resolve(cwd, command)}`;
   throw new CurfewError('spawn_failed', `${what} was not found: ${where}`);
+}
+
+/** The same places, asked at once: for a config that is checked before anything runs. */
+export function isThere(wanted: Wanted): boolean {
+  return placesOf(wanted).some((program) => {
+    try {
+      accessSync(program, constants.X_OK);
+      return statSync(program).isFile();
+    } catch {
+      return false;
+    }
+  });
+}
+
+function placesOf({ command, path, cwd }: Wanted): string[] {
+  if (command === '') return [];
+  return isByName(command)
+    ? path.split(':').map((folder) => resolve(cwd, folder, command))
+    : [resolve(cwd, command)];
+}
+
+function isByName(command: string): boolean {
+  return !command.includes('/');
 }
 
 function statOf(path: string): Promise<Stats | null> {

@@ -1,0 +1,63 @@
+/** How full this host is, as LiveKit is told it. */
+import { expect, it } from 'vitest';
+import { JOB_DESK } from '../../src/limits-livekit.ts';
+import type { Clock, JobLoad, Jobs } from '../../src/ports-jobs.ts';
+import type { JobDeskOptions } from '../../src/runtime/job-desk.ts';
+import { JobDesk } from '../../src/runtime/job-desk.ts';
+import type { Sessions } from '../../src/runtime/sessions.ts';
+import { profile } from '../core/support.ts';
+
+function setUp() {
+  let nowMs = 1000;
+  let changed: () => void = () => undefined;
+  const alarms: { readonly dueMs: number; readonly callback: () => void }[] = [];
+  const clock: Clock = {
+    now: () => ({ bootMs: nowMs, wallMs: 0 }),
+    at: (dueMs, callback) => {
+      const alarm = { dueMs, callback };
+      alarms.push(alarm);
+      return () => alarms.splice(alarms.indexOf(alarm), alarms.includes(alarm) ? 1 : 0);
+    },
+  };
+  const told: JobLoad[] = [];
+  const jobs: Partial<Jobs> = { setLoad: (_, load) => void told.push(load), start: () => undefined };
+  const host = { name: 'host', limit: 4, used: 0, holders: [] };
+  const sessions = {
+    deps: { clock, agents: ['default'], profileOf: () => profile({ agentName: 'voice' }) },
+    desk: { quotas: () => [host] },
+    all: () => [],
+    onHoldings: (callback: () => void) => {
+      changed = callback;
+    },
+  } as unknown as Sessions;
+  const options: Partial<JobDeskOptions> = { jobs: jobs as Jobs, sessions, isAccepting: () => true };
+  const desk = new JobDesk(options as JobDeskOptions);
+  const until = (atMs: number) => {
+    nowMs = atMs;
+    for (const alarm of alarms.filter((one) => one.dueMs <= atMs)) {
+      alarms.splice(alarms.indexOf(alarm), 1);
+      alarm.callback();
+    }
+  };
+  const use = (used: number) => {
+    host.used = used;
+    changed();
+  };
+  return { desk, told, until, use, alarms };
+}
+
+it('a change is told at once, those that follow soon after are gathered, and the last value is told', () => {
+  const { desk, told, until, use, alarms } = setUp();
+  desk.start();
+  expect(told).toMatchObject([{ load: 0 }]);
+  until(5000);
+  use(1);
+  until(5000);
+  expect(told.slice(1)).toMatchObject([{ load: 0.25 }]);
+  for (const used of [2, 3, 4]) use(used);
+  until(5000 + JOB_DESK.loadEveryMs - 1);
+  expect(told).toHaveLength(2);
+  until(5000 + JOB_DESK.loadEveryMs);
+  expect(told.slice(2)).toMatchObject([{ load: 1, full: true }]);
+  expect(alarms).toEqual([]);
+});
