@@ -31,8 +31,8 @@ beforeEach(() => {
 const ask = (args: readonly string[], options: CliOptions = {}) =>
   cli(['--socket', doors.socketPath, ...args], options);
 const states = () => [...doors.api.sessions.values()].map((one) => one.state);
-const config = (text: string) => {
-  const path = join(dir, 'curfew.yaml');
+const config = (text: string, name = 'curfew.yaml') => {
+  const path = join(dir, name);
   writeFileSync(path, text);
   return path;
 };
@@ -199,10 +199,23 @@ describe('exit codes', () => {
     const lost = await cli(['config', 'check', config('agents: {default: {command: [no-such-program]}}')]);
     expect(lost.code).toBe(1);
     expect(lost.out).toContain('agents.default.command: "no-such-program" is not found or not executable');
-    const wrong = await cli(['config', 'check', config('agent: {}')]);
-    expect(wrong.code).toBe(2);
-    expect(wrong.err.replaceAll(/\s+/g, ' ')).toContain('did you mean "agents"?');
-    expect((await cli(['config', 'check', join(dir, 'none')])).code).toBe(2);
+    for (const [text, ...said] of [
+      ['agent: {}\nlog: {level: loud}', 'did you mean "agents"?', 'log.level: "loud"'],
+      ['agents: {default: {command: [true', 'c.yaml:1: not valid YAML: '],
+      ['livekit: {url: ws://x, api_key: k, api_secret_file: none}', 'livekit.api_secret_file "'],
+    ] as const) {
+      const path = config(text, 'c.yaml');
+      const wrong = await cli(['config', 'check', path]);
+      expect(wrong, text).toMatchObject({ code: 1, err: '' });
+      const lines = wrong.out.replaceAll(/\n +/g, ' ').trim().split('\n');
+      expect(lines.filter((line) => line.startsWith('error: '))).toHaveLength(said.length);
+      for (const part of said) expect(lines.join('\n')).toContain(part);
+      expect(lines.at(-1)).toBe(`${path} has errors`);
+      expect(lines.join('\n')).not.toMatch(/:$/m);
+      const json = await cli(['--json', 'config', 'check', path]);
+      expect(JSON.parse(json.out)).toMatchObject({ path, ok: false });
+    }
+    expect((await cli(['config', 'check', join(dir, 'none')])).code).toBe(1);
     expect((await cli(['config', 'check'])).code).toBe(2);
   });
 });
