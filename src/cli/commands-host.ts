@@ -6,6 +6,7 @@ import { CurfewError } from '../errors.ts';
 import type { Context } from './context.ts';
 import { renderCapacity } from './render.ts';
 import { safe, wrap } from './text.ts';
+import { usage } from './usage.ts';
 
 export function hostCommands(program: Command, context: Context): void {
   program
@@ -66,8 +67,5 @@ function renderReload({ changed, restartNeeded }: ReloadView): string {
 export function configPath(given: string | undefined, { global, terminal }: Context): string {
   const path = given ?? global().config ?? terminal.env.CURFEW_CONFIG;
   if (path !== undefined) return path;
-  throw new CurfewError(
-    'invalid_config',
-    'no config file was named: give --config FILE or set CURFEW_CONFIG',
-  );
+  throw usage('no config file was named', 'Give --config FILE, or set CURFEW_CONFIG.');
 }

@@ -1,7 +1,7 @@
 /** What the CLI shows of sessions and capacity. Pure: text from data. */
 import type { CapacityView, SessionView } from '../api.ts';
 import type { Paint } from './text.ts';
-import { displayWidth, pad, safe, span, table, wrap } from './text.ts';
+import { displayWidth, pad, plural, safe, span, table, wrap } from './text.ts';
 
 const GAP = 2;
 /** Columns for names. */
@@ -127,10 +127,6 @@ function whoIsThere({ presence }: SessionView): Line[] {
       `${plural(callers, 'caller')}${phones}, ${plural(agents, 'agent')} (by ${source}, ${clock(asOf)})`,
     ],
   ];
-}
-
-function plural(count: number, word: string): string {
-  return `${count} ${word}${count === 1 ? '' : 's'}`;
 }
 
 function whatIsNext({ deadlines, held }: SessionView): Line[] {
