@@ -7,6 +7,8 @@ import pTimeout from 'p-timeout';
 import { CurfewError } from '../errors.ts';
 import { WORKERS } from '../limits.ts';
 
+const NAMED_FOLDERS = 3;
+
 interface Wanted {
   readonly command: string;
   /** The worker's own PATH. */
@@ -35,8 +37,16 @@ async function find({ command, path, cwd }: Wanted): Promise<string> {
   }
   const what = `the command ${JSON.stringify(command)}`;
   if (blocked) throw new CurfewError('spawn_failed', `${what} is not executable: ${blocked}`);
-  const where = inPath ? `it is not in ${path}` : `there is no ${resolve(cwd, command)}`;
+  const where = inPath ? `it is not in ${foldersIn(path)}` : `there is no ${resolve(cwd, command)}`;
   throw new CurfewError('spawn_failed', `${what} was not found: ${where}`);
+}
+
+/** A PATH may have twenty folders: the first ones tell which it is. */
+function foldersIn(path: string): string {
+  const folders = path.split(':');
+  const more = folders.length - NAMED_FOLDERS;
+  const named = folders.slice(0, NAMED_FOLDERS).join(', ');
+  return more > 0 ? `${named} or ${more} more of its PATH` : named;
 }
 
 function statOf(path: string): Promise<Stats | null> {
