@@ -7,16 +7,15 @@ import type { SweepRequest, SweepView } from './api-sweep.ts';
 import type { Author } from './core/session.ts';
 import { FAILED_REASONS, RELEASED_REASONS } from './core/session.ts';
 import { DRAIN, LIMIT_RANGES, REGISTRY, TEXT } from './limits.ts';
-import { idText, printable } from './texts.ts';
+import { idText, printable, upTo } from './texts.ts';
 
 const time = z.iso.datetime();
 const ms = z.number();
 
 const roomName = printable(TEXT.roomChars);
-const labelKey = z
-  .string()
-  .max(TEXT.labelKeyChars)
-  .regex(/^[A-Za-z0-9][A-Za-z0-9._/-]*$/, 'must be letters, digits, ".", "_", "/" or "-"');
+const LABEL_KEY = /^[A-Za-z0-9][A-Za-z0-9._/-]*$/;
+const labelKey = upTo(TEXT.labelKeyChars).regex(LABEL_KEY);
+const labelKeyRule = `its key must be at most ${TEXT.labelKeyChars} letters, digits, ".", "_", "/" or "-"`;
 
 const range = (key: keyof typeof LIMIT_RANGES) => {
   const [least, most] = LIMIT_RANGES[key];
@@ -43,7 +42,9 @@ const metadataSchema = z
   );
 
 const labelsSchema = z
-  .record(labelKey, z.string().max(TEXT.labelValueChars))
+  .record(labelKey, upTo(TEXT.labelValueChars), {
+    error: ({ code }) => (code === 'invalid_key' ? labelKeyRule : undefined),
+  })
   .refine((value) => Object.keys(value).length <= TEXT.labels, `must be at most ${TEXT.labels} labels`);
 
 export const dispatchSchema = z.strictObject({
@@ -118,17 +119,14 @@ export type SessionView = z.infer<typeof sessionSchema>;
 
 export const listQuerySchema = z.strictObject({
   /** Comma-separated states; `open` stands for all that have not ended. */
-  state: z.string().max(100).optional(),
-  room: z.string().max(TEXT.roomChars).optional(),
-  agent: z.string().max(TEXT.idChars).optional(),
-  user: z.string().max(TEXT.userChars).optional(),
+  state: upTo(100).optional(),
+  room: upTo(TEXT.roomChars).optional(),
+  agent: upTo(TEXT.idChars).optional(),
+  user: upTo(TEXT.userChars).optional(),
   /** `key=value` */
-  label: z
-    .string()
-    .max(TEXT.labelKeyChars + TEXT.labelValueChars + 1)
-    .optional(),
+  label: upTo(TEXT.labelKeyChars + TEXT.labelValueChars + 1).optional(),
   limit: z.coerce.number().int().min(1).max(REGISTRY.listMax).default(REGISTRY.listDefault),
-  cursor: z.string().max(500).optional(),
+  cursor: upTo(500).optional(),
 });
 export type ListQuery = z.infer<typeof listQuerySchema>;
 export const listSchema = z.object({ sessions: z.array(sessionSchema), nextCursor: z.string().nullable() });
@@ -136,7 +134,7 @@ export type SessionList = z.infer<typeof listSchema>;
 
 export const keepAliveSchema = z.strictObject({ forMs: range('activityIdleTimeoutMs').optional() });
 export const metadataPatchSchema = z.strictObject({ metadata: metadataSchema });
-export const releaseSchema = z.strictObject({ detail: z.string().max(TEXT.detailChars).optional() });
+export const releaseSchema = z.strictObject({ detail: upTo(TEXT.detailChars).optional() });
 export const releaseManySchema = z.strictObject({
   filter: z
     .strictObject({
@@ -150,7 +148,7 @@ export const releaseManySchema = z.strictObject({
   /** Must be true to release with an empty filter. */
   all: z.boolean().default(false),
   dryRun: z.boolean().default(false),
-  detail: z.string().max(TEXT.detailChars).optional(),
+  detail: upTo(TEXT.detailChars).optional(),
 });
 export type ReleaseMany = z.infer<typeof releaseManySchema>;
 export const releasedManySchema = z.object({ dryRun: z.boolean(), sessions: z.array(sessionSchema) });

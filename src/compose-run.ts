@@ -68,11 +68,11 @@ async function runOne(
     metadata: options.metadata,
     limits: options.limits,
   });
-  if (!parsed.success)
-    throw new CurfewError(
-      'invalid_request',
-      parsed.error.issues.map((one) => `${one.path.join('.')}: ${one.message}`).join('; '),
-    );
+  if (!parsed.success) {
+    const issues = parsed.error.issues.map(({ path, message }) => ({ field: path.join('.'), message }));
+    const detail = issues.map(({ field, message }) => `${field}: ${message}`).join('; ');
+    throw new CurfewError('invalid_request', detail, { issues });
+  }
   const { session } = await supervisor.dispatch(parsed.data, by);
   void stopping.then((signal) => supervisor.release(session.id, by, signal));
   const { followLogs } = await import('./http/logs.ts');

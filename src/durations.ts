@@ -10,6 +10,7 @@ export function readDuration(text: string): number | null {
 
 /** The shortest exact text for a duration, as a person would write it. */
 export function writeDuration(durationMs: number): string {
+  if (durationMs === 0) return '0s';
   const units = [
     [86_400_000, 'd'],
     [3_600_000, 'h'],

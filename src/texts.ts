@@ -2,18 +2,16 @@
 import { z } from 'zod';
 import { SWEEP, TEXT } from './limits.ts';
 
+export const upTo = (max: number) => z.string().max(max, `must have at most ${max} characters`);
+
 /** Printable, no control characters: room names may be unicode, but never end a log line or a terminal's. */
 export const printable = (max: number) =>
-  z
-    .string()
-    .min(1)
-    .max(max)
+  upTo(max)
+    .min(1, 'must not be empty')
     .regex(/^[^\p{Cc}\p{Cs}\u2028\u2029]*$/u, 'must not contain control characters');
 
-export const idText = z
-  .string()
-  .min(1)
-  .max(TEXT.idChars)
+export const idText = upTo(TEXT.idChars)
+  .min(1, 'must not be empty')
   .regex(
     /^[A-Za-z0-9][A-Za-z0-9._:-]*$/,
     'must be letters, digits, ".", "_", ":" or "-", and begin with a letter or digit',

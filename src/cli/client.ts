@@ -7,6 +7,7 @@ import type { Problem } from '../api.ts';
 import type { ErrorCode } from '../errors.ts';
 import { CurfewError, ERRORS, messageOf } from '../errors.ts';
 import { CLI } from '../limits.ts';
+import { usage } from './usage.ts';
 
 export interface Target {
   /** What a person reads when nobody answers. */
@@ -50,7 +51,7 @@ function readToken(path: string): string {
   try {
     return readFileSync(path, 'utf8').trim();
   } catch (error) {
-    throw new CurfewError('invalid_request', `--token-file: "${path}" cannot be read: ${messageOf(error)}`);
+    throw usage(`--token-file: "${path}" cannot be read: ${messageOf(error)}`);
   }
 }
 

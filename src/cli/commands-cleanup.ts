@@ -6,6 +6,7 @@ import { CurfewError } from '../errors.ts';
 import { CLI } from '../limits.ts';
 import type { Context } from './context.ts';
 import { isLeft, renderSweep } from './render-sweep.ts';
+import { usage } from './usage.ts';
 import { durationOption } from './values.ts';
 
 interface CleanupOptions {
@@ -31,14 +32,14 @@ export function cleanupCommand(program: Command, context: Context): void {
     .option('--unmanaged', 'end those too; needs --match and --older-than')
     .option('--older-than <duration>', 'only those of at least this age, such as 1d')
     .action(async (options: CleanupOptions) => {
-      const sweep = await run(readRequest(options), context);
+      const sweep = await run(readRequest(options), context).catch(withHint);
       context.show(sweep, () => renderSweep(sweep, context.paint()));
       if (sweep.verdicts.some(isLeft)) context.exitWith(PARTLY_DONE);
     });
 }
 
 function readRequest({ apply, yes, unmanaged, match, olderThan }: CleanupOptions): SweepRequest {
-  const wrong = (detail: string) => new CurfewError('invalid_request', `cleanup: ${detail}`);
+  const wrong = (detail: string) => usage(`cleanup: ${detail}`);
   if (apply !== undefined) {
     if (unmanaged !== undefined || match !== undefined || olderThan !== undefined)
       throw wrong(
@@ -58,6 +59,14 @@ function readRequest({ apply, yes, unmanaged, match, olderThan }: CleanupOptions
     askerPid: process.pid,
     unmanaged: { match, olderThanMs: durationOption('--older-than', olderThan) },
   };
+}
+
+/** Of all that a sweep is asked only a plan can be not found. */
+function withHint(error: unknown): never {
+  if (!(error instanceof CurfewError) || error.code !== 'not_found') throw error;
+  throw new CurfewError('not_found', error.message, {
+    hint: 'Look again: `curfew cleanup` shows a new plan.',
+  });
 }
 
 /** A supervisor that does not answer at once is done without: cleaning up must be possible when it hangs. */

@@ -1,9 +1,9 @@
 /** Commands that are a supervisor themselves. */
 import type { Command } from 'commander';
-import { CurfewError } from '../errors.ts';
 import { configPath } from './commands-host.ts';
 import { limitOptions } from './commands-sessions.ts';
 import type { Context } from './context.ts';
+import { usage } from './usage.ts';
 import type { LimitOptions } from './values.ts';
 import { readLimits, readMetadata } from './values.ts';
 
@@ -37,10 +37,10 @@ export function daemonCommands(program: Command, context: Context): void {
     .option('--metadata <json>', 'a JSON object for the worker');
   limitOptions(run).action(async (command: readonly string[], flags: RunFlags) => {
     if (command.length > 0 && flags.agent !== undefined)
-      throw new CurfewError('invalid_request', 'run: give --agent or a command after --, not both');
+      throw usage('run: give --agent or a command after --, not both');
     const path = context.global().config ?? context.terminal.env.CURFEW_CONFIG ?? null;
     if (command.length === 0 && path === null)
-      throw new CurfewError('invalid_request', 'run: give a command after --, or a config and its --agent');
+      throw usage('run: give a command after --, or a config and its --agent');
     const { room, agent = 'default', metadata } = flags;
     context.exitWith(
       await context.daemons.run({

@@ -3,10 +3,10 @@ import { setTimeout } from 'node:timers/promises';
 import type { Command } from 'commander';
 import type { CapacityView, DrainView } from '../api.ts';
 import { CurfewError } from '../errors.ts';
-import { CLI } from '../limits.ts';
+import { CLI, DRAIN } from '../limits.ts';
 import type { Client } from './client.ts';
 import type { Context } from './context.ts';
-import { span } from './text.ts';
+import { plural, span } from './text.ts';
 import { durationOption } from './values.ts';
 
 interface DrainOptions {
@@ -23,7 +23,8 @@ export function drainCommands(program: Command, context: Context): void {
     .option('--no-wait', 'do not wait for the end')
     .action(async ({ timeout, wait }: DrainOptions) => {
       const client = await context.client();
-      const body = timeout === undefined ? {} : { timeoutMs: durationOption('--timeout', timeout) };
+      const body =
+        timeout === undefined ? {} : { timeoutMs: durationOption('--timeout', timeout, [0, DRAIN.maxMs]) };
       const begun = await begin(client, body);
       const drained = begun === null || (wait && (await waitForEnd(client, begun, context)));
       context.show({ drained, draining: begun?.draining ?? null }, () =>
@@ -103,5 +104,5 @@ function describe({ draining }: CapacityView): string {
   if (draining === null) return 'not draining';
   const { open, leftMs } = draining;
   const left = leftMs === null ? '' : `, released in ${span(Math.ceil(leftMs / 1000) * 1000)}`;
-  return `draining: ${open} ${open === 1 ? 'session' : 'sessions'} left${left}`;
+  return `draining: ${plural(open, 'session')} left${left}`;
 }

@@ -1,9 +1,12 @@
 /** Commands on the host: capacity and the config. */
 import type { Command } from 'commander';
 import type { CapacityView, ReloadView } from '../api.ts';
+import type { Finding } from '../config/check.ts';
 import { CurfewError } from '../errors.ts';
 import type { Context } from './context.ts';
 import { renderCapacity } from './render.ts';
+import { safe, wrap } from './text.ts';
+import { usage } from './usage.ts';
 
 export function hostCommands(program: Command, context: Context): void {
   program
@@ -29,23 +32,30 @@ export function hostCommands(program: Command, context: Context): void {
 
 async function checkConfigFile(file: string | undefined, context: Context): Promise<void> {
   const path = configPath(file, context);
+  const findings = await findingsIn(path, context.terminal.env);
+  const failed = findings.some((one) => one.level === 'error');
+  context.show({ path, ok: !failed, findings }, () =>
+    [
+      ...findings.map((one) => `${one.level}: ${wrap(safe(one.text), 2)}`),
+      failed ? `${path} has errors` : `${path} is good`,
+    ].join('\n'),
+  );
+  if (failed) context.exitWith(1);
+}
+
+/** What keeps it from being read at all is a finding like the others. */
+async function findingsIn(path: string, env: Context['terminal']['env']): Promise<Finding[]> {
   const [{ loadConfig }, { checkConfig }, { probeCgroups }] = await Promise.all([
     import('../config/load.ts'),
     import('../config/check.ts'),
     import('../process/cgroup.ts'),
   ]);
-  const findings = checkConfig(loadConfig(path, context.terminal.env), {
-    env: context.terminal.env,
-    cgroups: probeCgroups(),
-  });
-  const failed = findings.some((one) => one.level === 'error');
-  context.show({ path, ok: !failed, findings }, () =>
-    [
-      ...findings.map((one) => `${one.level}: ${one.text}`),
-      failed ? `${path} has errors` : `${path} is good`,
-    ].join('\n'),
-  );
-  if (failed) context.exitWith(1);
+  try {
+    return checkConfig(loadConfig(path, env), { env, cgroups: probeCgroups() });
+  } catch (error) {
+    if (!(error instanceof CurfewError) || error.code !== 'invalid_config') throw error;
+    return error.message.split('\n').map((text) => ({ level: 'error', text }));
+  }
 }
 
 function renderReload({ changed, restartNeeded }: ReloadView): string {
@@ -57,8 +67,5 @@ function renderReload({ changed, restartNeeded }: ReloadView): string {
 export function configPath(given: string | undefined, { global, terminal }: Context): string {
   const path = given ?? global().config ?? terminal.env.CURFEW_CONFIG;
   if (path !== undefined) return path;
-  throw new CurfewError(
-    'invalid_config',
-    'no config file was named: give --config FILE or set CURFEW_CONFIG',
-  );
+  throw usage('no config file was named', 'Give --config FILE, or set CURFEW_CONFIG.');
 }

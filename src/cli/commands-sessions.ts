@@ -3,13 +3,14 @@ import type { Command } from 'commander';
 import { Option } from 'commander';
 import type { SessionList, SessionView } from '../api.ts';
 import { CurfewError } from '../errors.ts';
-import { HTTP } from '../limits.ts';
+import { HTTP, LIMIT_RANGES, REGISTRY } from '../limits.ts';
 import type { Context } from './context.ts';
 import { exitCodeOfWait } from './exit-codes.ts';
 import { renderList, renderShow, renderWaited } from './render.ts';
-import { renderError } from './text.ts';
+import { plural, renderError } from './text.ts';
+import { usage } from './usage.ts';
 import type { LimitOptions } from './values.ts';
-import { durationOption, readLabels, readLimits, readMetadata } from './values.ts';
+import { countOption, durationOption, readLabels, readLimits, readMetadata } from './values.ts';
 
 interface DispatchOptions extends LimitOptions {
   readonly room: string;
@@ -42,7 +43,10 @@ export function sessionCommands(program: Command, context: Context): void {
     .description('postpone the idle timeout of a session')
     .option('--for <duration>', 'as long as this')
     .action(async (id: string, { for: span }: { for?: string }) => {
-      const body = span === undefined ? {} : { forMs: durationOption('--for', span) };
+      const body =
+        span === undefined
+          ? {}
+          : { forMs: durationOption('--for', span, LIMIT_RANGES.activityIdleTimeoutMs) };
       const session = (await (
         await context.client()
       ).post(`/v1/sessions/${encodeURIComponent(id)}/keep_alive`, body)) as SessionView;
@@ -84,7 +88,7 @@ function dispatchCommand(program: Command, context: Context): void {
     .option('--id <id>', 'your own id: the same call again gives the same session')
     .option('--metadata <json>', 'a JSON object for the worker')
     .option('--label <key=value>', 'a label, can be repeated', collect, [])
-    .option('--wait <state>', 'wait until it is live or ended')
+    .addOption(new Option('--wait <state>', 'wait until it is this').choices(['live', 'ended']))
     .option('--timeout <duration>', 'how long to wait', '30s');
   limitOptions(command).action(async (options: DispatchOptions) => {
     const { room, agent, user, id, wait } = options;
@@ -100,7 +104,7 @@ function dispatchCommand(program: Command, context: Context): void {
     const query =
       wait === undefined
         ? ''
-        : `?wait=${encodeURIComponent(wait)}&timeoutMs=${durationOption('--timeout', options.timeout)}`;
+        : `?wait=${encodeURIComponent(wait)}&timeoutMs=${durationOption('--timeout', options.timeout, [0, HTTP.waitMaxMs])}`;
     const session = (await (await context.client()).post(`/v1/sessions${query}`, body)) as SessionView;
     context.show(session, () => session.id);
     if (wait !== undefined) tellWaited(session, { wait, timeout: options.timeout }, context);
@@ -133,6 +137,7 @@ function readCommands(program: Command, context: Context): void {
     .option('--label <key=value>')
     .option('--limit <count>', 'at most this many', '100')
     .action(async ({ all, state, ...filters }: Record<string, string | boolean | undefined>) => {
+      countOption('--limit', String(filters.limit), [1, REGISTRY.listMax]);
       const query = new URLSearchParams(givenOf(filters));
       if (state !== undefined || all !== true) query.set('state', String(state ?? 'open'));
       const found = (await (await context.client()).get(`/v1/sessions?${query}`)) as SessionList;
@@ -154,7 +159,8 @@ function readCommands(program: Command, context: Context): void {
     .option('-f, --follow', 'go on until it has ended')
     .option('--tail-bytes <count>', 'from the end', String(HTTP.logBytes))
     .action(async (id: string, { follow, tailBytes }: { follow?: boolean; tailBytes: string }) => {
-      const query = `tailBytes=${encodeURIComponent(tailBytes)}&follow=${follow === true ? 1 : 0}`;
+      const bytes = countOption('--tail-bytes', tailBytes, [0, HTTP.logBytes]);
+      const query = `tailBytes=${bytes}&follow=${follow === true ? 1 : 0}`;
       const stream = await (await context.client()).stream(
         `/v1/sessions/${encodeURIComponent(id)}/logs?${query}`,
       );
@@ -215,8 +221,7 @@ async function releaseMany(options: ReleaseOptions, context: Context): Promise<S
   const { all, room, agent, user, held, dryRun, reason } = options;
   const filter = { room, agent, user, held };
   const hasFilter = Object.values(filter).some((value) => value !== undefined);
-  if (!hasFilter && all !== true)
-    throw new CurfewError('invalid_request', 'release: name sessions, give a filter, or say --all');
+  if (!hasFilter && all !== true) throw usage('release: name sessions, give a filter, or say --all');
   const client = await context.client();
   const body = { filter, all: all === true, detail: reason };
   const ask = async (dry: boolean) =>
@@ -230,12 +235,10 @@ async function releaseMany(options: ReleaseOptions, context: Context): Promise<S
 
 async function confirm(count: number, { yes }: ReleaseOptions, { terminal }: Context): Promise<void> {
   if (yes === true) return;
+  const sessions = plural(count, 'session');
   if (!terminal.isTty)
-    throw new CurfewError(
-      'invalid_request',
-      `release: ${count} sessions would be ended; say --yes, or look first with --dry-run`,
-    );
-  const answer = await terminal.ask(`End ${count} sessions? [y/N] `);
+    throw usage(`release: ${sessions} would be ended`, 'Say --yes, or look first with --dry-run.');
+  const answer = await terminal.ask(`End ${sessions}? [y/N] `);
   if (!/^y(es)?$/i.test(answer.trim()))
-    throw new CurfewError('invalid_request', 'release: nothing was ended');
+    throw usage('release: nothing was ended', 'Answer y to end them, or say --yes.');
 }

@@ -9,6 +9,7 @@ import { hostCommands } from './commands-host.ts';
 import { sessionCommands } from './commands-sessions.ts';
 import type { Context, Daemons, GlobalOptions, Terminal } from './context.ts';
 import { painter, renderError } from './text.ts';
+import { inFlags } from './usage.ts';
 
 const USAGE = 2;
 
@@ -88,9 +89,10 @@ function explain(error: unknown, { terminal, global }: Context): number {
   // commander has said it already: help is no failure, all else is wrong usage.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE;
   if (!(error instanceof CurfewError)) throw error;
-  const { exit, hint } = ERRORS[error.code];
+  const { exit, hint: usual } = ERRORS[error.code];
+  const { hint = usual, ...facts } = error.facts;
   if (global().json === true)
-    terminal.err(JSON.stringify({ ...error.facts, code: error.code, detail: error.message, hint }));
-  else terminal.err(renderError(error.message, hint));
+    terminal.err(JSON.stringify({ ...facts, code: error.code, detail: error.message, hint }));
+  else terminal.err(renderError(inFlags(error), String(hint)));
   return exit;
 }

@@ -1,7 +1,7 @@
 /** What the CLI shows of sessions and capacity. Pure: text from data. */
 import type { CapacityView, SessionView } from '../api.ts';
-import type { Paint } from './text.ts';
-import { displayWidth, pad, safe, span, table, wrap } from './text.ts';
+import type { Column, Paint } from './text.ts';
+import { displayWidth, pad, plural, safe, span, table, wrap } from './text.ts';
 
 const GAP = 2;
 /** Columns for names. */
@@ -10,19 +10,29 @@ const NAMES_MOST = 40;
 
 export function renderList(sessions: readonly SessionView[]): string {
   if (sessions.length === 0) return 'no sessions';
+  const hasEnded = sessions.some((one) => one.endedAt !== null);
   return table(sessions, [
     { title: 'ID', columns: 22, text: (one) => one.id },
     { title: 'ROOM', columns: 32, shrinks: true, text: (one) => one.room },
     { title: 'STATE', columns: 8, text: (one) => one.state },
-    { title: 'AGE', columns: 9, text: (one) => span(one.durationMs) },
-    {
-      title: 'CALLERS',
-      columns: 7,
-      text: (one) => (one.presence === null ? '-' : String(one.presence.callers)),
-    },
+    { title: hasEnded ? 'LASTED' : 'AGE', columns: 9, text: (one) => span(one.durationMs) },
+    hasEnded ? ENDED : CALLERS,
     { title: 'REASON', columns: 16, text: (one) => one.reason ?? '' },
   ]);
 }
+
+const CALLERS: Column<SessionView> = {
+  title: 'CALLERS',
+  columns: 7,
+  text: ({ presence }) => (presence === null ? '-' : String(presence.callers)),
+};
+
+/** Day and time, UTC. */
+const ENDED: Column<SessionView> = {
+  title: 'ENDED',
+  columns: 12,
+  text: ({ endedAt }) => (endedAt === null ? '-' : `${endedAt.slice(5, 10)} ${endedAt.slice(11, 16)}Z`),
+};
 
 /** A session's story: what it is, who is there, what will end it next, or why it ended. */
 export function renderShow(session: SessionView, paint: Paint): string {
@@ -41,7 +51,7 @@ export function renderWaited(
 ): string {
   if (reason === null || (state === 'closing' && asked.wait !== 'live'))
     return `${safe(id)} is still ${state} after ${safe(asked.timeout)}; it goes on`;
-  const why = evidence?.detail == null ? reason : `${reason}: ${safe(evidence.detail)}`;
+  const why = evidence?.detail == null ? reason : `${reason}: ${firstLine(evidence.detail)}`;
   const when = asked.wait === 'live' ? 'ended before it was live' : 'failed';
   return `${safe(id)} ${when}: ${why}`;
 }
@@ -65,6 +75,11 @@ function heading({ id, state, reason }: SessionView, paint: Paint): string {
   const colour =
     state === 'failed' ? 'red' : state === 'released' ? 'dim' : state === 'live' ? 'green' : 'yellow';
   return `${paint('bold', safe(id))}  ${paint(colour, reason === null ? state : `${state}: ${reason}`)}`;
+}
+
+/** Of a stack what went wrong; --json and the worker's log have the rest. */
+function firstLine(text: string): string {
+  return text.trim().split('\n')[0] ?? '';
 }
 
 function optional<T>(value: T | null, line: (value: T) => Line): Line[] {
@@ -129,10 +144,6 @@ function whoIsThere({ presence }: SessionView): Line[] {
   ];
 }
 
-function plural(count: number, word: string): string {
-  return `${count} ${word}${count === 1 ? '' : 's'}`;
-}
-
 function whatIsNext({ deadlines, held }: SessionView): Line[] {
   const lines = deadlines.map(
     (one, index): Line => [index === 0 ? 'next' : '', `${one.kind} in ${span(one.inMs)} (${clock(one.at)})`],
@@ -148,7 +159,7 @@ function whatIsNext({ deadlines, held }: SessionView): Line[] {
 function whyEnded({ evidence, reason }: SessionView): Line[] {
   if (evidence === null) return [];
   const by = evidence.by === null ? '' : ` by ${evidence.by}`;
-  const detail = evidence.detail === null ? '' : `: ${evidence.detail}`;
+  const detail = evidence.detail === null ? '' : `: ${firstLine(evidence.detail)}`;
   return [
     ['why', `${reason}, decided by ${evidence.cause}${by} at ${clock(evidence.at)}${detail}`],
     ...evidence.ladder.map((step, index): Line => [index === 0 ? 'ladder' : '', stepText(step)]),
@@ -164,7 +175,7 @@ function stepText({
   detail,
 }: NonNullable<SessionView['evidence']>['ladder'][number]): string {
   const took = tookMs === null ? 'under way' : `${outcome ?? ''} after ${span(tookMs)}`;
-  return `${clock(startedAt)} ${step.padEnd(12)} ${took}${detail === null ? '' : ` (${detail})`}`;
+  return `${clock(startedAt)} ${step.padEnd(12)} ${took}${detail === null ? '' : ` (${firstLine(detail)})`}`;
 }
 
 export function renderCapacity(capacity: CapacityView, paint: Paint): string {

@@ -90,6 +90,10 @@ export function renderError(message: string, hint: string | null = null): string
   return [...told, ...(hint === null ? [] : [`  ${wrap(hint, 2)}`])].join('\n');
 }
 
+export function plural(count: number, word: string): string {
+  return `${count} ${word}${count === 1 ? '' : 's'}`;
+}
+
 /** 1 h 02 m, 3.2 s, 40 ms. */
 export function span(durationMs: number): string {
   const ms = Math.max(0, Math.round(durationMs));

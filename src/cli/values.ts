@@ -1,7 +1,9 @@
 /** Option values as people type them. Each error names the option, the value and what it takes. */
 import type { LimitOverrides } from '../api.ts';
-import { readDuration } from '../durations.ts';
-import { CurfewError } from '../errors.ts';
+import { readDuration, writeDuration } from '../durations.ts';
+import type { CurfewError } from '../errors.ts';
+import { LIMIT_RANGES } from '../limits.ts';
+import { usage } from './usage.ts';
 
 export interface LimitOptions {
   readonly maxDuration?: string;
@@ -14,37 +16,46 @@ export interface LimitOptions {
   readonly errorLimit?: string;
 }
 
+type Range = readonly [least: number, most: number];
+
+const FREE: Range = [0, Number.MAX_SAFE_INTEGER];
+
 function invalid(option: string, value: string, takes: string): CurfewError {
-  return new CurfewError('invalid_request', `${option}: "${value}" ${takes}`);
+  return usage(`${option}: "${value}" ${takes}`);
 }
 
-export function durationOption(option: string, text: string): number {
+export function durationOption(option: string, text: string, [least, most] = FREE): number {
   const durationMs = readDuration(text);
   if (durationMs === null)
     throw invalid(option, text, 'is not a duration with a unit, such as 90s, 10m or 2h');
-  return durationMs;
+  if (durationMs >= least && durationMs <= most) return durationMs;
+  throw invalid(option, text, `must be from ${writeDuration(least)} to ${writeDuration(most)}`);
+}
+
+export function countOption(option: string, text: string, [least, most]: Range): number {
+  if (/^\d{1,9}$/.test(text) && Number(text) >= least && Number(text) <= most) return Number(text);
+  throw invalid(option, text, `must be a whole number from ${least} to ${most}`);
 }
 
 export function readLimits(options: LimitOptions): LimitOverrides {
-  const duration = (option: string, text: string | undefined) =>
-    text === undefined ? undefined : durationOption(option, text);
+  const duration = (key: Exclude<keyof LimitOverrides, 'errorLimit'>, option: string, text?: string) =>
+    text === undefined ? undefined : durationOption(option, text, LIMIT_RANGES[key]);
+  const { errorLimit, noActiveStream } = options;
   const given = {
-    maxDurationMs: duration('--max-duration', options.maxDuration),
-    activityIdleTimeoutMs: duration('--idle-timeout', options.idleTimeout),
+    maxDurationMs: duration('maxDurationMs', '--max-duration', options.maxDuration),
+    activityIdleTimeoutMs: duration('activityIdleTimeoutMs', '--idle-timeout', options.idleTimeout),
     noActiveStreamMs:
-      options.noActiveStream === 'off' ? null : duration('--no-active-stream', options.noActiveStream),
-    startTimeoutMs: duration('--start-timeout', options.startTimeout),
-    noCallerMs: duration('--no-caller', options.noCaller),
-    callersLostMs: duration('--callers-lost', options.callersLost),
-    callersLeftMs: duration('--callers-left', options.callersLeft),
-    errorLimit: options.errorLimit === undefined ? undefined : readCount('--error-limit', options.errorLimit),
+      noActiveStream === 'off' ? null : duration('noActiveStreamMs', '--no-active-stream', noActiveStream),
+    startTimeoutMs: duration('startTimeoutMs', '--start-timeout', options.startTimeout),
+    noCallerMs: duration('noCallerMs', '--no-caller', options.noCaller),
+    callersLostMs: duration('callersLostMs', '--callers-lost', options.callersLost),
+    callersLeftMs: duration('callersLeftMs', '--callers-left', options.callersLeft),
+    errorLimit:
+      errorLimit === undefined
+        ? undefined
+        : countOption('--error-limit', errorLimit, LIMIT_RANGES.errorLimit),
   };
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
-}
-
-function readCount(option: string, text: string): number {
-  if (/^\d{1,6}$/.test(text)) return Number(text);
-  throw invalid(option, text, 'is not a whole number');
 }
 
 export function readMetadata(text: string | undefined): Record<string, unknown> {
@@ -56,7 +67,7 @@ export function readMetadata(text: string | undefined): Record<string, unknown> 
   } catch {
     // Said below, for both.
   }
-  throw new CurfewError('invalid_request', '--metadata: must be a JSON object, such as \'{"lang":"de"}\'');
+  throw usage('--metadata: must be a JSON object, such as \'{"lang":"de"}\'');
 }
 
 export function readLabels(pairs: readonly string[]): Record<string, string> {

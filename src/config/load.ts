@@ -29,15 +29,18 @@ export function parseConfig(text: string, { path, env }: { path: string; env: En
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
   const [broken] = document.errors;
   if (broken !== undefined)
-    throw invalid(
-      `${path}:${broken.linePos?.[0].line ?? 1}: not valid YAML: ${broken.message.split('\n')[0]}`,
-    );
+    throw invalid(`${path}:${broken.linePos?.[0].line ?? 1}: not valid YAML: ${faultOf(broken.message)}`);
   const given = withoutEmptySections(readValue(document, path));
   const parsed = fileSchema.safeParse(given);
   if (parsed.success) return resolve(parsed.data, { env, folder: dirname(path) });
   throw invalid(
     parsed.error.issues.map((issue) => describe(issue, { path, given, document, lines })).join('\n'),
   );
+}
+
+/** Without the line and the picture of it that come after it. */
+function faultOf(message: string): string {
+  return (message.split('\n')[0] ?? '').replace(/ at line \d+, (column \d+):?$/, ' ($1)');
 }
 
 function readValue(document: Document, path: string): unknown {

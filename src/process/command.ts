@@ -7,6 +7,8 @@ import pTimeout from 'p-timeout';
 import { CurfewError } from '../errors.ts';
 import { WORKERS } from '../limits.ts';
 
+const NAMED_FOLDERS = 3;
+
 interface Wanted {
   readonly command: string;
   /** The worker's own PATH. */
@@ -33,7 +35,9 @@ async function find({ command, path, cwd }: Wanted): Promise<string> {
   }
   const what = `the command ${JSON.stringify(command)}`;
   if (blocked) throw new CurfewError('spawn_failed', `${what} is not executable: ${blocked}`);
-  const where = isByName(command) ? `it is not in ${path}` : `there is no ${resolve(cwd, command)}`;
+  const where = isByName(command)
+    ? `it is not in ${foldersIn(path)}`
+    : `there is no ${resolve(cwd, command)}`;
   throw new CurfewError('spawn_failed', `${what} was not found: ${where}`);
 }
 
@@ -58,6 +62,14 @@ function placesOf({ command, path, cwd }: Wanted): string[] {
 
 function isByName(command: string): boolean {
   return !command.includes('/');
+}
+
+/** A PATH may have twenty folders: the first ones tell which it is. */
+function foldersIn(path: string): string {
+  const folders = path.split(':');
+  const more = folders.length - NAMED_FOLDERS;
+  const named = folders.slice(0, NAMED_FOLDERS).join(', ');
+  return more > 0 ? `${named} or ${more} more of its PATH` : named;
 }
 
 function statOf(path: string): Promise<Stats | null> {

@@ -31,8 +31,8 @@ beforeEach(() => {
 const ask = (args: readonly string[], options: CliOptions = {}) =>
   cli(['--socket', doors.socketPath, ...args], options);
 const states = () => [...doors.api.sessions.values()].map((one) => one.state);
-const config = (text: string) => {
-  const path = join(dir, 'curfew.yaml');
+const config = (text: string, name = 'curfew.yaml') => {
+  const path = join(dir, name);
   writeFileSync(path, text);
   return path;
 };
@@ -61,16 +61,47 @@ describe('usage', () => {
 
   it.each([
     [['--max-duration', '2'], '--max-duration: "2" is not a duration with a unit, such as 90s, 10m or 2h'],
-    [['--error-limit', 'x'], '--error-limit: "x" is not a whole number'],
+    [['--error-limit', 'x'], '--error-limit: "x" must be a whole number from 1 to 1000'],
+    [['--idle-timeout', '5s'], '--idle-timeout: "5s" must be from 30s to 3599s'],
+    [['--max-duration', '9d'], '--max-duration: "9d" must be from 1s to 7d'],
+    [['--callers-left', '2h'], '--callers-left: "2h" must be from 0s to 1h'],
+    [['--no-active-stream', '25h'], '--no-active-stream: "25h" must be from 1s to 1d'],
     [['--label', 'tier'], '--label: "tier" is not of the form key=value'],
     [['--metadata', '[1]'], '--metadata: must be a JSON object'],
     [['--metadata', '{"a"'], '--metadata: must be a JSON object'],
     [['--wait', 'live', '--timeout', '5'], '--timeout: "5" is not a duration'],
+    [['--wait', 'live', '--timeout', '1h'], '--timeout: "1h" must be from 0s to 10m'],
   ])('dispatch %j says what it takes', async (args, message) => {
     const result = await ask(['dispatch', '--room', 'r', ...args]);
     expect(result.code).toBe(2);
     expect(result.err.replaceAll(/\s+/g, ' ')).toContain(`curfew: ${message}`);
     expect(doors.api.asked).toEqual([]);
+  });
+
+  it.each([
+    [['list', '--limit', 'a'], '--limit: "a" must be a whole number from 1 to 500'],
+    [['list', '--limit', '0'], '--limit: "0" must be a whole number from 1 to 500'],
+    [['logs', 's-1', '--tail-bytes', '-1'], '--tail-bytes: "-1" must be a whole number from 0 to 16777216'],
+    [['keep-alive', 's-1', '--for', '1s'], '--for: "1s" must be from 30s to 3599s'],
+    [['dispatch', '--room', 'r', '--id', 'i'.repeat(129)], '--id: must have at most 128 characters'],
+    [['dispatch', '--room', ''], '--room: must not be empty'],
+    [['dispatch', '--room', 'r', '--label', 'a b=c'], '--label a b: its key must be at most 64 letters'],
+    [['release', '--user', 'u'.repeat(257)], '--user: must have at most 256 characters'],
+    [['dispatch', '--room', 'r', '--wait', 'foo'], "'foo' is invalid. Allowed choices are live, ended."],
+  ])('%j names what was typed', async (args, message) => {
+    const result = await ask(args);
+    expect(result.code).toBe(2);
+    expect(result.err.replaceAll(/\s+/g, ' ')).toContain(message);
+  });
+
+  it("that is the command line's own matter has a hint of its own", async () => {
+    const asked = await ask(['release', '--all'], { isTty: true, answer: 'n' });
+    expect(asked.err).toBe('curfew: release: nothing was ended\n  Answer y to end them, or say --yes.\n');
+    const json = await ask(['--json', 'release']);
+    expect(JSON.parse(json.err)).toMatchObject({
+      code: 'invalid_request',
+      hint: 'See --help for what it takes.',
+    });
   });
 
   it('fits 80 columns, every help', async () => {
@@ -115,7 +146,6 @@ describe('exit codes', () => {
     [['dispatch', '--room', 'full'], 'at_capacity'],
     [['dispatch', '--room', 'broken'], 'internal'],
     [['dispatch', '--room', 'a\nb'], 'invalid_request'],
-    [['list', '--limit', '0'], 'invalid_request'],
   ] as const)('%j is that of %s, with its hint', async (args, code) => {
     const result = await ask(args);
     expect(result.code).toBe(ERRORS[code].exit);
@@ -199,10 +229,23 @@ describe('exit codes', () => {
     const lost = await cli(['config', 'check', config('agents: {default: {command: [no-such-program]}}')]);
     expect(lost.code).toBe(1);
     expect(lost.out).toContain('agents.default.command: "no-such-program" is not found or not executable');
-    const wrong = await cli(['config', 'check', config('agent: {}')]);
-    expect(wrong.code).toBe(2);
-    expect(wrong.err.replaceAll(/\s+/g, ' ')).toContain('did you mean "agents"?');
-    expect((await cli(['config', 'check', join(dir, 'none')])).code).toBe(2);
+    for (const [text, ...said] of [
+      ['agent: {}\nlog: {level: loud}', 'did you mean "agents"?', 'log.level: "loud"'],
+      ['agents: {default: {command: [true', 'c.yaml:1: not valid YAML: '],
+      ['livekit: {url: ws://x, api_key: k, api_secret_file: none}', 'livekit.api_secret_file "'],
+    ] as const) {
+      const path = config(text, 'c.yaml');
+      const wrong = await cli(['config', 'check', path]);
+      expect(wrong, text).toMatchObject({ code: 1, err: '' });
+      const lines = wrong.out.replaceAll(/\n +/g, ' ').trim().split('\n');
+      expect(lines.filter((line) => line.startsWith('error: '))).toHaveLength(said.length);
+      for (const part of said) expect(lines.join('\n')).toContain(part);
+      expect(lines.at(-1)).toBe(`${path} has errors`);
+      expect(lines.join('\n')).not.toMatch(/:$/m);
+      const json = await cli(['--json', 'config', 'check', path]);
+      expect(JSON.parse(json.out)).toMatchObject({ path, ok: false });
+    }
+    expect((await cli(['config', 'check', join(dir, 'none')])).code).toBe(1);
     expect((await cli(['config', 'check'])).code).toBe(2);
   });
 });
@@ -306,7 +349,7 @@ describe('release', () => {
   it('of all needs --yes where nobody can be asked', async () => {
     const refused = await ask(['release', '--all']);
     expect(refused.code).toBe(2);
-    expect(refused.err).toContain('2 sessions would be ended; say --yes');
+    expect(refused.err).toContain('2 sessions would be ended\n  Say --yes');
     expect(states()).toEqual(['live', 'live']);
     expect((await ask(['release', '--all', '--yes'])).code).toBe(0);
     expect(states()).toEqual(['released', 'released']);

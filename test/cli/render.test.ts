@@ -90,6 +90,29 @@ describe('a list and a story', () => {
     expect(text).toContain('keep: why');
   });
 
+  it('of sessions that have ended says how long they lasted and when they ended', () => {
+    const [open, ended] = named('r');
+    const both = renderList([ended ?? viewOf({ id: 'x' }), open ?? viewOf({ id: 'x' })]);
+    expect(both).toMatch(/STATE +LASTED +ENDED +REASON/);
+    expect(both).toContain('61 s    01-02 03:04Z  start_timeout');
+    expect(renderList([open ?? viewOf({ id: 'x' })])).toMatch(/STATE +AGE +CALLERS/);
+  });
+
+  it('shows of a stack what went wrong', () => {
+    const [, ended] = named('r');
+    const evidence = {
+      ...endedView(viewOf({ id: '' })).evidence,
+      detail: 'Error: boom\n    at a (b.js:1)\n',
+    };
+    const text = renderShow(
+      { ...(ended ?? viewOf({ id: 'x' })), evidence: evidence as SessionView['evidence'] },
+      plain,
+    );
+    expect(text.replaceAll(/\s+/g, ' ')).toContain(': Error: boom');
+    expect(text).not.toContain('b.js');
+    expect(text).not.toContain('·');
+  });
+
   it('keeps a generated id whole and clips a long one, with the longest states and reasons', () => {
     const [, ended] = named('a room with a long name');
     const long = { ...(ended ?? viewOf({ id: '' })), id: 'i'.repeat(128), state: 'released' as const };

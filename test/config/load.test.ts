@@ -109,7 +109,7 @@ describe('a config that is wrong', () => {
       'c.yaml:1: listen.http: "localhost" must be HOST:PORT, such as 127.0.0.1:7890, or off',
     ],
     ['- 1', 'c.yaml:1: the file: must be a map of keys'],
-    ['a: 1\na: 2', 'c.yaml:2: not valid YAML: Map keys must be unique at line 2, column 1:'],
+    ['a: 1\na: 2', 'c.yaml:2: not valid YAML: Map keys must be unique (column 1)'],
     ['*a', 'c.yaml: not valid YAML: Unresolved alias (the anchor must be set before the alias): a'],
   ])('%j says so', (text, message) => {
     expect(messageFor(text)).toBe(message);

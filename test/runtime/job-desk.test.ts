@@ -1,7 +1,8 @@
 /** How full this host is, as LiveKit is told it. */
 import { expect, it } from 'vitest';
 import { JOB_DESK } from '../../src/limits-livekit.ts';
-import type { Clock, JobLoad, Jobs } from '../../src/ports-jobs.ts';
+import type { Clock } from '../../src/ports.ts';
+import type { JobLoad, Jobs } from '../../src/ports-jobs.ts';
 import type { JobDeskOptions } from '../../src/runtime/job-desk.ts';
 import { JobDesk } from '../../src/runtime/job-desk.ts';
 import type { Sessions } from '../../src/runtime/sessions.ts';

@@ -257,6 +257,9 @@ def _read_job() -> Job:
 
 
 def _text_of(error: Union[BaseException, str]) -> str:
-    if isinstance(error, BaseException):
-        return "".join(traceback.format_exception(type(error), error, error.__traceback__))[-ERROR_CHARS:]
-    return str(error)[:ERROR_CHARS]
+    if not isinstance(error, BaseException):
+        return str(error).strip()[:ERROR_CHARS]
+    # What went wrong comes first: what is short of room keeps the beginning. Of the stack the innermost calls are kept.
+    what = "".join(traceback.format_exception_only(type(error), error)).strip()[: ERROR_CHARS // 2]
+    stack = "".join(traceback.format_exception(type(error), error, error.__traceback__)).strip()
+    return f"{what}\n{stack[-(ERROR_CHARS - len(what) - 1) :]}"
