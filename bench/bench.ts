@@ -1,4 +1,4 @@
-/** `npm run bench [-- starts|many|sweep|jobs|warm|peers|load]`: each figure beside its raw limit, measured in the same run. Goals are printed, never asserted. */
+/** `npm run bench [-- starts|many|sweep|jobs|warm|crash|peers|load]`: each figure beside its raw limit, measured in the same run. Goals are printed, never asserted. */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Daemon, ROOT } from '../test/support/daemon.ts';
 import { until } from '../test/support/wait.ts';
+import { measureCrash } from './crash.ts';
 import { measureAssignment } from './jobs.ts';
 import { measureLoad as measureFullHost } from './load.ts';
 import { manyDaemon, measureAdoption, measureRelease } from './many.ts';
@@ -222,6 +223,7 @@ const PARTS: Readonly<Record<string, () => Promise<void>>> = {
   many,
   sweep: async () => console.log(await measureSweep()),
   warm,
+  crash: async () => print((await measureCrash()).map(rowOf)),
   peers,
   load: async () => console.log(await measureFullHost()),
   jobs: async () => console.log(await measureAssignment()),

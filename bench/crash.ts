@@ -1,0 +1,86 @@
+/** How soon a crashed worker's place is taken: from `kill -9` until the next one's program runs, and what of that is curfew's own. */
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { Callers } from '../test/support/callers.ts';
+import { Daemon, ROOT } from '../test/support/daemon.ts';
+import { LiveKit } from '../test/support/livekit.ts';
+import { until } from '../test/support/wait.ts';
+import type { Took } from './warm.ts';
+
+const ROUNDS = 20;
+/** Writes when it began, in milliseconds, and waits. */
+const PROGRAM = 'date +%s%3N > "$BENCH_DIR/$CURFEW_ROOM.$CURFEW_ATTEMPT"; exec sleep 1000';
+const SETTLED_MS = 300;
+
+/** The backoff's end is what the session itself shows beforehand. */
+export async function measureCrash(): Promise<readonly Took[]> {
+  const livekit = await LiveKit.start();
+  const dir = mkdtempSync(join(tmpdir(), 'curfew-bench-'));
+  const built = join(ROOT, 'dist/main.js');
+  const daemon = new Daemon({
+    main: existsSync(built) ? built : undefined,
+    dir,
+    config: {
+      ...livekit.config(join(dir, 'c.sock')),
+      log: { level: 'warn' },
+      presence: { poll_interval: '1s' },
+      limits: { sessions: 100, start_rate: '1000/s', per_user: 'off' },
+      agents: {
+        default: { command: ['sh', '-c', PROGRAM], start_timeout: '1h', env: { BENCH_DIR: dir } },
+      },
+    },
+  });
+  const callers = new Callers(livekit);
+  const [all, own, raw]: [number[], number[], number[]] = [[], [], []];
+  try {
+    await daemon.start();
+    for (let round = 0; round < ROUNDS; round++) {
+      const room = `r${round}`;
+      const { body } = await daemon.dispatch({ room });
+      await callers.join(room, 'ann');
+      await until('the caller is seen', async () => (await daemon.session(body.id)).presence?.callers === 1);
+      await pause(SETTLED_MS);
+      const { pid } = await daemon.session(body.id);
+      const killedMs = Date.now();
+      process.kill(pid ?? 0, 'SIGKILL');
+      const due = await until('it is to be replaced', async () => {
+        const { deadlines } = await daemon.session(body.id);
+        return deadlines.find((one) => one.kind === 'replace')?.at;
+      });
+      const begunMs = await beginOf(join(dir, `${room}.2`));
+      all.push(begunMs - killedMs);
+      own.push(begunMs - Date.parse(due));
+      raw.push(await rawStart(dir, room));
+      await daemon.release(body.id);
+    }
+  } finally {
+    callers.kill();
+    await daemon.close();
+    await livekit.close();
+    rmSync(dir, { recursive: true, force: true });
+  }
+  return [
+    { what: 'kill -9 of a worker → the next one runs', ms: all, goal: 'the backoff of 450 to 550 ms + 5' },
+    { what: 'the same, from the backoff on', ms: own, goal: '≤ 5' },
+    { what: 'the same program, started by itself', ms: raw, goal: '' },
+  ];
+}
+
+/** The raw limit: the same program. */
+async function rawStart(dir: string, room: string): Promise<number> {
+  const fromMs = Date.now();
+  const child = spawn('sh', ['-c', PROGRAM], {
+    stdio: 'ignore',
+    env: { ...process.env, BENCH_DIR: dir, CURFEW_ROOM: room, CURFEW_ATTEMPT: 'raw' },
+  });
+  const begunMs = await beginOf(join(dir, `${room}.raw`));
+  child.kill('SIGKILL');
+  return begunMs - fromMs;
+}
+
+function beginOf(path: string): Promise<number> {
+  return until('it runs', () => (existsSync(path) ? Number(readFileSync(path, 'utf8')) : 0));
+}
