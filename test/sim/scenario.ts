@@ -27,6 +27,8 @@ export type Deed =
       readonly user: string | null;
       readonly id: string | null;
       readonly limits: Readonly<Record<string, number>>;
+      /** LiveKit offers it. */
+      readonly asJob?: true;
     }
   | {
       readonly do: 'join';
@@ -53,6 +55,8 @@ export type Action = Deed & { readonly atMs: number };
 export interface Scenario {
   readonly seed: number;
   readonly rooms: number;
+  /** How many workers of the agent `warm` are kept warm; 0: there is no such agent. */
+  readonly warm: number;
   readonly limits: {
     readonly sessions: number;
     readonly perUser: number;
@@ -79,9 +83,12 @@ export function makeScenario(seed: number): Scenario {
   const troubles = random.chance(0.15) ? 0 : random.below(14);
   for (let count = 0; count < troubles; count++) addTrouble(actions, random, lengthMs);
   if (random.chance(0.12)) addMassSilence(actions, random, rooms, lengthMs);
+  const fate = new Random(seed ^ 0x3a33);
+  const warm = fate.chance(0.5) ? 1 + fate.below(3) : 0;
   return {
     seed,
     rooms,
+    warm,
     limits: {
       sessions: random.pick([3, 8, 30]),
       perUser: random.pick([1, 2]),
@@ -89,10 +96,17 @@ export function makeScenario(seed: number): Scenario {
       queueTimeoutMs: random.pick([5_000, 30_000]),
       startRatePerSecond: random.pick([0.5, 10]),
     },
-    actions: actions.sort((a, b) => a.atMs - b.atMs),
+    actions: actions.map((one) => (warm === 0 ? one : warmed(one, fate))).sort((a, b) => a.atMs - b.atMs),
     lengthMs,
     end: random.pick(['release', 'release', 'stop', 'by_itself']),
   };
+}
+
+/** Some calls are for the agent with warm workers, and some of these come from LiveKit. */
+function warmed(action: Action, fate: Random): Action {
+  if (action.do !== 'dispatch' || fate.chance(0.4)) return action;
+  const asJob = fate.chance(0.5) ? { asJob: true as const, id: action.id ?? `job-${fate.below(1e6)}` } : {};
+  return { ...action, agent: 'warm', ...asJob };
 }
 
 /** A dispatch, its callers, and what befalls its worker. */
