@@ -86,4 +86,10 @@ export const MUTATIONS: readonly Mutation[] = [
     from: 'worker.id !== workerOf(before)?.id',
     to: 'worker.id === reservedBy(before)?.id',
   },
+  {
+    rule: 'a promised worker is taken over with its session',
+    file: 'src/runtime/recovery.ts',
+    from: 'await sessions.workers.adopt(id, process)',
+    to: 'null',
+  },
 ];

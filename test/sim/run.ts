@@ -214,6 +214,10 @@ function act(sim: Sim, action: Action): void {
     case 'reboot':
       sim.reboot();
       return;
+    case 'warm_killed':
+      for (const run of sim.host.alive)
+        if (run.spec === null) sim.agents.get(run.id)?.end({ code: 1, signal: null });
+      return;
     case 'wall':
       world.jumpWall(action.byMs);
       return;

@@ -48,7 +48,9 @@ export type Deed =
   | { readonly do: 'suspend' | 'stall'; readonly forMs: number }
   | { readonly do: 'disk'; readonly state: DiskState; readonly forMs: number }
   | { readonly do: 'livekit'; readonly state: ApiState; readonly forMs: number }
-  | { readonly do: 'reboot' };
+  | { readonly do: 'reboot' }
+  /** All that wait for a call. */
+  | { readonly do: 'warm_killed' };
 
 export type Action = Deed & { readonly atMs: number };
 
@@ -96,17 +98,27 @@ export function makeScenario(seed: number): Scenario {
       queueTimeoutMs: random.pick([5_000, 30_000]),
       startRatePerSecond: random.pick([0.5, 10]),
     },
-    actions: actions.map((one) => (warm === 0 ? one : warmed(one, fate))).sort((a, b) => a.atMs - b.atMs),
+    actions: actions.flatMap((one) => (warm === 0 ? one : warmed(one, fate))).sort((a, b) => a.atMs - b.atMs),
     lengthMs,
     end: random.pick(['release', 'release', 'stop', 'by_itself']),
   };
 }
 
-/** Some calls are for the agent with warm workers, and some of these come from LiveKit. */
-function warmed(action: Action, fate: Random): Action {
-  if (action.do !== 'dispatch' || fate.chance(0.4)) return action;
-  const asJob = fate.chance(0.5) ? { asJob: true as const, id: action.id ?? `job-${fate.below(1e6)}` } : {};
-  return { ...action, agent: 'warm', ...asJob };
+/** Some calls are for the agent with warm workers, some of these come from LiveKit, and trouble comes just then. */
+function warmed(action: Action, fate: Random): Action[] {
+  if (action.do !== 'dispatch' || fate.chance(0.3)) return [action];
+  const asJob = fate.chance(0.6) ? { asJob: true as const, id: action.id ?? `job-${fate.below(1e6)}` } : {};
+  const call: Action = { ...action, agent: 'warm', ...asJob };
+  const atMs = action.atMs + fate.between(0, 40);
+  if (fate.chance(0.15)) return [call, { do: 'warm_killed', atMs }];
+  if (!fate.chance(0.3)) return [call];
+  const crash = {
+    do: 'crash',
+    points: fate.below(10),
+    downMs: fate.between(500, 3_000),
+    again: null,
+  } as const;
+  return [call, { ...crash, atMs: action.atMs + fate.between(0, 100) }];
 }
 
 /** A dispatch, its callers, and what befalls its worker. */
