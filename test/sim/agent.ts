@@ -11,14 +11,15 @@ export interface AgentWorld {
   readonly host: Host;
   readonly livekit: LiveKit;
   channels(): SimChannels | null;
+  assigned(run: Run, session: string): void;
 }
 
 export class Agent implements Peer {
   readonly run: Run;
   readonly workerId: Run['id'];
   readonly token: string;
-  readonly room: string;
-  readonly identity: string;
+  room = '';
+  identity = '';
   /** Its main loop stands. */
   hung = false;
   /** It has said, on its own, that its job is done. */
@@ -34,9 +35,7 @@ export class Agent implements Peer {
     this.run = run;
     this.workerId = run.id;
     this.token = run.env.CURFEW_TOKEN ?? '';
-    const [room, identity] = JSON.parse(run.env.LIVEKIT_TOKEN ?? '["",""]') as [string, string];
-    this.room = room;
-    this.identity = identity;
+    this.#enter(run.env.LIVEKIT_TOKEN ?? '["",""]');
   }
 
   get #random() {
@@ -44,7 +43,13 @@ export class Agent implements Peer {
   }
 
   get speaks(): boolean {
-    return this.run.spec.profile.protocol === 'curfew';
+    return this.run.profile.protocol === 'curfew';
+  }
+
+  #enter(token: string): void {
+    const [room, identity] = JSON.parse(token) as [string, string];
+    this.room = room;
+    this.identity = identity;
   }
 
   start(): void {
@@ -134,11 +139,33 @@ export class Agent implements Peer {
         this.#later(random.wait(700, 12_000), 'ends as asked', () => this.end({ code: 0, signal: null }));
         return;
       case 'assign':
+        this.#assigned(message);
+        return;
       case 'notice':
       case 'dump':
       case 'error':
         return;
     }
+  }
+
+  /** It may come twice for the same session, and never for another one. */
+  #assigned({ job, token }: Extract<SupervisorMessage, { type: 'assign' }>): void {
+    const random = this.#random;
+    const isNew = this.run.spec === null;
+    this.#at.assigned(this.run, job.session);
+    if (!isNew) {
+      this.say({ type: 'ready' });
+      return;
+    }
+    this.#enter(token);
+    if (random.chance(0.05)) {
+      this.#later(random.wait(100, 3_000), 'dies on its assignment', () =>
+        this.end({ code: 1, signal: null }),
+      );
+      return;
+    }
+    this.say({ type: 'ready' });
+    this.#joinSoon();
   }
 
   #welcomed(): void {
@@ -152,7 +179,7 @@ export class Agent implements Peer {
     this.#later(random.wait(2_000, 45_000), 'is ready', () => {
       this.saidReadyMs ??= this.#at.world.nowMs;
       this.say({ type: 'ready' });
-      this.#joinSoon();
+      if (this.room !== '') this.#joinSoon();
     });
   }
 

@@ -10,6 +10,8 @@ import type { Generation, Sim } from './sim.ts';
 const SLOW_MS = 8_000;
 const TICK_MS = 2_500;
 const SETTLE_MS = 10_000;
+/** A sweep, its grace, and the next one. */
+const STRAY_MS = 700_000;
 
 export function checkAfterEvent(sim: Sim): void {
   const { serving } = sim;
@@ -19,6 +21,7 @@ export function checkAfterEvent(sim: Sim): void {
   // Only what had its time since the last restart, gap or trouble is judged.
   if (nowMs < sim.world.stillUntilMs('supervisor')) return;
   for (const run of sim.host.alive) checkKnown(sim, serving, run);
+  checkPool(sim, serving.supervisor);
   const all = serving.supervisor.sessions.all();
   for (const session of all) checkTimes(sim, session);
   if (!sim.ledger.dirty) return;
@@ -30,7 +33,7 @@ export function checkAfterEvent(sim: Sim): void {
 function checkClaims(sim: Sim): void {
   const { host, disk, world } = sim;
   for (const run of host.alive) {
-    if (host.members(run).length === 0) continue;
+    if (run.spec === null || host.members(run).length === 0) continue;
     const holder = disk.tables.claims.get(run.spec.claim);
     if (holder !== run.spec.id)
       world.fail(
@@ -44,6 +47,10 @@ function checkClaims(sim: Sim): void {
 function checkKnown(sim: Sim, { supervisor }: Generation, run: Run): void {
   const { host, world } = sim;
   if (host.members(run).length === 0) return;
+  if (run.spec === null) {
+    checkWarm(sim, supervisor, run);
+    return;
+  }
   const session = supervisor.sessions.state(run.spec.id);
   if (session === null) {
     world.fail('2 every tree is known', `${run.id} lives, and its session is not known`);
@@ -60,6 +67,24 @@ function checkKnown(sim: Sim, { supervisor }: Generation, run: Run): void {
       '2 every tree is known',
       `${run.id} lives, ${session.spec.id} knows ${workerOf(session)?.id ?? 'none'}`,
     );
+}
+
+/** Kept by the pool or for a session; one that nobody keeps is left for the next sweep. */
+function checkWarm({ world, ledger }: Sim, { sessions }: Generation['supervisor'], run: Run): void {
+  if (world.nowMs - Math.max(run.bornMs, ledger.anewMs) < STRAY_MS) return;
+  if (!sessions.pool.has(run.id) && !sessions.isOwned(run.id))
+    world.fail('2 every tree is known', `${run.id} lives, warm, and nobody keeps it`);
+}
+
+/** No promise outlives the start that it was made for. */
+function checkPool(sim: Sim, { sessions }: Generation['supervisor']): void {
+  const { world, host, ledger } = sim;
+  for (const run of host.alive) {
+    if (run.spec === null || sessions.pool.profileOf(run.id) === null) continue;
+    const sinceMs = Math.max(ledger.cases.get(run.spec.id)?.wantedMs ?? 0, ledger.anewMs);
+    if (world.nowMs - sinceMs > SETTLE_MS)
+      world.fail('a given worker is not in the pool', `${run.id} works for ${run.spec.id}`);
+  }
 }
 
 function checkTimes(sim: Sim, session: Session): void {
@@ -133,7 +158,7 @@ function checkQuotas(sim: Sim, { supervisor }: Generation, all: readonly Session
     if (settled && holders.filter((id) => name === 'host' || !stuck.has(id)).length > limit)
       world.fail('6 no limit is exceeded', `${name}: ${holders.join()} of ${limit}`);
   const working = new Set(
-    [...host.alive].filter((run) => host.members(run).length > 0).map((run) => run.spec.id),
+    [...host.alive].flatMap((run) => (host.members(run).length > 0 ? (run.spec?.id ?? []) : [])),
   );
   for (const id of working)
     if (!placed.has(id)) world.fail('6 a slot is held until the tree is gone', `${id} lives and holds none`);
@@ -151,7 +176,7 @@ function checkQuotas(sim: Sim, { supervisor }: Generation, all: readonly Session
 /** When everything is over nothing is left. */
 export function checkAtEnd(sim: Sim): void {
   const { world, host, disk, serving } = sim;
-  for (const run of host.alive)
+  for (const run of [...host.alive].filter((one) => one.spec !== null))
     world.fail(
       'at the end no process is left',
       `${run.id}: ${host.members(run).length} and ${run.shim.alive ? 'its shim' : 'no shim'}`,

@@ -1,5 +1,6 @@
 /** The simulated host: shims, workers, their children and what is on disk about them. It outlives every supervisor. */
 import type { WorkerId } from '../../src/core/ids.ts';
+import type { Profile } from '../../src/core/profile.ts';
 import type { ProcessIdentity, SessionSpec } from '../../src/core/session.ts';
 import type { SpawnRequest } from '../../src/ports.ts';
 import type { World } from './world.ts';
@@ -22,10 +23,13 @@ export interface Exit {
 /** A worker's tree, from its shim's start. */
 export interface Run {
   readonly id: WorkerId;
-  readonly spec: SessionSpec;
+  /** Null: it is warm and has no session yet. */
+  spec: SessionSpec | null;
+  readonly profile: Profile;
   readonly env: Readonly<Record<string, string>>;
   record: object;
   readonly bornMs: number;
+  readonly bootId: string;
   readonly shim: Process;
   main: Process | null;
   readonly children: Process[];
@@ -85,15 +89,22 @@ export class Host {
     return { bootId: this.world.bootId, pid, startTicks };
   }
 
+  /** As it was written down at the time. */
+  identityIn({ bootId }: Run, { pid, startTicks }: Process): ProcessIdentity {
+    return { bootId, pid, startTicks };
+  }
+
   /** From here on nobody but the host carries it on. */
-  startShim({ workerId, env, record }: SpawnRequest): Run {
-    const { spec } = (record as { session: { spec: SessionSpec } }).session;
+  startShim({ workerId, profile, env, record }: SpawnRequest): Run {
+    const spec = (record as { session?: { spec: SessionSpec } }).session?.spec ?? null;
     const run: Run = {
       id: workerId,
       spec,
+      profile,
       env,
       record,
       bornMs: this.world.nowMs,
+      bootId: this.world.bootId,
       shim: this.#process(),
       main: null,
       children: [],

@@ -4,7 +4,7 @@
  */
 import type { DispatchRequest, SessionView } from '../../src/api.ts';
 import type { SessionId, WorkerId } from '../../src/core/ids.ts';
-import { sessionId } from '../../src/core/ids.ts';
+import { isWarmId, sessionId } from '../../src/core/ids.ts';
 import type { DisconnectReason, Participant } from '../../src/core/presence.ts';
 import type { WorkerMessage } from '../../src/core/protocol.ts';
 import type { Ending, Session } from '../../src/core/session.ts';
@@ -124,7 +124,8 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
   }
 
   ofWorker(id: WorkerId): Case | undefined {
-    return this.of(id.slice(0, id.lastIndexOf('.')));
+    const run = isWarmId(id) ? this.sim.host.runs.get(id) : undefined;
+    return this.of(isWarmId(id) ? (run?.spec?.id ?? '') : id.slice(0, id.lastIndexOf('.')));
   }
 
   wanted(session: Session): void {
@@ -168,6 +169,8 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
   }
 
   spawning({ workerId, env, record }: SpawnRequest): void {
+    // A warm one is nobody's yet.
+    if (isWarmId(workerId)) return;
     const { session } = record as { session: Session };
     const { id, room } = session.spec;
     const { tables } = this.sim.disk;
@@ -190,6 +193,9 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
   /** Only what is being torn down is signalled. */
   signalled(id: WorkerId, signal: string): void {
     const one = this.ofWorker(id);
+    const run = this.sim.host.runs.get(id);
+    // One that is still warm is the pool's to let go, and what a dead one left is nobody's.
+    if (isWarmId(id) && (run?.spec == null || run.end !== null)) return;
     const state = one === undefined ? null : (this.sim.generation?.supervisor.sessions.state(one.id) ?? null);
     const phase = state?.phase;
     const live = phase?.name === 'live' && phase.work.kind === 'running' && phase.work.worker.id === id;
@@ -203,6 +209,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
   /** A sweep ends only what no session is at work with. */
   swept(run: Run): void {
     run.killed = true;
+    if (run.spec === null) return;
     const one = this.cases.get(run.spec.id);
     const name = one?.wanted.phase.name;
     const current = one === undefined ? null : workerOf(one.wanted);
@@ -233,7 +240,12 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
   removing({ room, identity }: Parameters<RoomsWatch['removing']>[0]): void {
     for (const run of this.sim.host.alive) {
       const { spec } = run;
-      if (spec.room.name !== room.name || spec.agentIdentity !== identity || run.main?.alive !== true)
+      if (
+        spec === null ||
+        spec.room.name !== room.name ||
+        spec.agentIdentity !== identity ||
+        run.main?.alive !== true
+      )
         continue;
       const phase = this.sim.generation?.supervisor.sessions.state(spec.id)?.phase;
       if (phase?.name === 'live' || phase?.name === 'starting')
@@ -246,8 +258,14 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
 
   closing({ room }: Parameters<RoomsWatch['closing']>[0]): void {
     for (const run of this.sim.host.alive) {
-      const one = this.cases.get(run.spec.id);
-      if (one === undefined || run.spec.room.name !== room.name || run.main?.alive !== true) continue;
+      const one = run.spec === null ? undefined : this.cases.get(run.spec.id);
+      if (
+        run.spec === null ||
+        one === undefined ||
+        run.spec.room.name !== room.name ||
+        run.main?.alive !== true
+      )
+        continue;
       // The question was on its way to LiveKit when the session came.
       if (this.#world.nowMs - Math.max(one.seenMs, this.anewMs) < WATCH.closeMs) continue;
       const phase = this.sim.generation?.supervisor.sessions.state(run.spec.id)?.phase;
@@ -257,9 +275,20 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
   }
 
   born(run: Run): void {
+    if (run.spec === null) return;
     for (const other of this.sim.host.alive)
-      if (other !== run && other.spec.claim === run.spec.claim && this.sim.host.members(other).length > 0)
+      if (other !== run && other.spec?.claim === run.spec.claim && this.sim.host.members(other).length > 0)
         this.#fail('1 one live worker per claim', `${run.id} begins while ${other.id} lives`);
+  }
+
+  /** A warm worker has its room now. */
+  assigned(run: Run, session: string): void {
+    const one = this.of(session);
+    if (run.spec !== null && run.spec.id !== session)
+      this.#fail('1 a warm worker has one session', `${run.id} of ${run.spec.id} is given ${session}`);
+    if (one === undefined || run.spec !== null) return;
+    run.spec = one.spec;
+    this.born(run);
   }
 
   acknowledged(asked: DispatchRequest, view: SessionView, created: boolean): void {
@@ -435,7 +464,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     if (phase.name !== 'ended') return;
     const unkillable = phase.ending.reason === 'unkillable';
     for (const run of this.sim.host.alive)
-      if (run.spec.id === one.id && !unkillable && this.sim.host.members(run).length > 0)
+      if (run.spec?.id === one.id && !unkillable && this.sim.host.members(run).length > 0)
         this.#fail('5 what has ended has no worker', `${one.id} ended while ${run.id} lives`);
   }
 

@@ -1,4 +1,4 @@
-/** Ten rules of the core and the runtime, each broken on purpose by one change of its source text. The simulation must find each. */
+/** Rules of the core and the runtime, each broken on purpose by one change of its source text. The simulation must find each. */
 
 export interface Mutation {
   readonly rule: string;
@@ -79,5 +79,17 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'src/core/facts.ts',
     from: 'return gap(session, now);',
     to: 'return session;',
+  },
+  {
+    rule: 'a warm worker leaves the pool when its session begins',
+    file: 'src/runtime/warm.ts',
+    from: 'worker.id !== workerOf(before)?.id',
+    to: 'worker.id === reservedBy(before)?.id',
+  },
+  {
+    rule: 'a promised worker is taken over with its session',
+    file: 'src/runtime/recovery.ts',
+    from: 'await sessions.workers.adopt(id, process)',
+    to: 'null',
   },
 ];

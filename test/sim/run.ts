@@ -136,14 +136,21 @@ async function end(sim: Sim): Promise<void> {
 }
 
 function isEmpty({ host, serving }: Sim): boolean {
-  return host.alive.size === 0 && (serving?.supervisor.sessions.all().length ?? 0) === 0;
+  return (
+    [...host.alive].every((one) => one.spec === null) &&
+    (serving?.supervisor.sessions.all().length ?? 0) === 0
+  );
 }
 
 function act(sim: Sim, action: Action): void {
   const { world, livekit, ledger } = sim;
   switch (action.do) {
     case 'dispatch': {
-      const { room, agent, user, id, limits } = action;
+      const { room, agent, user, id, limits, asJob } = action;
+      if (asJob === true) {
+        sim.offer({ id: id ?? '', agentName: agent, room: roomName(room) });
+        return;
+      }
       const whole = Object.fromEntries(
         Object.entries(limits).map(([key, value]) => [key, Math.round(value)]),
       );
@@ -196,7 +203,7 @@ function act(sim: Sim, action: Action): void {
       return;
     case 'worker': {
       const run = [...sim.host.alive].find(
-        (one) => one.spec.room.name === roomName(action.room) && one.main?.alive === true,
+        (one) => one.spec?.room.name === roomName(action.room) && one.main?.alive === true,
       );
       if (run !== undefined) befall(sim, run, action);
       return;
@@ -206,6 +213,10 @@ function act(sim: Sim, action: Action): void {
       return;
     case 'reboot':
       sim.reboot();
+      return;
+    case 'warm_killed':
+      for (const run of sim.host.alive)
+        if (run.spec === null) sim.agents.get(run.id)?.end({ code: 1, signal: null });
       return;
     case 'wall':
       world.jumpWall(action.byMs);

@@ -27,6 +27,8 @@ export type Deed =
       readonly user: string | null;
       readonly id: string | null;
       readonly limits: Readonly<Record<string, number>>;
+      /** LiveKit offers it. */
+      readonly asJob?: true;
     }
   | {
       readonly do: 'join';
@@ -46,13 +48,17 @@ export type Deed =
   | { readonly do: 'suspend' | 'stall'; readonly forMs: number }
   | { readonly do: 'disk'; readonly state: DiskState; readonly forMs: number }
   | { readonly do: 'livekit'; readonly state: ApiState; readonly forMs: number }
-  | { readonly do: 'reboot' };
+  | { readonly do: 'reboot' }
+  /** All that wait for a call. */
+  | { readonly do: 'warm_killed' };
 
 export type Action = Deed & { readonly atMs: number };
 
 export interface Scenario {
   readonly seed: number;
   readonly rooms: number;
+  /** How many workers of the agent `warm` are kept warm; 0: there is no such agent. */
+  readonly warm: number;
   readonly limits: {
     readonly sessions: number;
     readonly perUser: number;
@@ -79,9 +85,12 @@ export function makeScenario(seed: number): Scenario {
   const troubles = random.chance(0.15) ? 0 : random.below(14);
   for (let count = 0; count < troubles; count++) addTrouble(actions, random, lengthMs);
   if (random.chance(0.12)) addMassSilence(actions, random, rooms, lengthMs);
+  const fate = new Random(seed ^ 0x3a33);
+  const warm = fate.chance(0.5) ? 1 + fate.below(3) : 0;
   return {
     seed,
     rooms,
+    warm,
     limits: {
       sessions: random.pick([3, 8, 30]),
       perUser: random.pick([1, 2]),
@@ -89,10 +98,27 @@ export function makeScenario(seed: number): Scenario {
       queueTimeoutMs: random.pick([5_000, 30_000]),
       startRatePerSecond: random.pick([0.5, 10]),
     },
-    actions: actions.sort((a, b) => a.atMs - b.atMs),
+    actions: actions.flatMap((one) => (warm === 0 ? one : warmed(one, fate))).sort((a, b) => a.atMs - b.atMs),
     lengthMs,
     end: random.pick(['release', 'release', 'stop', 'by_itself']),
   };
+}
+
+/** Some calls are for the agent with warm workers, some of these come from LiveKit, and trouble comes just then. */
+function warmed(action: Action, fate: Random): Action[] {
+  if (action.do !== 'dispatch' || fate.chance(0.3)) return [action];
+  const asJob = fate.chance(0.6) ? { asJob: true as const, id: action.id ?? `job-${fate.below(1e6)}` } : {};
+  const call: Action = { ...action, agent: 'warm', ...asJob };
+  const atMs = action.atMs + fate.between(0, 40);
+  if (fate.chance(0.15)) return [call, { do: 'warm_killed', atMs }];
+  if (!fate.chance(0.3)) return [call];
+  const crash = {
+    do: 'crash',
+    points: fate.below(10),
+    downMs: fate.between(500, 3_000),
+    again: null,
+  } as const;
+  return [call, { ...crash, atMs: action.atMs + fate.between(0, 100) }];
 }
 
 /** A dispatch, its callers, and what befalls its worker. */

@@ -14,6 +14,7 @@ import { Agent } from './agent.ts';
 import { SimChannels } from './channels.ts';
 import type { DiskState, Run } from './host.ts';
 import { Host } from './host.ts';
+import { SimJobs } from './jobs.ts';
 import { Ledger } from './ledger.ts';
 import { Life } from './life.ts';
 import type { ApiState } from './livekit.ts';
@@ -37,6 +38,7 @@ export interface Generation {
   readonly workers: SimWorkers;
   readonly channels: SimChannels;
   readonly rooms: SimRooms;
+  readonly jobs: SimJobs | null;
 }
 
 const limits = {
@@ -56,6 +58,10 @@ const PROFILES: Readonly<Record<string, Profile>> = {
   scribe: profile('scribe', { claim: 'room+agent', roomOnEnd: 'keep' }),
 };
 
+function profilesOf({ warm }: Scenario): Readonly<Record<string, Profile>> {
+  return warm === 0 ? PROFILES : { ...PROFILES, warm: profile('warm', { warm, agentName: 'warm' }) };
+}
+
 export class Sim {
   readonly scenario: Scenario;
   readonly world: World;
@@ -68,11 +74,13 @@ export class Sim {
   lives = 0;
   #ids = 0;
   readonly #instance: Instance;
+  readonly #profiles: Readonly<Record<string, Profile>>;
   #downMs: number | null = null;
   #nextFuse: number | null = null;
 
   constructor(scenario: Scenario, tracing: boolean) {
     this.scenario = scenario;
+    this.#profiles = profilesOf(scenario);
     this.world = new World(scenario.seed, tracing);
     this.host = new Host(this.world);
     this.disk = new Disk(this.world);
@@ -114,6 +122,7 @@ export class Sim {
     if (fuse !== null) life.light(fuse);
     const channels = new SimChannels(world, life, this.ledger);
     const rooms = new SimRooms(this.livekit, life, this.ledger);
+    const jobs = this.scenario.warm === 0 ? null : new SimJobs(world, life);
     const made: { workers?: SimWorkers } = {};
     const supervisor = new Supervisor({
       instance: this.#instance,
@@ -122,7 +131,7 @@ export class Sim {
       registry: new SimRegistry(this.disk, life),
       channels,
       rooms,
-      jobs: null,
+      jobs,
       standIn: null,
       makeWorkers: (listener) => {
         made.workers = new SimWorkers(world, this.host, life, listener, this.ledger);
@@ -136,12 +145,12 @@ export class Sim {
       host: 'simulated',
       newId: () => `${++this.#ids}`,
       limits: { ...this.scenario.limits, perAgent: { scribe: 3 } },
-      agents: Object.keys(PROFILES),
-      profileOf: (agent) => PROFILES[agent] ?? null,
+      agents: Object.keys(this.#profiles),
+      profileOf: (agent) => this.#profiles[agent] ?? null,
       retention: { sessionsMs: 1, logsMs: 1 },
     });
     if (made.workers === undefined) throw new Error('the supervisor made no workers');
-    this.generation = { life, supervisor, workers: made.workers, channels, rooms };
+    this.generation = { life, supervisor, workers: made.workers, channels, rooms, jobs };
     world.note(`life ${life.number}`, 'begins');
     supervisor.start().then(
       () => {
@@ -199,6 +208,13 @@ export class Sim {
         if (life.alive) this.ledger.refused(asked, error);
       },
     );
+  }
+
+  /** By LiveKit. */
+  offer(job: { id: string; agentName: string; room: string }): void {
+    this.serving?.jobs
+      ?.offer(job)
+      .catch((error: unknown) => this.world.fail('no offer fails', messageOf(error)));
   }
 
   release(id: string): void {
@@ -299,7 +315,14 @@ export class Sim {
   }
 
   #born(run: Run): void {
-    const agent = new Agent({ ...this, channels: () => this.generation?.channels ?? null }, run);
+    const agent = new Agent(
+      {
+        ...this,
+        channels: () => this.generation?.channels ?? null,
+        assigned: (one, id) => this.ledger.assigned(one, id),
+      },
+      run,
+    );
     this.agents.set(run.id, agent);
     this.ledger.born(run);
     agent.start();

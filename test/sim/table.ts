@@ -1,5 +1,6 @@
 /** The sweep's ports over the simulated host: every process with a mark, the records in the folders, the plans of dry runs. */
 import type { WorkerId } from '../../src/core/ids.ts';
+import type { Profile } from '../../src/core/profile.ts';
 import type { Session } from '../../src/core/session.ts';
 import type { SweptProcess, Verdict } from '../../src/core/verdict.ts';
 import type { WorkerRecords } from '../../src/ports.ts';
@@ -118,15 +119,23 @@ export class SimPlans implements Plans {
 }
 
 export function recordsOf(host: Host): WorkerRecords {
+  const processOf = (run: Run) => ({
+    shim: host.identityIn(run, run.shim),
+    main: run.main === null ? null : host.identityIn(run, run.main),
+  });
   return {
     list: () => Promise.resolve([...host.folders.keys()]),
-    readWarm: () => Promise.resolve(null),
+    readWarm: (id) => {
+      const run = host.folder(id).run;
+      const { warm } = (run?.record ?? {}) as { warm?: { profile: Profile } };
+      if (run === null || warm === undefined) return Promise.resolve(null);
+      return Promise.resolve({ profile: warm.profile, process: processOf(run), hasJob: false });
+    },
     read: (id) => {
       const run = host.folder(id).run;
-      if (run === null) return Promise.resolve(null);
-      const { session } = run.record as { session: Session };
-      const main = run.main === null ? null : host.identity(run.main);
-      return Promise.resolve({ session, process: { shim: host.identity(run.shim), main } });
+      const { session } = (run?.record ?? {}) as { session?: Session };
+      if (run === null || session === undefined) return Promise.resolve(null);
+      return Promise.resolve({ session, process: processOf(run) });
     },
   };
 }

@@ -89,7 +89,7 @@ function atLeast(what: string, isMs: number, mustMs: number): string | null {
 }
 
 function runsOf({ sim, one }: Claimed): Run[] {
-  return [...sim.host.runs.values()].filter((run) => run.spec.id === one.id);
+  return [...sim.host.runs.values()].filter((run) => run.spec?.id === one.id);
 }
 
 /** Gone, its shim too, and nobody wrote the status. */
@@ -101,7 +101,7 @@ function lost({ sim, session }: Claimed): boolean {
 }
 
 function completed({ sim, one, ending, session }: Claimed): string | null {
-  const agents = [...sim.agents.values()].filter((agent) => agent.run.spec.id === one.id);
+  const agents = [...sim.agents.values()].filter((agent) => agent.run.spec?.id === one.id);
   if (ending.cause === 'closed') return one.closedHeardMs === null ? 'its worker said nothing' : null;
   if (ending.cause === 'participant_left')
     return agents.some((agent) => agent.leftByItselfMs !== null) ? null : 'its agent did not leave by itself';

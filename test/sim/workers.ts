@@ -84,6 +84,7 @@ export class SimWorkers implements Workers {
         }
         if (this.#life.dead('after the claim is taken')) return;
         const run = folder.run;
+        if (run !== null && run.bootId !== this.#world.bootId) return resolve(null);
         if (folder.claim === 'void' || run === null) return resolve(null);
         this.#adopted(this.#track(workerId, run, true));
         const main = folder.main === null ? null : this.#host.identity(folder.main);
@@ -95,6 +96,7 @@ export class SimWorkers implements Workers {
   signal(workerId: WorkerId, signal: 'SIGTERM' | 'SIGKILL'): void {
     if (this.#life.dead(`before ${signal}`)) return;
     const entry = this.#entries.get(workerId);
+    if (entry === undefined) this.#tellIfGone(workerId);
     if (this.#starting.has(workerId) && entry === undefined) this.#unwanted.add(workerId);
     if (entry?.announced !== true || entry.order === 'SIGKILL' || entry.order === signal || entry.over)
       return;
@@ -109,7 +111,16 @@ export class SimWorkers implements Workers {
   reap(workerId: WorkerId): void {
     if (this.#life.dead('reap')) return;
     const entry = this.#entries.get(workerId);
+    if (entry === undefined) this.#tellIfGone(workerId);
     if (entry?.announced === true) this.#lookSoon(entry, true);
+  }
+
+  #tellIfGone(id: WorkerId): void {
+    if (this.#starting.has(id)) return;
+    this.#soon(this.#world.random.wait(10, 150), `a look for ${id}`, () => {
+      const lives = [...this.#host.alive].some((run) => run.id === id);
+      if (!lives && !this.#entries.has(id)) this.#listener.tree(id, 0);
+    });
   }
 
   record(workerId: WorkerId, record: object): void {
