@@ -4,6 +4,7 @@ import type { Paint } from './text.ts';
 import { safe, span, table, wrap } from './text.ts';
 
 const INDENT = 12;
+const SHOWN_REPLACED = 3;
 
 export function renderList(sessions: readonly SessionView[]): string {
   if (sessions.length === 0) return 'no sessions';
@@ -62,11 +63,21 @@ function basics(session: SessionView): string[] {
         ? 'no process'
         : `pid ${session.pid}${size}${session.restarts > 0 ? `, replaced ${session.restarts} times` : ''}${exitText(session)}`,
     ),
+    ...replacedLines(session),
     line(
       'errors',
       `${session.errors.consecutive} in a row of ${session.errors.limit} allowed, ${session.errors.total} in all`,
     ),
   ];
+}
+
+/** The newest last. */
+function replacedLines({ replaced }: SessionView): string[] {
+  return replaced
+    .slice(-SHOWN_REPLACED)
+    .map(({ worker, reason, cause, detail, at }) =>
+      line('replaced', `${worker} ${clock(at)}: ${reason} (${cause})${detail === null ? '' : `: ${detail}`}`),
+    );
 }
 
 function timesText({ createdAt, startedAt, liveAt, endedAt, durationMs }: SessionView): string {

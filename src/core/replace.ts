@@ -8,7 +8,7 @@ import { workerId } from './ids.ts';
 import { countSide } from './presence.ts';
 import type { Ending, Session, Work, Worker } from './session.ts';
 import type { Next } from './state.ts';
-import { endingOf, newWorker, stay, withPhase, withVitals } from './state.ts';
+import { endingOf, newWorker, noteReplaced, stay, withPhase, withVitals } from './state.ts';
 
 type Replacing = Extract<Work, { kind: 'replacing' }>;
 type Old = NonNullable<Replacing['old']>;
@@ -25,7 +25,7 @@ export function crash(session: Session, ending: Ending, now: Stamp): Next {
     const detail = `${counted.errors.consecutive} errors in a row, the last: ${counted.errors.last}`;
     return close(counted, endingOf('error_limit', now, { cause: ending.cause, detail }), now);
   }
-  return beginReplacing(counted, worker, now);
+  return beginReplacing(noteReplaced(counted, worker.id, ending), worker, now);
 }
 
 /** One that was kept warm may have been broken for long: its call gets another one, whoever is there by now. */
