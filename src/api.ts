@@ -63,6 +63,7 @@ export type LimitOverrides = z.infer<typeof limitsSchema>;
 const stateSchema = z.enum(['queued', 'starting', 'live', 'closing', 'released', 'failed']);
 const reasonSchema = z.enum([...RELEASED_REASONS, ...FAILED_REASONS]);
 
+const why = { cause: z.string(), at: time, by: z.string().nullable(), detail: z.string().nullable() };
 const step = z.object({
   step: z.string(),
   startedAt: time,
@@ -86,6 +87,8 @@ export const sessionSchema = z.object({
   durationMs: ms,
   pid: z.number().nullable(),
   restarts: z.number(),
+  /** The last workers that gave way to another one. */
+  replaced: z.array(z.object({ worker: z.string(), reason: reasonSchema, ...why })),
   exit: z.object({ code: z.number().nullable(), signal: z.string().nullable() }).nullable(),
   errors: z.object({ consecutive: z.number(), limit: z.number(), total: z.number() }),
   presence: z
@@ -104,10 +107,7 @@ export const sessionSchema = z.object({
   resources: z.object({ rssBytes: z.number(), cpuPercent: z.number() }).nullable(),
   evidence: z
     .object({
-      cause: z.string(),
-      at: time,
-      by: z.string().nullable(),
-      detail: z.string().nullable(),
+      ...why,
       ladder: z.array(step),
       room: z.object({ action: z.string(), why: z.string() }).nullable(),
     })

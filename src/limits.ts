@@ -81,8 +81,14 @@ export const DEADLINES = {
   keepAliveMaxMs: 3599 * SECOND_MS,
 } as const;
 
-/** Replacement of a crashed worker: first wait, growth, longest wait, jitter as a share. */
-export const BACKOFF = { firstMs: 500, factor: 2, maxMs: 30 * SECOND_MS, jitter: 0.2 } as const;
+/** Replacement of a crashed worker: first wait, growth, longest wait, jitter as a share; how many are remembered with their reason. */
+export const BACKOFF = {
+  firstMs: 500,
+  factor: 2,
+  maxMs: 30 * SECOND_MS,
+  jitter: 0.2,
+  remembered: 20,
+} as const;
 
 /** No mass end: more than `count` and more than `share` of the live sessions within `windowMs` are held. */
 export const MASS_END = { count: 5, share: 0.2, windowMs: 30 * SECOND_MS, aheadMs: 10 * SECOND_MS } as const;

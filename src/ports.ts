@@ -92,7 +92,6 @@ export interface StandInJob {
   readonly metadata: string;
   readonly attributes: Readonly<Record<string, string>>;
   readonly agentName: string;
-  readonly identity: string;
   /** The real LiveKit and a token for this one room. */
   readonly url: string;
   readonly token: string;

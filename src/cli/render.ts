@@ -7,6 +7,7 @@ const GAP = 2;
 /** Columns for names. */
 const NAMES_LEAST = 10;
 const NAMES_MOST = 40;
+const SHOWN_REPLACED = 3;
 
 export function renderList(sessions: readonly SessionView[]): string {
   if (sessions.length === 0) return 'no sessions';
@@ -106,11 +107,22 @@ function basics(session: SessionView): Line[] {
         ? 'no process'
         : `pid ${session.pid}${size}${session.restarts > 0 ? `, replaced ${plural(session.restarts, 'time')}` : ''}${exitText(session)}`,
     ],
+    ...replacedLines(session),
     [
       'errors',
       `${session.errors.consecutive} in a row of ${session.errors.limit} allowed, ${session.errors.total} in all`,
     ],
   ];
+}
+
+/** The newest last. */
+function replacedLines({ replaced }: SessionView): Line[] {
+  return replaced
+    .slice(-SHOWN_REPLACED)
+    .map(({ worker, reason, cause, detail, at }) => [
+      'replaced',
+      `${worker} ${clock(at)}: ${reason} (${cause})${detail === null ? '' : `: ${detail}`}`,
+    ]);
 }
 
 function timesText({ createdAt, startedAt, liveAt, endedAt, durationMs }: SessionView): string {

@@ -9,7 +9,7 @@ import { workerId } from './ids.ts';
 import { countSide } from './presence.ts';
 import type { Ending, Session, Work, Worker } from './session.ts';
 import type { Next } from './state.ts';
-import { andThen, endingOf, newWorker, stay, withPhase, withVitals } from './state.ts';
+import { andThen, endingOf, newWorker, noteReplaced, stay, withPhase, withVitals } from './state.ts';
 
 type Replacing = Extract<Work, { kind: 'replacing' }>;
 type Old = NonNullable<Replacing['old']>;
@@ -27,7 +27,7 @@ export function crash(session: Session, ending: Ending, now: Stamp): Next {
     const detail = `${counted.errors.consecutive} errors in a row, the last: ${counted.errors.last}`;
     return close(counted, endingOf('error_limit', now, { cause: ending.cause, detail }), now);
   }
-  if (isSure) return beginReplacing(counted, { worker, unsure: null, now });
+  if (isSure) return beginReplacing(noteReplaced(counted, worker.id, ending), { worker, unsure: null, now });
   const unsure = { ending, sinceMs: now.bootMs, worker };
   return andThen(beginReplacing(counted, { worker, unsure, now }), (state) => stay(state, [{ do: 'look' }]));
 }
@@ -183,7 +183,10 @@ export function replaceSeen(session: Session, now: Stamp): Next {
   if (phase.name !== 'live' || phase.work.kind !== 'replacing' || phase.work.unsure == null)
     return stay(session);
   const { unsure } = phase.work;
-  if (callerThere(session)) return startIfDue(withWork(session, { ...phase.work, unsure: null }), now);
+  if (callerThere(session)) {
+    const noted = noteReplaced(session, unsure.worker.id, unsure.ending);
+    return startIfDue(withWork(noted, { ...phase.work, unsure: null }), now);
+  }
   const asOfMs = session.presence.asOf?.bootMs ?? Number.NEGATIVE_INFINITY;
   return asOfMs >= unsure.sinceMs ? leaveIt(session, now) : stay(session);
 }

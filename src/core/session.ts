@@ -259,6 +259,8 @@ export interface Session {
   readonly phase: Phase;
   readonly errors: Errors;
   readonly restarts: number;
+  /** The last workers that gave way to another one, and why. */
+  readonly replaced?: readonly { readonly worker: WorkerId; readonly why: Ending }[];
   /** The first worker, where it was a warm one with an id of its own. */
   readonly warmWorker: WorkerId | null;
   readonly presence: Presence;

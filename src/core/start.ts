@@ -12,7 +12,16 @@ import { deadlineTick } from './live.ts';
 import type { Ending, Phase, Session, Worker } from './session.ts';
 import { isOfAnotherWorker } from './session.ts';
 import type { Next } from './state.ts';
-import { andThen, endingOf, newWorker, stay, withPhase, withVitals, withWorker } from './state.ts';
+import {
+  andThen,
+  endingOf,
+  newWorker,
+  noteReplaced,
+  stay,
+  withPhase,
+  withVitals,
+  withWorker,
+} from './state.ts';
 import { greet, sendConfigure } from './welcome.ts';
 
 type Queued = Extract<Phase, { name: 'queued' }>;
@@ -180,7 +189,7 @@ function onFailed(
   { worker }: Starting,
   { detail, now }: { detail: string; now: Stamp },
 ): Next {
-  if (worker.warm !== true) return close(session, endingOf('crashed', now, { cause: 'failed', detail }), now);
+  if (worker.warm !== true) return close(session, failedEnding(detail, now), now);
   const failed = withWorker(session, worker.id, (one) => ({ ...one, failed: true }));
   return stay(failed, [{ do: 'signal', workerId: worker.id, signal: 'SIGKILL' }]);
 }
@@ -215,7 +224,13 @@ function replaceWarm(session: Session, phase: Starting, { left, now }: { left: n
   const { worker } = phase;
   if (worker.warm !== true || worker.exit === null) return stay(session);
   if (left > 0) return stay(session, [{ do: 'signal', workerId: worker.id, signal: 'SIGKILL' }]);
-  return startNext(session, phase, now);
+  const why =
+    worker.failed === true ? failedEnding(null, now) : exitEnding(worker.exit, Number.POSITIVE_INFINITY);
+  return startNext(noteReplaced(session, worker.id, why), phase, now);
+}
+
+function failedEnding(detail: string | null, now: Stamp): Ending {
+  return endingOf('crashed', now, { cause: 'failed', detail });
 }
 
 /** Under another id: a shim of the old one that comes late finds its claim taken. Nothing ran, so nothing was restarted. */

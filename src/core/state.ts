@@ -1,4 +1,5 @@
 /** Small steps on a session's state that several rules share. Nothing here decides. */
+import { BACKOFF } from '../limits.ts';
 import type { Decision, Effect } from './effect.ts';
 import type { Stamp, WorkerId } from './ids.ts';
 import type { PresenceContext } from './presence.ts';
@@ -89,6 +90,12 @@ export function newWorker(session: Session, start: { id: WorkerId; attempt: numb
     exit: null,
     treeGone: false,
   };
+}
+
+/** Kept for people: why each of the last workers gave way. */
+export function noteReplaced(session: Session, worker: WorkerId, why: Ending): Session {
+  const before = session.replaced ?? [];
+  return { ...session, replaced: [...before.slice(1 - BACKOFF.remembered), { worker, why }] };
 }
 
 export function presenceContext({ spec }: Session): PresenceContext {

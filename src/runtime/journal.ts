@@ -22,11 +22,20 @@ export function describeStep(before: Session, after: Session): Entry | null {
       message: 'too many sessions would end at once: this ending is held',
     };
   }
-  if (before.restarts !== after.restarts) {
+  const last = after.replaced?.at(-1);
+  if (last !== undefined && last !== before.replaced?.at(-1)) {
+    const { reason, cause } = last.why;
     return {
       level: 'warn',
-      fields: { session: id, attempt: after.restarts + 1 },
+      fields: { session: id, worker: last.worker, reason, cause },
       message: 'the worker is replaced',
+    };
+  }
+  if (before.restarts !== after.restarts) {
+    return {
+      level: 'info',
+      fields: { session: id, worker: workerOf(after)?.id, attempt: after.restarts + 1 },
+      message: 'the next worker is started',
     };
   }
   return null;

@@ -98,7 +98,6 @@ export function standInJob(session: Session, access: RoomAccess): StandInJob {
       'curfew.attempt': String(workerOf(session)?.attempt ?? 1),
     },
     agentName: spec.job?.agentName ?? spec.profile.agentName ?? '',
-    identity: spec.agentIdentity,
     ...access,
   };
 }

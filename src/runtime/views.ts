@@ -26,6 +26,11 @@ export function sessionView(session: Session, now: Stamp, host: string): Session
     durationMs: times.startedAt === null ? 0 : Math.max(0, Math.round(endMs - times.startedAt.bootMs)),
     pid: worker?.process?.main?.pid ?? null,
     restarts: session.restarts,
+    replaced: (session.replaced ?? []).map(({ worker: id, why }) => ({
+      worker: id,
+      reason: why.reason,
+      ...endingView(why),
+    })),
     exit: worker?.exit == null ? null : { code: worker.exit.code, signal: worker.exit.signal },
     errors: { consecutive: errors.consecutive, limit: spec.limits.errorLimit, total: errors.total },
     presence: presenceView(session),

@@ -37,7 +37,17 @@ function named(name: string): SessionView[] {
     labels: { k: name },
   });
   const step = { step: 'term', startedAt: AT, tookMs: 3200, outcome: 'timeout', detail: name };
-  const ended = endedView(session, name);
+  const replaced = [
+    {
+      worker: 's-0123456789abcdef0123.1',
+      reason: 'crashed' as const,
+      cause: 'exit',
+      at: AT,
+      by: null,
+      detail: name,
+    },
+  ];
+  const ended = { ...endedView(session, name), replaced };
   const evidence = {
     cause: name,
     at: AT,
@@ -88,6 +98,7 @@ describe('a list and a story', () => {
     expect(text).toContain('failed: start_timeout');
     expect(text).toContain('timeout after 3.2 s (why)');
     expect(text).toContain('keep: why');
+    expect(text).toContain('s-0123456789abcdef0123.1 03:04:05Z: crashed');
   });
 
   it('of sessions that have ended says how long they lasted and when they ended', () => {

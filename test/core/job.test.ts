@@ -240,6 +240,7 @@ describe('a warm worker', () => {
     expect(play.on(6, { type: 'gap', gapMs: 9000 }).did('signal')).toHaveLength(2);
     play.on(10, exited(null, 'SIGKILL', warm));
     expect(play.on(20, gone(warm)).did('spawn')).toMatchObject([{ atMs: 20, effect: { attempt: 2 } }]);
+    expect(play.session.replaced).toMatchObject([{ worker: warm, why: { cause: 'failed' } }]);
   });
 
   it('that dies right after it said that it has the call is replaced, though nobody is there yet', () => {

@@ -271,6 +271,19 @@ describe('replacing a crashed worker', () => {
   const second = 's1.2' as typeof WORKER;
   const up = () => Play.live({ profile: replaced }).on(1000, look(1000, [agent, ann]));
 
+  it.each([
+    ['a crash', (play: Play) => play.on(2000, exited(1)), 'crashed', 'exit'],
+    [
+      'its own word',
+      (play: Play) => play.on(2000, says({ type: 'failed', message: 'no' })),
+      'crashed',
+      'failed',
+    ],
+    ['silence', (play: Play) => play.silent().until(80_000), 'unresponsive', 'deadline:unresponsive'],
+  ])('keeps why the old one gave way: %s', (_what, end, reason, cause) => {
+    expect(end(up()).session.replaced).toMatchObject([{ worker: WORKER, why: { reason, cause } }]);
+  });
+
   it('starts the next one only when the whole old tree is gone and the backoff is over', () => {
     const play = up().on(2000, exited(1)).on(2001, { type: 'tree', workerId: WORKER, left: 1 }).until(5000);
     expect(play.did('spawn')).toHaveLength(1);

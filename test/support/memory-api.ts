@@ -36,6 +36,7 @@ export function viewOf(request: Partial<DispatchRequest> & { readonly id: string
     durationMs: 61_000,
     pid: 4711,
     restarts: 0,
+    replaced: [],
     exit: null,
     errors: { consecutive: 0, limit: 5, total: 0 },
     presence: { callers: 1, ringing: 0, agents: 1, asOf: AT, source: 'poll' },

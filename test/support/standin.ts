@@ -201,7 +201,6 @@ export function jobOf(changes: Partial<StandInJob> = {}): StandInJob {
     metadata: '{"a":1}',
     attributes: { tier: 'gold' },
     agentName: 'greeter',
-    identity: 'agent-of-the-session',
     url: 'ws://livekit.example:7880',
     token: 'a-token-for-one-room',
     ...changes,
