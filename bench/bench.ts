@@ -229,6 +229,11 @@ const PARTS: Readonly<Record<string, () => Promise<void>>> = {
   jobs: async () => console.log(await measureAssignment()),
 };
 const wanted = process.argv.slice(2).map((one) => one.replace(/^--/, ''));
+const unknown = wanted.filter((name) => !Object.hasOwn(PARTS, name));
+if (unknown.length > 0) {
+  console.error(`bench: unknown: ${unknown.join(', ')}; known: ${Object.keys(PARTS).join(', ')}`);
+  process.exit(2);
+}
 console.log(`${cpus().length} cores, Node ${process.version}, ${ROUNDS} rounds`);
 for (const [name, part] of Object.entries(PARTS))
   if (wanted.length === 0 || wanted.includes(name)) await part();

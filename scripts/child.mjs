@@ -12,12 +12,12 @@ const KILL_AFTER_MS = 5000;
  * The child leads a group of its own, so that a signal reaches it on one way only: through us.
  * @param {string} command
  * @param {readonly string[]} args
- * @param {{ cwd: string, env: NodeJS.ProcessEnv, boundMs?: number }} options boundMs: after it the child is ended
+ * @param {{ cwd: string, env: NodeJS.ProcessEnv, boundMs?: number, stdio?: import('node:child_process').StdioOptions }} options boundMs: after it the child is ended
  * @returns {Promise<{ code: number, interrupted: boolean }>} as a shell would say it: 128 and the number of the signal that ended it
  */
-export async function runChild(command, args, { cwd, env, boundMs }) {
+export async function runChild(command, args, { cwd, env, boundMs, stdio = 'inherit' }) {
   const leash = holdLeash();
-  const child = spawn(command, args, { cwd, env, stdio: 'inherit', detached: true });
+  const child = spawn(command, args, { cwd, env, stdio, detached: true });
   leash.stdin.write(`${child.pid ?? ''}\n`);
   const ended = endOf(child);
   const pass = passSignals(child);

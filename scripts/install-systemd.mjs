@@ -30,17 +30,7 @@ const USAGE = `npm run install:systemd -- [options]      (as root; installs, or 
   --uninstall    stop it and take it away; config, state and user stay
 `;
 
-const { values: options } = parseArgs({
-  options: {
-    prefix: { type: 'string', default: '/opt/curfew' },
-    root: { type: 'string', default: '/' },
-    dist: { type: 'string', default: join(SOURCE, 'dist') },
-    node: { type: 'string', default: join(SOURCE, 'node_modules/node/bin/node') },
-    'dry-run': { type: 'boolean', default: false },
-    uninstall: { type: 'boolean', default: false },
-    help: { type: 'boolean', default: false },
-  },
-});
+const options = readOptions();
 const ROOT = resolve(options.root);
 const STAGED = ROOT !== '/';
 const DRY = options['dry-run'];
@@ -62,6 +52,24 @@ const FILES = {
 
 // A pager that was closed must not leave half an installation.
 process.stdout.on('error', () => undefined);
+
+function readOptions() {
+  try {
+    return parseArgs({
+      options: {
+        prefix: { type: 'string', default: '/opt/curfew' },
+        root: { type: 'string', default: '/' },
+        dist: { type: 'string', default: join(SOURCE, 'dist') },
+        node: { type: 'string', default: join(SOURCE, 'node_modules/node/bin/node') },
+        'dry-run': { type: 'boolean', default: false },
+        uninstall: { type: 'boolean', default: false },
+        help: { type: 'boolean', default: false },
+      },
+    }).values;
+  } catch (error) {
+    fail(`${error instanceof Error ? error.message : String(error)}\n\n${USAGE}`);
+  }
+}
 
 function say(/** @type {string} */ text) {
   process.stdout.write(`${text}\n`);
@@ -86,7 +94,7 @@ function step(/** @type {string} */ what, /** @type {() => void} */ work) {
 
 /** Written beside and moved into place: whoever reads it has the old or the new one. */
 function put(/** @type {string} */ path, /** @type {string} */ text, /** @type {number} */ mode) {
-  step(`write ${path}`, () => {
+  step(`write ${at(path)}`, () => {
     mkdirSync(dirname(at(path)), { recursive: true });
     writeFileSync(at(`${path}.new`), text);
     chmodSync(at(`${path}.new`), mode);
@@ -114,7 +122,7 @@ function check() {
 
 /** The whole program is made beside and moved into place; a supervisor that runs goes on until its restart. */
 function installProgram() {
-  step(`install the program and its own Node into ${PREFIX}`, () => {
+  step(`install the program and its own Node into ${at(PREFIX)}`, () => {
     const draft = at(`${PREFIX}.new`);
     const old = at(`${PREFIX}.old`);
     for (const path of [draft, old]) rmSync(path, { recursive: true, force: true });
@@ -167,9 +175,10 @@ function install() {
   if (systemdVersion() >= SUBGROUP_SINCE) put(SUBGROUP, '[Service]\nDelegateSubgroup=supervisor\n', 0o644);
   tool('systemd-sysusers', [FILES['curfew.sysusers.conf']]);
   tool('systemd-tmpfiles', ['--create', FILES['curfew.tmpfiles.conf']]);
-  if (existsSync(at(CONFIG))) say(`${CONFIG} is there and stays as it is`);
+  if (existsSync(at(CONFIG))) say(`${at(CONFIG)} is there and stays as it is`);
   else put(CONFIG, readFileSync(join(SOURCE, 'systemd', 'curfew.yaml'), 'utf8'), 0o644);
   tool('systemctl', ['daemon-reload']);
+  if (STAGED || DRY) return;
   say(
     `\nNext: edit ${CONFIG}, then  systemctl enable --now curfew.service curfew-cleanup.timer\nAfter an upgrade:  systemctl restart curfew  (every call goes on)`,
   );
@@ -180,8 +189,9 @@ function uninstall() {
     mayFail: true,
   });
   for (const path of [...Object.values(FILES), dirname(SUBGROUP), COMMAND, PREFIX])
-    step(`remove ${path}`, () => rmSync(at(path), { recursive: true, force: true }));
+    step(`remove ${at(path)}`, () => rmSync(at(path), { recursive: true, force: true }));
   tool('systemctl', ['daemon-reload']);
+  if (STAGED || DRY) return;
   say('\n/etc/curfew, /var/lib/curfew and the user curfew stay; remove them by hand if you want.');
 }
 

@@ -68,10 +68,11 @@ async function run(/** @type {string[]} */ args, /** @type {NodeJS.ProcessEnv} *
 async function step(
   /** @type {string} */ command,
   /** @type {string[]} */ args,
-  /** @type {number} */ boundMs = TOOL_MS,
+  /** @type {{ boundMs?: number, stdio?: import('node:child_process').StdioOptions }} */ options = {},
 ) {
+  const { boundMs = TOOL_MS, ...more } = options;
   const begunMs = performance.now();
-  const { code, interrupted } = await runChild(command, args, { cwd: ROOT, env: ENV, boundMs });
+  const { code, interrupted } = await runChild(command, args, { cwd: ROOT, env: ENV, boundMs, ...more });
   if (code === 0) return;
   const name = [command.replace(`${BIN}/`, ''), ...args.slice(0, 1)].join(' ');
   if (!interrupted && performance.now() - begunMs >= boundMs)
@@ -113,7 +114,7 @@ async function install() {
   if (!existsSync(INSTALLED) || readFileSync(INSTALLED, 'utf8') !== lock) {
     say('installing npm packages (npm ci)');
     rmSync(INSTALLED, { force: true });
-    await step('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], INSTALL_MS);
+    await step('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { boundMs: INSTALL_MS });
     checkNode();
     writeFileSync(INSTALLED, lock);
   }
@@ -134,28 +135,38 @@ function checkNode() {
 
 /** Made elsewhere and moved into place, so that dist/ is never half a build. */
 async function build() {
-  const inputs = fingerprint();
+  const commit = commitOf();
+  const inputs = `${fingerprint()} ${commit}`;
   if (existsSync(BUILT) && readFileSync(BUILT, 'utf8') === inputs) return;
   say('building');
   const draft = join(ROOT, '.cache', `build.${process.pid}`);
   const old = `${draft}.old`;
   try {
     mkdirSync(draft, { recursive: true });
-    await step(join(BIN, 'rolldown'), [
-      '--config',
-      'rolldown.config.js',
-      '--dir',
-      draft,
-      '--log-level',
-      'warn',
-    ]);
+    // It lists every chunk on stdout, whatever its log level; warnings and errors go to stderr.
+    await step(
+      join(BIN, 'rolldown'),
+      ['--config', 'rolldown.config.js', '--dir', draft, '--log-level', 'warn'],
+      { stdio: ['inherit', 'ignore', 'inherit'] },
+    );
     chmodSync(join(draft, 'main.js'), 0o755);
+    if (commit !== '') writeFileSync(join(draft, '.commit'), commit);
     writeFileSync(join(draft, '.built-from'), inputs);
     if (existsSync(join(ROOT, 'dist'))) renameSync(join(ROOT, 'dist'), old);
     renameSync(draft, join(ROOT, 'dist'));
   } finally {
     for (const path of [draft, old]) rmSync(path, { recursive: true, force: true });
   }
+}
+
+/** What `curfew --version` names; '': not in a git checkout. */
+function commitOf() {
+  const git = (/** @type {string[]} */ ...args) => spawnSync('git', args, { cwd: ROOT, encoding: 'utf8' });
+  const { status, stdout } = git('rev-parse', '--short', 'HEAD');
+  if (status !== 0) return '';
+  return git('diff', '--quiet', 'HEAD', '--', 'src').status === 0
+    ? stdout.trim()
+    : `${stdout.trim()}, changed`;
 }
 
 /** Of everything that the build reads. */

@@ -4,8 +4,8 @@
  */
 import { z } from 'zod';
 import type { SweepRequest, SweepView } from './api-sweep.ts';
+import { FAILED_REASONS, RELEASED_REASONS } from './core/reasons.ts';
 import type { Author } from './core/session.ts';
-import { FAILED_REASONS, RELEASED_REASONS } from './core/session.ts';
 import { DRAIN, LIMIT_RANGES, REGISTRY, TEXT } from './limits.ts';
 import { idText, printable, upTo } from './texts.ts';
 

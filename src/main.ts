@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** The composition root: the only file that knows every adapter. */
+import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
 import type { Daemons, Terminal } from './cli/context.ts';
 import { checkNode } from './cli/node-version.ts';
@@ -39,6 +40,15 @@ async function ending(work: () => Promise<number>): Promise<number> {
   }
 }
 
+/** The commit of a build, which lies beside it; null: not known. */
+function builtFrom(): string | null {
+  try {
+    return readFileSync(new URL('.commit', import.meta.url), 'utf8').trim();
+  } catch {
+    return null;
+  }
+}
+
 const terminal: Terminal = {
   env: process.env,
   isTty: process.stdout.isTTY === true,
@@ -58,4 +68,4 @@ const terminal: Terminal = {
 // `curfew list | head` is no error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
 
-process.exitCode = await runCli(process.argv.slice(2), { terminal, daemons });
+process.exitCode = await runCli(process.argv.slice(2), { terminal, daemons, commit: builtFrom() });

@@ -1,6 +1,7 @@
 /** The command line: what can be typed. What a command does is in its own file. */
 import { Command, CommanderError } from 'commander';
 import { CurfewError, ERRORS } from '../errors.ts';
+import { VERSION } from '../limits.ts';
 import { connect, findTarget } from './client.ts';
 import { cleanupCommand } from './commands-cleanup.ts';
 import { daemonCommands } from './commands-daemon.ts';
@@ -16,14 +17,14 @@ const USAGE = 2;
 /** Runs one command line; its exit code. Never throws. */
 export async function runCli(
   args: readonly string[],
-  given: { terminal: Terminal; daemons: Daemons },
+  given: { terminal: Terminal; daemons: Daemons; commit: string | null },
 ): Promise<number> {
   const program = new Command('curfew');
   let exitCode = 0;
   const context = makeContext(program, given, (code) => {
     exitCode = code;
   });
-  configure(program, given.terminal);
+  configure(program, given);
   daemonCommands(program, context);
   sessionCommands(program, context);
   hostCommands(program, context);
@@ -37,8 +38,12 @@ export async function runCli(
   }
 }
 
-function configure(program: Command, terminal: Terminal): void {
+function configure(
+  program: Command,
+  { terminal, commit }: { terminal: Terminal; commit: string | null },
+): void {
   program
+    .version(commit === null ? VERSION : `${VERSION} (${commit})`, '--version')
     .description('Supervises voice-agent processes: one worker per LiveKit room.')
     .option('--socket <path>', 'where the supervisor listens: a Unix socket or a URL (CURFEW_API)')
     .option('--token-file <file>', 'the token that a URL wants (or the token itself in CURFEW_API_TOKEN)')

@@ -3,7 +3,8 @@ import { DEADLINES } from '../limits.ts';
 import { decidingDeparture } from './observe.ts';
 import type { Departure } from './presence.ts';
 import { countSide } from './presence.ts';
-import type { Reason, Session, Worker } from './session.ts';
+import type { Reason } from './reasons.ts';
+import type { Session, Worker } from './session.ts';
 
 export interface Absence {
   readonly reason: Reason;

@@ -245,6 +245,7 @@ function watchRoom({ presence, spec }: Session, now: Stamp): Next['effects'] {
     room: spec.room,
     roomSid: presence.roomSid,
     agentIdentity: spec.agentIdentity,
+    session: spec.id,
     made,
     since: now,
     aloneSinceMs: null,

@@ -1,7 +1,7 @@
 /** What the core wants done. Each is idempotent or guarded, and answers with an event. */
 import type { RoomKey, WorkerId } from './ids.ts';
 import type { SupervisorMessage } from './protocol.ts';
-import type { Reason } from './session.ts';
+import type { Reason } from './reasons.ts';
 import type { RoomWatch } from './watch.ts';
 
 export type Effect =

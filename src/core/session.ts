@@ -2,34 +2,10 @@
 import type { ClaimKey, Metadata, RoomKey, SessionId, Stamp, WorkerId } from './ids.ts';
 import type { Presence } from './presence.ts';
 import type { Profile, SessionLimits } from './profile.ts';
+import type { Reason } from './reasons.ts';
+import { RELEASED_REASONS } from './reasons.ts';
 import type { JobOrigin } from './wishes.ts';
 
-export const RELEASED_REASONS = [
-  'requested',
-  'completed',
-  'not_answered',
-  'max_duration',
-  'idle_timeout',
-  'no_active_stream',
-  'callers_left',
-  'no_caller_joined',
-  'room_finished',
-  'shutdown',
-] as const;
-
-export const FAILED_REASONS = [
-  'start_timeout',
-  'error_limit',
-  'crashed',
-  'agent_absent',
-  'unresponsive',
-  'memory_limit',
-  'worker_lost',
-  'node_lost',
-  'unkillable',
-] as const;
-
-export type Reason = (typeof RELEASED_REASONS)[number] | (typeof FAILED_REASONS)[number];
 export type PublicState = 'queued' | 'starting' | 'live' | 'closing' | 'released' | 'failed';
 
 /** What never changes after admission. */
@@ -163,10 +139,9 @@ export type Work =
       readonly kind: 'replacing';
       readonly attempt: number;
       readonly notBeforeMs: number;
-      /** The crashed worker until its whole tree is gone; only then may the next one start. */
+      /** The crashed worker until its whole tree is gone; only then may the next one start. `spawning`: it missed its start before its process was there. */
       readonly old: {
         readonly worker: Worker;
-        /** `spawning`: it missed its start before its process was there; the spawn is waited for. */
         readonly step: 'spawning' | 'reap' | 'term' | 'kill' | 'confirm';
         readonly deadlineMs: number;
       } | null;

@@ -4,7 +4,8 @@ import type { Decision, Effect } from './effect.ts';
 import type { Stamp, WorkerId } from './ids.ts';
 import type { PresenceContext } from './presence.ts';
 import { NO_PRESENCE } from './presence.ts';
-import type { Author, Ending, Phase, Reason, Session, SessionSpec, Worker } from './session.ts';
+import type { Reason } from './reasons.ts';
+import type { Author, Ending, Phase, Session, SessionSpec, Worker } from './session.ts';
 
 export type Next = Decision<Session>;
 

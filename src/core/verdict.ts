@@ -205,8 +205,7 @@ function judgeStranger(
   if (members.some((one) => !one.own)) return leave('unmanaged', 'it belongs to another user');
   if (olderThanMs === null)
     return leave('unmanaged', 'not started by curfew; to end it give --unmanaged --match --older-than');
-  if (ageOf(members) < olderThanMs)
-    return leave('unmanaged', `younger than the ${Math.round(olderThanMs / 1000)} s asked for`);
+  if (ageOf(members) < olderThanMs) return leave('unmanaged', 'younger than was asked for');
   return kill('unmanaged', 'matches the pattern and is as old as asked for');
 }
 

@@ -1,6 +1,6 @@
 /** A kept room: its session has ended, its callers talk on. It holds no slot. Left alone, or after 4 h, it is closed. */
 import { DEADLINES } from '../limits.ts';
-import type { RoomKey, Stamp } from './ids.ts';
+import type { RoomKey, SessionId, Stamp } from './ids.ts';
 import type { Observation, Participant } from './presence.ts';
 import { sideOf } from './presence.ts';
 
@@ -8,6 +8,8 @@ export interface RoomWatch {
   readonly room: RoomKey;
   readonly roomSid: string;
   readonly agentIdentity: string;
+  /** The session that ended, for the log; absent in what an older version recorded. */
+  readonly session?: SessionId;
   /** The ended session made the room, so it is closed when one is left alone; else only for a lone phone. */
   readonly made: boolean;
   readonly since: Stamp;

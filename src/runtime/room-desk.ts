@@ -199,14 +199,14 @@ export class RoomDesk implements RoomsListener {
     this.#save(this.#registry.deleteWatch(watch.room));
   }
 
-  async #close({ room, roomSid }: RoomWatch, what: string): Promise<void> {
+  async #close({ room, roomSid, session }: RoomWatch, what: string): Promise<void> {
     const { outcome } = await this.#rooms.closeRoom({
       do: 'close_room',
       room,
       roomSid,
       boundMs: WATCH.closeMs,
     });
-    this.#log.info({ outcome }, what);
+    this.#log.info({ ...(session !== undefined && { session }), outcome }, what);
   }
 
   /** A watch that could not be recorded is lost with the supervisor, no more: LiveKit closes an empty room itself. */

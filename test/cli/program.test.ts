@@ -6,6 +6,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { SessionView } from '../../src/api.ts';
 import { checkNode } from '../../src/cli/node-version.ts';
 import { ERRORS } from '../../src/errors.ts';
+import { VERSION } from '../../src/limits.ts';
 import type { Doors } from '../support/faces.ts';
 import { openDoors, TOKENS } from '../support/faces.ts';
 import { endedView, viewOf } from '../support/memory-api.ts';
@@ -76,6 +77,10 @@ describe('usage', () => {
     expect(result.code).toBe(2);
     expect(result.err.replaceAll(/\s+/g, ' ')).toContain(`curfew: ${message}`);
     expect(doors.api.asked).toEqual([]);
+  });
+
+  it('tells its version, and the commit where that is known', async () => {
+    expect(await cli(['--version'])).toMatchObject({ code: 0, out: `${VERSION} (abc1234)\n`, err: '' });
   });
 
   it.each([

@@ -369,6 +369,8 @@ describe('the room track', () => {
 
   it('watches a kept room', () => {
     const play = end([ann, participant('bob')]);
-    expect(play.did('watch_room')).toMatchObject([{ effect: { watch: { roomSid: 'RM_1', made: true } } }]);
+    expect(play.did('watch_room')).toMatchObject([
+      { effect: { watch: { roomSid: 'RM_1', made: true, session: expect.any(String) } } },
+    ]);
   });
 });

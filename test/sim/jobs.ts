@@ -32,7 +32,7 @@ export class SimJobs implements Jobs {
       what: `LiveKit assigns ${id}`,
       life: this.#life,
       run: () => {
-        if (!this.#life.dead('an assignment')) this.#listener?.assigned(id, { url: null, token: '' });
+        if (!this.#life.dead('an assignment')) this.#listener?.assigned(id);
       },
     });
   }

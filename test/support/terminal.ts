@@ -56,6 +56,6 @@ export async function cli(args: readonly string[], options: CliOptions = {}): Pr
       };
     },
   };
-  const code = await runCli(args, { terminal, daemons });
+  const code = await runCli(args, { terminal, daemons, commit: 'abc1234' });
   return { code, out: out.join(''), err: err.join(''), asked, ran, cleaned };
 }
