@@ -59,7 +59,7 @@ export default defineConfig({
           testTimeout: 420_000,
           hookTimeout: 120_000,
           // Most of them wait for real deadlines most of the time.
-          maxWorkers: 2,
+          maxWorkers: 3,
         },
       },
       {

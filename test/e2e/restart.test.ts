@@ -1,5 +1,5 @@
 /** The supervisor killed with -9 and started again: calls go on, and what ended meanwhile is told truly. */
-import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Daemon, ROOT } from '../support/daemon.ts';
@@ -109,6 +109,10 @@ describe('a supervisor that was killed', () => {
 
   it('without its database rebuilds the sessions from the folders of their workers', async () => {
     const before = [await live('a', 'default'), await live('b', 'kit')];
+    // A folder follows its session by a moment.
+    const folder = (id: string) => join(daemon.dir, 'state/workers', `${id}.1`, 'record.json');
+    const isRecorded = (id: string) => readFileSync(folder(id), 'utf8').includes('"name":"live"');
+    await until('their folders say so', () => before.every((one) => isRecorded(one.id)));
     daemon.signal('SIGKILL');
     await daemon.exited();
     for (const name of ['registry.db', 'registry.db-wal', 'registry.db-shm'])

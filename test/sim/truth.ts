@@ -88,8 +88,10 @@ function atLeast(what: string, isMs: number, mustMs: number): string | null {
   return isMs >= mustMs - SLACK_MS ? null : `${Math.round(isMs)} ms ${what}, not ${mustMs}`;
 }
 
-function runsOf({ sim, one }: Claimed): Run[] {
-  return [...sim.host.runs.values()].filter((run) => run.spec?.id === one.id);
+/** Also one that was promised to it and died before it heard of its call. */
+function runsOf({ sim, one, session }: Claimed): Run[] {
+  const last = workerOf(session)?.id;
+  return [...sim.host.runs.values()].filter((run) => run.spec?.id === one.id || run.id === last);
 }
 
 /** Gone, its shim too, and nobody wrote the status. */
