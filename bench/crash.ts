@@ -49,8 +49,8 @@ export async function measureCrash(): Promise<readonly Took[]> {
       const dueMs = await until('it is to be replaced', async () => {
         const { deadlines, restarts } = await daemon.session(body.id);
         const due = deadlines.find((one) => one.kind === 'replace')?.at;
-        return due === undefined ? restarts > 0 && Number.NaN.toString() : due;
-      }).then(Date.parse);
+        return due ?? (restarts > 0 ? 'missed' : null);
+      }).then((at) => Date.parse(at));
       const begunMs = await beginOf(join(dir, `${room}.2`));
       all.push(begunMs - killedMs);
       // Missed where the machine is too busy to be asked in between.
