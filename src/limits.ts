@@ -134,6 +134,9 @@ export const CHANNEL = {
   backlogBytes: 1024 * 1024,
 } as const;
 
+/** What is read at most of a file that a worker may have written: of its claim, pid, status and cgroup, and of a record. */
+export const FILES = { smallBytes: 4 * 1024, recordBytes: 1024 * 1024 } as const;
+
 export const LOGS = {
   /** Kept from the start and from the end of what a worker prints. */
   headBytes: 1024 * 1024,

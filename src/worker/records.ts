@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { workerId } from '../core/ids.ts';
 import type { Profile } from '../core/profile.ts';
 import type { Session, WorkerProcess } from '../core/session.ts';
-import { WORKERS } from '../limits.ts';
+import { FILES, WORKERS } from '../limits.ts';
 import { STAND_IN } from '../limits-livekit.ts';
 import type { WarmRecord, WorkerRecords } from '../ports.ts';
 import { folderOf, isFolderName, readSmall } from './folder.ts';
@@ -32,10 +32,10 @@ export function createWorkerRecords(workersDir: string): WorkerRecords {
       const names = await pTimeout(readdir(workersDir), { milliseconds: WORKERS.folderMs }).catch(() => []);
       return names.filter(isFolderName).map(workerId);
     },
-    read: async (id) => parse(await readSmall(folderOf(workersDir, id).record)),
+    read: async (id) => parse(await readSmall(folderOf(workersDir, id).record, FILES.recordBytes)),
     readWarm: async (id) => {
       const { record, path } = folderOf(workersDir, id);
-      const warm = parseWarm(await readSmall(record));
+      const warm = parseWarm(await readSmall(record, FILES.recordBytes));
       return warm && { ...warm, hasJob: existsSync(join(path, STAND_IN.jobFile)) };
     },
   };

@@ -1,5 +1,4 @@
 /** The Workers port: process trees on this host, each behind a shim of its own. */
-
 import { existsSync } from 'node:fs';
 import pTimeout from 'p-timeout';
 import type { WorkerId } from '../core/ids.ts';
@@ -21,8 +20,9 @@ import type { Environment } from './environment.ts';
 import { ownUmask } from './environment.ts';
 import { exitFromFile, exitOf, statusOf } from './exit.ts';
 import type { WorkerFolder } from './folder.ts';
-import { folderOf, openLog, pruneFolders, readCgroup, readStatus } from './folder.ts';
+import { folderOf, openLog, pruneFolders, readStatus } from './folder.ts';
 import { Gate } from './gate.ts';
+import { findGroup } from './group.ts';
 import type { LogCap } from './logs.ts';
 import { createLogCap } from './logs.ts';
 import type { StartHost } from './plan.ts';
@@ -124,7 +124,7 @@ class HostWorkers implements Workers {
     const folder = folderOf(workersDir, workerId);
     const found = await findStarted(folder, bootId, known);
     if (found === null) return null;
-    const cgroup = readCgroup(folder);
+    const cgroup = findGroup(workerId, folder, this.#options);
     const shim = adoptedShim(found.shim, { folder, cgroup });
     const entry = this.#track(workerId, { folder, shim, cgroup });
     // Without a command of its own to look at, the shim's life stands for it.
