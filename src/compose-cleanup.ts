@@ -97,7 +97,7 @@ function groupsOf(id: InstanceId, stateDir: string): Cgroups | null {
 
 function readText(path: string): string | null {
   try {
-    return readFileSafelySync(path, FILES.smallBytes).trim();
+    return readFileSafelySync(path, FILES.smallBytes, 'followed').trim();
   } catch {
     return null;
   }

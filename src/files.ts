@@ -38,9 +38,13 @@ export async function readFileSafely(path: string, maxBytes: number): Promise<st
   }
 }
 
-/** The same at once, where a start would otherwise wait for a thousand of them. */
-export function readFileSafelySync(path: string, maxBytes: number): string {
-  const fd = openSync(path, FLAGS);
+/** The same at once. `links`: in the state directory itself a person may have put one. */
+export function readFileSafelySync(
+  path: string,
+  maxBytes: number,
+  links: 'refused' | 'followed' = 'refused',
+): string {
+  const fd = openSync(path, links === 'followed' ? FLAGS & ~O_NOFOLLOW : FLAGS);
   try {
     if (!fstatSync(fd).isFile()) throw strange(path);
     const buffer = Buffer.allocUnsafe(maxBytes + 1);
