@@ -258,6 +258,7 @@ export const SWEEP = {
   /** Finding LiveKit's address, and each step on a plan's file. */
   lookupMs: 1 * SECOND_MS,
   planFileMs: 2 * SECOND_MS,
+  planBytes: 16 * 1024 * 1024,
   /** A plan can be applied for this long. */
   planMs: 1 * HOUR_MS,
   /** Of a process's command, as it is shown and stored. */

@@ -3,6 +3,7 @@ import { lstat, mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/prom
 import { join } from 'node:path';
 import pTimeout from 'p-timeout';
 import type { WorkerId } from '../core/ids.ts';
+import { isWorkerName } from '../core/ids.ts';
 import { CurfewError } from '../errors.ts';
 import { readFileSafely, WRITE_FLAGS } from '../files.ts';
 import { FILES, WORKERS } from '../limits.ts';
@@ -27,17 +28,10 @@ export interface WorkerFolder {
 const FOLDER_MODE = 0o700;
 const FILE_MODE = 0o600;
 const WHOLE = { mode: FILE_MODE, flag: WRITE_FLAGS };
-/** A session's id, which may be the client's, with the attempt behind it. */
-const SAFE_ID = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,149}$/;
-
-/** Whether a name in the workers' directory can be a worker's. */
-export function isFolderName(name: string): boolean {
-  return SAFE_ID.test(name);
-}
 
 /** Throws for an id that is not one plain file name: nothing outside `workersDir` is ever touched. */
 export function folderOf(workersDir: string, workerId: WorkerId): WorkerFolder {
-  if (!SAFE_ID.test(workerId)) {
+  if (!isWorkerName(workerId)) {
     throw new CurfewError('internal', `the worker id ${JSON.stringify(workerId)} cannot name a folder`);
   }
   const path = join(workersDir, workerId);
@@ -132,7 +126,7 @@ export async function pruneFolders(options: {
   const names = await bounded(readdir(options.workersDir), options.workersDir).catch(ifMissing([]));
   let removed = 0;
   for (const name of names) {
-    if (!SAFE_ID.test(name) || options.keep(name)) continue;
+    if (!isWorkerName(name) || options.keep(name)) continue;
     const path = join(options.workersDir, name);
     if ((await lastWriteMs(path)) >= options.olderThanWallMs) continue;
     await bounded(rm(path, { recursive: true, force: true }), path);

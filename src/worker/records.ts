@@ -4,14 +4,14 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import pTimeout from 'p-timeout';
 import { z } from 'zod';
-import { workerId } from '../core/ids.ts';
+import { isWorkerName, workerId } from '../core/ids.ts';
 import type { Profile } from '../core/profile.ts';
 import type { Session, WorkerProcess } from '../core/session.ts';
 import { asSession } from '../core/sound.ts';
 import { FILES, WORKERS } from '../limits.ts';
 import { STAND_IN } from '../limits-livekit.ts';
 import type { WarmRecord, WorkerRecords } from '../ports.ts';
-import { folderOf, isFolderName, readSmall } from './folder.ts';
+import { folderOf, readSmall } from './folder.ts';
 
 const identity = z.object({ bootId: z.string(), pid: z.number(), startTicks: z.number() });
 const recordSchema = z.object({
@@ -23,7 +23,7 @@ export function createWorkerRecords(workersDir: string): WorkerRecords {
   return {
     list: async () => {
       const names = await pTimeout(readdir(workersDir), { milliseconds: WORKERS.folderMs }).catch(() => []);
-      return names.filter(isFolderName).map(workerId);
+      return names.filter(isWorkerName).map(workerId);
     },
     read: async (id) => parse(await readSmall(folderOf(workersDir, id).record, FILES.recordBytes)),
     readWarm: async (id) => {

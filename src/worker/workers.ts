@@ -1,5 +1,4 @@
 /** The Workers port: process trees on this host, each behind a shim of its own. */
-import { existsSync } from 'node:fs';
 import pTimeout from 'p-timeout';
 import type { WorkerId } from '../core/ids.ts';
 import { workerId as workerIdOf } from '../core/ids.ts';
@@ -130,7 +129,8 @@ class HostWorkers implements Workers {
     // Without a command of its own to look at, the shim's life stands for it.
     entry.main = found.main ?? found.shim;
     entry.process = found;
-    const status = existsSync(folder.status) ? await readStatus(folder) : null;
+    // Who lives has not ended, whatever its folder says: a worker may write there.
+    const status = findAlive(this.#proc, entry.main) === null ? await readStatus(folder) : null;
     this.#announce(entry);
     return { process: found, exit: status && exitFromFile(status, this.#options.clock.now(), cgroup) };
   }

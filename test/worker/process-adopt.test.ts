@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { workerId } from '../../src/core/ids.ts';
 import { createWorkers } from '../../src/worker/workers.ts';
 import { isAlive } from '../support/proc.ts';
+import { until } from '../support/wait.ts';
 import { openWorkers } from '../support/workers.ts';
 
 let host: ReturnType<typeof openWorkers>;
@@ -56,6 +57,19 @@ describe('a worker of this boot', () => {
     expect(await next('boot', (workers) => workers.adopt(ID, null))).toEqual({
       process: started,
       exit: null,
+    });
+  });
+});
+
+describe('a worker that wrote a status of its own', () => {
+  it('is taken over as what it is: alive', async () => {
+    const { process: started } = await host.start(['sleep', '60'], { id: ID });
+    writeFileSync(file('status'), '0\n');
+    await next('boot', async (workers, told) => {
+      expect(await workers.adopt(ID, started)).toEqual({ process: started, exit: null });
+      expect(told).toEqual([]);
+      process.kill(started.main?.pid ?? 0, 'SIGKILL');
+      await until('its true end is told', () => told.includes('exited'));
     });
   });
 });
