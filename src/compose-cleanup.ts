@@ -1,14 +1,17 @@
 /** A sweep without a supervisor: the registry read only, the folders, and the same rules. */
-import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
+import { accessSync, constants, existsSync } from 'node:fs';
 import { homedir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import type { SweepRequest, SweepView } from './api-sweep.ts';
 import { sweepRequestSchema } from './api-sweep.ts';
 import type { Config } from './config/config.ts';
+import type { InstanceId } from './core/ids.ts';
 import { CurfewError } from './errors.ts';
-import { STATE_FILES } from './limits.ts';
+import { readFileSafelySync } from './files.ts';
+import { FILES, STATE_FILES } from './limits.ts';
 import type { Log } from './ports.ts';
-import { cgroupsAt } from './process/cgroup.ts';
+import type { Cgroups } from './process/cgroup.ts';
+import { cgroupsAt, isGroupOf } from './process/cgroup.ts';
 import { isSupervised, readInstanceId } from './registry/instance.ts';
 import { openRegistryReader } from './registry/reader.ts';
 import { note, sweptTargets } from './runtime/audited.ts';
@@ -38,12 +41,11 @@ export async function cleanup(config: Config, request: SweepRequest): Promise<Sw
       : openRegistryReader(stateDir);
   const clock = createClock();
   const records = createWorkerRecords(join(stateDir, STATE_FILES.workers));
-  const groupPath = readText(join(stateDir, STATE_FILES.cgroup));
   const sweeper = new Sweeper({
     table: createProcessTable({
       instanceId,
       clock,
-      cgroups: groupPath === null ? null : cgroupsAt(groupPath),
+      cgroups: instanceId === null ? null : groupsOf(instanceId, stateDir),
       livekitUrl: livekit?.url ?? null,
     }),
     plans: createPlans(instanceId === null ? ownPlans() : join(stateDir, STATE_FILES.plans)),
@@ -87,9 +89,15 @@ function ownPlans(): string {
   return join(process.env.XDG_STATE_HOME ?? join(homedir(), '.local', 'state'), 'curfew', STATE_FILES.plans);
 }
 
+/** Null, too, where the file names anything but the instance's own group. */
+function groupsOf(id: InstanceId, stateDir: string): Cgroups | null {
+  const path = readText(join(stateDir, STATE_FILES.cgroup));
+  return path !== null && isGroupOf(path, { instanceId: id }) ? cgroupsAt(path) : null;
+}
+
 function readText(path: string): string | null {
   try {
-    return readFileSync(path, 'utf8').trim();
+    return readFileSafelySync(path, FILES.smallBytes, 'followed').trim();
   } catch {
     return null;
   }

@@ -140,6 +140,9 @@ export const CHANNEL = {
   backlogBytes: 1024 * 1024,
 } as const;
 
+/** What is read at most of a file that a worker may have written: of its claim, pid, status and cgroup, and of a record. */
+export const FILES = { smallBytes: 4 * 1024, recordBytes: 1024 * 1024 } as const;
+
 export const LOGS = {
   /** Kept from the start and from the end of what a worker prints. */
   headBytes: 1024 * 1024,
@@ -261,6 +264,7 @@ export const SWEEP = {
   /** Finding LiveKit's address, and each step on a plan's file. */
   lookupMs: 1 * SECOND_MS,
   planFileMs: 2 * SECOND_MS,
+  planBytes: 16 * 1024 * 1024,
   /** A plan can be applied for this long. */
   planMs: 1 * HOUR_MS,
   /** Of a process's command, as it is shown and stored. */

@@ -146,7 +146,7 @@ export interface Lost {
 
 /** Storage on a thread of its own; each call is bounded and rejects with `registry_unavailable`. */
 export interface Registry {
-  /** The database was made at this start: what was known before, if anything, is lost. */
+  /** The database was made at this start, or `open` found damaged records in it: what was known before, if anything, is lost. */
   readonly isNew: boolean;
   /** Called for what was lost before, too. */
   onLost(listener: (lost: Lost) => void): void;
@@ -161,7 +161,7 @@ export interface Registry {
   get(id: SessionId): Promise<Session | null>;
   /** Newest first. The cursor is opaque. */
   list(query: SessionQuery): Promise<{ sessions: Session[]; nextCursor: string | null }>;
-  /** Every session that has not ended, and those that ended but still hold their claim. */
+  /** Every session that has not ended, and those that ended but still hold their claim. A record that is none is named and set aside. */
   open(): Promise<Session[]>;
   saveWatch(watch: RoomWatch): Promise<void>;
   deleteWatch(room: RoomKey): Promise<void>;

@@ -34,6 +34,14 @@ export function workerId(text: string): WorkerId {
   return text as WorkerId;
 }
 
+/** A session's id, which may be the client's, with the attempt behind it: always one plain file name. */
+const WORKER_NAME = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,149}$/;
+
+/** Whether a text from outside, such as a mark or a folder's name, can be a worker's id. */
+export function isWorkerName(text: string): boolean {
+  return WORKER_NAME.test(text);
+}
+
 /** Worker ids are derived from the session's, so that a person finds one by the other. */
 export function workerIdOf(session: SessionId, attempt: number): WorkerId {
   return `${session}.${attempt}` as WorkerId;

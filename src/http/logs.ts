@@ -1,9 +1,9 @@
 /** A session's logs as a stream of text. Bounded from the end; following goes on until the session has ended. */
 import type { FileHandle } from 'node:fs/promises';
-import { open } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { Readable } from 'node:stream';
 import type { SupervisorApi } from '../api.ts';
+import { openRegular } from '../files.ts';
 import { HTTP } from '../limits.ts';
 
 const CHUNK_BYTES = 64 * 1024;
@@ -56,9 +56,9 @@ function readAt(path: string, position: number, bytes: number): Promise<Buffer> 
   );
 }
 
-/** A log that is not there (yet, or any more) is empty. */
+/** A log that is not there (yet, or any more) is empty, as is what a worker put in its place. */
 async function withFile<T>(path: string, work: (file: FileHandle) => Promise<T>, otherwise: T): Promise<T> {
-  const file = await open(path, 'r').catch(() => null);
+  const file = await openRegular(path).catch(() => null);
   if (file === null) return otherwise;
   try {
     return await work(file);

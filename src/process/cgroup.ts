@@ -5,9 +5,11 @@
  * - Controllers are switched on only where the supervisor is not in BASE itself: a group with processes of its own cannot hand
  *   them down, and a service that did could not be started again (EBUSY).
  * - `cgroup.kill` ends everything inside at once, forks included. The shim stays outside, or it could not tell the status.
+ * - A path that comes from a file is believed only when it has that form, on a cgroup2 mount: there nobody can make links, so the
+ *   text of a path says where it is. Nothing else is ever killed or removed.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, watch, writeFileSync } from 'node:fs';
-import { basename, dirname, join, relative } from 'node:path';
+import { basename, dirname, join, relative, resolve } from 'node:path';
 
 export interface Cgroups {
   /** Which of memory, cpu and pids bound a worker. */
@@ -15,6 +17,8 @@ export interface Cgroups {
   readonly path: string;
   /** Makes the worker's group with its limits; null: it could not be made. */
   make(workerId: string, limits: CgroupLimits): string | null;
+  /** The worker's group, if it is there. */
+  find(workerId: string): string | null;
   /** Removes the instance's own group if no worker is left in it. */
   close(): void;
   /** The groups that are there, by worker. */
@@ -28,6 +32,7 @@ export interface CgroupLimits {
 }
 
 const WANTED = ['memory', 'cpu', 'pids'];
+const INSTANCE = 'curfew-';
 const LEAF = 'w-';
 /** The subgroup of systemd's DelegateSubgroup: beside it lies what is delegated. */
 const SUPERVISOR_GROUP = 'supervisor';
@@ -37,7 +42,7 @@ const CPU_PERIOD_US = 100_000;
 export function openCgroups(instanceId: string): Cgroups | { readonly unavailable: string } {
   const base = findBase();
   if (base === null) return { unavailable: 'there is no cgroup v2 hierarchy here' };
-  const path = join(base.path, `curfew-${instanceId}`);
+  const path = join(base.path, INSTANCE + instanceId);
   try {
     mkdirSync(path, { recursive: true });
     // A group that cannot take processes is of no use: a read-only mount says so here.
@@ -58,6 +63,10 @@ export function cgroupsAt(path: string): Cgroups {
     path,
     controllers,
     make: (workerId, limits) => makeLeaf(join(path, LEAF + workerId), controllers, limits),
+    find: (workerId) => {
+      const leaf = join(path, LEAF + workerId);
+      return existsSync(leaf) ? leaf : null;
+    },
     close: () => void attempt(() => rmdirSync(path)),
     list: () =>
       subgroups(path)
@@ -74,10 +83,35 @@ export function probeCgroups(): { path: string; controllers: readonly string[] }
   return { path: dirname(opened.path), controllers: opened.controllers };
 }
 
-function findBase(): { path: string; mayHandDown: boolean } | null {
-  const mount = readLines('/proc/self/mountinfo')
+/** Whether this is the group of the instance, or of one of its workers, in whatever part of the hierarchy. */
+export function isGroupOf(path: string, owner: { instanceId: string; workerId?: string }): boolean {
+  const { instanceId, workerId } = owner;
+  const end = workerId === undefined ? [] : [LEAF + workerId];
+  return isOnMount(path) && path.endsWith(['', INSTANCE + instanceId, ...end].join('/'));
+}
+
+let mountPoints: readonly string[] | null = null;
+
+function isOnMount(path: string): boolean {
+  mountPoints ??= mounts().flatMap((fields) => fields[4] ?? []);
+  return resolve(path) === path && mountPoints.some((one) => path.startsWith(one === '/' ? one : `${one}/`));
+}
+
+/** An instance's group or a worker's. */
+function isOurs(path: string): boolean {
+  const group = basename(path).startsWith(LEAF) ? dirname(path) : path;
+  return isOnMount(path) && basename(group).startsWith(INSTANCE);
+}
+
+/** The lines of mountinfo for cgroup v2, as their fields. Source: proc(5). */
+function mounts(): string[][] {
+  return readLines('/proc/self/mountinfo')
     .map((line) => line.split(' '))
-    .find((fields) => fields[fields.indexOf('-') + 1] === 'cgroup2');
+    .filter((fields) => fields[fields.indexOf('-') + 1] === 'cgroup2');
+}
+
+function findBase(): { path: string; mayHandDown: boolean } | null {
+  const [mount] = mounts();
   const own = readLines('/proc/self/cgroup').find((line) => line.startsWith('0::'));
   const [root, mountPoint] = [mount?.[3], mount?.[4]];
   if (root === undefined || mountPoint === undefined || own === undefined) return null;
@@ -120,9 +154,9 @@ export function isInCgroup(pid: number, path: string): boolean {
   return `${line}/`.includes(`/${basename(dirname(path))}/${basename(path)}/`);
 }
 
-/** Ends everything inside; false: this kernel cannot, or the group is gone. */
+/** Ends everything inside; false: this kernel cannot, the group is gone, or it is none of curfew's. */
 export function killCgroup(path: string): boolean {
-  return attempt(() => writeFileSync(join(path, 'cgroup.kill'), '1'));
+  return isOurs(path) && attempt(() => writeFileSync(join(path, 'cgroup.kill'), '1'));
 }
 
 /** How often the kernel ended something inside for want of memory. */
@@ -143,9 +177,13 @@ export function watchCgroup(path: string, onChange: () => void): () => void {
   }
 }
 
-/** Only an empty one can be removed. */
+/** Only an empty one can be removed, and none that is not curfew's. */
 export function removeCgroup(path: string): boolean {
-  for (const one of subgroups(path)) removeCgroup(one);
+  return isOurs(path) && removeTree(path);
+}
+
+function removeTree(path: string): boolean {
+  for (const one of subgroups(path)) removeTree(one);
   return attempt(() => rmdirSync(path));
 }
 

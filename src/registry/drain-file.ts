@@ -1,9 +1,10 @@
 /** A drain under way, in the state directory: a supervisor that crashes meanwhile goes on with it. */
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { messageOf } from '../errors.ts';
-import { STATE_FILES } from '../limits.ts';
+import { readFileSafelySync } from '../files.ts';
+import { FILES, STATE_FILES } from '../limits.ts';
 import type { Log } from '../ports.ts';
 import type { DrainStore } from '../ports-upkeep.ts';
 
@@ -30,7 +31,7 @@ export function createDrainStore(stateDir: string, log: Log): DrainStore {
   return {
     read: () => {
       try {
-        return recordSchema.parse(JSON.parse(readFileSync(path, 'utf8')));
+        return recordSchema.parse(JSON.parse(readFileSafelySync(path, FILES.smallBytes, 'followed')));
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
           log.error(

@@ -15,6 +15,8 @@ import { DatabaseSync } from 'node:sqlite';
 import type { InstanceId } from '../core/ids.ts';
 import { instanceId } from '../core/ids.ts';
 import { CurfewError, messageOf } from '../errors.ts';
+import { readFileSafelySync } from '../files.ts';
+import { FILES } from '../limits.ts';
 import type { Instance } from '../ports.ts';
 
 const KEY_BYTES = 32;
@@ -70,12 +72,16 @@ function unusable(path: string, why: string): CurfewError {
 function readOrCreate(path: string, make: () => string): string {
   try {
     if (!existsSync(path)) createWhole(path, make());
-    const text = readFileSync(path, 'utf8').trim();
+    const text = readText(path);
     if (text === '') throw new Error('it is empty');
     return text;
   } catch (error) {
     throw unusable(path, messageOf(error));
   }
+}
+
+function readText(path: string): string {
+  return readFileSafelySync(path, FILES.smallBytes, 'followed').trim();
 }
 
 function createWhole(path: string, text: string): void {
@@ -106,7 +112,7 @@ function lock(stateDir: string): () => void {
   } catch (error) {
     database.close();
     if (!messageOf(error).includes('locked')) throw unusable(path, messageOf(error));
-    const pid = existsSync(pidPath) ? readFileSync(pidPath, 'utf8').trim() : '';
+    const pid = existsSync(pidPath) ? readText(pidPath) : '';
     throw new CurfewError(
       'already_running',
       `state_dir "${stateDir}" is in use by a supervisor${pid === '' ? '' : ` with pid ${pid}`}`,
@@ -144,7 +150,7 @@ export function isSupervised(stateDir: string): boolean {
 /** The id of a state directory that is not opened; null: there is none. */
 export function readInstanceId(stateDir: string): InstanceId | null {
   try {
-    const text = readFileSync(join(stateDir, 'instance.id'), 'utf8').trim();
+    const text = readText(join(stateDir, 'instance.id'));
     return text === '' ? null : instanceId(text);
   } catch {
     return null;

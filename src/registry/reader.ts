@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import type { SessionId } from '../core/ids.ts';
 import type { Session } from '../core/session.ts';
+import { asSession } from '../core/sound.ts';
 import { messageOf } from '../errors.ts';
 import type { RegistryReader } from '../ports.ts';
 import { REGISTRY_FILE } from './registry.ts';
@@ -17,7 +18,7 @@ export function openRegistryReader(stateDir: string): RegistryReader | { readonl
     const open = database.prepare('SELECT body FROM sessions WHERE ended_wall_ms IS NULL');
     const get = database.prepare('SELECT body FROM sessions WHERE id = ?');
     return {
-      open: async () => open.all().map(readBody),
+      open: async () => open.all().flatMap((row) => readBody(row) ?? []),
       get: async (id: SessionId) => {
         const row = get.get(id);
         return row === undefined ? null : readBody(row);
@@ -29,6 +30,11 @@ export function openRegistryReader(stateDir: string): RegistryReader | { readonl
   }
 }
 
-function readBody(row: Record<string, unknown>): Session {
-  return JSON.parse(String(row.body)) as Session;
+/** Null: it is damaged. Then the worker's folder may still say whose it is. */
+function readBody(row: Record<string, unknown>): Session | null {
+  try {
+    return asSession(JSON.parse(String(row.body)));
+  } catch {
+    return null;
+  }
 }

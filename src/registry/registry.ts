@@ -2,13 +2,14 @@
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import pTimeout from 'p-timeout';
-import type { Session } from '../core/session.ts';
+import { asSession, asWatch } from '../core/sound.ts';
 import type { ErrorCode } from '../errors.ts';
 import { CurfewError, ERRORS, messageOf } from '../errors.ts';
 import { REGISTRY } from '../limits.ts';
 import type { Log, Lost, Registry } from '../ports.ts';
+import { DamagedRecords } from './damaged.ts';
 import { rowOf } from './row.ts';
-import type { Request } from './store.ts';
+import type { Request, SessionPage } from './store.ts';
 import type { FromThread, WireError } from './thread.ts';
 
 interface Pending {
@@ -23,19 +24,25 @@ export async function openRegistry(options: { stateDir: string; log: Log }): Pro
   const thread = new Thread(join(options.stateDir, REGISTRY_FILE), options.log);
   await thread.start();
   const ask = <T>(request: Request) => thread.ask(request) as Promise<T>;
+  const damaged = new DamagedRecords(options.log, (ids) => ask({ op: 'setAside', ids }));
   return {
-    isNew: thread.isNew,
+    get isNew() {
+      return thread.isNew || damaged.wereFound;
+    },
     onLost: (listener) => thread.onLost(listener),
     create: (write) => ask({ op: 'create', row: rowOf(write) }),
     save: (write, durable) => ask({ op: 'save', row: rowOf(write), durable }),
     discard: (id) => ask({ op: 'discard', id }),
     probe: () => ask({ op: 'probe' }),
-    get: (id) => ask({ op: 'get', id }),
-    list: (query) => ask({ op: 'list', query }),
-    open: async () => JSON.parse(await ask<string>({ op: 'open' })) as Session[],
+    get: async (id) => asSession(await ask({ op: 'get', id })),
+    list: async (query) => {
+      const page = await ask<SessionPage>({ op: 'list', query });
+      return { ...page, sessions: page.sessions.flatMap((one) => asSession(one) ?? []) };
+    },
+    open: async () => damaged.without(JSON.parse(await ask<string>({ op: 'open' })) as [string, unknown][]),
     saveWatch: (watch) => ask({ op: 'saveWatch', watch }),
     deleteWatch: (room) => ask({ op: 'deleteWatch', room }),
-    watches: () => ask({ op: 'watches' }),
+    watches: async () => (await ask<unknown[]>({ op: 'watches' })).flatMap((one) => asWatch(one) ?? []),
     prune: (endedBeforeWallMs) => ask({ op: 'prune', endedBeforeWallMs }),
     close: () => thread.close(),
   };

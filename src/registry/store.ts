@@ -1,13 +1,13 @@
 /** The registry's SQL, synchronous; runs on the registry's thread. */
-import { chmodSync, closeSync, openSync, readSync, statSync } from 'node:fs';
+import { chmodSync, writeFileSync } from 'node:fs';
 import type { StatementSync } from 'node:sqlite';
 import { DatabaseSync } from 'node:sqlite';
 import type { RoomKey, SessionId } from '../core/ids.ts';
 import { roomId } from '../core/ids.ts';
-import type { Session } from '../core/session.ts';
 import type { RoomWatch } from '../core/watch.ts';
 import { CurfewError } from '../errors.ts';
 import type { SessionQuery } from '../ports.ts';
+import { hasHeader, inodeOf } from './database-file.ts';
 import { listSql, writeCursor } from './list-sql.ts';
 import { MIGRATIONS, SCHEMA_VERSION } from './migrations.ts';
 import type { SessionRow } from './row.ts';
@@ -20,6 +20,7 @@ export type Request =
   | { readonly op: 'get'; readonly id: SessionId }
   | { readonly op: 'list'; readonly query: SessionQuery }
   | { readonly op: 'open' }
+  | { readonly op: 'setAside'; readonly ids: readonly string[] }
   | { readonly op: 'saveWatch'; readonly watch: RoomWatch }
   | { readonly op: 'deleteWatch'; readonly room: RoomKey }
   | { readonly op: 'watches' }
@@ -29,11 +30,18 @@ const WRITES: readonly Request['op'][] = [
   'create',
   'save',
   'discard',
+  'setAside',
   'probe',
   'saveWatch',
   'deleteWatch',
   'prune',
 ];
+
+/** Bodies as they were read: whether they are sessions is for who asked. */
+export interface SessionPage {
+  readonly sessions: readonly unknown[];
+  readonly nextCursor: string | null;
+}
 
 export type Outcome = { readonly value: unknown } | { readonly error: unknown };
 
@@ -164,6 +172,8 @@ export class Store {
         return this.#list(request.query);
       case 'open':
         return this.#open();
+      case 'setAside':
+        return this.#setAside(request.ids);
       case 'saveWatch':
         return void this.#database
           .prepare(
@@ -199,6 +209,18 @@ export class Store {
     this.#sql('DELETE FROM sessions WHERE id = ?').run(id);
   }
 
+  /** Rows that are no sessions, into a file of their own beside the database; which. */
+  #setAside(ids: readonly string[]): string {
+    const rows = ids.map((id) => this.#sql('SELECT * FROM sessions WHERE id = ?').get(id));
+    const aside = `${this.#path}.records-${new Date().toISOString().replaceAll(':', '')}`;
+    writeFileSync(aside, rows.map((row) => `${JSON.stringify(row)}\n`).join(''), {
+      mode: 0o600,
+      flush: true,
+    });
+    for (const id of ids) this.#discard(id as SessionId);
+    return aside;
+  }
+
   #claim({ id, claim }: SessionRow): void {
     if (claim === null) {
       this.#sql('DELETE FROM claims WHERE session_id = ?').run(id);
@@ -220,27 +242,29 @@ export class Store {
     ).run(id, project, room, agent, user, state, createdWallMs, endedWallMs, labels, body);
   }
 
-  #get(id: SessionId): Session | null {
+  #get(id: SessionId): unknown {
     const row = this.#sql('SELECT body FROM sessions WHERE id = ?').get(id);
-    return row === undefined ? null : (readBody(row) as Session);
+    return row === undefined ? null : readBody(row);
   }
 
-  /** As one JSON text: a thousand sessions cross to the other thread faster so than as objects. */
+  /** Ids and bodies, as one JSON text: a thousand sessions cross to the other thread faster so than as objects. */
   #open(): string {
     const sql =
-      'SELECT body FROM sessions WHERE ended_wall_ms IS NULL OR id IN (SELECT session_id FROM claims) ORDER BY seq';
-    const row = this.#sql(`SELECT json_group_array(json(body)) AS bodies FROM (${sql})`).get();
+      'SELECT id, body FROM sessions WHERE ended_wall_ms IS NULL OR id IN (SELECT session_id FROM claims) ORDER BY seq';
+    const row = this.#sql(
+      `SELECT json_group_array(json_array(id, json(body))) AS bodies FROM (${sql})`,
+    ).get();
     return String(row?.bodies);
   }
 
-  #list(query: SessionQuery): { sessions: Session[]; nextCursor: string | null } {
+  #list(query: SessionQuery): SessionPage {
     const { sql, values } = listSql(query);
     const rows = this.#database.prepare(sql).all(...values);
     const page = rows.slice(0, query.limit);
     const last = page.at(-1);
     const more = rows.length > query.limit && last !== undefined;
     return {
-      sessions: page.map(readBody) as Session[],
+      sessions: page.map(readBody),
       nextCursor: more ? writeCursor(Number(last.seq)) : null,
     };
   }
@@ -260,27 +284,10 @@ export class Store {
   }
 }
 
-/** Source: sqlite.org/fileformat.html. */
-const HEADER = 'SQLite format 3\0';
-
-function hasHeader(path: string): boolean {
-  const fd = openSync(path, 'r');
-  try {
-    const start = Buffer.alloc(HEADER.length);
-    return readSync(fd, start, 0, start.length, 0) === start.length && start.toString('latin1') === HEADER;
-  } finally {
-    closeSync(fd);
-  }
-}
-
 function readBody(row: Record<string, unknown>): unknown {
   try {
     return JSON.parse(String(row.body));
   } catch {
     throw new Damaged('a record cannot be read');
   }
-}
-
-function inodeOf(path: string): number | null {
-  return statSync(path, { throwIfNoEntry: false })?.ino ?? null;
 }

@@ -33,7 +33,7 @@ export async function recover(sessions: Sessions): Promise<void> {
   const holders = open.filter((one) => holdingOf(one) !== null);
   const waiting = open.filter((one) => holdingOf(one) === null);
   await inParallel(holders, (session) => takeOver(sessions, session));
-  // Only a database that was lost leaves workers without a record, for each is recorded before it starts: then they come first.
+  // Only a database that was lost, or damaged in part, leaves workers without a record, for each is recorded before it starts: then they come first.
   if (registry.isNew) await rebuildUnknown(sessions);
   for (const session of waiting) await takeOver(sessions, session);
   failpoint('recovery.before-ready');

@@ -82,7 +82,8 @@ export class Sweeper {
 
   async #known(id: string): Promise<SweepPlan> {
     const plan = await this.#deps.plans.load(id);
-    if (plan === null)
+    // Its id says which processes were shown: a file with others is another plan.
+    if (plan === null || planId(plan.verdicts) !== id)
       throw new CurfewError(
         'not_found',
         `there is no plan "${id}", or it is too old; make a new one by a dry run`,

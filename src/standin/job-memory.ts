@@ -1,10 +1,11 @@
 /** Which job a worker has, for the supervisor after this one: agents-js does not say it when it connects again. */
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import pTimeout from 'p-timeout';
 import type { WorkerId } from '../core/ids.ts';
 import { messageOf } from '../errors.ts';
-import { WORKERS } from '../limits.ts';
+import { readFileSafely, WRITE_FLAGS } from '../files.ts';
+import { FILES, WORKERS } from '../limits.ts';
 import { STAND_IN } from '../limits-livekit.ts';
 import type { Instance, Log } from '../ports.ts';
 
@@ -19,13 +20,15 @@ export function createJobMemory({ workersDir }: Instance, log: Log): JobMemory {
   const pathOf = (id: WorkerId) => join(workersDir, id, STAND_IN.jobFile);
   return {
     keep: (id, jobId) => {
-      writeFile(pathOf(id), `${jobId}\n`, { mode: 0o600 }).catch((error: unknown) =>
+      writeFile(pathOf(id), `${jobId}\n`, { mode: 0o600, flag: WRITE_FLAGS }).catch((error: unknown) =>
         log.warn({ worker: id, error: messageOf(error) }, "the agent's job could not be noted"),
       );
     },
     recall: async (id) => {
       try {
-        const text = await pTimeout(readFile(pathOf(id), 'utf8'), { milliseconds: WORKERS.folderMs });
+        const text = await pTimeout(readFileSafely(pathOf(id), FILES.smallBytes), {
+          milliseconds: WORKERS.folderMs,
+        });
         return text.endsWith('\n') ? text.trim() : null;
       } catch {
         return null;

@@ -1,8 +1,10 @@
 /** The port on which workers find the stand-in: the same over restarts, because a running worker knows no other. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import type { Server } from 'node:http';
 import { join } from 'node:path';
 import { CurfewError, messageOf } from '../errors.ts';
+import { readFileSafelySync } from '../files.ts';
+import { FILES } from '../limits.ts';
 import { STAND_IN } from '../limits-livekit.ts';
 
 export const HOST = '127.0.0.1';
@@ -10,7 +12,7 @@ export const HOST = '127.0.0.1';
 /** What was written at the first start; null: nothing that can be used. */
 export function rememberedPort(stateDir: string): number | null {
   try {
-    const port = Number(readFileSync(pathOf(stateDir), 'utf8').trim());
+    const port = Number(readFileSafelySync(pathOf(stateDir), FILES.smallBytes, 'followed').trim());
     return Number.isInteger(port) && port > 0 && port < 65_536 ? port : null;
   } catch {
     return null;

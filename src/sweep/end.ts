@@ -12,6 +12,7 @@ import { findAlive } from '../process/proc.ts';
 import type { Aim, Shot } from '../process/signal.ts';
 import { signalMember } from '../process/signal.ts';
 import type { Self } from '../process/tree.ts';
+import { shownCommandOf } from './command.ts';
 
 interface Means {
   readonly proc: ProcTable;
@@ -55,11 +56,16 @@ function aimAt(member: SweptProcess, id: WorkerId | null, { markPrefix, self, gr
   return { workerId: id ?? workerId(''), shim, markPrefix, cgroup: id === null ? null : groupOf(id), self };
 }
 
-/** `changed`: another process has the number now. */
+/** `changed`: another process has the number now, or a stranger runs another command than the person saw. */
 function stateOf({ member }: Target, { proc }: Means): 'there' | 'gone' | 'changed' {
-  if (findAlive(proc, member) !== null) return 'there';
+  if (findAlive(proc, member) !== null) return isAsSeen(member, proc) ? 'there' : 'changed';
   const now = proc.stat(member.pid);
   return now === null || now.startTicks === member.startTicks ? 'gone' : 'changed';
+}
+
+/** A stranger is told by its command alone, which an exec changes. */
+function isAsSeen(member: SweptProcess, proc: ProcTable): boolean {
+  return member.evidence !== 'pattern' || shownCommandOf(proc, member.pid) === member.command;
 }
 
 const STRIKES_PER_TURN = 100;
@@ -71,7 +77,8 @@ async function strike(
 ): Promise<void> {
   for (const [index, one] of targets.entries()) {
     if (index % STRIKES_PER_TURN === STRIKES_PER_TURN - 1) await setTimeout(0);
-    if (findAlive(proc, one.member) !== null) one.shot = signalMember(proc, one.aim, one.member, signal);
+    if (findAlive(proc, one.member) === null) continue;
+    one.shot = isAsSeen(one.member, proc) ? signalMember(proc, one.aim, one.member, signal) : 'gone';
   }
 }
 

@@ -2,7 +2,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { InstanceId, WorkerId } from '../core/ids.ts';
-import { workerId as workerIdOf } from '../core/ids.ts';
+import { isWorkerName, workerId as workerIdOf } from '../core/ids.ts';
 import { matchesPattern } from '../core/pattern.ts';
 import type { ProcessIdentity } from '../core/session.ts';
 import type { Stranger, SweptProcess } from '../core/verdict.ts';
@@ -17,6 +17,7 @@ import type { ScannedProcess, Snapshot } from '../process/scan.ts';
 import { createScanner } from '../process/scan.ts';
 import type { Member, Self } from '../process/tree.ts';
 import { lookAtTree } from '../process/tree.ts';
+import { commandOf, shownCommandOf } from './command.ts';
 import { holdsSocket, livekitSockets } from './connections.ts';
 import { endTargets } from './end.ts';
 
@@ -92,7 +93,8 @@ class Look implements HostLook {
     const { snapshot, options } = this.#around;
     const grouped = (options.cgroups?.list() ?? []).filter(({ path }) => cgroupPids(path).length > 0);
     const names = new Set([...snapshot.byMark.keys(), ...grouped.map((one) => one.workerId)]);
-    return [...names].map((name) => workerIdOf(name));
+    // A mark is any process's own to choose, and its id becomes part of paths.
+    return [...names].filter(isWorkerName).map((name) => workerIdOf(name));
   }
 
   treeOf(workerId: WorkerId, shim: ProcessIdentity | null): SweptProcess[] {
@@ -160,16 +162,12 @@ class Look implements HostLook {
         evidence,
         leader,
         ageMs: Math.max(0, this.#nowMs - startTicks * TICK_MS),
-        command: evidence === 'shim' ? 'curfew-shim' : commandOf(proc, pid).slice(0, SWEEP.commandChars),
+        command: evidence === 'shim' ? 'curfew-shim' : shownCommandOf(proc, pid),
         rssBytes: residentBytes(pid),
         own: isOwn(pid),
         livekit: sockets === null ? null : holdsSocket(pid, sockets),
       }));
   }
-}
-
-function commandOf(proc: ProcTable, pid: number): string {
-  return (proc.cmdline(pid) ?? '').replace(/\0+$/, '').replaceAll('\0', ' ');
 }
 
 /** `sh -c SCRIPT curfew-shim ...` */

@@ -1,11 +1,12 @@
 /** One folder per worker: what a recovery needs to know of it, and what it printed. Only its owner may look inside. */
-import { existsSync, readFileSync } from 'node:fs';
-import { lstat, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import pTimeout from 'p-timeout';
 import type { WorkerId } from '../core/ids.ts';
+import { isWorkerName } from '../core/ids.ts';
 import { CurfewError } from '../errors.ts';
-import { WORKERS } from '../limits.ts';
+import { readFileSafely, WRITE_FLAGS } from '../files.ts';
+import { FILES, WORKERS } from '../limits.ts';
 
 export interface WorkerFolder {
   readonly path: string;
@@ -19,24 +20,18 @@ export interface WorkerFolder {
   readonly unstarted: string;
   /** The exit status as the shell saw it. Without its newline it is not written yet. */
   readonly status: string;
-  /** The path of the worker's cgroup; absent where it has none. */
+  /** The path of the worker's cgroup; absent where it has none. Read by group.ts. */
   readonly cgroup: string;
   readonly log: string;
 }
 
 const FOLDER_MODE = 0o700;
 const FILE_MODE = 0o600;
-/** A session's id, which may be the client's, with the attempt behind it. */
-const SAFE_ID = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,149}$/;
-
-/** Whether a name in the workers' directory can be a worker's. */
-export function isFolderName(name: string): boolean {
-  return SAFE_ID.test(name);
-}
+const WHOLE = { mode: FILE_MODE, flag: WRITE_FLAGS };
 
 /** Throws for an id that is not one plain file name: nothing outside `workersDir` is ever touched. */
 export function folderOf(workersDir: string, workerId: WorkerId): WorkerFolder {
-  if (!SAFE_ID.test(workerId)) {
+  if (!isWorkerName(workerId)) {
     throw new CurfewError('internal', `the worker id ${JSON.stringify(workerId)} cannot name a folder`);
   }
   const path = join(workersDir, workerId);
@@ -54,7 +49,7 @@ export function makeFolder(folder: WorkerFolder): Promise<unknown> {
  */
 export function writeRecord(folder: WorkerFolder, record: object): Promise<void> {
   const temporary = `${folder.record}.tmp`;
-  const written = writeFile(temporary, `${JSON.stringify(record)}\n`, { mode: FILE_MODE }).then(() =>
+  const written = writeFile(temporary, `${JSON.stringify(record)}\n`, WHOLE).then(() =>
     rename(temporary, folder.record),
   );
   return bounded(written, folder.record);
@@ -88,12 +83,7 @@ export class RecordFile {
 
 /** Before the start: whoever finds the worker later finds its group by this. */
 export function writeCgroup(folder: WorkerFolder, cgroup: string): Promise<void> {
-  return bounded(writeFile(folder.cgroup, `${cgroup}\n`, { mode: FILE_MODE }), folder.cgroup);
-}
-
-/** At once, for a start that takes a thousand workers over before it serves anybody. Null: it has none. */
-export function readCgroup(folder: WorkerFolder): string | null {
-  return existsSync(folder.cgroup) ? readFileSync(folder.cgroup, 'utf8').trimEnd() : null;
+  return bounded(writeFile(folder.cgroup, `${cgroup}\n`, WHOLE), folder.cgroup);
 }
 
 /** Takes the right to start away from a shim that has not begun. False: it was faster. */
@@ -122,9 +112,9 @@ export async function readStatus(folder: WorkerFolder): Promise<{ text: string; 
   return { text, wallMs: written?.mtimeMs ?? Date.now() };
 }
 
-/** Null: there is none. */
-export async function readSmall(path: string): Promise<string | null> {
-  return bounded(readFile(path, 'utf8'), path).catch(() => null);
+/** Null: there is none, or what is there is no file of ours. */
+export async function readSmall(path: string, maxBytes: number = FILES.smallBytes): Promise<string | null> {
+  return bounded(readFileSafely(path, maxBytes), path).catch(() => null);
 }
 
 /** Removes the folders that were last written to before that time; how many. */
@@ -136,7 +126,7 @@ export async function pruneFolders(options: {
   const names = await bounded(readdir(options.workersDir), options.workersDir).catch(ifMissing([]));
   let removed = 0;
   for (const name of names) {
-    if (!SAFE_ID.test(name) || options.keep(name)) continue;
+    if (!isWorkerName(name) || options.keep(name)) continue;
     const path = join(options.workersDir, name);
     if ((await lastWriteMs(path)) >= options.olderThanWallMs) continue;
     await bounded(rm(path, { recursive: true, force: true }), path);

@@ -4,25 +4,18 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import pTimeout from 'p-timeout';
 import { z } from 'zod';
-import { workerId } from '../core/ids.ts';
+import { isWorkerName, workerId } from '../core/ids.ts';
 import type { Profile } from '../core/profile.ts';
 import type { Session, WorkerProcess } from '../core/session.ts';
-import { WORKERS } from '../limits.ts';
+import { asSession } from '../core/sound.ts';
+import { FILES, WORKERS } from '../limits.ts';
 import { STAND_IN } from '../limits-livekit.ts';
 import type { WarmRecord, WorkerRecords } from '../ports.ts';
-import { folderOf, isFolderName, readSmall } from './folder.ts';
+import { folderOf, readSmall } from './folder.ts';
 
 const identity = z.object({ bootId: z.string(), pid: z.number(), startTicks: z.number() });
 const recordSchema = z.object({
-  /** As deep as is needed to tell it from something else; the rest is curfew's own writing. */
-  session: z.looseObject({
-    spec: z.looseObject({
-      id: z.string(),
-      claim: z.string(),
-      room: z.object({ project: z.string(), name: z.string() }),
-    }),
-    phase: z.looseObject({ name: z.string() }),
-  }),
+  session: z.unknown(),
   process: z.object({ main: identity.nullable(), shim: identity }).optional(),
 });
 
@@ -30,12 +23,12 @@ export function createWorkerRecords(workersDir: string): WorkerRecords {
   return {
     list: async () => {
       const names = await pTimeout(readdir(workersDir), { milliseconds: WORKERS.folderMs }).catch(() => []);
-      return names.filter(isFolderName).map(workerId);
+      return names.filter(isWorkerName).map(workerId);
     },
-    read: async (id) => parse(await readSmall(folderOf(workersDir, id).record)),
+    read: async (id) => parse(await readSmall(folderOf(workersDir, id).record, FILES.recordBytes)),
     readWarm: async (id) => {
       const { record, path } = folderOf(workersDir, id);
-      const warm = parseWarm(await readSmall(record));
+      const warm = parseWarm(await readSmall(record, FILES.recordBytes));
       return warm && { ...warm, hasJob: existsSync(join(path, STAND_IN.jobFile)) };
     },
   };
@@ -63,8 +56,8 @@ function parse(text: string | null): { session: Session; process: WorkerProcess 
   if (text === null) return null;
   try {
     const found = recordSchema.safeParse(JSON.parse(text));
-    if (!found.success) return null;
-    return { session: found.data.session as unknown as Session, process: found.data.process ?? null };
+    const session = found.success ? asSession(found.data.session) : null;
+    return session && { session, process: found.data?.process ?? null };
   } catch {
     return null;
   }

@@ -1,12 +1,13 @@
 /** Starts one shim with its command, and waits until the command runs. */
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 import { setImmediate, setTimeout } from 'node:timers/promises';
 import type { ProcessIdentity } from '../core/session.ts';
 import { CurfewError, messageOf } from '../errors.ts';
-import { WORKERS } from '../limits.ts';
+import { readFileSafelySync } from '../files.ts';
+import { FILES, WORKERS } from '../limits.ts';
 import type { ProcTable } from '../process/proc.ts';
 import { findAlive, parseStat } from '../process/proc.ts';
 import { killNewborn } from '../process/signal.ts';
@@ -131,7 +132,7 @@ function afterEnd(exit: ShellExit, main: ProcessIdentity | null, start: Start): 
 
 function readPid(folder: WorkerFolder, bootId: string): ProcessIdentity | null {
   if (!existsSync(folder.pid)) return null;
-  const text = readFileSync(folder.pid, 'latin1');
+  const text = readFileSafelySync(folder.pid, FILES.smallBytes);
   const stat = text.endsWith('\n') ? parseStat(text) : null;
   return stat && { bootId, pid: stat.pid, startTicks: stat.startTicks };
 }

@@ -8,7 +8,8 @@ import type { Scanner } from '../process/scan.ts';
 import type { Self } from '../process/tree.ts';
 import { lookAtTree } from '../process/tree.ts';
 import { claimedBy } from './adopt.ts';
-import { folderOf, readCgroup } from './folder.ts';
+import { folderOf } from './folder.ts';
+import { findGroup } from './group.ts';
 import type { WorkersOptions } from './options.ts';
 
 const NOBODY: ProcessIdentity = { bootId: '', pid: -1, startTicks: -1 };
@@ -36,7 +37,7 @@ async function look(id: WorkerId, { options, proc, scanner, self }: Means): Prom
   const folder = folderOf(workersDir, id);
   const claimed = await claimedBy(folder, bootId);
   const shim = claimed?.bootId === bootId ? claimed : null;
-  const cgroup = readCgroup(folder);
+  const cgroup = findGroup(id, folder, options);
   const snapshot = await scanner.scan(0);
   const inside = (cgroup === null ? [] : cgroupPids(cgroup)).flatMap((pid) => proc.stat(pid) ?? []);
   const subject = { workerId: id, shim: shim ?? NOBODY, known: new Map(), groupGone: shim === null };

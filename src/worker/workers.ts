@@ -1,6 +1,4 @@
 /** The Workers port: process trees on this host, each behind a shim of its own. */
-
-import { existsSync } from 'node:fs';
 import pTimeout from 'p-timeout';
 import type { WorkerId } from '../core/ids.ts';
 import { workerId as workerIdOf } from '../core/ids.ts';
@@ -19,8 +17,9 @@ import type { Entry } from './entry.ts';
 import { newEntry } from './entry.ts';
 import { exitFromFile, exitOf, statusOf } from './exit.ts';
 import type { WorkerFolder } from './folder.ts';
-import { folderOf, openLog, pruneFolders, readCgroup, readStatus } from './folder.ts';
+import { folderOf, openLog, pruneFolders, readStatus } from './folder.ts';
 import { Gate } from './gate.ts';
+import { findGroup } from './group.ts';
 import type { LogCap } from './logs.ts';
 import { createLogCap } from './logs.ts';
 import type { WorkersOptions } from './options.ts';
@@ -111,13 +110,14 @@ class HostWorkers implements Workers {
     const folder = folderOf(workersDir, workerId);
     const found = await findStarted(folder, bootId, known);
     if (found === null) return null;
-    const cgroup = readCgroup(folder);
+    const cgroup = findGroup(workerId, folder, this.#options);
     const shim = adoptedShim(found.shim, { folder, cgroup });
     const entry = this.#track(workerId, { folder, shim, cgroup });
     // Without a command of its own to look at, the shim's life stands for it.
     entry.main = found.main ?? found.shim;
     entry.process = found;
-    const status = existsSync(folder.status) ? await readStatus(folder) : null;
+    // Who lives has not ended, whatever its folder says: a worker may write there.
+    const status = findAlive(this.#proc, entry.main) === null ? await readStatus(folder) : null;
     this.#announce(entry);
     return { process: found, exit: status && exitFromFile(status, this.#options.clock.now(), cgroup) };
   }

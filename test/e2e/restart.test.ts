@@ -1,5 +1,6 @@
 /** The supervisor killed with -9 and started again: calls go on, and what ended meanwhile is told truly. */
-import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Daemon, ROOT } from '../support/daemon.ts';
@@ -50,6 +51,69 @@ describe('a start that fails half-way', () => {
     await daemon.start();
     for (const { id, pid } of before)
       expect(await daemon.session(id)).toMatchObject({ state: 'live', pid, restarts: 0 });
+  });
+});
+
+describe('what a worker may put into its folder', () => {
+  const inFolder = (id: string, name: string) => join(daemon.dir, 'state/workers', `${id}.1`, name);
+  const makeFifo = (path: string) => {
+    rmSync(path, { force: true, recursive: true });
+    execFileSync('mkfifo', [path]);
+  };
+
+  it('FIFOs hold up neither calls nor a restart nor the end', async () => {
+    const { id, pid } = await live('a', 'default');
+    makeFifo(inFolder(id, 'log'));
+    for (let round = 0; round < 8; round++)
+      expect((await daemon.get(`/v1/sessions/${id}/logs`)).status).toBe(200);
+    await live('b', 'default');
+    for (const name of ['status', 'cgroup', 'claim', 'pid', 'record.json']) makeFifo(inFolder(id, name));
+    await restart();
+    expect(await daemon.session(id)).toMatchObject({ state: 'live', pid, restarts: 0 });
+    await daemon.release(id);
+    expect(await daemon.ended(id)).toMatchObject({ state: 'released', reason: 'requested' });
+    expect(isAlive(pid ?? 0)).toBe(false);
+    await live('c', 'default');
+    expect(await daemon.stop()).toBe(0);
+  });
+
+  it('FIFOs do not keep the calls from being rebuilt without the database', async () => {
+    const [{ id: odd }, { id, pid }] = [await live('a', 'default'), await live('b', 'default')];
+    daemon.signal('SIGKILL');
+    await daemon.exited();
+    for (const name of ['status', 'cgroup', 'record.json']) makeFifo(inFolder(odd, name));
+    rmSync(join(daemon.dir, 'state/registry.db'));
+    await daemon.start();
+    expect(await daemon.session(id)).toMatchObject({ state: 'live', pid, restarts: 0 });
+    expect((await daemon.get(`/v1/sessions/${odd}`)).status).toBe(404);
+    expect(await daemon.stop()).toBe(0);
+    killAll(marked(daemon.instanceId()).map((one) => one.pid));
+  });
+
+  it('a folder in place of its cgroup file does not make it unkillable', async () => {
+    const { id, pid } = await live('a', 'default');
+    daemon.signal('SIGKILL');
+    await daemon.exited();
+    rmSync(inFolder(id, 'cgroup'), { force: true });
+    mkdirSync(inFolder(id, 'cgroup'));
+    await daemon.start();
+    expect(await daemon.session(id)).toMatchObject({ state: 'live', pid });
+    await daemon.release(id);
+    expect(await daemon.ended(id)).toMatchObject({ state: 'released', reason: 'requested' });
+    expect(isAlive(pid ?? 0)).toBe(false);
+  });
+
+  it('a file in place of the whole folder neither', async () => {
+    const { id, pid } = await live('a', 'default');
+    daemon.signal('SIGKILL');
+    await daemon.exited();
+    rmSync(inFolder(id, ''), { recursive: true });
+    writeFileSync(inFolder(id, '').replace(/\/$/, ''), '');
+    await daemon.start();
+    expect(await daemon.session(id)).toMatchObject({ state: 'live', pid });
+    await daemon.release(id);
+    expect(await daemon.ended(id)).toMatchObject({ state: 'released', reason: 'requested' });
+    expect(isAlive(pid ?? 0)).toBe(false);
   });
 });
 

@@ -1,6 +1,15 @@
 /** Faults of the storage under live calls: they go on, and new ones are refused with the reason where they could not be recorded. */
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -107,6 +116,51 @@ describe('the database, while it is in use', () => {
     expect(readdirSync(join(daemon.dir, 'state')).filter((name) => name.includes('corrupt'))).toHaveLength(1);
     await daemon.release(id);
     expect(await daemon.ended(id)).toMatchObject({ reason: 'requested' });
+  });
+});
+
+describe('a damaged record, with the database whole', () => {
+  const damage = (sql: string) => {
+    const file = new DatabaseSync(database());
+    file.exec(sql);
+    file.close();
+  };
+  const without = `UPDATE sessions SET body = json_remove(body, '$.spec.limits')`;
+
+  it.each([
+    ['an empty one', `UPDATE sessions SET body = '{}'`],
+    ['one that lacks a part', without],
+  ])('%s is set aside and its session rebuilt, with its room; the others go on', async (_name, sql) => {
+    await start();
+    const [{ id: damaged, pid }, other] = [await live('a'), await live('b', 'kit')];
+    daemon.signal('SIGKILL');
+    await daemon.exited();
+    damage(`${sql} WHERE id = '${damaged}'`);
+    await daemon.start();
+    expect((await daemon.dispatch({ room: 'a' })).status).toBe(409);
+    expect(await daemon.session(other.id)).toMatchObject({ state: 'live', pid: other.pid, restarts: 0 });
+    expect(await daemon.reaches(damaged, ['live'])).toMatchObject({ pid, restarts: 0 });
+    expect(daemon.stdout + daemon.stderr).toContain('records of sessions are damaged and were set aside');
+    const [aside = ''] = readdirSync(join(daemon.dir, 'state')).filter((name) => name.includes('.records-'));
+    expect(readFileSync(join(daemon.dir, 'state', aside), 'utf8')).toContain(damaged);
+    await daemon.release(damaged);
+    expect(await daemon.ended(damaged)).toMatchObject({ reason: 'requested' });
+    await live('a');
+  });
+
+  it('of an ended session spoils neither the list nor a start', async () => {
+    await start();
+    const { id } = await live('a');
+    await daemon.release(id);
+    await daemon.ended(id);
+    const { id: other } = await live('b');
+    daemon.signal('SIGKILL');
+    await daemon.exited();
+    damage(`UPDATE sessions SET body = '{}' WHERE id = '${id}'`);
+    await daemon.start();
+    const all = await daemon.get<{ sessions: SessionView[] }>('/v1/sessions');
+    expect([all.status, all.body.sessions.map((one) => one.id)]).toEqual([200, [other]]);
+    expect((await daemon.get(`/v1/sessions/${id}`)).status).toBe(404);
   });
 });
 

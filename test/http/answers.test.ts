@@ -1,5 +1,6 @@
 /** The shape of answers: problems, headers, and the API's own description. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -109,6 +110,20 @@ describe('answers', () => {
     });
     expect(got.status).toBe(200);
     expect(got.json).toMatchObject({ state: 'released' });
+  });
+
+  it.each<[string, (path: string) => void]>([
+    ['a FIFO', (path) => execFileSync('mkfifo', [path])],
+    ['a link to another file', (path) => symlinkSync('/etc/hostname', path)],
+    ['a folder', (path) => mkdirSync(path)],
+  ])('are empty where a worker put %s in their place', async (_name, make) => {
+    const dir = mkdtempSync(join(tmpdir(), 'curfew-logs-'));
+    make(join(dir, 'log'));
+    doors.api.logs.push(join(dir, 'log'));
+    doors.api.sessions.set('s-3', endedView(viewOf({ id: 's-3' })));
+    const got = await doors.local({ path: '/v1/sessions/s-3/logs' }).finally(() => doors.api.logs.splice(0));
+    rmSync(dir, { recursive: true });
+    expect([got.status, got.text]).toEqual([200, '']);
   });
 
   it('are the text of all logs, from their end, byte for byte, with a line between workers', async () => {

@@ -35,7 +35,7 @@ const create = (keeper: StoreKeeper, id: string) =>
 const ids = (keeper: StoreKeeper) => {
   const [outcome] = keeper.runGroup([{ op: 'open' }]);
   return outcome !== undefined && 'value' in outcome
-    ? (JSON.parse(String(outcome.value)) as { spec: { id: string } }[]).map((one) => one.spec.id)
+    ? (JSON.parse(String(outcome.value)) as [string, unknown][]).map(([id]) => id)
     : outcome;
 };
 

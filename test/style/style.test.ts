@@ -14,13 +14,24 @@ const tests = readTree('test');
 const users = [...src, ...tests, ...readTree('scripts'), ...readTree('bench'), ...readTree('examples')];
 
 /** Downward only: a file may import files of its own folder and of those listed. */
-const ROOTS = ['errors', 'limits', 'limits-livekit', 'durations', 'sockets', 'texts', 'failpoints', 'core'];
+const ROOTS = [
+  'errors',
+  'limits',
+  'limits-livekit',
+  'durations',
+  'files',
+  'sockets',
+  'texts',
+  'failpoints',
+  'core',
+];
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   errors: [],
   failpoints: [],
   limits: ['core'],
   'limits-livekit': [],
   durations: [],
+  files: [],
   sockets: ['limits'],
   core: ['errors', 'limits'],
   ports: ['core'],

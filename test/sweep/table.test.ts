@@ -2,7 +2,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -61,6 +61,18 @@ describe('a look', () => {
     expect(tree.map((one) => one.command)).toEqual(['sh -c sleep 60 & wait', 'sleep 60']);
     expect(tree[0]).toMatchObject({ pid, evidence: 'mark', own: true, livekit: null });
     expect(tree[0]?.rssBytes).toBeGreaterThan(0);
+  });
+
+  it.each([
+    '../../x',
+    'a/../../../init.scope',
+    '',
+    'x'.repeat(200),
+    '.hidden',
+  ])('takes the mark %j for no worker of ours', async (id) => {
+    const pid = marked(['sleep', '69'], id);
+    await until('it runs', () => isAlive(pid) && pidsCalled('sleep\0' + '69').includes(pid));
+    expect((await table.look()).workerIds).toEqual([]);
   });
 
   it('finds strangers by pattern, with their trees, and none that a curfew started', async () => {
@@ -141,7 +153,39 @@ describe('the end', () => {
   });
 });
 
+describe('a stranger that runs another command than the plan saw', () => {
+  it('is left, and told as changed', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'curfew-exec-'));
+    const tag = randomUUID();
+    const script = `: ${tag}; while [ ! -e ${dir}/go ]; do sleep 0.05; done; exec sleep 70`;
+    const pid = start(['sh', '-c', script]);
+    await until('it runs', () => pidsCalled(tag).includes(pid));
+    const [family] = (await table.look()).strangers([tag], null);
+    const members = (family?.members ?? []).filter((one) => one.pid === pid);
+    writeFileSync(join(dir, 'go'), '');
+    await until('it runs something else', () => pidsCalled('sleep\0' + '70').includes(pid));
+    expect((await table.end([{ workerId: null, members }])).map((one) => one.outcome)).toEqual(['changed']);
+    expect(isAlive(pid)).toBe(true);
+    rmSync(dir, { recursive: true });
+  });
+});
+
 describe('a plan', () => {
+  it.each<[string, string]>([
+    ['cut off', '{"id":"abc","madeAt'],
+    ['no plan', 'null'],
+    ['without its verdicts', JSON.stringify({ id: 'abc', madeAtWallMs: Date.now(), bootId: 'boot' })],
+    [
+      'that is another one',
+      JSON.stringify({ id: 'def', madeAtWallMs: Date.now(), bootId: '', verdicts: [] }),
+    ],
+  ])('whose file is damaged (%s) is none', async (_name, text) => {
+    const dir = mkdtempSync(join(tmpdir(), 'curfew-plans-'));
+    writeFileSync(join(dir, 'abc.json'), text);
+    expect(await createPlans(dir).load('abc')).toBeNull();
+    rmSync(dir, { recursive: true });
+  });
+
   it('is kept for who comes later, and no path leads out of its folder', async () => {
     const dir = mkdtempSync(join(tmpdir(), 'curfew-plans-'));
     const plans = createPlans(join(dir, 'plans'));

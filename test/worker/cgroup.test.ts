@@ -1,8 +1,20 @@
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { execFileSync, spawn } from 'node:child_process';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { workerId } from '../../src/core/ids.ts';
-import { cgroupPids } from '../../src/process/cgroup.ts';
+import type { WorkerProcess } from '../../src/core/session.ts';
+import { cgroupPids, killCgroup, removeCgroup } from '../../src/process/cgroup.ts';
 import { createWorkers } from '../../src/worker/workers.ts';
 import { isAlive, pidsCalled } from '../support/proc.ts';
 import { until } from '../support/wait.ts';
@@ -68,6 +80,87 @@ describe.runIf(canGroup())("a worker's cgroup", () => {
     await until('the exit is told', () => exits[0]);
     expect(exits[0]).toMatchObject({ signal: 'SIGTERM' });
     await until('its group is gone', () => !existsSync(groupOf(id)));
+    await next.close();
+  });
+});
+
+/** The supervisor after this one finds the group by a file that the worker itself may have written. */
+describe.runIf(canGroup())("a file of a worker's cgroup that says something else", () => {
+  const base = () => dirname(host.cgroups?.path ?? '');
+  const told = (id: string) => join(host.instance.workersDir, id, 'cgroup');
+  const adopt = async (id: string, known: WorkerProcess) => {
+    const silent = () => undefined;
+    const next = createWorkers({
+      instance: host.instance,
+      clock: { now: () => ({ bootMs: performance.now(), wallMs: Date.now() }), at: () => silent },
+      log: { debug: silent, info: silent, warn: silent, error: silent },
+      listener: { exited() {}, tree() {}, resources() {} },
+      cgroups: host.cgroups,
+    });
+    expect(await next.adopt(workerId(id), known)).toEqual({ process: known, exit: null });
+    return next;
+  };
+
+  it.each<[string, (other: string) => string]>([
+    ["a group that is not curfew's", () => join(base(), `foreign-${host.instance.id}`)],
+    ['the group of another worker', (other) => groupOf(other)],
+    ['a detour', (other) => `${groupOf(other)}/../w-${other}`],
+  ])('%s: nothing there is killed or removed, and its own group is', async (_name, pathOf) => {
+    const foreign = join(base(), `foreign-${host.instance.id}`);
+    mkdirSync(join(foreign, 'empty'), { recursive: true });
+    const bystander = spawn('sleep', ['600'], { stdio: 'ignore' });
+    try {
+      writeFileSync(join(foreign, 'cgroup.procs'), String(bystander.pid));
+      const { id, process: known } = await host.start(['sleep', '600']);
+      const other = await host.start(['sleep', '600']);
+      await host.workers.close();
+      writeFileSync(told(id), `${pathOf(other.id)}\n`);
+      const next = await adopt(id, known);
+      next.signal(workerId(id), 'SIGKILL');
+      await until('its group is gone', () => !existsSync(groupOf(id)));
+      expect(isAlive(bystander.pid ?? 0)).toBe(true);
+      expect(isAlive(other.process.main?.pid ?? 0)).toBe(true);
+      expect(existsSync(join(foreign, 'empty'))).toBe(true);
+      await next.close();
+    } finally {
+      bystander.kill('SIGKILL');
+      await until('the foreign group can go', () => {
+        for (const path of [join(foreign, 'empty'), foreign]) if (existsSync(path)) rmdirSync(path);
+        return true;
+      });
+    }
+  });
+
+  it('a folder outside: it stays as it is', async () => {
+    const precious = mkdtempSync(join(tmpdir(), 'curfew-precious-'));
+    mkdirSync(join(precious, 'a/b'), { recursive: true });
+    const { id, process: known } = await host.start(['sleep', '600']);
+    await host.workers.close();
+    writeFileSync(told(id), `${precious}\n`);
+    const next = await adopt(id, known);
+    next.signal(workerId(id), 'SIGKILL');
+    await until('its group is gone', () => !existsSync(groupOf(id)));
+    expect(existsSync(join(precious, 'a/b'))).toBe(true);
+    expect(removeCgroup(precious)).toBe(false);
+    expect(killCgroup(precious)).toBe(false);
+    await next.close();
+    rmSync(precious, { recursive: true });
+  });
+
+  it.each<[string, (path: string) => void]>([
+    ['a folder', (path) => mkdirSync(path)],
+    ['a FIFO', (path) => execFileSync('mkfifo', [path])],
+    ['a link', (path) => symlinkSync('/dev/zero', path)],
+    ['too long', (path) => writeFileSync(path, 'x'.repeat(100_000))],
+  ])('that is %s: the worker is taken over all the same', async (_name, make) => {
+    const { id, process: known } = await host.start(['sleep', '600']);
+    await host.workers.close();
+    rmSync(told(id));
+    make(told(id));
+    const next = await adopt(id, known);
+    next.signal(workerId(id), 'SIGKILL');
+    await until('its group is gone', () => !existsSync(groupOf(id)));
+    expect(isAlive(known.main?.pid ?? 0)).toBe(false);
     await next.close();
   });
 });

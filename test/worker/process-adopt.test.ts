@@ -62,6 +62,19 @@ describe('a worker of this boot', () => {
   });
 });
 
+describe('a worker that wrote a status of its own', () => {
+  it('is taken over as what it is: alive', async () => {
+    const { process: started } = await host.start(['sleep', '60'], { id: ID });
+    writeFileSync(file('status'), '0\n');
+    await next('boot', async (workers, told) => {
+      expect(await workers.adopt(ID, started)).toEqual({ process: started, exit: null });
+      expect(told).toEqual([]);
+      process.kill(started.main?.pid ?? 0, 'SIGKILL');
+      await until('its true end is told', () => told.includes('exited'));
+    });
+  });
+});
+
 /** Its numbers are those of another worker that lives, as after a power cut. */
 describe('a worker of another boot', () => {
   it.each([

@@ -1,0 +1,41 @@
+/** Open sessions whose record is no record of ours: named, set aside, and not in the way of the others. */
+import type { Session } from '../core/session.ts';
+import { asSession } from '../core/sound.ts';
+import { messageOf } from '../errors.ts';
+import type { Log } from '../ports.ts';
+
+export class DamagedRecords {
+  readonly #log: Log;
+  readonly #setAside: (ids: readonly string[]) => Promise<string>;
+  #found = false;
+
+  /** `setAside` tells the file that they are in now. */
+  constructor(log: Log, setAside: (ids: readonly string[]) => Promise<string>) {
+    this.#log = log;
+    this.#setAside = setAside;
+  }
+
+  /** Then workers may live that no record explains. */
+  get wereFound(): boolean {
+    return this.#found;
+  }
+
+  async without(rows: readonly (readonly [id: string, body: unknown])[]): Promise<Session[]> {
+    const damaged = rows.flatMap(([id, body]) => (asSession(body) === null ? [id] : []));
+    if (damaged.length > 0) await this.#name(damaged);
+    return rows.flatMap(([, body]) => asSession(body) ?? []);
+  }
+
+  async #name(ids: readonly string[]): Promise<void> {
+    this.#found = true;
+    try {
+      const setAside = await this.#setAside(ids);
+      this.#log.error({ sessions: ids, setAside }, 'records of sessions are damaged and were set aside');
+    } catch (error) {
+      this.#log.error(
+        { sessions: ids, error: messageOf(error) },
+        'records of sessions are damaged and could not be set aside',
+      );
+    }
+  }
+}
