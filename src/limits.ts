@@ -136,6 +136,8 @@ export const CHANNEL = {
   linesPerTurn: 200,
   /** A connection that was ended is destroyed after this. */
   lingerMs: 1 * SECOND_MS,
+  /** Between two lines of curfew's log about what one worker sent wrongly. */
+  refusalLogMs: 1 * MINUTE_MS,
   /** Unsent bytes towards one worker before its connection is dropped. */
   backlogBytes: 1024 * 1024,
 } as const;
@@ -186,6 +188,8 @@ export const WORKERS = {
 export const PRESENCE = {
   pollEveryMs: 5 * SECOND_MS,
   requestTimeoutMs: 5 * SECOND_MS,
+  /** Of one answer that lists participants. */
+  answerBytes: 16 * 1024 * 1024,
   /** Looks that are asked for within this make one round. */
   gatherMs: 30,
   /** Rooms of one question; a round of many rooms takes several, and a look that is asked for waits for one at most. */
@@ -306,6 +310,8 @@ export const HTTP = {
   methods: ['GET', 'POST', 'PATCH', 'PUT', 'DELETE'],
   /** How long a whole request may take to arrive. */
   requestMs: 30 * SECOND_MS,
+  /** How often it is looked which ones take longer. */
+  requestLookMs: 5 * SECOND_MS,
   waitMs: 30 * SECOND_MS,
   waitMaxMs: 10 * MINUTE_MS,
   /** Of a session's logs, from their end. */

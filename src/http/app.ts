@@ -26,6 +26,8 @@ export async function makeApp(options: AppOptions): Promise<App> {
     bodyLimit: TEXT.bodyBytes,
     forceCloseConnections: 'idle',
     requestTimeout: HTTP.requestMs,
+    // Node's own choices would give a slow sender up to three times as long.
+    http: { headersTimeout: HTTP.requestMs, connectionsCheckingInterval: HTTP.requestLookMs },
     routerOptions: { maxParamLength: TEXT.idChars },
     exposeHeadRoutes: false,
     // A path that cannot be decoded reaches no route and no handler.

@@ -4,6 +4,7 @@ import { AccessToken, AgentDispatchClient, RoomServiceClient, ServerError } from
 import pTimeout from 'p-timeout';
 import { z } from 'zod';
 import type { Participant } from '../core/presence.ts';
+import { PRESENCE } from '../limits.ts';
 import { isNotFound } from './failure.ts';
 import { toParticipant } from './mapping.ts';
 
@@ -86,10 +87,23 @@ async function listParticipants(
     body: JSON.stringify({ room }),
     signal: AbortSignal.timeout(Math.max(1, Math.ceil(boundMs))),
   });
-  if (response.ok) return participantsSchema.parse(await response.json()).participants.map(toParticipant);
-  const refusal = refusalSchema.safeParse(await response.json().catch(() => null)).data;
+  if (response.ok) return participantsSchema.parse(await readJson(response)).participants.map(toParticipant);
+  const refusal = refusalSchema.safeParse(await readJson(response).catch(() => null)).data;
   if (refusal?.code === 'not_found') return [];
   throw new ServerError(response.statusText, '', response.status, refusal?.code);
+}
+
+/** An answer without an end would otherwise be gathered in memory until the request's time is over. */
+async function readJson(response: Response): Promise<unknown> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of response.body ?? []) {
+    bytes += chunk.byteLength;
+    if (bytes > PRESENCE.answerBytes)
+      throw new Error(`LiveKit's answer has more than ${PRESENCE.answerBytes} bytes`);
+    chunks.push(chunk);
+  }
+  return JSON.parse(Buffer.concat(chunks).toString('utf8'));
 }
 
 /** The SDK's own choice for its calls. */

@@ -5,7 +5,10 @@ import {
   existsSync,
   linkSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
+  readlinkSync,
+  realpathSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -20,6 +23,8 @@ import { FILES } from '../limits.ts';
 import type { Instance } from '../ports.ts';
 
 const KEY_BYTES = 32;
+/** It becomes part of marks and of cgroups' names. */
+const INSTANCE_ID = /^[0-9a-f]{20}$/;
 
 /** Rejects already_running when another supervisor has it, invalid_config when it cannot be used. */
 export function openInstance(stateDir: string): { instance: Instance; release: () => void } {
@@ -37,6 +42,11 @@ export function openInstance(stateDir: string): { instance: Instance; release: (
 
 function readInstance(stateDir: string, workersDir: string): Instance {
   const id = instanceId(readOrCreate(join(stateDir, 'instance.id'), () => randomBytes(10).toString('hex')));
+  if (!INSTANCE_ID.test(id))
+    throw unusable(
+      join(stateDir, 'instance.id'),
+      'it is not an id of curfew, which has 20 hexadecimal digits',
+    );
   const masterKey = Buffer.from(
     readOrCreate(join(stateDir, 'master.key'), () => randomBytes(KEY_BYTES).toString('base64url')),
     'base64url',
@@ -112,12 +122,12 @@ function lock(stateDir: string): () => void {
   } catch (error) {
     database.close();
     if (!messageOf(error).includes('locked')) throw unusable(path, messageOf(error));
-    const pid = existsSync(pidPath) ? readText(pidPath) : '';
-    throw new CurfewError(
-      'already_running',
-      `state_dir "${stateDir}" is in use by a supervisor${pid === '' ? '' : ` with pid ${pid}`}`,
-      { pid },
-    );
+    throw inUse(stateDir, existsSync(pidPath) ? readText(pidPath) : '');
+  }
+  const pid = holderOfRemoved(path, pidPath);
+  if (pid !== null) {
+    database.close();
+    throw inUse(stateDir, pid);
   }
   try {
     writeFileSync(pidPath, `${process.pid}\n`, { mode: 0o600 });
@@ -130,6 +140,35 @@ function lock(stateDir: string): () => void {
     rmSync(pidPath, { force: true });
     database.close();
   };
+}
+
+function inUse(stateDir: string, pid: string): CurfewError {
+  return new CurfewError(
+    'already_running',
+    `state_dir "${stateDir}" is in use by a supervisor${pid === '' ? '' : ` with pid ${pid}`}`,
+    { pid },
+  );
+}
+
+/** Who holds a lock whose file somebody removed: ours is then a new file, and locks nobody out. Null: nobody that can be seen. */
+function holderOfRemoved(path: string, pidPath: string): string | null {
+  try {
+    const pid = readText(pidPath);
+    if (!/^\d+$/.test(pid)) return null;
+    const removed = `${realpathSync(path)} (deleted)`;
+    const held = readdirSync(`/proc/${pid}/fd`).some((fd) => linkOf(`/proc/${pid}/fd/${fd}`) === removed);
+    return held ? pid : null;
+  } catch {
+    return null;
+  }
+}
+
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return '';
+  }
 }
 
 /** Whether a supervisor holds this state directory now. Looks without taking it. */
@@ -151,7 +190,7 @@ export function isSupervised(stateDir: string): boolean {
 export function readInstanceId(stateDir: string): InstanceId | null {
   try {
     const text = readText(join(stateDir, 'instance.id'));
-    return text === '' ? null : instanceId(text);
+    return INSTANCE_ID.test(text) ? instanceId(text) : null;
   } catch {
     return null;
   }

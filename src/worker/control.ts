@@ -11,6 +11,7 @@ import type { Channels, ChannelsListener, Instance, Log } from '../ports.ts';
 import { makeWay } from '../sockets.ts';
 import { Connection } from './connection.ts';
 import type { Malformed, Read } from './control-messages.ts';
+import { Refusals } from './refusals.ts';
 
 export function createChannels(options: { instance: Instance; log: Log; socketPath: string }): Channels {
   const hub = new Hub(options);
@@ -30,7 +31,7 @@ function tokenFor({ masterKey }: Instance, id: WorkerId): string {
 
 class Hub {
   readonly #instance: Instance;
-  readonly #log: Log;
+  readonly #refusals: Refusals;
   readonly #socketPath: string;
   readonly #connections = new Set<Connection>();
   readonly #byWorker = new Map<WorkerId, Connection>();
@@ -39,7 +40,7 @@ class Hub {
 
   constructor(options: { instance: Instance; log: Log; socketPath: string }) {
     this.#instance = options.instance;
-    this.#log = options.log;
+    this.#refusals = new Refusals(options.log);
     this.#socketPath = options.socketPath;
   }
 
@@ -64,11 +65,7 @@ class Hub {
     const connection: Connection = new Connection(socket, {
       hello: (hello) => this.#hello(connection, hello),
       message: (id, message) => this.#listener?.message(id, message),
-      malformed: (id, error) =>
-        this.#log.warn(
-          { worker: id, code: error.code, field: error.isUnknownField === true ? 'unknown' : error.field },
-          'a control line was refused and its connection closed',
-        ),
+      malformed: (id, error) => this.#refusals.note(id, error),
       closed: (id) => this.#closed(connection, id),
     });
     this.#connections.add(connection);

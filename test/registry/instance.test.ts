@@ -52,6 +52,14 @@ describe('a state directory', () => {
     expect(readdirSync(dir).filter((name) => /\.[0-9a-f]{8}$/.test(name))).toEqual([]);
   });
 
+  it('has one supervisor, also when somebody removes its lock', () => {
+    open();
+    rmSync(join(dir, 'supervisor.lock'));
+    expect(() => openInstance(dir)).toThrow(expect.objectContaining({ code: 'already_running' }));
+    releases.pop()?.();
+    open();
+  });
+
   it('has one supervisor; the second learns its pid', () => {
     open();
     expect(() => openInstance(dir)).toThrow(
@@ -103,6 +111,8 @@ describe('a state directory', () => {
     ['master.key', 'short', 'it is not a key of curfew'],
     ['master.key', '', 'it is empty'],
     ['instance.id', '\n', 'it is empty'],
+    ['instance.id', '../other\n', 'it is not an id of curfew'],
+    ['instance.id', `${'a'.repeat(20)}/b\n`, 'it is not an id of curfew'],
   ])('with a broken %s says so, and stays free', (name, text, why) => {
     open();
     releases.pop()?.();

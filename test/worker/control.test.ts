@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { workerId } from '../../src/core/ids.ts';
 import { CHANNEL, TEXT } from '../../src/limits.ts';
+import { Refusals } from '../../src/worker/refusals.ts';
 import type { Client } from '../support/channels.ts';
 import { ControlRig, line } from '../support/channels.ts';
 import { until } from '../support/wait.ts';
@@ -217,5 +218,32 @@ describe('a line', () => {
     );
     other.send(READY);
     await until('the other is heard', () => rig.heardOf('w-2').length === 2);
+  });
+});
+
+describe('refusals in the log', () => {
+  it('are one line per worker, then how many there were, once in a while', () => {
+    let nowMs = 0;
+    const lines: object[] = [];
+    const silent = () => undefined;
+    const log = {
+      debug: silent,
+      info: silent,
+      warn: (fields: object) => void lines.push(fields),
+      error: silent,
+    };
+    const refusals = new Refusals(log, () => nowMs);
+    const error = { code: 'not_json', message: 'the line is not JSON', field: null };
+    for (let count = 0; count < 1000; count += 1) {
+      refusals.note(workerId('w-1'), error);
+      refusals.note(null, error);
+    }
+    expect(lines).toEqual([
+      { worker: 'w-1', code: 'not_json', field: null },
+      { worker: null, code: 'not_json', field: null },
+    ]);
+    nowMs += CHANNEL.refusalLogMs;
+    refusals.note(workerId('w-1'), error);
+    expect(lines.at(-1)).toEqual({ worker: 'w-1', code: 'not_json', field: null, more: 999 });
   });
 });
