@@ -177,7 +177,8 @@ export type RegistryReader = Pick<Registry, 'open' | 'get'> & { close(): void };
 export interface WarmRecord {
   readonly profile: Profile;
   readonly process: WorkerProcess | null;
-  readonly hasJob: boolean;
+  /** Not to be handed out: it was being let go, or is a LiveKit agent that was given a job. */
+  readonly isSpent: boolean;
 }
 
 /** The records in the workers' folders. */
@@ -185,7 +186,7 @@ export interface WorkerRecords {
   list(): Promise<WorkerId[]>;
   /** The session as it was when the worker was started or last changed; null: none that can be read. */
   read(id: WorkerId): Promise<{ session: Session; process: WorkerProcess | null } | null>;
-  /** What a warm worker that has no session yet was started with; null: it is none. `hasJob`: a LiveKit agent that was given one all the same. */
+  /** What a warm worker that has no session yet was started with; null: it is none. */
   readWarm(id: WorkerId): Promise<WarmRecord | null>;
 }
 

@@ -180,7 +180,7 @@ export class WarmPool {
     if (record === null || this.#book.agentOf(id) !== null) return;
     const found = await this.#options.workers.adopt(id, record.process).catch(() => null);
     if (found === null) return;
-    if (found.exit !== null || record.hasJob) {
+    if (found.exit !== null || record.isSpent) {
       this.#retire(id);
       return;
     }
@@ -246,6 +246,9 @@ export class WarmPool {
 
   #retire(id: WorkerId): void {
     const { workers, deps } = this.#options;
+    const profile = this.#book.find(id)?.profile ?? null;
+    // A start after this one must not take it for one that is ready.
+    if (profile !== null) workers.record(id, { warm: { profile, retired: true } });
     this.#book.forget(id);
     this.#retired.add(id);
     workers.signal(id, 'SIGTERM');

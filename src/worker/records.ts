@@ -29,24 +29,27 @@ export function createWorkerRecords(workersDir: string): WorkerRecords {
     readWarm: async (id) => {
       const { record, path } = folderOf(workersDir, id);
       const warm = parseWarm(await readSmall(record, FILES.recordBytes));
-      return warm && { ...warm, hasJob: existsSync(join(path, STAND_IN.jobFile)) };
+      return warm && { ...warm, isSpent: warm.isSpent || existsSync(join(path, STAND_IN.jobFile)) };
     },
   };
 }
 
 const warmSchema = z.object({
   /** curfew's own writing, in the order in which it was written. */
-  warm: z.object({ profile: z.custom<unknown>((value) => value !== null && typeof value === 'object') }),
+  warm: z.object({
+    profile: z.custom<unknown>((value) => value !== null && typeof value === 'object'),
+    retired: z.literal(true).optional(),
+  }),
   process: z.object({ main: identity.nullable(), shim: identity }).optional(),
 });
 
-function parseWarm(text: string | null): Omit<WarmRecord, 'hasJob'> | null {
+function parseWarm(text: string | null): WarmRecord | null {
   if (text === null) return null;
   try {
     const found = warmSchema.safeParse(JSON.parse(text));
     if (!found.success) return null;
-    const profile = found.data.warm.profile as Profile;
-    return { profile, process: found.data.process ?? null };
+    const { profile, retired = false } = found.data.warm;
+    return { profile: profile as Profile, process: found.data.process ?? null, isSpent: retired };
   } catch {
     return null;
   }

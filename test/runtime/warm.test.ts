@@ -35,7 +35,7 @@ function promised(): Session {
 }
 
 /** Its folder does not know of the session yet. */
-const folders = new Map([[WARM, { profile: WARM_PROFILE, process, hasJob: false }]]);
+const folders = new Map([[WARM, { profile: WARM_PROFILE, process, isSpent: false }]]);
 
 describe('a supervisor that died between a promise and the record of its assignment', () => {
   it('goes on with the worker that was promised, which may be talking already', async () => {
@@ -105,7 +105,7 @@ describe('a pool that is taken over', () => {
 
   it('lets go a LiveKit agent that was given a job', async () => {
     const rig = await new WarmRig({
-      folders: new Map([[WARM, { profile: WARM_PROFILE, process, hasJob: true }]]),
+      folders: new Map([[WARM, { profile: WARM_PROFILE, process, isSpent: true }]]),
     }).start();
     expect(rig.of('SIGTERM')).toEqual([WARM]);
     expect(rig.says(WARM)).toBe(false);

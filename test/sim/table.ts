@@ -127,9 +127,13 @@ export function recordsOf(host: Host): WorkerRecords {
     list: () => Promise.resolve([...host.folders.keys()]),
     readWarm: (id) => {
       const run = host.folder(id).run;
-      const { warm } = (run?.record ?? {}) as { warm?: { profile: Profile } };
+      const { warm } = (run?.record ?? {}) as { warm?: { profile: Profile; retired?: true } };
       if (run === null || warm === undefined) return Promise.resolve(null);
-      return Promise.resolve({ profile: warm.profile, process: processOf(run), hasJob: false });
+      return Promise.resolve({
+        profile: warm.profile,
+        process: processOf(run),
+        isSpent: warm.retired === true,
+      });
     },
     read: (id) => {
       const run = host.folder(id).run;
