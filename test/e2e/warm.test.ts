@@ -6,6 +6,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { CapacityView } from '../../src/api.ts';
 import { Daemon, ROOT } from '../support/daemon.ts';
 import { marked } from '../support/marks.ts';
+import { killAll } from '../support/proc.ts';
 import { until } from '../support/wait.ts';
 
 const NODE = [process.execPath, join(ROOT, 'test/fixtures/workers/warm.mjs')];
@@ -93,7 +94,7 @@ describe('warm workers', () => {
       const { sessions } = (await daemon.get<{ sessions: { pid: number }[] }>('/v1/sessions?limit=500')).body;
       const pids = warmPids().filter((pid) => !sessions.some((one) => one.pid === pid));
       const victim = pids[Math.floor(Math.random() * pids.length)];
-      if (index % 4 === 0 && victim !== undefined) process.kill(victim, 'SIGKILL');
+      if (index % 4 === 0 && victim !== undefined) killAll([victim]);
       await pause(1000 / 20);
     }
     const statuses = await Promise.all(

@@ -125,6 +125,8 @@ function crashed({ sim, ending, session }: Claimed): string | null {
 function startTimeout({ sim, one, ending, session, endMs }: Claimed): string | null {
   if (ending.cause === 'queue_timeout') {
     if (ending.detail?.includes('restarted')) return null;
+    // One that came by itself waits for its room alone.
+    if (session.spec.unasked === true) return null;
     const waitedMs = endMs - Math.max(one.seenMs, sim.generation?.life.bornMs ?? 0);
     return atLeast('in the queue', waitedMs, sim.scenario.limits.queueTimeoutMs);
   }
