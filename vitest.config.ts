@@ -25,6 +25,8 @@ export default defineConfig({
   test: {
     exclude,
     chaiConfig: { truncateThreshold: 100_000 },
+    // vitest leaves one core free, of two.
+    maxWorkers: 2,
     // Programs of ours that tests start are compiled once.
     env: { NODE_COMPILE_CACHE: fileURLToPath(new URL('.cache/compile', import.meta.url)) },
     projects: [
