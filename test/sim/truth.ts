@@ -61,7 +61,8 @@ export function checkReason(sim: Sim, one: Case, session: Session, ending: Endin
     case 'unresponsive':
       return atLeast(
         'without a word',
-        endMs - Math.max(one.lastHeardMs, sim.ledger.countedMs),
+        // What came after the decision, while a look was waited for, changes nothing of it.
+        endMs - Math.max(...[one.lastHeardMs, sim.ledger.countedMs].filter((atMs) => atMs <= endMs)),
         profile.heartbeatStaleMs - MAILBOX_MS,
       );
     case 'error_limit':
