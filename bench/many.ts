@@ -22,7 +22,6 @@ export async function manyDaemon(): Promise<Daemon> {
     main: existsSync(built) ? built : undefined,
     // As in the unit file.
     env: {
-      ...(process.env.BENCH_OPTS ? { NODE_OPTIONS: process.env.BENCH_OPTS } : {}),
       NODE_COMPILE_CACHE: mkdtempSync(join(tmpdir(), 'curfew-cache-')),
     },
     config: {
