@@ -233,6 +233,9 @@ export const WARM = {
   provenMs: 2 * SECOND_MS,
   /** Between TERM and KILL for one that is let go. */
   termMs: 5 * SECOND_MS,
+  /** After KILL, and between two looks, when a stop waits for them. */
+  killMs: 1 * SECOND_MS,
+  lookMs: 20,
 } as const;
 
 /** How many sessions a start takes over side by side, and when it tries again to take over one that it could not. */

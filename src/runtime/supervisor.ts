@@ -92,6 +92,7 @@ export class Supervisor implements SupervisorApi {
     await this.#until(() => this.#open().length === 0, deadlineMs - killMs);
     for (const worker of this.#openWorkers()) this.sessions.workers.signal(worker, 'SIGKILL');
     await this.#until(() => this.#open().length === 0, deadlineMs);
+    await this.sessions.pool.emptied();
     await this.sessions.recorder.flush();
     this.#waysIn.close();
     this.sessions.close();

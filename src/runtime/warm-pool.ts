@@ -168,6 +168,14 @@ export class WarmPool {
     }
   }
 
+  /** Resolves when nobody is left whom it has let go, or after the bounds of TERM and KILL. */
+  async emptied(): Promise<void> {
+    const { clock } = this.#options.deps;
+    const untilMs = this.#nowMs() + WARM.termMs + WARM.killMs;
+    while (this.#retired.size > 0 && this.#nowMs() < untilMs)
+      await new Promise<void>((resolve) => clock.at(this.#nowMs() + WARM.lookMs, resolve));
+  }
+
   /** Starts and ends nobody any more. */
   close(): void {
     this.#isClosed = true;

@@ -150,6 +150,10 @@ describe('warm workers', () => {
     await ready(2);
     expect(warmPids().sort()).toEqual(before);
     expect(await pool()).toMatchObject({ crashes: 0 });
+    // It would leave them once more.
+    daemon.signal('SIGKILL');
+    await daemon.exited();
+    killAll(before);
   });
 
   it('go on with their call when the supervisor is killed', async () => {
