@@ -64,7 +64,7 @@ export async function start(config: Config, options: StartOptions): Promise<Runn
   try {
     return await open(config, options, undo);
   } catch (error) {
-    await closeAll(undo);
+    await closeAll(undo, options.log);
     throw error;
   }
 }
@@ -73,8 +73,14 @@ export async function start(config: Config, options: StartOptions): Promise<Runn
 type Undo = () => unknown;
 
 /** A part that cannot be closed keeps none of the others open. */
-async function closeAll(undo: Undo[]): Promise<void> {
-  for (const one of undo.splice(0).reverse()) await Promise.allSettled([(async () => one())()]);
+async function closeAll(undo: Undo[], log: Log): Promise<void> {
+  for (const one of undo.splice(0).reverse()) {
+    try {
+      await one();
+    } catch (error) {
+      log.debug({ error: messageOf(error) }, 'a part could not be closed');
+    }
+  }
 }
 
 async function open(config: Config, options: StartOptions, undo: Undo[]): Promise<Running> {
@@ -130,10 +136,10 @@ async function open(config: Config, options: StartOptions, undo: Undo[]): Promis
     log,
     httpPort: port,
     config: live,
-    leave: () => closeAll(undo),
+    leave: () => closeAll(undo, log),
     stop: async (by) => {
       const stopped = await supervisor.stop(live.current().shutdown.timeoutMs, by);
-      await closeAll(undo);
+      await closeAll(undo, log);
       return stopped;
     },
   };

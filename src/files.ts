@@ -2,7 +2,7 @@
  * Files in places where a worker may write. There a FIFO without a writer would hold a reader for ever, a link lead to another
  * file, and one without an end fill the memory: all three are refused. Source: open(2), fifo(7).
  */
-import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readlinkSync, readSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { open } from 'node:fs/promises';
 
@@ -54,6 +54,15 @@ export function readFileSafelySync(
     return textOf(buffer, { path, length, maxBytes });
   } finally {
     closeSync(fd);
+  }
+}
+
+/** Where a link leads; empty for what is none, or is gone. */
+export function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return '';
   }
 }
 

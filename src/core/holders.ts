@@ -30,8 +30,8 @@ export class Holders {
     return new Holders(this.#buckets.with(at, bucket));
   }
 
-  *[Symbol.iterator](): Generator<Holding> {
-    for (const bucket of this.#buckets) yield* bucket.values();
+  [Symbol.iterator](): Iterator<Holding> {
+    return this.filter(() => true)[Symbol.iterator]();
   }
 
   filter(isWanted: (one: Holding) => boolean): Holding[] {

@@ -21,9 +21,15 @@ export class DamagedRecords {
   }
 
   async without(rows: readonly (readonly [id: string, body: unknown])[]): Promise<Session[]> {
-    const damaged = rows.flatMap(([id, body]) => (asSession(body) === null ? [id] : []));
+    const sound: Session[] = [];
+    const damaged: string[] = [];
+    for (const [id, body] of rows) {
+      const session = asSession(body);
+      if (session === null) damaged.push(id);
+      else sound.push(session);
+    }
     if (damaged.length > 0) await this.#name(damaged);
-    return rows.flatMap(([, body]) => asSession(body) ?? []);
+    return sound;
   }
 
   async #name(ids: readonly string[]): Promise<void> {

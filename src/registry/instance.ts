@@ -7,7 +7,6 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
-  readlinkSync,
   realpathSync,
   rmSync,
   statSync,
@@ -18,7 +17,7 @@ import { DatabaseSync } from 'node:sqlite';
 import type { InstanceId } from '../core/ids.ts';
 import { instanceId } from '../core/ids.ts';
 import { CurfewError, messageOf } from '../errors.ts';
-import { readFileSafelySync } from '../files.ts';
+import { linkOf, readFileSafelySync } from '../files.ts';
 import { FILES } from '../limits.ts';
 import type { Instance } from '../ports.ts';
 
@@ -160,14 +159,6 @@ function holderOfRemoved(path: string, pidPath: string): string | null {
     return held ? pid : null;
   } catch {
     return null;
-  }
-}
-
-function linkOf(path: string): string {
-  try {
-    return readlinkSync(path);
-  } catch {
-    return '';
   }
 }
 

@@ -95,7 +95,8 @@ export class Dispatcher {
       assignedWithinMs,
       warm,
     });
-    access.prepare(next.state);
+    // One that waits may not start for hours.
+    if (answer.kind === 'granted') access.prepare(next.state);
     failpoint('dispatch.before-record');
     try {
       await recorder.create(next.state);

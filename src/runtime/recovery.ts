@@ -10,6 +10,7 @@
  */
 
 import type { SessionEvent } from '../core/event.ts';
+import type { Holding } from '../core/holdings.ts';
 import { holdingOf } from '../core/holdings.ts';
 import type { SessionId, WorkerId } from '../core/ids.ts';
 import { firstWorkerId, isWarmId, sessionOfWorker } from '../core/ids.ts';
@@ -28,10 +29,20 @@ export async function recover(sessions: Sessions): Promise<void> {
   const { log, registry } = sessions.deps;
   const open = await registry.open();
   failpoint('recovery.opened');
-  sessions.desk.restore(open.flatMap((one) => holdingOf(one) ?? []));
+  const holders: Session[] = [];
+  const holdings: Holding[] = [];
+  const waiting: Session[] = [];
+  for (const session of open) {
+    const holding = holdingOf(session);
+    if (holding === null) {
+      waiting.push(session);
+      continue;
+    }
+    holders.push(session);
+    holdings.push(holding);
+  }
+  sessions.desk.restore(holdings);
   // Who waits comes last: by then admission knows who holds what.
-  const holders = open.filter((one) => holdingOf(one) !== null);
-  const waiting = open.filter((one) => holdingOf(one) === null);
   await inParallel(holders, (session) => takeOver(sessions, session));
   // Only a database that was lost, or damaged in part, leaves workers without a record, for each is recorded before it starts: then they come first.
   if (registry.isNew) await rebuildUnknown(sessions);

@@ -16,6 +16,7 @@ import { sessionId } from '../core/ids.ts';
 import type { Author, Session } from '../core/session.ts';
 import { isEnded, publicState } from '../core/session.ts';
 import { CurfewError } from '../errors.ts';
+import { WARM } from '../limits.ts';
 import { capacityView, readyView } from './capacity.ts';
 import type { SupervisorDeps } from './deps.ts';
 import { Dispatcher } from './dispatcher.ts';
@@ -86,13 +87,14 @@ export class Supervisor implements SupervisorApi {
   /** Accepts nothing more and releases every session, all at once. Resolves when all have ended, or at the bound after a last KILL. */
   async stop(boundMs: number, by: Author): Promise<{ left: number }> {
     this.#refuseNew();
-    const deadlineMs = this.#nowMs() + boundMs;
+    const startedMs = this.#nowMs();
+    const deadlineMs = startedMs + boundMs;
     this.sessions.releaseAll({ type: 'release', reason: 'shutdown', by, detail: null });
     const killMs = Math.max(0, ...this.#open().map((one) => one.spec.profile.ladder.killMs));
     await this.#until(() => this.#open().length === 0, deadlineMs - killMs);
     for (const worker of this.#openWorkers()) this.sessions.workers.signal(worker, 'SIGKILL');
     await this.#until(() => this.#open().length === 0, deadlineMs);
-    await this.sessions.pool.emptied();
+    await this.sessions.pool.emptied(Math.max(deadlineMs, startedMs + WARM.termMs + WARM.killMs));
     await this.sessions.recorder.flush();
     this.#waysIn.close();
     this.sessions.close();

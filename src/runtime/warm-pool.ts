@@ -168,10 +168,9 @@ export class WarmPool {
     }
   }
 
-  /** Resolves when nobody is left whom it has let go, or after the bounds of TERM and KILL. */
-  async emptied(): Promise<void> {
+  /** Resolves when nobody is left whom it has let go, or at the bound. */
+  async emptied(untilMs: number): Promise<void> {
     const { clock } = this.#options.deps;
-    const untilMs = this.#nowMs() + WARM.termMs + WARM.killMs;
     while (this.#retired.size > 0 && this.#nowMs() < untilMs)
       await new Promise<void>((resolve) => clock.at(this.#nowMs() + WARM.lookMs, resolve));
   }

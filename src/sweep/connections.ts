@@ -1,7 +1,8 @@
 /** Which processes hold a TCP connection to LiveKit. Source: proc(5), /proc/net/tcp: addresses are hexadecimal, words little-endian. */
 import { lookup } from 'node:dns/promises';
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import pTimeout from 'p-timeout';
+import { linkOf } from '../files.ts';
 import { SWEEP } from '../limits.ts';
 
 const TABLES = ['/proc/net/tcp', '/proc/net/tcp6'];
@@ -38,14 +39,6 @@ export function holdsSocket(pid: number, sockets: ReadonlySet<string>): boolean 
     });
   } catch {
     return false;
-  }
-}
-
-function linkOf(path: string): string {
-  try {
-    return readlinkSync(path);
-  } catch {
-    return '';
   }
 }
 

@@ -125,7 +125,8 @@ describe('a folder', () => {
 describe('a session that waited for a place', () => {
   const full = { limits: { sessions: 1 } };
 
-  it('takes its warm worker out of the pool, which is filled up again', async () => {
+  /** One call with a warm worker, a second one that waits for its place, and a warm worker that is ready for it. */
+  async function crowded() {
     const rig = await new WarmRig(full).start();
     const first = await rig.ready();
     const holder = await rig.dispatch('a');
@@ -134,6 +135,11 @@ describe('a session that waited for a place', () => {
     const waiting = await rig.dispatch('b');
     rig.says(first);
     await settled();
+    return { rig, first, holder, second, waiting };
+  }
+
+  it('takes its warm worker out of the pool, which is filled up again', async () => {
+    const { rig, first, holder, second, waiting } = await crowded();
     rig.sessions.post(holder.session.spec.id, release);
     await settled();
     rig.exits(first);
@@ -152,14 +158,7 @@ describe('a session that waited for a place', () => {
   });
 
   it('and was released when its turn came gives the warm worker back', async () => {
-    const rig = await new WarmRig(full).start();
-    const first = await rig.ready();
-    const holder = await rig.dispatch('a');
-    await rig.advance(60);
-    const second = await rig.ready();
-    const waiting = await rig.dispatch('b');
-    rig.says(first);
-    await settled();
+    const { rig, holder, second, waiting } = await crowded();
     // Its turn comes while its release is still waiting to be handled.
     rig.sessions.post(waiting.session.spec.id, { type: 'metadata', metadata: {} });
     rig.sessions.post(waiting.session.spec.id, release);
