@@ -15,11 +15,14 @@ interface Host {
 }
 
 /**
- * The supervisor that started it may have sat elsewhere in the hierarchy, so the file is asked; it is believed only where it names a
- * group of this very worker. Null: it has none. Never throws: without its group a worker is held by its process group and mark.
+ * Where this supervisor would have put it, if it is there. The one that started it may have sat elsewhere in the hierarchy, so the
+ * file is asked next; it is believed only where it names a group of this very worker. Null: it has none. Never throws: without its
+ * group a worker is held by its process group and mark.
  */
 export function findGroup(workerId: WorkerId, folder: WorkerFolder, host: Host): string | null {
   const { instance, log, cgroups } = host;
+  const expected = cgroups?.find(workerId) ?? null;
+  if (expected !== null) return expected;
   try {
     const path = readFileSafelySync(folder.cgroup, FILES.smallBytes).trimEnd();
     if (isGroupOf(path, { instanceId: instance.id, workerId })) return path;
@@ -28,5 +31,5 @@ export function findGroup(workerId: WorkerId, folder: WorkerFolder, host: Host):
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
     log.warn({ worker: workerId, error: messageOf(error) }, "the file of a worker's cgroup cannot be read");
   }
-  return cgroups?.find(workerId) ?? null;
+  return null;
 }

@@ -1,4 +1,5 @@
 /** The Workers port: process trees on this host, each behind a shim of its own. */
+import { existsSync } from 'node:fs';
 import pTimeout from 'p-timeout';
 import type { WorkerId } from '../core/ids.ts';
 import { workerId as workerIdOf } from '../core/ids.ts';
@@ -117,7 +118,8 @@ class HostWorkers implements Workers {
     entry.main = found.main ?? found.shim;
     entry.process = found;
     // Who lives has not ended, whatever its folder says: a worker may write there.
-    const status = findAlive(this.#proc, entry.main) === null ? await readStatus(folder) : null;
+    const hasEnded = existsSync(folder.status) && findAlive(this.#proc, entry.main) === null;
+    const status = hasEnded ? await readStatus(folder) : null;
     this.#announce(entry);
     return { process: found, exit: status && exitFromFile(status, this.#options.clock.now(), cgroup) };
   }

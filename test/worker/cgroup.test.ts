@@ -88,14 +88,14 @@ describe.runIf(canGroup())("a worker's cgroup", () => {
 describe.runIf(canGroup())("a file of a worker's cgroup that says something else", () => {
   const base = () => dirname(host.cgroups?.path ?? '');
   const told = (id: string) => join(host.instance.workersDir, id, 'cgroup');
-  const adopt = async (id: string, known: WorkerProcess) => {
+  const adopt = async (id: string, known: WorkerProcess, cgroups = host.cgroups) => {
     const silent = () => undefined;
     const next = createWorkers({
       instance: host.instance,
       clock: { now: () => ({ bootMs: performance.now(), wallMs: Date.now() }), at: () => silent },
       log: { debug: silent, info: silent, warn: silent, error: silent },
       listener: { exited() {}, tree() {}, resources() {} },
-      cgroups: host.cgroups,
+      cgroups,
     });
     expect(await next.adopt(workerId(id), known)).toEqual({ process: known, exit: null });
     return next;
@@ -129,6 +129,29 @@ describe.runIf(canGroup())("a file of a worker's cgroup that says something else
         return true;
       });
     }
+  });
+
+  /** It sits elsewhere in the hierarchy, so that it has but the file. */
+  it('and is all that the next supervisor has: nobody else is killed', async () => {
+    const { id, process: known } = await host.start(['sleep', '600']);
+    const other = await host.start(['sleep', '600']);
+    await host.workers.close();
+    writeFileSync(told(id), `${groupOf(other.id)}\n`);
+    const next = await adopt(id, known, null);
+    next.signal(workerId(id), 'SIGKILL');
+    await until('its process is gone', () => !isAlive(known.main?.pid ?? 0));
+    expect(isAlive(other.process.main?.pid ?? 0)).toBe(true);
+    expect(existsSync(groupOf(other.id))).toBe(true);
+    await next.close();
+  });
+
+  it('or the truth, to a supervisor that sits elsewhere: the group goes with its worker', async () => {
+    const { id, process: known } = await host.start(['sleep', '600']);
+    await host.workers.close();
+    const next = await adopt(id, known, null);
+    next.signal(workerId(id), 'SIGKILL');
+    await until('its group is gone', () => !existsSync(groupOf(id)));
+    await next.close();
   });
 
   it('a folder outside: it stays as it is', async () => {
