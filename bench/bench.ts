@@ -201,7 +201,7 @@ async function many(): Promise<void> {
   }
 }
 
-const rowOf = ({ what, ms, goal }: Took) => row(what, ms, null, goal);
+const rowOf = ({ what, ms, rawMs, goal }: Took) => row(what, ms, rawMs ?? null, goal);
 
 async function warm(): Promise<void> {
   print([

@@ -18,6 +18,8 @@ const WORKER = [process.execPath, join(ROOT, 'bench/warm-worker.mjs')];
 export interface Took {
   readonly what: string;
   readonly ms: readonly number[];
+  /** The same without curfew. */
+  readonly rawMs?: readonly number[];
   readonly goal: string;
 }
 
@@ -104,14 +106,16 @@ export async function measureJoin(): Promise<Took> {
   const dir = mkdtempSync(join(tmpdir(), 'curfew-bench-'));
   const agent = { warm: WARM, env: { BENCH_SOCKET: ear.path, BENCH_JOIN: '1' } };
   const daemon = daemonWith(agent, livekit.config(join(dir, 'c.sock')), dir);
-  const took: number[] = [];
+  const [took, connecting]: [number[], number[]] = [[], []];
   try {
     await daemon.start();
     for (let round = 0; round < JOINS; round++) {
       await ready(daemon);
       const fromMs = performance.now();
       const { body } = await daemon.dispatch({ room: `r${round}` });
-      took.push((await ear.said(`joined r${round}`)) - fromMs);
+      const joinedMs = await ear.said(`joined r${round}`);
+      took.push(joinedMs - fromMs);
+      connecting.push(joinedMs - (await ear.said(`job r${round}`)));
       await daemon.release(body.id);
       await daemon.ended(body.id);
     }
@@ -120,5 +124,7 @@ export async function measureJoin(): Promise<Took> {
     await livekit.close();
     ear.close();
   }
-  return { what: 'HTTP dispatch → agent connected to its room', ms: took, goal: '≤ 120' };
+  const what = 'HTTP dispatch → agent connected to its room';
+  // LiveKit's client alone, from the call of connect() on.
+  return { what, ms: took, rawMs: connecting, goal: '≤ 120' };
 }
