@@ -41,6 +41,8 @@ async function cost(sessions: number): Promise<Cost> {
   const built = join(ROOT, 'dist/main.js');
   const daemon = new Daemon({
     main: existsSync(built) ? built : undefined,
+    // As the installed command does.
+    env: { NODE_OPTIONS: '--max-semi-space-size=4' },
     config: {
       log: { level: 'warn' },
       limits: { sessions: 5000, start_rate: '10000/s', per_user: 'off' },

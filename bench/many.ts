@@ -20,9 +20,10 @@ export async function manyDaemon(): Promise<Daemon> {
   const built = join(ROOT, 'dist/main.js');
   return new Daemon({
     main: existsSync(built) ? built : undefined,
-    // As in the unit file.
+    // As in the unit file and the installed command.
     env: {
       NODE_COMPILE_CACHE: mkdtempSync(join(tmpdir(), 'curfew-cache-')),
+      NODE_OPTIONS: '--max-semi-space-size=4',
     },
     config: {
       log: { level: 'warn' },

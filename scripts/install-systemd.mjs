@@ -168,7 +168,9 @@ function install() {
   if (!existsSync(join(options.dist, 'main.js'))) fail(`there is no build in ${options.dist}: npm run build`);
   if (!existsSync(options.node)) fail(`there is no Node at ${options.node}: npm ci, or --node FILE`);
   installProgram();
-  const run = `exec ${PREFIX}/bin/node --disable-warning=ExperimentalWarning ${PREFIX}/dist/main.js "$@"`;
+  // A small young generation: a third less memory with two thousand calls, and no more processor (docs/operations.md).
+  const flags = '--disable-warning=ExperimentalWarning --max-semi-space-size=4';
+  const run = `exec ${PREFIX}/bin/node ${flags} ${PREFIX}/dist/main.js "$@"`;
   put(COMMAND, `#!/bin/sh\n${run}\n`, 0o755);
   for (const [name, path] of Object.entries(FILES))
     put(path, readFileSync(join(SOURCE, 'systemd', name), 'utf8'), 0o644);

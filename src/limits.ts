@@ -119,6 +119,9 @@ export const TEXT = {
   detailChars: 500,
 } as const;
 
+/** Connections that wait to be taken, as those of all workers do after a restart; who comes beyond these is refused with EAGAIN. unix(7) */
+export const LISTEN_BACKLOG = 4096;
+
 export const CHANNEL = {
   /** In the state directory. */
   socketName: 'control.sock',

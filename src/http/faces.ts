@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { ApiToken, SupervisorApi } from '../api.ts';
 import { CurfewError, messageOf } from '../errors.ts';
-import { HTTP } from '../limits.ts';
+import { HTTP, LISTEN_BACKLOG } from '../limits.ts';
 import type { Log } from '../ports.ts';
 import { makeWay } from '../sockets.ts';
 import { makeApp } from './app.ts';
@@ -69,7 +69,7 @@ async function openSocket(app: App, path: string): Promise<void> {
   try {
     mkdirSync(dirname(path), { recursive: true });
     await makeWay(path);
-    await app.listen({ path });
+    await app.listen({ path, backlog: LISTEN_BACKLOG });
     chmodSync(path, 0o600);
   } catch (error) {
     throw new CurfewError('invalid_config', `listen.socket: cannot listen on "${path}": ${messageOf(error)}`);
@@ -78,7 +78,7 @@ async function openSocket(app: App, path: string): Promise<void> {
 
 async function openTcp(app: App, { host, port }: { host: string; port: number }): Promise<number> {
   try {
-    await app.listen({ host, port });
+    await app.listen({ host, port, backlog: LISTEN_BACKLOG });
   } catch (error) {
     throw new CurfewError(
       'invalid_config',

@@ -7,6 +7,7 @@ import type { WorkerId } from '../core/ids.ts';
 import { workerId } from '../core/ids.ts';
 import type { Hello, SupervisorMessage } from '../core/protocol.ts';
 import { CurfewError, messageOf } from '../errors.ts';
+import { LISTEN_BACKLOG } from '../limits.ts';
 import type { Channels, ChannelsListener, Instance, Log } from '../ports.ts';
 import { makeWay } from '../sockets.ts';
 import { Connection } from './connection.ts';
@@ -120,7 +121,7 @@ async function open(server: Server, path: string): Promise<void> {
     await makeWay(path);
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
-      server.listen(path, resolve);
+      server.listen({ path, backlog: LISTEN_BACKLOG }, resolve);
     });
     chmodSync(path, 0o600);
   } catch (error) {

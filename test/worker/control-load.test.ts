@@ -1,5 +1,5 @@
 /** The control socket under a flood, towards a worker that does not read, and its file. */
-import { existsSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -37,6 +37,21 @@ function liveBytes(): number {
   const { heapUsed, external } = process.memoryUsage();
   return heapUsed + external;
 }
+
+describe('after a restart of the supervisor', () => {
+  it('has room for all workers that connect before it turns to them', async () => {
+    // The kernel's own bound may be lower.
+    const most = Number(readFileSync('/proc/sys/net/core/somaxconn', 'utf8'));
+    const clients = Array.from({ length: Math.min(1500, most) }, () => rig.connect());
+    let refused = 0;
+    for (const { socket } of clients)
+      socket.on('error', () => {
+        refused += 1;
+      });
+    await until('each is connected or refused', () => clients.every(({ socket }) => !socket.connecting));
+    expect(refused).toBe(0);
+  });
+});
 
 describe('a worker that says too much', () => {
   it('starves nobody and costs no memory', async () => {
