@@ -1,4 +1,4 @@
-/** `npm run bench [-- starts|many|sweep|jobs|warm|crash|peers|load]`: each figure beside its raw limit, measured in the same run. Goals are printed, never asserted. */
+/** `npm run bench [-- starts|burst|many|sweep|jobs|warm|crash|peers|load]`: each figure beside its raw limit, measured in the same run. Goals are printed, never asserted. */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -7,9 +7,11 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Daemon, ROOT } from '../test/support/daemon.ts';
 import { until } from '../test/support/wait.ts';
+import { measureBurst } from './burst.ts';
 import { measureCrash } from './crash.ts';
 import { measureAssignment } from './jobs.ts';
 import { measureLoad as measureFullHost } from './load.ts';
+import { measureManagers } from './managers.ts';
 import { manyDaemon, measureAdoption, measureRelease } from './many.ts';
 import { measurePeers } from './peers.ts';
 import { measureSweep } from './sweep.ts';
@@ -215,11 +217,14 @@ async function warm(): Promise<void> {
 async function peers(): Promise<void> {
   const took = await measurePeers();
   if (took === null) console.log('livekit-agents is not installed here: `npm test` installs it');
-  else print(took.map(rowOf));
+  const managers = await measureManagers();
+  print([...(took ?? []), ...managers.took].map(rowOf));
+  for (const line of managers.told) console.log(line);
 }
 
 const PARTS: Readonly<Record<string, () => Promise<void>>> = {
   starts,
+  burst: async () => print([rowOf(await measureBurst())]),
   many,
   sweep: async () => console.log(await measureSweep()),
   warm,

@@ -1,0 +1,64 @@
+/** A hundred dispatches at the same moment: how soon each has its process, beside as many raw spawns. */
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Daemon, ROOT } from '../test/support/daemon.ts';
+import { until } from '../test/support/wait.ts';
+import type { Took } from './warm.ts';
+
+const CALLS = 100;
+/** Writes when it began, in milliseconds, and waits. */
+const PROGRAM = 'date +%s%3N > "$BENCH_DIR/$CURFEW_ROOM"; exec sleep 1000';
+
+export async function measureBurst(): Promise<Took> {
+  const dir = mkdtempSync(join(tmpdir(), 'curfew-bench-'));
+  const built = join(ROOT, 'dist/main.js');
+  const daemon = new Daemon({
+    main: existsSync(built) ? built : undefined,
+    config: {
+      log: { level: 'warn' },
+      limits: { sessions: 2 * CALLS, start_rate: '10000/s', per_user: 'off' },
+      agents: {
+        default: { command: ['sh', '-c', PROGRAM], env: { BENCH_DIR: dir }, ladder: { term: '2s' } },
+      },
+    },
+  });
+  try {
+    await daemon.start();
+    const rawMs = await begun(dir, 'raw', () => rawSpawns(dir));
+    const ms = await begun(dir, 'call', () =>
+      Promise.all(Array.from({ length: CALLS }, (_, call) => daemon.dispatch({ room: `call${call}` }))),
+    );
+    return { what: `${CALLS} dispatches at once → each process running`, ms, rawMs, goal: '' };
+  } finally {
+    await daemon.close();
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+function rawSpawns(dir: string): () => void {
+  const children = Array.from({ length: CALLS }, (_, call) =>
+    spawn('sh', ['-c', PROGRAM], {
+      stdio: 'ignore',
+      env: { ...process.env, BENCH_DIR: dir, CURFEW_ROOM: `raw${call}` },
+    }),
+  );
+  return () => {
+    for (const child of children) child.kill('SIGKILL');
+  };
+}
+
+/** When each program began, counted from here. */
+async function begun(dir: string, prefix: string, start: () => unknown): Promise<number[]> {
+  const fromMs = Date.now();
+  const end = await start();
+  const times = () =>
+    readdirSync(dir)
+      .filter((name) => name.startsWith(prefix))
+      .map((name) => Number(readFileSync(join(dir, name), 'utf8')))
+      .filter((atMs) => atMs > 0);
+  await until('all run', () => times().length === CALLS, 60_000);
+  if (typeof end === 'function') end();
+  return times().map((atMs) => atMs - fromMs);
+}
