@@ -1,18 +1,30 @@
-/** LiveKit's Python agent framework for the tests: found, or installed once into .cache/. Plain JavaScript for Node 20. */
+/** The Python agent frameworks for the tests: found, or installed once into .cache/. Plain JavaScript for Node 20. */
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const VERSION = '1.8.9';
+const LIVEKIT = 'livekit-agents==1.8.9';
+/** Without the models and services that its packages ask for, which are 750 MB: what its LiveKit transport imports, and LiveKit's agents do not bring. */
+const PIPECAT = [
+  'pipecat-ai==1.14.0',
+  'loguru==0.7.3',
+  'loudness==0.2.0',
+  'pillow==13.0.0',
+  'sentencex==1.0.32',
+  'soxr==1.1.0',
+  'tenacity==9.2.1',
+  'wait_for2==0.4.1',
+  'websockets==17.4',
+];
 const INSTALL_MS = 10 * 60_000;
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
-const FOLDER = join(ROOT, '.cache', 'python-agents', VERSION);
+const FOLDER = join(ROOT, '.cache', 'python-agents', [LIVEKIT, PIPECAT[0]].join('-').replaceAll('==', '-'));
 const PYTHON = join(FOLDER, 'bin', 'python');
 /** Written last: without it the installation was broken off. */
 const COMPLETE = join(FOLDER, '.complete');
 
-/** @returns {string | null} the interpreter that can import livekit.agents */
+/** @returns {string | null} the interpreter that can import livekit.agents and pipecat */
 export function findPythonAgents() {
   return existsSync(COMPLETE) && existsSync(PYTHON) ? PYTHON : null;
 }
@@ -28,12 +40,13 @@ export async function ensurePythonAgents(onProgress) {
   const hasPython = spawnSync('python3', ['-c', 'import sys, venv; sys.exit(sys.version_info < (3, 10))']);
   if (hasPython.status !== 0)
     throw new Error('install Python 3.10 or newer as python3, with its venv module, and run npm test again');
-  onProgress(`installing livekit-agents ${VERSION} into .cache, once (a minute or two)`);
+  onProgress(`installing ${LIVEKIT} and ${PIPECAT[0]} into .cache, once (a minute or two)`);
   rmSync(FOLDER, { recursive: true, force: true });
   mkdirSync(dirname(FOLDER), { recursive: true });
   await run('python3', ['-m', 'venv', FOLDER]);
   const pip = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--only-binary', ':all:'];
-  await run(PYTHON, [...pip, `livekit-agents==${VERSION}`]);
+  await run(PYTHON, [...pip, LIVEKIT]);
+  await run(PYTHON, [...pip, '--no-deps', ...PIPECAT]);
   writeFileSync(COMPLETE, '');
   return PYTHON;
 }
@@ -47,6 +60,6 @@ async function run(command, args) {
   });
   if (code === 0) return;
   throw new Error(
-    `${[command, ...args.slice(0, 3)].join(' ')} ended with ${code}: is there a network? Else: python3 -m venv ${FOLDER}, install livekit-agents==${VERSION} there, touch ${COMPLETE}`,
+    `${[command, ...args.slice(0, 3)].join(' ')} ended with ${code}: is there a network? Else: python3 -m venv ${FOLDER}, install ${LIVEKIT} there, ${PIPECAT.join(' ')} with --no-deps, and touch ${COMPLETE}`,
   );
 }

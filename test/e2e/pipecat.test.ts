@@ -1,0 +1,102 @@
+/** The Pipecat example, with a caller who speaks: the real framework on its LiveKit transport, real audio. */
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { findPythonAgents } from '../../scripts/python-agents.mjs';
+import type { SessionView } from '../../src/api.ts';
+import { Daemon, ROOT } from '../support/daemon.ts';
+import { HAS_LIVEKIT, LiveKit } from '../support/livekit.ts';
+import { marked } from '../support/marks.ts';
+import { Speakers } from '../support/speakers.ts';
+import { until } from '../support/wait.ts';
+
+const START_MS = 60_000;
+const ERROR_LIMIT = 2;
+/** What the caller says, in the example's own language. */
+const UNSPEAKABLE = 220;
+const HELLO = 440;
+const WHERE_IS_MY_LOST_ORDER = 1320;
+
+const PYTHON = findPythonAgents();
+
+describe.runIf(HAS_LIVEKIT && PYTHON !== null)('the Pipecat example under curfew', () => {
+  let livekit: LiveKit;
+  let daemon: Daemon;
+  let speakers: Speakers;
+  let id: string;
+
+  beforeEach(async () => {
+    livekit = await LiveKit.start();
+    speakers = new Speakers(livekit);
+    const dir = mkdtempSync(join(tmpdir(), 'curfew-examples-'));
+    const agent = {
+      command: [PYTHON ?? '', join(ROOT, 'examples/pipecat/agent.py')],
+      protocol: 'curfew',
+      start_timeout: '60s',
+      callers_left: '300ms',
+      heartbeat_stale: '5s',
+      error_limit: ERROR_LIMIT,
+    };
+    const config = {
+      ...livekit.config(join(dir, 'c.sock')),
+      presence: { poll_interval: '500ms' },
+      agents: { default: agent },
+    };
+    daemon = await new Daemon({ config, dir }).start();
+    await speakers.join('r');
+    id = (await daemon.dispatch({ room: 'r' })).body.id;
+  });
+  afterEach(async () => {
+    speakers.close();
+    await daemon.close();
+    await livekit.close();
+  });
+
+  const becomes = (what: string, probe: (seen: SessionView) => boolean) =>
+    until(
+      what,
+      async () => {
+        const seen = await daemon.session(id);
+        return probe(seen) ? seen : null;
+      },
+      START_MS,
+    );
+  const replaced = () => becomes('another worker runs', (seen) => seen.restarts === 1 && seen.pid !== null);
+
+  it('answers its caller, and is over soon after the hang-up', async () => {
+    await speakers.converse('r', HELLO);
+    await speakers.leave('r');
+    const ended = await daemon.ended(id, START_MS);
+    expect(ended).toMatchObject({
+      state: 'released',
+      reason: 'callers_left',
+      restarts: 0,
+      errors: { total: 0 },
+    });
+    expect(marked(daemon.instanceId())).toEqual([]);
+  });
+
+  it('answers again after it was killed', async () => {
+    await speakers.converse('r', HELLO);
+    process.kill((await daemon.session(id)).pid ?? 0, 'SIGKILL');
+    await replaced();
+    await speakers.converse('r', HELLO);
+  });
+
+  it('is replaced when it blocks its event loop', async () => {
+    await speakers.converse('r', HELLO);
+    await speakers.speak('r', WHERE_IS_MY_LOST_ORDER);
+    await replaced();
+    await speakers.converse('r', HELLO);
+  });
+
+  it('is given up when its LLM stays down', async () => {
+    await speakers.converse('r', HELLO);
+    for (let said = 1; said <= ERROR_LIMIT; said += 1) {
+      await speakers.speak('r', UNSPEAKABLE);
+      await becomes(`error ${said} was heard`, (seen) => seen.errors.total >= said);
+    }
+    expect(await daemon.ended(id, START_MS)).toMatchObject({ reason: 'error_limit' });
+  });
+});
