@@ -1,6 +1,6 @@
 /** `npm run bench [-- starts|burst|many|sweep|jobs|warm|crash|peers|load]`: each figure beside its raw limit, measured in the same run. Goals are printed, never asserted. */
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,6 +13,7 @@ import { measureAssignment } from './jobs.ts';
 import { measureLoad as measureFullHost } from './load.ts';
 import { measureManagers } from './managers.ts';
 import { manyDaemon, measureAdoption, measureRelease } from './many.ts';
+import { builtMain } from './parts.ts';
 import { measurePeers } from './peers.ts';
 import { measureSweep } from './sweep.ts';
 import type { Took } from './warm.ts';
@@ -168,7 +169,7 @@ function print(rows: readonly Row[]): void {
 
 async function starts(): Promise<void> {
   const daemon = new Daemon({
-    main: existsSync(join(ROOT, 'dist/main.js')) ? join(ROOT, 'dist/main.js') : undefined,
+    main: builtMain(),
     config: {
       log: { level: 'warn' },
       limits: { sessions: 2000, start_rate: '10000/s', per_user: 'off' },

@@ -1,10 +1,11 @@
 /** A hundred dispatches at the same moment: how soon each has its process, beside as many raw spawns. */
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Daemon, ROOT } from '../test/support/daemon.ts';
+import { Daemon } from '../test/support/daemon.ts';
 import { until } from '../test/support/wait.ts';
+import { builtMain } from './parts.ts';
 import type { Took } from './warm.ts';
 
 const CALLS = 100;
@@ -13,9 +14,8 @@ const PROGRAM = 'date +%s%3N > "$BENCH_DIR/$CURFEW_ROOM"; exec sleep 1000';
 
 export async function measureBurst(): Promise<Took> {
   const dir = mkdtempSync(join(tmpdir(), 'curfew-bench-'));
-  const built = join(ROOT, 'dist/main.js');
   const daemon = new Daemon({
-    main: existsSync(built) ? built : undefined,
+    main: builtMain(),
     config: {
       log: { level: 'warn' },
       limits: { sessions: 2 * CALLS, start_rate: '10000/s', per_user: 'off' },

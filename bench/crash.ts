@@ -5,9 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Callers } from '../test/support/callers.ts';
-import { Daemon, ROOT } from '../test/support/daemon.ts';
+import { Daemon } from '../test/support/daemon.ts';
 import { LiveKit } from '../test/support/livekit.ts';
 import { until } from '../test/support/wait.ts';
+import { builtMain } from './parts.ts';
 import type { Took } from './warm.ts';
 
 const ROUNDS = 20;
@@ -19,9 +20,8 @@ const SETTLED_MS = 300;
 export async function measureCrash(): Promise<readonly Took[]> {
   const livekit = await LiveKit.start();
   const dir = mkdtempSync(join(tmpdir(), 'curfew-bench-'));
-  const built = join(ROOT, 'dist/main.js');
   const daemon = new Daemon({
-    main: existsSync(built) ? built : undefined,
+    main: builtMain(),
     dir,
     config: {
       ...livekit.config(join(dir, 'c.sock')),

@@ -1,12 +1,13 @@
 /** What a host full of live calls costs the supervisor: real control sockets, held by this process for workers that only wait. */
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { Daemon, ROOT } from '../test/support/daemon.ts';
+import { Daemon } from '../test/support/daemon.ts';
 import { until } from '../test/support/wait.ts';
+import { builtMain } from './parts.ts';
 
 const LOAD_MS = 15_000;
 const BEAT_MS = 5_000;
@@ -38,9 +39,8 @@ export async function measureLoad(): Promise<string> {
 
 async function cost(sessions: number): Promise<Cost> {
   const dir = mkdtempSync(join(tmpdir(), 'curfew-bench-'));
-  const built = join(ROOT, 'dist/main.js');
   const daemon = new Daemon({
-    main: existsSync(built) ? built : undefined,
+    main: builtMain(),
     // As the installed command does.
     env: { NODE_OPTIONS: '--max-semi-space-size=4' },
     config: {

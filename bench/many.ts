@@ -1,5 +1,5 @@
 /** A thousand sessions at once: taken over after the supervisor's death, and released with some that do not obey. */
-import { existsSync, mkdtempSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -7,6 +7,7 @@ import { Daemon, ROOT } from '../test/support/daemon.ts';
 import { marked } from '../test/support/marks.ts';
 import { killAll } from '../test/support/proc.ts';
 import { until } from '../test/support/wait.ts';
+import { builtMain } from './parts.ts';
 
 const SESSIONS = 1000;
 /** Of those, so many speak the control socket, and so many ignore SIGTERM in the release. */
@@ -17,9 +18,8 @@ const LADDER = { term: '2s', kill: '2s' };
 
 export async function manyDaemon(): Promise<Daemon> {
   const beats = ['python3', '-S', '-E', join(ROOT, 'bench/beats.py')];
-  const built = join(ROOT, 'dist/main.js');
   return new Daemon({
-    main: existsSync(built) ? built : undefined,
+    main: builtMain(),
     // As in the unit file and the installed command.
     env: {
       NODE_COMPILE_CACHE: mkdtempSync(join(tmpdir(), 'curfew-cache-')),

@@ -1,5 +1,5 @@
 /** How soon a call has its worker: by HTTP and by LiveKit's assignment, warm and cold, and until the agent is in the room. */
-import { existsSync, mkdtempSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -7,7 +7,7 @@ import type { CapacityView } from '../src/api.ts';
 import { Daemon, ROOT } from '../test/support/daemon.ts';
 import { LiveKit } from '../test/support/livekit.ts';
 import { until } from '../test/support/wait.ts';
-import { Ear, LiveKitPart } from './parts.ts';
+import { builtMain, Ear, LiveKitPart } from './parts.ts';
 
 const ROUNDS = 200;
 const JOINS = 30;
@@ -24,9 +24,8 @@ export interface Took {
 }
 
 function daemonWith(agent: object, more: object, dir?: string): Daemon {
-  const built = join(ROOT, 'dist/main.js');
   return new Daemon({
-    main: existsSync(built) ? built : undefined,
+    main: builtMain(),
     ...(dir === undefined ? {} : { dir }),
     config: {
       log: { level: 'warn' },
