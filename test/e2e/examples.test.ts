@@ -5,7 +5,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { findPythonAgents } from '../../scripts/python-agents.mjs';
-import type { SessionView } from '../../src/api.ts';
 import { jobProcessOf } from '../support/agents.ts';
 import { Daemon, ROOT } from '../support/daemon.ts';
 import type { Keeper } from '../support/keeper.ts';
@@ -112,17 +111,7 @@ describe.each(FRAMEWORKS)('the %s example under curfew', (_name, found, command)
   });
 
   const session = () => daemon.session(id);
-  const becomes = (what: string, probe: (seen: SessionView) => boolean) =>
-    until(
-      what,
-      async () => {
-        const seen = await session();
-        return probe(seen) ? seen : null;
-      },
-      START_MS,
-    );
-  const replaced = (restarts: number) =>
-    becomes(`worker ${restarts + 1} runs`, (seen) => seen.restarts === restarts && seen.pid !== null);
+  const replaced = (restarts: number) => daemon.replaced(id, restarts, START_MS);
   const kill = (pid: number | null) => {
     if (pid === null) throw new Error('there is no process');
     process.kill(pid, 'SIGKILL');
@@ -183,7 +172,7 @@ describe.each(FRAMEWORKS)('the %s example under curfew', (_name, found, command)
 
     it('is given up after five crashes in a row', async () => {
       for (let restarts = 0; restarts < ERROR_LIMIT; restarts += 1) {
-        await becomes('it is live', (seen) => seen.state === 'live');
+        await daemon.reaches(id, ['live'], START_MS);
         kill((await replaced(restarts)).pid);
       }
       const ended = await daemon.ended(id);

@@ -4,12 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { findPythonAgents } from '../../scripts/python-agents.mjs';
-import type { SessionView } from '../../src/api.ts';
 import { Daemon, ROOT } from '../support/daemon.ts';
 import { HAS_LIVEKIT, LiveKit } from '../support/livekit.ts';
 import { marked } from '../support/marks.ts';
 import { Speakers } from '../support/speakers.ts';
-import { until } from '../support/wait.ts';
 
 const START_MS = 60_000;
 const ERROR_LIMIT = 2;
@@ -53,17 +51,6 @@ describe.runIf(HAS_LIVEKIT && PYTHON !== null)('the Pipecat example under curfew
     await livekit.close();
   });
 
-  const becomes = (what: string, probe: (seen: SessionView) => boolean) =>
-    until(
-      what,
-      async () => {
-        const seen = await daemon.session(id);
-        return probe(seen) ? seen : null;
-      },
-      START_MS,
-    );
-  const replaced = () => becomes('another worker runs', (seen) => seen.restarts === 1 && seen.pid !== null);
-
   it('answers its caller, and is over soon after the hang-up', async () => {
     await speakers.converse('r', HELLO);
     await speakers.leave('r');
@@ -80,14 +67,14 @@ describe.runIf(HAS_LIVEKIT && PYTHON !== null)('the Pipecat example under curfew
   it('answers again after it was killed', async () => {
     await speakers.converse('r', HELLO);
     process.kill((await daemon.session(id)).pid ?? 0, 'SIGKILL');
-    await replaced();
+    await daemon.replaced(id, 1, START_MS);
     await speakers.converse('r', HELLO);
   });
 
   it('is replaced when it blocks its event loop', async () => {
     await speakers.converse('r', HELLO);
     await speakers.speak('r', WHERE_IS_MY_LOST_ORDER);
-    await replaced();
+    await daemon.replaced(id, 1, START_MS);
     await speakers.converse('r', HELLO);
   });
 
@@ -95,7 +82,7 @@ describe.runIf(HAS_LIVEKIT && PYTHON !== null)('the Pipecat example under curfew
     await speakers.converse('r', HELLO);
     for (let said = 1; said <= ERROR_LIMIT; said += 1) {
       await speakers.speak('r', UNSPEAKABLE);
-      await becomes(`error ${said} was heard`, (seen) => seen.errors.total >= said);
+      await daemon.becomes(id, `told error ${said}`, (seen) => seen.errors.total >= said, START_MS);
     }
     expect(await daemon.ended(id, START_MS)).toMatchObject({ reason: 'error_limit' });
   });

@@ -182,13 +182,33 @@ export class Daemon {
     await this.call('POST', `/v1/sessions/${id}/release`, {});
   }
 
-  async reaches(id: string, states: readonly string[], boundMs = 30_000): Promise<SessionView> {
+  reaches(id: string, states: readonly string[], boundMs = 30_000): Promise<SessionView> {
+    return this.becomes(id, states.join(' or '), (seen) => states.includes(seen.state), boundMs);
+  }
+
+  /** The session as soon as it is so. */
+  becomes(
+    id: string,
+    what: string,
+    isSo: (seen: SessionView) => boolean,
+    boundMs = 30_000,
+  ): Promise<SessionView> {
     return until(
-      `session ${id} is ${states.join(' or ')}`,
+      `session ${id} is ${what}`,
       async () => {
         const seen = await this.session(id);
-        return states.includes(seen.state) ? seen : null;
+        return isSo(seen) ? seen : null;
       },
+      boundMs,
+    );
+  }
+
+  /** Its next worker runs, after so many restarts. */
+  replaced(id: string, restarts: number, boundMs = 30_000): Promise<SessionView> {
+    return this.becomes(
+      id,
+      `with worker ${restarts + 1}`,
+      (seen) => seen.restarts === restarts && seen.pid !== null,
       boundMs,
     );
   }

@@ -6,41 +6,19 @@ import { join, resolve } from 'node:path';
 import { instanceId, workerId } from '../../src/core/ids.ts';
 import type { Profile } from '../../src/core/profile.ts';
 import type { ExitInfo } from '../../src/core/session.ts';
-import { DEFAULT_LADDER, DEFAULT_SESSION_LIMITS } from '../../src/limits.ts';
 import type { Clock, SpawnRequest } from '../../src/ports.ts';
 import type { Cgroups } from '../../src/process/cgroup.ts';
 import { openCgroups, removeCgroup } from '../../src/process/cgroup.ts';
 import type { WorkersOptions } from '../../src/worker/options.ts';
 import { createWorkers } from '../../src/worker/workers.ts';
+import { profile } from '../core/support.ts';
 import { marked } from './marks.ts';
 import { killAll } from './proc.ts';
 import { until } from './wait.ts';
 
 const FIXTURES = resolve(import.meta.dirname, '../fixtures/workers');
 
-const PROFILE: Profile = {
-  agent: 'test',
-  version: null,
-  protocol: 'none',
-  command: ['true'],
-  cwd: null,
-  env: {},
-  passEnv: [],
-  limits: DEFAULT_SESSION_LIMITS,
-  ladder: DEFAULT_LADDER,
-  agentAbsentMs: 15_000,
-  heartbeatStaleMs: 30_000,
-  agentName: null,
-  rooms: null,
-  sideRooms: null,
-  roomOnEnd: 'auto',
-  onRefused: 'close',
-  claim: 'room',
-  replace: true,
-  warm: 0,
-  memoryBytes: null,
-  cpuPercent: null,
-};
+const PROFILE = profile({ protocol: 'none', command: ['true'] });
 
 const testClock: Clock = {
   now: () => ({ bootMs: performance.now(), wallMs: Date.now() }),
