@@ -11,6 +11,7 @@ import type {
   SupervisorApi,
 } from '../api.ts';
 import type { SweepRequest, SweepView } from '../api-sweep.ts';
+import type { SessionEvent } from '../core/event.ts';
 import { isUnkillable } from '../core/holdings.ts';
 import { sessionId } from '../core/ids.ts';
 import type { Author, Session } from '../core/session.ts';
@@ -173,9 +174,8 @@ export class Supervisor implements SupervisorApi {
 
   async release(id: string, by: Author, detail: string | null): Promise<SessionView> {
     const session = await this.#find(id);
-    if (!isEnded(session))
-      this.sessions.post(session.spec.id, { type: 'release', reason: 'requested', by, detail });
-    return this.get(id);
+    if (isEnded(session)) return this.#view(session);
+    return this.#tell(session, { type: 'release', reason: 'requested', by, detail });
   }
 
   async releaseMany(request: ReleaseMany, by: Author): Promise<SessionView[]> {
@@ -202,18 +202,12 @@ export class Supervisor implements SupervisorApi {
 
   async keepAlive(id: string, forMs: number | null, by: Author): Promise<SessionView> {
     const session = await this.#findOpen(id);
-    this.sessions.post(session.spec.id, {
-      type: 'keep_alive',
-      forMs: forMs ?? session.spec.limits.activityIdleTimeoutMs,
-      by,
-    });
-    return this.get(id);
+    const time = forMs ?? session.spec.limits.activityIdleTimeoutMs;
+    return this.#tell(session, { type: 'keep_alive', forMs: time, by });
   }
 
   async setMetadata(id: string, metadata: DispatchRequest['metadata'], _by: Author): Promise<SessionView> {
-    const session = await this.#findOpen(id);
-    this.sessions.post(session.spec.id, { type: 'metadata', metadata });
-    return this.get(id);
+    return this.#tell(await this.#findOpen(id), { type: 'metadata', metadata });
   }
 
   async wait(id: string, until: 'live' | 'ended', boundMs: number): Promise<SessionView> {
@@ -259,6 +253,13 @@ export class Supervisor implements SupervisorApi {
 
   sessionOfToken(token: string): string | null {
     return readSessionToken(this.#deps.instance.masterKey, token);
+  }
+
+  /** The answer says what came of it: another event of the session may be on its way to the disk before. */
+  async #tell({ spec }: Session, event: SessionEvent): Promise<SessionView> {
+    this.sessions.post(spec.id, event);
+    await this.sessions.idle(spec.id);
+    return this.get(spec.id);
   }
 
   #view(session: Session): SessionView {

@@ -10,11 +10,13 @@ import { marked } from '../support/marks.ts';
 import { isAlive, killAll } from '../support/proc.ts';
 import { until } from '../support/wait.ts';
 
+/** Nobody else on this machine sleeps so long. */
+const NAP = ['sleep', `1000${process.pid}`];
 const config = {
   sweep: { grace: '1s' },
   limits: { start_rate: '1000/s' },
   agents: {
-    default: { command: ['sleep', '1000'] },
+    default: { command: NAP },
     short: { command: ['sleep', '1001'], max_duration: '1s', wrap_up: '0s', ladder: SHORT_LADDER() },
   },
 };
@@ -91,7 +93,7 @@ const old = (pid: number | null) =>
   until(
     'it is older than the grace',
     async () => {
-      const { sweep } = await cleanup('--match', 'sleep 1000');
+      const { sweep } = await cleanup('--match', NAP.join(' '));
       return sweep.verdicts.some((one) => one.tree.includes(pid ?? 0) && one.action === 'kill');
     },
     20_000,
@@ -176,7 +178,7 @@ describe('with a supervisor', () => {
     const other = await new Daemon({ config }).start();
     const { body } = await other.dispatch({ room: 'x' });
     const theirs = await other.reaches(body.id, ['live']);
-    const { sweep } = await cleanup('--yes', '--match', 'sleep 1000');
+    const { sweep } = await cleanup('--yes', '--match', NAP.join(' '));
     expect(sweep.verdicts).toEqual([]);
     expect(isAlive(theirs.pid ?? 0)).toBe(true);
     await other.close();

@@ -3,7 +3,7 @@ import { CallersProcess } from './callers-process.ts';
 import type { LiveKit } from './livekit.ts';
 import { until } from './wait.ts';
 
-const ANSWER_MS = 60_000;
+const ANSWER_MS = 120_000;
 
 export class Speakers {
   readonly #process = new CallersProcess('speaker.mjs');

@@ -49,6 +49,8 @@ export class WarmRig {
   readonly ended = new Map<WorkerId, ExitInfo>();
   /** Set: the registry answers a first record when the test says so. */
   onCreate: (session: Session) => Promise<void> = () => Promise.resolve();
+  /** The same for a later one. */
+  onSave: (session: Session) => Promise<void> = () => Promise.resolve();
   onSpawn: (id: WorkerId) => Promise<void> = () => Promise.resolve();
   readonly workers!: WorkersListener;
   channels: ChannelsListener | null = null;
@@ -60,7 +62,7 @@ export class WarmRig {
   constructor(options: RigOptions = {}) {
     this.#options = options;
     this.profile = options.profile ?? WARM_PROFILE;
-    this.sessions = new Sessions(this.#deps());
+    this.sessions = new Sessions(this.deps());
     this.dispatcher = new Dispatcher(this.sessions, () => undefined);
   }
 
@@ -133,7 +135,7 @@ export class WarmRig {
     this.done.push(what);
   }
 
-  #deps(): SupervisorDeps {
+  deps(): SupervisorDeps {
     const note = (_fields: object, message: string) => void this.warnings.push(message);
     const log = { debug: () => undefined, info: () => undefined, warn: note, error: note };
     const deps: Partial<SupervisorDeps> = {
@@ -189,13 +191,16 @@ export class WarmRig {
       this.saved.set(session.spec.id, session);
     };
     const registry: Partial<Registry> = {
+      save: async (write) => {
+        await this.onSave(write.session);
+        await save(write);
+      },
       isNew: false,
       onLost: () => undefined,
       create: async (write) => {
         await this.onCreate(write.session);
         await save(write);
       },
-      save,
       discard: () => Promise.resolve(),
       probe: () => Promise.resolve(),
       get: (id) => Promise.resolve(this.saved.get(id) ?? null),

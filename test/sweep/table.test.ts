@@ -1,11 +1,12 @@
 /** The sweep on real processes: whose tree each is, and that exactly a plan's processes end. */
 import type { ChildProcess } from 'node:child_process';
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { instanceId, workerId } from '../../src/core/ids.ts';
 import type { ProcessTable } from '../../src/ports-upkeep.ts';
@@ -90,11 +91,21 @@ describe('a look', () => {
   });
 
   it('protects what this very process runs in', async () => {
-    const found = (await table.look()).strangers(['vitest'], null);
-    expect(found.length).toBeGreaterThan(0);
-    expect(
-      found.every((one) => one.isProtected || !one.members.some(({ pid }) => pid === process.ppid)),
-    ).toBe(true);
+    const tag = randomUUID();
+    const script = `
+      const [{ createProcessTable }, { createClock }] = await Promise.all([
+        import(process.argv[1] + '/sweep/table.ts'),
+        import(process.argv[1] + '/telemetry/clock.ts'),
+      ]);
+      const table = createProcessTable({ instanceId: 'i', clock: createClock(), cgroups: null, livekitUrl: null });
+      const found = (await table.look()).strangers([process.argv[2]], null);
+      console.log(JSON.stringify(found.map((one) => one.isProtected)));`;
+    const inside = ['-e', script, resolve(import.meta.dirname, '../../src'), tag];
+    const command =
+      'node=$1; shift; "$node" --disable-warning=ExperimentalWarning --input-type=module "$@"; exit $?';
+    const { stdout } = await promisify(execFile)('sh', ['-c', command, tag, process.execPath, ...inside]);
+    // One tree with the tag: the shell, and in it the very process that looks.
+    expect(JSON.parse(stdout)).toEqual([true]);
   });
 
   it('says who holds a connection to LiveKit', async () => {
