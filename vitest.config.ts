@@ -20,6 +20,9 @@ const exclude = [
   ...(process.env.CURFEW_NO_PYTHON_AGENTS === undefined ? [] : NEEDS_PYTHON_AGENTS),
 ];
 
+/** What tests start as a program. */
+const BUILD = ['test/support/build.ts'];
+
 /** Layers: pure core (unit), adapters against the real thing (integration), whole calls (e2e, and those that want the machine to themselves), the service in a real systemd. One after the other. */
 export default defineConfig({
   test: {
@@ -44,6 +47,7 @@ export default defineConfig({
         test: {
           name: 'integration',
           sequence: { groupOrder: 1 },
+          globalSetup: BUILD,
           include: [
             'test/{worker,presence,jobs,standin,registry,runtime,sweep,kits,telemetry,scripts,sim,service}/**/*.test.ts',
           ],
@@ -56,6 +60,7 @@ export default defineConfig({
         test: {
           name: 'e2e',
           sequence: { groupOrder: 2 },
+          globalSetup: BUILD,
           include: ['test/e2e/**/*.test.ts'],
           exclude: [...exclude, ...ALONE],
           testTimeout: 420_000,
@@ -69,6 +74,7 @@ export default defineConfig({
         test: {
           name: 'alone',
           sequence: { groupOrder: 3 },
+          globalSetup: BUILD,
           include: ALONE,
           testTimeout: 420_000,
           hookTimeout: 120_000,

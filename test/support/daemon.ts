@@ -11,7 +11,8 @@ import type { SessionView } from '../../src/api.ts';
 import { until } from './wait.ts';
 
 export const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
-export const MAIN = join(ROOT, 'src', 'main.ts');
+/** Built before the tests by build.ts. */
+export const MAIN = join(ROOT, 'dist', 'main.js');
 
 /** Compiled once for all the daemons that tests start: half of a start otherwise. */
 const COMPILE_CACHE = join(ROOT, '.cache', 'compile');
@@ -32,7 +33,7 @@ export interface DaemonOptions {
   readonly config: Record<string, unknown>;
   readonly env?: Record<string, string>;
   readonly dir?: string;
-  /** What to run instead of the source, such as the build. */
+  /** What to run instead of the build of this tree. */
   readonly main?: string | undefined;
 }
 

@@ -1,0 +1,32 @@
+/** What a supervisor answers. */
+import { describe, expect, it } from 'vitest';
+import type { Author } from '../../src/core/session.ts';
+import type { SupervisorDeps } from '../../src/runtime/deps.ts';
+import { Supervisor } from '../../src/runtime/supervisor.ts';
+import { settled, WARM_PROFILE, WarmRig } from '../support/warm-rig.ts';
+
+const ANN: Author = { kind: 'token', name: 'ann' };
+
+/** Of a supervisor that is not started: it takes calls, and finds nothing of before. */
+function open(): { rig: WarmRig; supervisor: Supervisor } {
+  const rig = new WarmRig({ profile: { ...WARM_PROFILE, warm: 0 } });
+  const rest: Partial<SupervisorDeps> = { sweep: { unmanaged: [], graceMs: 0 } };
+  return { rig, supervisor: new Supervisor({ ...rig.deps(), ...rest }) };
+}
+
+describe('an answer', () => {
+  it('says what was asked, also where something else of the session is still being recorded', async () => {
+    const { rig, supervisor } = open();
+    const request = { room: 'r', agent: 'default', metadata: {}, labels: {}, limits: {} };
+    const { session } = await supervisor.dispatch(request as never, ANN);
+    await settled();
+    const record = Promise.withResolvers<void>();
+    rig.onSave = () => record.promise;
+    const releasing = supervisor.release(session.id, ANN, null);
+    const patching = supervisor.setMetadata(session.id, { lang: 'fr' }, ANN);
+    await settled();
+    record.resolve();
+    expect(await patching).toMatchObject({ metadata: { lang: 'fr' } });
+    expect(await releasing).toMatchObject({ state: 'closing' });
+  });
+});
