@@ -142,11 +142,14 @@ describe('the versions that were tried', () => {
 
   it('are the same everywhere', () => {
     const javascript: string = JSON.parse(read('package.json')).devDependencies['@livekit/agents'];
-    const python = /VERSION = '([^']+)'/.exec(read('scripts/python-agents.mjs'))?.[1] ?? 'none';
+    const installed = (name: string) =>
+      new RegExp(`'${name}==([^']+)'`).exec(read('scripts/python-agents.mjs'))?.[1] ?? 'none';
+    const python = installed('livekit-agents');
     for (const path of ['src/standin/hub.ts', 'docs/livekit-agents.md'])
       for (const version of [python, javascript]) expect(read(path), path).toContain(version);
     expect(read('kits/python/launch/sitecustomize.py')).toContain(`TRIED = "${python}"`);
     expect(read('kits/node/launch.mjs')).toContain(`@livekit/agents ${javascript}`);
+    expect(read('examples/pipecat/README.md')).toContain(`pipecat-ai ${installed('pipecat-ai')})`);
   });
 });
 
