@@ -279,7 +279,10 @@ const COMMANDS = {
     await alone(build);
     return run([WARNINGS_OFF, join('bench', 'bench.ts'), ...args]);
   },
-  chaos: (args) => run([WARNINGS_OFF, join('test', 'chaos', 'main.ts'), ...args], { NODE_ENV: 'production' }),
+  chaos: async (args) => {
+    await alone(build);
+    return run([WARNINGS_OFF, join('test', 'chaos', 'main.ts'), ...args], { NODE_ENV: 'production' });
+  },
   sim: (args) => run([WARNINGS_OFF, join('test', 'sim', 'main.ts'), ...args]),
   check,
   build: async () => {
