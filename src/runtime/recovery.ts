@@ -34,12 +34,11 @@ export async function recover(sessions: Sessions): Promise<void> {
   const waiting: Session[] = [];
   for (const session of open) {
     const holding = holdingOf(session);
-    if (holding === null) {
-      waiting.push(session);
-      continue;
+    if (holding === null) waiting.push(session);
+    else {
+      holders.push(session);
+      holdings.push(holding);
     }
-    holders.push(session);
-    holdings.push(holding);
   }
   sessions.desk.restore(holdings);
   // Who waits comes last: by then admission knows who holds what.
