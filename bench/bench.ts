@@ -13,7 +13,6 @@ import { measureAssignment } from './jobs.ts';
 import { measureLoad as measureFullHost } from './load.ts';
 import { measureManagers } from './managers.ts';
 import { manyDaemon, measureAdoption, measureRelease } from './many.ts';
-import { builtMain } from './parts.ts';
 import { measurePeers } from './peers.ts';
 import { measureSweep } from './sweep.ts';
 import type { Took } from './warm.ts';
@@ -169,7 +168,6 @@ function print(rows: readonly Row[]): void {
 
 async function starts(): Promise<void> {
   const daemon = new Daemon({
-    main: builtMain(),
     config: {
       log: { level: 'warn' },
       limits: { sessions: 2000, start_rate: '10000/s', per_user: 'off' },

@@ -5,7 +5,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Daemon } from '../test/support/daemon.ts';
 import { until } from '../test/support/wait.ts';
-import { builtMain } from './parts.ts';
 import type { Took } from './warm.ts';
 
 const CALLS = 100;
@@ -15,7 +14,6 @@ const PROGRAM = 'date +%s%3N > "$BENCH_DIR/$CURFEW_ROOM"; exec sleep 1000';
 export async function measureBurst(): Promise<Took> {
   const dir = mkdtempSync(join(tmpdir(), 'curfew-bench-'));
   const daemon = new Daemon({
-    main: builtMain(),
     config: {
       log: { level: 'warn' },
       limits: { sessions: 2 * CALLS, start_rate: '10000/s', per_user: 'off' },

@@ -8,7 +8,6 @@ import { Callers } from '../test/support/callers.ts';
 import { Daemon } from '../test/support/daemon.ts';
 import { LiveKit } from '../test/support/livekit.ts';
 import { until } from '../test/support/wait.ts';
-import { builtMain } from './parts.ts';
 import type { Took } from './warm.ts';
 
 const ROUNDS = 20;
@@ -21,7 +20,6 @@ export async function measureCrash(): Promise<readonly Took[]> {
   const livekit = await LiveKit.start();
   const dir = mkdtempSync(join(tmpdir(), 'curfew-bench-'));
   const daemon = new Daemon({
-    main: builtMain(),
     dir,
     config: {
       ...livekit.config(join(dir, 'c.sock')),

@@ -7,7 +7,6 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Daemon } from '../test/support/daemon.ts';
 import { until } from '../test/support/wait.ts';
-import { builtMain } from './parts.ts';
 
 const LOAD_MS = 15_000;
 const BEAT_MS = 5_000;
@@ -40,7 +39,6 @@ export async function measureLoad(): Promise<string> {
 async function cost(sessions: number): Promise<Cost> {
   const dir = mkdtempSync(join(tmpdir(), 'curfew-bench-'));
   const daemon = new Daemon({
-    main: builtMain(),
     // As the installed command does.
     env: { NODE_OPTIONS: '--max-semi-space-size=4' },
     config: {

@@ -19,7 +19,6 @@ import type { SessionList } from '../src/api.ts';
 import { Daemon, ROOT } from '../test/support/daemon.ts';
 import { isAlive, killAll } from '../test/support/proc.ts';
 import { until } from '../test/support/wait.ts';
-import { builtMain } from './parts.ts';
 import type { Took } from './warm.ts';
 
 const FOLDER = join(ROOT, '.cache/peers');
@@ -126,7 +125,6 @@ function pidsIn(dir: string): number[] {
 
 async function curfew(dir: string): Promise<Manager> {
   const daemon = new Daemon({
-    main: builtMain(),
     config: {
       log: { level: 'warn' },
       limits: { sessions: 100, start_rate: '1000/s', per_user: 'off' },

@@ -7,7 +7,6 @@ import { Daemon, ROOT } from '../test/support/daemon.ts';
 import { marked } from '../test/support/marks.ts';
 import { killAll } from '../test/support/proc.ts';
 import { until } from '../test/support/wait.ts';
-import { builtMain } from './parts.ts';
 
 const SESSIONS = 1000;
 /** Of those, so many speak the control socket, and so many ignore SIGTERM in the release. */
@@ -19,7 +18,6 @@ const LADDER = { term: '2s', kill: '2s' };
 export async function manyDaemon(): Promise<Daemon> {
   const beats = ['python3', '-S', '-E', join(ROOT, 'bench/beats.py')];
   return new Daemon({
-    main: builtMain(),
     // As in the unit file and the installed command.
     env: {
       NODE_COMPILE_CACHE: mkdtempSync(join(tmpdir(), 'curfew-cache-')),

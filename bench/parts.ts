@@ -1,5 +1,5 @@
-/** What benches share: the program, an ear for what workers say, and LiveKit's part, played so that the moment of an assignment is known. */
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+/** The two ends of a call for a bench: an ear for what workers say, and LiveKit's part, played so that the moment of an assignment is known. */
+import { mkdtempSync, rmSync } from 'node:fs';
 import type { Server } from 'node:net';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -7,15 +7,8 @@ import { join } from 'node:path';
 import { ServerMessage, WorkerMessage } from '@livekit/protocol';
 import type { RawData, WebSocket } from 'ws';
 import { WebSocketServer } from 'ws';
-import { ROOT } from '../test/support/daemon.ts';
 import { freePorts } from '../test/support/ports.ts';
 import { until } from '../test/support/wait.ts';
-
-/** The program as it is installed; undefined: it is not built, and the sources are run. */
-export function builtMain(): string | undefined {
-  const built = join(ROOT, 'dist/main.js');
-  return existsSync(built) ? built : undefined;
-}
 
 /** Hears what the workers say, and when. */
 export class Ear {

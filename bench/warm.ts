@@ -7,7 +7,7 @@ import type { CapacityView } from '../src/api.ts';
 import { Daemon, ROOT } from '../test/support/daemon.ts';
 import { LiveKit } from '../test/support/livekit.ts';
 import { until } from '../test/support/wait.ts';
-import { builtMain, Ear, LiveKitPart } from './parts.ts';
+import { Ear, LiveKitPart } from './parts.ts';
 
 const ROUNDS = 200;
 const JOINS = 30;
@@ -25,7 +25,6 @@ export interface Took {
 
 function daemonWith(agent: object, more: object, dir?: string): Daemon {
   return new Daemon({
-    main: builtMain(),
     ...(dir === undefined ? {} : { dir }),
     config: {
       log: { level: 'warn' },

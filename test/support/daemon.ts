@@ -33,8 +33,6 @@ export interface DaemonOptions {
   readonly config: Record<string, unknown>;
   readonly env?: Record<string, string>;
   readonly dir?: string;
-  /** What to run instead of the build of this tree. */
-  readonly main?: string | undefined;
 }
 
 export class Daemon {
@@ -47,10 +45,8 @@ export class Daemon {
   #stdout = '';
   #agent: Agent;
   readonly #env: Record<string, string>;
-  readonly #main: string;
 
-  constructor({ config, env = {}, dir, main = MAIN }: DaemonOptions) {
-    this.#main = main;
+  constructor({ config, env = {}, dir }: DaemonOptions) {
     process.once('exit', this.#killNow);
     this.dir = dir ?? mkdtempSync(join(tmpdir(), 'curfew-e2e-'));
     mkdirSync(this.dir, { recursive: true });
@@ -100,7 +96,7 @@ export class Daemon {
   }
 
   #spawn(env: Record<string, string>): ChildProcess {
-    const child = spawn(process.execPath, [this.#main, 'serve', '--config', this.configPath], {
+    const child = spawn(process.execPath, [MAIN, 'serve', '--config', this.configPath], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...BASE_ENV, ...this.#env, ...env },
     });
