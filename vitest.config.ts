@@ -22,6 +22,7 @@ const exclude = [
 
 /** What tests start as a program. */
 const BUILD = ['test/support/build.ts'];
+const setupFiles = ['test/support/on-failure.ts'];
 
 /** Layers: pure core (unit), adapters against the real thing (integration), whole calls (e2e, and those that want the machine to themselves), the service in a real systemd. One after the other. */
 export default defineConfig({
@@ -61,6 +62,7 @@ export default defineConfig({
           name: 'e2e',
           sequence: { groupOrder: 2 },
           globalSetup: BUILD,
+          setupFiles,
           include: ['test/e2e/**/*.test.ts'],
           exclude: [...exclude, ...ALONE],
           testTimeout: 420_000,
@@ -75,6 +77,7 @@ export default defineConfig({
           name: 'alone',
           sequence: { groupOrder: 3 },
           globalSetup: BUILD,
+          setupFiles,
           include: ALONE,
           testTimeout: 420_000,
           hookTimeout: 120_000,

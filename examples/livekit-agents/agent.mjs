@@ -45,4 +45,10 @@ export default defineAgent({
 });
 
 if (process.argv[1] === fileURLToPath(import.meta.url))
-  cli.runApp(new ServerOptions({ agent: fileURLToPath(import.meta.url) }));
+  cli.runApp(
+    new ServerOptions({
+      agent: fileURLToPath(import.meta.url),
+      // A busy host needs more than its 10 s to start the process of a job, and a job that has none is lost.
+      initializeProcessTimeout: 60_000,
+    }),
+  );

@@ -13,7 +13,8 @@ from fakes import FakeLLM, FakeSTT, FakeTTS
 sys.path.append(str(Path(__file__).resolve().parents[2] / "kits" / "python"))
 from curfew_kit import attach  # noqa: E402
 
-server = AgentServer()
+# A busy host needs more than its 10 s to start the process of a job, and a job that has none is lost.
+server = AgentServer(initialize_process_timeout=60.0)
 
 
 class Clerk(Agent):

@@ -30,6 +30,8 @@ export interface ChaosResult {
 
 const AT_ONCE = 40;
 const CALLS_AT_ONCE = 3;
+/** One in so many deaths of LiveKit takes all phones along; else they try to come back to it. */
+const FRESH_CALLERS = 4;
 const LADDER = {
   aclose: '500ms',
   disconnect: '500ms',
@@ -100,7 +102,7 @@ export async function runChaos({ sessions, seed, say }: ChaosOptions): Promise<C
 class Chaos {
   readonly #daemon: Daemon;
   readonly #livekit: LiveKit | null;
-  readonly #callers: Callers | null;
+  #callers: Callers | null;
   readonly #dice: Dice;
   readonly #say: (line: string) => void;
   readonly #open = new Map<string, Tracked>();
@@ -301,6 +303,10 @@ class Chaos {
     await this.#livekit.kill();
     await pause(this.#dice.below(300));
     await this.#livekit.boot();
+    if (this.#dice.below(FRESH_CALLERS) > 0) return;
+    // Callers that tried to come back to tens of killed servers hold up whoever joins with them.
+    this.#callers?.kill();
+    this.#callers = new Callers(this.#livekit);
   }
 
   async #forgetEnded(): Promise<void> {

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { globSync, mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFailed } from 'vitest';
 import { findPythonAgents } from '../../scripts/python-agents.mjs';
 import { jobProcessOf } from '../support/agents.ts';
 import { Daemon, ROOT } from '../support/daemon.ts';
@@ -48,6 +48,7 @@ describe.each(FRAMEWORKS)('the %s example without curfew', (_name, found, comman
   });
 
   it.runIf(HAS_LIVEKIT && found !== null)("answers who comes by LiveKit's own dispatch", async () => {
+    onTestFailed(() => console.error(agent.output()));
     await until('it is registered', () => agent.output().includes('registered worker'), START_MS);
     await speakers.join('r');
     await speakers.converse('r', HELLO);
@@ -91,6 +92,7 @@ describe.each(FRAMEWORKS)('the %s example under curfew', (_name, found, command)
       command: [...command, 'start'],
       protocol: 'livekit',
       start_timeout: '60s',
+      agent_absent: '60s',
       callers_left: '300ms',
       heartbeat_stale: '5s',
       ladder: { term: '2s' },

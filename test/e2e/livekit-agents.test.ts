@@ -39,6 +39,7 @@ describe.each(FRAMEWORKS)('an unchanged %s agent', (_name, found, command) => {
           agent_name: 'voice',
           callers_left: '300ms',
           start_timeout: '60s',
+          agent_absent: '60s',
           ladder: { term: '2s' },
         },
       },

@@ -32,6 +32,7 @@ describe.runIf(HAS_LIVEKIT && PYTHON !== null)('the Pipecat example under curfew
       command: [PYTHON ?? '', join(ROOT, 'examples/pipecat/agent.py')],
       protocol: 'curfew',
       start_timeout: '60s',
+      agent_absent: '60s',
       callers_left: '300ms',
       heartbeat_stale: '5s',
       error_limit: ERROR_LIMIT,

@@ -1,7 +1,7 @@
 /** A real `curfew serve` in a process of its own, on its own state directory, asked over its Unix socket. */
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { globSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -35,7 +35,12 @@ export interface DaemonOptions {
   readonly dir?: string;
 }
 
+/** Lines of each log that a failed test shows. */
+const TAIL_LINES = 40;
+
 export class Daemon {
+  /** Those that were made since the last test ended, and those that still run. */
+  static readonly recent = new Set<Daemon>();
   readonly dir: string;
   readonly socket: string;
   readonly configPath: string;
@@ -43,11 +48,14 @@ export class Daemon {
   #exit: Promise<number | null> = Promise.resolve(null);
   #stderr = '';
   #stdout = '';
+  /** Of its workers, when it has been closed: their logs are gone then. */
+  #workersSaid: string | null = null;
   #agent: Agent;
   readonly #env: Record<string, string>;
 
   constructor({ config, env = {}, dir }: DaemonOptions) {
     process.once('exit', this.#killNow);
+    Daemon.recent.add(this);
     this.dir = dir ?? mkdtempSync(join(tmpdir(), 'curfew-e2e-'));
     mkdirSync(this.dir, { recursive: true });
     this.socket = join(this.dir, 'c.sock');
@@ -136,7 +144,25 @@ export class Daemon {
     }
     process.removeListener('exit', this.#killNow);
     await this.#agent.destroy();
+    this.#workersSaid = this.#readWorkers();
     rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  get isClosed(): boolean {
+    return this.#workersSaid !== null;
+  }
+
+  /** The end of what it and its workers said. */
+  said(): string {
+    const own = `${this.dir}:\n${tail(this.#stdout)}\n${tail(this.#stderr)}`;
+    return `${own}\n${this.#workersSaid ?? this.#readWorkers()}`;
+  }
+
+  #readWorkers(): string {
+    return globSync(join(this.dir, 'state/workers/*/log'))
+      .filter((path) => lstatSync(path).isFile())
+      .map((path) => `${path}:\n${tail(readFileSync(path, 'utf8'))}`)
+      .join('\n');
   }
 
   readonly #killNow = () => {
@@ -217,4 +243,8 @@ export class Daemon {
   instanceId(): string {
     return readFileSync(join(this.dir, 'state', 'instance.id'), 'utf8').trim();
   }
+}
+
+function tail(text: string): string {
+  return text.split('\n').slice(-TAIL_LINES).join('\n');
 }
