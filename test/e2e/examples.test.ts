@@ -8,7 +8,7 @@ import { findPythonAgents } from '../../scripts/python-agents.mjs';
 import { jobProcessOf } from '../support/agents.ts';
 import { Daemon, ROOT } from '../support/daemon.ts';
 import type { Keeper } from '../support/keeper.ts';
-import { keep } from '../support/keeper.ts';
+import { keepChild } from '../support/keeper.ts';
 import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit.ts';
 import { marked } from '../support/marks.ts';
 import { Speakers } from '../support/speakers.ts';
@@ -74,7 +74,7 @@ function startDirectly(command: readonly string[], livekit: LiveKit): DirectAgen
     stream.on('data', (chunk: Buffer) => {
       output += chunk.toString();
     });
-  const keeper = keep('kill -9 -- "-$1" 2>/dev/null || true', [String(child.pid)]);
+  const keeper = keepChild(child, 'group');
   return { keeper, output: () => output };
 }
 

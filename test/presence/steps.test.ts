@@ -1,7 +1,7 @@
 /** The room's last steps and the worker's token, on a real LiveKit server. */
 import { TokenVerifier } from 'livekit-server-sdk';
 import { WebSocket } from 'undici';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { Adapters, refuse } from '../jobs/support.ts';
 import { Callers } from '../support/callers.ts';
 import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit.ts';
@@ -104,6 +104,10 @@ describe.runIf(HAS_LIVEKIT)('on a room', () => {
   });
 
   it('neither takes longer than its bound when LiveKit hangs, and neither throws when it is gone', async () => {
+    onTestFinished(async () => {
+      await livekit.kill();
+      await livekit.boot();
+    });
     const sid = await make('hanging');
     livekit.signal('SIGSTOP');
     const before = performance.now();
@@ -112,14 +116,14 @@ describe.runIf(HAS_LIVEKIT)('on a room', () => {
       stuck,
       stuck,
     ]);
-    // The bound is under test; the rest is room for a busy machine.
-    expect(performance.now() - before).toBeLessThan(400 + 2000);
+    // Its own bound held, not the longer one of any question; the rest is room for a busy machine.
+    expect(performance.now() - before).toBeLessThan(BOUND_MS);
     livekit.signal('SIGCONT');
     await livekit.kill();
-    const failed = { outcome: 'failed', detail: expect.stringMatching(/^LiveKit cannot be reached: E/) };
+    // Refused, or the end of a connection that was kept.
+    const failed = { outcome: 'failed', detail: expect.stringMatching(/^LiveKit cannot be reached: [A-Z]/) };
     expect(await close('hanging', sid)).toEqual(failed);
     expect(await remove('hanging', 'ours')).toEqual(failed);
-    await livekit.boot();
   });
 
   describe("the worker's token", () => {

@@ -13,7 +13,7 @@ export interface Stage {
   readonly agents: Agents;
 }
 
-const MEET_MS = 30_000;
+const MEET_MS = 60_000;
 /** The stage of each test, made anew; `livekit` is one for all. */
 export function useStage(): () => Stage {
   let livekit: LiveKit | null = null;
@@ -80,7 +80,7 @@ export function describeFramework(framework: Framework, testMs: number): void {
       await meets(stage(), framework, 'w-1');
       expect(rig.typesOf('w-1')).toContain('ready');
       expect(await agentsIn(livekit, roomOf(rig, 'w-1'))).toEqual(['agent-w-1']);
-      await rig.heardBy('w-1', 'heartbeat', 10_000);
+      await rig.heardBy('w-1', 'heartbeat', MEET_MS);
       expect(rig.standIn.terminate(workerId('w-1'))).toBe(true);
       await leaves(stage(), 'w-1');
       expect(await rig.heardBy('w-1', 'closed', MEET_MS)).toEqual({ type: 'closed' });
@@ -128,7 +128,7 @@ export function describeFramework(framework: Framework, testMs: number): void {
       );
       // As it says how often it would try.
       expect(agents.output('w-1')).toContain('Infinity');
-      await rig.heardBy('w-1', 'heartbeat', 10_000);
+      await rig.heardBy('w-1', 'heartbeat', MEET_MS);
       expect(await agentsIn(livekit, roomOf(rig, 'w-1'))).toEqual(['agent-w-1']);
       rig.standIn.terminate(workerId('w-1'));
       await leaves(stage(), 'w-1');

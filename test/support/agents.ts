@@ -6,6 +6,7 @@ import { findPythonAgents } from '../../scripts/python-agents.mjs';
 import { workerId } from '../../src/core/ids.ts';
 import { launchEnv } from '../../src/standin/launch.ts';
 import { ROOT } from './daemon.ts';
+import { keepChild } from './keeper.ts';
 import type { LiveKit } from './livekit.ts';
 import { marked } from './marks.ts';
 import { killAll } from './proc.ts';
@@ -52,7 +53,8 @@ export class Agents {
       stdio: ['ignore', 'pipe', 'pipe'],
       detached: true,
     });
-    endWithThisProcess(child);
+    const keeper = keepChild(child, 'group');
+    child.once('exit', () => keeper.forget());
     this.#children.set(name, child);
     for (const stream of [child.stdout, child.stderr])
       stream?.on('data', (chunk: Buffer) => this.#output.set(name, this.output(name) + chunk.toString()));
@@ -111,15 +113,4 @@ export function jobProcessOf(tree: readonly { pid: number; command: string }[]):
   const job = pids('job_proc_lazy_main').at(0) ?? pids('forkserver').at(-1);
   if (job === undefined) throw new Error('there is no process of a job');
   return job;
-}
-
-/** However the test process ends: its end of the pipe closes, and the keeper ends the group. */
-function endWithThisProcess(child: ChildProcess): void {
-  if (child.pid === undefined) return;
-  const keeper = spawn('sh', ['-c', 'cat > /dev/null; kill -9 -- "-$1"', 'sh', String(child.pid)], {
-    stdio: ['pipe', 'ignore', 'ignore'],
-    detached: true,
-  });
-  keeper.stdin.on('error', () => undefined);
-  keeper.unref();
 }

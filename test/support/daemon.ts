@@ -1,13 +1,15 @@
 /** A real `curfew serve` in a process of its own, on its own state directory, asked over its Unix socket. */
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
-import { globSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { globSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Agent, request } from 'undici';
 import { stringify } from 'yaml';
 import type { SessionView } from '../../src/api.ts';
+import type { Keeper } from './keeper.ts';
+import { keep } from './keeper.ts';
 import { until } from './wait.ts';
 
 export const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
@@ -35,6 +37,19 @@ export interface DaemonOptions {
   readonly dir?: string;
 }
 
+/** What is left of a supervisor in `$1`, also of one that a test had killed: itself, its workers by their mark, then its folder. */
+const END_ALL = `
+named="TEST_DAEMON=$1$"
+instance=$(cat "$1/state/instance.id" 2>/dev/null)
+[ -z "$instance" ] || named="$named|CURFEW_WORKER=$instance/"
+for round in 1 2 3; do
+  for environ in $(grep -lszE "^($named)" /proc/[0-9]*/environ); do
+    pid=\${environ#/proc/}
+    kill -s KILL "\${pid%/environ}" 2>/dev/null
+  done
+done
+rm -rf "$1"`;
+
 /** Lines of each log that a failed test shows. */
 const TAIL_LINES = 40;
 
@@ -51,13 +66,14 @@ export class Daemon {
   /** Of its workers, when it has been closed: their logs are gone then. */
   #workersSaid: string | null = null;
   #agent: Agent;
+  readonly #keeper: Keeper;
   readonly #env: Record<string, string>;
 
   constructor({ config, env = {}, dir }: DaemonOptions) {
-    process.once('exit', this.#killNow);
     Daemon.recent.add(this);
     this.dir = dir ?? mkdtempSync(join(tmpdir(), 'curfew-e2e-'));
     mkdirSync(this.dir, { recursive: true });
+    this.#keeper = keep(END_ALL, [this.dir]);
     this.socket = join(this.dir, 'c.sock');
     this.configPath = join(this.dir, 'config.yaml');
     this.#env = env;
@@ -106,7 +122,7 @@ export class Daemon {
   #spawn(env: Record<string, string>): ChildProcess {
     const child = spawn(process.execPath, [MAIN, 'serve', '--config', this.configPath], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...BASE_ENV, ...this.#env, ...env },
+      env: { ...BASE_ENV, TEST_DAEMON: this.dir, ...this.#env, ...env },
     });
     this.#child = child;
     child.stdout?.on('data', (chunk: Buffer) => {
@@ -139,13 +155,11 @@ export class Daemon {
 
   /** Ends everything, also after a failed test. */
   async close(): Promise<void> {
-    if (this.#child !== null && this.#child.exitCode === null && this.#child.signalCode === null) {
-      await this.stop().catch(() => this.#killNow());
-    }
-    process.removeListener('exit', this.#killNow);
+    if (this.#child !== null && this.#child.exitCode === null && this.#child.signalCode === null)
+      await this.stop().catch(() => undefined);
     await this.#agent.destroy();
     this.#workersSaid = this.#readWorkers();
-    rmSync(this.dir, { recursive: true, force: true });
+    await this.#keeper.end();
   }
 
   get isClosed(): boolean {
@@ -164,10 +178,6 @@ export class Daemon {
       .map((path) => `${path}:\n${tail(readFileSync(path, 'utf8'))}`)
       .join('\n');
   }
-
-  readonly #killNow = () => {
-    this.#child?.kill('SIGKILL');
-  };
 
   async call<T = Record<string, unknown>>(
     method: 'GET' | 'POST' | 'PATCH',

@@ -8,6 +8,7 @@ import type { VideoGrant } from 'livekit-server-sdk';
 import { AccessToken, AgentDispatchClient, RoomServiceClient } from 'livekit-server-sdk';
 import { stringify } from 'yaml';
 import { findLiveKitBinary } from '../../scripts/livekit-binary.mjs';
+import { keepChild } from './keeper.ts';
 import { freePorts } from './ports.ts';
 import { until } from './wait.ts';
 
@@ -106,7 +107,8 @@ export class LiveKit {
     const child = spawn(findLiveKitBinary() ?? 'livekit-server', args, { stdio: ['ignore', log, log] });
     closeSync(log);
     this.#child = child;
-    endWithThisProcess(child);
+    const keeper = keepChild(child);
+    child.once('exit', () => keeper.forget());
     return child;
   }
 
@@ -140,15 +142,4 @@ export class LiveKit {
     token.addGrant({ room, roomJoin: true, canPublish: true, canSubscribe: true, ...who.grant });
     return token.toJwt();
   }
-}
-
-/** However the test process ends, SIGKILL included: its end of the pipe closes, and the keeper ends the server. */
-function endWithThisProcess(child: ChildProcess): void {
-  if (child.pid === undefined) return;
-  const keeper = spawn('sh', ['-c', 'cat > /dev/null; kill -9 "$1"', 'sh', String(child.pid)], {
-    stdio: ['pipe', 'ignore', 'ignore'],
-    detached: true,
-  });
-  keeper.stdin.on('error', () => undefined);
-  child.once('exit', () => keeper.kill('SIGKILL'));
 }

@@ -6,7 +6,7 @@ const PROBE_EVERY_MS = 25;
 export async function until<T>(
   what: string,
   probe: () => T | Promise<T>,
-  boundMs = 10_000,
+  boundMs = 30_000,
 ): Promise<NonNullable<T>> {
   const deadline = performance.now() + boundMs;
   let last: unknown;

@@ -1,0 +1,44 @@
+/** What a test started ends with it, however it ends. */
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, expect, it } from 'vitest';
+import { ROOT } from '../support/daemon.ts';
+import { keepChild } from '../support/keeper.ts';
+import { marked } from '../support/marks.ts';
+import { isAlive, killAll } from '../support/proc.ts';
+import { until } from '../support/wait.ts';
+
+const KEEPS_DAEMON = join(ROOT, 'test/fixtures/scripts/keeps-daemon.mjs');
+
+const pids: number[] = [];
+afterEach(() => killAll(pids.splice(0)));
+
+/** Its first line, and itself. */
+async function start(command: string, ...args: string[]) {
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'], detached: true });
+  let printed = '';
+  child.stdout.on('data', (chunk: Buffer) => {
+    printed += chunk.toString();
+  });
+  pids.push(child.pid ?? -1);
+  const line = await until('it is up', () => /^.+(?=\n)/.exec(printed)?.[0] ?? null, 30_000);
+  return { child, line };
+}
+
+it('a group of processes ends with its keeper', async () => {
+  const { child, line } = await start('sh', '-c', 'sleep 1000 & echo $!; wait');
+  pids.push(Number(line));
+  await keepChild(child, 'group').end();
+  await until('both are gone', () => !pids.some(isAlive));
+});
+
+it('a supervisor, its workers and its folder go with a test that is killed', async () => {
+  const { child, line } = await start(process.execPath, KEEPS_DAEMON);
+  const daemon = JSON.parse(line) as { dir: string; pid: number; instance: string };
+  pids.push(daemon.pid, ...marked(daemon.instance).map((one) => one.pid));
+  child.kill('SIGKILL');
+  await until('nothing is left', () => marked(daemon.instance).length === 0 && !isAlive(daemon.pid));
+  await until('nor the folder', () => !existsSync(daemon.dir));
+  expect(pids.filter(isAlive)).toEqual([]);
+});
