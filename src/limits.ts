@@ -71,6 +71,8 @@ export const DEADLINES = {
   configureAgainMs: 5 * SECOND_MS,
   /** How long the scan for what a dead worker left behind may take before TERM is sent anyway. */
   reapMs: 1 * SECOND_MS,
+  /** How long the look after KILL's bound may take: on a host with no CPU to spare many seconds, and a word too early wakes a person. */
+  confirmMs: 10 * SECOND_MS,
   /** A kept room whose last caller is alone for this long is closed. */
   watchAloneMs: 20 * SECOND_MS,
   watchMaxMs: 4 * HOUR_MS,
@@ -170,7 +172,7 @@ export const WORKERS = {
   /** From the shim's start to the command running. */
   spawnMs: 5 * SECOND_MS,
   /** Each step on the worker's folder: making it, its record, its log. */
-  folderMs: 5 * SECOND_MS,
+  folderMs: 10 * SECOND_MS,
   /** How long the shim of a killed worker has to write the exit status. */
   shimMs: 500,
   /** Between two looks at a tree that should end: first and longest wait. */

@@ -116,8 +116,9 @@ function processBoundMs(session: Session, phase: Closing, step: ProcessStep): nu
     case 'kill':
       return ladder.killMs;
     case 'reap':
-    case 'confirm':
       return DEADLINES.reapMs;
+    case 'confirm':
+      return DEADLINES.confirmMs;
     case 'spawning':
       return DEADLINES.spawnMs;
     case 'over':

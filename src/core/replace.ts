@@ -101,7 +101,7 @@ function withWork(session: Session, work: Work): Session {
 function boundMs({ spec }: Session, step: Old['step']): number {
   const { termMs, killMs } = spec.profile.ladder;
   if (step === 'spawning') return DEADLINES.spawnMs;
-  if (step === 'confirm') return DEADLINES.reapMs;
+  if (step === 'confirm') return DEADLINES.confirmMs;
   return step === 'kill' ? killMs : termMs;
 }
 

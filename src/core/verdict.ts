@@ -177,8 +177,9 @@ function silentForMs({ phase, vitals, spec }: Session, nowMs: number): number {
 function ladderMs({ spec }: Session): number {
   const { ladder } = spec.profile;
   const ask = DEADLINES.reconnectMs + Math.max(ladder.acloseMs, ladder.wrapUpMs) + ladder.disconnectMs;
+  const processMs = DEADLINES.reapMs + ladder.termMs + ladder.killMs + DEADLINES.confirmMs;
   const room = ladder.removeAgentMs + ladder.closeRoomMs;
-  return DEADLINES.spawnMs + ask + Math.max(2 * DEADLINES.reapMs + ladder.termMs + ladder.killMs, room);
+  return DEADLINES.spawnMs + ask + Math.max(processMs, room);
 }
 
 /** How many open sessions with a living worker hold a claim: more than one is a fault that no sweep decides. */

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { holdingOf } from '../../src/core/holdings.ts';
 import type { Participant } from '../../src/core/presence.ts';
-import { DEFAULT_LADDER } from '../../src/limits.ts';
+import { DEADLINES, DEFAULT_LADDER } from '../../src/limits.ts';
 import {
   agent,
   at,
@@ -109,7 +109,10 @@ describe('the process track', () => {
     });
 
     it('is unkillable when that look does not come back', () => {
-      expect(killed().on(29_000, { type: 'tick' })).toMatchObject({ phase: 'ended', reason: 'unkillable' });
+      const play = killed();
+      const dueMs = 28_000 + DEADLINES.confirmMs;
+      expect(play.on(dueMs - 1, { type: 'tick' })).toMatchObject({ phase: 'closing', reason: 'requested' });
+      expect(play.on(dueMs, { type: 'tick' })).toMatchObject({ phase: 'ended', reason: 'unkillable' });
     });
   });
 

@@ -174,6 +174,7 @@ function play(
 const LADDER_MS =
   DEADLINES.spawnMs +
   DEADLINES.reapMs +
+  DEADLINES.confirmMs +
   DEFAULT_LADDER.wrapUpMs +
   DEFAULT_LADDER.disconnectMs +
   DEFAULT_LADDER.termMs +

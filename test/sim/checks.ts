@@ -141,7 +141,7 @@ function ladderMs({ spec, phase }: Session): number {
   const wrapUp = phase.name === 'closing' && phase.ladder.wrapUp;
   const acloseMs = wrapUp ? Math.max(ladder.wrapUpMs, ladder.acloseMs) : ladder.acloseMs;
   const processMs =
-    acloseMs + ladder.disconnectMs + ladder.termMs + ladder.killMs + DEADLINES.spawnMs + DEADLINES.reapMs;
+    acloseMs + ladder.disconnectMs + ladder.termMs + ladder.killMs + DEADLINES.spawnMs + DEADLINES.confirmMs;
   return processMs + ladder.removeAgentMs + ladder.closeRoomMs;
 }
 
