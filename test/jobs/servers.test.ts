@@ -61,6 +61,7 @@ describe('a server that is no good', () => {
     const server = createHttpServer();
     server.on('upgrade', (_request, socket) => {
       tries += 1;
+      socket.on('error', () => undefined);
       socket.end('HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n');
     });
     const adapter = open(await listen(server));

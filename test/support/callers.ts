@@ -10,6 +10,8 @@ export interface JoinOptions {
   readonly audio?: boolean;
 }
 
+const JOIN_ATTEMPTS = 5;
+
 /** One process with any number of callers in it. */
 export class Callers {
   readonly #livekit: LiveKit;
@@ -24,10 +26,13 @@ export class Callers {
   }
 
   async joinWith(room: string, identity: string, token: string, audio = false): Promise<void> {
-    await this.#process.do(
-      { do: 'join', id: `${room}/${identity}`, url: this.#livekit.url, token, audio },
-      'joined',
-    );
+    const command = { do: 'join', id: `${room}/${identity}`, url: this.#livekit.url, token, audio };
+    for (let attempt = 1; ; attempt += 1) {
+      const error = await this.#process.do(command, 'joined').catch((failed: Error) => failed);
+      if (error === undefined) return;
+      // LiveKit's client loses a room now and then on a busy machine; it is joined again.
+      if (attempt === JOIN_ATTEMPTS || !error.message.includes('handle not found')) throw error;
+    }
   }
 
   leave(room: string, identity: string): Promise<void> {

@@ -172,11 +172,23 @@ export class Daemon {
     return `${own}\n${this.#workersSaid ?? this.#readWorkers()}`;
   }
 
-  #readWorkers(): string {
-    return globSync(join(this.dir, 'state/workers/*/log'))
-      .filter((path) => lstatSync(path).isFile())
-      .map((path) => `${path}:\n${tail(readFileSync(path, 'utf8'))}`)
+  /** What its workers printed so far, one after the other. */
+  workerLogs(): string {
+    return this.#logs()
+      .map(({ text }) => text)
       .join('\n');
+  }
+
+  #readWorkers(): string {
+    return this.#logs()
+      .map(({ path, text }) => `${path}:\n${tail(text)}`)
+      .join('\n');
+  }
+
+  #logs(): { path: string; text: string }[] {
+    return globSync(join(this.dir, 'state/workers/*/log'))
+      .filter((path) => lstatSync(path).isFile() && lstatSync(path).size > 0)
+      .map((path) => ({ path, text: readFileSync(path, 'utf8') }));
   }
 
   async call<T = Record<string, unknown>>(

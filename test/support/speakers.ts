@@ -4,6 +4,7 @@ import type { LiveKit } from './livekit.ts';
 import { until } from './wait.ts';
 
 const ANSWER_MS = 120_000;
+const AGAIN_MS = 5000;
 
 export class Speakers {
   readonly #process = new CallersProcess('speaker.mjs');
@@ -23,20 +24,26 @@ export class Speakers {
     await this.#process.do({ do: 'speak', id: room, hertz, seconds: 1 }, 'speaking');
   }
 
-  /** Says it, and again while nobody answers: who joined a moment ago may not listen yet. */
+  /** Says it until somebody answers. */
   async converse(room: string, hertz: number): Promise<void> {
     const from = this.#process.said.length;
-    const heard = () =>
-      this.#process.said.slice(from).some((one) => one.id === room && one.event === 'heard');
+    await this.speakUntil(room, hertz, () =>
+      this.#process.said.slice(from).some((one) => one.id === room && one.event === 'heard'),
+    );
+  }
+
+  /** Says it, and again while it is not so: who joined a moment ago may not listen yet, and who speaks may not hear. */
+  async speakUntil(room: string, hertz: number, isSo: () => boolean | Promise<boolean>): Promise<void> {
     let saidMs = Number.NEGATIVE_INFINITY;
     await until(
-      `an answer in ${room}`,
+      `${hertz} Hz are answered in ${room}`,
       async () => {
-        if (!heard() && performance.now() - saidMs > 5000) {
+        if (await isSo()) return true;
+        if (performance.now() - saidMs > AGAIN_MS) {
           saidMs = performance.now();
           await this.speak(room, hertz);
         }
-        return heard();
+        return false;
       },
       ANSWER_MS,
     );
