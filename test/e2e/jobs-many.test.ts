@@ -87,6 +87,7 @@ describe.runIf(HAS_LIVEKIT)("LiveKit's own dispatch", () => {
     await until('LiveKit shows them all', () => shown('JS_').length >= CALLS).catch(() => undefined);
     const told = new Set(shown('JS_SUCCESS').flatMap((line) => /AJ_\w+/.exec(line) ?? []));
     expect(ended.map((one) => one.id).filter((id) => !told.has(id))).toEqual([]);
+    expect(shown('JS_SUCCESS')).toHaveLength(CALLS);
     expect(shown('JS_FAILED')).toEqual([]);
   });
 

@@ -84,6 +84,8 @@ describe.runIf(HAS_LIVEKIT && PYTHON !== null)('the Pipecat example under curfew
   it('is given up when its LLM stays down', async () => {
     await speakers.converse('r', HELLO);
     await speakers.speakUntil('r', UNSPEAKABLE, async () => (await daemon.session(id)).endedAt !== null);
-    expect(await daemon.session(id)).toMatchObject({ state: 'failed', reason: 'error_limit' });
+    const ended = await daemon.session(id);
+    expect(ended).toMatchObject({ state: 'failed', reason: 'error_limit' });
+    expect(ended.errors.total).toBeGreaterThanOrEqual(ERROR_LIMIT);
   });
 });

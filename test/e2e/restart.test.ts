@@ -173,7 +173,7 @@ describe('a supervisor that was killed', () => {
     await until('some time has passed', () => Date.now() - endedMs > 2500);
     await daemon.start();
     const { endedAt } = await daemon.ended(id);
-    expect(Math.abs(Date.parse(endedAt ?? '') - endedMs)).toBeLessThan(2000);
+    expect(Math.abs(Date.parse(endedAt ?? '') - endedMs)).toBeLessThan(1000);
   });
 
   it('without its database rebuilds the sessions from the folders of their workers', async () => {

@@ -116,12 +116,15 @@ describe.runIf(HAS_LIVEKIT)('on a room', () => {
       stuck,
       stuck,
     ]);
-    // Its own bound held, not the longer one of any question; the rest is room for a busy machine.
-    expect(performance.now() - before).toBeLessThan(BOUND_MS);
+    // The bound is under test; the rest is room for a busy machine.
+    expect(performance.now() - before).toBeLessThan(400 + 2000);
     livekit.signal('SIGCONT');
     await livekit.kill();
     // Refused, or the end of a connection that was kept.
-    const failed = { outcome: 'failed', detail: expect.stringMatching(/^LiveKit cannot be reached: [A-Z]/) };
+    const failed = {
+      outcome: 'failed',
+      detail: expect.stringMatching(/^LiveKit cannot be reached: (E|UND_ERR_SOCKET$)/),
+    };
     expect(await close('hanging', sid)).toEqual(failed);
     expect(await remove('hanging', 'ours')).toEqual(failed);
   });
