@@ -6,7 +6,7 @@ import { findPythonAgents } from '../../scripts/python-agents.mjs';
 import { workerId } from '../../src/core/ids.ts';
 import { launchEnv } from '../../src/standin/launch.ts';
 import { ROOT } from './daemon.ts';
-import { keepChild } from './keeper.ts';
+import { endWithThisProcess } from './keeper.ts';
 import type { LiveKit } from './livekit.ts';
 import { marked } from './marks.ts';
 import { killAll } from './proc.ts';
@@ -53,8 +53,7 @@ export class Agents {
       stdio: ['ignore', 'pipe', 'pipe'],
       detached: true,
     });
-    const keeper = keepChild(child, 'group');
-    child.once('exit', () => keeper.forget());
+    endWithThisProcess(child, 'group');
     this.#children.set(name, child);
     for (const stream of [child.stdout, child.stderr])
       stream?.on('data', (chunk: Buffer) => this.#output.set(name, this.output(name) + chunk.toString()));

@@ -38,3 +38,9 @@ export function keepChild({ pid }: ChildProcess, what: 'alone' | 'group' = 'alon
     pid === undefined ? '' : String(what === 'group' ? -pid : pid),
   ]);
 }
+
+/** For a child that somebody else ends, as long as there is somebody. */
+export function endWithThisProcess(child: ChildProcess, what?: 'alone' | 'group'): void {
+  const keeper = keepChild(child, what);
+  child.once('exit', () => keeper.forget());
+}

@@ -8,7 +8,7 @@ import type { VideoGrant } from 'livekit-server-sdk';
 import { AccessToken, AgentDispatchClient, RoomServiceClient } from 'livekit-server-sdk';
 import { stringify } from 'yaml';
 import { findLiveKitBinary } from '../../scripts/livekit-binary.mjs';
-import { keepChild } from './keeper.ts';
+import { endWithThisProcess } from './keeper.ts';
 import { freePorts } from './ports.ts';
 import { until } from './wait.ts';
 
@@ -107,8 +107,7 @@ export class LiveKit {
     const child = spawn(findLiveKitBinary() ?? 'livekit-server', args, { stdio: ['ignore', log, log] });
     closeSync(log);
     this.#child = child;
-    const keeper = keepChild(child);
-    child.once('exit', () => keeper.forget());
+    endWithThisProcess(child);
     return child;
   }
 
