@@ -14,6 +14,10 @@ export const JOBS = {
   answerMs: 1800,
   /** An accepted job is assigned at once, or never. */
   assignMs: 10 * SECOND_MS,
+  /** Asking whether a dispatch was deleted: one question, the wait before the next, and how many. */
+  dispatchMs: 2 * SECOND_MS,
+  dispatchAgainMs: 500,
+  dispatchAttempts: 3,
   /** Load and status are told at least so often. */
   beatMs: 10 * SECOND_MS,
   /** LiveKit's server asks no worker at 0.7 or more (its `target_load`), even one that has places left: the fullest host says this. */

@@ -21,6 +21,7 @@ export interface JobsListener {
   /** LiveKit waits 3 s at most, and a late answer loses the call. */
   offered(job: Job): Promise<JobAnswer>;
   assigned(jobId: string): void;
+  /** Its dispatch was deleted: the call is not wanted any more. Not told when LiveKit ends a job because its agent has left. */
   terminated(jobId: string): void;
   /** It was accepted, and LiveKit does not know it. `late`: it had been told no for want of a decision; `unsent`: the yes could not be said. */
   withdrawn(jobId: string, why: JobLoss): void;

@@ -16,7 +16,7 @@ export type SessionEvent =
     }
   /** LiveKit has assigned the job that the session was promised to. */
   | { readonly type: 'assigned' }
-  /** LiveKit has ended the job: its dispatch was deleted, or our agent left the room. */
+  /** LiveKit has ended the job because its dispatch was deleted. */
   | { readonly type: 'job_terminated' }
   /** LiveKit never heard that the job was accepted. */
   | { readonly type: 'job_withdrawn'; readonly why: 'late' | 'unsent' }

@@ -7,7 +7,7 @@ import { deadlines } from './deadlines.ts';
 import { errorLimit, exitEnding, unresponsive } from './endings.ts';
 import type { SessionEvent } from './event.ts';
 import type { Stamp } from './ids.ts';
-import { jobEnded, onTerminated, readTermination } from './job.ts';
+import { jobEnded } from './job.ts';
 import { lookIfAsked } from './look.ts';
 import type { Reason } from './reasons.ts';
 import { crash, replaceAgain, replaceBirth, replaceSeen, replaceTick, replaceTree } from './replace.ts';
@@ -59,7 +59,7 @@ export function onLive(session: Session, event: SessionEvent, now: Stamp): Next 
     case 'gap':
       return replaceAgain(settled, now);
     case 'job_terminated':
-      return onTerminated(settled, now);
+      return close(settled, jobEnded(now), now);
     case 'tick':
       return deadlineTick(settled, now);
     case 'node_lost':
@@ -127,9 +127,7 @@ function onExited(session: Session, phase: Live, now: Stamp): Next {
     : crash(session, ending, now);
 }
 
-function onObserved(before: Session, asOfMs: number, now: Stamp): Next {
-  const { session, isOver } = readTermination(before, asOfMs);
-  if (isOver) return close(session, jobEnded(now), now);
+function onObserved(session: Session, asOfMs: number, now: Stamp): Next {
   const absence = decidedAbsence(session, asOfMs);
   if (absence === null) return replaceSeen(session, now);
   const ending = endingOf(absence.reason, now, { cause: absence.cause, detail: absence.detail });

@@ -215,8 +215,6 @@ export interface Vitals {
   /** The mass-end budget held an ending before; a second asking was confirmed by a fresh look. */
   readonly heldBefore: boolean;
   readonly resources: { readonly rssBytes: number; readonly cpuPercent: number } | null;
-  /** LiveKit has ended the job since then; whether it meant the call is told by the next look. null: it has not. */
-  readonly terminatedMs: number | null;
   /** Since which sample its memory is over the limit, without one below it; null: it is not. */
   readonly overMemorySinceMs: number | null;
 }

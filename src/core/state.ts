@@ -36,7 +36,6 @@ export function newSession(spec: SessionSpec, metadata: Session['config']['metad
       warnedMaxDuration: false,
       lookAskedMs: null,
       heldBefore: false,
-      terminatedMs: null,
       overMemorySinceMs: null,
       resources: null,
     },

@@ -4,6 +4,7 @@ import { JOBS } from '../limits-livekit.ts';
 import type { Clock, Log } from '../ports.ts';
 import type { Job, JobAnswer, JobLoss, JobStatus, JobsListener } from '../ports-jobs.ts';
 import type { Connection } from './connection.ts';
+import type { Dispatch, IsDeleted } from './dispatches.ts';
 import type { OfferedJob, ServerFrame } from './messages.ts';
 import { answerFrame, reportFrame } from './messages.ts';
 
@@ -15,6 +16,7 @@ export interface Source {
 
 interface Entry {
   source: Source;
+  readonly dispatch: Dispatch;
   /** Never rejects, and comes in time. */
   readonly answer: Promise<JobAnswer>;
   /** `late`: refused because the listener took too long; it may still answer. */
@@ -27,13 +29,15 @@ interface Entry {
 export class Book {
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #isDeleted: IsDeleted;
   readonly #entries = new Map<string, Entry>();
   #listener: JobsListener | null = null;
   #isClosed = false;
 
-  constructor({ clock, log }: { clock: Clock; log: Log }) {
+  constructor({ clock, log, isDeleted }: { clock: Clock; log: Log; isDeleted: IsDeleted }) {
     this.#clock = clock;
     this.#log = log;
+    this.#isDeleted = isDeleted;
   }
 
   listen(listener: JobsListener): void {
@@ -56,7 +60,7 @@ export class Book {
         this.#assigned(source, frame.jobId);
         return;
       case 'termination':
-        this.#terminated(frame.jobId);
+        void this.#terminated(frame.jobId);
         return;
       case 'register':
       case 'other':
@@ -84,7 +88,7 @@ export class Book {
       source.connection.send(answerFrame(offered.id, { accepted: false, why: 'not a room' }));
       return;
     }
-    const entry = this.#known(job.id) ?? this.#ask(source, job);
+    const entry = this.#known(job.id) ?? this.#ask(source, job, offered.dispatchId);
     if (entry.state !== 'assigned') entry.source = source;
     const answer = await entry.answer;
     const isSent = source.connection.send(answerFrame(job.id, answer));
@@ -107,10 +111,17 @@ export class Book {
     return entry === undefined || entry.state === 'over' ? null : entry;
   }
 
-  #ask(source: Source, job: Job): Entry {
+  #ask(source: Source, job: Job, dispatchId: string): Entry {
     this.#prune();
     const { promise, resolve } = Promise.withResolvers<JobAnswer>();
-    const entry: Entry = { source, answer: promise, state: 'asked', changedMs: 0, cancel: () => undefined };
+    const entry: Entry = {
+      source,
+      dispatch: { id: dispatchId, room: job.room.name },
+      answer: promise,
+      state: 'asked',
+      changedMs: 0,
+      cancel: () => undefined,
+    };
     this.#entries.set(job.id, entry);
     this.#set(entry, 'asked');
     this.#alarm(entry, JOBS.answerMs, () => {
@@ -175,11 +186,17 @@ export class Book {
       this.#log.warn({ job: jobId, agent: source.agentName }, 'LiveKit assigned a job that was not accepted');
   }
 
-  /** LiveKit has forgotten the job, but whoever runs it may still say how it ended. */
-  #terminated(jobId: string): void {
+  /** LiveKit has forgotten the job; only when its dispatch was deleted is the call over too. */
+  async #terminated(jobId: string): Promise<void> {
     const entry = this.#entries.get(jobId);
-    if (entry !== undefined) this.#set(entry, 'over');
-    this.#listener?.terminated(jobId);
+    if (entry === undefined) return;
+    this.#set(entry, 'over');
+    const isDeleted = await this.#isDeleted(entry.dispatch);
+    const fields = { job: jobId, agent: entry.source.agentName };
+    if (isDeleted === true) this.#listener?.terminated(jobId);
+    else if (isDeleted === false)
+      this.#log.info(fields, 'LiveKit has ended a job whose agent left the room or joined it anew');
+    else this.#log.info(fields, 'LiveKit has ended a job, and did not tell whether its dispatch was deleted');
   }
 
   #alarm(entry: Entry, delayMs: number, callback: () => void): void {

@@ -3,6 +3,7 @@ import type { Clock, Log } from '../ports.ts';
 import type { Jobs } from '../ports-jobs.ts';
 import { Book } from './book.ts';
 import type { LiveKitAccess } from './connection.ts';
+import { createIsDeleted } from './dispatches.ts';
 import { Registration } from './registration.ts';
 
 export interface JobsOptions {
@@ -16,7 +17,7 @@ export interface JobsOptions {
 }
 
 export function createJobs({ agentNames, ...options }: JobsOptions): Jobs {
-  const book = new Book(options);
+  const book = new Book({ ...options, isDeleted: createIsDeleted(options.livekit) });
   const registrations = new Map<string, Registration>();
   const closing = new Set<Promise<void>>();
   let isStarted = false;

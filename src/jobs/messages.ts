@@ -6,6 +6,7 @@ import type { JobAnswer, JobLoad, JobStatus } from '../ports-jobs.ts';
 /** Fields that are empty are left out by the server, and newer servers may say more than is read here. */
 const jobSchema = z.object({
   id: z.string().min(1),
+  dispatchId: z.string().default(''),
   type: z.union([z.string(), z.number()]).default('JT_ROOM'),
   room: z
     .object({

@@ -1,4 +1,4 @@
-/** Calls that LiveKit hands over: the promise, the assignment, what is reported, and what its termination means. */
+/** Calls that LiveKit hands over: the promise, the assignment, what is reported, and how LiveKit ends them. */
 import { describe, expect, it } from 'vitest';
 import { workerId } from '../../src/core/ids.ts';
 import { decideRefused } from '../../src/core/refused.ts';
@@ -96,43 +96,23 @@ describe('a job', () => {
   });
 });
 
-describe('the termination of a job', () => {
-  it('ends the call when a look shows that our agent is still there', () => {
-    const play = Play.live({ job })
-      .on(100, look(100, [ann, agent]))
-      .on(1000, terminated);
-    expect(play.did('look').at(-1)?.atMs).toBe(1000);
-    expect(play.phase).toBe('live');
-    play.on(1010, look(1005, [ann, agent]));
+describe('the end of a job whose dispatch was deleted', () => {
+  it.each([
+    ['starting', Play.starting({ job })],
+    ['live', Play.live({ job }).on(5, look(5, [ann, agent]))],
+  ])('ends the call while it is %s', (_phase, play) => {
+    play.on(1000, terminated);
     expect(play).toMatchObject({ phase: 'closing', reason: 'requested' });
+    expect(play.ending).toMatchObject({ cause: 'job_terminated', by: { name: 'livekit' } });
   });
 
-  it('is no end when our agent has left: LiveKit ends the job of one that crashed', () => {
-    const play = Play.live({ job })
-      .on(100, look(100, [ann, agent]))
-      .on(1000, terminated);
-    expect(play.on(1010, look(1005, [ann])).phase).toBe('live');
-    expect(play.on(1100, look(1090, [ann, agent])).phase).toBe('live');
-  });
-
-  it('is not decided by a look that was asked for before it', () => {
-    const play = Play.live({ job })
-      .on(100, look(100, [ann, agent]))
-      .on(1000, terminated);
-    expect(play.on(1010, look(990, [ann, agent])).phase).toBe('live');
-  });
-
-  it('says nothing of the call after a replacement', () => {
+  it('ends it also when the worker was replaced before', () => {
     const replace = profile({ replace: true });
     const play = Play.live({ job, profile: replace })
       .on(100, look(100, [ann, agent]))
       .on(1000, exited(1))
       .on(1001, gone());
-    play
-      .until(3000)
-      .on(3000, terminated)
-      .on(3010, look(3005, [ann, agent]));
-    expect(play).toMatchObject({ phase: 'live', session: { restarts: 1 } });
+    expect(play.until(3000).on(3000, terminated)).toMatchObject({ phase: 'closing', reason: 'requested' });
   });
 });
 

@@ -124,6 +124,28 @@ describe.runIf(HAS_LIVEKIT)('calls that come by themselves', () => {
     });
   });
 
+  it.each([
+    ['while it starts', 'joins-twice'],
+    ['in its call', 'joins-again'],
+  ])('an agent that joins its room anew %s keeps its call, though LiveKit ends the job', async (_when, mode) => {
+    await serve({ default: { ...AGENT, agent_name: 'voice' } });
+    // For 5 s from the first dispatch LiveKit does not know whose job an agent does.
+    await dispatches().createDispatch('first', 'voice');
+    await until('LiveKit knows', async () => {
+      const [first] = await dispatches().listDispatch('first');
+      return first?.state?.jobs.length === 1;
+    });
+    await callers.join('r', 'ann');
+    await dispatches().createDispatch('r', 'voice', { metadata: JSON.stringify({ mode }) });
+    await until('LiveKit has ended the job', () => jobEnds('JS_FAILED').length === 1);
+    const session = await until('it is live, with its agent', async () => {
+      const one = await sessionIn('r');
+      return one?.state === 'live' && (await agentsIn('r')) === 1 ? one : null;
+    });
+    await callers.leave('r', 'ann');
+    expect(await daemon.ended(session.id)).toMatchObject({ reason: 'callers_left', restarts: 0 });
+  });
+
   it('at the limit a call is refused at once, and a phone alone in its room is hung up on', async () => {
     await serve({ default: { ...AGENT, agent_name: 'voice' } }, { limits: { sessions: 1 } });
     await callers.join('a', 'ann');

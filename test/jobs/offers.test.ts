@@ -191,6 +191,7 @@ describe('an offer', () => {
 describe('an assignment', () => {
   it('is told once, and only for what was accepted', async () => {
     const { server, adapter, answers } = await open();
+    server.api = () => ({ agentDispatches: [] });
     server.last.send(assignmentOf('AJ_0'), offerOf('AJ_1'));
     await until('it is answered', () => answers().length > 0);
     server.last.send(assignmentOf('AJ_1', { url: 'wss://other' }), assignmentOf('AJ_1'), {
@@ -199,6 +200,20 @@ describe('an assignment', () => {
     await until('its end is told', () => adapter.terminated.length > 0);
     expect(adapter.assigned).toEqual(['AJ_1']);
     expect(adapter.complaints()).toEqual(['LiveKit assigned a job that was not accepted']);
+  });
+
+  it.each([
+    ['is there still', { agentDispatches: [{ id: 'AD_1' }] }, 'left the room or joined it anew'],
+    ['is not told', null, 'did not tell whether its dispatch was deleted'],
+  ])('whose dispatch %s when LiveKit ends it goes on', async (_what, known, said) => {
+    const { server, adapter, answers } = await open();
+    if (known !== null) server.api = () => known;
+    server.last.send(offerOf('AJ_1', { dispatchId: 'AD_1' }));
+    await until('it is answered', () => answers().length > 0);
+    server.last.send(assignmentOf('AJ_1'), { termination: { jobId: 'AJ_1' } });
+    await until('it is said', () => adapter.lines.some((one) => one.message.includes(said)));
+    expect(adapter).toMatchObject({ assigned: ['AJ_1'], terminated: [] });
+    expect(adapter.complaints()).toEqual([]);
   });
 
   it('is reported over its connection, and over the next one when that is gone', async () => {

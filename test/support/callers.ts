@@ -30,8 +30,9 @@ export class Callers {
     for (let attempt = 1; ; attempt += 1) {
       const error = await this.#process.do(command, 'joined').catch((failed: Error) => failed);
       if (error === undefined) return;
-      // LiveKit's client loses a room now and then on a busy machine; it is joined again.
-      if (attempt === JOIN_ATTEMPTS || !error.message.includes('handle not found')) throw error;
+      // LiveKit's client loses a room now and then on a busy machine, or hangs; it is joined again.
+      if (attempt === JOIN_ATTEMPTS || !/handle not found|not connected within/.test(error.message))
+        throw error;
     }
   }
 

@@ -57,7 +57,6 @@ export function sessionOf({
       warnedMaxDuration: false,
       lookAskedMs: null,
       heldBefore: false,
-      terminatedMs: null,
       overMemorySinceMs: null,
       resources: null,
     },
