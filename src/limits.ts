@@ -54,7 +54,7 @@ export const DEADLINES = {
   heartbeatEveryMs: 5 * SECOND_MS,
   heartbeatStaleMs: 30 * SECOND_MS,
   /** How long a stale worker has to write its stacks before it is ended. */
-  dumpMs: 3 * SECOND_MS,
+  dumpMs: 5 * SECOND_MS,
   /** A spawn that is under way when its session ends is waited for this long. */
   spawnMs: 10 * SECOND_MS,
   /** A worker whose control connection is lost has this long to connect again before its teardown does without. The kits try at least every 2 s. */
@@ -208,6 +208,8 @@ export const PRESENCE = {
 } as const;
 
 export const REGISTRY = {
+  /** From the start of its thread until the database is open and read: a start that gives up is only made again. */
+  openMs: 30 * SECOND_MS,
   timeoutMs: 5 * SECOND_MS,
   listMax: 500,
   listDefault: 100,

@@ -96,7 +96,7 @@ class Thread {
       });
     });
     this.#worker = worker;
-    await bounded(opened).catch(async (error: unknown) => {
+    await bounded(opened, REGISTRY.openMs).catch(async (error: unknown) => {
       this.#worker = null;
       await worker.terminate();
       throw error;
@@ -120,7 +120,8 @@ class Thread {
     const seq = ++this.#seq;
     const answer = new Promise<unknown>((resolve, reject) => this.#pending.set(seq, { resolve, reject }));
     worker.postMessage({ seq, request });
-    return bounded(answer).finally(() => this.#pending.delete(seq));
+    const boundMs = request.op === 'open' ? REGISTRY.openMs : REGISTRY.timeoutMs;
+    return bounded(answer, boundMs).finally(() => this.#pending.delete(seq));
   }
 
   async close(): Promise<void> {
@@ -129,7 +130,7 @@ class Thread {
     if (worker === null) return;
     const exited = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
     worker.postMessage('close');
-    await bounded(exited).catch(() => worker.terminate());
+    await bounded(exited, REGISTRY.timeoutMs).catch(() => worker.terminate());
   }
 
   #settle(message: Extract<FromThread, { kind: 'answer' | 'failed' }>): void {
@@ -156,12 +157,12 @@ function threadUrl(): URL {
   return new URL(import.meta.url.endsWith('.ts') ? './thread.ts' : './thread.js', import.meta.url);
 }
 
-function bounded<T>(promise: Promise<T>): Promise<T> {
+function bounded<T>(promise: Promise<T>, boundMs: number): Promise<T> {
   return pTimeout(promise, {
-    milliseconds: REGISTRY.timeoutMs,
+    milliseconds: boundMs,
     // Made only when it is needed: an error with its stack is dear, and there is one question per change.
     fallback: () => {
-      throw unavailable(`no answer within ${REGISTRY.timeoutMs} ms`);
+      throw unavailable(`no answer within ${boundMs} ms`);
     },
   });
 }
