@@ -113,7 +113,7 @@ describe.each(FRAMEWORKS)('an unchanged %s agent', (_name, found, command) => {
       daemon.signal('SIGKILL');
       await daemon.exited();
       await daemon.start();
-      expect(await daemon.session(session.id)).toMatchObject({ state: 'live', pid, restarts: 0 });
+      expect(await daemon.reaches(session.id, ['live'])).toMatchObject({ pid, restarts: 0 });
       expect((await agentsIn('r'))[0]?.sid).toBe(agent?.sid);
       if (pid === null) throw new Error('no pid');
       process.kill(pid, 'SIGKILL');

@@ -74,7 +74,7 @@ describe('what a worker may put into its folder', () => {
     await live('b', 'default');
     for (const name of ['status', 'cgroup', 'claim', 'pid', 'record.json']) makeFifo(inFolder(id, name));
     await restart();
-    expect(await daemon.session(id)).toMatchObject({ state: 'live', pid, restarts: 0 });
+    expect(await daemon.reaches(id, ['live'])).toMatchObject({ pid, restarts: 0 });
     await daemon.release(id);
     expect(await daemon.ended(id)).toMatchObject({ state: 'released', reason: 'requested' });
     expect(isAlive(pid ?? 0)).toBe(false);
@@ -89,7 +89,7 @@ describe('what a worker may put into its folder', () => {
     for (const name of ['status', 'cgroup', 'record.json']) makeFifo(inFolder(odd, name));
     rmSync(join(daemon.dir, 'state/registry.db'));
     await daemon.start();
-    expect(await daemon.session(id)).toMatchObject({ state: 'live', pid, restarts: 0 });
+    expect(await daemon.reaches(id, ['live'])).toMatchObject({ pid, restarts: 0 });
     expect((await daemon.get(`/v1/sessions/${odd}`)).status).toBe(404);
     expect(await daemon.stop()).toBe(0);
     killAll(marked(daemon.instanceId()).map((one) => one.pid));
@@ -102,7 +102,7 @@ describe('what a worker may put into its folder', () => {
     rmSync(inFolder(id, 'cgroup'), { force: true });
     mkdirSync(inFolder(id, 'cgroup'));
     await daemon.start();
-    expect(await daemon.session(id)).toMatchObject({ state: 'live', pid });
+    expect(await daemon.reaches(id, ['live'])).toMatchObject({ pid });
     await daemon.release(id);
     expect(await daemon.ended(id)).toMatchObject({ state: 'released', reason: 'requested' });
     expect(isAlive(pid ?? 0)).toBe(false);
@@ -115,7 +115,7 @@ describe('what a worker may put into its folder', () => {
     rmSync(inFolder(id, ''), { recursive: true });
     writeFileSync(inFolder(id, '').replace(/\/$/, ''), '');
     await daemon.start();
-    expect(await daemon.session(id)).toMatchObject({ state: 'live', pid });
+    expect(await daemon.reaches(id, ['live'])).toMatchObject({ pid });
     await daemon.release(id);
     expect(await daemon.ended(id)).toMatchObject({ state: 'released', reason: 'requested' });
     expect(isAlive(pid ?? 0)).toBe(false);

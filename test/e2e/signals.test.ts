@@ -32,7 +32,7 @@ describe('SIGTERM', () => {
     expect(await daemon.stop()).toBe(0);
     await waiting;
     await daemon.start();
-    expect(await daemon.session(id)).toMatchObject({ state: 'live', pid, restarts: 0 });
+    expect(await daemon.reaches(id, ['live'])).toMatchObject({ pid, restarts: 0 });
     await daemon.release(id);
     await daemon.ended(id);
     expect(marked(daemon.instanceId())).toEqual([]);
@@ -74,7 +74,7 @@ describe('SIGHUP', () => {
     daemon.signal('SIGHUP');
     await until('it is said', () => daemon.stderr.includes('limits.sessions'));
     expect(await limit()).toBe(3);
-    expect(await daemon.session(before.id)).toMatchObject({ state: 'live', pid: before.pid });
-    expect(await daemon.session(id)).toMatchObject({ state: 'live', pid });
+    expect(await daemon.reaches(before.id, ['live'])).toMatchObject({ pid: before.pid });
+    expect(await daemon.reaches(id, ['live'])).toMatchObject({ pid });
   });
 });

@@ -69,14 +69,14 @@ describe('the database, while it is in use', () => {
     damage();
     const added = await live('c');
     expect((await daemon.dispatch({ room: 'a' })).status).toBe(409);
-    for (const { id, pid } of before) expect(await daemon.session(id)).toMatchObject({ state: 'live', pid });
+    for (const { id, pid } of before) expect(await daemon.reaches(id, ['live'])).toMatchObject({ pid });
     expect(daemon.stderr + daemon.stdout).toMatch(/the database was lost|somebody took the database away/);
     daemon.signal('SIGKILL');
     await daemon.exited();
     await daemon.start();
     expect(await listed()).toEqual([...before, added].map((one) => one.id).sort());
     for (const { id, pid } of before)
-      expect(await daemon.session(id)).toMatchObject({ state: 'live', pid, restarts: 0 });
+      expect(await daemon.reaches(id, ['live'])).toMatchObject({ pid, restarts: 0 });
     for (const { id } of [...before, added]) await daemon.release(id);
     for (const { id } of [...before, added])
       expect(await daemon.ended(id)).toMatchObject({ reason: 'requested' });
@@ -138,7 +138,7 @@ describe('a damaged record, with the database whole', () => {
     damage(`${sql} WHERE id = '${damaged}'`);
     await daemon.start();
     expect((await daemon.dispatch({ room: 'a' })).status).toBe(409);
-    expect(await daemon.session(other.id)).toMatchObject({ state: 'live', pid: other.pid, restarts: 0 });
+    expect(await daemon.reaches(other.id, ['live'])).toMatchObject({ pid: other.pid, restarts: 0 });
     expect(await daemon.reaches(damaged, ['live'])).toMatchObject({ pid, restarts: 0 });
     expect(daemon.stdout + daemon.stderr).toContain('records of sessions are damaged and were set aside');
     const [aside = ''] = readdirSync(join(daemon.dir, 'state')).filter((name) => name.includes('.records-'));
@@ -201,7 +201,7 @@ describe.runIf(process.getuid?.() === 0)('a small disk', () => {
       return answer.status === 201 ? null : answer;
     });
     expect(refused).toMatchObject({ status: 503, body: { code: 'registry_unavailable' } });
-    expect(await daemon.session(call.id)).toMatchObject({ state: 'live', pid: call.pid });
+    expect(await daemon.reaches(call.id, ['live'])).toMatchObject({ pid: call.pid });
     expect((await daemon.get('/readyz')).status).toBe(503);
     await daemon.release(other.id);
     expect(await daemon.ended(other.id)).toMatchObject({ reason: 'requested' });
@@ -217,7 +217,7 @@ describe.runIf(process.getuid?.() === 0)('a small disk', () => {
     daemon.signal('SIGKILL');
     await daemon.exited();
     await daemon.start();
-    expect(await daemon.session(call.id)).toMatchObject({ state: 'live', pid: call.pid });
+    expect(await daemon.reaches(call.id, ['live'])).toMatchObject({ pid: call.pid });
     expect(await daemon.session(other.id)).toMatchObject({ state: 'released', reason: 'requested' });
   };
 
@@ -256,7 +256,7 @@ describe.runIf(process.getuid?.() === 0)('a small disk', () => {
     await daemon.exited();
     const filler = fill(dir);
     await daemon.start();
-    expect(await daemon.session(id)).toMatchObject({ state: 'live', pid, restarts: 0 });
+    expect(await daemon.reaches(id, ['live'])).toMatchObject({ pid, restarts: 0 });
     await until(
       'a call is refused',
       async () => (await daemon.dispatch({ room: `c${Date.now()}` })).status === 503,
@@ -266,7 +266,7 @@ describe.runIf(process.getuid?.() === 0)('a small disk', () => {
     rmSync(filler);
     await until('what was not recorded is', () => recordedState(ends) === 'released', 15_000);
     await daemon.reaches((await daemon.dispatch({ room: 'c' })).body.id, ['live']);
-    expect(await daemon.session(id)).toMatchObject({ state: 'live', pid, restarts: 0 });
+    expect(await daemon.reaches(id, ['live'])).toMatchObject({ pid, restarts: 0 });
   });
 
   it("full of a worker's log ends neither the worker nor the supervisor", async () => {
@@ -286,7 +286,7 @@ describe.runIf(process.getuid?.() === 0)('a small disk', () => {
       },
       30_000,
     );
-    expect(await daemon.session(id)).toMatchObject({ state: 'live', pid });
+    expect(await daemon.reaches(id, ['live'])).toMatchObject({ pid });
     rmSync(join(dir, 'probe'), { force: true });
     // Its log is cut short, so that there is room for what matters.
     const other = await until('another call is taken', async () => {
@@ -295,7 +295,7 @@ describe.runIf(process.getuid?.() === 0)('a small disk', () => {
     });
     await until('that has ended or lives', async () => (await daemon.session(other.id)).state !== 'starting');
     expect(daemon.stderr + daemon.stdout).toContain('the disk is almost full');
-    expect(await daemon.session(id)).toMatchObject({ state: 'live', pid });
+    expect(await daemon.reaches(id, ['live'])).toMatchObject({ pid });
     await daemon.release(id);
     expect(await daemon.ended(id)).toMatchObject({ reason: 'requested' });
     expect(isAlive(pid ?? 0)).toBe(false);

@@ -117,7 +117,7 @@ describe('without a supervisor', () => {
     expect([isAlive(orphan.pid ?? 0), isAlive(call.pid ?? 0)]).toEqual([false, true]);
     expect((await cleanup('--apply', dry.plan)).sweep.verdicts).toMatchObject([{ outcome: 'gone' }]);
     await daemon.start();
-    expect(await daemon.session(call.id)).toMatchObject({ state: 'live', pid: call.pid, restarts: 0 });
+    expect(await daemon.reaches(call.id, ['live'])).toMatchObject({ pid: call.pid, restarts: 0 });
   });
 
   it('ends what is overdue, and the next supervisor says why', async () => {

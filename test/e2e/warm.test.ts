@@ -164,7 +164,7 @@ describe('warm workers', () => {
     daemon.signal('SIGKILL');
     await daemon.exited();
     await daemon.start();
-    expect(await daemon.session(body.id)).toMatchObject({ state: 'live', pid, restarts: 0 });
+    expect(await daemon.reaches(body.id, ['live'])).toMatchObject({ pid, restarts: 0 });
     await until('it has connected again', async () => (await daemon.get('/readyz')).status === 200);
     await daemon.release(body.id);
     expect(await daemon.reaches(body.id, ['released'])).toMatchObject({ exit: { code: 0 } });

@@ -121,8 +121,9 @@ function checkErrors(sim: Sim, { phase, spec }: Session): void {
   const one = sim.ledger.cases.get(spec.id);
   const { nowMs } = sim.world;
   if (one === undefined || phase.name !== 'live') return;
-  // An ending is held, or a worker is replaced: nothing else is asked for meanwhile.
-  if (phase.inference !== null || phase.work.kind !== 'running') one.busyMs = nowMs;
+  // An ending is held, a worker is replaced, or a record is waited for: nothing else is asked for meanwhile.
+  if (phase.inference !== null || phase.work.kind !== 'running' || one.waitsSinceMs !== null)
+    one.busyMs = nowMs;
   const told = nowMs - Math.max(one.errorMs, one.busyMs, sim.ledger.anewMs) > TICK_MS;
   if (
     one.errorsInRow >= spec.limits.errorLimit &&
