@@ -169,7 +169,10 @@ function hintLeft(
   const was = presence.participants.find((one) => one.sid === participant.sid) ?? participant;
   const mattered = isCallersKind(was, context.agentIdentity);
   const others = presence.departures.filter((one) => one.sid !== participant.sid);
-  const ours = participant.identity === context.agentIdentity && reason === 'client_initiated';
+  const ours =
+    participant.identity === context.agentIdentity &&
+    reason === 'client_initiated' &&
+    isOfThisSession(presence, participant, context);
   const next: Presence = {
     ...presence,
     source: 'webhook',
@@ -179,6 +182,15 @@ function hintLeft(
     agentLeft: ours ? { at } : presence.agentLeft,
   };
   return recount(next, context, { now: at, look: false });
+}
+
+/** Sessions of one room have the same agent identity, and LiveKit's word that the agent of the last one has left may come minutes late. */
+function isOfThisSession(
+  { participants }: Presence,
+  { sid, joinedAtWallMs }: Participant,
+  { createdAt }: PresenceContext,
+): boolean {
+  return participants.some((one) => one.sid === sid) || joinedAtWallMs >= createdAt.wallMs;
 }
 
 /** Sets the clocks of absence from who is there now. */

@@ -221,6 +221,15 @@ describe('an agent that is not there', () => {
     expect(play.phase).toBe('live');
   });
 
+  it('one of the session before, whose leaving is told late, is not this one', () => {
+    const before = { ...agent, sid: 'PA_before', joinedAtWallMs: at(-60_000).wallMs };
+    const play = Play.live()
+      .on(1000, look(1000, [ann]))
+      .on(5000, left(5000, before, 'client_initiated'));
+    expect(play.on(9000, look(9000, [ann])).phase).toBe('live');
+    expect(play.on(40_000, look(40_000, [ann])).ending).toMatchObject({ reason: 'agent_absent' });
+  });
+
   it('one that leaves by itself and stays away is done', () => {
     const play = Play.live()
       .on(1000, look(1000, [agent, ann]))

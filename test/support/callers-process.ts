@@ -7,6 +7,7 @@ import { until } from './wait.ts';
 
 /** A loaded machine takes its time for a hundred peer connections. */
 const DONE_MS = 60_000;
+const COMPLAINT_CHARS = 2000;
 
 interface Said {
   readonly id: string;
@@ -18,11 +19,20 @@ interface Said {
 export class CallersProcess {
   readonly #child: ChildProcess;
   readonly said: Said[] = [];
+  #complaint = '';
+  /** How it ended; null: it runs. */
+  #end: string | null = null;
 
   /** `fixture`: a file of test/fixtures. */
   constructor(fixture: string) {
     this.#child = spawn(process.execPath, [join(ROOT, 'test/fixtures', fixture)], {
-      stdio: ['pipe', 'pipe', 'ignore'],
+      stdio: ['pipe', 'pipe', 'pipe'],
+    });
+    this.#child.stderr?.on('data', (chunk: Buffer) => {
+      this.#complaint = (this.#complaint + chunk.toString()).slice(-COMPLAINT_CHARS);
+    });
+    this.#child.once('exit', (code, signal) => {
+      this.#end = `its process ended with ${signal ?? code}: ${this.#complaint}`;
     });
     let rest = '';
     this.#child.stdout?.on('data', (chunk: Buffer) => {
@@ -43,10 +53,12 @@ export class CallersProcess {
     this.write(command);
     const done = await until(
       `${command.do} of ${command.id}`,
-      () =>
-        this.said
+      () => {
+        const heard = this.said
           .slice(from)
-          .find((one) => one.id === command.id && (one.event === wanted || one.event === 'failed')),
+          .find((one) => one.id === command.id && (one.event === wanted || one.event === 'failed'));
+        return heard ?? (this.#end === null ? null : { event: 'failed', error: this.#end });
+      },
       DONE_MS,
     );
     if (done.event === 'failed') throw new Error(`${command.do} of ${command.id}: ${done.error}`);
