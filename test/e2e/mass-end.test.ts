@@ -10,6 +10,8 @@ const CALLS = 100;
 const MANY = 60;
 const FEW = 3;
 const AT_ONCE = 4;
+/** LiveKit's client loses one of a hundred now and then on a busy machine. */
+const JOIN_ATTEMPTS = 3;
 
 describe.runIf(HAS_LIVEKIT)('many callers gone in the same second', () => {
   let livekit: LiveKit;
@@ -40,13 +42,15 @@ describe.runIf(HAS_LIVEKIT)('many callers gone in the same second', () => {
   const call = async (phone: Callers, index: number) => {
     const room = `call ${index}`;
     const { body } = await daemon.dispatch({ room, limits: { callersLostMs: 2000 } });
-    await phone.join(room, 'ann', { audio: false });
-    await until(
-      'the caller is seen',
-      async () => (await daemon.session(body.id)).presence?.callers === 1,
-      30_000,
-    );
-    return body.id;
+    const isSeen = async () => (await daemon.session(body.id)).presence?.callers === 1;
+    for (let attempt = 1; attempt <= JOIN_ATTEMPTS; attempt += 1) {
+      await phone.join(room, 'ann', { audio: false });
+      const seen = await until('the caller is seen', isSeen).catch(() => false);
+      if (seen) return body.id;
+      const there = await livekit.rooms.listParticipants(room);
+      expect(there.filter(({ identity }) => identity === 'ann')).toEqual([]);
+    }
+    throw new Error(`the caller of ${room} joined ${JOIN_ATTEMPTS} times and was never seen`);
   };
   const connect = async (from: number, count: number) => {
     const phone = new Callers(livekit);
