@@ -132,7 +132,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     this.dirty = true;
     const { nowMs } = this.#world;
     const known = this.cases.get(session.spec.id);
-    const one = known ?? this.#open(session);
+    const one = known === undefined || isForgotten(known, session) ? this.#open(session) : known;
     const before = one.wanted;
     one.wanted = session;
     one.wantedMs = nowMs;
@@ -493,4 +493,9 @@ function phaseText(session: Session): string {
     case 'queued':
       return 'queued';
   }
+}
+
+/** A crash has taken a session that nobody was told of and that was never on record; this is another one under its id. */
+function isForgotten({ committed, acknowledged, spec }: Case, { spec: wanted }: Session): boolean {
+  return committed === null && !acknowledged && spec.createdAt.bootMs !== wanted.createdAt.bootMs;
 }
