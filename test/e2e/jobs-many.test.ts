@@ -98,8 +98,9 @@ describe.runIf(HAS_LIVEKIT)("LiveKit's own dispatch", () => {
     };
     const isShown = () => missing().length === givenUp.size;
     await until('LiveKit shows them all', isShown).catch(() => undefined);
-    const ofMissing = livekit.log.split('\n').filter((line) => missing().some((id) => line.includes(id)));
-    expect(new Set(missing()), ofMissing.join('\n')).toEqual(givenUp);
+    const left = missing();
+    const ofThem = livekit.log.split('\n').filter((line) => left.some((id) => line.includes(id)));
+    expect(new Set(left), ofThem.join('\n')).toEqual(givenUp);
   });
 
   it('goes on over a kill of the supervisor: same workers, and the next call comes', async () => {
