@@ -45,6 +45,9 @@ const start = async (dir?: string) => {
 };
 const live = async (room: string, agent = 'default') =>
   daemon.reaches((await daemon.dispatch({ room, agent })).body.id, ['live']);
+/** Its log comes by a pipe, and what a look finds comes with the next look. */
+const says = (what: RegExp) =>
+  until(`it says "${what.source}"`, () => what.test(daemon.stderr + daemon.stdout), 15_000);
 const registry = async () => (await daemon.get<CapacityView>('/v1/capacity')).body.registry;
 const database = (name = '') => join(daemon.dir, 'state', `registry.db${name}`);
 /** By a reading of the database of the test's own. */
@@ -70,7 +73,7 @@ describe('the database, while it is in use', () => {
     const added = await live('c');
     expect((await daemon.dispatch({ room: 'a' })).status).toBe(409);
     for (const { id, pid } of before) expect(await daemon.reaches(id, ['live'])).toMatchObject({ pid });
-    expect(daemon.stderr + daemon.stdout).toMatch(/the database was lost|somebody took the database away/);
+    await says(/the database was lost|somebody took the database away/);
     daemon.signal('SIGKILL');
     await daemon.exited();
     await daemon.start();
@@ -140,7 +143,7 @@ describe('a damaged record, with the database whole', () => {
     expect((await daemon.dispatch({ room: 'a' })).status).toBe(409);
     expect(await daemon.reaches(other.id, ['live'])).toMatchObject({ pid: other.pid, restarts: 0 });
     expect(await daemon.reaches(damaged, ['live'])).toMatchObject({ pid, restarts: 0 });
-    expect(daemon.stdout + daemon.stderr).toContain('records of sessions are damaged and were set aside');
+    await says(/records of sessions are damaged and were set aside/);
     const [aside = ''] = readdirSync(join(daemon.dir, 'state')).filter((name) => name.includes('.records-'));
     expect(readFileSync(join(daemon.dir, 'state', aside), 'utf8')).toContain(damaged);
     await daemon.release(damaged);
@@ -294,7 +297,7 @@ describe.runIf(process.getuid?.() === 0)('a small disk', () => {
       return status === 201 ? body : null;
     });
     await until('that has ended or lives', async () => (await daemon.session(other.id)).state !== 'starting');
-    expect(daemon.stderr + daemon.stdout).toContain('the disk is almost full');
+    await says(/the disk is almost full/);
     expect(await daemon.reaches(id, ['live'])).toMatchObject({ pid });
     await daemon.release(id);
     expect(await daemon.ended(id)).toMatchObject({ reason: 'requested' });
