@@ -9,7 +9,7 @@ import { until } from '../support/wait.ts';
 const CALLS = 100;
 const MANY = 60;
 const FEW = 3;
-const AT_ONCE = 4;
+const AT_ONCE = 10;
 /** LiveKit's client loses one of a hundred now and then on a busy machine. */
 const JOIN_ATTEMPTS = 3;
 
@@ -39,16 +39,18 @@ describe.runIf(HAS_LIVEKIT)('many callers gone in the same second', () => {
     await livekit?.close();
   });
 
+  /** The caller is there first: one whose join takes long on a busy machine is then not one whom the call lost. */
   const call = async (phone: Callers, index: number) => {
     const room = `call ${index}`;
-    const { body } = await daemon.dispatch({ room, limits: { callersLostMs: 2000 } });
+    await phone.join(room, 'ann', { audio: false });
+    const { body } = await daemon.dispatch({ room, limits: { callersLostMs: 5000 } });
     const isSeen = async () => (await daemon.session(body.id)).presence?.callers === 1;
+    const isThere = async () =>
+      (await livekit.rooms.listParticipants(room)).some(({ identity }) => identity === 'ann');
     for (let attempt = 1; attempt <= JOIN_ATTEMPTS; attempt += 1) {
+      await until('curfew sees whom LiveKit has', async () => (await isSeen()) || !(await isThere()));
+      if (await isSeen()) return body.id;
       await phone.join(room, 'ann', { audio: false });
-      const seen = await until('the caller is seen', isSeen).catch(() => false);
-      if (seen) return body.id;
-      const there = await livekit.rooms.listParticipants(room);
-      expect(there.filter(({ identity }) => identity === 'ann')).toEqual([]);
     }
     throw new Error(`the caller of ${room} joined ${JOIN_ATTEMPTS} times and was never seen`);
   };
