@@ -1,6 +1,10 @@
 /** The build is one program in a few files: reading six hundred modules one by one took half of a start. Names are kept, for stack traces. */
 export default {
-  input: { main: 'src/main.ts', thread: 'src/registry/thread.ts' },
+  input: {
+    main: 'src/main.ts',
+    thread: 'src/registry/thread.ts',
+    'trim-thread': 'src/worker/trim-thread.ts',
+  },
   platform: 'node',
   output: {
     format: 'esm',

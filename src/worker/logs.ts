@@ -1,84 +1,12 @@
 /** Keeps the logs of live workers within their cap: head and tail stay, the middle is cut out and counted. */
-import type { FileHandle } from 'node:fs/promises';
-import { constants, open, stat, statfs } from 'node:fs/promises';
+import { stat, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { messageOf } from '../errors.ts';
 import { LOGS, WORKERS } from '../limits.ts';
 import type { Log } from '../ports.ts';
-
-interface LogSizes {
-  readonly headBytes: number;
-  readonly tailBytes: number;
-}
-
-const CHUNK_BYTES = 1024 * 1024;
-/** One trim copies again what was written meanwhile, but does not chase a writer for ever. */
-const CATCH_UPS = 4;
-const CUT_DIGITS = 15;
-
-/** Always of one length, so that the next trim finds the tail where this one put it. */
-function markerOf(cutBytes: number): string {
-  return `\n--- curfew cut ${String(cutBytes).padStart(CUT_DIGITS)} bytes here ---\n`;
-}
-
-const MARKER_BYTES = markerOf(0).length;
-
-/** The size of a log that was just trimmed. */
-function cappedBytes(sizes: LogSizes): number {
-  return sizes.headBytes + MARKER_BYTES + sizes.tailBytes;
-}
-
-/**
- * Cuts the middle out of the file in place, while the worker appends to it. What it writes between the last look and
- * the cut is lost uncounted. Returns how many bytes were cut so far, `cutBefore` included.
- */
-async function trimLog(path: string, sizes: LogSizes, cutBefore: number): Promise<number> {
-  const file = await open(path, constants.O_RDWR | constants.O_NOFOLLOW);
-  try {
-    const { size } = await file.stat();
-    if (size <= cappedBytes(sizes)) return cutBefore;
-    return await cutMiddle(file, size, { sizes, cutBefore });
-  } finally {
-    await file.close();
-  }
-}
-
-async function cutMiddle(
-  file: FileHandle,
-  sizeBytes: number,
-  { sizes, cutBefore }: { readonly sizes: LogSizes; readonly cutBefore: number },
-): Promise<number> {
-  const start = sizes.headBytes + MARKER_BYTES;
-  let [from, to, end] = [sizeBytes - sizes.tailBytes, start, sizeBytes];
-  for (let pass = 0; pass < CATCH_UPS && from < end; pass += 1) {
-    if (end - from > sizes.tailBytes) [from, to] = [end - sizes.tailBytes, start];
-    to += await copyDown(file, { from, to, end });
-    from = end;
-    end = (await file.stat()).size;
-  }
-  await file.truncate(to);
-  const firstMarker = cutBefore === 0 ? MARKER_BYTES : 0;
-  const cutBytes = cutBefore + end - to + firstMarker;
-  await file.write(markerOf(cutBytes), sizes.headBytes);
-  return cutBytes;
-}
-
-/** Towards the file's start and in ascending order, so that source and target may overlap. */
-async function copyDown(
-  file: FileHandle,
-  { from, to, end }: { readonly from: number; readonly to: number; readonly end: number },
-): Promise<number> {
-  const chunk = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, end - from));
-  let copied = 0;
-  while (from + copied < end) {
-    const wanted = Math.min(chunk.length, end - from - copied);
-    const { bytesRead } = await file.read(chunk, 0, wanted, from + copied);
-    if (bytesRead === 0) break;
-    await file.write(chunk, 0, bytesRead, to + copied);
-    copied += bytesRead;
-  }
-  return copied;
-}
+import type { LogSizes } from './trim.ts';
+import { cappedBytes } from './trim.ts';
+import { Trimmer } from './trimmer.ts';
 
 async function isAlmostFull(path: string): Promise<boolean> {
   try {
@@ -122,6 +50,7 @@ function slowMs(count: number): number {
 /** One timer for all logs; it goes faster while one of them grows fast. */
 export function createLogCap({ log, sizes }: { readonly log: Log; readonly sizes: LogSizes }): LogCap {
   const logs = new Map<string, Watched>();
+  const trimmer = new Trimmer();
   let closed = false;
   let scarce = false;
   let timer = setTimeout(tick, WORKERS.logLookMs).unref();
@@ -164,10 +93,11 @@ export function createLogCap({ log, sizes }: { readonly log: Log; readonly sizes
 
   async function cap(watched: Watched, slack: number): Promise<number> {
     const allowed = scarce ? shortened(sizes) : sizes;
-    const { size } = await stat(watched.path);
+    const { path, cutBytes: cutBefore } = watched;
+    const { size } = await stat(path);
     const grownBytes = size - watched.sizeBytes;
     const due = size > (scarce ? 1 : slack) * cappedBytes(allowed);
-    if (due) watched.cutBytes = await trimLog(watched.path, allowed, watched.cutBytes);
+    if (due) watched.cutBytes = await trimmer.trim({ path, sizes: allowed, cutBefore });
     watched.sizeBytes = due ? cappedBytes(allowed) : size;
     return grownBytes;
   }
@@ -183,6 +113,7 @@ export function createLogCap({ log, sizes }: { readonly log: Log; readonly sizes
     close() {
       closed = true;
       clearTimeout(timer);
+      trimmer.close();
     },
   };
 }

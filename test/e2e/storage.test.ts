@@ -298,6 +298,7 @@ describe.runIf(process.getuid?.() === 0)('a small disk', () => {
     });
     await until('that has ended or lives', async () => (await daemon.session(other.id)).state !== 'starting');
     await says(/the disk is almost full/);
+    expect(daemon.stderr + daemon.stdout).not.toContain('could not be cut');
     expect(await daemon.reaches(id, ['live'])).toMatchObject({ pid });
     await daemon.release(id);
     expect(await daemon.ended(id)).toMatchObject({ reason: 'requested' });

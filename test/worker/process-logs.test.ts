@@ -41,7 +41,7 @@ describe('the log of a worker', () => {
     // What was written in the moment of a cut is lost uncounted: a little, never counted twice.
     const told = Number(match?.[1]) + log.length - (match?.[0].length ?? 0);
     expect(told).toBeLessThanOrEqual(lines * LINE_BYTES);
-    expect(told).toBeGreaterThan(lines * LINE_BYTES * 0.5);
+    expect(told).toBeGreaterThan(lines * LINE_BYTES * 0.9);
   });
 
   it('is left alone within its cap', async () => {

@@ -1,0 +1,26 @@
+/** The thread that cuts logs: see trim.ts for why it has one. */
+import { parentPort } from 'node:worker_threads';
+import { messageOf } from '../errors.ts';
+import type { Trim } from './trim.ts';
+import { trimLog } from './trim.ts';
+
+export interface ToTrimmer extends Trim {
+  readonly seq: number;
+}
+
+export type FromTrimmer =
+  | { readonly seq: number; readonly cutBytes: number }
+  | { readonly seq: number; readonly error: string };
+
+function answer({ seq, ...trim }: ToTrimmer): FromTrimmer {
+  try {
+    return { seq, cutBytes: trimLog(trim) };
+  } catch (error) {
+    return { seq, error: messageOf(error) };
+  }
+}
+
+parentPort?.on('message', (asked: ToTrimmer | 'close') => {
+  if (asked === 'close') parentPort?.close();
+  else parentPort?.postMessage(answer(asked));
+});
