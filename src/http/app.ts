@@ -30,6 +30,8 @@ export async function makeApp(options: AppOptions): Promise<App> {
     http: { headersTimeout: HTTP.requestMs, connectionsCheckingInterval: HTTP.requestLookMs },
     routerOptions: { maxParamLength: TEXT.idChars },
     exposeHeadRoutes: false,
+    // fastify's own word while it closes is no problem of ours; the supervisor knows why it takes nothing more.
+    return503OnClosing: false,
     // A path that cannot be decoded reaches no route and no handler.
     frameworkErrors: (error, request, reply) =>
       sendProblem(reply, asCurfewError(error, { request, log: options.log })),

@@ -1,6 +1,7 @@
 /** The shape of answers: problems, headers, and the API's own description. */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -9,6 +10,7 @@ import { ERRORS } from '../../src/errors.ts';
 import type { Ask, Doors } from '../support/faces.ts';
 import { openDoors, problemOf } from '../support/faces.ts';
 import { endedView, viewOf } from '../support/memory-api.ts';
+import { until } from '../support/wait.ts';
 
 let doors: Doors;
 beforeAll(async () => {
@@ -216,5 +218,27 @@ describe('the API as it describes itself', () => {
       expect.arrayContaining(['204', '401', '503']),
     );
     expect(Object.keys(paths['/v1/capacity']?.get?.responses ?? {})).toContain('403');
+  });
+});
+
+describe('doors that close', () => {
+  it('answer what still comes in as ever: why nothing is taken is for the supervisor to say', async () => {
+    const own = await openDoors();
+    own.api.sessions.set('s-1', viewOf({ id: 's-1' }));
+    const line = connect(own.socketPath);
+    let heard = '';
+    line.on('data', (chunk) => {
+      heard += chunk.toString();
+    });
+    const ended = new Promise((resolve) => line.once('close', resolve));
+    line.write('GET /v1/sessions/s-1 HTTP/1.1\r\nhost: x\r\n');
+    // The one before it is let in then.
+    await own.local({ path: '/healthz' });
+    const closed = own.close();
+    await until('the door is shut', () => !existsSync(own.socketPath));
+    line.write('\r\n');
+    await Promise.all([closed, ended]);
+    expect(heard).toMatch(/^HTTP\/1\.1 200 /);
+    expect(heard).toContain('"id":"s-1"');
   });
 });
