@@ -4,15 +4,17 @@ import { messageOf } from '../errors.ts';
 import type { Trim } from './trim.ts';
 import { trimLog } from './trim.ts';
 
-export interface ToTrimmer extends Trim {
+interface Asked extends Trim {
   readonly seq: number;
 }
+
+export type ToTrimmer = Asked | 'close';
 
 export type FromTrimmer =
   | { readonly seq: number; readonly cutBytes: number }
   | { readonly seq: number; readonly error: string };
 
-function answer({ seq, ...trim }: ToTrimmer): FromTrimmer {
+function answer({ seq, ...trim }: Asked): FromTrimmer {
   try {
     return { seq, cutBytes: trimLog(trim) };
   } catch (error) {
@@ -20,7 +22,7 @@ function answer({ seq, ...trim }: ToTrimmer): FromTrimmer {
   }
 }
 
-parentPort?.on('message', (asked: ToTrimmer | 'close') => {
+parentPort?.on('message', (asked: ToTrimmer) => {
   if (asked === 'close') parentPort?.close();
   else parentPort?.postMessage(answer(asked));
 });

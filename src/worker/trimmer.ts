@@ -1,7 +1,7 @@
 /** The near side of the thread that cuts logs; begun with the first cut, which most hosts never see. */
 import { Worker } from 'node:worker_threads';
 import type { Trim } from './trim.ts';
-import type { FromTrimmer } from './trim-thread.ts';
+import type { FromTrimmer, ToTrimmer } from './trim-thread.ts';
 
 interface Pending {
   readonly resolve: (cutBytes: number) => void;
@@ -20,13 +20,13 @@ export class Trimmer {
     const seq = ++this.#seq;
     // Only a cut under way keeps the program from ending.
     thread.ref();
-    thread.postMessage({ ...trim, seq });
+    thread.postMessage({ ...trim, seq } satisfies ToTrimmer);
     return new Promise((resolve, reject) => this.#pending.set(seq, { resolve, reject }));
   }
 
   /** What is under way is cut to its end: half a cut would leave a log with lines twice. */
   close(): void {
-    this.#thread?.postMessage('close');
+    this.#thread?.postMessage('close' satisfies ToTrimmer);
   }
 
   #begin(): Worker {
