@@ -258,12 +258,11 @@ describe.runIf(HAS_LIVEKIT)('a call', () => {
     const { status, body } = await daemon.dispatch({ room, limits: SHORT });
     expect(status).toBe(201);
     await daemon.ended(first);
-    await daemon.reaches(body.id, ['live']);
-    await sees(body.id, 1);
-    expect(await daemon.session(body.id)).toMatchObject({
-      state: 'live',
-      presence: { callers: 1, agents: 1 },
-    });
+    await daemon.becomes(
+      body.id,
+      'live with its caller and its agent',
+      ({ state, presence }) => state === 'live' && presence?.callers === 1 && presence.agents === 1,
+    );
     await daemon.release(body.id);
     await daemon.ended(body.id);
   });
