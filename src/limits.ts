@@ -223,8 +223,6 @@ export const RECORDING = {
   /** How long small changes are gathered. */
   gatherMs: 20,
   retryMs: 5 * SECOND_MS,
-  /** The deadline of silence is recorded when it moves by more than this. */
-  idleStepMs: 5 * SECOND_MS,
 } as const;
 
 /** Workers that are kept warm. */

@@ -1,14 +1,14 @@
 /** One session's mailbox: events one by one, each decided, recorded and done before the next. */
 import { decide } from '../core/decide.ts';
-import type { Effect } from '../core/effect.ts';
 import type { SessionEvent } from '../core/event.ts';
 import type { SessionId, Stamp } from '../core/ids.ts';
 import type { Session } from '../core/session.ts';
+import type { Step } from './record-step.ts';
 
 export interface MailboxHost {
   now(): Stamp;
   /** Records and does what a decision wants. Must not reject. */
-  settle(step: { before: Session; after: Session; effects: readonly Effect[] }): Promise<void> | void;
+  settle(step: Step): Promise<void> | void;
   /** All posted events are handled. */
   idle(session: Session): void;
   failed(id: SessionId, error: unknown): void;
@@ -62,9 +62,10 @@ export class Mailbox {
   async #handle(event: SessionEvent): Promise<void> {
     try {
       const before = this.#state;
-      const { state, effects } = decide(before, event, this.#host.now());
+      const now = this.#host.now();
+      const { state, effects } = decide(before, event, now);
       this.#state = state;
-      const settling = this.#host.settle({ before, after: state, effects });
+      const settling = this.#host.settle({ before, after: state, effects, now });
       if (settling !== undefined) await settling;
     } catch (error) {
       this.#host.failed(this.#state.spec.id, error);

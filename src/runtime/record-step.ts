@@ -1,7 +1,7 @@
 /** New state and intent are durable before the effects; what cannot be recorded is not started. */
 import type { Effect } from '../core/effect.ts';
 import type { SessionEvent } from '../core/event.ts';
-import type { SessionId } from '../core/ids.ts';
+import type { SessionId, Stamp } from '../core/ids.ts';
 import type { Session } from '../core/session.ts';
 import { isEnded, workerOf } from '../core/session.ts';
 import { messageOf } from '../errors.ts';
@@ -15,6 +15,8 @@ export interface Step {
   readonly before: Session;
   readonly after: Session;
   readonly effects: readonly Effect[];
+  /** When it was decided. */
+  readonly now: Stamp;
 }
 
 /** The effects that may be done now, and a record that may follow them. */
@@ -31,12 +33,12 @@ interface StepHost {
 }
 
 /** A teardown goes on without its record when that takes too long. */
-export async function recordStep(host: StepHost, { before, after, effects }: Step): Promise<Recorded> {
+export async function recordStep(host: StepHost, { before, after, effects, now }: Step): Promise<Recorded> {
   const start = effects.find((effect) => isStart(effect, before));
   const { id } = after.spec;
   const current = () => host.state(id);
   if (start === undefined) {
-    const need = recordNeed(before, after);
+    const need = recordNeed(before, after, now);
     // The promise of a warm worker was recorded: its assignment does not wait once more.
     const isPromised = effects.some((effect) => effect.do === 'assign') && reservedBy(before) !== null;
     if (need === 'durable' && isPromised)
@@ -65,9 +67,9 @@ function isStart(effect: Effect, before: Session): effect is Extract<Effect, { d
 }
 
 /** What a recovery without the database must know: the worker's folder follows each step of the session. */
-export function recordBeside(workers: Workers, before: Session, after: Session): void {
+export function recordBeside(workers: Workers, { before, after, now }: Step): void {
   const worker = workerOf(after);
-  if (worker === null || isEnded(after) || recordNeed(before, after) !== 'durable') return;
+  if (worker === null || isEnded(after) || recordNeed(before, after, now) !== 'durable') return;
   workers.record(worker.id, { session: after });
 }
 

@@ -1,7 +1,7 @@
 /** Keeps the registry in step with the sessions: what needs a durable record waits for it, all else goes on and is recorded later. */
 
 import { holdingOf, isUnkillable } from '../core/holdings.ts';
-import type { ClaimKey, SessionId } from '../core/ids.ts';
+import type { ClaimKey, SessionId, Stamp } from '../core/ids.ts';
 import type { Session } from '../core/session.ts';
 import { CurfewError, messageOf } from '../errors.ts';
 import { failpoint } from '../failpoints.ts';
@@ -16,7 +16,7 @@ export interface RegistryStatus {
 }
 
 /** Whether a change is worth a record, and whether it must survive a power cut. What a restart learns again is not. */
-export function recordNeed(before: Session, after: Session): 'none' | 'soon' | 'durable' {
+export function recordNeed(before: Session, after: Session, now: Stamp): 'none' | 'soon' | 'durable' {
   if (before.phase !== after.phase && before.phase.name !== after.phase.name) return 'durable';
   if (before.restarts !== after.restarts) return 'durable';
   // The worker that gives way is about to be signalled.
@@ -28,7 +28,7 @@ export function recordNeed(before: Session, after: Session): 'none' | 'soon' | '
   const learnt =
     before.presence.callersSeen !== after.presence.callersSeen ||
     before.presence.roomSid !== after.presence.roomSid;
-  return changed || learnt || isLongerAllowed(before, after) ? 'soon' : 'none';
+  return changed || learnt || isLongerAllowed(before, after, now) ? 'soon' : 'none';
 }
 
 function isReplacing({ phase }: Session): boolean {
@@ -36,9 +36,10 @@ function isReplacing({ phase }: Session): boolean {
 }
 
 /** A restart allows the ordinary silence anew; only what was asked for beyond that would be lost. */
-function isLongerAllowed(before: Session, after: Session): boolean {
+function isLongerAllowed(before: Session, after: Session, now: Stamp): boolean {
   const [beforeMs, afterMs] = [before.vitals.idleAtMs, after.vitals.idleAtMs];
-  return afterMs !== null && afterMs - (beforeMs ?? 0) > RECORDING.idleStepMs;
+  if (afterMs === null || afterMs === beforeMs) return false;
+  return beforeMs === null || afterMs > now.bootMs + after.spec.limits.activityIdleTimeoutMs;
 }
 
 export class Recorder {

@@ -239,17 +239,18 @@ export class Sessions {
     if (owner !== null) this.post(owner, event);
   }
 
-  async #settle({ before, after, effects }: Step): Promise<void> {
+  async #settle(step: Step): Promise<void> {
+    const { before, after } = step;
     this.#owners.note(after);
     // Admission learns at once that a claim is closing; a record that frees it is on its way before the next one asks.
-    const recording = recordStep(this, { before, after, effects });
+    const recording = recordStep(this, step);
     this.#account(after);
     passOn(this.pool, before, after);
     forgetOld(this, before, after);
     const { allowed, record } = await recording;
     for (const effect of allowed) performEffect(this, after, effect);
     record?.();
-    recordBeside(this.workers, before, after);
+    recordBeside(this.workers, step);
     const said = describeStep(before, after);
     if (said !== null) this.deps.log[said.level](said.fields, said.message);
   }

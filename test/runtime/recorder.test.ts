@@ -5,7 +5,7 @@ import type { Session } from '../../src/core/session.ts';
 import { CurfewError } from '../../src/errors.ts';
 import type { Clock, Log, Registry } from '../../src/ports.ts';
 import { Recorder, recordNeed } from '../../src/runtime/recorder.ts';
-import { gone, Play, release } from '../core/support.ts';
+import { at, gone, Play, release, says } from '../core/support.ts';
 import { sessionOf } from '../support/sessions.ts';
 
 interface Asked {
@@ -148,7 +148,7 @@ describe('a start whose claim is recorded for the last holder', () => {
 });
 
 describe('what is recorded at once', () => {
-  const need = (before: Session, after: Session) => recordNeed(before, after);
+  const need = (before: Session, after: Session, atMs = 0) => recordNeed(before, after, at(atMs));
 
   it('a worker that nothing killed is gone: its claim is free', () => {
     const play = Play.live({ livekit: false }).silent().on(10, release).until(60_000);
@@ -159,9 +159,21 @@ describe('what is recorded at once', () => {
 
   it('a silence that is allowed for long, and not each word', () => {
     const play = Play.live({ livekit: false, idleAsked: true });
+    const keep = (atMs: number, forMs: number) => {
+      const before = play.session;
+      const by = { kind: 'local', name: 'x' } as const;
+      return need(before, play.on(atMs, { type: 'keep_alive', forMs, by }).session, atMs);
+    };
+    expect(keep(10_000, 60_000)).toBe('none');
+    expect(keep(20_000, 900_000)).toBe('soon');
+    // Many small steps are as long as a big one.
+    expect(keep(20_500, 900_000)).toBe('soon');
+    expect(keep(30_000, 60_000)).toBe('none');
+  });
+
+  it('the first word, for from then on silence counts', () => {
+    const play = Play.live({ livekit: false });
     const before = play.session;
-    const by = { kind: 'local', name: 'x' } as const;
-    expect(need(before, play.on(10, { type: 'keep_alive', forMs: 60_000, by }).session)).toBe('none');
-    expect(need(before, play.on(20, { type: 'keep_alive', forMs: 900_000, by }).session)).toBe('soon');
+    expect(need(before, play.on(10, says({ type: 'activity', kind: 'task' })).session, 10)).toBe('soon');
   });
 });
