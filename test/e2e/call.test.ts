@@ -250,14 +250,17 @@ describe.runIf(HAS_LIVEKIT)('a call', () => {
 
   it('accepts a redial while the last call is torn down, and does not touch it afterwards', async () => {
     const room = newRoom();
-    // Its worker takes as long to end as it may, so that the redial comes before anything becomes of the room.
     const first = await live(room, { agent: 'stubborn' });
     await callers.join(room, 'ann');
     await sees(first, 1);
+    // What becomes of the room is decided by LiveKit's next answer: the redial comes before it.
+    livekit.signal('SIGSTOP');
     await daemon.release(first);
-    const { status, body } = await daemon.dispatch({ room, limits: SHORT });
+    const { status, body } = await daemon
+      .dispatch({ room, limits: SHORT })
+      .finally(() => livekit.signal('SIGCONT'));
     expect(status).toBe(201);
-    await daemon.ended(first);
+    expect(await daemon.ended(first)).toMatchObject({ reason: 'requested' });
     await daemon.becomes(
       body.id,
       'live with its caller and its agent',
