@@ -95,11 +95,13 @@ function message(session: Session, said: WorkerMessage, now: Stamp): Session {
     case 'activity':
       return armIdle(alive, now, said.forMs ?? 0);
     case 'ok':
-      return alive.errors.consecutive === 0
+      return alive.errors.consecutive === 0 || isLeaving(session)
         ? alive
         : { ...alive, errors: { ...alive.errors, consecutive: 0 } };
     case 'error':
-      return countError(alive, `${said.source ?? 'worker'}: ${said.message}`, now);
+      return isLeaving(session)
+        ? alive
+        : countError(alive, `${said.source ?? 'worker'}: ${said.message}`, now);
     case 'configured':
       return {
         ...alive,
@@ -115,6 +117,11 @@ function message(session: Session, said: WorkerMessage, now: Stamp): Session {
     case 'dumped':
       return alive;
   }
+}
+
+/** Its worker gives way to another one, and that is counted: what it says at its end follows from it. */
+function isLeaving({ phase }: Session): boolean {
+  return phase.name === 'live' && phase.work.kind === 'replacing';
 }
 
 /** One more error in a row: reported by the worker, a crash or a missed start. */

@@ -71,10 +71,19 @@ describe('the old worker', () => {
     expect(play.on(17_300, gone()).until(19_000).did('spawn')).toHaveLength(2);
   });
 
-  it('may report errors: they count, and end nothing before it is gone', () => {
+  it('may report errors: they follow from its end, and end nothing, also after it is gone', () => {
     const play = ending();
+    const { consecutive } = play.session.errors;
     for (let n = 0; n < 5; n++) play.on(17_200 + n, says({ type: 'error', message: 'closing' }));
-    expect(play.phase).toBe('live');
+    expect(play.session.errors).toMatchObject({ consecutive });
+    expect(play.on(17_300, gone()).until(20_000)).toMatchObject({ phase: 'live' });
+  });
+
+  it('that says at its end that all is well takes back no error', () => {
+    const play = ending();
+    const { consecutive } = play.session.errors;
+    expect(consecutive).toBeGreaterThan(0);
+    expect(play.on(17_200, says({ type: 'ok' })).session.errors).toMatchObject({ consecutive });
   });
 });
 

@@ -225,6 +225,9 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     if (message.type === 'activity') one.lastActivityMs = Math.max(one.lastActivityMs, nowMs);
     if (message.type === 'ready') one.readyHeardMs = nowMs;
     if (message.type === 'closed') one.closedHeardMs = nowMs;
+    // What a worker says on its way out follows from its end.
+    const { phase } = one.wanted;
+    if (phase.name === 'live' && phase.work.kind === 'replacing') return;
     if (message.type === 'ok') one.errorsInRow = 0;
     if (message.type !== 'error') return;
     one.errorsHeard += 1;
