@@ -33,6 +33,8 @@ export class RoomDesk implements RoomsListener {
   readonly #sides = new Map<string, Set<SessionId>>();
   readonly #watches = new Map<string, RoomWatch>();
   readonly #refused = new Map<string, Refused>();
+  /** Kept rooms whose close is under way. */
+  readonly #closing = new Set<string>();
   readonly #rooms: Rooms;
   readonly #registry: Registry;
   readonly #log: Log;
@@ -183,14 +185,12 @@ export class RoomDesk implements RoomsListener {
     const watch = this.#watches.get(key);
     if (watch === undefined) return;
     const decided = decideWatch(watch, observation);
-    const busy = this.#sessions.has(key);
-    if (decided.action === 'wait' && !busy) {
-      this.#watches.set(key, decided.watch);
+    if (decided.action === 'forget' || this.#sessions.has(key)) {
+      this.#forget(key, watch);
       return;
     }
-    this.#forget(key, watch);
-    if (decided.action === 'close' && !busy)
-      void this.#close(watch, 'a kept room was closed: nobody is left to talk to');
+    this.#watches.set(key, decided.watch);
+    if (decided.action === 'close') void this.#close(key, decided.watch);
   }
 
   #forget(key: string, watch: RoomWatch): void {
@@ -199,14 +199,26 @@ export class RoomDesk implements RoomsListener {
     this.#save(this.#registry.deleteWatch(watch.room));
   }
 
-  async #close({ room, roomSid, session }: RoomWatch, what: string): Promise<void> {
+  /** What LiveKit does not answer is asked again with the next look. */
+  async #close(key: string, watch: RoomWatch): Promise<void> {
+    if (this.#closing.has(key)) return;
+    this.#closing.add(key);
+    const { room, roomSid, session } = watch;
     const { outcome } = await this.#rooms.closeRoom({
       do: 'close_room',
       room,
       roomSid,
       boundMs: WATCH.closeMs,
     });
-    this.#log.info({ ...(session !== undefined && { session }), outcome }, what);
+    this.#closing.delete(key);
+    const again = outcome === 'failed' || outcome === 'timeout';
+    this.#log.info(
+      { ...(session !== undefined && { session }), outcome },
+      again
+        ? 'a kept room could not be closed: it is tried again'
+        : 'a kept room was closed: nobody is left to talk to',
+    );
+    if (!again && this.isWatched(room, roomSid)) this.#forget(key, watch);
   }
 
   /** A watch that could not be recorded is lost with the supervisor, no more: LiveKit closes an empty room itself. */

@@ -38,6 +38,49 @@ it('kept rooms are written into a database that knows none of them', async () =>
   expect(saved).toEqual(watches);
 });
 
+it('a kept room whose close failed is closed with the next look', async () => {
+  const closed: string[] = [];
+  const deleted: string[] = [];
+  const room = { project: 'default', name: 'r' };
+  const watch: RoomWatch = {
+    room,
+    roomSid: 'RM_1',
+    agentIdentity: 'agent',
+    made: true,
+    since: at(0),
+    aloneSinceMs: null,
+  };
+  const rooms: Partial<Rooms> = {
+    follow: () => undefined,
+    unfollow: () => undefined,
+    closeRoom: async ({ roomSid }) => {
+      closed.push(roomSid ?? '');
+      return { outcome: closed.length === 1 ? 'timeout' : 'done', detail: null };
+    },
+  };
+  const registry: Partial<Registry> = {
+    saveWatch: async () => undefined,
+    deleteWatch: async ({ name }) => void deleted.push(name),
+  };
+  const desk = new RoomDesk(
+    { rooms: rooms as Rooms, registry: registry as Registry, log: silent },
+    { tell: () => undefined, tellAll: () => undefined, found: () => undefined },
+  );
+  const seen = async (asOfMs: number) => {
+    const event = look(asOfMs, [participant('ann')]);
+    if (event.type === 'observed') desk.observed(room, event.observation);
+    await settled();
+  };
+  desk.watch(watch);
+  await seen(100);
+  await seen(30_000);
+  expect([closed, deleted]).toEqual([['RM_1'], []]);
+  expect(desk.isWatched(room, 'RM_1')).toBe(true);
+  await seen(31_000);
+  await seen(32_000);
+  expect([closed, deleted]).toEqual([['RM_1', 'RM_1'], ['r']]);
+});
+
 it('a phone whose call was accepted and expired is hung up on, though its session is still known', async () => {
   const closed: string[] = [];
   const rooms: Partial<Rooms> = {
