@@ -8,7 +8,7 @@ export function decideRoomEnd(session: Session): RoomEnd {
   const { phase, presence, spec } = session;
   if (phase.name !== 'closing') return { action: 'keep', why: 'the session is not ending' };
   if (!presence.roomThere) return { action: 'keep', why: 'the room is gone already' };
-  if (phase.ladder.successor) return { action: 'keep', why: 'the next session is waiting for it' };
+  if (phase.ladder.successor) return { action: 'watch', why: 'the next session is waiting for it' };
   const { roomOnEnd } = spec.profile;
   if (roomOnEnd !== 'auto') return { action: roomOnEnd, why: `room_on_end: ${roomOnEnd}` };
   return auto(session, phase.ending.reason === 'completed', phase.ending.at.wallMs);

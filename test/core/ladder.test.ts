@@ -357,6 +357,8 @@ describe('the room track', () => {
       .on(1100, look(1100, [ann]));
     expect(play).toMatchObject({ phase: 'ended', reason: 'crashed' });
     expect(play.did('close_room')).toEqual([]);
+    // It may never come: then nobody else would close the room.
+    expect(play.did('watch_room')).toHaveLength(1);
   });
 
   it('decides on a look made after its step began', () => {
