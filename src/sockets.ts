@@ -1,9 +1,12 @@
 /** Unix sockets that supervisors listen on. */
-import { existsSync, rmSync } from 'node:fs';
+import { lstatSync, rmSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { CHANNEL } from './limits.ts';
 
-/** Removes a socket file that a dead process left. Rejects when somebody answers, or the path is too long for Linux. */
+/**
+ * Removes a socket file that a dead process left. Rejects when its owner may live, when something else
+ * has that name (it is left alone), or when the path is too long for Linux.
+ */
 export async function makeWay(path: string): Promise<void> {
   const bytes = Buffer.byteLength(path);
   if (bytes > CHANNEL.socketPathBytes) {
@@ -11,20 +14,25 @@ export async function makeWay(path: string): Promise<void> {
       `it has ${bytes} bytes, Linux allows ${CHANNEL.socketPathBytes}; choose a shorter directory`,
     );
   }
-  if (!existsSync(path)) return;
-  if (await answers(path)) throw new Error('somebody already listens there');
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return;
+  if (!found.isSocket()) throw new Error('something that is no socket has this name already');
+  if (!(await isDead(path))) throw new Error('somebody already listens there');
   rmSync(path, { force: true });
 }
 
-function answers(path: string): Promise<boolean> {
+/** Linux refuses a connection only where nobody listens; a full backlog or a missing permission says nothing of the kind. */
+function isDead(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const probe = createConnection(path);
-    const finish = (answered: boolean) => {
+    const finish = (dead: boolean) => {
       probe.destroy();
-      resolve(answered);
+      resolve(dead);
     };
-    probe.setTimeout(CHANNEL.helloMs, () => finish(true));
-    probe.once('connect', () => finish(true));
-    probe.once('error', () => finish(false));
+    probe.setTimeout(CHANNEL.helloMs, () => finish(false));
+    probe.once('connect', () => finish(false));
+    probe.once('error', ({ code }: NodeJS.ErrnoException) =>
+      finish(code === 'ECONNREFUSED' || code === 'ENOENT'),
+    );
   });
 }

@@ -1,5 +1,6 @@
 /** The control socket under a flood, towards a worker that does not read, and its file. */
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -120,11 +121,26 @@ describe('the socket file', () => {
 
   it('is replaced when a dead process left it', async () => {
     const path = join(rig.dir, 'stale.sock');
-    writeFileSync(path, '');
+    const dead = createServer();
+    await new Promise<void>((resolve) => dead.listen(`${path}.old`, resolve));
+    renameSync(`${path}.old`, path);
+    await new Promise((resolve) => dead.close(resolve));
     const channels = rig.channelsAt(path);
     await channels.listen({ hello: () => true, message: () => {}, closed: () => {} });
     expect(statSync(path).isSocket()).toBe(true);
     await channels.close();
+  });
+
+  it('is not put in the place of another file', async () => {
+    const path = join(rig.dir, 'letters');
+    writeFileSync(path, 'dear ann');
+    await expect(
+      rig.channelsAt(path).listen({ hello: () => true, message: () => {}, closed: () => {} }),
+    ).rejects.toMatchObject({
+      code: 'invalid_config',
+      message: expect.stringContaining('something that is no socket has this name already'),
+    });
+    expect(readFileSync(path, 'utf8')).toBe('dear ann');
   });
 
   it('is left to whoever answers there', async () => {
