@@ -18,6 +18,7 @@ export class Drain {
   #record: DrainRecord | null = null;
   #cancel: () => void = () => undefined;
   readonly #over = Promise.withResolvers<Author>();
+  #isOver = false;
 
   constructor(deps: DrainDeps) {
     this.#deps = deps;
@@ -72,6 +73,11 @@ export class Drain {
     this.#deps.log.warn({}, 'the drain was undone: new sessions are taken again');
   }
 
+  /** The supervisor has released what was left: the next start accepts again. Not before, for it may crash meanwhile. */
+  stopped(): void {
+    if (this.#isOver) this.#deps.store.clear();
+  }
+
   /** Called after every change of a session. */
   look(): void {
     if (this.#record !== null && this.#deps.open() === 0) this.#finish();
@@ -87,7 +93,7 @@ export class Drain {
   #finish(): void {
     if (this.#record === null) return;
     this.#cancel();
-    this.#deps.store.clear();
+    this.#isOver = true;
     this.#over.resolve(this.#record.by);
   }
 }

@@ -97,6 +97,7 @@ export class Supervisor implements SupervisorApi {
     await this.#until(() => this.#open().length === 0, deadlineMs);
     await this.sessions.pool.emptied(Math.max(deadlineMs, startedMs + WARM.termMs + WARM.killMs));
     await this.sessions.recorder.flush();
+    this.#drain.stopped();
     this.#waysIn.close();
     this.sessions.close();
     return { left: this.#open().length + this.sessions.all().filter(isUnkillable).length };

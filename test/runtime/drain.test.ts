@@ -1,0 +1,43 @@
+/** When a drain is forgotten. */
+import { expect, it } from 'vitest';
+import type { Log } from '../../src/ports.ts';
+import type { DrainRecord } from '../../src/ports-upkeep.ts';
+import { Drain } from '../../src/runtime/drain.ts';
+import { at } from '../core/support.ts';
+
+const silent: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
+
+it('holds until what was left when its time was over has been released', async () => {
+  let recorded: DrainRecord | null = null;
+  const alarms: (() => void)[] = [];
+  const drain = new Drain({
+    clock: {
+      now: () => at(0),
+      at: (_, callback) => {
+        alarms.push(callback);
+        return () => undefined;
+      },
+    },
+    log: silent,
+    store: {
+      read: () => recorded,
+      write: (record) => {
+        recorded = record;
+      },
+      clear: () => {
+        recorded = null;
+      },
+    },
+    bootId: 'boot',
+    open: () => 1,
+  });
+  drain.begin({ kind: 'local', name: 'ann' }, 1000);
+  drain.stopped();
+  expect(recorded).not.toBeNull();
+  alarms[0]?.();
+  expect(await drain.over).toMatchObject({ name: 'ann' });
+  // A supervisor that is killed in the midst of the release is not open for new calls afterwards.
+  expect(recorded).not.toBeNull();
+  drain.stopped();
+  expect(recorded).toBeNull();
+});
