@@ -16,6 +16,10 @@ export interface RoomKey {
   readonly name: string;
 }
 
+export function roomNamed(name: string): RoomKey {
+  return { project: 'default', name };
+}
+
 /** One instant: `bootMs` on the host's boot-time clock (durations), `wallMs` since 1970 (people). */
 export interface Stamp {
   readonly bootMs: number;

@@ -25,7 +25,7 @@ import { andThen, stay, tell, withPhase, withVitals } from './state.ts';
 
 type Closing = Extract<Phase, { name: 'closing' }>;
 
-/** Begins the end. `from`: the worker has said by itself that its job is done. */
+/** Begins the end: both tracks of the ladder, each with its first step. */
 export function beginClosing(session: Session, ending: Ending, now: Stamp): Next {
   const { phase } = session;
   if (phase.name === 'closing' || phase.name === 'ended') return stay(session);

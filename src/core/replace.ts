@@ -5,7 +5,7 @@ import { lookEndMs } from './deadlines.ts';
 import type { Effect } from './effect.ts';
 import { countError } from './facts.ts';
 import type { Stamp, WorkerId } from './ids.ts';
-import { workerId } from './ids.ts';
+import { workerIdOf } from './ids.ts';
 import { countSide } from './presence.ts';
 import type { Ending, Session, Work, Worker } from './session.ts';
 import type { Next } from './state.ts';
@@ -169,7 +169,7 @@ function startIfDue(session: Session, now: Stamp): Next {
   const { unsure = null } = work;
   if (unsure !== null) return now.bootMs >= lookEndMs(unsure) ? leaveIt(session, now) : stay(session);
   if (work.old !== null || now.bootMs < work.notBeforeMs) return stay(session);
-  const id = workerId(`${session.spec.id}.${work.attempt}`);
+  const id = workerIdOf(session.spec.id, work.attempt);
   const worker = newWorker(session, { id, attempt: work.attempt, now });
   const next = withWork(session, { kind: 'running', worker });
   return stay({ ...next, restarts: session.restarts + 1 }, [

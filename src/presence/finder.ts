@@ -1,5 +1,6 @@
 /** Lists all rooms at each poll, for those that begin without anybody's asking curfew; a lost webhook costs one interval. */
 import type { RoomKey } from '../core/ids.ts';
+import { roomNamed } from '../core/ids.ts';
 import { PRESENCE } from '../limits.ts';
 import type { Clock } from '../ports.ts';
 import type { RoomClient } from './client.ts';
@@ -46,7 +47,7 @@ export class Finder {
     // That LiveKit is away is the poller's to say.
     const rooms = await client.list([], PRESENCE.requestTimeoutMs).catch(() => null);
     if (this.#isClosed) return;
-    for (const [name, { sid }] of rooms ?? []) this.hear({ project: 'default', name }, sid);
+    for (const [name, { sid }] of rooms ?? []) this.hear(roomNamed(name), sid);
     this.#cancel = null;
     if (this.#isWanted !== null) this.#schedule(everyMs * (1 - PRESENCE.jitter * Math.random()));
   }

@@ -3,6 +3,7 @@ import type { WebhookEvent } from 'livekit-server-sdk';
 import { WebhookReceiver } from 'livekit-server-sdk';
 import { z } from 'zod';
 import type { RoomKey, Stamp } from '../core/ids.ts';
+import { roomNamed } from '../core/ids.ts';
 import type { RoomEvent } from '../core/presence.ts';
 import { CurfewError, messageOf } from '../errors.ts';
 import { PRESENCE } from '../limits.ts';
@@ -73,7 +74,7 @@ function refusal(error: unknown): string {
 
 function translate(event: WebhookEvent, participant: ParticipantJson | null, at: Stamp): RoomNews | null {
   if (event.room === undefined || event.room.name === '') return null;
-  const room: RoomKey = { project: 'default', name: event.room.name };
+  const room: RoomKey = roomNamed(event.room.name);
   const base = { roomSid: event.room.sid, at };
   switch (event.event) {
     case 'room_finished':

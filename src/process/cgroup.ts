@@ -17,6 +17,8 @@ export interface Cgroups {
   readonly path: string;
   /** Makes the worker's group with its limits; null: it could not be made. */
   make(workerId: string, limits: CgroupLimits): string | null;
+  /** Where the worker's group is, or would be. */
+  pathOf(workerId: string): string;
   /** The worker's group, if it is there. */
   find(workerId: string): string | null;
   /** Removes the instance's own group if no worker is left in it. */
@@ -59,12 +61,14 @@ export function openCgroups(instanceId: string): Cgroups | { readonly unavailabl
 /** The instance's group as a supervisor made it, also for somebody who is not in its part of the hierarchy. */
 export function cgroupsAt(path: string): Cgroups {
   const controllers = words(join(path, 'cgroup.subtree_control')).filter((one) => WANTED.includes(one));
+  const pathOf = (workerId: string) => join(path, LEAF + workerId);
   return {
     path,
     controllers,
-    make: (workerId, limits) => makeLeaf(join(path, LEAF + workerId), controllers, limits),
+    make: (workerId, limits) => makeLeaf(pathOf(workerId), controllers, limits),
+    pathOf,
     find: (workerId) => {
-      const leaf = join(path, LEAF + workerId);
+      const leaf = pathOf(workerId);
       return existsSync(leaf) ? leaf : null;
     },
     close: () => void attempt(() => rmdirSync(path)),

@@ -18,7 +18,7 @@ import type { InstanceId } from '../core/ids.ts';
 import { instanceId } from '../core/ids.ts';
 import { CurfewError, messageOf } from '../errors.ts';
 import { linkOf, readFileSafelySync } from '../files.ts';
-import { FILES } from '../limits.ts';
+import { FILES, STATE_FILES } from '../limits.ts';
 import type { Instance } from '../ports.ts';
 
 const KEY_BYTES = 32;
@@ -27,7 +27,7 @@ const INSTANCE_ID = /^[0-9a-f]{20}$/;
 
 /** Rejects already_running when another supervisor has it, invalid_config when it cannot be used. */
 export function openInstance(stateDir: string): { instance: Instance; release: () => void } {
-  const workersDir = join(stateDir, 'workers');
+  const workersDir = join(stateDir, STATE_FILES.workers);
   prepare(stateDir);
   prepare(workersDir);
   const release = lock(stateDir);

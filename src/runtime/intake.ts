@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { DispatchRequest } from '../api.ts';
 import type { RoomKey, Stamp } from '../core/ids.ts';
-import { claimKey, sessionId } from '../core/ids.ts';
+import { claimKey, roomNamed, sessionId } from '../core/ids.ts';
 import { effectiveLimits } from '../core/limit-overrides.ts';
 import type { SessionSpec } from '../core/session.ts';
 import type { JobOrigin } from '../core/wishes.ts';
@@ -32,7 +32,7 @@ export interface Intake {
 export function makeSpec(request: DispatchRequest, { deps, now, job, isAsked }: Intake): SessionSpec {
   const profile = deps.profileOf(request.agent);
   if (profile === null) throw unknownAgent(request.agent, deps.agents);
-  const room: RoomKey = { project: 'default', name: request.room };
+  const room: RoomKey = roomNamed(request.room);
   const shared = profile.claim === 'room' ? null : profile.agent;
   return {
     id: sessionId(request.id ?? `s-${deps.newId()}`),

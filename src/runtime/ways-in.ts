@@ -1,4 +1,5 @@
 /** The ways in that nobody has to call: LiveKit's own dispatch, and rooms by pattern. And the warm workers for whatever comes. */
+import { roomNamed } from '../core/ids.ts';
 import type { Profile } from '../core/profile.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import { JobDesk } from './job-desk.ts';
@@ -54,6 +55,6 @@ export class WaysIn {
   #refused(room: string, profile: Profile): void {
     const { roomDesk, deps } = this.#sessions;
     if (profile.onRefused === 'keep') return;
-    roomDesk?.refused({ project: 'default', name: room }, { at: deps.clock.now(), by: null, ownJob: null });
+    roomDesk?.refused(roomNamed(room), { at: deps.clock.now(), by: null, ownJob: null });
   }
 }

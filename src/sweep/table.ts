@@ -1,12 +1,11 @@
 /** The host's processes as a sweep sees them: whose tree each belongs to, and what each is. */
 import { readFileSync, statSync } from 'node:fs';
-import { join } from 'node:path';
 import type { InstanceId, WorkerId } from '../core/ids.ts';
 import { isWorkerName, workerId as workerIdOf } from '../core/ids.ts';
 import { matchesPattern } from '../core/pattern.ts';
 import type { ProcessIdentity } from '../core/session.ts';
 import type { Stranger, SweptProcess } from '../core/verdict.ts';
-import { SWEEP } from '../limits.ts';
+import { SHIM_NAME, SWEEP } from '../limits.ts';
 import type { Clock } from '../ports.ts';
 import type { HostLook, ProcessTable } from '../ports-upkeep.ts';
 import type { Cgroups } from '../process/cgroup.ts';
@@ -41,7 +40,7 @@ export function createProcessTable(options: TableOptions): ProcessTable {
   const markPrefix = `${ANY_MARK}${instanceId ?? ' '}/`;
   const scanner = createScanner(proc, markPrefix, { roughly: true });
   const self: Self = { pid: process.pid, pgid: proc.stat(process.pid)?.pgid ?? process.pid };
-  const groupOf = (id: WorkerId) => (cgroups === null ? null : join(cgroups.path, `w-${id}`));
+  const groupOf = (id: WorkerId) => cgroups?.pathOf(id) ?? null;
   return {
     look: async () => {
       const snapshot = await scanner.scan(0);
@@ -162,7 +161,7 @@ class Look implements HostLook {
         evidence,
         leader,
         ageMs: Math.max(0, this.#nowMs - startTicks * TICK_MS),
-        command: evidence === 'shim' ? 'curfew-shim' : shownCommandOf(proc, pid),
+        command: evidence === 'shim' ? SHIM_NAME : shownCommandOf(proc, pid),
         rssBytes: residentBytes(pid),
         own: isOwn(pid),
         livekit: sockets === null ? null : holdsSocket(pid, sockets),
@@ -170,9 +169,9 @@ class Look implements HostLook {
   }
 }
 
-/** `sh -c SCRIPT curfew-shim ...` */
+/** `sh -c SCRIPT NAME ...` */
 function isShim(proc: ProcTable, pid: number): boolean {
-  return proc.cmdline(pid)?.split('\0')[3] === 'curfew-shim';
+  return proc.cmdline(pid)?.split('\0')[3] === SHIM_NAME;
 }
 
 function residentBytes(pid: number): number {

@@ -19,6 +19,8 @@
  * - `unstarted` tells a failed exec from a command that itself exits with 126 or 127: its EXIT trap runs only then.
  *   Where sh is bash, which drops the trap first, such a start is an exit with 126 or 127, and the log says why.
  */
+import { SHIM_NAME } from '../limits.ts';
+
 const SCRIPT = `trap : TERM INT HUP
 curfew_dir=$1 curfew_umask=$2 curfew_blocks=$3 curfew_cgroup=$4 curfew_boot=$5
 shift 5
@@ -59,6 +61,6 @@ export function shimCommand(options: {
 }): { readonly file: string; readonly args: readonly string[] } {
   const blocks = String(Math.floor(options.maxFileBytes / BLOCK_BYTES));
   const { folder, umask, cgroup, bootId, command } = options;
-  const args = ['-c', SCRIPT, 'curfew-shim', folder, umask, blocks, cgroup ?? '', bootId, ...command];
+  const args = ['-c', SCRIPT, SHIM_NAME, folder, umask, blocks, cgroup ?? '', bootId, ...command];
   return { file: SHELL, args };
 }
