@@ -22,7 +22,15 @@ import { createLog } from './telemetry/log.ts';
 /** One session in the foreground with an instance of its own; exits by its reason. */
 export async function run(options: RunOptions): Promise<number> {
   const stateDir = mkdtempSync(join(tmpdir(), 'curfew-run-'));
-  const stopping = firstStopSignal();
+  try {
+    return await runIn(stateDir, options);
+  } finally {
+    rmSync(stateDir, { recursive: true, force: true });
+  }
+}
+
+async function runIn(stateDir: string, options: RunOptions): Promise<number> {
+  const stopping = stopAsked();
   const config = runConfig(options, stateDir);
   const running = await start(config, { faces: false, log: createLog(config.log), reread: null });
   const by: Author = { kind: 'local', name: userInfo().username };
@@ -34,8 +42,17 @@ export async function run(options: RunOptions): Promise<number> {
     return exitCodeOf(session);
   } finally {
     await running.stop(by);
-    rmSync(stateDir, { recursive: true, force: true });
   }
+}
+
+/** Whoever closes the terminal, or what reads our output, ends the call too: nobody else would. */
+function stopAsked(): Promise<string> {
+  const closed = Promise.withResolvers<string>();
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.removeAllListeners('error');
+    stream.on('error', ({ code }: NodeJS.ErrnoException) => closed.resolve(code ?? 'its output is closed'));
+  }
+  return Promise.race([firstStopSignal(['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT']), closed.promise]);
 }
 
 function runConfig(options: RunOptions, stateDir: string): Config {
@@ -60,7 +77,7 @@ function passedByHand(): string[] {
 async function runOne(
   supervisor: Supervisor,
   options: RunOptions,
-  { by, stopping }: { by: Author; stopping: Promise<NodeJS.Signals> },
+  { by, stopping }: { by: Author; stopping: Promise<string> },
 ): Promise<SessionView> {
   const parsed = dispatchSchema.safeParse({
     room: options.room,
@@ -74,7 +91,7 @@ async function runOne(
     throw new CurfewError('invalid_request', detail, { issues });
   }
   const { session } = await supervisor.dispatch(parsed.data, by);
-  void stopping.then((signal) => supervisor.release(session.id, by, signal));
+  void stopping.then((cause) => supervisor.release(session.id, by, cause));
   const { followLogs } = await import('./http/logs.ts');
   for await (const chunk of followLogs(supervisor, session.id, RUN.tailBytes))
     process.stdout.write(chunk as Buffer);

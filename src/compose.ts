@@ -207,12 +207,10 @@ function cgroupsFor(config: Config, instance: Instance, log: Log): Cgroups | nul
   return null;
 }
 
-const STOP_SIGNALS = ['SIGTERM', 'SIGINT'] as const;
-
 /** The first signal; later ones change nothing, so that nobody skips the ladder's KILL. */
-export function firstStopSignal(): Promise<NodeJS.Signals> {
+export function firstStopSignal(signals: readonly NodeJS.Signals[]): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
-    for (const signal of STOP_SIGNALS) process.on(signal, () => resolve(signal));
+    for (const signal of signals) process.on(signal, () => resolve(signal));
   });
 }
 
@@ -223,7 +221,7 @@ export interface ServeOptions {
 
 /** The supervisor until a signal stops it; 0 when every session has ended, or was left for the next start. */
 export async function serve(config: Config, { onReady, reread }: ServeOptions = {}): Promise<number> {
-  const stopping = firstStopSignal();
+  const stopping = firstStopSignal(['SIGTERM', 'SIGINT']);
   const log = createLog(config.log);
   const service = createService({ env: process.env, pid: process.pid, log });
   const running = await start(config, {

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { SessionView } from '../../src/api.ts';
 import { Daemon, MAIN, ROOT } from '../support/daemon.ts';
 import { marked } from '../support/marks.ts';
+import { isAlive } from '../support/proc.ts';
 import { until } from '../support/wait.ts';
 
 const fixture = (name: string) => join(ROOT, 'test/fixtures', name);
@@ -365,6 +366,25 @@ describe('curfew run', () => {
     const one = run('--', 'sh', '-c', 'exit 9');
     expect(await one.code, one.err()).toBe(12);
     expect(one.err()).toContain('crashed');
+  });
+
+  it.each([
+    'SIGHUP',
+    'SIGQUIT',
+  ] as const)('is ended by %s as by Ctrl-C: its worker does not stay', async (signal) => {
+    const one = run('--', 'sh', '-c', 'echo "up $$"; exec sleep 1000');
+    const pid = await until('it is up', () => Number(/up (\d+)/.exec(one.out())?.[1]), 20_000);
+    one.child.kill(signal);
+    expect(await one.code, one.err()).toBe(0);
+    expect(isAlive(pid)).toBe(false);
+  });
+
+  it('is ended when nobody reads its output any more', async () => {
+    const one = run('--', 'sh', '-c', 'trap "exit 0" TERM; while :; do echo "up $$"; sleep 0.1; done');
+    const pid = await until('it is up', () => Number(/up (\d+)/.exec(one.out())?.[1]), 20_000);
+    one.child.stdout.destroy();
+    expect(await one.code, one.err()).toBe(0);
+    expect(isAlive(pid)).toBe(false);
   });
 
   it('takes Ctrl-C for a release', async () => {
