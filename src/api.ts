@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import type { SweepRequest, SweepView } from './api-sweep.ts';
+import { isWarmId } from './core/ids.ts';
 import { FAILED_REASONS, RELEASED_REASONS } from './core/reasons.ts';
 import type { Author } from './core/session.ts';
 import { DRAIN, LIMIT_RANGES, REGISTRY, TEXT } from './limits.ts';
@@ -52,7 +53,7 @@ export const dispatchSchema = z.strictObject({
   agent: idText.default('default'),
   user: printable(TEXT.userChars).optional(),
   /** The client's own id: makes the call idempotent. */
-  id: idText.optional(),
+  id: idText.refine((id) => !isWarmId(id), 'must not begin with "warm-": such are warm workers').optional(),
   metadata: metadataSchema.default({}),
   labels: labelsSchema.default({}),
   limits: limitsSchema.default({}),
@@ -141,7 +142,7 @@ export const releaseManySchema = z.strictObject({
       room: roomName.optional(),
       agent: idText.optional(),
       user: printable(TEXT.userChars).optional(),
-      /** Only sessions whose inferred ending is held back by the mass-end budget. */
+      /** True: only sessions whose inferred ending is held back by the mass-end budget. False is as if it were absent. */
       held: z.boolean().optional(),
     })
     .default({}),

@@ -229,12 +229,17 @@ async function releaseMany(options: ReleaseOptions, context: Context): Promise<S
       .sessions;
   const chosen = await ask(true);
   if (dryRun === true || chosen.length === 0) return chosen;
-  await confirm(chosen.length, options, context);
-  return ask(false);
+  if (options.yes === true) return ask(false);
+  await confirm(chosen.length, context);
+  // Exactly those that were asked about: others may have begun meanwhile.
+  return releaseThese(
+    chosen.map((one) => one.id),
+    options,
+    context,
+  );
 }
 
-async function confirm(count: number, { yes }: ReleaseOptions, { terminal }: Context): Promise<void> {
-  if (yes === true) return;
+async function confirm(count: number, { terminal }: Context): Promise<void> {
   const sessions = plural(count, 'session');
   if (!terminal.isTty)
     throw usage(`release: ${sessions} would be ended`, 'Say --yes, or look first with --dry-run.');

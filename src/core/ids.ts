@@ -62,8 +62,8 @@ export function warmWorkerId(random: string): WorkerId {
   return `${WARM_PREFIX}${random}.1` as WorkerId;
 }
 
-export function isWarmId(worker: WorkerId): boolean {
-  return worker.startsWith(WARM_PREFIX);
+export function isWarmId(id: string): boolean {
+  return id.startsWith(WARM_PREFIX);
 }
 
 /** What a person typed, where it can be a worker's id. */

@@ -55,6 +55,11 @@ function readLabel(text: string): [string, string] {
   });
 }
 
+/** Whether it leaves nothing out. */
+export function isEmptyFilter({ room, agent, user, held }: ReleaseMany['filter']): boolean {
+  return room === undefined && agent === undefined && user === undefined && held !== true;
+}
+
 export function matchesFilter(session: Session, filter: ReleaseMany['filter']): boolean {
   const { spec, phase } = session;
   const held = phase.name === 'live' && phase.inference?.heldUntilMs != null;
@@ -62,6 +67,6 @@ export function matchesFilter(session: Session, filter: ReleaseMany['filter']): 
     (filter.room === undefined || filter.room === spec.room.name) &&
     (filter.agent === undefined || filter.agent === spec.profile.agent) &&
     (filter.user === undefined || filter.user === spec.user) &&
-    (filter.held === undefined || filter.held === held)
+    (filter.held !== true || held)
   );
 }

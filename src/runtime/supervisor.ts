@@ -22,7 +22,7 @@ import { capacityView, readyView } from './capacity.ts';
 import type { SupervisorDeps } from './deps.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { Drain } from './drain.ts';
-import { listSessions, matchesFilter } from './listing.ts';
+import { isEmptyFilter, listSessions, matchesFilter } from './listing.ts';
 import { logPathsOf } from './log-paths.ts';
 import { rebuildUnknown, recover } from './recovery.ts';
 import { makeSessionToken, readSessionToken } from './session-token.ts';
@@ -181,7 +181,7 @@ export class Supervisor implements SupervisorApi {
 
   async releaseMany(request: ReleaseMany, by: Author): Promise<SessionView[]> {
     const { filter, all, dryRun, detail } = request;
-    if (Object.keys(filter).length === 0 && !all) {
+    if (isEmptyFilter(filter) && !all) {
       throw new CurfewError(
         'invalid_request',
         'filter: it is empty; to release every session say "all": true',

@@ -373,6 +373,12 @@ describe('release', () => {
     expect(states()).toEqual([state, state]);
   });
 
+  it('of all that was asked about ends no session that began meanwhile', async () => {
+    const result = await ask(['release', '--all'], { isTty: true, answer: 'y' });
+    expect(result.code).toBe(0);
+    expect(doors.api.asked.map((one) => one.what)).toEqual(['releaseMany', 'release', 'release']);
+  });
+
   it('with --dry-run ends nothing and asks nothing', async () => {
     const many = await ask(['release', '--all', '--dry-run'], { isTty: true });
     const one = await ask(['release', 's-1', '--dry-run']);

@@ -14,6 +14,20 @@ function open(): { rig: WarmRig; supervisor: Supervisor } {
   return { rig, supervisor: new Supervisor({ ...rig.deps(), ...rest }) };
 }
 
+describe('a release of many', () => {
+  it.each([
+    [{}],
+    [{ held: false }],
+  ])('with the filter %j is one of all, which must be said', async (filter) => {
+    const { supervisor } = open();
+    const asked = { filter, dryRun: true, detail: undefined };
+    await expect(supervisor.releaseMany({ ...asked, all: false }, ANN)).rejects.toMatchObject({
+      code: 'invalid_request',
+    });
+    expect(await supervisor.releaseMany({ ...asked, all: true }, ANN)).toEqual([]);
+  });
+});
+
 describe('an answer', () => {
   it('says what was asked, also where something else of the session is still being recorded', async () => {
     const { rig, supervisor } = open();
