@@ -124,6 +124,9 @@ export const TEXT = {
 /** Connections that wait to be taken, as those of all workers do after a restart; who comes beyond these is refused with EAGAIN. unix(7) */
 export const LISTEN_BACKLOG = 4096;
 
+/** Of the files that the process may open; whoever only connects must leave enough for looks at processes and for records. */
+export const CONNECTION_SHARES = { control: 1 / 2, http: 1 / 8, standIn: 1 / 8 } as const;
+
 export const CHANNEL = {
   /** In the state directory. */
   socketName: 'control.sock',

@@ -1,5 +1,5 @@
-/** Unix sockets that supervisors listen on. */
-import { lstatSync, rmSync } from 'node:fs';
+/** Sockets that supervisors listen on. */
+import { lstatSync, readFileSync, rmSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { CHANNEL } from './limits.ts';
 
@@ -35,4 +35,10 @@ function isDead(path: string): Promise<boolean> {
       finish(code === 'ECONNREFUSED' || code === 'ENOENT'),
     );
   });
+}
+
+/** How many connections a server may hold at once. Source: proc(5), `/proc/self/limits`; Node raises the soft limit to the hard one. */
+export function mostConnections(share: number): number {
+  const limit = /^Max open files +(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1'))?.[1];
+  return limit === undefined ? Number.POSITIVE_INFINITY : Math.floor(Number(limit) * share);
 }

@@ -3,9 +3,9 @@ import { chmodSync, mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { ApiToken, SupervisorApi } from '../api.ts';
 import { CurfewError, messageOf } from '../errors.ts';
-import { HTTP, LISTEN_BACKLOG } from '../limits.ts';
+import { CONNECTION_SHARES, HTTP, LISTEN_BACKLOG } from '../limits.ts';
 import type { Log } from '../ports.ts';
-import { makeWay } from '../sockets.ts';
+import { makeWay, mostConnections } from '../sockets.ts';
 import { makeApp } from './app.ts';
 import type { App } from './app-type.ts';
 
@@ -69,6 +69,7 @@ async function openSocket(app: App, path: string): Promise<void> {
   try {
     mkdirSync(dirname(path), { recursive: true });
     await makeWay(path);
+    app.server.maxConnections = mostConnections(CONNECTION_SHARES.http);
     await app.listen({ path, backlog: LISTEN_BACKLOG });
     chmodSync(path, 0o600);
   } catch (error) {
@@ -78,6 +79,7 @@ async function openSocket(app: App, path: string): Promise<void> {
 
 async function openTcp(app: App, { host, port }: { host: string; port: number }): Promise<number> {
   try {
+    app.server.maxConnections = mostConnections(CONNECTION_SHARES.http);
     await app.listen({ host, port, backlog: LISTEN_BACKLOG });
   } catch (error) {
     throw new CurfewError(

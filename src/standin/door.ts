@@ -3,9 +3,10 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
-import { HTTP } from '../limits.ts';
+import { CONNECTION_SHARES, HTTP } from '../limits.ts';
 import { STAND_IN } from '../limits-livekit.ts';
 import type { Instance } from '../ports.ts';
+import { mostConnections } from '../sockets.ts';
 import { readBody } from './body.ts';
 import type { Hub } from './hub.ts';
 import { verifyCaller } from './keys.ts';
@@ -35,6 +36,7 @@ export function createDoor({ instance, hub, twirp }: DoorOptions): Door {
     else if (path === REPORT_PATH) void report({ instance, hub }, request, response);
     else response.writeHead(404, { 'content-type': 'text/plain' }).end(NOT_HERE);
   });
+  server.maxConnections = mostConnections(CONNECTION_SHARES.standIn);
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     socket.on('error', () => socket.destroy());
     if (pathOf(request) !== '/agent') return refuse(socket, 404, NOT_HERE);

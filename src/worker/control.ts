@@ -7,9 +7,9 @@ import type { WorkerId } from '../core/ids.ts';
 import { workerId } from '../core/ids.ts';
 import type { Hello, SupervisorMessage } from '../core/protocol.ts';
 import { CurfewError, messageOf } from '../errors.ts';
-import { LISTEN_BACKLOG } from '../limits.ts';
+import { CONNECTION_SHARES, LISTEN_BACKLOG } from '../limits.ts';
 import type { Channels, ChannelsListener, Instance, Log } from '../ports.ts';
-import { makeWay } from '../sockets.ts';
+import { makeWay, mostConnections } from '../sockets.ts';
 import { Connection } from './connection.ts';
 import type { Malformed, Read } from './control-messages.ts';
 import { Refusals } from './refusals.ts';
@@ -48,6 +48,7 @@ class Hub {
   async listen(listener: ChannelsListener): Promise<void> {
     this.#listener = listener;
     const server = createServer((socket) => this.#accept(socket));
+    server.maxConnections = mostConnections(CONNECTION_SHARES.control);
     await open(server, this.#socketPath);
     this.#server = server;
   }
