@@ -34,7 +34,7 @@ function onEnded(
   phase: Extract<Phase, { name: 'ended' }>,
   { event, now }: { event: SessionEvent; now: Stamp },
 ): Next {
-  if (event.type === 'tree') return stay(takeIn(session, event, now));
+  if (event.type === 'tree' || event.type === 'spawn_failed') return stay(takeIn(session, event, now));
   if (event.type !== 'spawned') return stay(session);
   return stay(takeIn(session, event, now), lateBirth(phase, event.workerId));
 }

@@ -19,7 +19,6 @@ import { newEntry } from './entry.ts';
 import { exitFromFile, exitOf, statusOf } from './exit.ts';
 import type { WorkerFolder } from './folder.ts';
 import { folderOf, openLog, pruneFolders, readStatus } from './folder.ts';
-import { Gate } from './gate.ts';
 import { findGroup } from './group.ts';
 import type { LogCap } from './logs.ts';
 import { createLogCap } from './logs.ts';
@@ -30,6 +29,7 @@ import { Pursuit } from './pursuit.ts';
 import { startSampler } from './resources.ts';
 import type { ShellExit, Shim, Start } from './spawn.ts';
 import { startShim, waitForMain } from './spawn.ts';
+import { Starts } from './starts.ts';
 import { isGone } from './unknown.ts';
 import { startVigil } from './vigil.ts';
 import { Writes } from './writes.ts';
@@ -50,11 +50,7 @@ class HostWorkers implements Workers {
   readonly #scanner: Scanner;
   readonly #logs: LogCap;
   readonly #entries = new Map<WorkerId, Entry>();
-  /** Ids of which a start is under way, before there is a process. */
-  readonly #starting = new Set<WorkerId>();
-  /** Of those, the ones that were signalled before their turn. */
-  readonly #unwanted = new Set<WorkerId>();
-  readonly #gate = new Gate(WORKERS.startsAtOnce);
+  readonly #starts = new Starts();
   readonly #writes: Writes;
   readonly #stops: readonly (() => void)[];
   #closed = false;
@@ -90,20 +86,8 @@ class HostWorkers implements Workers {
   async spawn(request: SpawnRequest): Promise<WorkerProcess> {
     const { workerId } = request;
     const folder = folderOf(this.#options.instance.workersDir, workerId);
-    if (this.#starting.has(workerId) || this.#entries.has(workerId)) {
-      throw new CurfewError('internal', `worker ${workerId} was started before`);
-    }
-    this.#starting.add(workerId);
-    try {
-      await this.#gate.enter();
-      if (this.#unwanted.has(workerId))
-        throw new CurfewError('spawn_failed', 'it was ended before its turn to start came');
-      return await this.#start(request, folder);
-    } finally {
-      this.#gate.leave();
-      this.#starting.delete(workerId);
-      this.#unwanted.delete(workerId);
-    }
+    if (this.#has(workerId)) throw new CurfewError('internal', `worker ${workerId} was started before`);
+    return this.#starts.run(workerId, (wanted) => this.#start(request, folder, wanted));
   }
 
   async adopt(workerId: WorkerId, known: WorkerProcess | null): Promise<Adopted | null> {
@@ -125,7 +109,7 @@ class HostWorkers implements Workers {
   }
 
   signal(workerId: WorkerId, signal: 'SIGTERM' | 'SIGKILL'): void {
-    if (this.#starting.has(workerId) && !this.#entries.has(workerId)) this.#unwanted.add(workerId);
+    if (this.#starts.has(workerId) && !this.#entries.has(workerId)) this.#starts.end(workerId);
     else this.#known(workerId, signal)?.pursuit.signal(signal);
   }
 
@@ -152,7 +136,7 @@ class HostWorkers implements Workers {
   }
 
   prune(olderThanWallMs: number, keep: ReadonlySet<WorkerId>): Promise<number> {
-    const inUse = (id: WorkerId) => keep.has(id) || this.#entries.has(id) || this.#starting.has(id);
+    const inUse = (id: WorkerId) => keep.has(id) || this.#has(id);
     const { workersDir } = this.#options.instance;
     return pruneFolders({ workersDir, olderThanWallMs, keep: (name) => inUse(workerIdOf(name)) });
   }
@@ -165,9 +149,10 @@ class HostWorkers implements Workers {
     await this.#writes.settled();
   }
 
-  async #start(request: SpawnRequest, folder: WorkerFolder): Promise<WorkerProcess> {
+  async #start(request: SpawnRequest, folder: WorkerFolder, wanted: AbortSignal): Promise<WorkerProcess> {
+    wanted.throwIfAborted();
     const plan = await planStart(request, folder, this.#startHost);
-    const entry = await this.#launch(request.workerId, plan);
+    const entry = await this.#launch(request.workerId, plan, wanted);
     const { identity } = entry.shim;
     entry.main = await waitForMain(this.#proc, entry.shim, plan).catch((error: unknown) =>
       this.#abandon(entry, error),
@@ -180,9 +165,10 @@ class HostWorkers implements Workers {
     return started;
   }
 
-  async #launch(id: WorkerId, plan: Start): Promise<Entry> {
+  async #launch(id: WorkerId, plan: Start, wanted: AbortSignal): Promise<Entry> {
     const log = await openLog(plan.folder);
     try {
+      wanted.throwIfAborted();
       if (this.#closed) throw new CurfewError('stopping', `worker ${id} was not started`);
       const shim = await startShim({
         ...plan,
@@ -284,15 +270,20 @@ class HostWorkers implements Workers {
     const entry = this.#entries.get(workerId);
     if (entry?.announced) return entry;
     this.#options.log.warn({ worker: workerId, what }, 'no such worker was started here');
-    if (entry === undefined) this.#lookForUnknown(workerId);
+    // Of one that is being started there is nothing yet, and may be later.
+    if (!this.#has(workerId)) this.#lookForUnknown(workerId);
     return null;
+  }
+
+  #has(id: WorkerId): boolean {
+    return this.#entries.has(id) || this.#starts.has(id);
   }
 
   /** Who asks must not wait for the last word of a worker that was forgotten. */
   #lookForUnknown(id: WorkerId): void {
     const means = { options: this.#options, proc: this.#proc, scanner: this.#scanner, self: this.#self };
     void isGone(id, means).then((gone) => {
-      if (gone && !this.#closed && !this.#entries.has(id)) this.#options.listener.tree(id, 0);
+      if (gone && !this.#closed && !this.#has(id)) this.#options.listener.tree(id, 0);
     });
   }
 }

@@ -167,6 +167,16 @@ describe('the process track', () => {
     expect(play.did('signal').slice(before)).toMatchObject([{ effect: { signal: 'SIGKILL' } }]);
   });
 
+  it('one that is never born frees slot and claim also after all was given up', () => {
+    const play = Play.queued(noRoom)
+      .on(0, { type: 'granted', startAtMs: 0, workerId: WORKER })
+      .on(100, release)
+      .until(100_000);
+    expect(holdingOf(play.session)).not.toBeNull();
+    play.on(100_001, { type: 'spawn_failed', workerId: WORKER, detail: 'no' });
+    expect(holdingOf(play.session)).toBeNull();
+  });
+
   it('one that connects again in the middle is asked again, with what is left of the bound', () => {
     const play = Play.live(noRoom)
       .on(1000, release)

@@ -33,7 +33,8 @@ export class SimWorkers implements Workers {
   readonly #listener: WorkersListener;
   readonly #watch: SignalWatch;
   readonly #entries = new Map<WorkerId, Entry>();
-  readonly #starting = new Set<WorkerId>();
+  /** How each start that is under way is refused. */
+  readonly #starting = new Map<WorkerId, (why: string) => void>();
   readonly #unwanted = new Set<WorkerId>();
 
   constructor(world: World, host: Host, life: Life, listener: WorkersListener, watch: SignalWatch) {
@@ -50,7 +51,6 @@ export class SimWorkers implements Workers {
     this.#watch.spawning(request);
     if (this.#starting.has(workerId) || this.#entries.has(workerId))
       return Promise.reject(new CurfewError('internal', `worker ${workerId} was started before`));
-    this.#starting.add(workerId);
     return new Promise((resolve, reject) => {
       const done = () => {
         this.#starting.delete(workerId);
@@ -60,8 +60,11 @@ export class SimWorkers implements Workers {
         done();
         reject(new CurfewError('spawn_failed', why));
       };
-      this.#soon(this.#world.random.wait(10, 2_000), 'its turn to start', () => {
-        if (this.#unwanted.has(workerId)) return refuse('it was ended before its turn to start came');
+      this.#starting.set(workerId, (why) => reject(new CurfewError('spawn_failed', why)));
+      const { random } = this.#world;
+      const waitMs = random.chance(0.02) ? random.between(2_000, 40_000) : random.wait(10, 2_000);
+      this.#soon(waitMs, 'its turn to start', () => {
+        if (this.#unwanted.has(workerId)) return done();
         if (this.#host.disk === 'full') return refuse('its folder could not be written');
         if (this.#life.dead('before the shim')) return;
         const run = this.#host.startShim(request);
@@ -97,7 +100,10 @@ export class SimWorkers implements Workers {
     if (this.#life.dead(`before ${signal}`)) return;
     const entry = this.#entries.get(workerId);
     if (entry === undefined) this.#tellIfGone(workerId);
-    if (this.#starting.has(workerId) && entry === undefined) this.#unwanted.add(workerId);
+    if (this.#starting.has(workerId) && entry === undefined) {
+      this.#unwanted.add(workerId);
+      this.#starting.get(workerId)?.('it was ended before it ran');
+    }
     if (entry?.announced !== true || entry.order === 'SIGKILL' || entry.order === signal || entry.over)
       return;
     this.#watch.signalled(workerId, signal);

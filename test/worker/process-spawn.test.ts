@@ -1,6 +1,10 @@
+import { execFileSync } from 'node:child_process';
 import {
+  closeSync,
+  constants,
   existsSync,
   mkdirSync,
+  openSync,
   readFileSync,
   realpathSync,
   statSync,
@@ -176,6 +180,33 @@ describe('a start that fails', () => {
   ])('refuses the id %j', async (id) => {
     await expect(host.start(['true'], { id })).rejects.toThrow('cannot name a folder');
     expect(() => host.workers.logPath(workerId(id))).toThrow('cannot name a folder');
+  });
+});
+
+describe('a start that is ended while the disk hangs', () => {
+  it('is over at once, is not told to be gone while it is under way, and nothing of it ever runs', async () => {
+    const folder = join(host.instance.workersDir, 'w1');
+    const proof = join(host.instance.stateDir, 'proof');
+    mkdirSync(folder, { recursive: true });
+    // It opens for nobody until somebody reads.
+    execFileSync('mkfifo', [join(folder, 'log')]);
+    const failed = host.start(['touch', proof], { id: 'w1' }).catch((error: unknown) => error);
+    await until('all but the log is there', () => existsSync(join(folder, 'record.json')));
+    const id = workerId('w1');
+    for (const signal of ['SIGTERM', 'SIGKILL'] as const) host.workers.signal(id, signal);
+    for (const one of [id, workerId('never')]) host.workers.reap(one);
+    await host.treeGone('never');
+    expect(host.trees.has(id)).toBe(false);
+    expect(await failed).toMatchObject({ code: 'spawn_failed', message: 'it was ended before it ran' });
+    await expect(host.start(['true'], { id: 'w1' })).rejects.toThrow('started before');
+
+    const log = openSync(join(folder, 'log'), constants.O_RDONLY | constants.O_NONBLOCK);
+    await until('it is told to be gone', () => {
+      host.workers.reap(id);
+      return host.trees.has(id);
+    });
+    closeSync(log);
+    expect([existsSync(join(folder, 'claim')), existsSync(proof), host.marked()]).toEqual([false, false, []]);
   });
 });
 
