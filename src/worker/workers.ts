@@ -4,7 +4,7 @@ import pTimeout from 'p-timeout';
 import type { WorkerId } from '../core/ids.ts';
 import { workerId as workerIdOf } from '../core/ids.ts';
 import type { ExitInfo, WorkerProcess } from '../core/session.ts';
-import { CurfewError } from '../errors.ts';
+import { CurfewError, messageOf } from '../errors.ts';
 import { failpoint } from '../failpoints.ts';
 import { LOGS, WORKERS } from '../limits.ts';
 import type { Adopted, SpawnRequest, Workers } from '../ports.ts';
@@ -215,14 +215,23 @@ class HostWorkers implements Workers {
   }
 
   async #shimEnded(entry: Entry, exit: ShellExit): Promise<void> {
-    // A shim that somebody killed is not its worker: the call goes on, only its status will not be known.
-    if (exit.code === null && entry.main !== null && findAlive(this.#proc, entry.main)) {
-      this.#options.log.warn({ worker: entry.id }, "the worker's shim was killed; the worker goes on");
-      return;
-    }
+    if (exit.code === null && this.#outlivesShim(entry)) return;
     // The shim ends with the status of its command; where it was killed or is not our child, the file may still tell.
     if (exit.code === null) await this.#exitedByFile(entry);
     else this.#exited(entry, exitOf(statusOf(exit.code), this.#options.clock.now(), entry.cgroup));
+  }
+
+  /** A shim that somebody killed is not its worker: the call goes on, only its status will not be known. */
+  #outlivesShim({ id, main }: Entry): boolean {
+    const { log } = this.#options;
+    try {
+      if (main === null || findAlive(this.#proc, main) === null) return false;
+      log.warn({ worker: id }, "the worker's shim was killed; the worker goes on");
+    } catch (error) {
+      // Unknown is not gone: the vigil looks again.
+      log.warn({ worker: id, error: messageOf(error) }, 'a worker whose shim ended could not be looked at');
+    }
+    return true;
   }
 
   async #exitedByFile(entry: Entry): Promise<void> {

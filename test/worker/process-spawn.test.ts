@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import {
   closeSync,
   constants,
@@ -11,7 +11,8 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { workerId } from '../../src/core/ids.ts';
 import { isAlive } from '../support/proc.ts';
@@ -246,6 +247,14 @@ describe('the exit status', () => {
     host.workers.signal(id, 'SIGKILL');
     await host.treeGone(id);
     expect(host.marked()).toEqual([]);
+  });
+
+  it('is looked for again when the look fails because no more files can be opened', async () => {
+    const script = resolve(import.meta.dirname, '../fixtures/scripts/loses-sight.mjs');
+    const { id, stateDir } = host.instance;
+    const args = ['-c', 'ulimit -n 100; exec "$@"', 'sh', process.execPath, script, id, stateDir];
+    const { stdout } = await promisify(execFile)('sh', args);
+    expect(JSON.parse(stdout)).toEqual([{ code: null, signal: null }]);
   });
 
   it('is told although the shim was stopped', async () => {
