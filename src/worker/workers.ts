@@ -34,8 +34,8 @@ import { isGone } from './unknown.ts';
 import { startVigil } from './vigil.ts';
 import { Writes } from './writes.ts';
 
-/** Looks that must find the worker's process gone before its shim is taken for hung. */
-const MISSED_LOOKS = 2;
+/** Looks, one each second, that must find the worker's process gone before its shim is taken for hung: on a starved host the status comes late. */
+const MISSED_LOOKS = 10;
 
 export function createWorkers(options: WorkersOptions): Workers {
   return new HostWorkers(options);

@@ -15,6 +15,7 @@ import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { workerId } from '../../src/core/ids.ts';
+import { parseStat } from '../../src/process/proc.ts';
 import { isAlive } from '../support/proc.ts';
 import { until } from '../support/wait.ts';
 import { fixture, openWorkers } from '../support/workers.ts';
@@ -25,6 +26,7 @@ beforeEach(() => {
 });
 afterEach(() => host.dispose());
 
+const stateOf = (pid: number) => parseStat(readFileSync(`/proc/${pid}/stat`, 'latin1'))?.state;
 const mode = (path: string) => statSync(path).mode & 0o777;
 const shown = async (id: string) => {
   await host.exitOf(id);
@@ -263,6 +265,28 @@ describe('the exit status', () => {
     process.kill(started.main?.pid ?? 0, 'SIGKILL');
     expect(await host.exitOf(id)).toMatchObject({ signal: 'SIGKILL' });
     await host.treeGone(id);
+  });
+});
+
+/** As on a host with no CPU to spare. */
+describe('a shim that is slow to write the exit status', () => {
+  it('is waited for', async () => {
+    const script = 'trap "exit 0" TERM; echo up; while :; do sleep 0.05; done';
+    const { id, process: started } = await host.startUp(['sh', '-c', script]);
+    const status = join(host.instance.workersDir, id, 'status');
+    // It opens for nobody until somebody reads.
+    execFileSync('mkfifo', [status]);
+    process.kill(started.main?.pid ?? 0, 'SIGTERM');
+    await until('the worker has ended', () => !isAlive(started.main?.pid ?? 0));
+    for (const look of ['first', 'second', 'third']) {
+      process.kill(started.shim.pid, 'SIGSTOP');
+      await until('it is stopped', () => stateOf(started.shim.pid) === 'T');
+      await until(`the ${look} look wakes it`, () => stateOf(started.shim.pid) !== 'T');
+    }
+    expect(host.exits.get(id)).toBeUndefined();
+    const reader = openSync(status, constants.O_RDONLY | constants.O_NONBLOCK);
+    expect(await host.exitOf(id)).toMatchObject({ code: 0, signal: null });
+    closeSync(reader);
   });
 });
 
