@@ -43,14 +43,17 @@ export function adoptedShim(
   { folder, cgroup }: { folder: WorkerFolder; cgroup: string | null },
 ): Shim {
   let exit: ShellExit | null = null;
+  const stops: (() => void)[] = [];
+  const leave = () => {
+    for (const stop of stops.splice(0)) stop();
+  };
   const ended = new Promise<ShellExit>((resolve) => {
-    const stops: (() => void)[] = [];
     const look = () => {
       if (exit !== null || !existsSync(folder.status)) return;
       void readStatus(folder).then((status) => {
         if (status === null || exit !== null) return;
         exit = { code: null, signal: null };
-        for (const stop of stops) stop();
+        leave();
         resolve(exit);
       });
     };
@@ -61,7 +64,7 @@ export function adoptedShim(
     stops.push(cgroup === null ? watchFolder(folder.path, look) : watchCgroup(cgroup, lookSoon));
     look();
   });
-  return { identity, ended, exit: () => exit };
+  return { identity, ended, exit: () => exit, leave };
 }
 
 /** Where it cannot be watched (no more inotify instances), the look each second is left. */

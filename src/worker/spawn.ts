@@ -35,6 +35,8 @@ export interface Shim {
   readonly ended: Promise<ShellExit>;
   /** Null while it runs. */
   exit(): ShellExit | null;
+  /** Its end is not waited for any more. */
+  leave(): void;
 }
 
 /** In a session of its own, with no pipe and no descriptor of the supervisor's: it must not die with it. */
@@ -56,7 +58,7 @@ export async function startShim(
       resolve(exit);
     });
   });
-  return { identity, ended, exit: () => exit };
+  return { identity, ended, exit: () => exit, leave: () => undefined };
 }
 
 /** It is not reaped before the event loop turns, so that the number is certainly still its own. */

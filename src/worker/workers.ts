@@ -265,6 +265,7 @@ class HostWorkers implements Workers {
   #tree(entry: Entry, left: number): void {
     if (left === 0) {
       failpoint('tree.gone');
+      entry.shim.leave();
       this.#writes.add(this.#logs.finish(entry.id));
       if (entry.forgotten) this.#entries.delete(entry.id);
     }

@@ -1,5 +1,5 @@
 /** Workers of a supervisor before this one: taken over by boot, pid and start time, all three. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { workerId } from '../../src/core/ids.ts';
@@ -16,6 +16,19 @@ afterEach(() => host.dispose());
 
 const ID = workerId('s-1.1');
 const file = (name: string) => join(host.instance.workersDir, ID, name);
+
+/** By this very process. */
+function isWatched(path: string): boolean {
+  const watch = new RegExp(`^inotify .* ino:${statSync(path).ino.toString(16)} `, 'm');
+  return readdirSync('/proc/self/fdinfo').some((fd) => {
+    try {
+      return watch.test(readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'));
+    } catch {
+      // It is closed already, as that of the list itself.
+      return false;
+    }
+  });
+}
 
 /** The supervisor after this one, which has the same folders. */
 async function next<T>(
@@ -71,6 +84,20 @@ describe('a worker that wrote a status of its own', () => {
       expect(told).toEqual([]);
       process.kill(started.main?.pid ?? 0, 'SIGKILL');
       await until('its true end is told', () => told.includes('exited'));
+    });
+  });
+});
+
+describe('a worker whose shim was killed', () => {
+  it('leaves no watch behind when it is gone', async () => {
+    const { process: started } = await host.start(['sleep', '60'], { id: ID });
+    process.kill(started.shim.pid, 'SIGKILL');
+    await next('boot', async (workers, told) => {
+      await workers.adopt(ID, started);
+      expect(isWatched(join(host.instance.workersDir, ID))).toBe(true);
+      process.kill(started.main?.pid ?? 0, 'SIGKILL');
+      await until('its tree is gone', () => told.includes('tree'));
+      await until('the watch is gone', () => !isWatched(join(host.instance.workersDir, ID)));
     });
   });
 });
