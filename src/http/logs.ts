@@ -12,7 +12,12 @@ export function readLogs(paths: readonly string[], tailBytes: number): Readable 
   return Readable.from(tailOf(paths, tailBytes));
 }
 
-async function* tailOf(paths: readonly string[], tailBytes: number): AsyncGenerator<Buffer> {
+/** Returns how far each log was read: what is printed meanwhile comes after that. */
+async function* tailOf(
+  paths: readonly string[],
+  tailBytes: number,
+): AsyncGenerator<Buffer, Map<string, number>> {
+  const seen = new Map<string, number>();
   const sizes = await Promise.all(paths.map(sizeOf));
   const total = sizes.reduce((sum, size) => sum + size, 0);
   let skip = Math.max(0, total - tailBytes);
@@ -23,8 +28,9 @@ async function* tailOf(paths: readonly string[], tailBytes: number): AsyncGenera
     skip -= from;
     if (from < size && told) yield border(path);
     told ||= from < size;
-    yield* readRange(path, from, size);
+    seen.set(path, yield* readRange(path, from, size));
   }
+  return seen;
 }
 
 /** Between a worker's words and those of its replacement, whose folder has its id. */
@@ -36,13 +42,16 @@ async function sizeOf(path: string): Promise<number> {
   return withFile(path, async (file) => (await file.stat()).size, 0);
 }
 
-async function* readRange(path: string, from: number, to: number): AsyncGenerator<Buffer> {
-  for (let at = from; at < to; ) {
+/** Returns how far it came: less than asked where the log was cut meanwhile. */
+async function* readRange(path: string, from: number, to: number): AsyncGenerator<Buffer, number> {
+  let at = from;
+  while (at < to) {
     const chunk = await readAt(path, at, Math.min(CHUNK_BYTES, to - at));
-    if (chunk.length === 0) return;
+    if (chunk.length === 0) break;
     at += chunk.length;
     yield chunk;
   }
+  return at;
 }
 
 function readAt(path: string, position: number, bytes: number): Promise<Buffer> {
@@ -80,10 +89,7 @@ async function* follow(
   id: string,
   { tailBytes, isWanted }: { tailBytes: number; isWanted: () => boolean },
 ): AsyncGenerator<Buffer> {
-  const seen = new Map<string, number>();
-  const first = await api.logPaths(id);
-  yield* tailOf(first, tailBytes);
-  for (const path of first) seen.set(path, await sizeOf(path));
+  const seen = yield* tailOf(await api.logPaths(id), tailBytes);
   for (let ended = false; !ended && isWanted(); ) {
     const session = await api.wait(id, 'ended', HTTP.followMs);
     ended = session.endedAt !== null;
@@ -91,8 +97,7 @@ async function* follow(
       const size = await sizeOf(path);
       const from = Math.min(seen.get(path) ?? 0, size);
       if (index > 0 && from === 0 && size > 0) yield border(path);
-      seen.set(path, size);
-      yield* readRange(path, from, size);
+      seen.set(path, yield* readRange(path, from, size));
     }
   }
 }

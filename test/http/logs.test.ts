@@ -1,0 +1,55 @@
+/** Following logs that grow, and are cut, while they are read. */
+import { appendFileSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { followLogs } from '../../src/http/logs.ts';
+import type { MemoryApi } from '../support/memory-api.ts';
+import { endedView, memoryApi, viewOf } from '../support/memory-api.ts';
+
+/** More than a stream reads ahead. */
+const LONG = 'x'.repeat(1024 * 1024);
+
+let dir: string;
+let path: string;
+let api: MemoryApi;
+
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'curfew-logs-'));
+  path = join(dir, 'log');
+  api = memoryApi();
+  api.logs.push(path);
+  api.sessions.set('s-1', viewOf({ id: 's-1' }));
+});
+afterEach(() => rmSync(dir, { recursive: true }));
+
+/** What follows the first chunk, after `meanwhile`, until the session has ended. */
+async function rest(followed: Readable, meanwhile: () => void): Promise<string> {
+  const chunks = followed.iterator();
+  await chunks.next();
+  meanwhile();
+  api.sessions.set('s-1', endedView(viewOf({ id: 's-1' })));
+  let text = '';
+  for await (const chunk of chunks) text += String(chunk);
+  return text;
+}
+
+describe('a followed log', () => {
+  it('loses nothing that is printed while its tail is read', async () => {
+    writeFileSync(path, LONG);
+    const text = await rest(followLogs(api, 's-1', LONG.length), () => appendFileSync(path, 'later\n'));
+    expect(text.replaceAll('x', '')).toBe('later\n');
+  });
+
+  it('loses nothing after a cut that met the reading of its tail', async () => {
+    writeFileSync(path, LONG);
+    const wait = api.wait;
+    api.wait = async (...asked) => {
+      appendFileSync(path, 'later\n');
+      return wait(...asked);
+    };
+    const text = await rest(followLogs(api, 's-1', LONG.length), () => truncateSync(path, LONG.length / 2));
+    expect(text.replaceAll('x', '')).toBe('later\n');
+  });
+});
