@@ -78,6 +78,30 @@ describe('the log of a worker', () => {
     expect(said).toEqual([{ worker: 'gone', error: expect.stringContaining('ENOENT') }]);
   });
 
+  it('is cut for the last time also when all is closed at once', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'curfew-logs-'));
+    const said: object[] = [];
+    const note = (fields: object) => void said.push(fields);
+    const cap = createLogCap({
+      log: { debug: note, info: note, warn: note, error: note },
+      sizes: { headBytes: 10, tailBytes: 10 },
+    });
+    const paths = ['first', 'a', 'b', 'c'].map((name) => join(dir, name));
+    for (const path of paths) {
+      writeFileSync(path, 'x'.repeat(10_000));
+      cap.watch(path, path);
+    }
+    // The thread is there from its first cut on.
+    await cap.finish(join(dir, 'first'));
+    const finished = Promise.all(paths.map((path) => cap.finish(path)));
+    cap.close();
+    await finished;
+    const left = paths.map((path) => statSync(path).size);
+    rmSync(dir, { recursive: true });
+    expect(Math.max(...left)).toBeLessThan(1000);
+    expect(said).toEqual([]);
+  });
+
   it('has a hard bound that ends no worker', async () => {
     host = openWorkers({ logs: { headBytes: 10_000_000, tailBytes: 10_000_000, hardBytes: 1024 * 1024 } });
     const script = 'head -c 3000000 /dev/zero; echo "head said $?" >&2; exit 4';
