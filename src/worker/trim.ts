@@ -23,6 +23,7 @@ function markerOf(cutBytes: number): string {
 }
 
 const MARKER_BYTES = markerOf(0).length;
+const MARKER = /^\n--- curfew cut +(\d+) bytes here ---\n$/;
 
 /** The size of a log that was just trimmed. */
 export function cappedBytes(sizes: LogSizes): number {
@@ -38,7 +39,8 @@ export function trimLog({ path, sizes, cutBefore }: Trim): number {
   const file = openSync(path, constants.O_RDWR | constants.O_NOFOLLOW);
   try {
     const { size } = fstatSync(file);
-    return size <= cappedBytes(sizes) ? cutBefore : cutMiddle(file, size, { sizes, cutBefore });
+    if (size <= cappedBytes(sizes)) return cutBefore;
+    return cutMiddle(file, size, { sizes, cutBefore: cutBefore || cutByEarlier(file, sizes) });
   } finally {
     closeSync(file);
   }
@@ -58,6 +60,13 @@ function cutMiddle(file: number, sizeBytes: number, { sizes, cutBefore }: Omit<T
   const cutBytes = cutBefore + end - to + firstMarker;
   writeSync(file, markerOf(cutBytes), sizes.headBytes);
   return cutBytes;
+}
+
+/** What the supervisor before this one cut from the log of a worker that lives on. */
+function cutByEarlier(file: number, { headBytes }: LogSizes): number {
+  const marker = Buffer.alloc(MARKER_BYTES);
+  readSync(file, marker, 0, MARKER_BYTES, headBytes);
+  return Number(MARKER.exec(marker.toString('latin1'))?.[1] ?? 0);
 }
 
 /** Towards the file's start and in ascending order, so that source and target may overlap. */

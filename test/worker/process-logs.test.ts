@@ -1,4 +1,12 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -10,6 +18,9 @@ import { fixture, openWorkers } from '../support/workers.ts';
 const LINE_BYTES = 1000;
 const GIGABYTE = 1_000_000_000;
 const MARKER = /\n--- curfew cut +(\d+) bytes here ---\n/;
+
+const nothing = () => {};
+const SILENT = { debug: nothing, info: nothing, warn: nothing, error: nothing };
 
 let host: ReturnType<typeof openWorkers> | null = null;
 afterEach(() => host?.dispose());
@@ -76,6 +87,21 @@ describe('the log of a worker', () => {
     cap.close();
     rmSync(dir, { recursive: true });
     expect(said).toEqual([{ worker: 'gone', error: expect.stringContaining('ENOENT') }]);
+  });
+
+  it('tells all that was ever cut from it, also before the supervisor was started again', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'curfew-logs-'));
+    const path = join(dir, 'log');
+    for (let start = 0; start < 3; start++) {
+      const cap = createLogCap({ log: SILENT, sizes: { headBytes: 10, tailBytes: 10 } });
+      appendFileSync(path, 'x'.repeat(10_000));
+      cap.watch('kept', path);
+      await cap.finish('kept');
+      cap.close();
+    }
+    const log = readFileSync(path, 'latin1');
+    rmSync(dir, { recursive: true });
+    expect(Number(MARKER.exec(log)?.[1])).toBe(30_000 - 20);
   });
 
   it('is cut for the last time also when all is closed at once', async () => {
