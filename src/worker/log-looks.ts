@@ -17,6 +17,8 @@ export interface Watched {
   look: Promise<void>;
   /** What failed is said once, until it works again. */
   failing: boolean;
+  /** It does not answer, and is not asked again until it does: each question would hold one of Node's few threads. */
+  hangs: boolean;
 }
 
 /** Cut only at so many times its size. */
@@ -34,27 +36,14 @@ export class LogLooks {
     this.#log = log;
   }
 
-  /** By how much it grew; never rejects. */
-  async look(watched: Watched, allowed: Allowed): Promise<number> {
-    let grownBytes = 0;
-    const looked = watched.look.then(async () => {
-      try {
-        grownBytes = await this.#cap(watched, allowed);
-        watched.failing = false;
-      } catch (error) {
-        if (!watched.failing)
-          this.#log.warn(
-            { worker: watched.workerId, error: messageOf(error) },
-            'the log of a worker could not be cut',
-          );
-        watched.failing = true;
-      }
-    });
-    watched.look = looked;
-    this.#underWay.add(looked);
-    await looked;
-    this.#underWay.delete(looked);
-    return grownBytes;
+  /** By how much it grew; never rejects, and holds nobody up. */
+  look(watched: Watched, allowed: Allowed): Promise<number> {
+    const fallback = () => {
+      watched.hangs = true;
+      this.#failed(watched, `not within ${WORKERS.folderMs} ms`);
+      return 0;
+    };
+    return pTimeout(this.#look(watched, allowed), { milliseconds: WORKERS.folderMs, fallback });
   }
 
   /** A look that is under way may still ask for a cut, which a thread that closes would not answer. */
@@ -62,6 +51,30 @@ export class LogLooks {
     const milliseconds = WORKERS.folderMs;
     const settled = pTimeout(Promise.all(this.#underWay), { milliseconds, fallback: () => undefined });
     void settled.then(() => this.#trimmer.close());
+  }
+
+  async #look(watched: Watched, allowed: Allowed): Promise<number> {
+    let grownBytes = 0;
+    const looked = watched.look.then(async () => {
+      try {
+        grownBytes = await this.#cap(watched, allowed);
+        watched.failing = false;
+      } catch (error) {
+        this.#failed(watched, messageOf(error));
+      }
+    });
+    watched.look = looked;
+    this.#underWay.add(looked);
+    await looked;
+    this.#underWay.delete(looked);
+    watched.hangs = false;
+    return grownBytes;
+  }
+
+  #failed(watched: Watched, error: string): void {
+    if (!watched.failing)
+      this.#log.warn({ worker: watched.workerId, error }, 'the log of a worker could not be cut');
+    watched.failing = true;
   }
 
   async #cap(watched: Watched, { sizes, slack }: Allowed): Promise<number> {

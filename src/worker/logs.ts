@@ -45,7 +45,7 @@ export function createLogCap({ log, sizes }: { readonly log: Log; readonly sizes
   let timer = setTimeout(tick, WORKERS.logLookMs).unref();
 
   async function tick(): Promise<void> {
-    const all = [...logs.values()];
+    const all = [...logs.values()].filter((one) => !one.hangs);
     await lookForSpace(all[0]?.path ?? null);
     let fast = false;
     for (let at = 0; at < all.length && !closed; at += LOOKS_AT_ONCE) {
@@ -70,7 +70,7 @@ export function createLogCap({ log, sizes }: { readonly log: Log; readonly sizes
 
   return {
     watch(workerId, path) {
-      const unseen = { sizeBytes: 0, cutBytes: 0, look: Promise.resolve(), failing: false };
+      const unseen = { sizeBytes: 0, cutBytes: 0, look: Promise.resolve(), failing: false, hangs: false };
       logs.set(workerId, { workerId, path, ...unseen });
     },
     async finish(workerId) {

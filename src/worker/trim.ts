@@ -12,6 +12,8 @@ export interface Trim {
   readonly cutBefore: number;
 }
 
+/** A worker that holds a lease on its log would hold up its opener, and with it the cuts of all others. fcntl(2) */
+const FLAGS = constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 const CHUNK_BYTES = 1024 * 1024;
 /** What is written meanwhile is copied as well, but a writer that is faster is not chased for ever: the rest is cut and counted. */
 const CATCH_UPS = 32;
@@ -36,7 +38,7 @@ export function cappedBytes(sizes: LogSizes): number {
  * belongs on a thread of its own.
  */
 export function trimLog({ path, sizes, cutBefore }: Trim): number {
-  const file = openSync(path, constants.O_RDWR | constants.O_NOFOLLOW);
+  const file = openSync(path, FLAGS);
   try {
     const { size } = fstatSync(file);
     if (size <= cappedBytes(sizes)) return cutBefore;

@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import {
   appendFileSync,
   existsSync,
@@ -87,6 +89,26 @@ describe('the log of a worker', () => {
     cap.close();
     rmSync(dir, { recursive: true });
     expect(said).toEqual([{ worker: 'gone', error: expect.stringContaining('ENOENT') }]);
+  });
+
+  it('that a worker keeps from being opened holds up no other', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'curfew-logs-'));
+    const [kept, other] = [join(dir, 'kept'), join(dir, 'other')];
+    for (const path of [kept, other]) writeFileSync(path, 'x'.repeat(10_000));
+    const [command, ...args] = fixture('holds-lease.py', kept);
+    const holder = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    const cap = createLogCap({ log: SILENT, sizes: { headBytes: 10, tailBytes: 10 } });
+    try {
+      await once(holder.stdout, 'data');
+      cap.watch('kept', kept);
+      cap.watch('other', other);
+      // The kernel breaks a lease after 45 s.
+      await until('the other is cut', () => statSync(other).size < 1000, 20_000);
+    } finally {
+      holder.kill('SIGKILL');
+      cap.close();
+      rmSync(dir, { recursive: true });
+    }
   });
 
   it('tells all that was ever cut from it, also before the supervisor was started again', async () => {
