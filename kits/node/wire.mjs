@@ -26,7 +26,7 @@ let beat;
 /** @type {any[]} */
 let queue = [];
 /** @type {number[]} */
-let unflushed = [];
+const unflushed = [];
 
 function tell(/** @type {object} */ message) {
   parentPort?.postMessage(message);
@@ -36,17 +36,28 @@ function write(/** @type {any} */ message) {
   socket?.write(`${JSON.stringify(message)}\n`);
 }
 
-/** What cannot be sent now waits; when too much waits, old activity is the first to go. */
+function hasRoom() {
+  return welcomed && (socket?.writableLength ?? 0) < BACKLOG_BYTES;
+}
+
+/** What cannot be sent now waits, and nothing overtakes it; when too much waits, old activity is the first to go. */
 function say(/** @type {any} */ message) {
   if (message.type === 'ready') readySaid = true;
-  if (welcomed && (socket?.writableLength ?? 0) < BACKLOG_BYTES) return write(message);
+  if (queue.length === 0 && hasRoom()) return write(message);
   // It is said anew at every welcome; activity that the supervisor does not read is worth nothing later.
-  if (message.type === 'ready' || (welcomed && message.type === 'activity')) return;
+  if (welcomed ? message.type === 'activity' : message.type === 'ready') return;
   if (queue.length >= QUEUE_LENGTH) {
     const at = queue.findIndex((one) => one.type === 'activity');
     queue.splice(Math.max(at, 0), 1);
   }
   queue.push(message);
+}
+
+/** As much as has room now; the rest when the supervisor has read that. */
+function sendQueue() {
+  while (queue.length > 0 && hasRoom()) write(queue.shift());
+  if (queue.length > 0) return;
+  for (const id of unflushed.splice(0)) flush(id);
 }
 
 function connect() {
@@ -61,11 +72,13 @@ function connect() {
     rest = lines.pop() ?? '';
     for (const line of lines) hear(line);
   });
+  socket.on('drain', sendQueue);
   socket.on('error', () => {});
   socket.on('close', () => {
     clearInterval(beat);
     welcomed = false;
     socket = null;
+    queue = queue.filter(({ type }) => type !== 'ready');
     setTimeout(connect, waitMs);
     waitMs = Math.min(LONGEST_WAIT_MS, waitMs * 2);
   });
@@ -88,10 +101,7 @@ function onWelcome(/** @type {any} */ { heartbeatMs }) {
   welcomed = true;
   waitMs = FIRST_WAIT_MS;
   if (readySaid) write({ type: 'ready' });
-  for (const message of queue) write(message);
-  queue = [];
-  for (const id of unflushed) flush(id);
-  unflushed = [];
+  sendQueue();
   clearInterval(beat);
   beat = setInterval(() => tell({ ping: ++pings }), heartbeatMs);
 }
@@ -140,7 +150,7 @@ parentPort?.on('message', (message) => {
 
 /** Answers when all that was said is with the kernel. */
 function flush(/** @type {number} */ id) {
-  if (welcomed && socket !== null) socket.write('\n', () => tell({ flushed: id }));
+  if (welcomed && socket !== null && queue.length === 0) socket.write('\n', () => tell({ flushed: id }));
   else unflushed.push(id);
 }
 

@@ -207,6 +207,40 @@ describe.each(KITS)('the $kit kit', (kit) => {
     server.close();
   });
 
+  it('says all that waited for a supervisor that stood still, in its order', async () => {
+    const lines: string[] = [];
+    let rest = '';
+    const sockets: Socket[] = [];
+    const server = createServer((socket) => {
+      sockets.push(socket);
+      socket.setEncoding('utf8').once('data', () => {
+        socket.pause();
+        socket.write('{"type":"welcome","v":1,"heartbeatMs":100000,"job":null}\n');
+        socket.write('{"type":"notice","reason":"max_duration","inMs":1}\n');
+      });
+    }).listen(rig.socketPath);
+    const agent = start(kit, { MODE: 'backlog' });
+    await until('all is said', () => agent.out().includes('all is said'));
+    for (const socket of sockets) {
+      socket.on('data', (chunk: string) => {
+        const all = (rest + chunk).split('\n');
+        rest = all.pop() ?? '';
+        lines.push(...all.filter((line) => line !== ''));
+      });
+      socket.resume();
+    }
+    await until('closed', () => lines.at(-1)?.includes('"closed"'));
+    for (const socket of sockets) socket.destroy();
+    server.close();
+    const said = lines.map((line) => JSON.parse(line));
+    const errors = said
+      .filter(({ type }) => type === 'error')
+      .map(({ message }) => Number(message.slice(0, 4)));
+    expect(errors).toEqual(errors.toSorted((a, b) => a - b));
+    // As many as may wait, with its place for `closed`.
+    expect(errors.slice(-999)).toEqual(Array.from({ length: 999 }, (_, index) => 2001 + index));
+  });
+
   it('does nothing outside of curfew, and keeps no process alive', async () => {
     const agent = start(kit, { MODE: 'ends', CURFEW_SOCKET: '', CURFEW_WORKER: '' });
     await until('it ends', () => agent.child.exitCode !== null);
