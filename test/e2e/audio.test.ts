@@ -45,6 +45,7 @@ describe.runIf(HAS_LIVEKIT)('calls with audio', () => {
       await callers.call(`call ${call}`);
       before.push(await daemon.reaches(body.id, ['live'], 60_000));
     }
+    for (const { id } of before) await daemon.recorded(id, 'live');
     await callers.gaps();
     for (let kill = 0; kill < KILLS; kill += 1) {
       daemon.signal('SIGKILL');

@@ -18,7 +18,7 @@ beforeEach(async () => {
       agents: {
         default: { command: ['sleep', '1000'] },
         kit: { command: [process.execPath, fixture('kits/agent.mjs')], protocol: 'curfew' },
-        stubborn: { command: [fixture('workers/ignores-term.sh')], ladder: { term: '1s', kill: '5s' } },
+        stubborn: { command: [fixture('workers/ignores-term.sh')], ladder: { term: '3s', kill: '5s' } },
       },
     },
   }).start();
@@ -28,10 +28,11 @@ afterEach(async () => {
   await daemon.close();
 });
 
-/** Live, and recorded as live: its folder follows the database, and both follow the answer by a moment. */
+/** Live, and recorded as live, in the database and in its folder: both follow the answer by a moment. */
 const live = async (room: string, agent: string) => {
   const { body } = await daemon.dispatch({ room, agent });
   const session = await daemon.reaches(body.id, ['live']);
+  await daemon.recorded(body.id, 'live');
   const record = join(daemon.dir, 'state/workers', `${body.id}.1`, 'record.json');
   await until('its folder says live', () => readFileSync(record, 'utf8').includes('"name":"live"'));
   return session;
@@ -213,7 +214,7 @@ describe('a supervisor that was killed', () => {
   it('goes on with a teardown where it was', async () => {
     const { id } = await live('a', 'stubborn');
     await daemon.release(id);
-    await daemon.reaches(id, ['closing']);
+    await daemon.recorded(id, 'closing');
     await restart();
     expect(await daemon.ended(id)).toMatchObject({ state: 'released', reason: 'requested' });
     expect(marked(daemon.instanceId())).toEqual([]);
@@ -233,7 +234,8 @@ describe('a supervisor that was killed', () => {
         agent: 'default',
       });
       expect([200, 201]).toContain(status);
-      await daemon.reaches(body.id, ['live', 'failed']);
+      // The list below is the database's.
+      await daemon.recorded(body.id, (await daemon.reaches(body.id, ['live', 'failed'])).state);
     }
     const workers = marked(daemon.instanceId()).filter((one) => /^\S*sleep 1000$/.test(one.command));
     expect(new Set(workers.map((one) => one.worker)).size).toBe(workers.length);
@@ -249,9 +251,8 @@ describe('a supervisor that was killed', () => {
     daemon = await new Daemon({
       config: { limits: { start_rate: '1/s' }, agents: { default: { command: ['sleep', '1000'] } } },
     }).start();
-    const answers = [];
-    for (const room of ['a', 'b', 'c', 'd']) answers.push(await daemon.dispatch({ room }));
-    expect((await daemon.session(answers[3]?.body.id ?? '')).state).toBe('queued');
+    const answers = await Promise.all(['a', 'b', 'c', 'd'].map((room) => daemon.dispatch({ room })));
+    expect(answers.map((one) => one.body.state)).toContain('queued');
     await restart();
     for (const { body } of answers) await daemon.reaches(body.id, ['live']);
   });

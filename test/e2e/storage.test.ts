@@ -45,18 +45,12 @@ const start = async (dir?: string) => {
 };
 const live = async (room: string, agent = 'default') =>
   daemon.reaches((await daemon.dispatch({ room, agent })).body.id, ['live']);
+const recorded = (ids: readonly string[]) => Promise.all(ids.map((id) => daemon.recorded(id, 'live')));
 /** Its log comes by a pipe, and what a look finds comes with the next look. */
 const says = (what: RegExp) =>
   until(`it says "${what.source}"`, () => what.test(daemon.stderr + daemon.stdout), 15_000);
 const registry = async () => (await daemon.get<CapacityView>('/v1/capacity')).body.registry;
 const database = (name = '') => join(daemon.dir, 'state', `registry.db${name}`);
-/** By a reading of the database of the test's own. */
-const recordedState = (id: string) => {
-  const file = new DatabaseSync(database(), { readOnly: true });
-  const row = file.prepare('SELECT state FROM sessions WHERE id = ?').get(id);
-  file.close();
-  return row?.state;
-};
 const listed = async () =>
   (await daemon.get<{ sessions: SessionView[] }>('/v1/sessions?state=live')).body.sessions
     .map((one) => one.id)
@@ -74,6 +68,7 @@ describe('the database, while it is in use', () => {
     expect((await daemon.dispatch({ room: 'a' })).status).toBe(409);
     for (const { id, pid } of before) expect(await daemon.reaches(id, ['live'])).toMatchObject({ pid });
     await says(/the database was lost|somebody took the database away/);
+    await recorded([...before, added].map((one) => one.id));
     daemon.signal('SIGKILL');
     await daemon.exited();
     await daemon.start();
@@ -97,6 +92,7 @@ describe('the database, while it is in use', () => {
     const { id: added } = await live('b');
     expect((await registry()).setAside).toContain('registry.db.left-');
     expect((await daemon.session(ended)).state).toBe('released');
+    await recorded([id, added]);
     daemon.signal('SIGKILL');
     await daemon.exited();
     await daemon.start();
@@ -216,7 +212,7 @@ describe.runIf(process.getuid?.() === 0)('a small disk', () => {
       async () => (await daemon.dispatch({ room: 'd' })).status !== 503,
       30_000,
     );
-    await until('what was not recorded is', () => recordedState(other.id) === 'released', 15_000);
+    await daemon.recorded(other.id, 'released');
     daemon.signal('SIGKILL');
     await daemon.exited();
     await daemon.start();
@@ -267,7 +263,7 @@ describe.runIf(process.getuid?.() === 0)('a small disk', () => {
     await daemon.release(ends);
     expect(await daemon.ended(ends)).toMatchObject({ reason: 'requested' });
     rmSync(filler);
-    await until('what was not recorded is', () => recordedState(ends) === 'released', 15_000);
+    await daemon.recorded(ends, 'released');
     await daemon.reaches((await daemon.dispatch({ room: 'c' })).body.id, ['live']);
     expect(await daemon.reaches(id, ['live'])).toMatchObject({ pid, restarts: 0 });
   });

@@ -10,6 +10,7 @@ import { stringify } from 'yaml';
 import type { SessionView } from '../../src/api.ts';
 import type { Keeper } from './keeper.ts';
 import { keep } from './keeper.ts';
+import { recorded } from './records.ts';
 import { until } from './wait.ts';
 
 export const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
@@ -262,8 +263,17 @@ export class Daemon {
     return this.reaches(id, ['released', 'failed'], boundMs);
   }
 
+  /** Live in an answer is not yet live on disk, which is all that a killed one leaves. */
+  recorded(id: string, state: string): Promise<void> {
+    return recorded(this.stateDir, id, state);
+  }
+
+  get stateDir(): string {
+    return join(this.dir, 'state');
+  }
+
   instanceId(): string {
-    return readFileSync(join(this.dir, 'state', 'instance.id'), 'utf8').trim();
+    return readFileSync(join(this.stateDir, 'instance.id'), 'utf8').trim();
   }
 }
 
