@@ -8,29 +8,20 @@ import type { SweepView } from '../../src/api-sweep.ts';
 import { Daemon, MAIN } from '../support/daemon.ts';
 import { marked } from '../support/marks.ts';
 import { isAlive, killAll } from '../support/proc.ts';
+import { beganEarlier } from '../support/records.ts';
 import { until } from '../support/wait.ts';
 
 /** Nobody else on this machine sleeps so long. */
 const NAP = ['sleep', `1000${process.pid}`];
+/** Far above the longest that a session may last by default. */
+const A_DAY_MS = 24 * 3_600_000;
 const config = {
   sweep: { grace: '1s' },
   limits: { start_rate: '1000/s' },
   agents: {
     default: { command: NAP },
-    short: { command: ['sleep', '1001'], max_duration: '1s', wrap_up: '0s', ladder: SHORT_LADDER() },
   },
 };
-
-function SHORT_LADDER() {
-  return {
-    aclose: '100ms',
-    disconnect: '100ms',
-    term: '100ms',
-    kill: '100ms',
-    remove_agent: '100ms',
-    close_room: '100ms',
-  };
-}
 
 let daemon: Daemon;
 beforeEach(async () => {
@@ -54,9 +45,11 @@ async function cleanup(...args: string[]): Promise<{ code: number; sweep: SweepV
   }
 }
 
-const live = async (room: string, agent = 'default') => {
-  const { body } = await daemon.dispatch({ room, agent });
-  return daemon.reaches(body.id, ['live']);
+const live = async (room: string) => {
+  const { body } = await daemon.dispatch({ room });
+  const session = await daemon.reaches(body.id, ['live']);
+  await daemon.recorded(session.id, 'live');
+  return session;
 };
 
 async function killed(): Promise<void> {
@@ -66,7 +59,7 @@ async function killed(): Promise<void> {
 
 /** As if its end had been recorded and its worker had lived on. */
 function recordAsEnded(id: string): void {
-  const database = new DatabaseSync(join(daemon.dir, 'state', 'registry.db'));
+  const database = new DatabaseSync(join(daemon.stateDir, 'registry.db'));
   const row = database.prepare('SELECT body FROM sessions WHERE id = ?').get(id);
   const session = JSON.parse(String(row?.body));
   const at = { bootMs: 1, wallMs: Date.now() };
@@ -121,16 +114,11 @@ describe('without a supervisor', () => {
   });
 
   it('ends what is overdue, and the next supervisor says why', async () => {
-    const { id, pid } = await live('a', 'short');
+    const { id, pid } = await live('a');
     await killed();
-    const { sweep } = await until(
-      'it is overdue',
-      async () => {
-        const found = await cleanup('--yes');
-        return found.sweep.verdicts.some((one) => one.action === 'kill') ? found : null;
-      },
-      60_000,
-    );
+    beganEarlier(daemon.stateDir, id, A_DAY_MS);
+    await old(pid);
+    const { sweep } = await cleanup('--yes');
     expect(sweep.verdicts).toMatchObject([{ kind: 'overdue', session: id, outcome: 'ended' }]);
     expect(isAlive(pid ?? 0)).toBe(false);
     expect((await cleanup()).sweep.remarks.join()).toContain(

@@ -1,10 +1,14 @@
 /** The database of a supervisor on disk, by a reading of the tests' own: an answer of the supervisor may be ahead of it. */
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import type { Session } from '../../src/core/session.ts';
 import { until } from './wait.ts';
 
+const open = (stateDir: string, readOnly: boolean) =>
+  new DatabaseSync(join(stateDir, 'registry.db'), { readOnly, timeout: 1000 });
+
 export function recordedState(stateDir: string, id: string): string | null {
-  const file = new DatabaseSync(join(stateDir, 'registry.db'), { readOnly: true, timeout: 1000 });
+  const file = open(stateDir, true);
   try {
     const row = file.prepare('SELECT state FROM sessions WHERE id = ?').get(id);
     return row === undefined ? null : String(row.state);
@@ -16,4 +20,21 @@ export function recordedState(stateDir: string, id: string): string | null {
 /** What a kill must not be faster than. */
 export async function recorded(stateDir: string, id: string, state: string): Promise<void> {
   await until(`${id} is recorded as ${state}`, () => recordedState(stateDir, id) === state);
+}
+
+/** Of a supervisor that does not run: as if the session had begun so much earlier. */
+export function beganEarlier(stateDir: string, id: string, byMs: number): void {
+  const file = open(stateDir, false);
+  try {
+    const row = file.prepare('SELECT body FROM sessions WHERE id = ?').get(id);
+    const session = JSON.parse(String(row?.body)) as Session;
+    if (!('startedAt' in session.phase) || session.phase.startedAt === null)
+      throw new Error(`${id} has not begun`);
+    const { bootMs, wallMs } = session.phase.startedAt;
+    const startedAt = { bootMs: bootMs - byMs, wallMs: wallMs - byMs };
+    const body = JSON.stringify({ ...session, phase: { ...session.phase, startedAt } });
+    file.prepare('UPDATE sessions SET body = ? WHERE id = ?').run(body, id);
+  } finally {
+    file.close();
+  }
 }
