@@ -138,10 +138,8 @@ describe('a supervisor that was killed', () => {
     }
     expect(new Set(marked(instance).map((one) => one.worker)).size).toBe(3);
     expect(await daemon.dispatch({ room: 'a', agent: 'default' })).toMatchObject({ status: 409 });
-    await until('the kit is back', async () => {
-      await daemon.call('PATCH', `/v1/sessions/${before[1]?.id}/metadata`, { metadata: { lang: 'fr' } });
-      return (await daemon.call('GET', '/v1/capacity')).status === 200;
-    });
+    await daemon.call('PATCH', `/v1/sessions/${before[1]?.id}/metadata`, { metadata: { lang: 'fr' } });
+    await until('the kit is back', () => daemon.workerLogs().includes('configure {"lang":"fr"}'));
     for (const { id } of before) await daemon.release(id);
     for (const { id } of before)
       expect(await daemon.ended(id)).toMatchObject({ state: 'released', reason: 'requested' });

@@ -165,7 +165,8 @@ describe('warm workers', () => {
     await daemon.exited();
     await daemon.start();
     expect(await daemon.reaches(body.id, ['live'])).toMatchObject({ pid, restarts: 0 });
-    await until('it has connected again', async () => (await daemon.get('/readyz')).status === 200);
+    await daemon.call('PATCH', `/v1/sessions/${body.id}/metadata`, { metadata: { lang: 'fr' } });
+    await until('it has connected again', () => logOf(pid).includes('configure {"lang":"fr"}'));
     await daemon.release(body.id);
     expect(await daemon.reaches(body.id, ['released'])).toMatchObject({ exit: { code: 0 } });
   });
