@@ -146,16 +146,21 @@ describe.runIf(HAS_LIVEKIT)('calls that come by themselves', () => {
     expect(await daemon.ended(session.id)).toMatchObject({ reason: 'callers_left', restarts: 0 });
   });
 
-  it('at the limit a call is refused at once, and a phone alone in its room is hung up on', async () => {
-    await serve({ default: { ...AGENT, agent_name: 'voice' } }, { limits: { sessions: 1 } });
+  it('at the limit a call does not wait for its place, and a phone alone in its room is hung up on; a browser is not', async () => {
+    await serve({ default: { ...AGENT, agent_name: 'voice' } }, { limits: { per_user: 1 } });
+    // LiveKit offers nothing to a host that is full; of the limit of a user it knows nothing.
+    const metadata = JSON.stringify({ curfew: { user: 'u1' } });
+    const call = (room: string) => dispatches().createDispatch(room, 'voice', { metadata });
     await callers.join('a', 'ann');
-    await dispatches().createDispatch('a', 'voice');
+    await call('a');
     await until('it is live', async () => (await sessionIn('a'))?.state === 'live');
-    await callers.join('b', 'bob', { kind: 'sip' });
-    await callers.join('c', 'cleo');
-    // By another way that reaches curfew although LiveKit is told that it is full.
-    await Promise.all(['b', 'c'].map((room) => dispatches().createDispatch(room, 'voice')));
-    expect(await sessionIn('b')).toBeNull();
+    await callers.join('b', 'cleo');
+    await callers.join('c', 'bob', { kind: 'sip' });
+    await call('b');
+    await call('c');
+    await until('the phone is let go', async () => (await livekit.rooms.listRooms(['c'])).length === 0);
+    expect(await livekit.rooms.listRooms(['b'])).toHaveLength(1);
+    expect((await sessions()).map((one) => [one.room, one.state])).toEqual([['a', 'live']]);
   });
 
   it('a room whose name matches gets one session, also when no webhook came', async () => {
