@@ -45,21 +45,23 @@ function start(command: readonly string[], env: Record<string, string> = {}): nu
   return child.pid ?? 0;
 }
 
+/** So long sleeps nobody else on this machine; the unit keeps it from being the beginning of another one. */
+const nap = (seconds: number) => `${seconds}${process.pid}s`;
+/** Those that this test started; what a shell starts is there a moment later. */
+const naps = (...seconds: readonly number[]) =>
+  seconds.every((one) => pidsCalled(`sleep\0${nap(one)}`).length > 0);
 const marked = (command: readonly string[], id: string = ID) =>
   start(command, { CURFEW_WORKER: `${INSTANCE}/${id}` });
 
 describe('a look', () => {
   it('finds a worker by its mark, with what it started, and none of another instance', async () => {
-    const pid = marked(['sh', '-c', 'sleep 60 & wait']);
-    start(['sleep', '61'], { CURFEW_WORKER: `${randomUUID()}/${ID}` });
-    await until(
-      'both run',
-      () => pidsCalled('sleep\0' + '60').length > 0 && pidsCalled('sleep\0' + '61').length > 0,
-    );
+    const pid = marked(['sh', '-c', `sleep ${nap(60)} & wait`]);
+    start(['sleep', nap(61)], { CURFEW_WORKER: `${randomUUID()}/${ID}` });
+    await until('both run', () => naps(60, 61));
     const look = await table.look();
     expect(look.workerIds).toEqual([ID]);
     const tree = look.treeOf(ID, null);
-    expect(tree.map((one) => one.command)).toEqual(['sh -c sleep 60 & wait', 'sleep 60']);
+    expect(tree.map((one) => one.command)).toEqual([`sh -c sleep ${nap(60)} & wait`, `sleep ${nap(60)}`]);
     expect(tree[0]).toMatchObject({ pid, evidence: 'mark', own: true, livekit: null });
     expect(tree[0]?.rssBytes).toBeGreaterThan(0);
   });
@@ -71,17 +73,17 @@ describe('a look', () => {
     'x'.repeat(200),
     '.hidden',
   ])('takes the mark %j for no worker of ours', async (id) => {
-    const pid = marked(['sleep', '69'], id);
-    await until('it runs', () => isAlive(pid) && pidsCalled('sleep\0' + '69').includes(pid));
+    const pid = marked(['sleep', nap(69)], id);
+    await until('it runs', () => isAlive(pid) && pidsCalled(`sleep\0${nap(69)}`).includes(pid));
     expect((await table.look()).workerIds).toEqual([]);
   });
 
   it('finds strangers by pattern, with their trees, and none that a curfew started', async () => {
     const tag = randomUUID();
-    const pid = start(['sh', '-c', `: ${tag}; sleep 62 & wait`]);
-    marked(['sh', '-c', `: ${tag}; sleep 63 & wait`]);
-    start(['sh', '-c', `: ${tag}; sleep 64 & wait`], { CURFEW_WORKER: 'other/s-2.1' });
-    await until('all run', () => ['62', '63', '64'].every((text) => pidsCalled(`sleep\0${text}`).length > 0));
+    const pid = start(['sh', '-c', `: ${tag}; sleep ${nap(62)} & wait`]);
+    marked(['sh', '-c', `: ${tag}; sleep ${nap(63)} & wait`]);
+    start(['sh', '-c', `: ${tag}; sleep ${nap(64)} & wait`], { CURFEW_WORKER: 'other/s-2.1' });
+    await until('all run', () => naps(62, 63, 64));
     const found = (await table.look()).strangers([tag], null);
     expect(found.map((one) => one.members[0]?.pid)).toEqual([pid]);
     expect(found[0]?.members.map((one) => one.evidence)).toEqual(['pattern', 'pattern']);
@@ -120,7 +122,7 @@ describe('a look', () => {
       seen += 1;
     });
     await until('it is connected', () => seen > 0);
-    marked(['sleep', '65'], 's-2.1');
+    marked(['sleep', nap(65)], 's-2.1');
     const look = await tableFor(`ws://127.0.0.1:${port}`).look();
     expect(look.treeOf(ID, null)).toMatchObject([{ pid: connected, livekit: true }]);
     expect(look.treeOf(workerId('s-2.1'), null)).toMatchObject([{ livekit: false }]);
@@ -131,7 +133,7 @@ describe('a look', () => {
 describe('the end', () => {
   it('reaches exactly the processes that were named, those that ignore TERM too', async () => {
     const pid = marked(fixture('ignores-term.sh'));
-    const other = marked(['sleep', '66'], 's-2.1');
+    const other = marked(['sleep', nap(66)], 's-2.1');
     await until('they run', () => isAlive(pid) && isAlive(other));
     const members = (await table.look()).treeOf(ID, null);
     const outcomes = await table.end([{ workerId: ID, members }]);
@@ -141,14 +143,15 @@ describe('the end', () => {
   });
 
   it('leaves who has another identity, another mark, or is gone', async () => {
-    const pid = marked(['sleep', '67']);
-    const strange = start(['sleep', '68']);
+    const pid = marked(['sleep', nap(67)]);
+    const strange = start(['sleep', nap(68)]);
     await until('they run', () => isAlive(pid) && isAlive(strange));
     const [member] = (await table.look()).treeOf(ID, null);
     if (member === undefined) throw new Error('no member');
     const gone = start(['true']);
     await until('it is gone', () => !isAlive(gone));
-    const startTicks = (await table.look()).strangers(['sleep 68'], null)[0]?.members[0]?.startTicks ?? 0;
+    const startTicks =
+      (await table.look()).strangers([`sleep ${nap(68)}`], null)[0]?.members[0]?.startTicks ?? 0;
     const outcomes = await table.end([
       {
         workerId: ID,
@@ -168,13 +171,13 @@ describe('a stranger that runs another command than the plan saw', () => {
   it('is left, and told as changed', async () => {
     const dir = mkdtempSync(join(tmpdir(), 'curfew-exec-'));
     const tag = randomUUID();
-    const script = `: ${tag}; while [ ! -e ${dir}/go ]; do sleep 0.05; done; exec sleep 70`;
+    const script = `: ${tag}; while [ ! -e ${dir}/go ]; do sleep 0.05; done; exec sleep ${nap(70)}`;
     const pid = start(['sh', '-c', script]);
     await until('it runs', () => pidsCalled(tag).includes(pid));
     const [family] = (await table.look()).strangers([tag], null);
     const members = (family?.members ?? []).filter((one) => one.pid === pid);
     writeFileSync(join(dir, 'go'), '');
-    await until('it runs something else', () => pidsCalled('sleep\0' + '70').includes(pid));
+    await until('it runs something else', () => pidsCalled(`sleep\0${nap(70)}`).includes(pid));
     expect((await table.end([{ workerId: null, members }])).map((one) => one.outcome)).toEqual(['changed']);
     expect(isAlive(pid)).toBe(true);
     rmSync(dir, { recursive: true });
