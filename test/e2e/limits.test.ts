@@ -6,12 +6,16 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { CapacityView } from '../../src/api.ts';
 import { Daemon, ROOT } from '../support/daemon.ts';
 import { marked } from '../support/marks.ts';
+import { killAll } from '../support/proc.ts';
 import { until } from '../support/wait.ts';
 
 const STUBBORN = join(ROOT, 'test/fixtures/workers/ignores-term.sh');
+/** Outlives every test: what happens while it is asked to end does not depend on how fast that is. */
+const PATIENT = { command: [STUBBORN], ladder: { term: '10m' } };
 const AGENTS = {
   default: { command: ['sleep', '1000'] },
   stubborn: { command: [STUBBORN], ladder: { term: '1s', kill: '5s' } },
+  patient: PATIENT,
 };
 let daemon: Daemon;
 
@@ -22,6 +26,7 @@ afterEach(async () => {
 const up = async (config: Record<string, unknown>) => {
   daemon = await new Daemon({ config: { agents: AGENTS, ...config } }).start();
 };
+const endWorkers = () => killAll(marked(daemon.instanceId()).map((one) => one.pid));
 const live = async (room: string, more: Record<string, unknown> = {}) => {
   const { body } = await daemon.dispatch({ room, ...more });
   await daemon.reaches(body.id, ['live']);
@@ -52,10 +57,11 @@ describe('at the limit', () => {
 
   it('frees the slot only when the whole tree is gone', async () => {
     await up({ limits: { sessions: 1, queue: 0 } });
-    const id = await live('a', { agent: 'stubborn' });
+    const id = await live('a', { agent: 'patient' });
     await daemon.release(id);
     await daemon.reaches(id, ['closing']);
     expect(await daemon.dispatch({ room: 'b' })).toMatchObject({ status: 429 });
+    endWorkers();
     await daemon.ended(id);
     expect(marked(daemon.instanceId())).toEqual([]);
     await live('b');
@@ -124,13 +130,14 @@ describe('SIGTERM', () => {
 
   it('takes no new session while it stops, and remembers how each ended', async () => {
     await up({});
-    const id = await live('a', { agent: 'stubborn' });
+    const id = await live('a', { agent: 'patient' });
     daemon.signal('SIGTERM');
     const refused = await until('it refuses', async () => {
       const answer = await daemon.dispatch({ room: 'b' });
       return answer.status === 503 ? answer : null;
     });
     expect(refused.body).toMatchObject({ code: 'stopping' });
+    endWorkers();
     expect(await daemon.exited()).toBe(0);
     await daemon.start();
     expect(await daemon.session(id)).toMatchObject({
