@@ -10,6 +10,7 @@ import type { SessionView } from '../../src/api.ts';
 import { ROOT } from './daemon.ts';
 import type { Keeper } from './keeper.ts';
 import { keep } from './keeper.ts';
+import { recorded } from './records.ts';
 import { until } from './wait.ts';
 
 /** Of a machine: its folder, then its cgroups, in v2 first. The kernel ends all that is inside, and lets a cgroup go a moment later. */
@@ -164,9 +165,16 @@ export class Machine {
     return this.must('journalctl', '-o', 'cat', '--no-pager', '-u', unit);
   }
 
+  /** Live, also on disk: a kill of the supervisor may follow. */
   async dispatch(room: string, agent = 'default'): Promise<SessionView> {
     const id = await this.must('curfew', 'dispatch', '--room', room, '--agent', agent, '--wait', 'live');
+    await recorded(this.stateDir, id, 'live');
     return this.session(id);
+  }
+
+  /** Its path out here. */
+  get stateDir(): string {
+    return join(this.root, STATE);
   }
 
   async session(id: string): Promise<SessionView> {

@@ -43,9 +43,13 @@ describe.runIf(HAS_LIVEKIT)('a call in the sandbox', () => {
     await until('the caller is seen', async () => (await machine.session(id)).presence?.callers === 1);
     const [agent] = await agentsIn('r');
     await machine.must('systemctl', 'restart', 'curfew');
+    const restartedMs = Date.now();
     expect(await machine.session(id)).toMatchObject({ state: 'live', pid, restarts: 0 });
     expect(await agentsIn('r')).toEqual([agent]);
-    await until('the caller is seen again', async () => (await machine.session(id)).presence?.callers === 1);
+    await until('the caller is seen again', async () => {
+      const { presence } = await machine.session(id);
+      return presence?.callers === 1 && Date.parse(presence.asOf ?? '') > restartedMs;
+    });
     await machine.must('curfew', 'release', id);
     const ended = await until('it has ended', async () => {
       const session = await machine.session(id);

@@ -45,7 +45,7 @@ describe('a supervisor that', () => {
     const before = await machine.show('MainPID');
     await machine.must('kill', '-STOP', before);
     await restarted(before);
-    expect(await machine.journal()).toContain('Watchdog timeout');
+    await until('the journal says so', async () => (await machine.journal()).includes('Watchdog timeout'));
     expect(await machine.session(id)).toMatchObject({ state: 'live', pid, restarts: 0 });
   });
 
