@@ -1,4 +1,5 @@
 /** The audit file against a real disk. */
+import { execFile } from 'node:child_process';
 import {
   appendFileSync,
   chownSync,
@@ -12,7 +13,8 @@ import {
   symlinkSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Log } from '../../src/ports.ts';
 import type { AuditEntry } from '../../src/ports-upkeep.ts';
@@ -31,6 +33,18 @@ const note = (fields: object) => void said.push(fields);
 const log: Log = { debug: note, info: note, warn: note, error: note };
 const open = () => createAudit(dir, log);
 const lines = () => readFileSync(path(), 'utf8').trimEnd().split('\n');
+
+const TYPESCRIPT = ['--disable-warning=ExperimentalWarning', '--input-type=module'];
+/** Writes its line again and again: so often at least, and until the other process is at it, too. */
+const WRITES_BESIDE = `
+  const [src, dir, text, other] = process.argv.slice(1);
+  const { readFileSync } = await import('node:fs');
+  const { createAudit } = await import(src + '/telemetry/audit.ts');
+  const fail = (fields, why) => { console.error(why, fields); process.exit(1); };
+  const audit = createAudit(dir, { debug: fail, info: fail, warn: fail, error: fail });
+  const isBeside = () => readFileSync(dir + '/audit.log', 'utf8').includes('"actor":"' + other + '"');
+  for (let at = 0; at < 20 || !isBeside(); at++) await audit.write(JSON.parse(text));
+  for (let at = 0; at < 20; at++) await audit.write(JSON.parse(text));`;
 
 const entryOf = (actor: string): AuditEntry => ({
   action: 'release',
@@ -56,11 +70,17 @@ describe('a line', () => {
   });
 
   it('of two processes is never mixed with the other', async () => {
-    const [one, two] = [open(), open()];
-    await Promise.all(
-      Array.from({ length: 40 }, (_, at) => (at % 2 === 0 ? one : two).write(entryOf(`u${at}`))),
-    );
-    expect(lines().map((line) => (JSON.parse(line) as AuditEntry).actor)).toHaveLength(40);
+    const src = resolve(import.meta.dirname, '../../src');
+    const run = (own: string, other: string) =>
+      promisify(execFile)(
+        process.execPath,
+        [...TYPESCRIPT, '-e', WRITES_BESIDE, src, dir, JSON.stringify(entryOf(own)), other],
+        { timeout: 30_000 },
+      );
+    await Promise.all([run('ann', 'bob'), run('bob', 'ann')]);
+    const actors = lines().map((line) => (JSON.parse(line) as AuditEntry).actor);
+    for (const actor of ['ann', 'bob'])
+      expect(actors.filter((one) => one === actor).length).toBeGreaterThanOrEqual(40);
   });
 
   it('goes on after one of which a full disk took only a part', async () => {
