@@ -153,6 +153,7 @@ class HostWorkers implements Workers {
     wanted.throwIfAborted();
     const plan = await planStart(request, folder, this.#startHost);
     const entry = await this.#launch(request.workerId, plan, wanted);
+    if (wanted.aborted) return this.#abandon(entry, wanted.reason);
     const { identity } = entry.shim;
     entry.main = await waitForMain(this.#proc, entry.shim, plan).catch((error: unknown) =>
       this.#abandon(entry, error),

@@ -25,9 +25,11 @@ let table: ProcessTable;
 beforeEach(() => {
   table = tableFor(null);
 });
-afterEach(() => {
+afterEach(async () => {
   // Each leads a group of its own.
   killAll(started.splice(0).flatMap((one) => (one.pid === undefined ? [] : [-one.pid])));
+  // The next test's look must not find them.
+  await until('none of it runs', async () => (await tableFor(null).look()).workerIds.length === 0);
 });
 
 function tableFor(livekitUrl: string | null): ProcessTable {
