@@ -9,17 +9,17 @@ export async function until<T>(
   boundMs = 30_000,
 ): Promise<NonNullable<T>> {
   const deadline = performance.now() + boundMs;
-  let last: unknown;
   for (;;) {
-    last = await Promise.resolve()
-      .then(probe)
-      .catch((error: unknown) => {
-        last = error;
-        return null;
-      });
-    if (last) return last as NonNullable<T>;
+    let seen: string;
+    try {
+      const last = await probe();
+      if (last) return last as NonNullable<T>;
+      seen = JSON.stringify(last);
+    } catch (error) {
+      seen = error instanceof Error ? error.message : String(error);
+    }
     if (performance.now() > deadline)
-      throw new Error(`not within ${boundMs} ms: ${what}; last seen: ${JSON.stringify(last)}`);
+      throw new Error(`not within ${boundMs} ms: ${what}; last seen: ${seen}`);
     await pause(PROBE_EVERY_MS);
   }
 }
