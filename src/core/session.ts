@@ -260,6 +260,13 @@ export function workerOf(session: Session): Worker | null {
   }
 }
 
+/** Whether the session still wants this worker to start. */
+export function wantsStart(session: Session, id: WorkerId): boolean {
+  const { phase } = session;
+  const isWanted = phase.name === 'starting' || (phase.name === 'live' && phase.work.kind === 'running');
+  return isWanted && workerOf(session)?.id === id;
+}
+
 /** News of a worker that the session does not hold now: too late to count. */
 export function isOfAnotherWorker(session: Session, news: object): boolean {
   return 'workerId' in news && news.workerId !== workerOf(session)?.id;

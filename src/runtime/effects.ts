@@ -23,6 +23,7 @@ export interface EffectHost {
   readonly desk: FrontDesk;
   readonly roomDesk: RoomDesk | null;
   all(): Session[];
+  state(id: SessionId): Session | null;
   post(id: SessionId, event: SessionEvent): void;
   readonly lines: Lines;
   readonly access: Access;

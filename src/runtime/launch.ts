@@ -1,9 +1,9 @@
 /** What a worker is started with: its environment, its token and the record in its folder. */
 
-import type { WorkerId } from '../core/ids.ts';
+import type { SessionId, WorkerId } from '../core/ids.ts';
 import type { Profile } from '../core/profile.ts';
 import type { Session, WorkerProcess } from '../core/session.ts';
-import { workerOf } from '../core/session.ts';
+import { wantsStart, workerOf } from '../core/session.ts';
 import { CurfewError } from '../errors.ts';
 import type { StandInJob, Workers } from '../ports.ts';
 import type { Access, RoomAccess } from './access.ts';
@@ -13,12 +13,17 @@ interface LaunchHost {
   readonly access: Access;
   readonly deps: SupervisorDeps;
   readonly workers: Workers;
+  state(id: SessionId): Session | null;
 }
 
 export async function launch(session: Session, id: WorkerId, host: LaunchHost): Promise<WorkerProcess> {
   const { deps, workers } = host;
   const { spec } = session;
   const env = { ...controlEnv(session, id, deps), ...(await roomEnv(session, id, host)) };
+  // Its end may have come while the token was made; who asks for the worker then is told that there is none.
+  const current = host.state(spec.id);
+  if (current === null || !wantsStart(current, id))
+    throw new CurfewError('spawn_failed', 'its session ended before it ran');
   return workers.spawn({ workerId: id, profile: spec.profile, env, record: { session } });
 }
 

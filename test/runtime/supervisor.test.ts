@@ -1,6 +1,9 @@
 /** What a supervisor answers. */
 import { describe, expect, it } from 'vitest';
+import type { SessionId } from '../../src/core/ids.ts';
 import type { Author } from '../../src/core/session.ts';
+import { RECORDING } from '../../src/limits.ts';
+import type { Rooms } from '../../src/ports.ts';
 import type { SupervisorDeps } from '../../src/runtime/deps.ts';
 import { Supervisor } from '../../src/runtime/supervisor.ts';
 import { settled, WARM_PROFILE, WarmRig } from '../support/warm-rig.ts';
@@ -8,9 +11,9 @@ import { settled, WARM_PROFILE, WarmRig } from '../support/warm-rig.ts';
 const ANN: Author = { kind: 'token', name: 'ann' };
 
 /** Of a supervisor that is not started: it takes calls, and finds nothing of before. */
-function open(): { rig: WarmRig; supervisor: Supervisor } {
+function open(more: Partial<SupervisorDeps> = {}): { rig: WarmRig; supervisor: Supervisor } {
   const rig = new WarmRig({ profile: { ...WARM_PROFILE, warm: 0 } });
-  const rest: Partial<SupervisorDeps> = { sweep: { unmanaged: [], graceMs: 0 } };
+  const rest: Partial<SupervisorDeps> = { sweep: { unmanaged: [], graceMs: 0 }, ...more };
   return { rig, supervisor: new Supervisor({ ...rig.deps(), ...rest }) };
 }
 
@@ -25,6 +28,33 @@ describe('a release of many', () => {
       code: 'invalid_request',
     });
     expect(await supervisor.releaseMany({ ...asked, all: true }, ANN)).toEqual([]);
+  });
+});
+
+describe('a session that ends while the token of its worker is being made', () => {
+  it('starts no worker, and is over at once', async () => {
+    const token = Promise.withResolvers<string>();
+    const rooms = {
+      url: 'ws://livekit',
+      workerToken: () => token.promise,
+      status: () => null,
+      follow: () => undefined,
+      unfollow: () => undefined,
+      look: () => undefined,
+      removeAgent: () => Promise.resolve({ outcome: 'done', detail: null }),
+      closeRoom: () => Promise.resolve({ outcome: 'done', detail: null }),
+    };
+    const { rig, supervisor } = open({ rooms: rooms as unknown as Rooms });
+    const request = { room: 'r', agent: 'default', metadata: {}, labels: {}, limits: {} };
+    const { session } = await supervisor.dispatch(request as never, ANN);
+    await supervisor.release(session.id, ANN, null);
+    token.resolve('t');
+    await settled();
+    await rig.advance(RECORDING.gatherMs);
+    expect(rig.of('spawn')).toEqual([]);
+    expect(rig.saved.get(session.id as SessionId)?.phase).toMatchObject({
+      ladder: { process: { step: 'over' } },
+    });
   });
 });
 
