@@ -187,7 +187,7 @@ describe('a hostile worker', () => {
     'prints-much',
   ])('%s ends within its ladder and leaves nothing', async (agent) => {
     const id = await live(agent);
-    await until('it has begun', () => marksOf(id).length > 0);
+    await until('it is at it', () => /^(up$|line )/m.test(logOf(id)));
     await daemon.release(id);
     const ended = await daemon.ended(id);
     expect(ended).toMatchObject({ state: 'released', reason: 'requested' });
