@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, onTestFailed } from 'vitest';
 import { findPythonAgents } from '../../scripts/python-agents.mjs';
+import type { SessionView } from '../../src/api.ts';
 import { jobProcessOf } from '../support/agents.ts';
 import { Daemon, ROOT } from '../support/daemon.ts';
 import type { Keeper } from '../support/keeper.ts';
@@ -123,10 +124,9 @@ describe.each(FRAMEWORKS)('the %s example under curfew', (_name, found, command)
     it('answers its caller, uses its tool, and is over soon after the hang-up', async () => {
       await speakers.converse('r', HELLO);
       await speakers.converse('r', WHERE_IS_MY_ORDER);
-      const { deadlines, restarts, errors } = await session();
+      const isArmed = ({ deadlines }: SessionView) => deadlines.some((one) => one.kind === 'idle_timeout');
+      const { restarts, errors } = await daemon.becomes(id, 'armed by the first activity', isArmed);
       expect({ restarts, errors: errors.total }).toEqual({ restarts: 0, errors: 0 });
-      // Armed by the first activity: the line for curfew is heard.
-      expect(deadlines.map((one) => one.kind)).toContain('idle_timeout');
       await speakers.leave('r');
       const ended = await daemon.ended(id);
       expect(ended).toMatchObject({ state: 'released', reason: 'callers_left' });
