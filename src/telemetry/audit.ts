@@ -43,16 +43,23 @@ export function createAudit(stateDir: string, log: Log): Audit {
 async function append(path: string, line: string): Promise<void> {
   const file = await open(path, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW, 0o600);
   try {
-    const { size } = await file.stat();
-    if (size === 0) await giveToOwner(file, dirname(path));
-    const end = Buffer.alloc(1);
-    if (size > 0) await file.read(end, 0, 1, size - 1);
-    // A disk that was full may have taken half of a line.
-    const isTorn = size > 0 && end.toString() !== '\n';
-    await file.appendFile(`${isTorn ? '\n' : ''}${line}\n`);
+    if ((await file.stat()).size === 0) await giveToOwner(file, dirname(path));
+    await file.appendFile(`${(await isTorn(file)) ? '\n' : ''}${line}\n`);
   } finally {
     await file.close();
   }
+}
+
+/** A disk that was full may have taken half of a line. So may a look at a line that another process is just writing, but not twice. */
+async function isTorn(file: FileHandle): Promise<boolean> {
+  const end = Buffer.alloc(1);
+  for (let looks = 0; looks < AUDIT.looksAtEnd; looks++) {
+    const { size } = await file.stat();
+    if (size === 0) return false;
+    await file.read(end, 0, 1, size - 1);
+    if (end.toString() === '\n') return false;
+  }
+  return true;
 }
 
 /** A cleanup by root must not leave a file that the supervisor's own user cannot write. */
