@@ -2,8 +2,8 @@
 import { openSync, readSync } from 'node:fs';
 import type { Clock } from '../ports.ts';
 
-/** Node's timers hold at most this; later ones are set again when they fire. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
+/** Node's timers stand still in a suspend, so none waits longer than this before it looks at the clock again. */
+const LONGEST_WAIT_MS = 10_000;
 /** More than the resolution of /proc/uptime: the monotonic clock stood still, as in a suspend. */
 const DRIFT_MS = 50;
 const RECHECK_MS = 500;
@@ -78,7 +78,7 @@ function hostReaders(): Readers {
 function setAlarm(bootMs: () => number, dueMs: number, callback: () => void): () => void {
   let timer: NodeJS.Timeout;
   const set = () => {
-    const waitMs = Math.min(MAX_TIMER_MS, Math.max(0, Math.ceil(dueMs - bootMs())));
+    const waitMs = Math.min(LONGEST_WAIT_MS, Math.max(0, Math.ceil(dueMs - bootMs())));
     timer = setTimeout(() => (bootMs() >= dueMs ? callback() : set()), waitMs);
   };
   set();

@@ -1,5 +1,5 @@
 /** The boot-time clock over a host that stops the supervisor between any two of its readings. */
-import { beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createClock } from '../../src/telemetry/clock.ts';
 
 const RECHECKED_MS = 600;
@@ -77,5 +77,25 @@ describe('the boot clock', () => {
     expect(now()).toBeGreaterThanOrEqual(aheadMs);
     monotonicMs += RECHECKED_MS;
     expect(Math.abs(now() - trueMs())).toBeLessThanOrEqual(RESOLUTION_MS);
+  });
+});
+
+describe('an alarm', () => {
+  afterEach(() => vi.useRealTimers());
+
+  it('comes soon after a suspend that lasted beyond it, though its timer stood still meanwhile', () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    const clock = createClock({ monotonicMs: () => monotonicMs, uptimeMs: trueMs });
+    const rung = vi.fn();
+    clock.at(clock.now().bootMs + 7_200_000, rung);
+    const runs = (ms: number) => {
+      monotonicMs += ms;
+      vi.advanceTimersByTime(ms);
+    };
+    runs(10_000);
+    suspendedMs += 7_200_000;
+    expect(rung).not.toHaveBeenCalled();
+    runs(10_000);
+    expect(rung).toHaveBeenCalledOnce();
   });
 });
