@@ -1,6 +1,6 @@
 /** Reads the config file. Every error says where, which key, which value, and what it takes. */
 import { existsSync, readFileSync } from 'node:fs';
-import { dirname, isAbsolute, join } from 'node:path';
+import { resolve as absolute, dirname, isAbsolute, join } from 'node:path';
 import { closest } from 'fastest-levenshtein';
 import type { Document, Node } from 'yaml';
 import { isMap, isScalar, LineCounter, parseDocument } from 'yaml';
@@ -162,7 +162,7 @@ function readText(path: string, what: string): string {
   }
 }
 
-/** Where the config stands: relative paths of secrets begin there. */
+/** Where the config stands: relative paths in it begin there. */
 interface Place {
   readonly env: Env;
   readonly folder: string;
@@ -186,10 +186,10 @@ function resolve(file: ConfigFile, place: Place): Config {
   return {
     livekit: resolveLiveKit(file.livekit, place),
     listen: {
-      socket: file.listen.socket ?? base.listen.socket,
+      socket: absolute(place.folder, file.listen.socket ?? base.listen.socket),
       http: file.listen.http === undefined ? base.listen.http : file.listen.http,
     },
-    stateDir: file.state_dir ?? base.stateDir,
+    stateDir: absolute(place.folder, file.state_dir ?? base.stateDir),
     limits: {
       sessions: limits.sessions,
       perUser: limits.per_user,

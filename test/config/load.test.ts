@@ -1,7 +1,7 @@
 /** What a config that is wrong says: where, which key, which value, and what it takes. */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { loadConfig, parseConfig } from '../../src/config/load.ts';
 import { CurfewError } from '../../src/errors.ts';
@@ -166,6 +166,14 @@ describe('what a config takes from elsewhere', () => {
     expect(keyWith({ CREDENTIALS_DIRECTORY: credentials })).toBe('beside');
     writeFileSync(join(credentials, 'credentials_key'), 'credential\n');
     expect(keyWith({ CREDENTIALS_DIRECTORY: credentials })).toBe('credential');
+  });
+
+  it('takes relative paths from the folder of the config, wherever curfew was started', () => {
+    const text = 'state_dir: state\nlisten: {socket: run/c.sock}';
+    const config = parseConfig(text, { path: join(dir, 'c.yaml'), env: {} });
+    expect([config.stateDir, config.listen.socket]).toEqual([join(dir, 'state'), join(dir, 'run/c.sock')]);
+    const here = parseConfig('state_dir: ../state', { path: 'etc/c.yaml', env: {} });
+    expect(here.stateDir).toBe(resolve('state'));
   });
 
   it('takes an empty file and empty sections as defaults', () => {
