@@ -86,8 +86,8 @@ async function configuredSocket(
 ): Promise<string | null> {
   const path = config ?? env.CURFEW_CONFIG;
   if (path === undefined || socket !== undefined || env.CURFEW_API !== undefined) return null;
-  const { loadConfig } = await import('../config/load.ts');
-  return loadConfig(path, env).listen.socket;
+  const { loadSocket } = await import('../config/load.ts');
+  return loadSocket(path);
 }
 
 function explain(error: unknown, { terminal, global }: Context): number {

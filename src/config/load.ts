@@ -10,7 +10,7 @@ import { CurfewError, messageOf } from '../errors.ts';
 import type { Config } from './config.ts';
 import { DEFAULT_CONFIG } from './config.ts';
 import type { ConfigFile } from './schema.ts';
-import { fileSchema, toProfile } from './schema.ts';
+import { fileSchema, socketSchema, toProfile } from './schema.ts';
 
 export type Env = Readonly<Record<string, string | undefined>>;
 type Path = readonly PropertyKey[];
@@ -25,14 +25,24 @@ export function loadConfig(path: string, env: Env): Config {
 }
 
 export function parseConfig(text: string, { path, env }: { path: string; env: Env }): Config {
+  return resolve(parseAs(fileSchema, text, path), { env, folder: dirname(path) });
+}
+
+/** No more than where its supervisor listens: one that runs is reached whatever else is wrong in its file by now. */
+export function loadSocket(path: string): string {
+  const { listen } = parseAs(socketSchema, readText(path, 'the config'), path);
+  return socketPath(listen.socket, dirname(path));
+}
+
+function parseAs<T>(schema: z.ZodType<T>, text: string, path: string): T {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
   const [broken] = document.errors;
   if (broken !== undefined)
     throw invalid(`${path}:${broken.linePos?.[0].line ?? 1}: not valid YAML: ${faultOf(broken.message)}`);
   const given = withoutEmptySections(readValue(document, path));
-  const parsed = fileSchema.safeParse(given);
-  if (parsed.success) return resolve(parsed.data, { env, folder: dirname(path) });
+  const parsed = schema.safeParse(given);
+  if (parsed.success) return parsed.data;
   throw invalid(
     parsed.error.issues.map((issue) => describe(issue, { path, given, document, lines })).join('\n'),
   );
@@ -186,7 +196,7 @@ function resolve(file: ConfigFile, place: Place): Config {
   return {
     livekit: resolveLiveKit(file.livekit, place),
     listen: {
-      socket: absolute(place.folder, file.listen.socket ?? base.listen.socket),
+      socket: socketPath(file.listen.socket, place.folder),
       http: file.listen.http === undefined ? base.listen.http : file.listen.http,
     },
     stateDir: absolute(place.folder, file.state_dir ?? base.stateDir),
@@ -216,6 +226,10 @@ function resolve(file: ConfigFile, place: Place): Config {
     log: { level: file.log.level ?? base.log.level, format: file.log.format ?? base.log.format },
     api: { tokens: (file.api.tokens ?? []).map((one) => resolveToken(one, place)) },
   };
+}
+
+function socketPath(given: string | undefined, folder: string): string {
+  return absolute(folder, given ?? DEFAULT_CONFIG.listen.socket);
 }
 
 /** LiveKit's address and keys from the file, else from the environment; null: neither says anything. */

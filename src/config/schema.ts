@@ -181,6 +181,12 @@ export const fileSchema = section({
     .default({}),
 });
 
+/** All that a command needs that only talks to the supervisor. */
+export const socketSchema = z.object(
+  { listen: z.object({ socket: path }, { error: 'must be a map of keys' }).partial().default({}) },
+  { error: 'must be a map of keys' },
+);
+
 export type ConfigFile = z.infer<typeof fileSchema>;
 export type AgentFile = z.infer<typeof agent>;
 

@@ -1,7 +1,7 @@
 /** The command line against the HTTP faces: exit codes, what goes where, and what it asks. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { SessionView } from '../../src/api.ts';
 import { checkNode } from '../../src/cli/node-version.ts';
@@ -319,6 +319,32 @@ describe('dispatch', () => {
   it('prints the session with --json', async () => {
     const result = await ask(['--json', 'dispatch', '--room', 'r', '--id', 'call-8']);
     expect(JSON.parse(result.out)).toEqual(doors.api.sessions.get('call-8'));
+  });
+});
+
+describe("the config's socket", () => {
+  const socketName = () => relative(dir, doors.socketPath);
+
+  it.each([
+    '',
+    '\nbad: 1',
+    '\nlivekit: {api_secret_file: none}',
+    '\nagents: 5',
+  ])('is all that is read of it by a command that asks a supervisor: %j', async (more) => {
+    const path = config(`listen: {socket: ${socketName()}, http: 1}${more}`);
+    expect(await cli(['--config', path, 'list'])).toMatchObject({ code: 0, err: '' });
+    expect(await cli(['list'], { env: { CURFEW_CONFIG: path } })).toMatchObject({ code: 0, err: '' });
+  });
+
+  it.each([
+    ['listen: {socket: 1}', 'listen.socket: 1 must be text'],
+    ['listen: 5', 'listen: 5 must be a map of keys'],
+    ['- 1', 'the file: must be a map of keys'],
+    ['listen: {', 'not valid YAML'],
+  ])('must be right: %j', async (text, said) => {
+    const wrong = await cli(['--config', config(text), 'list']);
+    expect(wrong.code).toBe(2);
+    expect(wrong.err.replaceAll(/\s+/g, ' ')).toContain(said);
   });
 });
 
