@@ -374,7 +374,8 @@ export const RUN = {
 /** `curfew dev`. Nothing listens but on loopback. */
 export const DEV = {
   dir: '.curfew',
-  httpPort: 7890,
+  /** Not the default of a config, whose supervisor runs beside it. */
+  httpPort: 7889,
   livekitPort: 7880,
   /** On other ports each time. */
   livekitAttempts: 3,

@@ -77,15 +77,16 @@ async function openSocket(app: App, path: string): Promise<void> {
   }
 }
 
+const TAKEN = 'Give it another port, or none: `listen: { http: off }` in the config.';
+
 async function openTcp(app: App, { host, port }: { host: string; port: number }): Promise<number> {
   try {
     app.server.maxConnections = mostConnections(CONNECTION_SHARES.http);
     await app.listen({ host, port, backlog: LISTEN_BACKLOG });
   } catch (error) {
-    throw new CurfewError(
-      'invalid_config',
-      `listen.http: cannot listen on ${host}:${port}: ${messageOf(error)}`,
-    );
+    const detail = `listen.http: cannot listen on ${host}:${port}: ${messageOf(error)}`;
+    const isTaken = (error as NodeJS.ErrnoException).code === 'EADDRINUSE';
+    throw new CurfewError('invalid_config', detail, isTaken ? { hint: TAKEN } : {});
   }
   const address = app.server.address();
   return address === null || typeof address === 'string' ? port : address.port;

@@ -7,6 +7,7 @@ import { z } from 'zod';
 import { DEFAULT_CONFIG } from '../../src/config/config.ts';
 import { parseConfig } from '../../src/config/load.ts';
 import { defaultProfile, fileSchema } from '../../src/config/schema.ts';
+import { DEV } from '../../src/limits.ts';
 
 const TEXT = readFileSync(join(import.meta.dirname, '../../config/curfew.example.yaml'), 'utf8');
 
@@ -43,6 +44,10 @@ describe('the example config', () => {
       ...DEFAULT_CONFIG,
       agents: { default: defaultProfile('default', ['python3', 'agent.py']) },
     });
+  });
+
+  it('leaves the port of `npm start` alone, so that both run side by side', () => {
+    expect(DEFAULT_CONFIG.listen.http?.port).not.toBe(DEV.httpPort);
   });
 
   it('names every key', () => {

@@ -1,6 +1,10 @@
 /** Who may do what, at which door. */
-import { statSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createHttpFaces } from '../../src/http/faces.ts';
+import { createLog } from '../../src/telemetry/log.ts';
 import type { Ask, Doors } from '../support/faces.ts';
 import { openDoors, problemOf, TOKENS } from '../support/faces.ts';
 import { viewOf } from '../support/memory-api.ts';
@@ -124,4 +128,23 @@ describe('the doors', () => {
       { kind: 'local', name: 'socket' },
     ]);
   });
+});
+
+it('says of a port that is taken how to do without', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'curfew-taken-'));
+  const second = createHttpFaces({
+    api: doors.api,
+    log: createLog({ level: 'silent', format: 'text' }),
+    tokens: TOKENS,
+    listen: { socket: join(dir, 'c.sock'), http: { host: '127.0.0.1', port: doors.port } },
+  });
+  try {
+    await expect(second.listen()).rejects.toMatchObject({
+      code: 'invalid_config',
+      facts: { hint: expect.stringContaining('listen: { http: off }') },
+    });
+  } finally {
+    await second.close();
+    rmSync(dir, { recursive: true, force: true });
+  }
 });
