@@ -1,47 +1,50 @@
 /** What the CLI shows of a sweep. Pure: text from data. */
 import type { SweepView, VerdictView } from '../api-sweep.ts';
-import { CLI } from '../limits.ts';
-import type { Paint } from './text.ts';
-import { clip, safe, span, table, wrap } from './text.ts';
+import type { Column, Paint } from './text.ts';
+import { clip, outputColumns, safe, span, table, wrap } from './text.ts';
 
 const INDENT = 9;
 
 /** One row per verdict, with what it is, why, and the tree under it; the plan at the end. */
-export function renderSweep(sweep: SweepView, paint: Paint): string {
+export function renderSweep(sweep: SweepView, paint: Paint, available = outputColumns()): string {
   const { verdicts, appeared, remarks, plan, dryRun } = sweep;
   const doomed = verdicts.filter((one) => one.action === 'kill');
   return [
     ...remarks.map((text) => paint('yellow', wrap(safe(text), 2))),
-    ...(verdicts.length === 0 ? [] : [blocks(verdicts, paint)]),
+    ...(verdicts.length === 0 ? [] : [blocks(verdicts, paint, available)]),
     ...(appeared.length === 0
       ? []
-      : [paint('yellow', 'Not in the plan, found after it, left alone:'), blocks(appeared, paint)]),
+      : [
+          paint('yellow', 'Not in the plan, found after it, left alone:'),
+          blocks(appeared, paint, available),
+        ]),
     wrap(summary(sweep, doomed), 0),
     ...(dryRun && doomed.length > 0 ? [`To end exactly these:  curfew cleanup --apply ${plan}`] : []),
   ].join('\n');
 }
 
-function blocks(verdicts: readonly VerdictView[], paint: Paint): string {
-  const [titles = '', ...rows] = table(verdicts, [
+function blocks(verdicts: readonly VerdictView[], paint: Paint, available: number): string {
+  const columns: Column<VerdictView>[] = [
     { title: 'PID', columns: 8, text: (one) => String(one.pid) },
     { title: 'AGE', columns: 9, text: (one) => age(one.ageMs) },
     { title: 'MEMORY', columns: 8, text: (one) => `${Math.round(one.rssBytes / 1024 ** 2)} MB` },
     { title: 'LIVEKIT', columns: 7, text: (one) => connection(one.livekit) },
     { title: 'KIND', columns: 9, text: (one) => one.kind },
     { title: 'ACTION', columns: 8, text: (one) => one.outcome ?? one.action },
-    { title: 'SESSION', columns: 24, shrinks: true, text: (one) => one.session ?? '-' },
-  ]).split('\n');
+    { title: 'SESSION', columns: null, text: (one) => one.session ?? '-' },
+  ];
+  const [titles = '', ...rows] = table(verdicts, columns, available).split('\n');
   return [
     paint('dim', titles),
-    ...rows.flatMap((row, index) => [row, ...details(verdicts[index], paint)]),
+    ...rows.flatMap((row, index) => [row, ...details(verdicts[index], paint, available)]),
   ].join('\n');
 }
 
-function details(one: VerdictView | undefined, paint: Paint): string[] {
+function details(one: VerdictView | undefined, paint: Paint, available: number): string[] {
   if (one === undefined) return [];
   const [root, ...rest] = one.processes;
   const pad = ' '.repeat(INDENT);
-  const cut = (text: string) => clip(`${pad}${safe(text)}`, CLI.columns);
+  const cut = (text: string) => clip(`${pad}${safe(text)}`, available);
   return [
     ...(one.room === null ? [] : [cut(`room ${one.room}`)]),
     cut(root?.command ?? one.command),

@@ -1,7 +1,7 @@
 /** What the CLI shows of sessions and capacity. Pure: text from data. */
 import type { CapacityView, SessionView } from '../api.ts';
 import type { Column, Paint } from './text.ts';
-import { displayWidth, pad, plural, safe, span, table, wrap } from './text.ts';
+import { displayWidth, outputColumns, pad, plural, safe, span, table, wrap } from './text.ts';
 
 const GAP = 2;
 /** Columns for names. */
@@ -9,17 +9,18 @@ const NAMES_LEAST = 10;
 const NAMES_MOST = 40;
 const SHOWN_REPLACED = 3;
 
-export function renderList(sessions: readonly SessionView[]): string {
+export function renderList(sessions: readonly SessionView[], available = outputColumns()): string {
   if (sessions.length === 0) return 'no sessions';
   const hasEnded = sessions.some((one) => one.endedAt !== null);
-  return table(sessions, [
+  const columns: Column<SessionView>[] = [
     { title: 'ID', columns: 22, text: (one) => one.id },
-    { title: 'ROOM', columns: 32, shrinks: true, text: (one) => one.room },
+    { title: 'ROOM', columns: null, text: (one) => one.room },
     { title: 'STATE', columns: 8, text: (one) => one.state },
     { title: hasEnded ? 'LASTED' : 'AGE', columns: 9, text: (one) => span(one.durationMs) },
     hasEnded ? ENDED : CALLERS,
     { title: 'REASON', columns: 16, text: (one) => one.reason ?? '' },
-  ]);
+  ];
+  return table(sessions, columns, available);
 }
 
 const CALLERS: Column<SessionView> = {

@@ -1,4 +1,4 @@
-/** Text for a terminal: safe, aligned, at most 80 columns, and coloured only where wanted. */
+/** Text for a terminal: safe, aligned, within its columns, and coloured only where wanted. */
 import { stripVTControlCharacters, styleText } from 'node:util';
 import { CLI } from '../limits.ts';
 
@@ -38,19 +38,23 @@ export function pad(text: string, columns: number): string {
 
 export interface Column<Row> {
   readonly title: string;
-  /** The most it may take. */
-  readonly columns: number;
-  /** This one gives up what the line has too much. */
-  readonly shrinks?: true;
+  /** The most it may take where not all fit; null: it has what the others leave. */
+  readonly columns: number | null;
   readonly text: (row: Row) => string;
 }
 
 const GAP = 2;
 
-export function table<Row>(rows: readonly Row[], columns: readonly Column<Row>[]): string {
+/** Of a terminal. In a pipe nothing is cut: what reads there searches and compares. */
+export function outputColumns(): number {
+  const { isTTY, columns } = process.stdout;
+  return isTTY ? columns || CLI.columns : Number.POSITIVE_INFINITY;
+}
+
+export function table<Row>(rows: readonly Row[], columns: readonly Column<Row>[], available: number): string {
   const titles = columns.map((column) => column.title);
   const lines = [titles, ...rows.map((row) => columns.map((column) => safe(column.text(row))))];
-  const widths = fitWidths(lines, columns);
+  const widths = fitWidths(lines, columns, available);
   return lines
     .map((cells) =>
       cells
@@ -61,13 +65,25 @@ export function table<Row>(rows: readonly Row[], columns: readonly Column<Row>[]
     .join('\n');
 }
 
-function fitWidths(lines: readonly string[][], columns: readonly Column<never>[]): number[] {
-  const widths = columns.map((column, index) =>
-    Math.min(column.columns, Math.max(...lines.map((cells) => displayWidth(cells[index] ?? '')))),
+function fitWidths(
+  lines: readonly string[][],
+  columns: readonly Column<never>[],
+  available: number,
+): number[] {
+  const widths = columns.map((_, index) =>
+    Math.max(...lines.map((cells) => displayWidth(cells[index] ?? ''))),
   );
-  const total = widths.reduce((sum, width) => sum + width + GAP, -GAP);
-  const surplus = Math.max(0, total - CLI.columns);
-  return widths.map((width, index) => (columns[index]?.shrinks === true ? width - surplus : width));
+  if (total(widths) <= available) return widths;
+  const bounded = columns.map(({ columns: most }, index) => Math.min(most ?? 0, widths[index] ?? 0));
+  const left = Math.max(1, available - total(bounded));
+  return bounded.map((width, index) =>
+    columns[index]?.columns === null ? Math.min(widths[index] ?? 0, left) : width,
+  );
+}
+
+/** With the gaps between them. */
+function total(widths: readonly number[]): number {
+  return widths.reduce((sum, width) => sum + width + GAP, -GAP);
 }
 
 /** Breaks at spaces, later lines indented. A longer word stays whole, so that it can be copied. */

@@ -67,7 +67,8 @@ describe('a sweep on a terminal', () => {
     scanned: 321,
     tookMs: 12.3,
   };
-  const text = (part: Partial<SweepView>) => renderSweep({ ...sweep, ...part }, painter(false));
+  const text = (part: Partial<SweepView>, columns = 80) =>
+    renderSweep({ ...sweep, ...part }, painter(false), columns);
 
   it('has the table, the tree, the reason and the plan, in 80 columns and without control characters', () => {
     const shown = text({});
@@ -86,6 +87,12 @@ describe('a sweep on a terminal', () => {
     expect(shown).toContain('curfew cleanup --apply abc123');
     expect(Math.max(...shown.split('\n').map((line) => line.length))).toBeLessThanOrEqual(80);
     expect(shown).not.toContain('\u001b');
+  });
+
+  it('is cut to the columns that there are, and not in a pipe', () => {
+    expect(text({})).not.toContain('x'.repeat(200));
+    expect(text({}, 230)).toContain('x'.repeat(200));
+    expect(renderSweep(sweep, painter(false))).toContain('x'.repeat(200));
   });
 
   it('says what became of each, and what is left', () => {

@@ -73,7 +73,7 @@ const NAMES = [
 describe('a list and a story', () => {
   it.each(NAMES)('of %j fits 80 columns and moves no cursor', (name) => {
     const sessions = named(name);
-    expectFits(renderList(sessions));
+    expectFits(renderList(sessions, 80));
     for (const session of sessions) expectFits(renderShow(session, plain));
   });
 
@@ -86,7 +86,7 @@ describe('a list and a story', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', maxLength: 256 }), (name) => {
         const sessions = named(name);
-        expectFits(renderList(sessions));
+        expectFits(renderList(sessions, 80));
         for (const session of sessions) expectFits(renderShow(session, plain));
       }),
     );
@@ -131,11 +131,22 @@ describe('a list and a story', () => {
       ...named('会議室'),
       { ...long, reason: 'no_active_stream' as const, durationMs: 7_199_000 },
     ];
-    const text = renderList(sessions);
+    const text = renderList(sessions, 80);
     expectFits(text);
     expect(text).toContain('s-0123456789abcdef0123  ');
     expect(text).toContain('no_active_stream');
     for (const line of text.split('\n')) expect(displayWidth(line)).toBeLessThanOrEqual(80);
+  });
+
+  it("takes a terminal's own width, and cuts nothing in a pipe", () => {
+    const [, ended] = named(`call-17 ${'x'.repeat(60)} end`);
+    const sessions = [{ ...(ended ?? viewOf({ id: '' })), reason: 'no_active_stream' as const }];
+    const widest = (text: string) => Math.max(...text.split('\n').map(displayWidth));
+    const pipe = renderList(sessions);
+    expect(pipe).toContain(`call-17 ${'x'.repeat(60)} end  failed`);
+    expect(widest(renderList(sessions, 100))).toBe(100);
+    expect(renderList(sessions, widest(pipe))).toBe(pipe);
+    expect(renderList(sessions, 40)).toMatch(/^s-0123456789abcdef0123 {2}… +failed/m);
   });
 
   it('aligns columns after wide characters', () => {
