@@ -62,9 +62,10 @@ function configure(
 
 function makeContext(
   program: Command,
-  { terminal, daemons }: { terminal: Terminal; daemons: Daemons },
+  { terminal: outer, daemons }: { terminal: Terminal; daemons: Daemons },
   exitWith: (code: number) => void,
 ): Context {
+  const terminal = { ...outer, env: withoutEmpty(outer.env) };
   const global = () => program.opts<GlobalOptions>();
   const coloured = () => terminal.isTty && global().color !== false && terminal.env.NO_COLOR === undefined;
   return {
@@ -77,6 +78,12 @@ function makeContext(
     paint: () => painter(coloured()),
     show: (data, text) => terminal.out(global().json === true ? JSON.stringify(data, null, 2) : text()),
   };
+}
+
+/** A variable of ours that is empty is not set. */
+function withoutEmpty(env: Terminal['env']): Terminal['env'] {
+  const isUnset = (name: string) => env[name] === '' && /^(CURFEW_.*|NO_COLOR|LIVEKIT_URL)$/.test(name);
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !isUnset(name)));
 }
 
 /** The config's own socket, if a config was named. */

@@ -348,6 +348,18 @@ describe("the config's socket", () => {
   });
 });
 
+describe('an empty variable', () => {
+  it('is one that is not set', async () => {
+    const path = config(`listen: {socket: ${doors.socketPath}}`);
+    const env = { CURFEW_API: '', CURFEW_CONFIG: path, CURFEW_API_TOKEN: '' };
+    expect(await cli(['list'], { env })).toMatchObject({ code: 0, err: '' });
+    const run = ['run', '--room', 'r', '--', 'true'];
+    expect((await cli(run, { env: { CURFEW_CONFIG: '' } })).ran).toMatchObject([{ configPath: null }]);
+    expect((await cli(['serve'], { env: { CURFEW_CONFIG: '' } })).err).toContain('no config file was named');
+    expect((await ask(['show', 's-1'], { isTty: true, env: { NO_COLOR: '' } })).out).toContain('\u001b[');
+  });
+});
+
 describe('list and show', () => {
   it('print data on stdout, as text or as JSON', async () => {
     expect((await ask(['list'])).out).toContain('room s-1');
