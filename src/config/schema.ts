@@ -39,7 +39,9 @@ const command = z
 
 const envName = text.regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be a name of letters, digits and _');
 const notOurs = (name: string) =>
-  !/^(CURFEW_(WORKER|SOCKET|TOKEN|SESSION_ID|ROOM|METADATA|ATTEMPT)|LIVEKIT_TOKEN)$/.test(name);
+  !/^(CURFEW_(WORKER|SOCKET|TOKEN|SESSION_ID|ROOM|METADATA|ATTEMPT)|LIVEKIT_(TOKEN|URL))$/.test(name);
+
+const STAND_IN_KEYS = ['LIVEKIT_API_KEY', 'LIVEKIT_API_SECRET'];
 
 const ladder = section({
   aclose: duration(LADDER_RANGE_MS),
@@ -97,6 +99,13 @@ const agent = section({
   cpu: percent.nullable().default(null),
   /** Sessions of this agent at once, beside limits.sessions. */
   sessions: count(0, 100_000).nullable().default(null),
+}).superRefine(({ protocol, env }, context) => {
+  for (const name of protocol === 'livekit' ? STAND_IN_KEYS.filter((one) => one in env) : []) {
+    const message = 'is set by curfew itself with protocol livekit';
+    // Of a wrong key no value is told, and this one's is a secret.
+    const issues = [{ code: 'custom' as const, path: [], message }];
+    context.addIssue({ code: 'invalid_key', origin: 'record', path: ['env', name], issues });
+  }
 });
 
 const httpListen = text.transform((given, context) => {

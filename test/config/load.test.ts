@@ -96,6 +96,17 @@ describe('a config that is wrong', () => {
       inAgent(`env: {CURFEW_TOKEN: ${SECRET}}`),
       'c.yaml:4: agents.default.env.CURFEW_TOKEN: is set by curfew itself',
     ],
+    [
+      inAgent('env: {LIVEKIT_URL: ws://mine}'),
+      'c.yaml:4: agents.default.env.LIVEKIT_URL: is set by curfew itself',
+    ],
+    [
+      inAgent(`env: {LIVEKIT_API_KEY: k, LIVEKIT_API_SECRET: ${SECRET}}\n    protocol: livekit`),
+      [
+        'c.yaml:4: agents.default.env.LIVEKIT_API_KEY: is set by curfew itself with protocol livekit',
+        'c.yaml:4: agents.default.env.LIVEKIT_API_SECRET: is set by curfew itself with protocol livekit',
+      ].join('\n'),
+    ],
     [inAgent('pass_env: A'), 'c.yaml:4: agents.default.pass_env: "A" must be a list of names'],
     [
       inAgent('error_limit: 1.5'),
