@@ -35,10 +35,15 @@ export function drainCommands(program: Command, context: Context): void {
     .command('undrain')
     .description('take a drain back: new sessions are taken again')
     .action(async () => {
-      const capacity = (await (await context.client()).post('/v1/undrain', {})) as CapacityView;
-      context.show({ accepting: capacity.accepting }, () =>
-        capacity.accepting ? 'new sessions are taken again' : 'the supervisor is stopping already',
-      );
+      const client = await context.client();
+      const { draining } = (await client.get('/v1/capacity')) as CapacityView;
+      const { accepting } = (await client.post('/v1/undrain', {})) as CapacityView;
+      context.show({ accepting }, () => {
+        if (!accepting) return 'the supervisor is stopping already';
+        return draining === null
+          ? 'no drain is under way: nothing was changed'
+          : 'new sessions are taken again';
+      });
     });
 }
 

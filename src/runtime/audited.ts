@@ -52,11 +52,13 @@ export function audited(
         () => [],
       ),
     undrain: (by) =>
-      noted(
-        { action: 'undrain', by, request: {} },
-        () => api.undrain(by),
-        () => [],
-      ),
+      api.capacity().draining === null
+        ? api.undrain(by)
+        : noted(
+            { action: 'undrain', by, request: {} },
+            () => api.undrain(by),
+            () => [],
+          ),
     reload: (by) =>
       noted(
         { action: 'reload', by, request: {} },

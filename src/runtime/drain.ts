@@ -66,7 +66,9 @@ export class Drain {
     this.#enter(record);
   }
 
+  /** With none under way nothing changes. */
   undo(): void {
+    if (this.#record === null) return;
     this.#cancel();
     this.#record = null;
     this.#deps.store.clear();

@@ -348,6 +348,10 @@ describe("the config's socket", () => {
   });
 });
 
+it('undrain with no drain under way says that it changed nothing', async () => {
+  expect((await ask(['undrain'])).out).toBe('no drain is under way: nothing was changed\n');
+});
+
 describe('an empty variable', () => {
   it('is one that is not set', async () => {
     const path = config(`listen: {socket: ${doors.socketPath}}`);

@@ -64,6 +64,8 @@ describe('a drain', () => {
     expect((await capacity()).draining).toMatchObject({ open: 1 });
     expect((await daemon.dispatch({ room: 'b' })).status).toBe(503);
     await curfew('undrain');
+    await curfew('undrain');
+    expect(audit().filter((one) => one.action === 'undrain')).toHaveLength(1);
     expect((await daemon.dispatch({ room: 'b' })).status).toBe(201);
     expect(await daemon.reaches(id, ['live'])).toMatchObject({ pid });
   });

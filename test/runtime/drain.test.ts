@@ -7,6 +7,29 @@ import { at } from '../core/support.ts';
 
 const silent: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
+it('that is not under way is not undone: nothing is said or written', () => {
+  const drain = new Drain({
+    clock: { now: () => at(0), at: () => () => undefined },
+    log: {
+      ...silent,
+      warn: () => {
+        throw new Error('it was said');
+      },
+    },
+    store: {
+      read: () => null,
+      write: () => undefined,
+      clear: () => {
+        throw new Error('it was cleared');
+      },
+    },
+    bootId: 'boot',
+    open: () => 1,
+  });
+  drain.undo();
+  expect(drain.view).toBeNull();
+});
+
 it('holds until what was left when its time was over has been released', async () => {
   let recorded: DrainRecord | null = null;
   const alarms: (() => void)[] = [];
