@@ -202,6 +202,7 @@ export function renderCapacity(capacity: CapacityView, paint: Paint): string {
       'sessions',
       counts.length === 0 ? 'none' : counts.map(([state, count]) => `${count} ${state}`).join(', '),
     ],
+    ...optional(capacity.draining, (drain) => ['drain', drainText(drain)]),
     ['LiveKit', livekitText(livekit)],
     ...warm.map((one): Line => [`warm ${one.agent}`, warmText(one)]),
     ...jobs.map((one): Line => [`agent "${one.agentName}"`, jobsText(one)]),
@@ -218,6 +219,11 @@ export function renderCapacity(capacity: CapacityView, paint: Paint): string {
     ),
   ];
   return [heading, ...block(lines)].join('\n');
+}
+
+function drainText({ by, since, leftMs }: NonNullable<CapacityView['draining']>): string {
+  const left = leftMs === null ? '' : `, what is left is released in ${span(leftMs)}`;
+  return `begun by ${by} at ${clock(since)}${left}`;
 }
 
 function warmText({

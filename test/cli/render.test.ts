@@ -183,6 +183,12 @@ describe('capacity', () => {
       expect(text).toContain(part);
   });
 
+  it('names who began a drain, and when', () => {
+    const draining = { since: AT, by: 'local ann', leftMs: 90_000, open: 1 };
+    const text = renderCapacity({ ...memoryApi().capacity(), accepting: false, draining }, plain);
+    expect(text).toContain('begun by local ann at 03:04:05Z, what is left is released in 90 s');
+  });
+
   it('never glues a name to what is said of it, however long the name is', () => {
     const warm = {
       ready: 1,
