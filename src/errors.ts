@@ -83,12 +83,6 @@ export const ERRORS = {
     title: 'A limit is reached',
     hint: 'Try again after Retry-After seconds, or release a session that holds a slot.',
   },
-  queue_timeout: {
-    status: 429,
-    exit: 6,
-    title: 'No slot became free in time',
-    hint: 'Try again later, or raise the limit that is named.',
-  },
   stopping: {
     status: 503,
     exit: 4,
