@@ -1,6 +1,5 @@
 /** Puts a supervisor together from its adapters, and runs it as `serve` and `dev`. Loaded by main.ts when needed. */
 import { randomBytes } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { CapacityView, ReloadView, SupervisorApi } from './api.ts';
@@ -13,6 +12,7 @@ import { sessionId } from './core/ids.ts';
 import type { Author } from './core/session.ts';
 import { messageOf } from './errors.ts';
 import { armedFailpoint } from './failpoints.ts';
+import { writeFileSafelySync } from './files.ts';
 import { CHANNEL, DRAIN, STATE_FILES } from './limits.ts';
 import type { Instance, Log } from './ports.ts';
 import type { Audit } from './ports-upkeep.ts';
@@ -194,7 +194,7 @@ function cgroupsFor(config: Config, instance: Instance, log: Log): Cgroups | nul
     // For a sweep without a supervisor, which sits elsewhere in the hierarchy.
     const path = join(config.stateDir, STATE_FILES.cgroup);
     try {
-      writeFileSync(path, `${cgroups.path}\n`, { mode: 0o600 });
+      writeFileSafelySync(path, `${cgroups.path}\n`);
     } catch (error) {
       log.warn({ path, error: messageOf(error) }, 'a cleanup without a supervisor will not find the cgroups');
     }

@@ -2,7 +2,16 @@
  * Files in places where a worker may write. There a FIFO without a writer would hold a reader for ever, a link lead to another
  * file, and one without an end fill the memory: all three are refused. Source: open(2), fifo(7).
  */
-import { closeSync, constants, fstatSync, openSync, readlinkSync, readSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readlinkSync,
+  readSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { open } from 'node:fs/promises';
 
@@ -55,6 +64,22 @@ export function readFileSafelySync(
   } finally {
     closeSync(fd);
   }
+}
+
+/** A whole file at once, readable by its owner alone. `flush`: it survives a power cut. */
+export function writeFileSafelySync(path: string, text: string, { flush = false } = {}): void {
+  const fd = openSync(path, WRITE_FLAGS, 0o600);
+  try {
+    if (!fstatSync(fd).isFile()) throw strange(path);
+    writeFileSync(fd, text, { flush });
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Asked before a path is opened by others than us: SQLite waits for a FIFO's writer. */
+export function isPlainFile(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
 }
 
 /** Where a link leads; empty for what is none, or is gone. */

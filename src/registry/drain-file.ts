@@ -1,9 +1,9 @@
 /** A drain under way, in the state directory: a supervisor that crashes meanwhile goes on with it. */
-import { renameSync, rmSync, writeFileSync } from 'node:fs';
+import { renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { messageOf } from '../errors.ts';
-import { readFileSafelySync } from '../files.ts';
+import { readFileSafelySync, writeFileSafelySync } from '../files.ts';
 import { FILES, STATE_FILES } from '../limits.ts';
 import type { Log } from '../ports.ts';
 import type { DrainStore } from '../ports-upkeep.ts';
@@ -43,7 +43,7 @@ export function createDrainStore(stateDir: string, log: Log): DrainStore {
     },
     write: (record) =>
       attempt(() => {
-        writeFileSync(`${path}.new`, `${JSON.stringify(record)}\n`, { mode: 0o600 });
+        writeFileSafelySync(`${path}.new`, `${JSON.stringify(record)}\n`);
         renameSync(`${path}.new`, path);
       }),
     clear: () => attempt(() => rmSync(path, { force: true })),

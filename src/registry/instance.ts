@@ -17,7 +17,7 @@ import { DatabaseSync } from 'node:sqlite';
 import type { InstanceId } from '../core/ids.ts';
 import { instanceId } from '../core/ids.ts';
 import { CurfewError, messageOf } from '../errors.ts';
-import { linkOf, readFileSafelySync } from '../files.ts';
+import { isPlainFile, linkOf, readFileSafelySync, writeFileSafelySync } from '../files.ts';
 import { FILES, STATE_FILES } from '../limits.ts';
 import type { Instance } from '../ports.ts';
 
@@ -121,7 +121,7 @@ function lock(stateDir: string): () => void {
   } catch (error) {
     database.close();
     if (!messageOf(error).includes('locked')) throw unusable(path, messageOf(error));
-    throw inUse(stateDir, existsSync(pidPath) ? readText(pidPath) : '');
+    throw inUse(stateDir, readPid(pidPath));
   }
   const pid = holderOfRemoved(path, pidPath);
   if (pid !== null) {
@@ -129,7 +129,7 @@ function lock(stateDir: string): () => void {
     throw inUse(stateDir, pid);
   }
   try {
-    writeFileSync(pidPath, `${process.pid}\n`, { mode: 0o600 });
+    writeFileSafelySync(pidPath, `${process.pid}\n`);
   } catch {
     // It is only for a message: a full disk must not keep a supervisor from its calls.
   }
@@ -149,11 +149,21 @@ function inUse(stateDir: string, pid: string): CurfewError {
   );
 }
 
+/** Empty: it is not written, or is no pid. */
+function readPid(pidPath: string): string {
+  try {
+    const pid = readText(pidPath);
+    return /^\d+$/.test(pid) ? pid : '';
+  } catch {
+    return '';
+  }
+}
+
 /** Who holds a lock whose file somebody removed: ours is then a new file, and locks nobody out. Null: nobody that can be seen. */
 function holderOfRemoved(path: string, pidPath: string): string | null {
   try {
-    const pid = readText(pidPath);
-    if (!/^\d+$/.test(pid)) return null;
+    const pid = readPid(pidPath);
+    if (pid === '') return null;
     const removed = `${realpathSync(path)} (deleted)`;
     const held = readdirSync(`/proc/${pid}/fd`).some((fd) => linkOf(`/proc/${pid}/fd/${fd}`) === removed);
     return held ? pid : null;
@@ -165,7 +175,7 @@ function holderOfRemoved(path: string, pidPath: string): string | null {
 /** Whether a supervisor holds this state directory now. Looks without taking it. */
 export function isSupervised(stateDir: string): boolean {
   const path = join(stateDir, 'supervisor.lock');
-  if (!existsSync(path)) return false;
+  if (!isPlainFile(path)) return false;
   const database = new DatabaseSync(path, { timeout: 0, readOnly: true });
   try {
     database.prepare('SELECT count(*) FROM sqlite_schema').get();

@@ -1,18 +1,18 @@
 /** The registry as somebody reads it who is not its supervisor: nothing is written, also no schema. */
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import type { SessionId } from '../core/ids.ts';
 import type { Session } from '../core/session.ts';
 import { asSession } from '../core/sound.ts';
 import { messageOf } from '../errors.ts';
+import { isPlainFile } from '../files.ts';
 import type { RegistryReader } from '../ports.ts';
 import { REGISTRY_FILE } from './registry.ts';
 
 /** Null, with the reason: there is none, or it cannot be read. */
 export function openRegistryReader(stateDir: string): RegistryReader | { readonly unreadable: string } {
   const path = join(stateDir, REGISTRY_FILE);
-  if (!existsSync(path)) return { unreadable: `there is no registry at ${path}` };
+  if (!isPlainFile(path)) return { unreadable: `there is no registry at ${path}` };
   try {
     const database = new DatabaseSync(path, { readOnly: true, timeout: 1000 });
     const open = database.prepare('SELECT body FROM sessions WHERE ended_wall_ms IS NULL');

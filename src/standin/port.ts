@@ -1,9 +1,8 @@
 /** The port on which workers find the stand-in: the same over restarts, because a running worker knows no other. */
-import { writeFileSync } from 'node:fs';
 import type { Server } from 'node:http';
 import { join } from 'node:path';
 import { CurfewError, messageOf } from '../errors.ts';
-import { readFileSafelySync } from '../files.ts';
+import { readFileSafelySync, writeFileSafelySync } from '../files.ts';
 import { FILES } from '../limits.ts';
 import { STAND_IN } from '../limits-livekit.ts';
 
@@ -46,7 +45,7 @@ async function listenAnywhere(server: Server, stateDir: string): Promise<number>
     const port = first + Math.floor(Math.random() * (last - first));
     try {
       await listen(server, port);
-      writeFileSync(pathOf(stateDir), `${port}\n`, { mode: 0o600, flush: true });
+      writeFileSafelySync(pathOf(stateDir), `${port}\n`, { flush: true });
       return port;
     } catch (error) {
       failure = error;

@@ -43,7 +43,9 @@ export function createAudit(stateDir: string, log: Log): Audit {
 async function append(path: string, line: string): Promise<void> {
   const file = await open(path, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW, 0o600);
   try {
-    if ((await file.stat()).size === 0) await giveToOwner(file, dirname(path));
+    const found = await file.stat();
+    if (!found.isFile()) throw new Error('it is not a plain file');
+    if (found.size === 0) await giveToOwner(file, dirname(path));
     await file.appendFile(`${(await isTorn(file)) ? '\n' : ''}${line}\n`);
   } finally {
     await file.close();

@@ -123,6 +123,25 @@ describe('what a worker may put into its folder', () => {
   });
 });
 
+describe('FIFOs in the state directory itself', () => {
+  it('hold up neither a start nor a drain', async () => {
+    const { id, pid } = await live('a', 'default');
+    daemon.signal('SIGKILL');
+    await daemon.exited();
+    const inState = (name: string) => join(daemon.dir, 'state', name);
+    for (const name of ['supervisor.pid', 'cgroup', 'drain.json.new', 'audit.log']) {
+      rmSync(inState(name), { force: true });
+      execFileSync('mkfifo', [inState(name)]);
+    }
+    await daemon.start();
+    expect(await daemon.reaches(id, ['live'])).toMatchObject({ pid, restarts: 0 });
+    expect((await daemon.call('POST', '/v1/drain', {})).status).toBe(200);
+    await until('it is said', () => daemon.stderr.includes('the drain could not be recorded'));
+    await until('that, too', () => daemon.stderr.includes('the audit file could not be written'));
+    expect((await daemon.get(`/v1/sessions/${id}`)).status).toBe(200);
+  });
+});
+
 describe('a supervisor that was killed', () => {
   it('takes its workers over: same processes, deadlines as they were, ten times in a row', async () => {
     const before = [await live('a', 'default'), await live('b', 'kit'), await live('c', 'default')];

@@ -1,4 +1,5 @@
 /** The record of a drain on a real disk. */
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -39,6 +40,12 @@ describe('a drain on record', () => {
   it.each(['', '{"by":', '{}', 'null'])('that cannot be read (%j) is none, and is said', (text) => {
     writeFileSync(join(dir, 'drain.json'), text);
     expect(open().read()).toBeNull();
+    expect(said).toHaveLength(1);
+  });
+
+  it('where somebody put a FIFO is said, and waits for no reader', () => {
+    execFileSync('mkfifo', [join(dir, 'drain.json.new')]);
+    open().write(record);
     expect(said).toHaveLength(1);
   });
 

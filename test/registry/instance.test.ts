@@ -1,11 +1,12 @@
 /** One state directory: its id, its keys and its lock. */
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { ensureAdminToken, openInstance } from '../../src/registry/instance.ts';
+import { ensureAdminToken, isSupervised, openInstance } from '../../src/registry/instance.ts';
+import { openRegistryReader } from '../../src/registry/reader.ts';
 
 let dir: string;
 const releases: (() => void)[] = [];
@@ -71,6 +72,25 @@ describe('a state directory', () => {
     expect(existsSync(join(dir, 'supervisor.pid'))).toBe(true);
     releases.pop()?.();
     open();
+  });
+
+  it('has one supervisor, also when its pid cannot be written or read', () => {
+    mkdirSync(dir);
+    execFileSync('mkfifo', [join(dir, 'supervisor.pid')]);
+    open();
+    expect(() => openInstance(dir)).toThrow(
+      expect.objectContaining({
+        code: 'already_running',
+        message: `state_dir "${dir}" is in use by a supervisor`,
+      }),
+    );
+  });
+
+  it('with FIFOs in place of lock and database holds up nobody who only looks', () => {
+    mkdirSync(dir);
+    execFileSync('mkfifo', [join(dir, 'supervisor.lock'), join(dir, 'registry.db')]);
+    expect(isSupervised(dir)).toBe(false);
+    expect(openRegistryReader(dir)).toMatchObject({ unreadable: expect.stringContaining('no registry') });
   });
 
   it('is free again when its supervisor was killed', async () => {
