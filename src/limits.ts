@@ -249,6 +249,9 @@ export const WARM = {
 /** How many sessions a start takes over side by side, and when it tries again to take over one that it could not. */
 export const RECOVERY = { atOnce: 100, againMs: 5 * SECOND_MS } as const;
 
+/** Of a process's start time in /proc. Source: proc(5), USER_HZ. */
+export const TICK_MS = 10;
+
 /** `$0` of the shim's shell, by which a sweep knows it. */
 export const SHIM_NAME = 'curfew-shim';
 

@@ -245,4 +245,6 @@ export interface Instance {
   readonly bootId: string;
   /** From which tokens are derived; never leaves the process. */
   readonly masterKey: Buffer;
+  /** When id and key were made, the later of the two: a worker from before has others, and cannot prove itself. */
+  readonly madeWallMs: number;
 }

@@ -28,8 +28,13 @@ export type SessionEvent =
   | { readonly type: 'spawn_failed'; readonly workerId: WorkerId; readonly detail: string }
   /** Its start was recorded and then voided before it began: the supervisor had ended. */
   | { readonly type: 'not_started'; readonly workerId: WorkerId }
-  /** The worker said a valid hello, or its connection closed. */
-  | { readonly type: 'channel'; readonly workerId: WorkerId; readonly open: boolean }
+  /** The worker said a valid hello, or its connection closed. `mute`: it can say no other, its proof is of an older key. */
+  | {
+      readonly type: 'channel';
+      readonly workerId: WorkerId;
+      readonly open: boolean;
+      readonly mute?: true;
+    }
   | { readonly type: 'message'; readonly workerId: WorkerId; readonly message: WorkerMessage }
   /** The worker's own process ended. Its descendants may still be there. */
   | { readonly type: 'exited'; readonly workerId: WorkerId; readonly exit: ExitInfo }

@@ -84,7 +84,11 @@ function channel(session: Session, event: Extract<SessionEvent, { type: 'channel
   const channel = event.open ? 'open' : known === 'none' ? 'none' : 'lost';
   const next =
     channel === known ? session : withWorker(session, event.workerId, (worker) => ({ ...worker, channel }));
-  return event.open ? withVitals(next, { heartbeatMs: now.bootMs, dumpAskedMs: null }) : next;
+  if (event.open) return withVitals(next, { heartbeatMs: now.bootMs, dumpAskedMs: null });
+  // Nothing can be heard of it: its silence says nothing, until it connects after all.
+  return event.mute === true
+    ? withVitals(next, { heartbeatMs: null, dumpAskedMs: null, idleAtMs: null })
+    : next;
 }
 
 function message(session: Session, said: WorkerMessage, now: Stamp): Session {

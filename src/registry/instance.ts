@@ -53,10 +53,13 @@ function readInstance(stateDir: string, workersDir: string): Instance {
   if (masterKey.length !== KEY_BYTES)
     throw unusable(
       join(stateDir, 'master.key'),
-      'it is not a key of curfew; remove it and every worker token is made anew',
+      'it is not a key of curfew; best put the right one back: once it is removed a new one is made, with which no live call can reconnect, so do that when none is live',
     );
   const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-  return { id, stateDir, workersDir, bootId, masterKey };
+  const madeWallMs = Math.max(
+    ...['instance.id', 'master.key'].map((name) => statSync(join(stateDir, name)).mtimeMs),
+  );
+  return { id, stateDir, workersDir, bootId, masterKey, madeWallMs };
 }
 
 /** The first token of the HTTP API, all scopes. */

@@ -19,8 +19,9 @@ import type { Session, Worker, WorkerProcess } from '../core/session.ts';
 import { isEnded, workerOf } from '../core/session.ts';
 import { messageOf } from '../errors.ts';
 import { failpoint } from '../failpoints.ts';
-import { RECOVERY } from '../limits.ts';
+import { RECOVERY, TICK_MS } from '../limits.ts';
 import type { Adopted } from '../ports.ts';
+import type { SupervisorDeps } from './deps.ts';
 import type { Sessions } from './sessions.ts';
 import type { Warm } from './warm.ts';
 import { reservedBy } from './warm.ts';
@@ -48,6 +49,28 @@ export async function recover(sessions: Sessions): Promise<void> {
   for (const session of waiting) await takeOver(sessions, session);
   failpoint('recovery.before-ready');
   if (open.length > 0) log.info({ sessions: open.length }, 'the sessions of before were taken over');
+  nameMute(sessions);
+}
+
+/** Their tokens, or their marks, are of an id or a key that somebody took away. */
+function nameMute(sessions: Sessions): void {
+  const { deps } = sessions;
+  const mute = sessions.all().filter((one) => {
+    const worker = workerOf(one);
+    return !isEnded(one) && worker !== null && !worker.treeGone && isMute(deps, worker.process);
+  });
+  if (mute.length > 0)
+    deps.log.error(
+      { sessions: mute.map((one) => one.spec.id), stateDir: deps.instance.stateDir },
+      'instance.id or master.key is newer than these calls: their workers cannot reconnect, and are not heard; the calls go on until something else ends them',
+    );
+}
+
+/** Started before this instance's id and key were made. */
+function isMute({ instance, clock }: SupervisorDeps, process: WorkerProcess | null): boolean {
+  const { bootMs, wallMs } = clock.now();
+  const madeMs = bootMs - (wallMs - instance.madeWallMs);
+  return process !== null && (process.shim.startTicks + 1) * TICK_MS < madeMs;
 }
 
 async function takeOver(sessions: Sessions, session: Session): Promise<void> {
@@ -150,7 +173,9 @@ function tellFound(
   // Before any deadline: what came first is the cause.
   if (found !== null && found.exit !== null)
     sessions.post(id, { type: 'exited', workerId: worker.id, exit: found.exit });
-  if (worker.channel !== 'none') sessions.post(id, { type: 'channel', workerId: worker.id, open: false });
+  const mute = isMute(sessions.deps, found?.process ?? worker.process);
+  if (worker.channel !== 'none')
+    sessions.post(id, { type: 'channel', workerId: worker.id, open: false, ...(mute && { mute }) });
   // Nothing was heard or seen meanwhile: silence, absence and steps count anew.
   sessions.post(id, { type: 'gap', gapMs: 0 });
 }

@@ -5,7 +5,7 @@ import { isWorkerName, workerId as workerIdOf } from '../core/ids.ts';
 import { matchesPattern } from '../core/pattern.ts';
 import type { ProcessIdentity } from '../core/session.ts';
 import type { Stranger, SweptProcess } from '../core/verdict.ts';
-import { SHIM_NAME, SWEEP } from '../limits.ts';
+import { SHIM_NAME, SWEEP, TICK_MS } from '../limits.ts';
 import type { Clock } from '../ports.ts';
 import type { HostLook, ProcessTable } from '../ports-upkeep.ts';
 import type { Cgroups } from '../process/cgroup.ts';
@@ -29,7 +29,6 @@ export interface TableOptions {
 }
 
 const ANY_MARK = 'CURFEW_WORKER=';
-const TICK_MS = 10;
 const PAGE_BYTES = 4096;
 const NO_PROCESS = -1;
 

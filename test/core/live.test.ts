@@ -163,6 +163,25 @@ describe('deadlines', () => {
     expect(Play.live(noRoom).silent().until(35_000).reason).toBe('unresponsive');
   });
 
+  it('silence of one that can connect no more says nothing, until it does; the rest goes on', () => {
+    const mute = { type: 'channel', workerId: WORKER, open: false, mute: true } as const;
+    const play = Play.live(noRoom)
+      .on(500, says({ type: 'activity', kind: 'caller_speech' }))
+      .silent()
+      .on(1000, mute)
+      .on(1000, { type: 'gap', gapMs: 0 });
+    expect(play.until(1_000_000).phase).toBe('live');
+    expect(play.did('tell')).toEqual(Play.live(noRoom).did('tell'));
+    expect(
+      Play.live(noRoom)
+        .silent()
+        .on(1000, mute)
+        .on(2000, { ...mute, open: true })
+        .until(37_000).reason,
+    ).toBe('unresponsive');
+    expect(play.until(7_200_000).reason).toBe('max_duration');
+  });
+
   it('a beat in time saves it', () => {
     const play = Play.live(noRoom)
       .silent()

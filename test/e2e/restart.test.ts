@@ -18,6 +18,12 @@ beforeEach(async () => {
       agents: {
         default: { command: ['sleep', '1000'] },
         kit: { command: [process.execPath, fixture('kits/agent.mjs')], protocol: 'curfew' },
+        brief: {
+          command: [process.execPath, fixture('kits/agent.mjs')],
+          protocol: 'curfew',
+          heartbeat_stale: '5s',
+          max_duration: '20s',
+        },
         stubborn: { command: [fixture('workers/ignores-term.sh')], ladder: { term: '3s', kill: '5s' } },
       },
     },
@@ -139,6 +145,41 @@ describe('FIFOs in the state directory itself', () => {
     await until('it is said', () => daemon.stderr.includes('the drain could not be recorded'));
     await until('that, too', () => daemon.stderr.includes('the audit file could not be written'));
     expect((await daemon.get(`/v1/sessions/${id}`)).status).toBe(200);
+  });
+});
+
+describe('what a worker proves itself by', () => {
+  it.each([
+    'master.key',
+    'instance.id',
+  ])('without %s its calls go on; the time and a release still end them', async (name) => {
+    const [timed, released] = [await live('a', 'brief'), await live('b', 'brief')];
+    const before = daemon.instanceId();
+    daemon.signal('SIGKILL');
+    await daemon.exited();
+    rmSync(join(daemon.dir, 'state', name));
+    // Made anew by a start that fails later: the next one must know, too.
+    const socket = join(daemon.dir, 'state/control.sock');
+    rmSync(socket);
+    mkdirSync(join(socket, 'in the way'), { recursive: true });
+    await expect(daemon.start()).rejects.toThrow();
+    rmSync(socket, { recursive: true });
+    await daemon.start();
+    await until('it is said', () => daemon.stderr.includes('their workers cannot reconnect'));
+    for (const { id, pid } of [timed, released]) {
+      const seen = await daemon.reaches(id, ['live']);
+      expect(seen).toMatchObject({ pid, restarts: 0 });
+      expect(seen.deadlines.map((one) => one.kind)).not.toContain('unresponsive');
+    }
+    await daemon.release(released.id);
+    expect(await daemon.ended(released.id)).toMatchObject({ state: 'released', reason: 'requested' });
+    expect(await daemon.ended(timed.id)).toMatchObject({ state: 'released', reason: 'max_duration' });
+    expect(marked(before)).toEqual([]);
+    const { id, pid } = await live('a', 'brief');
+    expect((await daemon.session(id)).deadlines.map((one) => one.kind)).toContain('unresponsive');
+    await restart();
+    expect(await daemon.reaches(id, ['live'])).toMatchObject({ pid, restarts: 0 });
+    expect((await daemon.session(id)).deadlines.map((one) => one.kind)).toContain('unresponsive');
   });
 });
 

@@ -94,6 +94,7 @@ export class Sim {
         return world.bootId;
       },
       masterKey: Buffer.alloc(32),
+      madeWallMs: 0,
     };
     this.ledger = new Ledger(this);
     this.host.listener = {

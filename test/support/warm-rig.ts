@@ -145,6 +145,7 @@ export class WarmRig {
         workersDir: '',
         bootId: BOOT,
         masterKey: Buffer.alloc(32),
+        madeWallMs: 0,
       },
       clock: {
         now: () => this.#now(),

@@ -63,7 +63,7 @@ export function openWorkers({
   const stateDir = mkdtempSync(join(tmpdir(), 'curfew-workers-'));
   const id = instanceId(randomUUID());
   const workersDir = join(stateDir, 'workers');
-  const instance = { id, stateDir, workersDir, bootId: 'boot', masterKey: Buffer.alloc(32) };
+  const instance = { id, stateDir, workersDir, bootId: 'boot', masterKey: Buffer.alloc(32), madeWallMs: 0 };
   const cgroups = grouped ? cgroupsOf(id) : null;
   const exits = new Map<string, ExitInfo[]>();
   const trees = new Map<string, number[]>();
