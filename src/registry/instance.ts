@@ -21,6 +21,7 @@ import { isPlainFile, linkOf, readFileSafelySync, writeFileSafelySync } from '..
 import { FILES, STATE_FILES } from '../limits.ts';
 import type { Instance } from '../ports.ts';
 
+export const LOCK_FILE = 'supervisor.lock';
 const KEY_BYTES = 32;
 /** It becomes part of marks and of cgroups' names. */
 const INSTANCE_ID = /^[0-9a-f]{20}$/;
@@ -116,7 +117,7 @@ const HELD = new Set<DatabaseSync>();
  * Beside it the holder's pid, for the message of whoever comes second.
  */
 function lock(stateDir: string): () => void {
-  const path = join(stateDir, 'supervisor.lock');
+  const path = join(stateDir, LOCK_FILE);
   const pidPath = join(stateDir, 'supervisor.pid');
   const database = open(path);
   try {
@@ -139,7 +140,8 @@ function lock(stateDir: string): () => void {
   HELD.add(database);
   return () => {
     HELD.delete(database);
-    rmSync(pidPath, { force: true });
+    // Another supervisor's, where the directory was replaced.
+    if (readPid(pidPath) === String(process.pid)) rmSync(pidPath, { force: true });
     database.close();
   };
 }
@@ -177,7 +179,7 @@ function holderOfRemoved(path: string, pidPath: string): string | null {
 
 /** Whether a supervisor holds this state directory now. Looks without taking it. */
 export function isSupervised(stateDir: string): boolean {
-  const path = join(stateDir, 'supervisor.lock');
+  const path = join(stateDir, LOCK_FILE);
   if (!isPlainFile(path)) return false;
   const database = new DatabaseSync(path, { timeout: 0, readOnly: true });
   try {

@@ -3,6 +3,7 @@
  *
  * - Damaged, at the start or while in use: an empty one takes its place, and those who have the sessions in memory write them again.
  * - Deleted or replaced while in use: SQLite still holds the old file open, so it is copied out whole and put back.
+ * - Replaced with its whole directory: that is another supervisor's, or will be. Nothing is put there: an error until ours is back.
  * - Neither is possible now, for want of space or of the directory: an error, and it is tried again at the next request.
  */
 import { existsSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
@@ -10,6 +11,8 @@ import { dirname, join } from 'node:path';
 import { messageOf } from '../errors.ts';
 import { REGISTRY, STATE_FILES } from '../limits.ts';
 import type { Lost } from '../ports.ts';
+import type { Place } from './place.ts';
+import { checkOurs, placeAt } from './place.ts';
 import type { Outcome, Request } from './store.ts';
 import { FileLost, Store } from './store.ts';
 
@@ -19,14 +22,17 @@ const DAMAGED = [11, 26];
 export class StoreKeeper {
   readonly #path: string;
   readonly #onLost: (lost: Lost) => void;
+  readonly #place: Place;
   /** Null: the old one is set aside, and a new one could not be made yet. */
   #store: Store | null;
   #untold: Lost | null = null;
   #renewedMs = Number.NEGATIVE_INFINITY;
 
-  constructor(path: string, onLost: (lost: Lost) => void) {
+  /** `place`: whose database it is to be; a keeper that takes over from another one is told. */
+  constructor(path: string, onLost: (lost: Lost) => void, place: Place = placeAt(dirname(path))) {
     this.#path = path;
     this.#onLost = onLost;
+    this.#place = place;
     this.#store = this.#open();
   }
 
@@ -60,6 +66,7 @@ export class StoreKeeper {
   }
 
   #open(): Store {
+    checkOurs(this.#place);
     const remains = this.#remains();
     if (remains !== null) this.#onLost(remains);
     try {
@@ -86,6 +93,7 @@ export class StoreKeeper {
 
   /** At most so often: a disk that damages everything must not be filled with what was set aside. */
   #renew(error: unknown): void {
+    checkOurs(this.#place);
     if (performance.now() - this.#renewedMs < REGISTRY.renewEveryMs) throw error;
     const isCopied = !isDamaged(error) && this.#copy();
     // What was copied needs nothing of what is left beside a file that is gone.

@@ -1,5 +1,5 @@
 /** The registry's near side: questions to its thread, each with a bound. */
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import pTimeout from 'p-timeout';
 import { asSession, asWatch } from '../core/sound.ts';
@@ -8,9 +8,11 @@ import { CurfewError, ERRORS, messageOf } from '../errors.ts';
 import { REGISTRY } from '../limits.ts';
 import type { Log, Lost, Registry } from '../ports.ts';
 import { DamagedRecords } from './damaged.ts';
+import type { Place } from './place.ts';
+import { placeAt } from './place.ts';
 import { rowOf } from './row.ts';
 import type { Request, SessionPage } from './store.ts';
-import type { FromThread, WireError } from './thread.ts';
+import type { Begin, FromThread, WireError } from './thread.ts';
 
 interface Pending {
   readonly resolve: (value: unknown) => void;
@@ -59,6 +61,7 @@ export function beginRegistryThread(): void {
 
 class Thread {
   readonly #path: string;
+  readonly #place: Place;
   readonly #log: Log;
   readonly #pending = new Map<number, Pending>();
   #worker: Worker | null = null;
@@ -71,6 +74,7 @@ class Thread {
 
   constructor(path: string, log: Log) {
     this.#path = path;
+    this.#place = placeAt(dirname(path));
     this.#log = log;
   }
 
@@ -79,7 +83,8 @@ class Thread {
     const worker = begun ?? new Worker(threadUrl());
     begun = null;
     worker.ref();
-    worker.postMessage(this.#path);
+    const begin: Begin = { path: this.#path, place: this.#place };
+    worker.postMessage(begin);
     const opened = new Promise<void>((resolve, reject) => {
       worker.on('message', (message: FromThread) => {
         if (message.kind === 'ready') {

@@ -3,7 +3,13 @@ import { parentPort } from 'node:worker_threads';
 import { CurfewError, messageOf } from '../errors.ts';
 import type { Lost } from '../ports.ts';
 import { StoreKeeper } from './keeper.ts';
+import type { Place } from './place.ts';
 import type { Outcome, Request } from './store.ts';
+
+export interface Begin {
+  readonly path: string;
+  readonly place: Place;
+}
 
 export interface ToThread {
   readonly seq: number;
@@ -54,9 +60,9 @@ function commitWaiting(store: StoreKeeper): void {
 }
 
 /** The path comes first, for the thread is begun before the state directory is ours. */
-port?.once('message', (path: string) => {
+port?.once('message', ({ path, place }: Begin) => {
   try {
-    serve(new StoreKeeper(path, (lost) => say({ kind: 'lost', lost })));
+    serve(new StoreKeeper(path, (lost) => say({ kind: 'lost', lost }), place));
   } catch (error) {
     say({ kind: 'refused', error: toWire(error) });
   }

@@ -118,6 +118,41 @@ describe('the database, while it is in use', () => {
   });
 });
 
+describe('the whole state directory', () => {
+  it('moved away, and another supervisor in its place: neither has the calls of the other', async () => {
+    await start();
+    const call = await live('a', 'kit');
+    const state = join(daemon.dir, 'state');
+    renameSync(state, `${state}.old`);
+    mkdirSync(state);
+    const second = new Daemon({ config: { ...config, state_dir: state } });
+    try {
+      await second.start();
+      const { id } = await second.reaches((await second.dispatch({ room: 'b' })).body.id, ['live']);
+      const refused = await daemon.dispatch({ room: 'c' });
+      expect(refused).toMatchObject({ status: 503, body: { code: 'registry_unavailable' } });
+      expect(refused.body).toMatchObject({ detail: expect.stringContaining('another supervisor has it') });
+      expect(await daemon.reaches(call.id, ['live'])).toMatchObject({ pid: call.pid });
+      second.signal('SIGKILL');
+      await second.exited();
+      await second.start();
+      const all = await second.get<{ sessions: SessionView[] }>('/v1/sessions');
+      expect(all.body.sessions.map((one) => one.id)).toEqual([id]);
+      await second.release(id);
+      await second.ended(id);
+      expect(second.stderr + second.stdout).not.toContain('took the database away');
+    } finally {
+      await second.close();
+    }
+    rmSync(state, { recursive: true });
+    renameSync(`${state}.old`, state);
+    await until('it records again', async () => (await daemon.get('/readyz')).status === 200, 15_000);
+    expect(await daemon.reaches(call.id, ['live'])).toMatchObject({ pid: call.pid, restarts: 0 });
+    await daemon.release(call.id);
+    expect(await daemon.ended(call.id)).toMatchObject({ reason: 'requested' });
+  });
+});
+
 describe('a damaged record, with the database whole', () => {
   const damage = (sql: string) => {
     const file = new DatabaseSync(database());

@@ -16,6 +16,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Lost } from '../../src/ports.ts';
+import { openInstance } from '../../src/registry/instance.ts';
 import { StoreKeeper } from '../../src/registry/keeper.ts';
 import { rowOf } from '../../src/registry/row.ts';
 import { sessionOf, writeOf } from '../support/sessions.ts';
@@ -26,7 +27,11 @@ beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'curfew-keeper-'));
   lost = [];
 });
-afterEach(() => rmSync(dir, { recursive: true, force: true }));
+const releases: (() => void)[] = [];
+afterEach(() => {
+  for (const release of releases.splice(0)) release();
+  for (const one of [dir, `${dir}.away`]) rmSync(one, { recursive: true, force: true });
+});
 
 const path = () => join(dir, 'registry.db');
 const open = () => new StoreKeeper(path(), (one) => void lost.push(one));
@@ -165,6 +170,41 @@ describe('while it is in use', () => {
     renameSync(`${dir}.away`, dir);
     expect(create(keeper, 'c')).toEqual({ value: undefined });
     expect([ids(keeper), lost]).toEqual([['a', 'c'], []]);
+    keeper.close();
+  });
+
+  it.each<[string, () => void]>([
+    ['is empty', () => undefined],
+    ['is another supervisor’s', () => releases.push(openInstance(dir).release)],
+  ])('its directory replaced by one that %s: nothing is put there until it is back', (_name, settle) => {
+    mkdirSync(join(dir, 'workers'));
+    releases.push(openInstance(dir).release);
+    const keeper = open();
+    create(keeper, 'a');
+    renameSync(dir, `${dir}.away`);
+    mkdirSync(dir);
+    settle();
+    const found = readdirSync(dir);
+    for (let count = 0; count < 2; count++)
+      expect(() => create(keeper, 'b')).toThrow(/state directory .* was replaced/);
+    expect(readdirSync(dir)).toEqual(found);
+    expect([ids(keeper), lost]).toEqual([['a'], []]);
+    for (const release of releases.splice(1)) release();
+    rmSync(dir, { recursive: true });
+    renameSync(`${dir}.away`, dir);
+    expect(create(keeper, 'c')).toEqual({ value: undefined });
+    expect([ids(keeper), lost]).toEqual([['a', 'c'], []]);
+    keeper.close();
+  });
+
+  it('deleted with its lock, and a start refused meanwhile: it is put back whole', () => {
+    releases.push(openInstance(dir).release);
+    const keeper = open();
+    create(keeper, 'a');
+    for (const name of ['supervisor.lock', 'registry.db']) rmSync(join(dir, name));
+    expect(() => openInstance(dir)).toThrow(expect.objectContaining({ code: 'already_running' }));
+    expect(create(keeper, 'b')).toEqual({ value: undefined });
+    expect([ids(keeper), lost.length]).toEqual([['a', 'b'], 1]);
     keeper.close();
   });
 
