@@ -196,7 +196,7 @@ export const WORKERS = {
 export const PRESENCE = {
   pollEveryMs: 5 * SECOND_MS,
   requestTimeoutMs: 5 * SECOND_MS,
-  /** Of one answer that lists participants. */
+  /** Of one answer that lists rooms or participants. */
   answerBytes: 16 * 1024 * 1024,
   /** Looks that are asked for within this make one round. */
   gatherMs: 30,

@@ -1,6 +1,6 @@
 /** RoomService calls, each bounded; `not_found` is an answer, not an error. */
-import type { Room } from 'livekit-server-sdk';
-import { AccessToken, AgentDispatchClient, RoomServiceClient, ServerError } from 'livekit-server-sdk';
+import type { VideoGrant } from 'livekit-server-sdk';
+import { AccessToken, AgentDispatchClient, Room, RoomServiceClient, ServerError } from 'livekit-server-sdk';
 import pTimeout from 'p-timeout';
 import { z } from 'zod';
 import type { Participant } from '../core/presence.ts';
@@ -41,10 +41,7 @@ export function createRoomClient(access: LiveKitAccess): RoomClient {
   const service = (boundMs: number) => new RoomServiceClient(url, apiKey, apiSecret, optionsOf(boundMs));
   const agents = (boundMs: number) => new AgentDispatchClient(url, apiKey, apiSecret, optionsOf(boundMs));
   return {
-    list: async (names, boundMs) => {
-      const rooms = await bounded(service(boundMs).listRooms([...names]), boundMs);
-      return new Map(rooms.map((room) => [room.name, toFacts(room)]));
-    },
+    list: (names, boundMs) => bounded(listRooms(access, names, boundMs), boundMs),
     participants: (name, boundMs) => bounded(listParticipants(access, name, boundMs), boundMs),
     remove: (name, identity, boundMs) =>
       wasThere(bounded(service(boundMs).removeParticipant(name, identity), boundMs)),
@@ -66,30 +63,65 @@ function bounded<T>(promise: Promise<T>, boundMs: number): Promise<T> {
   return pTimeout(promise, { milliseconds: Math.max(1, boundMs) });
 }
 
+const roomsSchema = z.object({ rooms: z.array(z.record(z.string(), z.json())).default([]) });
 const participantsSchema = z.object({ participants: z.array(z.record(z.string(), z.json())).default([]) });
 const refusalSchema = z.object({ code: z.string() });
 
-/**
- * Asked without the SDK's client, which reads a kind that it does not know as STANDARD: each would be taken for a caller.
- * Source: LiveKit's Twirp service, as JSON.
- */
+async function listRooms(
+  access: LiveKitAccess,
+  names: readonly string[],
+  boundMs: number,
+): Promise<Map<string, RoomFacts>> {
+  const answer = await ask(access, {
+    method: 'ListRooms',
+    grant: { roomList: true },
+    body: { names },
+    boundMs,
+  });
+  return new Map(
+    roomsSchema.parse(answer).rooms.map((json) => {
+      const room = Room.fromJson(json, { ignoreUnknownFields: true });
+      return [room.name, toFacts(room)];
+    }),
+  );
+}
+
+/** The SDK's client reads a kind that it does not know as STANDARD: each would be taken for a caller. */
 async function listParticipants(
-  { url, apiKey, apiSecret }: LiveKitAccess,
+  access: LiveKitAccess,
   room: string,
   boundMs: number,
 ): Promise<Participant[]> {
+  try {
+    const grant = { roomAdmin: true, room };
+    const answer = await ask(access, { method: 'ListParticipants', grant, body: { room }, boundMs });
+    return participantsSchema.parse(answer).participants.map(toParticipant);
+  } catch (error) {
+    if (isNotFound(error)) return [];
+    throw error;
+  }
+}
+
+interface Question {
+  readonly method: 'ListRooms' | 'ListParticipants';
+  readonly grant: VideoGrant;
+  readonly body: object;
+  readonly boundMs: number;
+}
+
+/** Without the SDK's client, which reads an answer of any size. Source: LiveKit's Twirp service, as JSON. */
+async function ask({ url, apiKey, apiSecret }: LiveKitAccess, question: Question): Promise<unknown> {
+  const { method, grant, body, boundMs } = question;
   const token = new AccessToken(apiKey, apiSecret, { ttl: REQUEST_TOKEN_SECONDS });
-  token.addGrant({ roomAdmin: true, room });
-  const path = '/twirp/livekit.RoomService/ListParticipants';
-  const response = await fetch(new URL(path, url.replace(/^ws/, 'http')), {
+  token.addGrant(grant);
+  const response = await fetch(new URL(`/twirp/livekit.RoomService/${method}`, url.replace(/^ws/, 'http')), {
     method: 'POST',
     headers: { authorization: `Bearer ${await token.toJwt()}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ room }),
+    body: JSON.stringify(body),
     signal: AbortSignal.timeout(Math.max(1, Math.ceil(boundMs))),
   });
-  if (response.ok) return participantsSchema.parse(await readJson(response)).participants.map(toParticipant);
+  if (response.ok) return readJson(response);
   const refusal = refusalSchema.safeParse(await readJson(response).catch(() => null)).data;
-  if (refusal?.code === 'not_found') return [];
   throw new ServerError(response.statusText, '', response.status, refusal?.code);
 }
 
