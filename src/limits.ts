@@ -187,6 +187,8 @@ export const WORKERS = {
   lookMs: 2,
   /** Whether a worker's own process is still there, should its shim not tell. */
   vigilMs: 1 * SECOND_MS,
+  /** So long after it was last seen to be held a group's number is taken to be the group's: the kernel gives numbers in turn. */
+  groupHeldMs: 15 * SECOND_MS,
   sampleMs: 5 * SECOND_MS,
   /** Between two looks at a log file: as a rule, and while it grows fast. */
   logLookMs: 1 * SECOND_MS,

@@ -17,15 +17,18 @@ export interface Subject {
   readonly shim: ProcessIdentity;
   /** Start ticks by pid of the members of the last look: once a member, always a member. */
   readonly known: ReadonlyMap<number, number>;
-  /** The group was seen empty after the shim's end: from then on its number may be another's. */
-  readonly groupGone: boolean;
+  /** A moment ago the shim's number was its group's, which keeps it as long as it has members. */
+  readonly groupHeld: boolean;
 }
 
 export interface TreeLook {
   /** Alive, without the shim. */
   readonly members: readonly Member[];
   readonly shim: ProcessStat | null;
-  readonly groupGone: boolean;
+  /** Whether the shim's number is its group's; null: this look cannot tell. */
+  readonly groupHeld: boolean | null;
+  /** In a group of that number, of which nothing shows that it is the shim's: another's by now. */
+  readonly strangers: readonly number[];
   /** Whether there can be no others. */
   readonly complete: boolean;
 }
@@ -45,27 +48,38 @@ export function lookAtTree(
   const { shim } = subject;
   const leader = snapshot.byPid.get(shim.pid);
   const present = leader?.startTicks === shim.startTicks;
-  const group = groupOf(snapshot, subject, leader);
+  const known = knownIn(snapshot, subject);
+  const marked = snapshot.byMark.get(subject.workerId) ?? [];
+  const numbered = groupOf(snapshot, shim, leader);
+  const own = new Set([...inside, ...marked, ...known].map((one) => one.pid));
+  const held = present || subject.groupHeld || numbered.some((one) => own.has(one.pid));
+  const group = held ? numbered : [];
   const roots = new Map<number, Evidence>();
   const byPid = new Map<number, ProcessStat>(inside.map((one) => [one.pid, one]));
   for (const one of inside) roots.set(one.pid, 'cgroup');
   for (const one of group) keep(roots, one.pid, 'group');
-  for (const one of snapshot.byMark.get(subject.workerId) ?? []) keep(roots, one.pid, 'mark');
-  for (const one of knownIn(snapshot, subject)) keep(roots, one.pid, 'descent');
+  for (const one of marked) keep(roots, one.pid, 'mark');
+  for (const one of known) keep(roots, one.pid, 'descent');
   if (present) keep(roots, shim.pid, 'group');
   const find = (pid: number) => byPid.get(pid) ?? snapshot.byPid.get(pid);
   const members = withDescendants(roots, { snapshot, self, find }).filter(
     (one) => !present || one.pid !== shim.pid,
   );
   const alive = present && leader !== undefined && !isDead(leader) ? leader : null;
-  const groupGone = subject.groupGone || (!present && group.length === 0 && snapshot.complete);
-  return { members, shim: alive, groupGone, complete: snapshot.complete };
+  const strangers = numbered.filter((one) => !roots.has(one.pid) && !isDead(one) && mayBeMember(one, self));
+  return {
+    members,
+    shim: alive,
+    groupHeld: present || group.length > 0 || (snapshot.complete || numbered.length > 0 ? false : null),
+    strangers: strangers.map((one) => one.pid),
+    complete: snapshot.complete,
+  };
 }
 
-/** Zombies count here: they still hold the group's number. */
-function groupOf(snapshot: Snapshot, { shim, groupGone }: Subject, leader: ScannedProcess | undefined) {
+/** By the number alone. Zombies count here: they still hold it. */
+function groupOf(snapshot: Snapshot, shim: ProcessIdentity, leader: ScannedProcess | undefined) {
   const recycled = leader !== undefined && leader.startTicks !== shim.startTicks;
-  if (recycled || groupGone) return [];
+  if (recycled) return [];
   return (snapshot.byLeader.get(shim.pid) ?? []).filter((one) => one.startTicks >= shim.startTicks);
 }
 

@@ -104,7 +104,8 @@ class Look implements HostLook {
       workerId,
       shim: shim ?? nobody,
       known: new Map<number, number>(),
-      groupGone: shim === null,
+      // Nobody has watched it: the shim itself must be there, or somebody in the group who is the worker's.
+      groupHeld: false,
     };
     const look = lookAtTree(snapshot, subject, { self, inside: inside.filter((one) => !isDead(one)) });
     const { shim: shell } = look;

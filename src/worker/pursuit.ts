@@ -26,7 +26,9 @@ type Order = 'SIGTERM' | 'SIGKILL';
 export class Pursuit {
   readonly #options: PursuitOptions;
   #known = new Map<number, number>();
-  #groupGone = false;
+  /** When the shim's number was last seen to be its group's. */
+  #groupHeldMs = -Infinity;
+  #toldStrangers = false;
   #exited = false;
   #asked = false;
   #order: Order | null = null;
@@ -54,7 +56,19 @@ export class Pursuit {
   }
 
   get subject(): Subject {
-    return { ...this.#options.aim, known: this.#known, groupGone: this.#groupGone };
+    const groupHeld = performance.now() - this.#groupHeldMs <= WORKERS.groupHeldMs;
+    return { ...this.#options.aim, known: this.#known, groupHeld };
+  }
+
+  /** Nobody else can have had the shim's number until now. */
+  holdGroup(): void {
+    this.#groupHeldMs = performance.now();
+  }
+
+  /** The worker's own process, if it lives: it holds the number as the shim does, unless it has left the group. */
+  sees(main: ProcessStat | null): void {
+    const { aim, proc } = this.#options;
+    if (main?.pgid === aim.shim.pid || findAlive(proc, aim.shim)) this.holdGroup();
   }
 
   /** The worker's own process ended, and its listener was told. */
@@ -141,7 +155,9 @@ export class Pursuit {
     const look = lookAtTree(snapshot, this.subject, { self: aim.self, inside });
     if (!this.#over) this.#act(look, inside.length > 0);
     this.#known = new Map(look.members.map((one) => [one.pid, one.startTicks]));
-    this.#groupGone = look.groupGone;
+    if (look.groupHeld === true) this.holdGroup();
+    else if (look.groupHeld === false) this.#groupHeldMs = -Infinity;
+    if (look.strangers.length > 0) this.#tellStrangers(look.strangers);
     // Before its exit was told a worker is not gone, whatever /proc says.
     const left = look.members.length + (look.shim || !this.#exited ? 1 : 0);
     return left === 0 && !look.complete ? null : left;
@@ -156,8 +172,20 @@ export class Pursuit {
 
   /** How many of the known members live: while one does, there is no need to look at the whole host. */
   #glance(): number {
-    const { proc } = this.#options;
-    return [...this.#known].filter(([pid, startTicks]) => findAlive(proc, { pid, startTicks })).length;
+    const { aim, proc } = this.#options;
+    const alive = [...this.#known].flatMap(([pid, startTicks]) => findAlive(proc, { pid, startTicks }) ?? []);
+    if (alive.some((one) => one.pgid === aim.shim.pid || one.sid === aim.shim.pid)) this.holdGroup();
+    return alive.length;
+  }
+
+  #tellStrangers(pids: readonly number[]): void {
+    if (this.#toldStrangers) return;
+    this.#toldStrangers = true;
+    const { aim, log } = this.#options;
+    log.warn(
+      { worker: aim.workerId, group: aim.shim.pid, pids },
+      "the number of a worker's process group seems to be another's by now: what is in it is left",
+    );
   }
 
   #act(look: TreeLook, isGrouped: boolean): void {

@@ -40,7 +40,8 @@ async function look(id: WorkerId, { options, proc, scanner, self }: Means): Prom
   const cgroup = findGroup(id, folder, options);
   const snapshot = await scanner.scan(0);
   const inside = (cgroup === null ? [] : cgroupPids(cgroup)).flatMap((pid) => proc.stat(pid) ?? []);
-  const subject = { workerId: id, shim: shim ?? NOBODY, known: new Map(), groupGone: shim === null };
+  // Nobody is ended by this: whoever has the number may be of the worker.
+  const subject = { workerId: id, shim: shim ?? NOBODY, known: new Map(), groupHeld: true };
   const tree = lookAtTree(snapshot, subject, { self, inside: inside.filter((one) => !isDead(one)) });
   return tree.complete && tree.members.length === 0 && tree.shim === null;
 }

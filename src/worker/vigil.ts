@@ -4,11 +4,12 @@ import type { ProcessIdentity } from '../core/session.ts';
 import { messageOf } from '../errors.ts';
 import { WORKERS } from '../limits.ts';
 import type { Log } from '../ports.ts';
-import type { ProcTable } from '../process/proc.ts';
+import type { ProcessStat, ProcTable } from '../process/proc.ts';
 import { findAlive } from '../process/proc.ts';
 
 interface Watched {
   readonly main: ProcessIdentity | null;
+  readonly pursuit: { sees(main: ProcessStat): void };
   /** How many looks in a row found it gone. */
   missedLooks: number;
 }
@@ -16,7 +17,6 @@ interface Watched {
 interface VigilOptions<T extends Watched> {
   readonly proc: ProcTable;
   readonly log: Log;
-  readonly everyMs: number;
   readonly workers: () => readonly T[];
   readonly onMissed: (worker: T) => void;
 }
@@ -27,7 +27,7 @@ const WORKERS_PER_TURN = 100;
 export function startVigil<T extends Watched>(options: VigilOptions<T>): () => void {
   let stopped = false;
   const next = () =>
-    setTimeout(tick, Math.max(options.everyMs, options.workers().length * WORKERS.lookMs)).unref();
+    setTimeout(tick, Math.max(WORKERS.vigilMs, options.workers().length * WORKERS.lookMs)).unref();
   let timer = next();
 
   async function tick(): Promise<void> {
@@ -49,8 +49,12 @@ export function startVigil<T extends Watched>(options: VigilOptions<T>): () => v
 function lookAt<T extends Watched>({ proc, log, onMissed }: VigilOptions<T>, worker: T): void {
   if (worker.main === null) return;
   try {
-    if (findAlive(proc, worker.main)) worker.missedLooks = 0;
-    else onMissed(worker);
+    const main = findAlive(proc, worker.main);
+    if (main === null) onMissed(worker);
+    else {
+      worker.missedLooks = 0;
+      worker.pursuit.sees(main);
+    }
   } catch (error) {
     log.warn({ pid: worker.main.pid, error: messageOf(error) }, 'a process could not be looked at');
   }

@@ -76,7 +76,6 @@ class HostWorkers implements Workers {
     const vigil = {
       proc: this.#proc,
       log,
-      everyMs: WORKERS.vigilMs,
       workers: () => this.#running(),
       onMissed: (entry: Entry) => this.#missed(entry),
     };
@@ -101,6 +100,7 @@ class HostWorkers implements Workers {
     // Without a command of its own to look at, the shim's life stands for it.
     entry.main = found.main ?? found.shim;
     entry.process = found;
+    entry.pursuit.sees(findAlive(this.#proc, entry.main));
     // Who lives has not ended, whatever its folder says: a worker may write there.
     const hasEnded = existsSync(folder.status) && findAlive(this.#proc, entry.main) === null;
     const status = hasEnded ? await readStatus(folder) : null;
@@ -216,6 +216,8 @@ class HostWorkers implements Workers {
   }
 
   async #shimEnded(entry: Entry, exit: ShellExit): Promise<void> {
+    // A child of ours: its number was its own until it was reaped just now.
+    if (exit.code !== null || exit.signal !== null) entry.pursuit.holdGroup();
     if (exit.code === null && this.#outlivesShim(entry)) return;
     // The shim ends with the status of its command; where it was killed or is not our child, the file may still tell.
     if (exit.code === null) await this.#exitedByFile(entry);

@@ -68,6 +68,26 @@ describe('a look', () => {
     expect(tree[0]?.rssBytes).toBeGreaterThan(0);
   });
 
+  it('takes a group whose leader is gone for the worker’s only while one of the worker’s is in it', async () => {
+    const gone = start(['sh', '-c', 'sleep 71 & sleep 72 & :']);
+    const left = await until('its leader is gone', () => {
+      const found = ['71', '72'].flatMap((text) => pidsCalled(`sleep\0${text}`));
+      return !isAlive(gone) && found.length === 2 ? found : null;
+    });
+    const shim = (pid: number) => ({ bootId: '', pid, startTicks: 1 });
+    expect((await table.look()).treeOf(ID, shim(gone))).toEqual([]);
+    const own = marked(['sh', '-c', 'env -i sleep 73 & sleep 74 & :']);
+    const ours = await until('its leader is gone', () => {
+      const found = ['73', '74'].flatMap((text) => pidsCalled(`sleep\0${text}`));
+      return !isAlive(own) && found.length === 2 ? found : null;
+    });
+    const tree = (await table.look()).treeOf(ID, shim(own));
+    expect(tree.map((one) => one.pid).sort()).toEqual(ours.sort());
+    expect(left.map(isAlive)).toEqual([true, true]);
+    killAll([...left, ...ours]);
+    await until('they are gone', () => ![...left, ...ours].some(isAlive));
+  });
+
   it.each([
     '../../x',
     'a/../../../init.scope',

@@ -1,10 +1,12 @@
 /** Workers of a supervisor before this one: taken over by boot, pid and start time, all three. */
-import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { workerId } from '../../src/core/ids.ts';
 import { createWorkers } from '../../src/worker/workers.ts';
-import { isAlive } from '../support/proc.ts';
+import { isAlive, killAll, pidsCalled } from '../support/proc.ts';
 import { until } from '../support/wait.ts';
 import { openWorkers } from '../support/workers.ts';
 
@@ -34,7 +36,7 @@ function isWatched(path: string): boolean {
 async function next<T>(
   bootId: string,
   look: (workers: ReturnType<typeof createWorkers>, told: string[]) => Promise<T>,
-  error: (fields: object, message: string) => void = () => undefined,
+  say: (fields: object, message: string) => void = () => undefined,
 ): Promise<T> {
   const told: string[] = [];
   const silent = () => undefined;
@@ -44,8 +46,12 @@ async function next<T>(
       now: () => ({ bootMs: performance.now(), wallMs: Date.now() }),
       at: () => silent,
     },
-    log: { debug: silent, info: silent, warn: silent, error },
-    listener: { exited: () => told.push('exited'), tree: () => told.push('tree'), resources: silent },
+    log: { debug: silent, info: silent, warn: say, error: say },
+    listener: {
+      exited: () => told.push('exited'),
+      tree: (_, left) => told.push('tree', `left ${left}`),
+      resources: silent,
+    },
   });
   try {
     return await look(workers, told);
@@ -119,6 +125,74 @@ describe('a worker of another boot', () => {
     expect(isAlive(started.shim.pid)).toBe(true);
   });
 });
+
+/** A daemon as any other: its first process, whose number group and session have, is gone. */
+async function daemonised(seconds: string): Promise<{ group: number; pid: number }> {
+  const child = spawn('sh', ['-c', `sleep ${seconds} & :`], { detached: true, stdio: 'ignore' });
+  await once(child, 'exit');
+  const pid = await until('it runs', () => pidsCalled(`sleep\0${seconds}`)[0]);
+  return { group: child.pid ?? 0, pid };
+}
+
+describe('a worker whose shim was gone before anybody of this supervisor saw it', () => {
+  it.each([
+    true,
+    false,
+  ])('is not looked for by its number, another daemon by now (status: %s)', async (hasStatus) => {
+    const { group, pid } = await daemonised(`7100${process.pid}`);
+    const identity = (startTicks: number) => ({ bootId: 'boot', pid: group, startTicks });
+    mkdirSync(join(host.instance.workersDir, ID), { recursive: true });
+    if (hasStatus) writeFileSync(file('status'), '0\n');
+    const said: string[] = [];
+    try {
+      await next(
+        'boot',
+        async (workers, told) => {
+          await workers.adopt(ID, { shim: identity(1), main: identity(2) });
+          workers.signal(ID, 'SIGKILL');
+          await until('it is gone', () => told.includes('left 0'));
+        },
+        (fields, message) => void said.push(`${message} ${JSON.stringify(fields)}`),
+      );
+      expect(isAlive(pid)).toBe(true);
+      expect(said.join()).toContain(`"pids":[${pid}]`);
+    } finally {
+      killAll([pid]);
+    }
+  });
+
+  it('is found with all of its group while one is in it that is its own', async () => {
+    const { process: started } = await host.startUp(nameless('7200'), { id: ID });
+    process.kill(started.shim.pid, 'SIGKILL');
+    await until('the shim is gone', () => !isAlive(started.shim.pid));
+    await next('boot', async (workers, told) => {
+      await workers.adopt(ID, started);
+      workers.signal(ID, 'SIGKILL');
+      await until('it is gone', () => told.includes('left 0'));
+    });
+    expect(pidsCalled(`sleep\0${'7200'}${process.pid}`)).toEqual([]);
+  });
+});
+
+describe('a worker whose shim this supervisor has seen', () => {
+  it('is found with what stayed in its group and has neither mark nor parent any more', async () => {
+    const { process: started } = await host.startUp(nameless('7300'), { id: ID });
+    await next('boot', async (workers, told) => {
+      await workers.adopt(ID, started);
+      process.kill(started.main?.pid ?? 0, 'SIGKILL');
+      await until('what is left is told', () => told.includes('left 1'));
+      expect(isAlive(started.shim.pid)).toBe(false);
+      workers.signal(ID, 'SIGKILL');
+      await until('it is gone', () => told.includes('left 0'));
+    });
+    expect(pidsCalled(`sleep\0${'7300'}${process.pid}`)).toEqual([]);
+  });
+});
+
+/** It leaves a process without a mark in its group. */
+function nameless(seconds: string): [string, ...string[]] {
+  return ['sh', '-c', `env -i sleep ${seconds}${process.pid} & echo up; wait; :`];
+}
 
 describe('a worker that is not known', () => {
   const asked = (id: string, what: 'reap' | 'SIGKILL') =>
