@@ -10,6 +10,8 @@ export interface HostLook {
   readonly workerIds: readonly WorkerId[];
   /** What lives of a worker's tree, the oldest first, its shim included; empty: nothing. */
   treeOf(workerId: WorkerId, shim: ProcessIdentity | null): SweptProcess[];
+  /** Who asks and who looks, each with all its parents. */
+  spared(askerPid: number | null): ReadonlySet<number>;
   /** Processes whose command matches a pattern, that no curfew started, each with its descendants. */
   strangers(patterns: readonly string[], askerPid: number | null): Stranger[];
 }

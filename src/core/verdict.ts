@@ -4,7 +4,7 @@
  *
  * - Ours is only what carries our mark or sits in a recorded group or cgroup; a worker that no record explains is left and named.
  * - A live session of a live supervisor is never touched: its own machine ends it.
- * - Nothing younger than the grace is ended.
+ * - Nothing younger than the grace is ended, and nothing that the command runs in which asked.
  */
 import { DEADLINES } from '../limits.ts';
 import type { SessionId, WorkerId } from './ids.ts';
@@ -63,6 +63,8 @@ export interface SweepRules {
   readonly graceMs: number;
   /** A supervisor lives that looks after its open sessions. */
   readonly supervised: boolean;
+  /** Who asked, who looks, and all that they run in. */
+  readonly spared: ReadonlySet<number>;
   /** A person's leave to end strangers that are at least this old. */
   readonly strangersOlderThanMs: number | null;
 }
@@ -89,7 +91,13 @@ export function judge(facts: SweepFacts, rules: SweepRules): Verdict[] {
       return judged === null ? [] : [treeVerdict(tree, sparesYoung(judged, tree.members, rules))];
     }),
     ...facts.strangers.map((one) => strangerVerdict(one, rules)),
-  ];
+  ].map((one) => sparesAsker(one, rules.spared));
+}
+
+/** Also for a plan of before: it may be applied from within what it names. */
+export function sparesAsker(verdict: Verdict, spared: ReadonlySet<number>): Verdict {
+  if (verdict.action === 'leave' || !verdict.members.some(({ pid }) => spared.has(pid))) return verdict;
+  return { ...verdict, action: 'leave', why: `${verdict.why}; left: this command runs in it` };
 }
 
 function treeVerdict({ workerId, session, members }: LivingTree, judged: Judged): Verdict {

@@ -8,7 +8,7 @@ import type { WorkerId } from '../core/ids.ts';
 import type { ProcessIdentity, Session } from '../core/session.ts';
 import { workerOf } from '../core/session.ts';
 import type { LivingTree, SweepFacts, Verdict } from '../core/verdict.ts';
-import { judge } from '../core/verdict.ts';
+import { judge, sparesAsker } from '../core/verdict.ts';
 import { CurfewError } from '../errors.ts';
 import type { Clock, Log } from '../ports.ts';
 import type { Ended, HostLook, Plans, ProcessTable, SweepPlan } from '../ports-upkeep.ts';
@@ -56,7 +56,10 @@ export class Sweeper {
     const sinceMs = performance.now();
     const { plan: named, dryRun } = request;
     const look = await this.#deps.table.look();
-    const plan = named === undefined ? await this.#plan(look, request) : await this.#known(named);
+    const plan =
+      named === undefined
+        ? await this.#plan(look, request)
+        : await this.#known(named, look.spared(request.askerPid ?? null));
     const outcome = dryRun ? { plan, ended: [], appeared: [] } : await this.#apply(plan, request);
     return sweepView(outcome, {
       dryRun,
@@ -80,7 +83,7 @@ export class Sweeper {
     return plan;
   }
 
-  async #known(id: string): Promise<SweepPlan> {
+  async #known(id: string, spared: ReadonlySet<number>): Promise<SweepPlan> {
     const plan = await this.#deps.plans.load(id);
     // Its id says which processes were shown: a file with others is another plan.
     if (plan === null || planId(plan.verdicts) !== id)
@@ -90,7 +93,7 @@ export class Sweeper {
       );
     // Numbers of another boot say nothing of this one's processes.
     if (plan.bootId !== this.#deps.bootId) return { ...plan, verdicts: [] };
-    return plan;
+    return { ...plan, verdicts: plan.verdicts.map((one) => sparesAsker(one, spared)) };
   }
 
   async #judge(look: HostLook, request: SweepRequest): Promise<Verdict[]> {
@@ -99,6 +102,7 @@ export class Sweeper {
       nowMs: clock.now().bootMs,
       graceMs,
       supervised: source.supervised,
+      spared: look.spared(request.askerPid ?? null),
       strangersOlderThanMs: request.unmanaged?.olderThanMs ?? null,
     });
   }

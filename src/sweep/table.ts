@@ -119,11 +119,16 @@ class Look implements HostLook {
     return this.#describe([...members, ...shimMember], shim?.pid ?? null);
   }
 
+  spared(askerPid: number | null): ReadonlySet<number> {
+    const { snapshot, self } = this.#around;
+    return new Set([self.pid, askerPid ?? self.pid].flatMap((pid) => withAncestors(pid, snapshot)));
+  }
+
   strangers(patterns: readonly string[], askerPid: number | null): Stranger[] {
     if (patterns.length === 0) return [];
     const { snapshot, proc, self } = this.#around;
     const matching = [...snapshot.byPid.values()].filter((one) => this.#matches(one, patterns));
-    const spared = new Set([self.pid, askerPid ?? self.pid].flatMap((pid) => withAncestors(pid, snapshot)));
+    const spared = this.spared(askerPid);
     const pids = new Set(matching.map((one) => one.pid));
     const topmost = matching.filter((one) => !ancestorsOf(one, snapshot).some((pid) => pids.has(pid)));
     // This very command may have the pattern in its own arguments.

@@ -13,7 +13,13 @@ import { sessionOf } from '../support/sessions.ts';
 const HOUR_MS = 3_600_000;
 const NOW_MS = 100 * HOUR_MS;
 const at = (agoMs: number) => ({ bootMs: NOW_MS - agoMs, wallMs: 0 });
-const RULES: SweepRules = { nowMs: NOW_MS, graceMs: 60_000, supervised: false, strangersOlderThanMs: null };
+const RULES: SweepRules = {
+  nowMs: NOW_MS,
+  graceMs: 60_000,
+  supervised: false,
+  spared: new Set(),
+  strangersOlderThanMs: null,
+};
 
 function member(part: Partial<SweptProcess> = {}): SweptProcess {
   return {
@@ -153,6 +159,16 @@ describe('a worker of ours', () => {
     expect(said([tree(live('a', { heartbeatAgoMs: 5_000 }))], supervised)).toEqual([]);
     expect(said([tree(ended('a', 'requested'))], supervised)).toEqual(['orphan kill']);
     expect(said([tree(closing('a', 70_000))], supervised)).toEqual(['stuck kill']);
+  });
+
+  it('is left, with the reason, where the command that asked runs in it', () => {
+    const trees = [tree(ended('a', 'requested')), tree(live('b'))];
+    const judged = (spared: number) =>
+      judge({ trees, strangers: [] }, { ...RULES, supervised: true, spared: new Set([spared]) });
+    expect(judged(100)).toMatchObject([
+      { action: 'leave', why: expect.stringContaining('this command runs in it') },
+    ]);
+    expect(judged(101)).toMatchObject([{ action: 'kill' }]);
   });
 
   it('that was silent while no supervisor listened is not stuck for that', () => {

@@ -1,5 +1,5 @@
 /** `curfew cleanup` and the sweep with a real daemon, and without one. */
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { promisify } from 'node:util';
@@ -91,6 +91,63 @@ const old = (pid: number | null) =>
     },
     20_000,
   );
+
+/** A shell with the environment of a worker, as for a look at its fault; each command gets a group of its own, as at a terminal. */
+async function shellOf(
+  worker: string,
+): Promise<{ pid: number; cleanup(...args: string[]): Promise<SweepView> }> {
+  const command = 'echo done; while read -r line; do eval "$line"; echo done; done';
+  const shell = spawn('sh', ['-c', command], {
+    env: { ...process.env, CURFEW_WORKER: `${daemon.instanceId()}/${worker}` },
+    stdio: ['pipe', 'pipe', 'inherit'],
+    detached: true,
+  });
+  let said = '';
+  shell.stdout.setEncoding('utf8').on('data', (text: string) => {
+    said += text;
+  });
+  const done = () =>
+    until(
+      'it is done, or ended',
+      () => said.endsWith('done\n') || shell.exitCode !== null || shell.signalCode !== null,
+      30_000,
+    );
+  await done();
+  return {
+    pid: shell.pid ?? 0,
+    cleanup: async (...args) => {
+      said = '';
+      const all = [process.execPath, MAIN, '--config', daemon.configPath, '--json', 'cleanup', ...args];
+      shell.stdin.write(`setsid ${all.map((one) => `'${one}'`).join(' ')} 2>/dev/null\n`);
+      await done();
+      return JSON.parse(said.replace(/done\n$/, '')) as SweepView;
+    },
+  };
+}
+
+describe('a command that runs in a shell with the mark of a worker that has ended', () => {
+  it.each(['with', 'without'])('leaves that shell and says so, %s a supervisor', async (how) => {
+    const { id, pid } = await live('a');
+    await daemon.release(id);
+    await daemon.ended(id);
+    expect(isAlive(pid ?? 0)).toBe(false);
+    const shell = await shellOf(`${id}.1`);
+    if (how === 'without') await killed();
+    const dry = await until('it is older than the grace', async () => {
+      const { sweep } = await cleanup();
+      return sweep.verdicts.some((one) => one.tree.includes(shell.pid) && one.action === 'kill') && sweep;
+    });
+    const left = [
+      { action: 'leave', pid: shell.pid, why: expect.stringContaining('this command runs in it') },
+    ];
+    expect((await shell.cleanup()).verdicts).toMatchObject(left);
+    expect((await shell.cleanup('--yes')).verdicts).toMatchObject(left);
+    expect((await shell.cleanup('--apply', dry ? dry.plan : '')).verdicts).toMatchObject(left);
+    expect(isAlive(shell.pid)).toBe(true);
+    // From elsewhere it is what its mark says.
+    expect((await cleanup('--yes')).sweep.verdicts).toMatchObject([{ pid: shell.pid, outcome: 'ended' }]);
+  });
+});
 
 describe('without a supervisor', () => {
   it('leaves the calls that go on, ends an orphan by its plan, and says what became of it', async () => {

@@ -35,6 +35,7 @@ async function shimsAsked(shim: ProcessIdentity): Promise<(ProcessIdentity | nul
           asked.push(by);
           return [];
         },
+        spared: () => new Set(),
         strangers: () => [],
       }),
       end: async () => [],

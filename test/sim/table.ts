@@ -39,6 +39,7 @@ export class SimTable implements ProcessTable {
       scanned: trees.size,
       workerIds: [...trees.keys()],
       treeOf: (id) => trees.get(id) ?? [],
+      spared: () => new Set(),
       strangers: () => [],
     };
     return this.#after(this.#host.world.random.wait(20, 300), 'a sweep has looked', () => look);
