@@ -10,7 +10,7 @@ import { hostCommands } from './commands-host.ts';
 import { sessionCommands } from './commands-sessions.ts';
 import type { Context, Daemons, GlobalOptions, Terminal } from './context.ts';
 import { painter, renderError } from './text.ts';
-import { inFlags } from './usage.ts';
+import { inFlags, usage } from './usage.ts';
 
 const USAGE = 2;
 
@@ -50,6 +50,7 @@ function configure(
     .option('--config <file>', 'the config file (CURFEW_CONFIG)')
     .option('--json', 'print data as JSON')
     .option('--no-color', 'plain text (NO_COLOR)')
+    .hook('preAction', (_program, command) => refuseEmpty(command))
     .showHelpAfterError('(see --help)')
     .exitOverride()
     .configureOutput({
@@ -58,6 +59,15 @@ function configure(
       getOutHelpWidth: () => 80,
       getErrHelpWidth: () => 80,
     });
+}
+
+/** What is run may have empty arguments; nothing else is named by one. */
+function refuseEmpty(command: Command): void {
+  command.registeredArguments.forEach((argument, index) => {
+    const values: unknown[] = [command.processedArgs[index]].flat();
+    if (command.name() !== 'run' && values.includes(''))
+      throw usage(`<${argument.name()}>: must not be empty`);
+  });
 }
 
 function makeContext(

@@ -348,6 +348,16 @@ describe("the config's socket", () => {
   });
 });
 
+it.each([
+  [['show', ''], '<id>: must not be empty'],
+  [['release', 's-1', ''], '<ids>: must not be empty'],
+])('%j says which argument is empty', async (args, message) => {
+  const result = await ask(args);
+  expect(result.code).toBe(2);
+  expect(result.err).toContain(`curfew: ${message}\n`);
+  expect(states()).toEqual(['live', 'live']);
+});
+
 it('undrain with no drain under way says that it changed nothing', async () => {
   expect((await ask(['undrain'])).out).toBe('no drain is under way: nothing was changed\n');
 });
