@@ -118,12 +118,16 @@ function basics(session: SessionView): Line[] {
 
 /** The newest last. */
 function replacedLines({ replaced }: SessionView): Line[] {
-  return replaced
+  const earlier = replaced.length - SHOWN_REPLACED;
+  const shown = replaced
     .slice(-SHOWN_REPLACED)
-    .map(({ worker, reason, cause, detail, at }) => [
-      'replaced',
-      `${worker} ${clock(at)}: ${reason} (${cause})${detail === null ? '' : `: ${detail}`}`,
-    ]);
+    .map(
+      ({ worker, reason, cause, detail, at }): Line => [
+        'replaced',
+        `${worker} ${clock(at)}: ${reason} (${cause})${detail === null ? '' : `: ${detail}`}`,
+      ],
+    );
+  return earlier <= 0 ? shown : [['replaced', `${earlier} before these, see --json`], ...shown];
 }
 
 function timesText({ createdAt, startedAt, liveAt, endedAt, durationMs }: SessionView): string {

@@ -101,6 +101,15 @@ describe('a list and a story', () => {
     expect(text).toContain('s-0123456789abcdef0123.1 03:04:05Z: crashed');
   });
 
+  it('says how many replaced workers it leaves out', () => {
+    const [, ended] = named('why');
+    const session = ended ?? viewOf({ id: 'x' });
+    const show = (count: number) =>
+      renderShow({ ...session, replaced: new Array(count).fill(session.replaced[0]) }, plain);
+    expect(show(3)).not.toContain('before these');
+    expect(show(4)).toContain('replaced  1 before these, see --json');
+  });
+
   it('of sessions that have ended says how long they lasted and when they ended', () => {
     const [open, ended] = named('r');
     const both = renderList([ended ?? viewOf({ id: 'x' }), open ?? viewOf({ id: 'x' })]);
