@@ -50,7 +50,7 @@ function asker({ socketPath, boundMs }) {
         const text = Buffer.concat(await answer.toArray()).toString();
         const data = JSON.parse(text);
         if (answer.statusCode < 400) resolve(data);
-        else reject(new Error([data.detail, data.hint].filter(Boolean).join(' ')));
+        else reject(new Error([data.detail, data.hint].filter(Boolean).join('. ')));
       });
       asked.on('error', (error) =>
         reject(['ENOENT', 'ECONNREFUSED'].includes(error.code) ? nobody(socketPath) : error),

@@ -168,7 +168,9 @@ function readText(path: string, what: string): string {
   try {
     return readFileSync(path, 'utf8');
   } catch (error) {
-    throw invalid(`${what} "${path}" cannot be read: ${messageOf(error)}`);
+    throw new CurfewError('invalid_config', `${what} "${path}" cannot be read: ${messageOf(error)}`, {
+      hint: 'Name a file that is there and that this user may read.',
+    });
   }
 }
 

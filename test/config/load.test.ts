@@ -199,6 +199,7 @@ describe('what a config takes from elsewhere', () => {
     mkdirSync(join(dir, 'folder'));
     const error = errorOf(() => loadConfig(join(dir, name), {}));
     expect(error.code).toBe('invalid_config');
+    expect(error.facts.hint).toContain('Name a file');
     expect(error.message).toContain(`the config "${join(dir, name)}" cannot be read: ${why}`);
   });
 
