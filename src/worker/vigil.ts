@@ -1,5 +1,6 @@
 /** Notices that a worker's own process is gone although its shim, which should tell, does not. */
 import { setImmediate } from 'node:timers/promises';
+import type { WorkerId } from '../core/ids.ts';
 import type { ProcessIdentity } from '../core/session.ts';
 import { messageOf } from '../errors.ts';
 import { WORKERS } from '../limits.ts';
@@ -58,4 +59,20 @@ function lookAt<T extends Watched>({ proc, log, onMissed }: VigilOptions<T>, wor
   } catch (error) {
     log.warn({ pid: worker.main.pid, error: messageOf(error) }, 'a process could not be looked at');
   }
+}
+
+/** A shim that somebody killed is not its worker: the call goes on, only its status will not be known. */
+export function outlivesShim(
+  { id, main }: { readonly id: WorkerId; readonly main: ProcessIdentity | null },
+  proc: ProcTable,
+  log: Log,
+): boolean {
+  try {
+    if (main === null || findAlive(proc, main) === null) return false;
+    log.warn({ worker: id }, "the worker's shim was killed; the worker goes on");
+  } catch (error) {
+    // Unknown is not gone: the next look tells.
+    log.warn({ worker: id, error: messageOf(error) }, 'a worker whose shim ended could not be looked at');
+  }
+  return true;
 }

@@ -4,7 +4,7 @@ import pTimeout from 'p-timeout';
 import type { WorkerId } from '../core/ids.ts';
 import { workerId as workerIdOf } from '../core/ids.ts';
 import type { ExitInfo, WorkerProcess } from '../core/session.ts';
-import { CurfewError, messageOf } from '../errors.ts';
+import { CurfewError } from '../errors.ts';
 import { failpoint } from '../failpoints.ts';
 import { LOGS, WORKERS } from '../limits.ts';
 import type { Adopted, SpawnRequest, Workers } from '../ports.ts';
@@ -31,7 +31,7 @@ import type { ShellExit, Shim, Start } from './spawn.ts';
 import { startShim, waitForMain } from './spawn.ts';
 import { Starts } from './starts.ts';
 import { isGone } from './unknown.ts';
-import { startVigil } from './vigil.ts';
+import { outlivesShim, startVigil } from './vigil.ts';
 import { Writes } from './writes.ts';
 
 /** Looks, one each second, that must find the worker's process gone before its shim is taken for hung: on a starved host the status comes late. */
@@ -218,23 +218,10 @@ class HostWorkers implements Workers {
   async #shimEnded(entry: Entry, exit: ShellExit): Promise<void> {
     // A child of ours: its number was its own until it was reaped just now.
     if (exit.code !== null || exit.signal !== null) entry.pursuit.holdGroup();
-    if (exit.code === null && this.#outlivesShim(entry)) return;
+    if (exit.code === null && outlivesShim(entry, this.#proc, this.#options.log)) return;
     // The shim ends with the status of its command; where it was killed or is not our child, the file may still tell.
     if (exit.code === null) await this.#exitedByFile(entry);
     else this.#exited(entry, exitOf(statusOf(exit.code), this.#options.clock.now(), entry.cgroup));
-  }
-
-  /** A shim that somebody killed is not its worker: the call goes on, only its status will not be known. */
-  #outlivesShim({ id, main }: Entry): boolean {
-    const { log } = this.#options;
-    try {
-      if (main === null || findAlive(this.#proc, main) === null) return false;
-      log.warn({ worker: id }, "the worker's shim was killed; the worker goes on");
-    } catch (error) {
-      // Unknown is not gone: the vigil looks again.
-      log.warn({ worker: id, error: messageOf(error) }, 'a worker whose shim ended could not be looked at');
-    }
-    return true;
   }
 
   async #exitedByFile(entry: Entry): Promise<void> {
