@@ -9,7 +9,8 @@ import { canGroup, fixture, openWorkers } from '../support/workers.ts';
 let host: ReturnType<typeof openWorkers>;
 const bystanders: ChildProcess[] = [];
 afterEach(async () => {
-  killAll(bystanders.splice(0).flatMap((one) => one.pid ?? []));
+  // Each leads a group of its own.
+  killAll(bystanders.splice(0).flatMap((one) => (one.pid === undefined ? [] : [-one.pid])));
   await host.dispose();
 });
 
