@@ -1,4 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import {
   existsSync,
   mkdirSync,
@@ -16,7 +17,7 @@ import { workerId } from '../../src/core/ids.ts';
 import type { WorkerProcess } from '../../src/core/session.ts';
 import { cgroupPids, killCgroup, removeCgroup } from '../../src/process/cgroup.ts';
 import { createWorkers } from '../../src/worker/workers.ts';
-import { isAlive, pidsCalled } from '../support/proc.ts';
+import { isAlive, killAll, pidsCalled } from '../support/proc.ts';
 import { until } from '../support/wait.ts';
 import { canGroup, fixture, openWorkers } from '../support/workers.ts';
 
@@ -24,8 +25,14 @@ let host: ReturnType<typeof openWorkers>;
 beforeEach(() => {
   host = openWorkers({ grouped: true });
 });
-afterEach(() => host.dispose());
+afterEach(async () => {
+  await host.dispose();
+  // One without a mark is known by its arguments alone.
+  killAll(pidsCalled(tag));
+});
 
+/** Of what is started here. */
+const tag = randomUUID();
 const groupOf = (id: string) => join(host.cgroups?.path ?? '', `w-${id}`);
 
 describe.runIf(canGroup())("a worker's cgroup", () => {
@@ -46,8 +53,8 @@ describe.runIf(canGroup())("a worker's cgroup", () => {
   });
 
   it('finds the one that shed mark, group, session and parent before anybody looked', async () => {
-    const { id } = await host.startUp(fixture('nameless-escape.py'));
-    const [escaped] = pidsCalled('nameless-escape.py\0child');
+    const { id } = await host.startUp(fixture('nameless-escape.py', tag));
+    const [escaped] = pidsCalled(`${tag}\0child`);
     expect(isAlive(escaped ?? 0)).toBe(true);
     host.workers.signal(id, 'SIGKILL');
     await host.treeGone(id);

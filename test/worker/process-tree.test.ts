@@ -7,11 +7,17 @@ import { until } from '../support/wait.ts';
 import { canGroup, fixture, openWorkers } from '../support/workers.ts';
 
 let host: ReturnType<typeof openWorkers>;
+let tag: string;
+beforeEach(() => {
+  tag = randomUUID();
+});
 const bystanders: ChildProcess[] = [];
 afterEach(async () => {
   // Each leads a group of its own.
   killAll(bystanders.splice(0).flatMap((one) => (one.pid === undefined ? [] : [-one.pid])));
   await host.dispose();
+  // One without a mark is known by its arguments alone.
+  killAll(pidsCalled(tag));
 });
 
 const HOSTILE = [
@@ -38,8 +44,7 @@ describe.each(WAYS)('with %s, a hostile worker', (_way, grouped) => {
   });
 
   it.each(HOSTILE)('%s: TERM, then KILL leaves nothing', async (name) => {
-    const tag = randomUUID();
-    const { id } = await host.startUp(fixture(name, ...(name === 'nameless-escape.py' ? [] : [tag])));
+    const { id } = await host.startUp(fixture(name, tag));
     host.workers.signal(id, 'SIGTERM');
     host.workers.signal(id, 'SIGKILL');
     await host.treeGone(id);
@@ -50,8 +55,8 @@ describe.each(WAYS)('with %s, a hostile worker', (_way, grouped) => {
   });
 
   it('leaves no process without mark, group and session behind that was seen as its child', async () => {
-    const { id } = await host.startUp(fixture('nameless-escape.py'));
-    const [escaped] = pidsCalled('nameless-escape.py\0child');
+    const { id } = await host.startUp(fixture('nameless-escape.py', tag));
+    const [escaped] = pidsCalled(`${tag}\0child`);
     expect(escaped).toBeDefined();
     host.workers.signal(id, 'SIGTERM');
     await host.exitOf(id);
