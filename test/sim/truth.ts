@@ -248,8 +248,11 @@ function graceMs({ sim, one }: Claimed, look: ToldLook): number {
     ({ person, atMs }) => atMs <= look.toldMs && is(one, person, 'caller'),
   );
   const last = gone.at(-1);
-  // A visit after the hang-up that was too short to be seen changes nothing.
-  const recent = gone.filter(({ atMs }) => last !== undefined && atMs >= last.atMs - UNSEEN_MS);
+  // A visit after the hang-up that was too short to be seen, or fell into a gap, changes nothing.
+  const { gapFromMs, gapEndMs } = sim.world;
+  const inGap = last !== undefined && last.atMs >= gapFromMs && last.atMs <= gapEndMs;
+  const unseenFromMs = Math.min((last?.atMs ?? 0) - UNSEEN_MS, inGap ? gapFromMs : Number.POSITIVE_INFINITY);
+  const recent = gone.filter(({ atMs }) => atMs >= unseenFromMs);
   const hungUp = last === undefined || recent.some(({ reason }) => FINAL.includes(reason));
   return hungUp ? callersLeftMs : callersLostMs;
 }

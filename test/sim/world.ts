@@ -39,7 +39,8 @@ export class World {
   /** Since the run began. */
   nowMs = 0;
   events = 0;
-  /** When the supervisor last goes on after a gap that it must notice. */
+  /** The last gap that the supervisor must notice: since when, and when it goes on. */
+  gapFromMs = 0;
   gapEndMs = 0;
   readonly tracing: boolean;
   readonly trace: string[] = [];
@@ -84,8 +85,10 @@ export class World {
 
   standStill(place: Place, forMs: number): void {
     // Only longer than this is surely noticed as a gap.
-    if (place === 'supervisor' && forMs > DEADLINES.gapMs + DEADLINES.pulseMs)
+    if (place === 'supervisor' && forMs > DEADLINES.gapMs + DEADLINES.pulseMs) {
+      if (this.nowMs > this.gapEndMs) this.gapFromMs = this.nowMs;
       this.gapEndMs = Math.max(this.gapEndMs, this.nowMs + forMs);
+    }
     this.#stillUntilMs[place] = Math.max(this.#stillUntilMs[place], this.nowMs + forMs);
   }
 
