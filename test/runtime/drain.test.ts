@@ -1,17 +1,15 @@
 /** When a drain is forgotten. */
 import { expect, it } from 'vitest';
-import type { Log } from '../../src/ports.ts';
 import type { DrainRecord } from '../../src/ports-upkeep.ts';
 import { Drain } from '../../src/runtime/drain.ts';
 import { at } from '../core/support.ts';
-
-const silent: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
+import { SILENT } from '../support/log.ts';
 
 it('that is not under way is not undone: nothing is said or written', () => {
   const drain = new Drain({
     clock: { now: () => at(0), at: () => () => undefined },
     log: {
-      ...silent,
+      ...SILENT,
       warn: () => {
         throw new Error('it was said');
       },
@@ -41,7 +39,7 @@ it('holds until what was left when its time was over has been released', async (
         return () => undefined;
       },
     },
-    log: silent,
+    log: SILENT,
     store: {
       read: () => recorded,
       write: (record) => {

@@ -3,9 +3,10 @@ import { describe, expect, it } from 'vitest';
 import type { SessionId } from '../../src/core/ids.ts';
 import type { Session } from '../../src/core/session.ts';
 import { CurfewError } from '../../src/errors.ts';
-import type { Clock, Log, Registry } from '../../src/ports.ts';
+import type { Clock, Registry } from '../../src/ports.ts';
 import { Recorder, recordNeed } from '../../src/runtime/recorder.ts';
 import { at, gone, Play, release, says } from '../core/support.ts';
+import { SILENT } from '../support/log.ts';
 import { sessionOf } from '../support/sessions.ts';
 
 interface Asked {
@@ -14,7 +15,6 @@ interface Asked {
   answer(error?: Error): void;
 }
 
-const silent: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 const away = () => new CurfewError('registry_unavailable', 'the registry: no answer in time');
 
 function setUp() {
@@ -38,7 +38,7 @@ function setUp() {
       return () => alarms.splice(alarms.indexOf(callback), 1);
     },
   };
-  const deps = { registry: registry as Registry, clock, log: silent };
+  const deps = { registry: registry as Registry, clock, log: SILENT };
   const recorder = new Recorder(deps, (id) => forgotten.push(id));
   /** Everything that waits for the clock happens. */
   const ring = () => {

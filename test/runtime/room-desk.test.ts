@@ -2,13 +2,13 @@
 import { expect, it } from 'vitest';
 import type { SessionId } from '../../src/core/ids.ts';
 import type { RoomWatch } from '../../src/core/watch.ts';
-import type { Log, Registry, Rooms } from '../../src/ports.ts';
+import type { Registry, Rooms } from '../../src/ports.ts';
 import { RoomDesk } from '../../src/runtime/room-desk.ts';
 import { at, look, participant } from '../core/support.ts';
+import { SILENT } from '../support/log.ts';
 import { sessionOf } from '../support/sessions.ts';
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
-const silent: Log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
 it('kept rooms are written into a database that knows none of them', async () => {
   const watches = ['a', 'b'].map(
@@ -27,7 +27,7 @@ it('kept rooms are written into a database that knows none of them', async () =>
     saveWatch: async (watch) => void saved.push(watch),
   };
   const rooms: Partial<Rooms> = { follow: () => undefined, start: () => undefined };
-  const deps = { rooms: rooms as Rooms, registry: registry as Registry, log: silent };
+  const deps = { rooms: rooms as Rooms, registry: registry as Registry, log: SILENT };
   const desk = new RoomDesk(deps, {
     tell: () => undefined,
     tellAll: () => undefined,
@@ -63,7 +63,7 @@ it('a kept room whose close failed is closed with the next look', async () => {
     deleteWatch: async ({ name }) => void deleted.push(name),
   };
   const desk = new RoomDesk(
-    { rooms: rooms as Rooms, registry: registry as Registry, log: silent },
+    { rooms: rooms as Rooms, registry: registry as Registry, log: SILENT },
     { tell: () => undefined, tellAll: () => undefined, found: () => undefined },
   );
   const seen = async (asOfMs: number) => {
@@ -92,7 +92,7 @@ it('a phone whose call was accepted and expired is hung up on, though its sessio
       return { outcome: closed.length === 1 ? 'timeout' : 'done', detail: null };
     },
   };
-  const deps = { rooms: rooms as Rooms, registry: {} as Registry, log: silent };
+  const deps = { rooms: rooms as Rooms, registry: {} as Registry, log: SILENT };
   const desk = new RoomDesk(deps, {
     tell: () => undefined,
     tellAll: () => undefined,

@@ -14,15 +14,14 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { LOGS } from '../../src/limits.ts';
 import { createLogCap } from '../../src/worker/logs.ts';
+import { notedLog, SILENT } from '../support/log.ts';
+import { capsBeside, TINY } from '../support/logs.ts';
 import { until } from '../support/wait.ts';
 import { fixture, openWorkers } from '../support/workers.ts';
 
 const LINE_BYTES = 1000;
 const GIGABYTE = 1_000_000_000;
 const MARKER = /\n--- curfew cut +(\d+) bytes here ---\n/;
-
-const nothing = () => {};
-const SILENT = { debug: nothing, info: nothing, warn: nothing, error: nothing };
 
 let host: ReturnType<typeof openWorkers> | null = null;
 afterEach(() => host?.dispose());
@@ -72,22 +71,7 @@ describe('the log of a worker', () => {
   });
 
   it('that is gone is said once, and the others are looked after', async () => {
-    const dir = mkdtempSync(join(tmpdir(), 'curfew-logs-'));
-    const said: object[] = [];
-    const note = (fields: object) => void said.push(fields);
-    const cap = createLogCap({
-      log: { debug: note, info: note, warn: note, error: note },
-      sizes: { headBytes: 10, tailBytes: 10 },
-    });
-    const path = join(dir, 'log');
-    cap.watch('gone', join(dir, 'nowhere', 'log'));
-    cap.watch('there', path);
-    for (let round = 0; round < 3; round++) {
-      writeFileSync(path, 'x'.repeat(10_000));
-      await until('it is cut', () => statSync(path).size < 1000);
-    }
-    cap.close();
-    rmSync(dir, { recursive: true });
+    const said = await capsBeside('gone', (dir) => join(dir, 'nowhere', 'log'));
     expect(said).toEqual([{ worker: 'gone', error: expect.stringContaining('ENOENT') }]);
   });
 
@@ -97,7 +81,7 @@ describe('the log of a worker', () => {
     for (const path of [kept, other]) writeFileSync(path, 'x'.repeat(10_000));
     const [command, ...args] = fixture('holds-lease.py', kept);
     const holder = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
-    const cap = createLogCap({ log: SILENT, sizes: { headBytes: 10, tailBytes: 10 } });
+    const cap = createLogCap({ log: SILENT, sizes: TINY });
     try {
       await once(holder.stdout, 'data');
       cap.watch('kept', kept);
@@ -115,7 +99,7 @@ describe('the log of a worker', () => {
     const dir = mkdtempSync(join(tmpdir(), 'curfew-logs-'));
     const path = join(dir, 'log');
     for (let start = 0; start < 3; start++) {
-      const cap = createLogCap({ log: SILENT, sizes: { headBytes: 10, tailBytes: 10 } });
+      const cap = createLogCap({ log: SILENT, sizes: TINY });
       appendFileSync(path, 'x'.repeat(10_000));
       cap.watch('kept', path);
       await cap.finish('kept');
@@ -128,12 +112,8 @@ describe('the log of a worker', () => {
 
   it('is cut for the last time also when all is closed at once', async () => {
     const dir = mkdtempSync(join(tmpdir(), 'curfew-logs-'));
-    const said: object[] = [];
-    const note = (fields: object) => void said.push(fields);
-    const cap = createLogCap({
-      log: { debug: note, info: note, warn: note, error: note },
-      sizes: { headBytes: 10, tailBytes: 10 },
-    });
+    const { log, said } = notedLog();
+    const cap = createLogCap({ log, sizes: TINY });
     const paths = ['first', 'a', 'b', 'c'].map((name) => join(dir, name));
     for (const path of paths) {
       writeFileSync(path, 'x'.repeat(10_000));

@@ -1,0 +1,28 @@
+/** A cap that looks at two logs, one of which cannot be looked at: what it says until the other was cut three times. */
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createLogCap } from '../../src/worker/logs.ts';
+import { notedLog } from './log.ts';
+import { until } from './wait.ts';
+
+export const TINY = { headBytes: 10, tailBytes: 10 };
+
+export async function capsBeside(worker: string, pathIn: (dir: string) => string): Promise<object[]> {
+  const dir = mkdtempSync(join(tmpdir(), 'curfew-logs-'));
+  const { log, said } = notedLog();
+  const cap = createLogCap({ log, sizes: TINY });
+  const path = join(dir, 'log');
+  cap.watch(worker, pathIn(dir));
+  cap.watch('there', path);
+  try {
+    for (let round = 0; round < 3; round++) {
+      writeFileSync(path, 'x'.repeat(10_000));
+      await until('it is cut', () => statSync(path).size < 1000);
+    }
+  } finally {
+    cap.close();
+    rmSync(dir, { recursive: true });
+  }
+  return said;
+}
