@@ -6,7 +6,7 @@ import { countLadderAnew } from './ladder.ts';
 import { countAnew, hint, observe, reachableAgain } from './observe.ts';
 import type { WorkerMessage } from './protocol.ts';
 import type { Ladder, Session } from './session.ts';
-import { workerOf } from './session.ts';
+import { isReplacing, workerOf } from './session.ts';
 import { observeSide } from './side-room.ts';
 import { presenceContext, withPhase, withVitals, withWorker } from './state.ts';
 
@@ -98,12 +98,13 @@ function message(session: Session, said: WorkerMessage, now: Stamp): Session {
   switch (said.type) {
     case 'activity':
       return armIdle(alive, now, said.forMs ?? 0);
+    // That a worker gives way is counted: what it says at its end follows from it.
     case 'ok':
-      return alive.errors.consecutive === 0 || isLeaving(session)
+      return alive.errors.consecutive === 0 || isReplacing(session)
         ? alive
         : { ...alive, errors: { ...alive.errors, consecutive: 0 } };
     case 'error':
-      return isLeaving(session)
+      return isReplacing(session)
         ? alive
         : countError(alive, `${said.source ?? 'worker'}: ${said.message}`, now);
     case 'configured':
@@ -121,11 +122,6 @@ function message(session: Session, said: WorkerMessage, now: Stamp): Session {
     case 'dumped':
       return alive;
   }
-}
-
-/** Its worker gives way to another one, and that is counted: what it says at its end follows from it. */
-function isLeaving({ phase }: Session): boolean {
-  return phase.name === 'live' && phase.work.kind === 'replacing';
 }
 
 /** One more error in a row: reported by the worker, a crash or a missed start. */

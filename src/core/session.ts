@@ -260,6 +260,11 @@ export function workerOf(session: Session): Worker | null {
   }
 }
 
+/** Its worker gives way to another one. */
+export function isReplacing({ phase }: Session): boolean {
+  return phase.name === 'live' && phase.work.kind === 'replacing';
+}
+
 /** Whether the session still wants this worker to start. */
 export function wantsStart(session: Session, id: WorkerId): boolean {
   const { phase } = session;

@@ -3,6 +3,7 @@
 import { holdingOf, isUnkillable } from '../core/holdings.ts';
 import type { ClaimKey, SessionId, Stamp } from '../core/ids.ts';
 import type { Session } from '../core/session.ts';
+import { isReplacing } from '../core/session.ts';
 import { CurfewError, messageOf } from '../errors.ts';
 import { failpoint } from '../failpoints.ts';
 import { RECORDING } from '../limits.ts';
@@ -29,10 +30,6 @@ export function recordNeed(before: Session, after: Session, now: Stamp): 'none' 
     before.presence.callersSeen !== after.presence.callersSeen ||
     before.presence.roomSid !== after.presence.roomSid;
   return changed || learnt || isLongerAllowed(before, after, now) ? 'soon' : 'none';
-}
-
-function isReplacing({ phase }: Session): boolean {
-  return phase.name === 'live' && phase.work.kind === 'replacing';
 }
 
 /** A restart allows the ordinary silence anew; only what was asked for beyond that would be lost. */

@@ -8,7 +8,7 @@ import { isWarmId, sessionId } from '../../src/core/ids.ts';
 import type { DisconnectReason, Participant } from '../../src/core/presence.ts';
 import type { WorkerMessage } from '../../src/core/protocol.ts';
 import type { Ending, Session } from '../../src/core/session.ts';
-import { workerOf } from '../../src/core/session.ts';
+import { isReplacing, workerOf } from '../../src/core/session.ts';
 import { CurfewError, messageOf } from '../../src/errors.ts';
 import { RECORDING } from '../../src/limits.ts';
 import { WATCH } from '../../src/limits-livekit.ts';
@@ -226,8 +226,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     if (message.type === 'ready') one.readyHeardMs = nowMs;
     if (message.type === 'closed') one.closedHeardMs = nowMs;
     // What a worker says on its way out follows from its end.
-    const { phase } = one.wanted;
-    if (phase.name === 'live' && phase.work.kind === 'replacing') return;
+    if (isReplacing(one.wanted)) return;
     if (message.type === 'ok') one.errorsInRow = 0;
     if (message.type !== 'error') return;
     one.errorsHeard += 1;
