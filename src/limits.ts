@@ -267,7 +267,7 @@ export const STATE_FILES = {
 } as const;
 
 /** How long an answer waits for its line, and how many lines may wait for a disk that hangs. */
-export const AUDIT = { writeMs: 2 * SECOND_MS, waiting: 1000, looksAtEnd: 3 } as const;
+export const AUDIT = { writeMs: 2 * SECOND_MS, waiting: 1000, looksAtEnd: 100 } as const;
 
 /** `maxMs`: the longest bound of a drain. `exitUnderSystemd`: told apart from an end after which the unit is to start again. */
 export const DRAIN = { maxMs: 7 * 24 * HOUR_MS, exitUnderSystemd: 8 } as const;

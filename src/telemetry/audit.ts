@@ -46,20 +46,30 @@ async function append(path: string, line: string): Promise<void> {
     const found = await file.stat();
     if (!found.isFile()) throw new Error('it is not a plain file');
     if (found.size === 0) await giveToOwner(file, dirname(path));
-    await file.appendFile(`${(await isTorn(file)) ? '\n' : ''}${line}\n`);
+    await writeWhole(file, Buffer.from(`${(await isTorn(file)) ? '\n' : ''}${line}\n`));
   } finally {
     await file.close();
   }
 }
 
-/** A disk that was full may have taken half of a line. So may a look at a line that another process is just writing, but not twice. */
+/** In one piece, between two of other processes: `appendFile` would cut what is long. */
+async function writeWhole(file: FileHandle, bytes: Buffer): Promise<void> {
+  const { bytesWritten } = await file.write(bytes);
+  if (bytesWritten < bytes.length)
+    throw new Error(`the disk took ${bytesWritten} of ${bytes.length} bytes: is it full?`);
+}
+
+/** A disk that was full may have taken half of a line. So it looks, too, while another process is just writing one. */
 async function isTorn(file: FileHandle): Promise<boolean> {
   const end = Buffer.alloc(1);
   for (let looks = 0; looks < AUDIT.looksAtEnd; looks++) {
-    const { size } = await file.stat();
+    const { size, mode } = await file.stat();
     if (size === 0) return false;
     await file.read(end, 0, 1, size - 1);
     if (end.toString() === '\n') return false;
+    // Linux changes a file's mode, be it to the same, only between two writes: half a line is whole after this.
+    await file.chmod(mode & 0o7777);
+    if ((await file.stat()).size === size) return true;
   }
   return true;
 }
