@@ -5,12 +5,12 @@ import type { Stamp, WorkerId } from './ids.ts';
 import {
   beginCloseRoom,
   beginClosing,
+  effectsAnew,
   endRoom,
   enterProcess,
   giveUp,
   isAsked,
   leaveProcess,
-  processEffects,
 } from './ladder.ts';
 import { countSide } from './presence.ts';
 import { decideRoomEnd } from './room-end.ts';
@@ -100,7 +100,7 @@ function agentGone(session: Session, now: Stamp): Next {
 function again(session: Session, phase: Closing, now: Stamp): Next {
   const { step, deadlineMs } = phase.ladder.process;
   if (phase.worker?.process == null) return stay(session);
-  return stay(session, processEffects(phase, step, Math.max(0, deadlineMs - now.bootMs)));
+  return stay(session, effectsAnew(phase, step, Math.max(0, deadlineMs - now.bootMs)));
 }
 
 /** It was born after its teardown had given up waiting for it. */

@@ -127,7 +127,7 @@ function processBoundMs(session: Session, phase: Closing, step: ProcessStep): nu
 }
 
 /** What a step wants done; doing it again does no harm. */
-export function processEffects(phase: Closing, step: ProcessStep, boundMs: number): Effect[] {
+function processEffects(phase: Closing, step: ProcessStep, boundMs: number): Effect[] {
   const { worker, ending } = phase;
   if (worker === null) return [];
   switch (step) {
@@ -147,6 +147,14 @@ export function processEffects(phase: Closing, step: ProcessStep, boundMs: numbe
     case 'over':
       return [];
   }
+}
+
+/** The same for a supervisor that may be another one: who was killed before is killed again, for only that is watched until it is gone. */
+export function effectsAnew(phase: Closing, step: ProcessStep, boundMs: number): Effect[] {
+  const { worker, ladder } = phase;
+  const wasKilled = step === 'confirm' || ladder.unkillable;
+  if (worker === null || worker.treeGone || !wasKilled) return processEffects(phase, step, boundMs);
+  return [{ do: 'signal', workerId: worker.id, signal: 'SIGKILL' }];
 }
 
 /** After a gap the steps under way have their own bounds again, and no more: a host that keeps standing still must not stretch them. */

@@ -207,5 +207,9 @@ export function replaceAgain(session: Session, now: Stamp): Next {
   if (phase.name !== 'live' || phase.work.kind !== 'replacing' || phase.work.old === null)
     return stay(session);
   const { step, worker } = phase.work.old;
-  return enterOld(session, phase.work, { worker, step, now });
+  const entered = enterOld(session, phase.work, { worker, step, now });
+  // Another supervisor may not have killed it: only what it killed is watched until it is gone.
+  return step === 'confirm'
+    ? stay(entered.state, [{ do: 'signal', workerId: worker.id, signal: 'SIGKILL' }])
+    : entered;
 }

@@ -114,6 +114,25 @@ describe('the process track', () => {
       expect(play.on(dueMs - 1, { type: 'tick' })).toMatchObject({ phase: 'closing', reason: 'requested' });
       expect(play.on(dueMs, { type: 'tick' })).toMatchObject({ phase: 'ended', reason: 'unkillable' });
     });
+
+    // Only what was told to kill keeps looking until the tree is gone, and that ended with the last supervisor.
+    it('is killed anew, and not given up by the first look, when another supervisor takes over before that look', () => {
+      const play = killed();
+      const before = play.did('reap').length;
+      play.on(29_000, { type: 'gap', gapMs: 0 });
+      expect(play.did('signal').at(-1)).toMatchObject({ atMs: 29_000, effect: { signal: 'SIGKILL' } });
+      expect(play.did('reap').length).toBe(before);
+      const dueMs = 29_000 + DEADLINES.confirmMs;
+      expect(play.on(dueMs - 1, { type: 'tick' })).toMatchObject({ phase: 'closing', reason: 'requested' });
+      expect(play.on(dueMs, { type: 'tick' })).toMatchObject({ phase: 'ended', reason: 'unkillable' });
+    });
+
+    it('is killed anew when another supervisor takes over while only the room is left', () => {
+      const play = Play.live().on(1000, release).on(28_000, { type: 'tick' }).on(28_010, tree(1));
+      expect(play.phase).toBe('closing');
+      play.on(28_020, { type: 'gap', gapMs: 0 });
+      expect(play.did('signal').at(-1)).toMatchObject({ atMs: 28_020, effect: { signal: 'SIGKILL' } });
+    });
   });
 
   it('one that left children is over only when they are', () => {

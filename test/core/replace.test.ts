@@ -79,6 +79,16 @@ describe('the old worker', () => {
     expect(play.on(17_300, gone()).until(20_000)).toMatchObject({ phase: 'live' });
   });
 
+  it('that was killed is killed anew by another supervisor, and not given up by its first look', () => {
+    const play = ending().until(17_150 + 5_000 + 2_000);
+    expect(play.session.phase).toMatchObject({ work: { old: { step: 'confirm' } } });
+    const looks = play.did('reap').length;
+    play.on(25_000, { type: 'gap', gapMs: 0 });
+    expect(play.did('signal').at(-1)).toMatchObject({ atMs: 25_000, effect: { signal: 'SIGKILL' } });
+    expect(play.did('reap')).toHaveLength(looks);
+    expect(play.on(25_100, gone()).until(27_000).did('spawn')).toHaveLength(2);
+  });
+
   it('that says at its end that all is well takes back no error', () => {
     const play = ending();
     const { consecutive } = play.session.errors;
