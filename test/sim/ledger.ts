@@ -35,6 +35,8 @@ export interface Case {
   waitsSinceMs: number | null;
   committed: Session | null;
   acknowledged: boolean;
+  /** Refused, while its record was late: that is on its way out. */
+  discarding: boolean;
   /** First start, as first seen. */
   startedMs: number | null;
   requestedMs: number | null;
@@ -137,6 +139,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     one.wanted = session;
     one.wantedMs = nowMs;
     one.waitsSinceMs ??= nowMs;
+    one.discarding = false;
     this.#world.note('curfew', `${session.spec.id} is ${phaseText(session)}`);
     if (
       known !== undefined &&
@@ -161,6 +164,11 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     one.committed = session;
     this.#world.note('disk', `${one.id} is ${phaseText(session)}`);
     if (one.wanted === session) one.waitsSinceMs = null;
+  }
+
+  discarding(id: SessionId): void {
+    const one = this.cases.get(id);
+    if (one !== undefined) one.discarding = true;
   }
 
   discarded(id: SessionId): void {
@@ -369,6 +377,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
       // What was heard last may not be on record.
       if (one.waitsSinceMs !== null || nowMs - one.errorMs < 6_000) one.errorsInRow = 0;
       one.dueMs = null;
+      one.discarding = false;
       if (nowMs - one.keptMs < 1_000 || one.waitsSinceMs !== null)
         one.lastActivityMs = Math.min(one.lastActivityMs, nowMs - 2_000);
       if (one.committed?.phase.name !== 'live') one.readyHeardMs = null;
@@ -395,6 +404,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
       waitsSinceMs: nowMs,
       committed: null,
       acknowledged: false,
+      discarding: false,
       startedMs: null,
       requestedMs: null,
       dueMs: null,
@@ -421,7 +431,8 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
   #expectFree({ id, spec }: Case): void {
     for (const other of this.cases.values()) {
       const { name } = other.wanted.phase;
-      if (other.spec.claim !== spec.claim || other.committed === null || other.excused) continue;
+      if (other.spec.claim !== spec.claim || other.committed === null) continue;
+      if (other.excused || other.discarding) continue;
       if (name !== 'closing' && name !== 'ended')
         this.#fail('1 a room that is taken is refused', `${id} is taken in, ${other.id} is ${name}`);
     }

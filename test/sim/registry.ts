@@ -24,6 +24,8 @@ export interface DiskWatch {
   /** The runtime wants this to be on record: every change of phase passes here. */
   wanted(session: Session): void;
   committed(write: DurableWrite): void;
+  /** It was refused: its record, made or still to be made, is to go before anything that is asked from now on. */
+  discarding(id: SessionId): void;
   discarded(id: SessionId): void;
 }
 
@@ -33,7 +35,12 @@ export class Disk {
   state: DiskState = 'ok';
   /** Something could not be written, or was late, since then. */
   troubleMs = Number.NEGATIVE_INFINITY;
-  watch: DiskWatch = { wanted: () => undefined, committed: () => undefined, discarded: () => undefined };
+  watch: DiskWatch = {
+    wanted: () => undefined,
+    committed: () => undefined,
+    discarding: () => undefined,
+    discarded: () => undefined,
+  };
   /** As of the last flush. */
   #flushed: Tables | null = null;
   #waiting: Job[] = [];
@@ -121,6 +128,7 @@ export class SimRegistry implements Registry {
   }
 
   discard(id: SessionId): Promise<void> {
+    if (this.#life.alive) this.#disk.watch.discarding(id);
     return this.#ask('discard', true, () => {
       const { claims, sessions } = this.#disk.tables;
       for (const [key, owner] of claims) if (owner === id) claims.delete(key);
