@@ -380,7 +380,8 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
       one.discarding = false;
       if (nowMs - one.keptMs < 1_000 || one.waitsSinceMs !== null)
         one.lastActivityMs = Math.min(one.lastActivityMs, nowMs - 2_000);
-      if (one.committed?.phase.name !== 'live') one.readyHeardMs = null;
+      const worker = one.committed === null ? null : workerOf(one.committed);
+      if (one.committed?.phase.name !== 'live' || worker?.readyByMs != null) one.readyHeardMs = null;
       if (one.waitsSinceMs === null) continue;
       const wentOn =
         nowMs - one.waitsSinceMs >= RECORDING.patienceMs - 5 || this.sim.disk.troubleMs >= one.waitsSinceMs;
