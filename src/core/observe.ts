@@ -169,6 +169,9 @@ function hintLeft(
   const was = presence.participants.find((one) => one.sid === participant.sid) ?? participant;
   const mattered = isCallersKind(was, context.agentIdentity);
   const others = presence.departures.filter((one) => one.sid !== participant.sid);
+  const missed = presence.departures.find((one) => one.sid === participant.sid && one.source === 'look');
+  // Who left after a look that did not find it was there all the time: LiveKit may give an empty list.
+  const wasThere = missed !== undefined && at.wallMs >= missed.at.wallMs;
   const ours =
     participant.identity === context.agentIdentity &&
     reason === 'client_initiated' &&
@@ -179,6 +182,7 @@ function hintLeft(
     hints: [...presence.hints, entry].slice(-MAX_KEPT),
     departures: mattered ? [...others, departure].slice(-MAX_KEPT) : others,
     participants: applyHint([...presence.participants], entry),
+    goneSinceMs: wasThere && presence.goneSinceMs !== null ? at.bootMs : presence.goneSinceMs,
     agentLeft: ours ? { at } : presence.agentLeft,
   };
   return recount(next, context, { now: at, look: false });

@@ -36,6 +36,39 @@ describe('only a caller who goes decides the grace', () => {
   });
 });
 
+describe('one whom a look did not find, though it was there (LiveKit may give an empty list)', () => {
+  const missed = () =>
+    Play.live()
+      .on(1000, look(1000, [agent, ann]))
+      .on(5000, look(5000, [agent]))
+      .on(20_000, left(20_000, ann, 'connection_timeout'));
+
+  it('has the grace from when it really left', () => {
+    expect(missed().on(26_000, look(26_000, [agent])).phase).toBe('live');
+    expect(missed().on(40_001, look(40_001, [agent]))).toMatchObject({
+      phase: 'closing',
+      reason: 'callers_left',
+    });
+  });
+
+  it('has no longer one by a word that was made before that look, and came late', () => {
+    const play = Play.live()
+      .on(1000, look(1000, [agent, ann]))
+      .on(5000, look(5000, [agent]))
+      .on(
+        20_000,
+        roomEvent({
+          kind: 'left',
+          roomSid: 'RM_1',
+          participant: ann,
+          reason: 'connection_timeout',
+          at: { ...at(20_000), wallMs: at(4000).wallMs },
+        }),
+      );
+    expect(play.on(26_000, look(26_000, [agent])).reason).toBe('callers_left');
+  });
+});
+
 describe('an older room of the same name', () => {
   it('that was known by a late webhook only leaves nothing behind', () => {
     const play = Play.live()
