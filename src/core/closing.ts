@@ -17,7 +17,7 @@ import { decideRoomEnd } from './room-end.ts';
 import type { Ending, Phase, Session, Worker } from './session.ts';
 import { isOfAnotherWorker } from './session.ts';
 import type { Next } from './state.ts';
-import { andThen, stay, tell, withPhase } from './state.ts';
+import { andThen, stay, tell, withPhase, withVitals } from './state.ts';
 import { greet } from './welcome.ts';
 
 type Closing = Extract<Phase, { name: 'closing' }>;
@@ -99,8 +99,23 @@ function agentGone(session: Session, now: Stamp): Next {
 /** A supervisor that was away, or stood still, does the step under way again. */
 function again(session: Session, phase: Closing, now: Stamp): Next {
   const { step, deadlineMs } = phase.ladder.process;
-  if (phase.worker?.process == null) return stay(session);
-  return stay(session, effectsAnew(phase, step, Math.max(0, deadlineMs - now.bootMs)));
+  const next = roomAgain(session, phase, now);
+  if (phase.worker?.process == null) return next;
+  return stay(next.state, [
+    ...effectsAnew(phase, step, Math.max(0, deadlineMs - now.bootMs)),
+    ...next.effects,
+  ]);
+}
+
+function roomAgain(session: Session, { ladder }: Closing, now: Stamp): Next {
+  const { room, agentIdentity: identity } = session.spec;
+  const { step, deadlineMs } = ladder.room;
+  const boundMs = Math.max(1, deadlineMs - now.bootMs);
+  if (step === 'remove_agent') return stay(session, [{ do: 'remove_agent', room, identity, boundMs }]);
+  if (step !== 'close_room') return stay(session);
+  return ladder.roomEnd === null
+    ? stay(withVitals(session, { lookAskedMs: now.bootMs }), [{ do: 'look' }])
+    : stay(session, [{ do: 'close_room', room, roomSid: session.presence.roomSid, boundMs }]);
 }
 
 /** It was born after its teardown had given up waiting for it. */

@@ -135,6 +135,32 @@ describe('the process track', () => {
     });
   });
 
+  describe('whose supervisor died while LiveKit was asked', () => {
+    const roomEffects = (play: Play, since: number) =>
+      play.effects.filter(
+        ({ atMs, effect }) => atMs >= since && ['remove_agent', 'close_room', 'look'].includes(effect.do),
+      );
+
+    it('has its agent removed by the next one', () => {
+      const play = Play.live().on(1000, exited(1)).on(1010, gone()).on(3000, { type: 'gap', gapMs: 0 });
+      expect(roomEffects(play, 3000)).toMatchObject([{ effect: { do: 'remove_agent', boundMs: 5000 } }]);
+    });
+
+    it('has its room looked at, and closed, by the next one', () => {
+      const play = Play.live()
+        .on(500, look(500, [agent]))
+        .on(1000, exited(1))
+        .on(1010, gone())
+        .on(1020, { type: 'room_step', step: 'remove_agent', outcome: 'done', detail: null })
+        .on(3000, { type: 'gap', gapMs: 0 });
+      expect(roomEffects(play, 3000)).toMatchObject([{ effect: { do: 'look' } }]);
+      play.on(3100, look(3090, []));
+      expect(roomEffects(play, 3001)).toMatchObject([{ effect: { do: 'close_room' } }]);
+      play.on(4000, { type: 'gap', gapMs: 0 });
+      expect(roomEffects(play, 4000)).toMatchObject([{ effect: { do: 'close_room' } }]);
+    });
+  });
+
   it('one that left children is over only when they are', () => {
     const play = Play.live(noRoom).on(1000, exited(0));
     expect(play).toMatchObject({ phase: 'closing', reason: 'completed', ladder: [] });
