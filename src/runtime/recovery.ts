@@ -82,6 +82,7 @@ async function takeOver(sessions: Sessions, session: Session): Promise<void> {
       'a session could not be taken over yet; it is tried again',
     );
     if (sessions.state(session.spec.id) === null) sessions.add(session, []);
+    countAnew(sessions, session.spec.id);
     takeOverLater(sessions, session.spec.id);
   }
 }
@@ -125,6 +126,7 @@ async function recoverOne(sessions: Sessions, session: Session, known: WorkerPro
   if (promised !== null) return takeOverPromised(sessions, session, promised);
   if (worker === null || worker.treeGone) {
     sessions.add(session, []);
+    countAnew(sessions, id);
     requeue(sessions, session);
     return;
   }
@@ -157,6 +159,7 @@ async function takeOverPromised(sessions: Sessions, session: Session, { id, proc
   const begun = sessions.state(session.spec.id) ?? session;
   const worker = workerOf(begun);
   if (worker !== null && found !== null) tellFound(sessions, begun, { worker, found });
+  else countAnew(sessions, session.spec.id);
   if (found?.exit) await sessions.idle(session.spec.id);
 }
 
@@ -176,7 +179,11 @@ function tellFound(
   const mute = isMute(sessions.deps, found?.process ?? worker.process);
   if (worker.channel !== 'none')
     sessions.post(id, { type: 'channel', workerId: worker.id, open: false, ...(mute && { mute }) });
-  // Nothing was heard or seen meanwhile: silence, absence and steps count anew.
+  countAnew(sessions, id);
+}
+
+/** Nothing was heard or seen meanwhile: silence, absence and steps count anew. */
+function countAnew(sessions: Sessions, id: SessionId): void {
   sessions.post(id, { type: 'gap', gapMs: 0 });
 }
 

@@ -26,6 +26,10 @@ const FOUND = [
   32_400_548,
   // A second worker was ready, which a crash had forgotten, and then it hung: the check itself knew too much.
   200_015_661,
+  // A queued session that was taken over did not count absence anew.
+  100_028_825,
+  // A caller whom an empty list had hidden lost the connection, and its grace had begun with the list.
+  100_035_814,
 ];
 const FRESH_SECONDS = Number(process.env.CURFEW_SIM_SECONDS ?? (process.env.CI === undefined ? 20 : 120));
 const BOUND_MS = 600_000;
