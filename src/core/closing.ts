@@ -1,5 +1,6 @@
 /** A session in its teardown: which event moves which track on, and when both are over. */
 import { DEADLINES } from '../limits.ts';
+import type { Effect } from './effect.ts';
 import type { SessionEvent } from './event.ts';
 import type { Stamp, WorkerId } from './ids.ts';
 import {
@@ -17,7 +18,7 @@ import { decideRoomEnd } from './room-end.ts';
 import type { Ending, Phase, Session, Worker } from './session.ts';
 import { isOfAnotherWorker } from './session.ts';
 import type { Next } from './state.ts';
-import { andThen, stay, tell, withPhase, withVitals } from './state.ts';
+import { andThen, stay, tell, withPhase } from './state.ts';
 import { greet } from './welcome.ts';
 
 type Closing = Extract<Phase, { name: 'closing' }>;
@@ -99,23 +100,21 @@ function agentGone(session: Session, now: Stamp): Next {
 /** A supervisor that was away, or stood still, does the step under way again. */
 function again(session: Session, phase: Closing, now: Stamp): Next {
   const { step, deadlineMs } = phase.ladder.process;
-  const next = roomAgain(session, phase, now);
-  if (phase.worker?.process == null) return next;
-  return stay(next.state, [
-    ...effectsAnew(phase, step, Math.max(0, deadlineMs - now.bootMs)),
-    ...next.effects,
-  ]);
+  if (phase.worker?.process == null) return stay(session);
+  return stay(session, effectsAnew(phase, step, Math.max(0, deadlineMs - now.bootMs)));
 }
 
-function roomAgain(session: Session, { ladder }: Closing, now: Stamp): Next {
-  const { room, agentIdentity: identity } = session.spec;
-  const { step, deadlineMs } = ladder.room;
-  const boundMs = Math.max(1, deadlineMs - now.bootMs);
-  if (step === 'remove_agent') return stay(session, [{ do: 'remove_agent', room, identity, boundMs }]);
-  if (step !== 'close_room') return stay(session);
-  return ladder.roomEnd === null
-    ? stay(withVitals(session, { lookAskedMs: now.bootMs }), [{ do: 'look' }])
-    : stay(session, [{ do: 'close_room', room, roomSid: session.presence.roomSid, boundMs }]);
+/** For a supervisor that takes a session over: LiveKit's answer went to the one before it. Never twice in one life, for a late second question would hit the room's next session. */
+export function roomStepAgain({ phase, presence, spec }: Session): Effect[] {
+  if (phase.name !== 'closing') return [];
+  const { room, agentIdentity: identity } = spec;
+  const { removeAgentMs, closeRoomMs } = spec.profile.ladder;
+  const { step } = phase.ladder.room;
+  if (step === 'remove_agent') return [{ do: 'remove_agent', room, identity, boundMs: removeAgentMs }];
+  if (step !== 'close_room') return [];
+  return phase.ladder.roomEnd === null
+    ? [{ do: 'look' }]
+    : [{ do: 'close_room', room, roomSid: presence.roomSid, boundMs: closeRoomMs }];
 }
 
 /** It was born after its teardown had given up waiting for it. */

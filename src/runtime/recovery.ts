@@ -9,6 +9,7 @@
  * Each step may be repeated: a supervisor that dies here is followed by one that does the same again.
  */
 
+import { roomStepAgain } from '../core/closing.ts';
 import type { SessionEvent } from '../core/event.ts';
 import type { Holding } from '../core/holdings.ts';
 import { holdingOf } from '../core/holdings.ts';
@@ -81,7 +82,7 @@ async function takeOver(sessions: Sessions, session: Session): Promise<void> {
       { session: session.spec.id, error: messageOf(error) },
       'a session could not be taken over yet; it is tried again',
     );
-    if (sessions.state(session.spec.id) === null) sessions.add(session, []);
+    if (sessions.state(session.spec.id) === null) sessions.add(session, roomStepAgain(session));
     countAnew(sessions, session.spec.id);
     takeOverLater(sessions, session.spec.id);
   }
@@ -125,7 +126,7 @@ async function recoverOne(sessions: Sessions, session: Session, known: WorkerPro
   const promised = reservedBy(session);
   if (promised !== null) return takeOverPromised(sessions, session, promised);
   if (worker === null || worker.treeGone) {
-    sessions.add(session, []);
+    sessions.add(session, roomStepAgain(session));
     countAnew(sessions, id);
     requeue(sessions, session);
     return;
@@ -134,7 +135,7 @@ async function recoverOne(sessions: Sessions, session: Session, known: WorkerPro
   failpoint('recovery.before-adoption');
   const found = await sessions.workers.adopt(worker.id, known);
   failpoint('recovery.adopted');
-  sessions.add(session, []);
+  sessions.add(session, roomStepAgain(session));
   tellFound(sessions, session, { worker, found });
   // What has ended must not be shown as live when the first question comes.
   if (found === null || found.exit !== null) await sessions.idle(id);
