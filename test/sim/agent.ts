@@ -71,7 +71,8 @@ export class Agent implements Peer {
   }
 
   say(message: WorkerMessage): void {
-    if (this.#connection !== null && !this.hung) this.#at.channels()?.send(this.#connection, message);
+    if (this.#connection !== null && !this.hung && !this.run.doomed)
+      this.#at.channels()?.send(this.#connection, message);
   }
 
   dropConnection(): void {
@@ -90,7 +91,7 @@ export class Agent implements Peer {
   }
 
   hear(message: SupervisorMessage): void {
-    if (this.run.main?.alive !== true) return;
+    if (this.run.main?.alive !== true || this.run.doomed) return;
     if (message.type === 'dump') {
       if (this.#random.chance(0.5) && this.#connection !== null)
         this.#at.channels()?.send(this.#connection, { type: 'dumped' });
@@ -214,7 +215,7 @@ export class Agent implements Peer {
       place: 'host',
       what: `${this.workerId} ${what}`,
       run: () => {
-        if (this.run.main?.alive === true) run();
+        if (this.run.main?.alive === true && !this.run.doomed) run();
       },
     });
   }

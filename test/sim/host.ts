@@ -38,6 +38,8 @@ export interface Run {
   end: (Exit & { readonly atMs: number; readonly by: 'itself' | 'curfew' | 'host' }) | null;
   termed: boolean;
   killed: boolean;
+  /** A signal that ends its own process waits for that to come out of its sleep: no more code of it runs. */
+  doomed: boolean;
   /** When the last one of it so far ended. */
   lastDeathMs: number;
 }
@@ -113,6 +115,7 @@ export class Host {
       lastDeathMs: Number.NEGATIVE_INFINITY,
       termed: false,
       killed: false,
+      doomed: false,
     };
     this.alive.add(run);
     this.world.note('host', `shim ${run.shim.pid} of ${workerId}`);
@@ -236,6 +239,7 @@ export class Host {
     }
     const waitMs = signal === 'SIGKILL' ? random.between(0, 5) : random.wait(300, 7_000);
     const stuckMs = Math.max(0, one.stuckUntilMs - this.world.nowMs);
+    if (one === run.main && stuckMs > 0) run.doomed = true;
     const clean = signal === 'SIGTERM' && random.chance(0.5);
     this.#later(Math.max(waitMs, stuckMs), `${signal} ends ${one.pid}`, () =>
       this.#die(run, one, { exit: clean ? { code: 0, signal: null } : { code: null, signal }, by: 'curfew' }),
