@@ -209,6 +209,8 @@ export const PRESENCE = {
   jitter: 0.1,
   /** LiveKit drops a webhook that waited longer than 30 s; older than this is stale or replayed. */
   webhookMaxAgeMs: 5 * MINUTE_MS,
+  /** LiveKit says in whole seconds when it made one. */
+  webhookGrainMs: 1 * SECOND_MS,
   webhookIdsKept: 10_000,
 } as const;
 

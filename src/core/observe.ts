@@ -1,4 +1,5 @@
 /** Folds looks and webhooks into what is known of a room. The absence clocks are set here, and only here. */
+import { PRESENCE } from '../limits.ts';
 import type { Stamp } from './ids.ts';
 import type {
   Departure,
@@ -171,7 +172,7 @@ function hintLeft(
   const others = presence.departures.filter((one) => one.sid !== participant.sid);
   const missed = presence.departures.find((one) => one.sid === participant.sid && one.source === 'look');
   // Who left after a look that did not find it was there all the time: LiveKit may give an empty list.
-  const wasThere = missed !== undefined && at.wallMs >= missed.at.wallMs;
+  const wasThere = missed !== undefined && at.wallMs + PRESENCE.webhookGrainMs > missed.at.wallMs;
   const ours =
     participant.identity === context.agentIdentity &&
     reason === 'client_initiated' &&
