@@ -42,6 +42,8 @@ export class LiveKit {
   /** When it last was not itself, or came back. */
   troubleMs = Number.NEGATIVE_INFINITY;
   listener: LiveKitListener = { webhook: () => undefined, out: () => undefined };
+  /** When its lists were empty. */
+  readonly blindSpells: { readonly fromMs: number; readonly toMs: number }[] = [];
   readonly #rooms = new Map<string, Room>();
   readonly #history = new Map<string, Moment[]>();
   readonly #finished = new Map<string, number>();

@@ -268,7 +268,9 @@ export class Sim {
   }
 
   setLiveKit(state: ApiState, forMs: number): void {
+    const { nowMs } = this.world;
     this.livekit.api = state;
+    if (state === 'blind') this.livekit.blindSpells.push({ fromMs: nowMs, toMs: nowMs + forMs });
     this.world.after(forMs, {
       place: 'cloud',
       what: 'LiveKit is well again',

@@ -223,7 +223,9 @@ function missing(
   const atEnd = sim.livekit.moment(name, endMs);
   if (there(atLook) && there(atEnd)) return 'it was not so when LiveKit was asked';
   const sinceMs = absentSince(sim.livekit.history(name), there(atLook) ? endMs : look.trueMs, there);
-  const fromMs = Math.max(sinceMs, 0);
+  // Whoever went while the lists were empty was missed from the first of them on.
+  const spell = sim.livekit.blindSpells.find(({ fromMs, toMs }) => fromMs <= sinceMs && sinceMs <= toMs);
+  const fromMs = Math.max(spell?.fromMs ?? sinceMs, 0);
   return atLeast('of absence', look.toldMs - fromMs, graceMs);
 }
 
