@@ -69,16 +69,16 @@ describe('a look', () => {
   });
 
   it('takes a group whose leader is gone for the worker’s only while one of the worker’s is in it', async () => {
-    const gone = start(['sh', '-c', 'sleep 71 & sleep 72 & :']);
+    const gone = start(['sh', '-c', `sleep ${nap(71)} & sleep ${nap(72)} & :`]);
     const left = await until('its leader is gone', () => {
-      const found = ['71', '72'].flatMap((text) => pidsCalled(`sleep\0${text}`));
+      const found = [71, 72].flatMap((one) => pidsCalled(`sleep\0${nap(one)}`));
       return !isAlive(gone) && found.length === 2 ? found : null;
     });
     const shim = (pid: number) => ({ bootId: '', pid, startTicks: 1 });
     expect((await table.look()).treeOf(ID, shim(gone))).toEqual([]);
-    const own = marked(['sh', '-c', 'env -i sleep 73 & sleep 74 & :']);
+    const own = marked(['sh', '-c', `env -i sleep ${nap(73)} & sleep ${nap(74)} & :`]);
     const ours = await until('its leader is gone', () => {
-      const found = ['73', '74'].flatMap((text) => pidsCalled(`sleep\0${text}`));
+      const found = [73, 74].flatMap((one) => pidsCalled(`sleep\0${nap(one)}`));
       return !isAlive(own) && found.length === 2 ? found : null;
     });
     const tree = (await table.look()).treeOf(ID, shim(own));

@@ -14,7 +14,14 @@ let host: ReturnType<typeof openWorkers>;
 beforeEach(() => {
   host = openWorkers();
 });
-afterEach(() => host.dispose());
+afterEach(async () => {
+  await host.dispose();
+  // What has no mark, only its test knows.
+  killAll([7200, 7300].flatMap((one) => pidsCalled(`sleep\0${nap(one)}`)));
+});
+
+/** So long sleeps nobody else on this machine; the unit keeps it from being the beginning of another one. */
+const nap = (seconds: number) => `${seconds}${process.pid}s`;
 
 const ID = workerId('s-1.1');
 const file = (name: string) => join(host.instance.workersDir, ID, name);
@@ -139,7 +146,7 @@ describe('a worker whose shim was gone before anybody of this supervisor saw it'
     true,
     false,
   ])('is not looked for by its number, another daemon by now (status: %s)', async (hasStatus) => {
-    const { group, pid } = await daemonised(`7100${process.pid}`);
+    const { group, pid } = await daemonised(nap(7100));
     const identity = (startTicks: number) => ({ bootId: 'boot', pid: group, startTicks });
     mkdirSync(join(host.instance.workersDir, ID), { recursive: true });
     if (hasStatus) writeFileSync(file('status'), '0\n');
@@ -162,7 +169,7 @@ describe('a worker whose shim was gone before anybody of this supervisor saw it'
   });
 
   it('is found with all of its group while one is in it that is its own', async () => {
-    const { process: started } = await host.startUp(nameless('7200'), { id: ID });
+    const { process: started } = await host.startUp(nameless(7200), { id: ID });
     process.kill(started.shim.pid, 'SIGKILL');
     await until('the shim is gone', () => !isAlive(started.shim.pid));
     await next('boot', async (workers, told) => {
@@ -170,13 +177,13 @@ describe('a worker whose shim was gone before anybody of this supervisor saw it'
       workers.signal(ID, 'SIGKILL');
       await until('it is gone', () => told.includes('left 0'));
     });
-    expect(pidsCalled(`sleep\0${'7200'}${process.pid}`)).toEqual([]);
+    expect(pidsCalled(`sleep\0${nap(7200)}`)).toEqual([]);
   });
 });
 
 describe('a worker whose shim this supervisor has seen', () => {
   it('is found with what stayed in its group and has neither mark nor parent any more', async () => {
-    const { process: started } = await host.startUp(nameless('7300'), { id: ID });
+    const { process: started } = await host.startUp(nameless(7300), { id: ID });
     await next('boot', async (workers, told) => {
       await workers.adopt(ID, started);
       process.kill(started.main?.pid ?? 0, 'SIGKILL');
@@ -186,13 +193,13 @@ describe('a worker whose shim this supervisor has seen', () => {
       workers.signal(ID, 'SIGKILL');
       await until('it is gone', () => told.includes('left 0'));
     });
-    expect(pidsCalled(`sleep\0${'7300'}${process.pid}`)).toEqual([]);
+    expect(pidsCalled(`sleep\0${nap(7300)}`)).toEqual([]);
   });
 });
 
 /** It leaves a process without a mark in its group. */
-function nameless(seconds: string): [string, ...string[]] {
-  return ['sh', '-c', `env -i sleep ${seconds}${process.pid} & echo up; wait; :`];
+function nameless(seconds: number): [string, ...string[]] {
+  return ['sh', '-c', `env -i sleep ${nap(seconds)} & echo up; wait; :`];
 }
 
 describe('a worker that is not known', () => {
