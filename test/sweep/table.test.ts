@@ -159,9 +159,10 @@ describe('the end', () => {
     await until('they run', () => isAlive(pid) && isAlive(other));
     const members = (await table.look()).treeOf(ID, null);
     const outcomes = await table.end([{ workerId: ID, members }]);
-    expect(outcomes.every((one) => one.outcome === 'ended')).toBe(true);
-    expect(isAlive(pid)).toBe(false);
-    expect(isAlive(other)).toBe(true);
+    expect(outcomes.find((one) => one.pid === pid)?.outcome).toBe('ended');
+    // A nap of its loop may have been over before it was its turn.
+    for (const { outcome } of outcomes) expect(outcome).toMatch(/^(ended|gone)$/);
+    expect([isAlive(pid), isAlive(other)]).toEqual([false, true]);
   });
 
   it('leaves who has another identity, another mark, or is gone', async () => {
