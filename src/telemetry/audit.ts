@@ -59,7 +59,7 @@ async function writeWhole(file: FileHandle, bytes: Buffer): Promise<void> {
     throw new Error(`the disk took ${bytesWritten} of ${bytes.length} bytes: is it full?`);
 }
 
-/** A disk that was full may have taken half of a line. So it looks, too, while another process is just writing one. */
+/** A disk that was full may have taken half of a line. It looks the same while another process is just writing one. */
 async function isTorn(file: FileHandle): Promise<boolean> {
   const end = Buffer.alloc(1);
   for (let looks = 0; looks < AUDIT.looksAtEnd; looks++) {
@@ -68,7 +68,8 @@ async function isTorn(file: FileHandle): Promise<boolean> {
     await file.read(end, 0, 1, size - 1);
     if (end.toString() === '\n') return false;
     // Linux changes a file's mode, be it to the same, only between two writes: half a line is whole after this.
-    await file.chmod(mode & 0o7777);
+    // Whoever may write but does not own the file cannot wait so, and risks an empty line.
+    await file.chmod(mode & 0o7777).catch(() => undefined);
     if ((await file.stat()).size === size) return true;
   }
   return true;
