@@ -25,6 +25,8 @@ const CALM_MS = 1_500_000;
 const STOP_MS = 300_000;
 /** A process may be beyond any signal for 400 s, and is found by the next sweep after that. */
 const EMPTY_MS = 750_000;
+/** Whoever is just being taken in is there by then. */
+const TAKEN_IN_MS = 15_000;
 const MAX_EVENTS = 400_000;
 
 interface RunOptions {
@@ -119,7 +121,11 @@ async function end(sim: Sim): Promise<void> {
   await play(sim, world.nowMs + 60_000);
   await play(sim, world.nowMs + STOP_MS, () => sim.serving !== null);
   let stopped = scenario.end !== 'stop';
-  if (scenario.end === 'release') sim.releaseAll();
+  if (scenario.end === 'release') {
+    sim.releaseAll();
+    await play(sim, world.nowMs + TAKEN_IN_MS);
+    sim.releaseAll();
+  }
   if (scenario.end === 'stop')
     sim.stop(STOP_MS).then(
       () => {

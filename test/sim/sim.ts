@@ -239,8 +239,8 @@ export class Sim {
   releaseAll(): void {
     const { supervisor } = this.serving ?? {};
     if (supervisor === undefined) return;
-    for (const { id, wanted } of this.ledger.cases.values())
-      if (wanted.phase.name !== 'ended') this.ledger.requested(id);
+    // One that is just being taken in is not among all yet.
+    for (const { spec } of supervisor.sessions.all()) this.ledger.requested(spec.id);
     supervisor.releaseMany({ filter: {}, all: true, dryRun: false }, PERSON).then(
       (sessions) => sessions.length,
       () => undefined,
