@@ -75,6 +75,8 @@ export class Recorder {
   async create(session: Session): Promise<void> {
     const { id } = session.spec;
     const refusedBefore = this.#refused.delete(id);
+    // Who has given a place up comes before who takes it, or a crash between the two records would let both live.
+    if (this.#unsaved.size > 0) void this.flush();
     try {
       await this.#registry.create({ session, claim: claimOf(session) });
       this.#noteSuccess();

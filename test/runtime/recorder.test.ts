@@ -70,6 +70,21 @@ describe('a record that is late', () => {
     expect(forgotten).toEqual(['s-1']);
   });
 
+  it('comes before the first record of who takes its place: a crash between them would let both live', async () => {
+    const { recorder, asked, ring } = setUp();
+    const step = recorder.saveStep(ended, () => ended);
+    ring();
+    await step;
+    asked[0]?.answer(away());
+    await settled();
+    void recorder.create(sessionOf({ id: 's-2' }));
+    expect(asked.slice(1).map(({ what, id }) => `${what} ${id}`)).toEqual([
+      'probe none',
+      'save s-1',
+      'create s-2',
+    ]);
+  });
+
   it('is discarded when its session was refused for it, again and again until that is done', async () => {
     const { recorder, asked, ring } = setUp();
     const created = recorder.create(sessionOf({ id: 's-2' }));
