@@ -113,7 +113,7 @@ export class SimRegistry implements Registry {
   }
 
   create(write: DurableWrite): Promise<void> {
-    this.#disk.watch.wanted(write.session);
+    if (this.#life.alive) this.#disk.watch.wanted(write.session);
     return this.#ask('create', true, () => {
       const { spec } = write.session;
       if (this.#disk.tables.sessions.has(spec.id))

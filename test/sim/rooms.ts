@@ -186,12 +186,15 @@ export class SimRooms implements Rooms {
     });
   }
 
-  recentLooks(room: string): readonly ToldLook[] {
+  /** All of this life. */
+  looks(room: string): readonly ToldLook[] {
     return this.#looks.get(room) ?? [];
   }
 
   #remember(room: string, look: ToldLook): void {
-    this.#looks.set(room, [...this.recentLooks(room).slice(-5), look]);
+    const known = this.#looks.get(room);
+    if (known === undefined) this.#looks.set(room, [look]);
+    else known.push(look);
   }
 
   #here(): void {

@@ -37,6 +37,12 @@ const FOUND = [
   // A session that was just taken in when all were released; and one whose first record a slow disk kept: both by the check alone.
   500_035_996,
   600_046_460,
+  // A caller went in the moment between a take-over and the first look after it.
+  700_022_771,
+  // A session that had ended on a full disk was on record as live still, and the one in its place was recorded first.
+  700_026_537,
+  // The last words of a supervisor that had died in the middle were taken for its will.
+  800_012_814,
 ];
 const FRESH_SECONDS = Number(process.env.CURFEW_SIM_SECONDS ?? (process.env.CI === undefined ? 20 : 120));
 const BOUND_MS = 600_000;

@@ -152,7 +152,7 @@ type Is = (moment: Moment) => boolean;
 
 function absence(claimed: Claimed): string | null {
   const { sim, one, endMs } = claimed;
-  const looks = sim.generation?.rooms.recentLooks(one.spec.room.name) ?? [];
+  const looks = sim.generation?.rooms.looks(one.spec.room.name) ?? [];
   const recent = looks.filter((look) => look.toldMs <= endMs + SLACK_MS && look.toldMs >= endMs - RECORD_MS);
   if (recent.length === 0) return 'no look at the room decided it';
   const wrong = recent.map((look) => absent(claimed, look));
@@ -225,8 +225,15 @@ function missing(
   const sinceMs = absentSince(sim.livekit.history(name), there(atLook) ? endMs : look.trueMs, there);
   // Whoever went while the lists were empty was missed from the first of them on.
   const spell = sim.livekit.blindSpells.find(({ fromMs, toMs }) => fromMs <= sinceMs && sinceMs <= toMs);
-  const fromMs = Math.max(spell?.fromMs ?? sinceMs, 0);
+  const fromMs = Math.max(spell?.fromMs ?? unseenFrom(sim, name, sinceMs), 0);
   return atLeast('of absence', look.toldMs - fromMs, graceMs);
+}
+
+/** Whoever went between a take-over, or a gap, and the first look after it is missed from the former on. */
+function unseenFrom({ generation, ledger }: Sim, room: string, sinceMs: number): number {
+  const { countedMs } = ledger;
+  const first = generation?.rooms.looks(room).find(({ trueMs }) => trueMs >= countedMs);
+  return first !== undefined && sinceMs >= countedMs && sinceMs <= first.trueMs ? countedMs : sinceMs;
 }
 
 function absentSince(history: readonly Moment[], atMs: number, there: Is): number {
