@@ -24,6 +24,8 @@ export interface SessionSpec {
   readonly idleAsked: boolean;
   readonly labels: Readonly<Record<string, string>>;
   readonly createdAt: Stamp;
+  /** Whose clock all `bootMs` of the session are of; a record of an older version lacks it. */
+  readonly bootId?: string;
   readonly claim: ClaimKey;
   /** The identity in the room of this session's agent, derived from the room. */
   readonly agentIdentity: string;

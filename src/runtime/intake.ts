@@ -45,6 +45,7 @@ export function makeSpec(request: DispatchRequest, { deps, now, job, isAsked }: 
     idleAsked: request.limits.activityIdleTimeoutMs !== undefined,
     labels: request.labels,
     createdAt: now,
+    bootId: deps.instance.bootId,
     claim: claimKey(room, shared),
     agentIdentity: agentIdentity(room, shared),
     livekit: deps.rooms !== null,

@@ -213,12 +213,13 @@ function notStarted({ phase }: Session, id: WorkerId): SessionEvent {
 }
 
 function isOfAnotherBoot(
-  session: Session,
+  { spec }: Session,
   known: WorkerProcess | null,
   { bootId, nowMs }: { bootId: string; nowMs: number },
 ): boolean {
-  // Without a process to ask, a creation in the boot clock's future tells.
-  return known === null ? session.spec.createdAt.bootMs > nowMs : known.shim.bootId !== bootId;
+  const madeIn = known?.shim.bootId ?? spec.bootId;
+  // Where neither is known, a creation in the boot clock's future tells.
+  return madeIn === undefined ? spec.createdAt.bootMs > nowMs : madeIn !== bootId;
 }
 
 /** Workers that live and that no open session of the registry explains, as after the loss of the database. Never rejects. */
