@@ -25,6 +25,7 @@ export function startTasks(
     );
     await supervisor.lookForUnknown();
     await sweep();
+    log.debug({}, 'the first sweep is done');
   };
   const cancel = clock.at(clock.now().bootMs + SWEEP.firstAfterMs, () => {
     // Of a supervisor that is killed nothing is kept at its end.

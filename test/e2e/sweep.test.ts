@@ -15,7 +15,10 @@ import { until } from '../support/wait.ts';
 const NAP = ['sleep', `1000${process.pid}`];
 /** Far above the longest that a session may last by default. */
 const A_DAY_MS = 24 * 3_600_000;
+/** The daemon sweeps by the clock, too: at each of these. */
+const SWEEP_EVERY_MS = 300_000;
 const config = {
+  log: { level: 'debug' },
   sweep: { grace: '1s' },
   limits: { start_rate: '1000/s' },
   agents: {
@@ -131,6 +134,10 @@ describe('a command that runs in a shell with the mark of a worker that has ende
     await daemon.release(id);
     await daemon.ended(id);
     expect(isAlive(pid ?? 0)).toBe(false);
+    // The daemon's own sweep would end the shell, which only a command in it spares.
+    await until('its first sweep is over', () => daemon.stderr.includes('the first sweep is done'), 30_000);
+    const isFar = () => Date.now() % SWEEP_EVERY_MS < SWEEP_EVERY_MS - 20_000;
+    await until('its next one is far', isFar, 30_000);
     const shell = await shellOf(`${id}.1`);
     if (how === 'without') await killed();
     const dry = await until('it is older than the grace', async () => {
