@@ -120,6 +120,8 @@ async function end(sim: Sim): Promise<void> {
   sim.calm();
   await play(sim, world.nowMs + 60_000);
   await play(sim, world.nowMs + STOP_MS, () => sim.serving !== null);
+  // Nobody can ask a host that stands still.
+  await play(sim, Math.max(world.nowMs, world.stillUntilMs('supervisor')) + 1);
   let stopped = scenario.end !== 'stop';
   if (scenario.end === 'release') {
     sim.releaseAll();
