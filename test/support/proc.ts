@@ -20,6 +20,13 @@ export function pidsCalled(text: string): number[] {
   return allPids().filter((pid) => readProc(pid, 'cmdline')?.includes(text) && isAlive(pid));
 }
 
+/** So long sleeps nobody else on this machine; the unit keeps it from being the beginning of another one. */
+export const nap = (seconds: number) => `${seconds}${process.pid}s`;
+
+export function pidsNapping(seconds: number): number[] {
+  return pidsCalled(`sleep\0${nap(seconds)}`);
+}
+
 function allPids(): number[] {
   return readdirSync('/proc').map(Number).filter(Number.isInteger);
 }

@@ -13,7 +13,7 @@ import type { ProcessTable } from '../../src/ports-upkeep.ts';
 import { createPlans } from '../../src/sweep/plans.ts';
 import { createProcessTable } from '../../src/sweep/table.ts';
 import { createClock } from '../../src/telemetry/clock.ts';
-import { isAlive, killAll, pidsCalled } from '../support/proc.ts';
+import { isAlive, killAll, nap, pidsCalled, pidsNapping } from '../support/proc.ts';
 import { until } from '../support/wait.ts';
 import { fixture } from '../support/workers.ts';
 
@@ -47,11 +47,8 @@ function start(command: readonly string[], env: Record<string, string> = {}): nu
   return child.pid ?? 0;
 }
 
-/** So long sleeps nobody else on this machine; the unit keeps it from being the beginning of another one. */
-const nap = (seconds: number) => `${seconds}${process.pid}s`;
 /** Those that this test started; what a shell starts is there a moment later. */
-const naps = (...seconds: readonly number[]) =>
-  seconds.every((one) => pidsCalled(`sleep\0${nap(one)}`).length > 0);
+const naps = (...seconds: readonly number[]) => seconds.every((one) => pidsNapping(one).length > 0);
 const marked = (command: readonly string[], id: string = ID) =>
   start(command, { CURFEW_WORKER: `${INSTANCE}/${id}` });
 
@@ -71,14 +68,14 @@ describe('a look', () => {
   it('takes a group whose leader is gone for the worker’s only while one of the worker’s is in it', async () => {
     const gone = start(['sh', '-c', `sleep ${nap(71)} & sleep ${nap(72)} & :`]);
     const left = await until('its leader is gone', () => {
-      const found = [71, 72].flatMap((one) => pidsCalled(`sleep\0${nap(one)}`));
+      const found = [71, 72].flatMap(pidsNapping);
       return !isAlive(gone) && found.length === 2 ? found : null;
     });
     const shim = (pid: number) => ({ bootId: '', pid, startTicks: 1 });
     expect((await table.look()).treeOf(ID, shim(gone))).toEqual([]);
     const own = marked(['sh', '-c', `env -i sleep ${nap(73)} & sleep ${nap(74)} & :`]);
     const ours = await until('its leader is gone', () => {
-      const found = [73, 74].flatMap((one) => pidsCalled(`sleep\0${nap(one)}`));
+      const found = [73, 74].flatMap(pidsNapping);
       return !isAlive(own) && found.length === 2 ? found : null;
     });
     const tree = (await table.look()).treeOf(ID, shim(own));
@@ -96,7 +93,7 @@ describe('a look', () => {
     '.hidden',
   ])('takes the mark %j for no worker of ours', async (id) => {
     const pid = marked(['sleep', nap(69)], id);
-    await until('it runs', () => isAlive(pid) && pidsCalled(`sleep\0${nap(69)}`).includes(pid));
+    await until('it runs', () => isAlive(pid) && pidsNapping(69).includes(pid));
     expect((await table.look()).workerIds).toEqual([]);
   });
 
@@ -200,7 +197,7 @@ describe('a stranger that runs another command than the plan saw', () => {
     const [family] = (await table.look()).strangers([tag], null);
     const members = (family?.members ?? []).filter((one) => one.pid === pid);
     writeFileSync(join(dir, 'go'), '');
-    await until('it runs something else', () => pidsCalled(`sleep\0${nap(70)}`).includes(pid));
+    await until('it runs something else', () => pidsNapping(70).includes(pid));
     expect((await table.end([{ workerId: null, members }])).map((one) => one.outcome)).toEqual(['changed']);
     expect(isAlive(pid)).toBe(true);
     rmSync(dir, { recursive: true });

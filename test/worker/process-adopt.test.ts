@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { workerId } from '../../src/core/ids.ts';
 import { createWorkers } from '../../src/worker/workers.ts';
-import { isAlive, killAll, pidsCalled } from '../support/proc.ts';
+import { isAlive, killAll, nap, pidsCalled, pidsNapping } from '../support/proc.ts';
 import { until } from '../support/wait.ts';
 import { openWorkers } from '../support/workers.ts';
 
@@ -17,11 +17,8 @@ beforeEach(() => {
 afterEach(async () => {
   await host.dispose();
   // What has no mark, only its test knows.
-  killAll([7200, 7300].flatMap((one) => pidsCalled(`sleep\0${nap(one)}`)));
+  killAll([7200, 7300].flatMap(pidsNapping));
 });
-
-/** So long sleeps nobody else on this machine; the unit keeps it from being the beginning of another one. */
-const nap = (seconds: number) => `${seconds}${process.pid}s`;
 
 const ID = workerId('s-1.1');
 const file = (name: string) => join(host.instance.workersDir, ID, name);
@@ -177,7 +174,7 @@ describe('a worker whose shim was gone before anybody of this supervisor saw it'
       workers.signal(ID, 'SIGKILL');
       await until('it is gone', () => told.includes('left 0'));
     });
-    expect(pidsCalled(`sleep\0${nap(7200)}`)).toEqual([]);
+    expect(pidsNapping(7200)).toEqual([]);
   });
 });
 
@@ -193,7 +190,7 @@ describe('a worker whose shim this supervisor has seen', () => {
       workers.signal(ID, 'SIGKILL');
       await until('it is gone', () => told.includes('left 0'));
     });
-    expect(pidsCalled(`sleep\0${nap(7300)}`)).toEqual([]);
+    expect(pidsNapping(7300)).toEqual([]);
   });
 });
 
