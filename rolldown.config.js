@@ -2,14 +2,14 @@
 export default {
   input: {
     main: 'src/main.ts',
-    thread: 'src/registry/thread.ts',
-    'trim-thread': 'src/worker/trim-thread.ts',
+    // A supervisor of another version may load these names from here: an install replaces the files under it.
+    thread: 'src/adapters/registry/registry-thread.ts',
+    'trim-thread': 'src/adapters/worker/log/trim-thread.ts',
   },
   platform: 'node',
   output: {
     format: 'esm',
     entryFileNames: ({ name }) => (name === 'main' ? 'main.js' : 'lib/[name].js'),
-    // Two folders below the project like the files of src/, which find kits/ and each other from there.
     chunkFileNames: 'lib/[name]-[hash].js',
   },
 };

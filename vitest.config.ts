@@ -6,10 +6,10 @@ const NEEDS_PYTHON = [
   'test/kits/*.test.ts',
   'test/worker/process-*.test.ts',
   'test/e2e/workers.test.ts',
-  'test/standin/launch.test.ts',
+  'test/adapters/standin/agent-env.test.ts',
 ];
 /** Those with LiveKit's own Python framework, which `npm test` installs. */
-const NEEDS_PYTHON_AGENTS = ['test/standin/python*.test.ts'];
+const NEEDS_PYTHON_AGENTS = ['test/adapters/standin/python-agents.test.ts'];
 /** Whole calls that need the machine to themselves: audio in real time, real kills under load, and what looks for programs by name. */
 const ALONE = ['test/e2e/{audio,chaos,dev}.test.ts'];
 /** Tests that boot a systemd of their own: as root only. `npm test` says so where they are left out; never in CI. */
@@ -39,7 +39,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           sequence: { groupOrder: 0 },
-          include: ['test/{core,style,http,cli,config,docs}/**/*.test.ts'],
+          include: ['test/{core,style,http,cli,docs}/**/*.test.ts', 'test/adapters/config/*.test.ts'],
           testTimeout: 60_000,
         },
       },
@@ -50,7 +50,8 @@ export default defineConfig({
           sequence: { groupOrder: 1 },
           globalSetup: BUILD,
           include: [
-            'test/{worker,presence,jobs,standin,registry,runtime,sweep,kits,telemetry,scripts,sim,service}/**/*.test.ts',
+            'test/{process,runtime,kits,scripts,sim}/**/*.test.ts',
+            'test/adapters/!(config)/*.test.ts',
           ],
           testTimeout: 60_000,
           hookTimeout: 60_000,

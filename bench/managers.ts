@@ -15,7 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Agent, request } from 'undici';
-import type { SessionList } from '../src/api.ts';
+import type { SessionList } from '../src/api/session-schemas.ts';
 import { Daemon, ROOT } from '../test/support/daemon.ts';
 import { isAlive, killAll } from '../test/support/proc.ts';
 import { until } from '../test/support/wait.ts';

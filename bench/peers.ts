@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { findPythonAgents } from '../scripts/python-agents.mjs';
-import type { CapacityView } from '../src/api.ts';
+import type { CapacityView } from '../src/api/host-schemas.ts';
 import { Daemon, ROOT } from '../test/support/daemon.ts';
 import { until } from '../test/support/wait.ts';
 import { Ear, LiveKitPart } from './parts.ts';

@@ -4,9 +4,9 @@ import { execFileSync, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as pause } from 'node:timers/promises';
+import { createProcessTable } from '../src/adapters/cleanup/host-processes.ts';
+import { createClock } from '../src/adapters/telemetry/boot-clock.ts';
 import { instanceId, workerId } from '../src/core/ids.ts';
-import { createProcessTable } from '../src/sweep/table.ts';
-import { createClock } from '../src/telemetry/clock.ts';
 
 const PROCESSES = 5000;
 const ROUNDS = 10;
@@ -23,17 +23,17 @@ export async function measureSweep(): Promise<string> {
   const [cpu, blocked, wall, ps]: number[][] = [[], [], [], []];
   let scanned = 0;
   const first = process.cpuUsage();
-  await table.look();
+  await table.scan();
   const firstMs = (process.cpuUsage(first).user + process.cpuUsage(first).system) / 1000;
   // Marks of settled processes are remembered from one sweep to the next.
-  await table.look();
+  await table.scan();
   for (let round = 0; round < ROUNDS; round++) {
     const delay = monitorEventLoopDelay({ resolution: 1 });
     delay.enable();
     await pause(20);
     delay.reset();
     const [from, at] = [process.cpuUsage(), performance.now()];
-    const look = await table.look();
+    const look = await table.scan();
     look.treeOf(workerId('s.1'), null);
     const used = process.cpuUsage(from);
     wall?.push(performance.now() - at);

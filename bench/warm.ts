@@ -3,7 +3,7 @@ import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { CapacityView } from '../src/api.ts';
+import type { CapacityView } from '../src/api/host-schemas.ts';
 import { Daemon, ROOT } from '../test/support/daemon.ts';
 import { LiveKit } from '../test/support/livekit.ts';
 import { until } from '../test/support/wait.ts';

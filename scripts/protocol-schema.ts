@@ -1,6 +1,10 @@
 /** kits/protocol.schema.json: what a worker in any language may say and hear, printed from the one place that defines it. */
 import { z } from 'zod';
-import { helloSchema, supervisorMessageSchema, workerMessageSchema } from '../src/core/protocol.ts';
+import {
+  helloSchema,
+  supervisorMessageSchema,
+  workerMessageSchema,
+} from '../src/core/model/control-protocol.ts';
 
 export function protocolSchema(): string {
   const schema = {

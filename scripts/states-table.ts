@@ -1,8 +1,9 @@
 /** docs/states.md: what every event does in every state, found by running the core itself on samples. */
-import { decide } from '../src/core/decide.ts';
-import type { SessionEvent } from '../src/core/event.ts';
-import type { Session } from '../src/core/session.ts';
-import { publicState } from '../src/core/session.ts';
+
+import type { SessionEvent } from '../src/core/model/events.ts';
+import type { Session } from '../src/core/model/session.ts';
+import { publicState } from '../src/core/model/session.ts';
+import { decide } from '../src/core/session/decide.ts';
 import {
   agent,
   at,
@@ -106,19 +107,19 @@ const EVENTS: { readonly [K in SessionEvent['type']]: Samples } = {
     'exited with 1': exited(1),
     'exited, status unknown': exited(null),
   },
-  node_lost: { 'node lost (rebooted)': { type: 'node_lost' } },
+  host_lost: { 'node lost (rebooted)': { type: 'host_lost' } },
   tree: {
     'tree: some left': { type: 'tree', workerId: WORKER, left: 1 },
     'tree: gone': gone(),
   },
-  observed: {
+  room_snapshot: {
     'look: a caller': look(NOW_MS, [agent, ann]),
     'look: nobody': look(NOW_MS, []),
     'look: no room': look(NOW_MS, [], { roomSid: null }),
   },
-  side_observed: {
-    'look: a caller in the side room': { type: 'side_observed', callers: 1 },
-    'look: the side room is empty': { type: 'side_observed', callers: 0 },
+  side_room_snapshot: {
+    'look: a caller in the side room': { type: 'side_room_snapshot', callers: 1 },
+    'look: the side room is empty': { type: 'side_room_snapshot', callers: 0 },
   },
   room_event: {
     'webhook: joined': joined(NOW_MS, participant('bob')),

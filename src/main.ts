@@ -2,11 +2,11 @@
 /** The composition root: the only file that knows every adapter. */
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
-import type { Daemons, Terminal } from './cli/context.ts';
+import { beginRegistryThread } from './adapters/registry/registry-client.ts';
+import type { Daemons, Terminal } from './cli/command-context.ts';
 import { checkNode } from './cli/node-version.ts';
 import { runCli } from './cli/program.ts';
-import { SHUTDOWN } from './limits.ts';
-import { beginRegistryThread } from './registry/registry.ts';
+import { SHUTDOWN } from './lib/limits/service-limits.ts';
 
 /** Adapters are loaded only by the commands that need them: `curfew list` starts without LiveKit's SDK. */
 const daemons: Daemons = {
@@ -14,20 +14,20 @@ const daemons: Daemons = {
     ending(async () => {
       checkNode(process.versions.node);
       beginRegistryThread();
-      return (await import('./compose.ts')).serve(config, { reread });
+      return (await import('./app/serve.ts')).serve(config, { reread });
     }),
   dev: async () => {
     checkNode(process.versions.node);
-    return (await import('./compose.ts')).dev();
+    return (await import('./app/serve.ts')).dev();
   },
   cleanup: async (config, request) => {
     checkNode(process.versions.node);
-    return (await import('./compose-cleanup.ts')).cleanup(config, request);
+    return (await import('./app/cleanup.ts')).cleanup(config, request);
   },
   run: (options) =>
     ending(async () => {
       checkNode(process.versions.node);
-      return (await import('./compose-run.ts')).run(options);
+      return (await import('./app/run.ts')).run(options);
     }),
 };
 

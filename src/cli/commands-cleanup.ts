@@ -1,13 +1,13 @@
 /** `curfew cleanup`: what should not be there, and its end. Through the supervisor where it answers, without it where it does not. */
 import type { Command } from 'commander';
-import type { SweepRequest, SweepView } from '../api-sweep.ts';
-import type { Config } from '../config/config.ts';
-import { CurfewError } from '../errors.ts';
-import { CLI } from '../limits.ts';
-import type { Context } from './context.ts';
-import { isLeft, renderSweep } from './render-sweep.ts';
-import { usage } from './usage.ts';
-import { durationOption } from './values.ts';
+import type { Config } from '../adapters/config/config.ts';
+import type { CleanupRequest, CleanupView } from '../api/cleanup-api.ts';
+import { CurfewError } from '../lib/errors.ts';
+import { CLI } from '../lib/limits/api-limits.ts';
+import type { Context } from './command-context.ts';
+import { durationOption } from './option-values.ts';
+import { isLeft, renderCleanup } from './render-cleanup.ts';
+import { usage } from './usage-errors.ts';
 
 interface CleanupOptions {
   readonly apply?: string;
@@ -33,12 +33,12 @@ export function cleanupCommand(program: Command, context: Context): void {
     .option('--older-than <duration>', 'only those of at least this age, such as 1d')
     .action(async (options: CleanupOptions) => {
       const sweep = await run(readRequest(options), context).catch(withHint);
-      context.show(sweep, () => renderSweep(sweep, context.paint()));
+      context.show(sweep, () => renderCleanup(sweep, context.paint()));
       if (sweep.verdicts.some(isLeft)) context.exitWith(PARTLY_DONE);
     });
 }
 
-function readRequest({ apply, yes, unmanaged, match, olderThan }: CleanupOptions): SweepRequest {
+function readRequest({ apply, yes, unmanaged, match, olderThan }: CleanupOptions): CleanupRequest {
   const wrong = (detail: string) => usage(`cleanup: ${detail}`);
   if (apply !== undefined) {
     if (unmanaged !== undefined || match !== undefined || olderThan !== undefined)
@@ -70,20 +70,20 @@ function withHint(error: unknown): never {
 }
 
 /** A supervisor that does not answer at once is done without: cleaning up must be possible when it hangs. */
-async function run(request: SweepRequest, context: Context): Promise<SweepView> {
+async function run(request: CleanupRequest, context: Context): Promise<CleanupView> {
   const client = await context.client();
   const answers = await client.answers(CLI.aliveMs);
-  if (answers || client.isRemote) return (await client.post('/v1/sweep', request)) as SweepView;
+  if (answers || client.isRemote) return (await client.post('/v1/sweep', request)) as CleanupView;
   return context.daemons.cleanup(await localConfig(context), request);
 }
 
 async function localConfig({ global, terminal }: Context): Promise<Config> {
   const path = global().config ?? terminal.env.CURFEW_CONFIG;
   if (path === undefined) {
-    const { DEFAULT_CONFIG } = await import('../config/config.ts');
+    const { DEFAULT_CONFIG } = await import('../adapters/config/config.ts');
     // Only to see who talks to it; nothing is asked of it.
     const url = terminal.env.LIVEKIT_URL;
     return { ...DEFAULT_CONFIG, livekit: url === undefined ? null : { url, apiKey: '', apiSecret: '' } };
   }
-  return (await import('../config/load.ts')).loadConfig(path, terminal.env);
+  return (await import('../adapters/config/config-file.ts')).loadConfig(path, terminal.env);
 }

@@ -1,11 +1,11 @@
 /** Commands that are a supervisor themselves. */
 import type { Command } from 'commander';
+import type { Context } from './command-context.ts';
 import { configPath } from './commands-host.ts';
 import { limitOptions } from './commands-sessions.ts';
-import type { Context } from './context.ts';
-import { usage } from './usage.ts';
-import type { LimitOptions } from './values.ts';
-import { readLimits, readMetadata } from './values.ts';
+import type { LimitOptions } from './option-values.ts';
+import { readLimits, readMetadata } from './option-values.ts';
+import { usage } from './usage-errors.ts';
 
 interface RunFlags extends LimitOptions {
   readonly room: string;
@@ -19,7 +19,7 @@ export function daemonCommands(program: Command, context: Context): void {
     .description('run the supervisor in the foreground, for systemd or a container')
     .option('--config <file>', 'the config file (CURFEW_CONFIG)')
     .action(async ({ config }: { config?: string }) => {
-      const { loadConfig } = await import('../config/load.ts');
+      const { loadConfig } = await import('../adapters/config/config-file.ts');
       const read = () => loadConfig(configPath(config, context), context.terminal.env);
       context.exitWith(await context.daemons.serve(read(), read));
     });

@@ -1,13 +1,14 @@
 /** `curfew drain` and `curfew undrain`. */
 import { setTimeout } from 'node:timers/promises';
 import type { Command } from 'commander';
-import type { CapacityView, DrainView } from '../api.ts';
-import { CurfewError } from '../errors.ts';
-import { CLI, DRAIN } from '../limits.ts';
-import type { Client } from './client.ts';
-import type { Context } from './context.ts';
-import { plural, span } from './text.ts';
-import { durationOption } from './values.ts';
+import type { CapacityView, DrainView } from '../api/host-schemas.ts';
+import { CurfewError } from '../lib/errors.ts';
+import { CLI } from '../lib/limits/api-limits.ts';
+import { DRAIN } from '../lib/limits/service-limits.ts';
+import type { Context } from './command-context.ts';
+import type { Client } from './daemon-client.ts';
+import { durationOption } from './option-values.ts';
+import { plural, span } from './terminal-text.ts';
 
 interface DrainOptions {
   readonly timeout?: string;

@@ -1,12 +1,12 @@
 /** Commands on the host: capacity and the config. */
 import type { Command } from 'commander';
-import type { CapacityView, ReloadView } from '../api.ts';
-import type { Finding } from '../config/check.ts';
-import { CurfewError } from '../errors.ts';
-import type { Context } from './context.ts';
-import { renderCapacity } from './render.ts';
-import { safe, wrap } from './text.ts';
-import { usage } from './usage.ts';
+import type { Finding } from '../adapters/config/config-check.ts';
+import type { CapacityView, ReloadView } from '../api/host-schemas.ts';
+import { CurfewError } from '../lib/errors.ts';
+import type { Context } from './command-context.ts';
+import { renderCapacity } from './render-sessions.ts';
+import { safe, wrap } from './terminal-text.ts';
+import { usage } from './usage-errors.ts';
 
 export function hostCommands(program: Command, context: Context): void {
   program
@@ -46,8 +46,8 @@ async function checkConfigFile(file: string | undefined, context: Context): Prom
 /** What keeps it from being read at all is a finding like the others. */
 async function findingsIn(path: string, env: Context['terminal']['env']): Promise<Finding[]> {
   const [{ loadConfig }, { checkConfig }, { probeCgroups }] = await Promise.all([
-    import('../config/load.ts'),
-    import('../config/check.ts'),
+    import('../adapters/config/config-file.ts'),
+    import('../adapters/config/config-check.ts'),
     import('../process/cgroup.ts'),
   ]);
   try {

@@ -1,16 +1,18 @@
 /** Commands on sessions: they ask the daemon. */
 import type { Command } from 'commander';
 import { Option } from 'commander';
-import type { SessionList, SessionView } from '../api.ts';
-import { CurfewError } from '../errors.ts';
-import { HTTP, LIMIT_RANGES, REGISTRY } from '../limits.ts';
-import type { Context } from './context.ts';
+import type { SessionList, SessionView } from '../api/session-schemas.ts';
+import { CurfewError } from '../lib/errors.ts';
+import { HTTP } from '../lib/limits/api-limits.ts';
+import { LIMIT_RANGES } from '../lib/limits/session-limits.ts';
+import { REGISTRY } from '../lib/limits/storage-limits.ts';
+import type { Context } from './command-context.ts';
 import { exitCodeOfWait } from './exit-codes.ts';
-import { renderList, renderShow, renderWaited } from './render.ts';
-import { plural, renderError } from './text.ts';
-import { usage } from './usage.ts';
-import type { LimitOptions } from './values.ts';
-import { countOption, durationOption, readLabels, readLimits, readMetadata } from './values.ts';
+import type { LimitOptions } from './option-values.ts';
+import { countOption, durationOption, readLabels, readLimits, readMetadata } from './option-values.ts';
+import { renderList, renderShow, renderWaited } from './render-sessions.ts';
+import { plural, renderError } from './terminal-text.ts';
+import { usage } from './usage-errors.ts';
 
 interface DispatchOptions extends LimitOptions {
   readonly room: string;

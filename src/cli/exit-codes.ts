@@ -1,6 +1,6 @@
 /** What `curfew run` and `curfew dispatch --wait` exit with: 0 for released, and one code per way to fail. */
-import type { SessionView } from '../api.ts';
-import { FAILED_REASONS } from '../core/reasons.ts';
+import type { SessionView } from '../api/session-schemas.ts';
+import { FAILED_REASONS } from '../core/model/reasons.ts';
 
 const FIRST_FAILURE = 10;
 /** Exits of `curfew dispatch --wait` alone. */

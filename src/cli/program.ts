@@ -1,16 +1,16 @@
 /** The command line: what can be typed. What a command does is in its own file. */
 import { Command, CommanderError } from 'commander';
-import { CurfewError, ERRORS } from '../errors.ts';
-import { VERSION } from '../limits.ts';
-import { connect, findTarget } from './client.ts';
+import { CurfewError, ERRORS } from '../lib/errors.ts';
+import { VERSION } from '../lib/version.ts';
+import type { Context, Daemons, GlobalOptions, Terminal } from './command-context.ts';
 import { cleanupCommand } from './commands-cleanup.ts';
 import { daemonCommands } from './commands-daemon.ts';
 import { drainCommands } from './commands-drain.ts';
 import { hostCommands } from './commands-host.ts';
 import { sessionCommands } from './commands-sessions.ts';
-import type { Context, Daemons, GlobalOptions, Terminal } from './context.ts';
-import { painter, renderError } from './text.ts';
-import { inFlags, usage } from './usage.ts';
+import { connect, findTarget } from './daemon-client.ts';
+import { painter, renderError } from './terminal-text.ts';
+import { inFlags, usage } from './usage-errors.ts';
 
 const USAGE = 2;
 
@@ -103,7 +103,7 @@ async function configuredSocket(
 ): Promise<string | null> {
   const path = config ?? env.CURFEW_CONFIG;
   if (path === undefined || socket !== undefined || env.CURFEW_API !== undefined) return null;
-  const { loadSocket } = await import('../config/load.ts');
+  const { loadSocket } = await import('../adapters/config/config-file.ts');
   return loadSocket(path);
 }
 

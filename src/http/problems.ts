@@ -1,11 +1,11 @@
 /** Errors as RFC 9457 problem documents. */
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod';
-import type { Problem } from '../api.ts';
-import type { ErrorCode } from '../errors.ts';
-import { CurfewError, ERRORS, messageOf } from '../errors.ts';
-import { TEXT } from '../limits.ts';
-import type { Log } from '../ports.ts';
+import type { Problem } from '../api/host-schemas.ts';
+import type { ErrorCode } from '../lib/errors.ts';
+import { CurfewError, ERRORS, messageOf } from '../lib/errors.ts';
+import { TEXT } from '../lib/limits/api-limits.ts';
+import type { Log } from '../ports/log.ts';
 
 const PROBLEM_TYPE = 'application/problem+json';
 

@@ -1,9 +1,15 @@
 /** The host: capacity, health, LiveKit's webhooks and the API's own description. */
 import { z } from 'zod';
-import type { SupervisorApi } from '../api.ts';
-import { capacitySchema, drainRequestSchema, problemSchema, readySchema, reloadSchema } from '../api.ts';
-import { sweepRequestSchema, sweepSchema } from '../api-sweep.ts';
-import type { App } from './app-type.ts';
+import { cleanupRequestSchema, cleanupSchema } from '../api/cleanup-api.ts';
+import {
+  capacitySchema,
+  drainRequestSchema,
+  problemSchema,
+  readySchema,
+  reloadSchema,
+} from '../api/host-schemas.ts';
+import type { SupervisorApi } from '../api/supervisor-api.ts';
+import type { App } from './fastify-app.ts';
 
 export function hostRoutes(app: App, api: SupervisorApi): void {
   app.get(
@@ -94,9 +100,9 @@ function sweepRoute(app: App, api: SupervisorApi): void {
       config: { access: { scope: 'admin' } },
       schema: {
         summary: 'Processes that should not be there; ends them only with "dryRun": false',
-        body: sweepRequestSchema.nullish(),
+        body: cleanupRequestSchema.nullish(),
         response: {
-          200: sweepSchema,
+          200: cleanupSchema,
           400: problemSchema,
           401: problemSchema,
           403: problemSchema,
@@ -104,7 +110,7 @@ function sweepRoute(app: App, api: SupervisorApi): void {
         },
       },
     },
-    async (request) => api.sweep(request.body ?? { dryRun: true }, request.author),
+    async (request) => api.cleanup(request.body ?? { dryRun: true }, request.author),
   );
 }
 

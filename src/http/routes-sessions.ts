@@ -1,22 +1,22 @@
 /** Sessions over HTTP. The schemas are those of api.ts: they validate, type and document. */
 import { z } from 'zod';
-import type { SupervisorApi } from '../api.ts';
+import { problemSchema } from '../api/host-schemas.ts';
 import {
   dispatchSchema,
   keepAliveSchema,
   listQuerySchema,
   listSchema,
   metadataPatchSchema,
-  problemSchema,
   releasedManySchema,
   releaseManySchema,
   releaseSchema,
   sessionSchema,
-} from '../api.ts';
-import { CurfewError } from '../errors.ts';
-import { HTTP } from '../limits.ts';
-import type { App } from './app-type.ts';
-import { followLogs, readLogs } from './logs.ts';
+} from '../api/session-schemas.ts';
+import type { SupervisorApi } from '../api/supervisor-api.ts';
+import { CurfewError } from '../lib/errors.ts';
+import { HTTP } from '../lib/limits/api-limits.ts';
+import type { App } from './fastify-app.ts';
+import { followLogs, readLogs } from './log-stream.ts';
 
 const problems = {
   400: problemSchema,

@@ -1,8 +1,9 @@
 /** A drain: nothing new is accepted, the calls go on, and the supervisor stops after the last. It holds over a crash, and can be undone. */
-import type { DrainView } from '../api.ts';
-import type { Author } from '../core/session.ts';
-import type { Clock, Log } from '../ports.ts';
-import type { DrainRecord, DrainStore } from '../ports-upkeep.ts';
+import type { DrainView } from '../api/host-schemas.ts';
+import type { Actor } from '../core/model/session.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { DrainRecord, DrainStore } from '../ports/drain-store.ts';
+import type { Log } from '../ports/log.ts';
 
 interface DrainDeps {
   readonly clock: Clock;
@@ -17,7 +18,7 @@ export class Drain {
   readonly #deps: DrainDeps;
   #record: DrainRecord | null = null;
   #cancel: () => void = () => undefined;
-  readonly #over = Promise.withResolvers<Author>();
+  readonly #over = Promise.withResolvers<Actor>();
   #isOver = false;
 
   constructor(deps: DrainDeps) {
@@ -25,7 +26,7 @@ export class Drain {
   }
 
   /** Resolves once, with who began it, when the last session has ended or the time is over. Never while it is undone. */
-  get over(): Promise<Author> {
+  get over(): Promise<Actor> {
     return this.#over.promise;
   }
 
@@ -56,7 +57,7 @@ export class Drain {
   }
 
   /** A second one only changes the time. */
-  begin(by: Author, timeoutMs: number | null): void {
+  begin(by: Actor, timeoutMs: number | null): void {
     const { clock, store, bootId, log } = this.#deps;
     const at = clock.now();
     const untilMs = timeoutMs === null ? null : at.bootMs + timeoutMs;

@@ -1,54 +1,57 @@
 /** The supervisor as its faces see it. Every method rejects with CurfewError only. */
+
+import type { CleanupRequest, CleanupView } from '../api/cleanup-api.ts';
+import type { CapacityView, ReadyView, ReloadView } from '../api/host-schemas.ts';
 import type {
-  CapacityView,
   DispatchRequest,
   ListQuery,
-  ReadyView,
   ReleaseMany,
-  ReloadView,
   SessionList,
   SessionView,
-  SupervisorApi,
-} from '../api.ts';
-import type { SweepRequest, SweepView } from '../api-sweep.ts';
-import type { SessionEvent } from '../core/event.ts';
-import { isUnkillable } from '../core/holdings.ts';
+} from '../api/session-schemas.ts';
+import type { SupervisorApi } from '../api/supervisor-api.ts';
+import { isUnkillable } from '../core/admission/allocation.ts';
 import { sessionId } from '../core/ids.ts';
-import type { Author, Session } from '../core/session.ts';
-import { isEnded, publicState } from '../core/session.ts';
-import { CurfewError } from '../errors.ts';
-import { WARM } from '../limits.ts';
-import { capacityView, readyView } from './capacity.ts';
-import type { SupervisorDeps } from './deps.ts';
-import { Dispatcher } from './dispatcher.ts';
+import type { SessionEvent } from '../core/model/events.ts';
+import type { Actor, Session } from '../core/model/session.ts';
+import { isEnded, publicState } from '../core/model/session.ts';
+import { CurfewError } from '../lib/errors.ts';
+import { WARM } from '../lib/limits/worker-limits.ts';
+import { CleanupRunner } from './cleanup/cleanup-runner.ts';
+import { ownSessions } from './cleanup/cleanup-source.ts';
+import { DispatchSources } from './dispatch/dispatch-sources.ts';
+import { Dispatcher } from './dispatch/dispatcher.ts';
 import { Drain } from './drain.ts';
-import { isEmptyFilter, listSessions, matchesFilter } from './listing.ts';
-import { logPathsOf } from './log-paths.ts';
-import { rebuildUnknown, recover } from './recovery.ts';
 import { makeSessionToken, readSessionToken } from './session-token.ts';
-import { Sessions } from './sessions.ts';
-import { ownSessions } from './sweep-source.ts';
-import { Sweeper } from './sweeper.ts';
-import { untilChanged } from './until.ts';
-import { sessionView } from './views.ts';
-import { WaysIn } from './ways-in.ts';
+import { rebuildUnknown, recover } from './sessions/recovery.ts';
+import { SessionHost } from './sessions/session-host.ts';
+import { untilChanged } from './sessions/wait-until.ts';
+import type { SupervisorDeps } from './supervisor-deps.ts';
+import { capacityView, readyView } from './views/capacity-view.ts';
+import { logPathsOf } from './views/log-paths.ts';
+import { isEmptyFilter, listSessions, matchesFilter } from './views/session-list.ts';
+import { sessionView } from './views/session-view.ts';
 
 export class Supervisor implements SupervisorApi {
   readonly #deps: SupervisorDeps;
   /** For the tasks that run beside the faces. */
-  readonly sessions: Sessions;
+  readonly sessions: SessionHost;
   readonly #dispatcher: Dispatcher;
-  readonly #sweeper: Sweeper;
+  readonly #sweeper: CleanupRunner;
   readonly #drain: Drain;
-  readonly #waysIn: WaysIn;
+  readonly #dispatchSources: DispatchSources;
   #accepting = true;
 
   constructor(deps: SupervisorDeps) {
     this.#deps = deps;
-    this.sessions = new Sessions(deps);
+    this.sessions = new SessionHost(deps);
     this.#dispatcher = new Dispatcher(this.sessions, () => this.#checkAccepting());
     const isAccepting = () => this.#accepting && this.#drain.view === null;
-    this.#waysIn = new WaysIn({ sessions: this.sessions, dispatcher: this.#dispatcher, isAccepting });
+    this.#dispatchSources = new DispatchSources({
+      sessions: this.sessions,
+      dispatcher: this.#dispatcher,
+      isAccepting,
+    });
     const { table, plans, records, clock, log, instance, sweep } = deps;
     const source = ownSessions(this.sessions, records);
     this.#drain = new Drain({
@@ -58,7 +61,7 @@ export class Supervisor implements SupervisorApi {
       bootId: instance.bootId,
       open: () => this.#open().length,
     });
-    this.#sweeper = new Sweeper({
+    this.#sweeper = new CleanupRunner({
       table,
       plans,
       source,
@@ -77,7 +80,7 @@ export class Supervisor implements SupervisorApi {
     this.sessions.onChange(() => this.#drain.look());
     this.#drain.restore();
     await this.sessions.start();
-    this.#waysIn.start();
+    this.#dispatchSources.start();
   }
 
   /** Before the first sweep, and after the start: a database that was not lost explains every worker but in rare cases. */
@@ -86,7 +89,7 @@ export class Supervisor implements SupervisorApi {
   }
 
   /** Accepts nothing more and releases every session, all at once. Resolves when all have ended, or at the bound after a last KILL. */
-  async stop(boundMs: number, by: Author): Promise<{ left: number }> {
+  async stop(boundMs: number, by: Actor): Promise<{ left: number }> {
     this.#refuseNew();
     const startedMs = this.#nowMs();
     const deadlineMs = startedMs + boundMs;
@@ -98,14 +101,14 @@ export class Supervisor implements SupervisorApi {
     await this.sessions.pool.emptied(Math.max(deadlineMs, startedMs + WARM.termMs + WARM.killMs));
     await this.sessions.recorder.flush();
     this.#drain.stopped();
-    this.#waysIn.close();
+    this.#dispatchSources.close();
     this.sessions.close();
     return { left: this.#open().length + this.sessions.all().filter(isUnkillable).length };
   }
 
   #refuseNew(): void {
     this.#accepting = false;
-    this.#waysIn.acceptingChanged();
+    this.#dispatchSources.acceptingChanged();
   }
 
   /** Accepts nothing more. Resolves when the last session has ended by itself, or at the bound. */
@@ -115,42 +118,42 @@ export class Supervisor implements SupervisorApi {
   }
 
   /** Resolves, with who wanted it, when a drain is over and the supervisor may stop. */
-  get drainOver(): Promise<Author> {
+  get drainOver(): Promise<Actor> {
     return this.#drain.over;
   }
 
-  async drain(timeoutMs: number | null, by: Author): Promise<CapacityView> {
+  async drain(timeoutMs: number | null, by: Actor): Promise<CapacityView> {
     this.#drain.begin(by, timeoutMs);
-    this.#waysIn.acceptingChanged();
+    this.#dispatchSources.acceptingChanged();
     return this.capacity();
   }
 
-  async undrain(_by: Author): Promise<CapacityView> {
+  async undrain(_by: Actor): Promise<CapacityView> {
     this.#drain.undo();
-    this.#waysIn.acceptingChanged();
+    this.#dispatchSources.acceptingChanged();
     return this.capacity();
   }
 
   /** Accepts nothing more and lets every session go on without us: the next start takes them over. */
   async leave(): Promise<void> {
     this.#accepting = false;
-    this.#waysIn.leave();
+    this.#dispatchSources.leave();
     await this.sessions.recorder.flush();
-    this.#waysIn.close();
+    this.#dispatchSources.close();
     this.sessions.close();
   }
 
-  async reload(_by: Author): Promise<ReloadView> {
+  async reload(_by: Actor): Promise<ReloadView> {
     const { reload } = this.#deps;
     if (reload === undefined)
       throw new CurfewError('invalid_request', 'this supervisor has no config file to read again');
     const view = await reload();
-    this.sessions.desk.relimit(this.#deps.limits);
-    this.#waysIn.reload();
+    this.sessions.admission.relimit(this.#deps.limits);
+    this.#dispatchSources.reload();
     return view;
   }
 
-  async dispatch(request: DispatchRequest, _by: Author): Promise<{ session: SessionView; created: boolean }> {
+  async dispatch(request: DispatchRequest, _by: Actor): Promise<{ session: SessionView; created: boolean }> {
     const { session, created } = await this.#dispatcher.dispatch(request);
     return { session: this.#view(session), created };
   }
@@ -173,13 +176,13 @@ export class Supervisor implements SupervisorApi {
     return { sessions: sessions.map((one) => this.#view(one)), nextCursor };
   }
 
-  async release(id: string, by: Author, detail: string | null): Promise<SessionView> {
+  async release(id: string, by: Actor, detail: string | null): Promise<SessionView> {
     const session = await this.#find(id);
     if (isEnded(session)) return this.#view(session);
     return this.#tell(session, { type: 'release', reason: 'requested', by, detail });
   }
 
-  async releaseMany(request: ReleaseMany, by: Author): Promise<SessionView[]> {
+  async releaseMany(request: ReleaseMany, by: Actor): Promise<SessionView[]> {
     const { filter, all, dryRun, detail } = request;
     if (isEmptyFilter(filter) && !all) {
       throw new CurfewError(
@@ -201,13 +204,13 @@ export class Supervisor implements SupervisorApi {
     return chosen.map((one) => this.#view(this.sessions.state(one.spec.id) ?? one));
   }
 
-  async keepAlive(id: string, forMs: number | null, by: Author): Promise<SessionView> {
+  async keepAlive(id: string, forMs: number | null, by: Actor): Promise<SessionView> {
     const session = await this.#findOpen(id);
     const time = forMs ?? session.spec.limits.activityIdleTimeoutMs;
     return this.#tell(session, { type: 'keep_alive', forMs: time, by });
   }
 
-  async setMetadata(id: string, metadata: DispatchRequest['metadata'], _by: Author): Promise<SessionView> {
+  async setMetadata(id: string, metadata: DispatchRequest['metadata'], _by: Actor): Promise<SessionView> {
     return this.#tell(await this.#findOpen(id), { type: 'metadata', metadata });
   }
 
@@ -229,7 +232,7 @@ export class Supervisor implements SupervisorApi {
     return logPathsOf(id, { find, workers: this.sessions.workers, records: this.#deps.records });
   }
 
-  sweep(request: SweepRequest, _by: Author): Promise<SweepView> {
+  cleanup(request: CleanupRequest, _by: Actor): Promise<CleanupView> {
     return this.#sweeper.sweep(request);
   }
 

@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { SessionView } from '../../src/api.ts';
+import type { SessionView } from '../../src/api/session-schemas.ts';
 import { Callers } from '../support/callers.ts';
 import { Daemon, ROOT } from '../support/daemon.ts';
 import { HAS_LIVEKIT, LiveKit } from '../support/livekit.ts';

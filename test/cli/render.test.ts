@@ -1,9 +1,9 @@
 /** What the terminal shows, whatever the names are. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { SessionView } from '../../src/api.ts';
-import { renderCapacity, renderList, renderShow } from '../../src/cli/render.ts';
-import { painter, safe, span } from '../../src/cli/text.ts';
+import type { SessionView } from '../../src/api/session-schemas.ts';
+import { renderCapacity, renderList, renderShow } from '../../src/cli/render-sessions.ts';
+import { painter, safe, span } from '../../src/cli/terminal-text.ts';
 import { endedView, memoryApi, viewOf } from '../support/memory-api.ts';
 
 const plain = painter(false);

@@ -1,7 +1,7 @@
 /** Who is missed, when, and what a look must say before it ends anything. */
 import { describe, expect, it } from 'vitest';
-import type { Participant } from '../../src/core/presence.ts';
-import { sideOf } from '../../src/core/presence.ts';
+import type { Participant } from '../../src/core/rooms/presence.ts';
+import { sideOf } from '../../src/core/rooms/presence.ts';
 import { AGENT, agent, at, joined, left, look, Play, participant, roomEvent } from './support.ts';
 
 const ann = participant('ann');
@@ -41,7 +41,7 @@ describe('callers who are gone', () => {
       .on(5000, left(5000, ann, 'client_initiated'))
       .on(6900, look(6900, [agent]));
     expect(play.phase).toBe('live');
-    expect(play.until(7100).did('look').at(-1)).toMatchObject({ atMs: 7000 });
+    expect(play.until(7100).did('poll_room').at(-1)).toMatchObject({ atMs: 7000 });
     play.on(7100, look(7050, [agent]));
     expect(play.reason).toBe('callers_left');
     expect(play.ending).toMatchObject({ cause: 'participant_left', detail: expect.stringContaining('ann') });
@@ -282,7 +282,7 @@ describe('LiveKit away', () => {
   it('ends nothing, and asks nothing', () => {
     const play = away().until(1_000_000);
     expect(play.phase).toBe('live');
-    expect(play.did('look').filter((one) => one.atMs > 5000)).toEqual([]);
+    expect(play.did('poll_room').filter((one) => one.atMs > 5000)).toEqual([]);
   });
 
   it('once it answers, absent callers have the grace from then', () => {

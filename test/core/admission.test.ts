@@ -1,7 +1,7 @@
 /** Who may start: tables for the rules, properties for what must never happen. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Admission, Answer } from '../../src/core/admission.ts';
+import type { Admission, Answer } from '../../src/core/admission/admission.ts';
 import {
   expired,
   newAdmission,
@@ -11,12 +11,12 @@ import {
   update,
   usedOf,
   withdraw,
-} from '../../src/core/admission.ts';
-import { askBudget, NEW_BUDGET } from '../../src/core/budget.ts';
-import type { Holding } from '../../src/core/holdings.ts';
+} from '../../src/core/admission/admission.ts';
+import type { Allocation } from '../../src/core/admission/allocation.ts';
+import { askBudget, NEW_BUDGET } from '../../src/core/admission/mass-end-breaker.ts';
+import type { AdmissionLimits } from '../../src/core/admission/quotas.ts';
 import type { SessionId } from '../../src/core/ids.ts';
 import { claimKey, sessionId } from '../../src/core/ids.ts';
-import type { AdmissionLimits } from '../../src/core/quota.ts';
 
 const LIMITS: AdmissionLimits = {
   sessions: 2,
@@ -56,7 +56,7 @@ class Desk {
     return answer;
   }
 
-  hold(id: string, change: Partial<Holding> | null, nowMs = 0): string[] {
+  hold(id: string, change: Partial<Allocation> | null, nowMs = 0): string[] {
     const known = this.state.holders.get(sessionId(id));
     const { state, grants } = update(
       this.state,
@@ -262,7 +262,7 @@ describe('whatever happens', () => {
 
 describe('no mass end', () => {
   const live = (count: number, due: number) => {
-    const holders = new Map<SessionId, Holding>();
+    const holders = new Map<SessionId, Allocation>();
     for (let index = 0; index < count; index++) {
       const id = sessionId(`s${index}`);
       holders.set(id, {

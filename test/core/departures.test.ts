@@ -1,6 +1,6 @@
 /** Whose going decides the grace, and whose room it was. */
 import { describe, expect, it } from 'vitest';
-import type { Participant } from '../../src/core/presence.ts';
+import type { Participant } from '../../src/core/rooms/presence.ts';
 import { agent, at, joined, left, look, Play, participant, roomEvent } from './support.ts';
 
 const ann = participant('ann');

@@ -276,7 +276,7 @@ describe('the mass-end budget', () => {
   it('asks LiveKit nothing where there is none', () => {
     const play = Play.live({ livekit: false, idleAsked: true }).answering(false).until(300_000);
     expect(play.did('ask_budget').length).toBeGreaterThan(1);
-    expect(play.did('look')).toEqual([]);
+    expect(play.did('poll_room')).toEqual([]);
   });
 
   it('does not hold a hang-up, a request or an exit', () => {

@@ -1,8 +1,8 @@
 /** A claim never has two live workers: a world that answers in any order and at any time, against the core. */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import type { SessionEvent } from '../../src/core/event.ts';
 import type { WorkerId } from '../../src/core/ids.ts';
+import type { SessionEvent } from '../../src/core/model/events.ts';
 import { agent, exited, look, Play, PROCESS, participant, profile, release, says } from './support.ts';
 
 type Step =

@@ -1,6 +1,6 @@
 /** Other limits while sessions run: what is held stays held, the queue is served by the new ones. */
 import { describe, expect, it } from 'vitest';
-import { newAdmission, relimit, request, usedOf } from '../../src/core/admission.ts';
+import { newAdmission, relimit, request, usedOf } from '../../src/core/admission/admission.ts';
 import { claimKey, sessionId } from '../../src/core/ids.ts';
 
 const LIMITS = {

@@ -1,18 +1,23 @@
 /** A virtual clock and small builders: a rule's test is a list of events with their times. */
 
-import { nextTickMs } from '../../src/core/deadlines.ts';
-import { decide } from '../../src/core/decide.ts';
-import type { Effect } from '../../src/core/effect.ts';
-import type { SessionEvent } from '../../src/core/event.ts';
 import type { Stamp } from '../../src/core/ids.ts';
 import { claimKey, sessionId, workerId } from '../../src/core/ids.ts';
-import type { DisconnectReason, Observation, Participant, RoomEvent } from '../../src/core/presence.ts';
-import type { Profile } from '../../src/core/profile.ts';
-import type { WorkerMessage } from '../../src/core/protocol.ts';
-import type { Session, SessionSpec, WorkerProcess } from '../../src/core/session.ts';
-import { workerOf } from '../../src/core/session.ts';
-import { newSession } from '../../src/core/state.ts';
-import { DEFAULT_LADDER, DEFAULT_SESSION_LIMITS } from '../../src/limits.ts';
+import type { WorkerMessage } from '../../src/core/model/control-protocol.ts';
+import type { Effect } from '../../src/core/model/effects.ts';
+import type { SessionEvent } from '../../src/core/model/events.ts';
+import type { Profile } from '../../src/core/model/profile.ts';
+import type { Session, SessionSpec, WorkerProcess } from '../../src/core/model/session.ts';
+import { workerOf } from '../../src/core/model/session.ts';
+import { newSession } from '../../src/core/model/updates.ts';
+import type {
+  DisconnectReason,
+  Participant,
+  RoomSnapshot,
+  RoomWebhook,
+} from '../../src/core/rooms/presence.ts';
+import { nextTickMs } from '../../src/core/session/deadlines.ts';
+import { decide } from '../../src/core/session/decide.ts';
+import { DEFAULT_LADDER, DEFAULT_SESSION_LIMITS } from '../../src/lib/limits/session-limits.ts';
 
 export const AGENT = 'agent-of-room';
 export const WORKER = workerId('s1.1');
@@ -99,10 +104,10 @@ export const agent = participant(AGENT, { kind: 'agent' });
 export function look(
   asOfMs: number,
   who: readonly Participant[],
-  more: Partial<Observation> = {},
+  more: Partial<RoomSnapshot> = {},
 ): SessionEvent {
   return {
-    type: 'observed',
+    type: 'room_snapshot',
     observation: {
       asOf: at(asOfMs),
       roomSid: ROOM_SID,
@@ -126,7 +131,7 @@ export function joined(atMs: number, who: Participant, roomSid = ROOM_SID): Sess
   return roomEvent({ kind: 'joined', roomSid, participant: who, at: at(atMs) });
 }
 
-export function roomEvent(event: RoomEvent): SessionEvent {
+export function roomEvent(event: RoomWebhook): SessionEvent {
   return { type: 'room_event', event };
 }
 

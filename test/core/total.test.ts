@@ -1,14 +1,14 @@
 /** Whatever comes in whatever order: nothing throws, nothing that ended changes, nothing waits for ever. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { nextTickMs } from '../../src/core/deadlines.ts';
-import { decide } from '../../src/core/decide.ts';
-import type { Effect } from '../../src/core/effect.ts';
-import type { SessionEvent } from '../../src/core/event.ts';
-import type { Session } from '../../src/core/session.ts';
-import { isEnded, publicState } from '../../src/core/session.ts';
-import { newSession } from '../../src/core/state.ts';
-import { DEADLINES, DEFAULT_LADDER } from '../../src/limits.ts';
+import type { Effect } from '../../src/core/model/effects.ts';
+import type { SessionEvent } from '../../src/core/model/events.ts';
+import type { Session } from '../../src/core/model/session.ts';
+import { isEnded, publicState } from '../../src/core/model/session.ts';
+import { newSession } from '../../src/core/model/updates.ts';
+import { nextTickMs } from '../../src/core/session/deadlines.ts';
+import { decide } from '../../src/core/session/decide.ts';
+import { DEADLINES, DEFAULT_LADDER } from '../../src/lib/limits/session-limits.ts';
 import {
   AGENT,
   at,
@@ -45,8 +45,8 @@ const anyEvent = (nowMs: number): fc.Arbitrary<SessionEvent> =>
       { type: 'assigned' },
       { type: 'job_terminated' },
       { type: 'job_withdrawn', why: 'late' },
-      { type: 'side_observed', callers: 1 },
-      { type: 'node_lost' },
+      { type: 'side_room_snapshot', callers: 1 },
+      { type: 'host_lost' },
     ),
     fc.constant<SessionEvent>({ type: 'expired', detail: 'host' }),
     fc.constant<SessionEvent>({ type: 'tick' }),
@@ -91,7 +91,7 @@ const anyEvent = (nowMs: number): fc.Arbitrary<SessionEvent> =>
       .map(([participants, roomSid, ageMs]): SessionEvent => {
         const asOf = at(Math.max(0, nowMs - ageMs));
         return {
-          type: 'observed',
+          type: 'room_snapshot',
           observation: {
             asOf,
             roomSid,
@@ -146,7 +146,7 @@ const specs = fc.constantFrom(
 
 function moved(event: SessionEvent, byMs: number): SessionEvent {
   const stamp = ({ bootMs }: { bootMs: number }) => at(Math.max(0, bootMs + byMs));
-  if (event.type === 'observed')
+  if (event.type === 'room_snapshot')
     return { ...event, observation: { ...event.observation, asOf: stamp(event.observation.asOf) } };
   return event.type === 'room_event'
     ? { ...event, event: { ...event.event, at: stamp(event.event.at) } }

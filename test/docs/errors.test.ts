@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { exitCodeOf, exitCodeOfWait } from '../../src/cli/exit-codes.ts';
-import { FAILED_REASONS, RELEASED_REASONS } from '../../src/core/reasons.ts';
-import { ERRORS } from '../../src/errors.ts';
+import { FAILED_REASONS, RELEASED_REASONS } from '../../src/core/model/reasons.ts';
+import { ERRORS } from '../../src/lib/errors.ts';
 
 const TEXT = readFileSync(join(import.meta.dirname, '../../docs/errors.md'), 'utf8');
 

@@ -4,7 +4,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { CapacityView } from '../../src/api.ts';
+import type { CapacityView } from '../../src/api/host-schemas.ts';
 import { Daemon, MAIN } from '../support/daemon.ts';
 import { marked } from '../support/marks.ts';
 import { isAlive } from '../support/proc.ts';

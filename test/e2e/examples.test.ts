@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, onTestFailed } from 'vitest';
 import { findPythonAgents } from '../../scripts/python-agents.mjs';
-import type { SessionView } from '../../src/api.ts';
+import type { SessionView } from '../../src/api/session-schemas.ts';
 import { jobProcessOf } from '../support/agents.ts';
 import { Daemon, ROOT } from '../support/daemon.ts';
 import type { Keeper } from '../support/keeper.ts';

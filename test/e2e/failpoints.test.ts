@@ -3,7 +3,7 @@
  * What is there afterwards is read from /proc, not asked of curfew.
  */
 import { afterEach, describe, expect, it } from 'vitest';
-import { FAILPOINTS } from '../../src/failpoints.ts';
+import { FAILPOINTS } from '../../src/lib/failpoints.ts';
 import { Daemon } from '../support/daemon.ts';
 import type { Marked } from '../support/marks.ts';
 import { marked } from '../support/marks.ts';

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { CapacityView } from '../../src/api.ts';
+import type { CapacityView } from '../../src/api/host-schemas.ts';
 import { Daemon, ROOT } from '../support/daemon.ts';
 import { marked } from '../support/marks.ts';
 import { killAll } from '../support/proc.ts';

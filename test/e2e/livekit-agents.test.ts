@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { AgentDispatchClient } from 'livekit-server-sdk';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { findPythonAgents } from '../../scripts/python-agents.mjs';
-import type { SessionView } from '../../src/api.ts';
+import type { SessionView } from '../../src/api/session-schemas.ts';
 import { Callers } from '../support/callers.ts';
 import { Daemon, ROOT } from '../support/daemon.ts';
 import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit.ts';

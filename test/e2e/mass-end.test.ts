@@ -1,6 +1,6 @@
 /** A hundred calls: many that seem to end at once are held, a few are ended. Real participants, killed as a network's failure kills them. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { CapacityView } from '../../src/api.ts';
+import type { CapacityView } from '../../src/api/host-schemas.ts';
 import { Callers } from '../support/callers.ts';
 import { Daemon } from '../support/daemon.ts';
 import { HAS_LIVEKIT, LiveKit } from '../support/livekit.ts';

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { CapacityView, ReadyView } from '../../src/api.ts';
+import type { CapacityView, ReadyView } from '../../src/api/host-schemas.ts';
 import { Callers } from '../support/callers.ts';
 import { Daemon, ROOT } from '../support/daemon.ts';
 import { HAS_LIVEKIT, LiveKit } from '../support/livekit.ts';

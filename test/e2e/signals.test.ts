@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { afterEach, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import type { CapacityView } from '../../src/api.ts';
+import type { CapacityView } from '../../src/api/host-schemas.ts';
 import { Daemon } from '../support/daemon.ts';
 import { marked } from '../support/marks.ts';
 import { until } from '../support/wait.ts';

@@ -3,10 +3,10 @@ import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createHttpFaces } from '../../src/http/faces.ts';
-import { createLog } from '../../src/telemetry/log.ts';
-import type { Ask, Doors } from '../support/faces.ts';
-import { openDoors, problemOf, TOKENS } from '../support/faces.ts';
+import { createLog } from '../../src/adapters/telemetry/pino-log.ts';
+import { createHttpListeners } from '../../src/http/listeners.ts';
+import type { Ask, Doors } from '../support/listeners.ts';
+import { openDoors, problemOf, TOKENS } from '../support/listeners.ts';
 import { viewOf } from '../support/memory-api.ts';
 
 const SCOPES = ['read', 'dispatch', 'release', 'admin'] as const;
@@ -132,7 +132,7 @@ describe('the doors', () => {
 
 it('says of a port that is taken how to do without', async () => {
   const dir = mkdtempSync(join(tmpdir(), 'curfew-taken-'));
-  const second = createHttpFaces({
+  const second = createHttpListeners({
     api: doors.api,
     log: createLog({ level: 'silent', format: 'text' }),
     tokens: TOKENS,

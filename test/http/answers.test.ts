@@ -5,10 +5,10 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { problemSchema } from '../../src/api.ts';
-import { ERRORS } from '../../src/errors.ts';
-import type { Ask, Doors } from '../support/faces.ts';
-import { openDoors, problemOf } from '../support/faces.ts';
+import { problemSchema } from '../../src/api/host-schemas.ts';
+import { ERRORS } from '../../src/lib/errors.ts';
+import type { Ask, Doors } from '../support/listeners.ts';
+import { openDoors, problemOf } from '../support/listeners.ts';
 import { endedView, viewOf } from '../support/memory-api.ts';
 import { until } from '../support/wait.ts';
 

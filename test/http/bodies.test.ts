@@ -1,9 +1,9 @@
 /** Whatever is sent, the answer is a problem that names the field, never a 500, and nothing is done. */
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { TEXT } from '../../src/limits.ts';
-import type { Doors } from '../support/faces.ts';
-import { openDoors, problemOf } from '../support/faces.ts';
+import { TEXT } from '../../src/lib/limits/api-limits.ts';
+import type { Doors } from '../support/listeners.ts';
+import { openDoors, problemOf } from '../support/listeners.ts';
 
 let doors: Doors;
 beforeAll(async () => {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { followLogs } from '../../src/http/logs.ts';
+import { followLogs } from '../../src/http/log-stream.ts';
 import type { MemoryApi } from '../support/memory-api.ts';
 import { endedView, memoryApi, viewOf } from '../support/memory-api.ts';
 

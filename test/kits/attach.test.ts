@@ -1,6 +1,6 @@
 /** `attach` of both kits on a session that emits a framework's events, each a real process on the real control socket. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { WorkerMessage } from '../../src/core/protocol.ts';
+import type { WorkerMessage } from '../../src/core/model/control-protocol.ts';
 import type { Side } from '../support/kits.ts';
 import { heardTypes, KIT_WORKER, KitRig } from '../support/kits.ts';
 import { until } from '../support/wait.ts';

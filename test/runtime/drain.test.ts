@@ -1,6 +1,6 @@
 /** When a drain is forgotten. */
 import { expect, it } from 'vitest';
-import type { DrainRecord } from '../../src/ports-upkeep.ts';
+import type { DrainRecord } from '../../src/ports/drain-store.ts';
 import { Drain } from '../../src/runtime/drain.ts';
 import { at } from '../core/support.ts';
 import { SILENT } from '../support/log.ts';

@@ -1,10 +1,11 @@
 /** What the recorder owes the sessions, over a registry that answers when the test says so. */
 import { describe, expect, it } from 'vitest';
 import type { SessionId } from '../../src/core/ids.ts';
-import type { Session } from '../../src/core/session.ts';
-import { CurfewError } from '../../src/errors.ts';
-import type { Clock, Registry } from '../../src/ports.ts';
-import { Recorder, recordNeed } from '../../src/runtime/recorder.ts';
+import type { Session } from '../../src/core/model/session.ts';
+import { CurfewError } from '../../src/lib/errors.ts';
+import type { Clock } from '../../src/ports/clock.ts';
+import type { Registry } from '../../src/ports/registry.ts';
+import { Recorder, recordNeed } from '../../src/runtime/sessions/recorder.ts';
 import { at, gone, Play, release, says } from '../core/support.ts';
 import { SILENT } from '../support/log.ts';
 import { sessionOf } from '../support/sessions.ts';

@@ -1,6 +1,6 @@
 /** Sessions of before that have no worker to ask. */
 import { describe, expect, it } from 'vitest';
-import type { Session } from '../../src/core/session.ts';
+import type { Session } from '../../src/core/model/session.ts';
 import { sessionOf } from '../support/sessions.ts';
 import { WarmRig } from '../support/warm-rig.ts';
 

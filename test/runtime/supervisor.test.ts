@@ -1,14 +1,14 @@
 /** What a supervisor answers. */
 import { describe, expect, it } from 'vitest';
 import type { SessionId } from '../../src/core/ids.ts';
-import type { Author } from '../../src/core/session.ts';
-import { RECORDING } from '../../src/limits.ts';
-import type { Rooms } from '../../src/ports.ts';
-import type { SupervisorDeps } from '../../src/runtime/deps.ts';
+import type { Actor } from '../../src/core/model/session.ts';
+import { RECORDING } from '../../src/lib/limits/storage-limits.ts';
+import type { Rooms } from '../../src/ports/rooms.ts';
 import { Supervisor } from '../../src/runtime/supervisor.ts';
+import type { SupervisorDeps } from '../../src/runtime/supervisor-deps.ts';
 import { settled, WARM_PROFILE, WarmRig } from '../support/warm-rig.ts';
 
-const ANN: Author = { kind: 'token', name: 'ann' };
+const ANN: Actor = { kind: 'token', name: 'ann' };
 
 /** Of a supervisor that is not started: it takes calls, and finds nothing of before. */
 function open(more: Partial<SupervisorDeps> = {}): { rig: WarmRig; supervisor: Supervisor } {

@@ -1,8 +1,9 @@
 /** What must hold after every event: curfew's state beside what the simulated world holds. */
-import { isUnkillable } from '../../src/core/holdings.ts';
-import type { Session } from '../../src/core/session.ts';
-import { workerOf } from '../../src/core/session.ts';
-import { DEADLINES, REGISTRY } from '../../src/limits.ts';
+import { isUnkillable } from '../../src/core/admission/allocation.ts';
+import type { Session } from '../../src/core/model/session.ts';
+import { workerOf } from '../../src/core/model/session.ts';
+import { DEADLINES } from '../../src/lib/limits/session-limits.ts';
+import { REGISTRY } from '../../src/lib/limits/storage-limits.ts';
 import type { Run } from './host.ts';
 import type { Generation, Sim } from './sim.ts';
 
@@ -156,7 +157,7 @@ function ladderMs({ spec, phase }: Session): number {
 /** Slots are held by whom the world says, no more, no fewer, and never more than there are. */
 function checkQuotas(sim: Sim, { supervisor }: Generation, all: readonly Session[]): void {
   const { world, host, ledger } = sim;
-  const quotas = supervisor.sessions.desk.quotas();
+  const quotas = supervisor.sessions.admission.quotas();
   const placed = new Set<string>(quotas.find((one) => one.name === 'host')?.holders ?? []);
   const stuck = new Set<string>(all.filter(isUnkillable).map((session) => session.spec.id));
   // One that wrapped up had given its user's place away before it proved unkillable.

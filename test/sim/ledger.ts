@@ -2,17 +2,18 @@
  * What really happened to each session, kept beside curfew: its records as they were wanted and committed,
  * its workers, what was said and asked. The checks compare this with what curfew says and does.
  */
-import type { DispatchRequest, SessionView } from '../../src/api.ts';
+import type { DispatchRequest, SessionView } from '../../src/api/session-schemas.ts';
 import type { SessionId, WorkerId } from '../../src/core/ids.ts';
 import { isWarmId, sessionId } from '../../src/core/ids.ts';
-import type { DisconnectReason, Participant } from '../../src/core/presence.ts';
-import type { WorkerMessage } from '../../src/core/protocol.ts';
-import type { Ending, Session } from '../../src/core/session.ts';
-import { isReplacing, workerOf } from '../../src/core/session.ts';
-import { CurfewError, messageOf } from '../../src/errors.ts';
-import { RECORDING } from '../../src/limits.ts';
-import { WATCH } from '../../src/limits-livekit.ts';
-import type { DurableWrite, SpawnRequest } from '../../src/ports.ts';
+import type { WorkerMessage } from '../../src/core/model/control-protocol.ts';
+import type { Ending, Session } from '../../src/core/model/session.ts';
+import { isReplacing, workerOf } from '../../src/core/model/session.ts';
+import type { DisconnectReason, Participant } from '../../src/core/rooms/presence.ts';
+import { CurfewError, messageOf } from '../../src/lib/errors.ts';
+import { WATCH } from '../../src/lib/limits/livekit-limits.ts';
+import { RECORDING } from '../../src/lib/limits/storage-limits.ts';
+import type { DurableWrite } from '../../src/ports/registry.ts';
+import type { SpawnRequest } from '../../src/ports/workers.ts';
 import type { MessageWatch } from './channels.ts';
 import { tokenOf } from './channels.ts';
 import type { Run } from './host.ts';

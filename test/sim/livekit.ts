@@ -1,5 +1,10 @@
 /** The simulated LiveKit: rooms, who is in them, what its webhooks say, and what its API answers when it answers. */
-import type { DisconnectReason, Participant, ParticipantKind, RoomEvent } from '../../src/core/presence.ts';
+import type {
+  DisconnectReason,
+  Participant,
+  ParticipantKind,
+  RoomWebhook,
+} from '../../src/core/rooms/presence.ts';
 import type { World } from './world.ts';
 
 interface Room {
@@ -26,7 +31,11 @@ export interface Webhook {
   readonly event: WebhookEvent;
 }
 
-export type WebhookEvent = RoomEvent extends infer E ? (E extends RoomEvent ? Omit<E, 'at'> : never) : never;
+export type WebhookEvent = RoomWebhook extends infer E
+  ? E extends RoomWebhook
+    ? Omit<E, 'at'>
+    : never
+  : never;
 
 export interface LiveKitListener {
   webhook(hook: Webhook): void;

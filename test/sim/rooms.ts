@@ -1,9 +1,9 @@
 /** The Rooms port of one supervisor over the simulated LiveKit: one question at a time, each with its bound. */
 import type { RoomKey } from '../../src/core/ids.ts';
 import { roomId } from '../../src/core/ids.ts';
-import type { RoomEvent } from '../../src/core/presence.ts';
-import { PRESENCE } from '../../src/limits.ts';
-import type { RoomStepResult, Rooms, RoomsListener } from '../../src/ports.ts';
+import type { RoomWebhook } from '../../src/core/rooms/presence.ts';
+import { PRESENCE } from '../../src/lib/limits/room-limits.ts';
+import type { RoomStepResult, Rooms, RoomsListener } from '../../src/ports/rooms.ts';
 import type { Life } from './life.ts';
 import { never } from './life.ts';
 import type { LiveKit, Webhook } from './livekit.ts';
@@ -66,7 +66,7 @@ export class SimRooms implements Rooms {
     this.#schedule();
   }
 
-  look(room: RoomKey): void {
+  poll(room: RoomKey): void {
     if (this.#life.dead('look') || !this.#followed.has(roomId(room))) return;
     this.#asked.set(roomId(room), room);
     this.#schedule();
@@ -115,8 +115,8 @@ export class SimRooms implements Rooms {
     const key = { project: 'default', name: room };
     if (!this.#followed.has(roomId(key))) return;
     const at = { bootMs: this.#world.bootMs, wallMs: atWallMs };
-    this.#listener.event(key, { ...event, at } as RoomEvent);
-    this.look(key);
+    this.#listener.event(key, { ...event, at } as RoomWebhook);
+    this.poll(key);
   }
 
   status(): ReturnType<Rooms['status']> {
@@ -178,7 +178,7 @@ export class SimRooms implements Rooms {
     const known = sid !== null && !blind;
     this.#remember(room.name, { toldMs: this.#world.nowMs, askedMs, trueMs, blind });
     const createdWallMs = this.#livekit.createdWallMs(sid);
-    this.#listener?.observed(room, {
+    this.#listener?.snapshot(room, {
       asOf,
       roomSid: known ? sid : null,
       roomCreatedWallMs: known ? createdWallMs : null,

@@ -1,6 +1,6 @@
 /** Plays one scenario from its first event to the last check. */
-import { deadlines } from '../../src/core/deadlines.ts';
-import { messageOf } from '../../src/errors.ts';
+import { deadlines } from '../../src/core/session/deadlines.ts';
+import { messageOf } from '../../src/lib/errors.ts';
 import { checkAfterEvent, checkAtEnd } from './checks.ts';
 import type { Run } from './host.ts';
 import type { Action, Scenario } from './scenario.ts';

@@ -1,14 +1,16 @@
 /** One simulated world with the real core and runtime in it: supervisors come and go, everything else stays. */
-import type { DispatchRequest } from '../../src/api.ts';
-import { dispatchSchema } from '../../src/api.ts';
-import { defaultProfile } from '../../src/config/schema.ts';
+
+import { defaultProfile } from '../../src/adapters/config/config-schema.ts';
+import type { DispatchRequest } from '../../src/api/session-schemas.ts';
+import { dispatchSchema } from '../../src/api/session-schemas.ts';
 import type { WorkerId } from '../../src/core/ids.ts';
 import { instanceId } from '../../src/core/ids.ts';
-import type { Profile } from '../../src/core/profile.ts';
-import type { Author } from '../../src/core/session.ts';
-import { messageOf } from '../../src/errors.ts';
-import { WORKERS } from '../../src/limits.ts';
-import type { Instance, Log } from '../../src/ports.ts';
+import type { Profile } from '../../src/core/model/profile.ts';
+import type { Actor } from '../../src/core/model/session.ts';
+import { messageOf } from '../../src/lib/errors.ts';
+import { WORKERS } from '../../src/lib/limits/worker-limits.ts';
+import type { Instance } from '../../src/ports/instance.ts';
+import type { Log } from '../../src/ports/log.ts';
 import { Supervisor } from '../../src/runtime/supervisor.ts';
 import { Agent } from './agent.ts';
 import { SimChannels } from './channels.ts';
@@ -29,7 +31,7 @@ import { clockOf, World } from './world.ts';
 const MEMORY_BYTES = 1_000_000_000;
 const SWEEP_EVERY_MS = 300_000;
 const SWEEP_GRACE_MS = 60_000;
-const PERSON: Author = { kind: 'token', name: 'ops' };
+const PERSON: Actor = { kind: 'token', name: 'ops' };
 
 /** One supervisor and what it is made of. */
 export interface Generation {
@@ -302,7 +304,7 @@ export class Sim {
   /** At the start, and then again and again. */
   #sweep(life: Life, supervisor: Supervisor): void {
     if (life.stopping) return;
-    supervisor.sweep({ dryRun: false }, PERSON).then(
+    supervisor.cleanup({ dryRun: false }, PERSON).then(
       ({ verdicts }) => {
         for (const one of verdicts)
           this.world.note('sweep', `${one.worker} ${one.kind}: ${one.action}, ${one.why} (${one.outcome})`);

@@ -1,10 +1,11 @@
 /** The sweep's ports over the simulated host: every process with a mark, the records in the folders, the plans of dry runs. */
 import type { WorkerId } from '../../src/core/ids.ts';
-import type { Profile } from '../../src/core/profile.ts';
-import type { Session } from '../../src/core/session.ts';
-import type { SweptProcess, Verdict } from '../../src/core/verdict.ts';
-import type { WorkerRecords } from '../../src/ports.ts';
-import type { Ended, HostLook, Plans, ProcessTable, SweepPlan } from '../../src/ports-upkeep.ts';
+import type { Profile } from '../../src/core/model/profile.ts';
+import type { Session } from '../../src/core/model/session.ts';
+import type { ListedProcess, Verdict } from '../../src/core/workers/cleanup-verdict.ts';
+import type { CleanupPlan, CleanupPlans } from '../../src/ports/cleanup-plans.ts';
+import type { Ended, HostScan, ProcessTable } from '../../src/ports/process-table.ts';
+import type { WorkerRecords } from '../../src/ports/worker-records.ts';
 import type { Host, Process, Run } from './host.ts';
 import type { Life } from './life.ts';
 import { never } from './life.ts';
@@ -28,19 +29,19 @@ export class SimTable implements ProcessTable {
     this.#watch = watch;
   }
 
-  look(): Promise<HostLook> {
+  scan(): Promise<HostScan> {
     if (this.#life.dead('a sweep looks')) return never();
-    const trees = new Map<WorkerId, SweptProcess[]>();
+    const trees = new Map<WorkerId, ListedProcess[]>();
     for (const run of this.#host.alive) {
       const members = this.#swept(run);
       trees.set(run.id, [...(trees.get(run.id) ?? []), ...members]);
     }
-    const look: HostLook = {
+    const look: HostScan = {
       scanned: trees.size,
       workerIds: [...trees.keys()],
       treeOf: (id) => trees.get(id) ?? [],
       spared: () => new Set(),
-      strangers: () => [],
+      unmanaged: () => [],
     };
     return this.#after(this.#host.world.random.wait(20, 300), 'a sweep has looked', () => look);
   }
@@ -77,7 +78,7 @@ export class SimTable implements ProcessTable {
     );
   }
 
-  #swept(run: Run): SweptProcess[] {
+  #swept(run: Run): ListedProcess[] {
     const { world } = this.#host;
     return [run.shim, ...this.#host.members(run)]
       .filter((one) => one.alive)
@@ -106,15 +107,15 @@ export class SimTable implements ProcessTable {
   }
 }
 
-export class SimPlans implements Plans {
-  readonly #plans = new Map<string, SweepPlan>();
+export class SimPlans implements CleanupPlans {
+  readonly #plans = new Map<string, CleanupPlan>();
 
-  save(plan: SweepPlan): Promise<void> {
+  save(plan: CleanupPlan): Promise<void> {
     this.#plans.set(plan.id, plan);
     return Promise.resolve();
   }
 
-  load(id: string): Promise<SweepPlan | null> {
+  load(id: string): Promise<CleanupPlan | null> {
     return Promise.resolve(this.#plans.get(id) ?? null);
   }
 }

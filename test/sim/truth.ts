@@ -1,9 +1,10 @@
 /** Whether an ending's reason is true, by what really happened in the simulated world. */
-import type { Participant } from '../../src/core/presence.ts';
-import { sideOf } from '../../src/core/presence.ts';
-import type { Ending, Session } from '../../src/core/session.ts';
-import { workerOf } from '../../src/core/session.ts';
-import { REGISTRY } from '../../src/limits.ts';
+
+import type { Ending, Session } from '../../src/core/model/session.ts';
+import { workerOf } from '../../src/core/model/session.ts';
+import type { Participant } from '../../src/core/rooms/presence.ts';
+import { sideOf } from '../../src/core/rooms/presence.ts';
+import { REGISTRY } from '../../src/lib/limits/storage-limits.ts';
 import type { Run } from './host.ts';
 import type { Case } from './ledger.ts';
 import type { Moment } from './livekit.ts';

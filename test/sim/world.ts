@@ -3,8 +3,8 @@
  * Everything that is not the supervisor's own code is an event here.
  */
 import type { Stamp } from '../../src/core/ids.ts';
-import { DEADLINES } from '../../src/limits.ts';
-import type { Clock } from '../../src/ports.ts';
+import { DEADLINES } from '../../src/lib/limits/session-limits.ts';
+import type { Clock } from '../../src/ports/clock.ts';
 import type { Life } from './life.ts';
 import { Random } from './random.ts';
 
@@ -85,7 +85,7 @@ export class World {
 
   standStill(place: Place, forMs: number): void {
     // Only longer than this is surely noticed as a gap.
-    if (place === 'supervisor' && forMs > DEADLINES.gapMs + DEADLINES.pulseMs) {
+    if (place === 'supervisor' && forMs > DEADLINES.gapMs + DEADLINES.gapCheckMs) {
       if (this.nowMs > this.gapEndMs) this.gapFromMs = this.nowMs;
       this.gapEndMs = Math.max(this.gapEndMs, this.nowMs + forMs);
     }

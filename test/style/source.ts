@@ -5,7 +5,7 @@ import ts from 'typescript';
 import { ROOT } from '../support/daemon.ts';
 
 export interface SourceFile {
-  /** Relative to the repository, such as `src/core/decide.ts`. */
+  /** Relative to the repository, such as `src/core/session/decide.ts`. */
   readonly path: string;
   readonly text: string;
   readonly lines: number;

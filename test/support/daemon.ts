@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Agent, request } from 'undici';
 import { stringify } from 'yaml';
-import type { SessionView } from '../../src/api.ts';
+import type { SessionView } from '../../src/api/session-schemas.ts';
 import type { Keeper } from './keeper.ts';
 import { keep } from './keeper.ts';
 import { recorded } from './records.ts';

@@ -4,12 +4,12 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createChannels } from '../../src/adapters/control/control-server.ts';
+import { openInstance } from '../../src/adapters/registry/instance-dir.ts';
+import { createLog } from '../../src/adapters/telemetry/pino-log.ts';
 import { workerId } from '../../src/core/ids.ts';
-import type { WorkerMessage } from '../../src/core/protocol.ts';
-import type { Channels } from '../../src/ports.ts';
-import { openInstance } from '../../src/registry/instance.ts';
-import { createLog } from '../../src/telemetry/log.ts';
-import { createChannels } from '../../src/worker/control.ts';
+import type { WorkerMessage } from '../../src/core/model/control-protocol.ts';
+import type { Channels } from '../../src/ports/channels.ts';
 import { ROOT } from './daemon.ts';
 
 export const KIT_WORKER = workerId('s-1.1');

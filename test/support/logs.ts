@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createLogCap } from '../../src/worker/logs.ts';
+import { createLogCap } from '../../src/adapters/worker/log/log-cap.ts';
 import { notedLog } from './log.ts';
 import { until } from './wait.ts';
 

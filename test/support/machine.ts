@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { inject } from 'vitest';
 import { stringify } from 'yaml';
-import type { SessionView } from '../../src/api.ts';
+import type { SessionView } from '../../src/api/session-schemas.ts';
 import { ROOT } from './daemon.ts';
 import type { Keeper } from './keeper.ts';
 import { keep } from './keeper.ts';

@@ -1,20 +1,16 @@
 /** A small SupervisorApi in memory, for the faces: it keeps sessions, starts nothing, and refuses what a name asks for. */
-import type {
-  CapacityView,
-  DispatchRequest,
-  ReleaseMany,
-  SessionView,
-  SupervisorApi,
-} from '../../src/api.ts';
-import type { Author } from '../../src/core/session.ts';
-import { CurfewError } from '../../src/errors.ts';
+import type { CapacityView } from '../../src/api/host-schemas.ts';
+import type { DispatchRequest, ReleaseMany, SessionView } from '../../src/api/session-schemas.ts';
+import type { SupervisorApi } from '../../src/api/supervisor-api.ts';
+import type { Actor } from '../../src/core/model/session.ts';
+import { CurfewError } from '../../src/lib/errors.ts';
 
 const AT = '2026-01-02T03:04:05.000Z';
 
 export interface MemoryApi extends SupervisorApi {
   readonly sessions: Map<string, SessionView>;
   /** What was asked, by whom. */
-  readonly asked: { readonly what: string; readonly by: Author | null; readonly with: unknown }[];
+  readonly asked: { readonly what: string; readonly by: Actor | null; readonly with: unknown }[];
   isReady: boolean;
   /** Log files of every session. */
   readonly logs: string[];
@@ -83,7 +79,7 @@ export function memoryApi(): MemoryApi {
     sessions.set(session.id, session);
     return session;
   };
-  const note = (what: string, by: Author | null, value: unknown) => asked.push({ what, by, with: value });
+  const note = (what: string, by: Actor | null, value: unknown) => asked.push({ what, by, with: value });
   const api: MemoryApi = {
     sessions,
     asked,
@@ -125,7 +121,7 @@ export function memoryApi(): MemoryApi {
       find(id);
       return api.logs;
     },
-    sweep: async (request, by) => {
+    cleanup: async (request, by) => {
       note('sweep', by, request);
       return {
         dryRun: request.dryRun,

@@ -5,12 +5,14 @@ import { join } from 'node:path';
 import { ServerMessage, WorkerMessage } from '@livekit/protocol';
 import { AccessToken } from 'livekit-server-sdk';
 import { WebSocket } from 'ws';
+import { createStandIn } from '../../src/adapters/livekit/standin/standin-server.ts';
+import { openInstance } from '../../src/adapters/registry/instance-dir.ts';
 import type { WorkerId } from '../../src/core/ids.ts';
 import { workerId } from '../../src/core/ids.ts';
-import type { WorkerMessage as Told } from '../../src/core/protocol.ts';
-import type { Instance, Log, StandIn, StandInJob } from '../../src/ports.ts';
-import { openInstance } from '../../src/registry/instance.ts';
-import { createStandIn } from '../../src/standin/standin.ts';
+import type { WorkerMessage as Told } from '../../src/core/model/control-protocol.ts';
+import type { Instance } from '../../src/ports/instance.ts';
+import type { Log } from '../../src/ports/log.ts';
+import type { StandIn, StandInJob } from '../../src/ports/stand-in.ts';
 import { until } from './wait.ts';
 
 export type Say = NonNullable<ConstructorParameters<typeof WorkerMessage>[0]>['message'];

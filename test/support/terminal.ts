@@ -1,6 +1,6 @@
 /** The command line with a terminal that keeps what was written. */
-import type { SweepRequest } from '../../src/api-sweep.ts';
-import type { Daemons, RunOptions, Terminal } from '../../src/cli/context.ts';
+import type { CleanupRequest } from '../../src/api/cleanup-api.ts';
+import type { Daemons, RunOptions, Terminal } from '../../src/cli/command-context.ts';
 import { runCli } from '../../src/cli/program.ts';
 
 export interface CliOptions {
@@ -16,7 +16,7 @@ export interface CliResult {
   readonly asked: readonly string[];
   readonly ran: readonly RunOptions[];
   /** What a sweep without a supervisor was asked. */
-  readonly cleaned: readonly SweepRequest[];
+  readonly cleaned: readonly CleanupRequest[];
 }
 
 export async function cli(args: readonly string[], options: CliOptions = {}): Promise<CliResult> {
@@ -35,7 +35,7 @@ export async function cli(args: readonly string[], options: CliOptions = {}): Pr
       return options.answer ?? '';
     },
   };
-  const cleaned: SweepRequest[] = [];
+  const cleaned: CleanupRequest[] = [];
   const daemons: Daemons = {
     serve: async () => 0,
     dev: async () => 0,

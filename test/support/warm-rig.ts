@@ -1,22 +1,17 @@
 /** A supervisor with warm workers over ports of the test's own: what they are told is noted, and they answer when the test says so. */
-import { defaultProfile } from '../../src/config/schema.ts';
+import { defaultProfile } from '../../src/adapters/config/config-schema.ts';
 import type { SessionId, WorkerId } from '../../src/core/ids.ts';
 import { instanceId, isWarmId } from '../../src/core/ids.ts';
-import type { Profile } from '../../src/core/profile.ts';
-import type { ExitInfo, Session, WorkerProcess } from '../../src/core/session.ts';
-import type {
-  Adopted,
-  Channels,
-  ChannelsListener,
-  Registry,
-  WarmRecord,
-  Workers,
-  WorkersListener,
-} from '../../src/ports.ts';
-import type { SupervisorDeps } from '../../src/runtime/deps.ts';
-import { Dispatcher } from '../../src/runtime/dispatcher.ts';
-import { recover } from '../../src/runtime/recovery.ts';
-import { Sessions } from '../../src/runtime/sessions.ts';
+import type { Profile } from '../../src/core/model/profile.ts';
+import type { ExitInfo, Session, WorkerProcess } from '../../src/core/model/session.ts';
+import type { Channels, ChannelsListener } from '../../src/ports/channels.ts';
+import type { Registry } from '../../src/ports/registry.ts';
+import type { WarmRecord } from '../../src/ports/worker-records.ts';
+import type { Adopted, Workers, WorkersListener } from '../../src/ports/workers.ts';
+import { Dispatcher } from '../../src/runtime/dispatch/dispatcher.ts';
+import { recover } from '../../src/runtime/sessions/recovery.ts';
+import { SessionHost } from '../../src/runtime/sessions/session-host.ts';
+import type { SupervisorDeps } from '../../src/runtime/supervisor-deps.ts';
 import { until } from './wait.ts';
 
 export const WARM_PROFILE: Profile = {
@@ -39,7 +34,7 @@ export interface RigOptions {
 export class WarmRig {
   nowMs = 1_000_000;
   profile: Profile;
-  readonly sessions: Sessions;
+  readonly sessions: SessionHost;
   readonly dispatcher: Dispatcher;
   /** What was done, in its order: `spawn ID`, `assign ID`, `SIGTERM ID`, `adopt ID` and the like. */
   readonly done: string[] = [];
@@ -62,7 +57,7 @@ export class WarmRig {
   constructor(options: RigOptions = {}) {
     this.#options = options;
     this.profile = options.profile ?? WARM_PROFILE;
-    this.sessions = new Sessions(this.deps());
+    this.sessions = new SessionHost(this.deps());
     this.dispatcher = new Dispatcher(this.sessions, () => undefined);
   }
 

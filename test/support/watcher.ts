@@ -1,16 +1,16 @@
 /** The Rooms port on some LiveKit, and all that it told, in order. */
 import type { Server } from 'node:http';
 import { createServer } from 'node:http';
+import { createRooms } from '../../src/adapters/livekit/rooms/livekit-rooms.ts';
+import { createClock } from '../../src/adapters/telemetry/boot-clock.ts';
 import type { RoomKey } from '../../src/core/ids.ts';
-import type { Observation, RoomEvent } from '../../src/core/presence.ts';
-import type { Rooms } from '../../src/ports.ts';
-import { createRooms } from '../../src/presence/rooms.ts';
-import { createClock } from '../../src/telemetry/clock.ts';
+import type { RoomSnapshot, RoomWebhook } from '../../src/core/rooms/presence.ts';
+import type { Rooms } from '../../src/ports/rooms.ts';
 import { until } from './wait.ts';
 
 export type Told =
-  | { readonly kind: 'look'; readonly room: string; readonly look: Observation }
-  | { readonly kind: 'event'; readonly room: string; readonly event: RoomEvent }
+  | { readonly kind: 'look'; readonly room: string; readonly look: RoomSnapshot }
+  | { readonly kind: 'event'; readonly room: string; readonly event: RoomWebhook }
   | { readonly kind: 'reachable'; readonly reachable: boolean };
 
 export function roomKey(name: string): RoomKey {
@@ -39,7 +39,7 @@ export class Watcher {
 
   start(): this {
     this.rooms.start({
-      observed: (room, look) => this.told.push({ kind: 'look', room: room.name, look }),
+      snapshot: (room, look) => this.told.push({ kind: 'look', room: room.name, look }),
       event: (room, event) => this.told.push({ kind: 'event', room: room.name, event }),
       reachable: (reachable) => this.told.push({ kind: 'reachable', reachable }),
       found: () => undefined,
@@ -53,23 +53,23 @@ export class Watcher {
     return room;
   }
 
-  looks(name: string): Observation[] {
+  looks(name: string): RoomSnapshot[] {
     return this.told.flatMap((one) => (one.kind === 'look' && one.room === name ? [one.look] : []));
   }
 
-  events(name: string): RoomEvent[] {
+  events(name: string): RoomWebhook[] {
     return this.told.flatMap((one) => (one.kind === 'event' && one.room === name ? [one.event] : []));
   }
 
   /** The first look at the room, asked for from now on, that is as wanted. */
-  sees(name: string, wanted: (look: Observation) => boolean, boundMs?: number): Promise<Observation> {
+  sees(name: string, wanted: (look: RoomSnapshot) => boolean, boundMs?: number): Promise<RoomSnapshot> {
     const from = this.clock.now().bootMs;
     const probe = () => this.looks(name).find((look) => look.asOf.bootMs >= from && wanted(look));
     return until(`a look at ${name}`, probe, boundMs);
   }
 
-  hears<K extends RoomEvent['kind']>(name: string, kind: K, boundMs?: number) {
-    const isWanted = (one: RoomEvent): one is Extract<RoomEvent, { kind: K }> => one.kind === kind;
+  hears<K extends RoomWebhook['kind']>(name: string, kind: K, boundMs?: number) {
+    const isWanted = (one: RoomWebhook): one is Extract<RoomWebhook, { kind: K }> => one.kind === kind;
     return until(`${kind} in ${name}`, () => this.events(name).find(isWanted), boundMs);
   }
 

@@ -1,0 +1,96 @@
+/** Ends exactly the processes that a plan names: TERM, a while, KILL. Who is no longer who the plan saw is left alone. */
+
+import { performance } from 'node:perf_hooks';
+import { setTimeout } from 'node:timers/promises';
+import type { WorkerId } from '../../core/ids.ts';
+import { workerId } from '../../core/ids.ts';
+import type { ListedProcess, Verdict } from '../../core/workers/cleanup-verdict.ts';
+import { CLEANUP } from '../../lib/limits/cleanup-limits.ts';
+import type { Ended, EndOutcome } from '../../ports/process-table.ts';
+import type { Aim, Shot } from '../../process/checked-signal.ts';
+import { signalMember } from '../../process/checked-signal.ts';
+import type { ProcTable } from '../../process/proc-files.ts';
+import { findAlive } from '../../process/proc-files.ts';
+import type { Self } from '../../process/process-tree.ts';
+import { shownCommandOf } from './shown-command.ts';
+
+interface Means {
+  readonly proc: ProcTable;
+  readonly markPrefix: string;
+  readonly self: Self;
+  readonly groupOf: (id: WorkerId) => string | null;
+}
+
+interface Target {
+  readonly member: ListedProcess;
+  readonly aim: Aim;
+  shot: Shot | null;
+}
+
+export async function endTargets(
+  plan: readonly Pick<Verdict, 'workerId' | 'members'>[],
+  means: Means,
+): Promise<Ended[]> {
+  const targets = plan.flatMap(({ workerId: id, members }) =>
+    members.map((member): Target => ({ member, aim: aimAt(member, id, means), shot: null })),
+  );
+  const before = new Map(targets.map((one) => [one, stateOf(one, means)]));
+  const there = targets.filter((one) => before.get(one) === 'there');
+  const workers = there.filter((one) => one.member.evidence !== 'shim');
+  await strike(workers, 'SIGTERM', means);
+  await allGone(workers, means, CLEANUP.termMs);
+  await strike(workers, 'SIGKILL', means);
+  // A shim whose worker is gone writes the status and ends by itself.
+  await allGone(there, means, CLEANUP.killMs / 2);
+  await strike(there, 'SIGKILL', means);
+  await allGone(there, means, CLEANUP.killMs / 2);
+  return targets.map((one) => {
+    const { pid, startTicks } = one.member;
+    const seen = before.get(one) ?? 'gone';
+    return { pid, startTicks, outcome: seen === 'there' ? outcomeOf(one, means) : seen };
+  });
+}
+
+function aimAt(member: ListedProcess, id: WorkerId | null, { markPrefix, self, groupOf }: Means): Aim {
+  const shim = { bootId: '', pid: member.leader ?? member.pid, startTicks: 0 };
+  return { workerId: id ?? workerId(''), shim, markPrefix, cgroup: id === null ? null : groupOf(id), self };
+}
+
+/** `changed`: another process has the number now, or a stranger runs another command than the person saw. */
+function stateOf({ member }: Target, { proc }: Means): 'there' | 'gone' | 'changed' {
+  if (findAlive(proc, member) !== null) return isAsSeen(member, proc) ? 'there' : 'changed';
+  const now = proc.stat(member.pid);
+  return now === null || now.startTicks === member.startTicks ? 'gone' : 'changed';
+}
+
+/** A stranger is told by its command alone, which an exec changes. */
+function isAsSeen(member: ListedProcess, proc: ProcTable): boolean {
+  return member.evidence !== 'pattern' || shownCommandOf(proc, member.pid) === member.command;
+}
+
+const STRIKES_PER_TURN = 100;
+
+async function strike(
+  targets: readonly Target[],
+  signal: 'SIGTERM' | 'SIGKILL',
+  { proc }: Means,
+): Promise<void> {
+  for (const [index, one] of targets.entries()) {
+    if (index % STRIKES_PER_TURN === STRIKES_PER_TURN - 1) await setTimeout(0);
+    if (findAlive(proc, one.member) === null) continue;
+    one.shot = isAsSeen(one.member, proc) ? signalMember(proc, one.aim, one.member, signal) : 'gone';
+  }
+}
+
+async function allGone(targets: readonly Target[], { proc }: Means, boundMs: number): Promise<void> {
+  const untilMs = performance.now() + boundMs;
+  const alive = () => targets.some((one) => one.shot !== 'denied' && findAlive(proc, one.member) !== null);
+  while (alive() && performance.now() < untilMs) await setTimeout(CLEANUP.lookMs);
+}
+
+function outcomeOf(one: Target, { proc }: Means): EndOutcome {
+  if (findAlive(proc, one.member) === null) return 'ended';
+  // It lives, and yet was not signalled: its mark or group is not what the plan saw.
+  if (one.shot === 'gone') return 'changed';
+  return one.shot === 'denied' ? 'denied' : 'survived';
+}

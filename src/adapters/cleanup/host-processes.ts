@@ -1,0 +1,220 @@
+/** The host's processes as a sweep sees them: whose tree each belongs to, and what each is. */
+import { readFileSync, statSync } from 'node:fs';
+import type { InstanceId, WorkerId } from '../../core/ids.ts';
+import { isWorkerName, workerId as workerIdOf } from '../../core/ids.ts';
+import type { ProcessIdentity } from '../../core/model/session.ts';
+import type { ListedProcess, UnmanagedTree } from '../../core/workers/cleanup-verdict.ts';
+import { matchesPattern } from '../../core/workers/name-pattern.ts';
+import { CLEANUP } from '../../lib/limits/cleanup-limits.ts';
+import { SHIM_NAME, TICK_MS } from '../../lib/limits/worker-limits.ts';
+import type { Clock } from '../../ports/clock.ts';
+import type { HostScan, ProcessTable } from '../../ports/process-table.ts';
+import type { Cgroups } from '../../process/cgroup.ts';
+import { cgroupPids, removeCgroup } from '../../process/cgroup.ts';
+import type { ProcTable } from '../../process/proc-files.ts';
+import { createProcTable, isDead } from '../../process/proc-files.ts';
+import type { ScannedProcess, Snapshot } from '../../process/process-scan.ts';
+import { createScanner } from '../../process/process-scan.ts';
+import type { Member, Self } from '../../process/process-tree.ts';
+import { lookAtTree } from '../../process/process-tree.ts';
+import { endTargets } from './end-targets.ts';
+import { holdsSocket, livekitSockets } from './livekit-sockets.ts';
+import { commandOf, shownCommandOf } from './shown-command.ts';
+
+export interface TableOptions {
+  /** Null: no state directory, so nothing is ours. */
+  readonly instanceId: InstanceId | null;
+  readonly clock: Clock;
+  readonly cgroups: Cgroups | null;
+  readonly livekitUrl: string | null;
+}
+
+const ANY_MARK = 'CURFEW_WORKER=';
+const PAGE_BYTES = 4096;
+const NO_PROCESS = -1;
+
+export function createProcessTable(options: TableOptions): ProcessTable {
+  const { instanceId, cgroups } = options;
+  const proc = createProcTable();
+  // An instance of no name matches no mark.
+  const markPrefix = `${ANY_MARK}${instanceId ?? ' '}/`;
+  const scanner = createScanner(proc, markPrefix, { roughly: true });
+  const self: Self = { pid: process.pid, pgid: proc.stat(process.pid)?.pgid ?? process.pid };
+  const groupOf = (id: WorkerId) => cgroups?.pathOf(id) ?? null;
+  return {
+    scan: async () => {
+      const snapshot = await scanner.scan(0);
+      const sockets = await livekitSockets(options.livekitUrl);
+      return new Look({ options, proc, snapshot, self, sockets, groupOf });
+    },
+    end: (targets) => endTargets(targets, { proc, markPrefix, self, groupOf }),
+    removeEmptyGroups: () =>
+      (cgroups?.list() ?? [])
+        .filter(({ path }) => cgroupPids(path).length === 0 && isOld(path) && removeCgroup(path))
+        .map((one) => workerIdOf(one.workerId)),
+  };
+}
+
+/** A worker that is just being started is not in its group yet. */
+function isOld(path: string): boolean {
+  try {
+    return Date.now() - statSync(path).ctimeMs > CLEANUP.graceMs;
+  } catch {
+    return false;
+  }
+}
+
+interface Around {
+  readonly options: TableOptions;
+  readonly proc: ProcTable;
+  readonly snapshot: Snapshot;
+  readonly self: Self;
+  readonly sockets: ReadonlySet<string> | null;
+  readonly groupOf: (id: WorkerId) => string | null;
+}
+
+class Look implements HostScan {
+  readonly #around: Around;
+  readonly #nowMs: number;
+  /** Everything that was found in a tree of ours. */
+  readonly #ours = new Set<number>();
+
+  constructor(around: Around) {
+    this.#around = around;
+    this.#nowMs = around.options.clock.now().bootMs;
+  }
+
+  get scanned(): number {
+    return this.#around.snapshot.byPid.size;
+  }
+
+  get workerIds(): WorkerId[] {
+    const { snapshot, options } = this.#around;
+    const grouped = (options.cgroups?.list() ?? []).filter(({ path }) => cgroupPids(path).length > 0);
+    const names = new Set([...snapshot.byMark.keys(), ...grouped.map((one) => one.workerId)]);
+    // A mark is any process's own to choose, and its id becomes part of paths.
+    return [...names].filter(isWorkerName).map((name) => workerIdOf(name));
+  }
+
+  treeOf(workerId: WorkerId, shim: ProcessIdentity | null): ListedProcess[] {
+    const { snapshot, self, groupOf, proc } = this.#around;
+    const group = groupOf(workerId);
+    const inside = group === null ? [] : cgroupPids(group).flatMap((pid) => proc.stat(pid) ?? []);
+    const nobody: ProcessIdentity = { bootId: '', pid: NO_PROCESS, startTicks: NO_PROCESS };
+    const subject = {
+      workerId,
+      shim: shim ?? nobody,
+      known: new Map<number, number>(),
+      // Nobody has watched it: the shim itself must be there, or somebody in the group who is the worker's.
+      groupHeld: false,
+    };
+    const look = lookAtTree(snapshot, subject, { self, inside: inside.filter((one) => !isDead(one)) });
+    const { shim: shell } = look;
+    const shimMember: Member[] =
+      shell === null ? [] : [{ pid: shell.pid, startTicks: shell.startTicks, evidence: 'shim' }];
+    // Of a worker that no record explains the shim is a member like any other: it is told by its look.
+    const members = look.members.map(
+      (one): Member => (isShim(proc, one.pid) ? { ...one, evidence: 'shim' } : one),
+    );
+    for (const one of members) this.#ours.add(one.pid);
+    return this.#describe([...members, ...shimMember], shim?.pid ?? null);
+  }
+
+  spared(askerPid: number | null): ReadonlySet<number> {
+    const { snapshot, self } = this.#around;
+    return new Set([self.pid, askerPid ?? self.pid].flatMap((pid) => withAncestors(pid, snapshot)));
+  }
+
+  unmanaged(patterns: readonly string[], askerPid: number | null): UnmanagedTree[] {
+    if (patterns.length === 0) return [];
+    const { snapshot, proc, self } = this.#around;
+    const matching = [...snapshot.byPid.values()].filter((one) => this.#matches(one, patterns));
+    const spared = this.spared(askerPid);
+    const pids = new Set(matching.map((one) => one.pid));
+    const topmost = matching.filter((one) => !ancestorsOf(one, snapshot).some((pid) => pids.has(pid)));
+    // This very command may have the pattern in its own arguments.
+    const others = topmost.filter((one) => one.pid !== self.pid && one.pid !== askerPid);
+    return others.flatMap((one) => {
+      const family = [one, ...descendantsOf(one, snapshot)];
+      // Another curfew's, or a supervisor itself: not ours to judge.
+      if (family.some(({ pid }) => proc.mark(pid, ANY_MARK) !== null)) return [];
+      const isProtected = family.some(({ pid }) => spared.has(pid));
+      const members = family.map(({ pid, startTicks }) => ({
+        pid,
+        startTicks,
+        evidence: 'pattern' as const,
+      }));
+      return [{ members: this.#describe(members, null), isProtected }];
+    });
+  }
+
+  #matches(one: ScannedProcess, patterns: readonly string[]): boolean {
+    if (isDead(one) || one.mark !== null || one.pid === 1 || this.#ours.has(one.pid)) return false;
+    const command = commandOf(this.#around.proc, one.pid);
+    return command !== '' && patterns.some((pattern) => matchesPattern(command, pattern));
+  }
+
+  #describe(members: readonly Member[], leader: number | null): ListedProcess[] {
+    const { proc, sockets } = this.#around;
+    return [...members]
+      .sort(
+        (a, b) =>
+          Number(a.evidence === 'shim') - Number(b.evidence === 'shim') || a.startTicks - b.startTicks,
+      )
+      .map(({ pid, startTicks, evidence }) => ({
+        pid,
+        startTicks,
+        evidence,
+        leader,
+        ageMs: Math.max(0, this.#nowMs - startTicks * TICK_MS),
+        command: evidence === 'shim' ? SHIM_NAME : shownCommandOf(proc, pid),
+        rssBytes: residentBytes(pid),
+        own: isOwn(pid),
+        livekit: sockets === null ? null : holdsSocket(pid, sockets),
+      }));
+  }
+}
+
+/** `sh -c SCRIPT NAME ...` */
+function isShim(proc: ProcTable, pid: number): boolean {
+  return proc.cmdline(pid)?.split('\0')[3] === SHIM_NAME;
+}
+
+function residentBytes(pid: number): number {
+  try {
+    return Number(readFileSync(`/proc/${pid}/statm`, 'latin1').split(' ')[1]) * PAGE_BYTES;
+  } catch {
+    return 0;
+  }
+}
+
+function isOwn(pid: number): boolean {
+  try {
+    return statSync(`/proc/${pid}`).uid === process.getuid?.();
+  } catch {
+    return false;
+  }
+}
+
+function ancestorsOf(one: ScannedProcess, snapshot: Snapshot): number[] {
+  const found: number[] = [];
+  for (
+    let at = snapshot.byPid.get(one.ppid);
+    at !== undefined && at.pid > 1;
+    at = snapshot.byPid.get(at.ppid)
+  ) {
+    if (found.includes(at.pid)) break;
+    found.push(at.pid);
+  }
+  return found;
+}
+
+function withAncestors(pid: number, snapshot: Snapshot): number[] {
+  const one = snapshot.byPid.get(pid);
+  return one === undefined ? [pid] : [pid, ...ancestorsOf(one, snapshot)];
+}
+
+function descendantsOf(one: ScannedProcess, snapshot: Snapshot): ScannedProcess[] {
+  const children = (snapshot.byParent.get(one.pid) ?? []).filter((child) => !isDead(child));
+  return children.flatMap((child) => [child, ...descendantsOf(child, snapshot)]);
+}

@@ -1,0 +1,260 @@
+/** Reads the config file. Every error says where, which key, which value, and what it takes. */
+import { existsSync, readFileSync } from 'node:fs';
+import { resolve as absolute, dirname, isAbsolute, join } from 'node:path';
+import { closest } from 'fastest-levenshtein';
+import type { Document, Node } from 'yaml';
+import { isMap, isScalar, LineCounter, parseDocument } from 'yaml';
+import { z } from 'zod';
+import type { ApiToken } from '../../api/supervisor-api.ts';
+import { CurfewError, messageOf } from '../../lib/errors.ts';
+import type { Config } from './config.ts';
+import { DEFAULT_CONFIG } from './config.ts';
+import type { ConfigFile } from './config-schema.ts';
+import { fileSchema, socketSchema, toProfile } from './config-schema.ts';
+
+export type Env = Readonly<Record<string, string | undefined>>;
+type Path = readonly PropertyKey[];
+
+/** Keys of the design that later versions bring. */
+const LATER = ['run_as', 'queue_by'];
+const SECRET_KEYS = ['api_key', 'api_secret', 'token'];
+
+/** Rejects invalid_config. Secrets may come from the environment or from files. */
+export function loadConfig(path: string, env: Env): Config {
+  return parseConfig(readText(path, 'the config'), { path, env });
+}
+
+export function parseConfig(text: string, { path, env }: { path: string; env: Env }): Config {
+  return resolve(parseAs(fileSchema, text, path), { env, folder: dirname(path) });
+}
+
+/** No more than where its supervisor listens: one that runs is reached whatever else is wrong in its file by now. */
+export function loadSocket(path: string): string {
+  const { listen } = parseAs(socketSchema, readText(path, 'the config'), path);
+  return socketPath(listen.socket, dirname(path));
+}
+
+function parseAs<T>(schema: z.ZodType<T>, text: string, path: string): T {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
+  const [broken] = document.errors;
+  if (broken !== undefined)
+    throw invalid(`${path}:${broken.linePos?.[0].line ?? 1}: not valid YAML: ${faultOf(broken.message)}`);
+  const given = withoutEmptySections(readValue(document, path));
+  const parsed = schema.safeParse(given);
+  if (parsed.success) return parsed.data;
+  throw invalid(
+    parsed.error.issues.map((issue) => describe(issue, { path, given, document, lines })).join('\n'),
+  );
+}
+
+/** Without the line and the picture of it that come after it. */
+function faultOf(message: string): string {
+  return (message.split('\n')[0] ?? '').replace(/ at line \d+, (column \d+):?$/, ' ($1)');
+}
+
+function readValue(document: Document, path: string): unknown {
+  try {
+    return document.toJS() ?? {};
+  } catch (error) {
+    // An alias without its anchor, or too many of them.
+    throw invalid(`${path}: not valid YAML: ${messageOf(error)}`);
+  }
+}
+
+/** A section whose keys are all commented out is read as null; it says nothing. */
+function withoutEmptySections(given: unknown): unknown {
+  if (given === null || typeof given !== 'object' || Array.isArray(given)) return given;
+  const isEmpty = (key: string, value: unknown) => value === null && Object.hasOwn(fileSchema.shape, key);
+  return Object.fromEntries(Object.entries(given).filter(([key, value]) => !isEmpty(key, value)));
+}
+
+interface Source {
+  readonly path: string;
+  readonly given: unknown;
+  readonly document: Document;
+  readonly lines: LineCounter;
+}
+
+function invalid(detail: string): CurfewError {
+  return new CurfewError('invalid_config', detail);
+}
+
+function describe(issue: z.core.$ZodIssue, source: Source): string {
+  if (issue.code === 'unrecognized_keys')
+    return issue.keys.map((key) => unknownKey([...issue.path, key], source)).join('\n');
+  // A wrong key of a map is reported at the map: the key itself is what the reader looks for.
+  const inner = issue.code === 'invalid_key' ? (issue.issues[0]?.message ?? issue.message) : issue.message;
+  const where = `${place(issue.path, source)}: ${dotted(issue.path)}:`;
+  const value = valueAt(source.given, issue.path);
+  if (value === undefined) return `${where} is missing`;
+  return `${where} ${issue.code === 'invalid_key' ? '' : showValue(issue.path, value)}${inner}`;
+}
+
+function unknownKey(path: Path, source: Source): string {
+  const key = String(path.at(-1));
+  const where = `${place(path, source)}: ${dotted(path)}: unknown key`;
+  if (LATER.includes(key)) return `${where}; it is not supported by this version`;
+  const known = knownKeys(path.slice(0, -1));
+  return known.length === 0 ? where : `${where}; did you mean "${closest(key, known)}"?`;
+}
+
+/** The keys that the schema knows at this place. */
+function knownKeys(path: Path): string[] {
+  let schema: unknown = fileSchema;
+  for (const part of path) schema = child(unwrap(schema), part);
+  const found = unwrap(schema);
+  return found instanceof z.ZodObject ? Object.keys(found.shape) : [];
+}
+
+function child(schema: unknown, part: PropertyKey): unknown {
+  if (schema instanceof z.ZodObject) return (schema.shape as Record<PropertyKey, unknown>)[part];
+  if (schema instanceof z.ZodRecord) return schema.valueType;
+  return schema instanceof z.ZodArray ? schema.element : undefined;
+}
+
+function unwrap(schema: unknown): unknown {
+  if (
+    schema instanceof z.ZodDefault ||
+    schema instanceof z.ZodPrefault ||
+    schema instanceof z.ZodOptional ||
+    schema instanceof z.ZodNullable
+  )
+    return unwrap(schema.unwrap());
+  return schema;
+}
+
+function valueAt(given: unknown, path: Path): unknown {
+  return path.reduce<unknown>(
+    (value, key) =>
+      value !== null && typeof value === 'object' && Object.hasOwn(value, key)
+        ? (value as Record<PropertyKey, unknown>)[key]
+        : undefined,
+    given,
+  );
+}
+
+/** Of lists and maps nothing is shown: a secret may be inside, also under a misspelled key. */
+function showValue(path: Path, value: unknown): string {
+  if (value !== null && typeof value === 'object') return '';
+  if (SECRET_KEYS.includes(String(path.at(-1)))) return '(a secret) ';
+  const text = JSON.stringify(value) ?? 'nothing';
+  return `${text.length > 60 ? `${text.slice(0, 60)}…` : text} `;
+}
+
+function dotted(path: Path): string {
+  return path.length === 0 ? 'the file' : path.map(String).join('.');
+}
+
+/** FILE:LINE of the nearest thing that is in the file. */
+function place(path: Path, { path: file, document, lines }: Source): string {
+  for (let length = path.length; length > 0; length--) {
+    const offset = nodeAt(document, path.slice(0, length))?.range?.[0];
+    if (offset !== undefined) return `${file}:${lines.linePos(offset).line}`;
+  }
+  return `${file}:1`;
+}
+
+/** The key's own node in a map, since its value may begin on a later line; in a list the element. */
+function nodeAt(document: Document, path: Path): Node | undefined {
+  const parent = document.getIn(path.slice(0, -1), true);
+  if (!isMap(parent)) return document.getIn(path, true) as Node | undefined;
+  const name = String(path.at(-1));
+  const keys = parent.items.map((pair) => pair.key).filter(isScalar);
+  return keys.find((key) => String(key.value) === name);
+}
+
+function readText(path: string, what: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new CurfewError('invalid_config', `${what} "${path}" cannot be read: ${messageOf(error)}`, {
+      hint: 'Name a file that is there and that this user may read.',
+    });
+  }
+}
+
+/** Where the config stands: relative paths in it begin there. */
+interface Place {
+  readonly env: Env;
+  readonly folder: string;
+}
+
+/** A credential that systemd gave us comes first. It names the files of a folder with _ for /. */
+function readSecret(path: string, what: string, { env, folder }: Place): string {
+  if (isAbsolute(path)) return readText(path, what).trim();
+  const credential = join(env.CREDENTIALS_DIRECTORY ?? '', path.replaceAll('/', '_'));
+  const isGiven = env.CREDENTIALS_DIRECTORY !== undefined && existsSync(credential);
+  return readText(isGiven ? credential : join(folder, path), what).trim();
+}
+
+function resolve(file: ConfigFile, place: Place): Config {
+  const base = DEFAULT_CONFIG;
+  const agents = Object.entries(file.agents);
+  const { limits } = file;
+  const perAgent = agents.flatMap(([name, one]) =>
+    one.sessions === null ? [] : [[name, one.sessions] as const],
+  );
+  return {
+    livekit: resolveLiveKit(file.livekit, place),
+    listen: {
+      socket: socketPath(file.listen.socket, place.folder),
+      http: file.listen.http === undefined ? base.listen.http : file.listen.http,
+    },
+    stateDir: absolute(place.folder, file.state_dir ?? base.stateDir),
+    limits: {
+      sessions: limits.sessions,
+      perUser: limits.per_user,
+      perAgent: Object.fromEntries(perAgent),
+      startRatePerSecond: limits.start_rate,
+      queue: limits.queue,
+      queueTimeoutMs: limits.queue_timeout,
+    },
+    agents: Object.fromEntries(agents.map(([name, one]) => [name, toProfile(name, one)])),
+    cgroups: file.cgroups,
+    sweep: {
+      unmanaged: file.sweep.unmanaged ?? base.sweep.unmanaged,
+      graceMs: file.sweep.grace ?? base.sweep.graceMs,
+    },
+    presence: { pollEveryMs: file.presence.poll_interval ?? base.presence.pollEveryMs },
+    shutdown: {
+      timeoutMs: file.shutdown.timeout ?? base.shutdown.timeoutMs,
+      onTerm: file.shutdown.on_term ?? base.shutdown.onTerm,
+    },
+    retention: {
+      sessionsMs: file.retention.sessions ?? base.retention.sessionsMs,
+      logsMs: file.retention.logs ?? base.retention.logsMs,
+    },
+    log: { level: file.log.level ?? base.log.level, format: file.log.format ?? base.log.format },
+    api: { tokens: (file.api.tokens ?? []).map((one) => resolveToken(one, place)) },
+  };
+}
+
+function socketPath(given: string | undefined, folder: string): string {
+  return absolute(folder, given ?? DEFAULT_CONFIG.listen.socket);
+}
+
+/** LiveKit's address and keys from the file, else from the environment; null: neither says anything. */
+export function resolveLiveKit(file: ConfigFile['livekit'], place: Place): Config['livekit'] {
+  const { env } = place;
+  const secret = (value: string | undefined, path: string | undefined, what: string) =>
+    value ?? (path === undefined ? undefined : readSecret(path, what, place));
+  const url = file.url ?? env.LIVEKIT_URL;
+  const apiKey = secret(file.api_key, file.api_key_file, 'livekit.api_key_file') ?? env.LIVEKIT_API_KEY;
+  const apiSecret =
+    secret(file.api_secret, file.api_secret_file, 'livekit.api_secret_file') ?? env.LIVEKIT_API_SECRET;
+  if (!url && !apiKey && !apiSecret) return null;
+  if (url && apiKey && apiSecret) return { url, apiKey, apiSecret };
+  const lacking = [url ? '' : 'url', apiKey ? '' : 'api_key', apiSecret ? '' : 'api_secret'].filter(
+    (one) => one !== '',
+  );
+  throw invalid(
+    `livekit: ${lacking.join(' and ')} missing; give all of url, api_key and api_secret (or LIVEKIT_URL, LIVEKIT_API_KEY, LIVEKIT_API_SECRET), or none`,
+  );
+}
+
+type TokenFile = NonNullable<ConfigFile['api']['tokens']>[number];
+
+function resolveToken({ name, token, token_file, scopes }: TokenFile, place: Place): ApiToken {
+  return { name, token: token ?? readSecret(token_file ?? '', `the token file of ${name}`, place), scopes };
+}

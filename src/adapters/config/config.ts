@@ -1,0 +1,67 @@
+/** The configuration as the program uses it: resolved, in milliseconds and bytes. */
+import type { ApiToken } from '../../api/supervisor-api.ts';
+import type { AdmissionLimits } from '../../core/admission/quotas.ts';
+import type { Profile } from '../../core/model/profile.ts';
+import { CLEANUP } from '../../lib/limits/cleanup-limits.ts';
+import { PRESENCE } from '../../lib/limits/room-limits.ts';
+import { SHUTDOWN } from '../../lib/limits/service-limits.ts';
+import { ADMISSION } from '../../lib/limits/session-limits.ts';
+import { RETENTION } from '../../lib/limits/storage-limits.ts';
+
+export interface Config {
+  readonly livekit: { readonly url: string; readonly apiKey: string; readonly apiSecret: string } | null;
+  readonly listen: {
+    readonly socket: string;
+    readonly http: { readonly host: string; readonly port: number } | null;
+  };
+  readonly stateDir: string;
+  readonly limits: AdmissionLimits;
+  readonly agents: Readonly<Record<string, Profile>>;
+  /** `auto`: one per worker where they may be made. */
+  readonly cgroups: 'auto' | 'off';
+  readonly presence: { readonly pollEveryMs: number };
+  readonly shutdown: {
+    readonly timeoutMs: number;
+    /** What SIGTERM means for the calls where systemd cannot be asked. */
+    readonly onTerm: 'release' | 'drain' | 'leave';
+  };
+  readonly retention: { readonly sessionsMs: number; readonly logsMs: number };
+  readonly sweep: {
+    /** What looks like an agent that curfew did not start: shown, never ended for that alone. */
+    readonly unmanaged: readonly string[];
+    /** Nothing younger is ended. */
+    readonly graceMs: number;
+  };
+  readonly log: {
+    readonly level: 'debug' | 'info' | 'warn' | 'error' | 'silent';
+    readonly format: 'json' | 'text';
+  };
+  readonly api: { readonly tokens: readonly ApiToken[] };
+}
+
+/** What holds where a config says nothing; `curfew run` and `curfew dev` begin from it. */
+export const DEFAULT_CONFIG: Config = {
+  livekit: null,
+  listen: { socket: '/run/curfew/curfew.sock', http: { host: '127.0.0.1', port: 7890 } },
+  stateDir: '/var/lib/curfew',
+  limits: {
+    sessions: ADMISSION.sessions,
+    perUser: ADMISSION.perUser,
+    perAgent: {},
+    startRatePerSecond: ADMISSION.startRatePerSecond,
+    queue: ADMISSION.queue,
+    queueTimeoutMs: ADMISSION.queueTimeoutMs,
+  },
+  agents: {},
+  cgroups: 'auto',
+  presence: { pollEveryMs: PRESENCE.pollEveryMs },
+  shutdown: { timeoutMs: SHUTDOWN.boundMs, onTerm: 'release' },
+  retention: { sessionsMs: RETENTION.sessionsMs, logsMs: RETENTION.logsMs },
+  sweep: { unmanaged: [], graceMs: CLEANUP.graceMs },
+  log: { level: 'info', format: 'json' },
+  api: { tokens: [] },
+};
+
+export function profileOf(config: Config, agent: string): Profile | null {
+  return Object.hasOwn(config.agents, agent) ? (config.agents[agent] ?? null) : null;
+}

@@ -1,0 +1,77 @@
+/** Reads the config again while the supervisor runs. All or nothing: with any error the one from before stays. */
+import { isDeepStrictEqual } from 'node:util';
+import type { ReloadView } from '../../api/host-schemas.ts';
+import { CurfewError, messageOf } from '../../lib/errors.ts';
+import type { Log } from '../../ports/log.ts';
+import type { Config } from './config.ts';
+import { checkConfig } from './config-check.ts';
+
+export interface LiveConfig {
+  current(): Config;
+  /** Rejects invalid_config, naming what is wrong. */
+  reload(): Promise<ReloadView>;
+}
+
+/** Keys of the file that are used once, at the start. */
+const FIXED = {
+  livekit: 'livekit',
+  listen: 'listen',
+  stateDir: 'state_dir',
+  cgroups: 'cgroups',
+  presence: 'presence',
+  sweep: 'sweep',
+  log: 'log',
+  api: 'api',
+} as const satisfies Partial<Record<keyof Config, string>>;
+const LIVE = ['limits', 'shutdown', 'retention'] as const satisfies readonly (keyof Config)[];
+
+export function liveConfig(initial: Config, { read, log }: { read: () => Config; log: Log }): LiveConfig {
+  let current = initial;
+  return {
+    current: () => current,
+    reload: async () => {
+      try {
+        const wanted = readGood(read);
+        const view = compare(current, wanted);
+        current = { ...wanted, ...pickFixed(current) };
+        log.info(view, 'the config was read again; sessions under way keep the profile they began with');
+        if (view.restartNeeded.length > 0)
+          log.warn({ keys: view.restartNeeded }, 'these keys of the config hold after the next restart only');
+        return view;
+      } catch (error) {
+        log.error({ error: messageOf(error) }, 'the config has an error: the one from before stays');
+        throw error;
+      }
+    },
+  };
+}
+
+function readGood(read: () => Config): Config {
+  const config = read();
+  const findings = checkConfig(config, { env: process.env, cgroups: { unavailable: 'not looked at' } });
+  const errors = findings.filter((one) => one.level === 'error').map((one) => one.text);
+  if (errors.length > 0) throw new CurfewError('invalid_config', errors.join('\n'));
+  return config;
+}
+
+function compare(before: Config, after: Config): ReloadView {
+  const names = new Set([...Object.keys(before.agents), ...Object.keys(after.agents)]);
+  const agents = [...names].filter((name) => !isDeepStrictEqual(before.agents[name], after.agents[name]));
+  return {
+    changed: [
+      ...agents.map((name) => `agents.${name}`),
+      ...LIVE.filter((key) => !isDeepStrictEqual(before[key], after[key])),
+    ],
+    restartNeeded: fixedKeys()
+      .filter((key) => !isDeepStrictEqual(before[key], after[key]))
+      .map((key) => FIXED[key]),
+  };
+}
+
+function pickFixed(config: Config): Partial<Config> {
+  return Object.fromEntries(fixedKeys().map((key) => [key, config[key]]));
+}
+
+function fixedKeys(): (keyof typeof FIXED)[] {
+  return Object.keys(FIXED) as (keyof typeof FIXED)[];
+}

@@ -1,0 +1,138 @@
+/** One worker's connection: hello within its bound, then messages, a bounded number per turn so that a flood starves nobody. */
+import type { Socket } from 'node:net';
+import type { WorkerId } from '../../core/ids.ts';
+import type { Hello, SupervisorMessage, WorkerMessage } from '../../core/model/control-protocol.ts';
+import { CHANNEL } from '../../lib/limits/worker-limits.ts';
+import type { Malformed, Read } from './control-codec.ts';
+import { readHello, readWorkerMessage } from './control-codec.ts';
+import { LineSplitter } from './line-splitter.ts';
+
+export interface ConnectionListener {
+  hello(hello: Hello): Read<WorkerId>;
+  message(id: WorkerId, message: WorkerMessage): void;
+  malformed(id: WorkerId | null, error: Malformed): void;
+  /** Exactly once; null: it never said a valid hello. */
+  closed(id: WorkerId | null): void;
+}
+
+export class Connection {
+  readonly #socket: Socket;
+  readonly #listener: ConnectionListener;
+  readonly #splitter = new LineSplitter(CHANNEL.lineBytes);
+  readonly #lines: string[] = [];
+  #worker: WorkerId | null = null;
+  #ended = false;
+  #reading = false;
+  #heartbeatMs = Number.NEGATIVE_INFINITY;
+  #helloTimer: NodeJS.Timeout;
+
+  constructor(socket: Socket, listener: ConnectionListener) {
+    this.#socket = socket;
+    this.#listener = listener;
+    this.#helloTimer = setTimeout(
+      () =>
+        this.#refuse({ code: 'no_hello', message: `say hello within ${CHANNEL.helloMs} ms`, field: null }),
+      CHANNEL.helloMs,
+    );
+    socket.on('data', (chunk: Buffer) => this.#receive(chunk));
+    // Errors are followed by 'close'; there is nothing else to do about them.
+    socket.on('error', () => socket.destroy());
+    socket.on('close', () => this.#close());
+  }
+
+  /** False: it is closed, or the worker does not read and its backlog is full. */
+  send(message: SupervisorMessage): boolean {
+    if (this.#ended || this.#socket.destroyed) return false;
+    if (this.#socket.writableLength > CHANNEL.backlogBytes) {
+      this.#socket.destroy();
+      return false;
+    }
+    this.#socket.write(`${JSON.stringify(message)}\n`);
+    return true;
+  }
+
+  end(): void {
+    this.#ended = true;
+    this.#lines.length = 0;
+    this.#socket.end();
+    // A peer that never closes its side must not keep ours.
+    setTimeout(() => this.#socket.destroy(), CHANNEL.lingerMs).unref();
+  }
+
+  #receive(chunk: Buffer): void {
+    if (this.#ended) return;
+    const { lines, fault } = this.#splitter.push(chunk);
+    this.#lines.push(...lines);
+    if (fault !== null) {
+      this.#readAll();
+      this.#refuse({ ...fault, field: null });
+      return;
+    }
+    this.#readSome();
+  }
+
+  /** Some lines now, the rest in later turns; meanwhile nothing more is taken from the socket. */
+  #readSome(): void {
+    if (this.#reading) return;
+    for (let count = 0; count < CHANNEL.linesPerTurn; count++) {
+      const line = this.#lines.shift();
+      if (line === undefined) return;
+      this.#read(line);
+    }
+    if (this.#lines.length === 0) return;
+    this.#reading = true;
+    this.#socket.pause();
+    setImmediate(() => {
+      this.#reading = false;
+      this.#readSome();
+      if (!this.#reading) this.#socket.resume();
+    });
+  }
+
+  #readAll(): void {
+    for (let line = this.#lines.shift(); line !== undefined && !this.#ended; line = this.#lines.shift())
+      this.#read(line);
+  }
+
+  #read(line: string): void {
+    if (this.#ended) return;
+    if (this.#worker === null) {
+      const hello = readHello(line);
+      const proven = hello.ok ? this.#listener.hello(hello.value) : hello;
+      if (proven.ok) this.#welcome(proven.value);
+      else this.#refuse(proven.error);
+      return;
+    }
+    const message = readWorkerMessage(line);
+    if (!message.ok) this.#refuse(message.error);
+    else if (!this.#isSurplus(message.value)) this.#listener.message(this.#worker, message.value);
+  }
+
+  #welcome(id: WorkerId): void {
+    clearTimeout(this.#helloTimer);
+    this.#worker = id;
+  }
+
+  /** Many heartbeats at once say no more than one. */
+  #isSurplus(message: WorkerMessage): boolean {
+    if (message.type !== 'heartbeat') return false;
+    const nowMs = performance.now();
+    if (nowMs - this.#heartbeatMs < CHANNEL.heartbeatMinMs) return true;
+    this.#heartbeatMs = nowMs;
+    return false;
+  }
+
+  #refuse(error: Malformed): void {
+    if (this.#ended) return;
+    this.#listener.malformed(this.#worker, error);
+    const { code, message, field } = error;
+    this.send({ type: 'error', code, message, field });
+    this.end();
+  }
+
+  #close(): void {
+    clearTimeout(this.#helloTimer);
+    this.#ended = true;
+    this.#listener.closed(this.#worker);
+  }
+}

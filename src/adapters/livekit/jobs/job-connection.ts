@@ -1,0 +1,181 @@
+/** One WebSocket to LiveKit's `/agent`: opens, registers, reads frames, and is dropped when it is silent. It ends once, with a reason. */
+import { AccessToken } from 'livekit-server-sdk';
+import type { RawData } from 'ws';
+import { WebSocket } from 'ws';
+import { messageOf } from '../../../lib/errors.ts';
+import { JOBS } from '../../../lib/limits/livekit-limits.ts';
+import type { Clock } from '../../../ports/clock.ts';
+import type { ServerFrame, WorkerFrame } from './job-frames.ts';
+import { readFrame, registerFrame } from './job-frames.ts';
+import { describeClose, describeSocketError, describeStatus, FAILURES } from './registration-failure.ts';
+
+export interface LiveKitAccess {
+  readonly url: string;
+  readonly apiKey: string;
+  readonly apiSecret: string;
+}
+
+export interface ConnectionOptions {
+  readonly livekit: LiveKitAccess;
+  readonly clock: Clock;
+  readonly agentName: string;
+  readonly version: string;
+}
+
+export interface ConnectionListener {
+  registered(info: { agentProtocol: number; version: string }): void;
+  frame(frame: ServerFrame): void;
+  /** A frame that cannot be read; the connection goes on. */
+  garbage(): void;
+  /** Regularly, while it is registered. `isHeard`: the server made a sound since the last one. */
+  beat(isHeard: boolean): void;
+  /** Exactly once, unless it was closed from here. */
+  ended(reason: string): void;
+}
+
+export class Connection {
+  readonly #options: ConnectionOptions;
+  readonly #listener: ConnectionListener;
+  #socket: WebSocket | null = null;
+  #state: 'opening' | 'registering' | 'registered' | 'ended' = 'opening';
+  #cancel: () => void;
+  #garbage = 0;
+  #isHeard = false;
+  #silentBeats = 0;
+
+  constructor(options: ConnectionOptions, listener: ConnectionListener) {
+    this.#options = options;
+    this.#listener = listener;
+    this.#cancel = this.#after(JOBS.openMs, () => this.#end(FAILURES.noAnswer));
+    void this.#open().catch((error: unknown) => this.#end(messageOf(error)));
+  }
+
+  get isRegistered(): boolean {
+    return this.#state === 'registered';
+  }
+
+  /** False: it is not registered. */
+  send(frame: WorkerFrame): boolean {
+    if (this.#state !== 'registered') return false;
+    this.#write(frame);
+    return true;
+  }
+
+  /** Tells the server, and waits a bounded time for its goodbye. */
+  async close(): Promise<void> {
+    if (this.#state === 'ended') return;
+    this.#state = 'ended';
+    this.#cancel();
+    const socket = this.#socket;
+    if (socket === null) return;
+    await new Promise<void>((resolve) => {
+      const cancel = this.#after(JOBS.lingerMs, () => socket.terminate());
+      socket.once('close', () => {
+        cancel();
+        resolve();
+      });
+      if (socket.readyState === WebSocket.OPEN) socket.close(1000);
+      else socket.terminate();
+    });
+  }
+
+  async #open(): Promise<void> {
+    const { livekit } = this.#options;
+    const token = await makeToken(livekit);
+    if (this.#state === 'ended') return;
+    const socket = new WebSocket(new URL('/agent', livekit.url.replace(/^http/, 'ws')), {
+      headers: { authorization: `Bearer ${token}` },
+      maxPayload: JOBS.frameBytes,
+      perMessageDeflate: false,
+    });
+    this.#socket = socket;
+    socket.on('open', () => this.#register());
+    socket.on('ping', () => this.#hear());
+    socket.on('message', (data, isBinary) => this.#receive(data, isBinary));
+    socket.on('unexpected-response', (request, response) => {
+      request.destroy();
+      this.#end(describeStatus(response.statusCode ?? 0));
+    });
+    // The first of these says why; what follows is its consequence.
+    socket.on('error', (error) => this.#end(describeSocketError(error)));
+    socket.on('close', (code) => this.#end(describeClose(code)));
+  }
+
+  #register(): void {
+    if (this.#state !== 'opening') return;
+    this.#state = 'registering';
+    this.#cancel();
+    this.#cancel = this.#after(JOBS.registerMs, () => this.#end(FAILURES.noRegister));
+    this.#write(registerFrame(this.#options));
+  }
+
+  #receive(data: RawData, isBinary: boolean): void {
+    if (this.#state === 'ended') return;
+    this.#hear();
+    // The server answers text with text.
+    const frame = isBinary ? null : readFrame(data.toString());
+    if (this.#state !== 'registered') this.#greet(frame);
+    else if (frame === null) this.#noteGarbage();
+    else {
+      this.#garbage = 0;
+      this.#listener.frame(frame);
+    }
+  }
+
+  #greet(frame: ServerFrame | null): void {
+    if (frame?.type !== 'register') {
+      this.#end(FAILURES.notRegister);
+      return;
+    }
+    this.#state = 'registered';
+    this.#cancel();
+    this.#cancel = this.#after(JOBS.beatMs, () => this.#beat());
+    this.#listener.registered(frame);
+  }
+
+  #noteGarbage(): void {
+    this.#garbage += 1;
+    if (this.#garbage >= JOBS.garbageFrames) this.#end(FAILURES.garbage);
+    else this.#listener.garbage();
+  }
+
+  #hear(): void {
+    this.#isHeard = true;
+  }
+
+  /** Silence is counted in beats, not in time: a process that was stopped has heard nothing either. */
+  #beat(): void {
+    this.#silentBeats = this.#isHeard ? 0 : this.#silentBeats + 1;
+    this.#isHeard = false;
+    if (this.#silentBeats >= JOBS.silentBeats) {
+      this.#end(FAILURES.silent);
+      return;
+    }
+    this.#cancel = this.#after(JOBS.beatMs, () => this.#beat());
+    this.#listener.beat(this.#silentBeats === 0);
+  }
+
+  #write(frame: WorkerFrame): void {
+    // A failure to send is followed by 'close'.
+    this.#socket?.send(JSON.stringify(frame), () => undefined);
+  }
+
+  #end(reason: string): void {
+    if (this.#state === 'ended') return;
+    this.#state = 'ended';
+    this.#cancel();
+    this.#socket?.terminate();
+    this.#listener.ended(reason);
+  }
+
+  #after(delayMs: number, callback: () => void): () => void {
+    const { clock } = this.#options;
+    return clock.at(clock.now().bootMs + delayMs, callback);
+  }
+}
+
+function makeToken({ apiKey, apiSecret }: LiveKitAccess): Promise<string> {
+  const token = new AccessToken(apiKey, apiSecret, { ttl: JOBS.tokenSeconds });
+  token.addGrant({ agent: true });
+  return token.toJwt();
+}

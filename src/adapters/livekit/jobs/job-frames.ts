@@ -1,0 +1,98 @@
+/** The frames of LiveKit's agent protocol, as JSON: read from the server, made for it. Source: `ServerMessage` and `WorkerMessage` of its protocol. */
+import { z } from 'zod';
+import { JOBS } from '../../../lib/limits/livekit-limits.ts';
+import type { JobAnswer, JobLoad, JobStatus } from '../../../ports/jobs.ts';
+
+/** Fields that are empty are left out by the server, and newer servers may say more than is read here. */
+const jobSchema = z.object({
+  id: z.string().min(1),
+  dispatchId: z.string().default(''),
+  type: z.union([z.string(), z.number()]).default('JT_ROOM'),
+  room: z
+    .object({
+      name: z.string().min(1),
+      sid: z.string().default(''),
+      metadata: z.string().default(''),
+    })
+    .optional(),
+  metadata: z.string().default(''),
+  attributes: z.record(z.string(), z.string()).default({}),
+});
+
+const frameSchema = z.object({
+  register: z
+    .object({
+      serverInfo: z
+        .object({ agentProtocol: z.number().default(0), version: z.string().default('') })
+        .optional(),
+    })
+    .optional(),
+  availability: z.object({ job: jobSchema }).optional(),
+  /** Its token and url are not for our workers. */
+  assignment: z.object({ job: z.object({ id: z.string().min(1) }) }).optional(),
+  termination: z.object({ jobId: z.string().min(1) }).optional(),
+});
+
+export type OfferedJob = z.infer<typeof jobSchema>;
+
+export type ServerFrame =
+  | { readonly type: 'register'; readonly agentProtocol: number; readonly version: string }
+  | { readonly type: 'availability'; readonly job: OfferedJob }
+  | { readonly type: 'assignment'; readonly jobId: string }
+  | { readonly type: 'termination'; readonly jobId: string }
+  /** Valid, and nothing to us. */
+  | { readonly type: 'other' };
+
+/** null: it cannot be read. */
+export function readFrame(text: string): ServerFrame | null {
+  const frame = frameSchema.safeParse(parseJson(text)).data;
+  if (frame === undefined) return null;
+  const { register, availability, assignment, termination } = frame;
+  if (register !== undefined) {
+    const { agentProtocol = 0, version = '' } = register.serverInfo ?? {};
+    return { type: 'register', agentProtocol, version };
+  }
+  if (availability !== undefined) return { type: 'availability', job: availability.job };
+  if (assignment !== undefined) return { type: 'assignment', jobId: assignment.job.id };
+  if (termination !== undefined) return { type: 'termination', jobId: termination.jobId };
+  return { type: 'other' };
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+export type WorkerFrame =
+  | { readonly register: object }
+  | { readonly updateWorker: object }
+  | { readonly availability: object }
+  | { readonly updateJob: object };
+
+/** What an agent may do in its room. */
+const PERMISSIONS = { canSubscribe: true, canPublish: true, canPublishData: true, canUpdateMetadata: true };
+
+export function registerFrame({ agentName, version }: { agentName: string; version: string }): WorkerFrame {
+  return { register: { type: 'JT_ROOM', agentName, version, allowedPermissions: PERMISSIONS } };
+}
+
+export function loadFrame({ load, full, jobs }: JobLoad): WorkerFrame {
+  const scaled = Math.min(1, Math.max(0, load)) * JOBS.loadMost;
+  return { updateWorker: { status: full ? 'WS_FULL' : 'WS_AVAILABLE', load: scaled, jobCount: jobs } };
+}
+
+export function answerFrame(jobId: string, answer: JobAnswer): WorkerFrame {
+  if (!answer.accepted) return { availability: { jobId, available: false } };
+  // Without an identity the server could not tell whose job the participant does.
+  const who = { participantIdentity: answer.identity, participantName: answer.name };
+  return { availability: { jobId, available: true, ...who } };
+}
+
+const STATUS = { running: 'JS_RUNNING', success: 'JS_SUCCESS', failed: 'JS_FAILED' } as const;
+
+export function reportFrame(jobId: string, report: { status: JobStatus; error: string | null }): WorkerFrame {
+  return { updateJob: { jobId, status: STATUS[report.status], error: report.error ?? '' } };
+}

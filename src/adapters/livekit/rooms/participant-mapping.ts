@@ -1,0 +1,70 @@
+/** LiveKit's JSON to the core's words. Kinds and reasons that this version does not know are `unknown`. */
+import { ParticipantInfo, TrackType } from 'livekit-server-sdk';
+import type { Json } from '../../../core/ids.ts';
+import type { DisconnectReason, Participant, ParticipantKind } from '../../../core/rooms/presence.ts';
+
+export type ParticipantJson = Record<string, Json>;
+
+const KINDS: Readonly<Record<number, ParticipantKind>> = {
+  0: 'standard',
+  1: 'ingress',
+  2: 'egress',
+  3: 'sip',
+  4: 'agent',
+  7: 'connector',
+  8: 'bridge',
+};
+
+const STATES = ['joining', 'joined', 'active', 'disconnected'] as const;
+
+const REASONS: readonly DisconnectReason[] = [
+  'unknown',
+  'client_initiated',
+  'duplicate_identity',
+  'server_shutdown',
+  'participant_removed',
+  'room_deleted',
+  'state_mismatch',
+  'join_failure',
+  'migration',
+  'signal_close',
+  'room_closed',
+  'user_unavailable',
+  'user_rejected',
+  'sip_trunk_failure',
+  'connection_timeout',
+  'media_failure',
+  'agent_error',
+];
+
+export function toParticipant(json: ParticipantJson): Participant {
+  const info = decode(json);
+  const { permission } = info;
+  return {
+    identity: info.identity,
+    sid: info.sid,
+    kind: toKind(json.kind),
+    state: STATES[Number(info.state)] ?? 'active',
+    hidden: permission?.hidden ?? false,
+    recorder: permission?.recorder ?? false,
+    agentGrant: permission?.agent ?? false,
+    sipCallStatus: info.attributes['sip.callStatus'] ?? null,
+    audioTracks: info.tracks.filter((track) => track.type === TrackType.AUDIO).length,
+    joinedAtWallMs: info.joinedAtMs > 0n ? Number(info.joinedAtMs) : Number(info.joinedAt) * 1000,
+  };
+}
+
+export function toReason(json: ParticipantJson): DisconnectReason {
+  return REASONS[Number(decode(json).disconnectReason)] ?? 'unknown';
+}
+
+function decode(json: ParticipantJson): ParticipantInfo {
+  return ParticipantInfo.fromJson(json, { ignoreUnknownFields: true });
+}
+
+/** From the JSON itself, because decoding makes STANDARD of a name that it does not know. Left out, as protobuf does with zero, it is STANDARD. */
+function toKind(kind: Json | undefined): ParticipantKind {
+  if (kind === undefined || kind === null) return 'standard';
+  if (typeof kind === 'number') return KINDS[kind] ?? 'unknown';
+  return Object.values(KINDS).find((known) => known.toUpperCase() === kind) ?? 'unknown';
+}

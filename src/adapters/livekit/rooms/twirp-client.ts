@@ -1,0 +1,152 @@
+/** RoomService calls, each bounded; `not_found` is an answer, not an error. */
+import type { VideoGrant } from 'livekit-server-sdk';
+import { AccessToken, AgentDispatchClient, Room, RoomServiceClient, ServerError } from 'livekit-server-sdk';
+import pTimeout from 'p-timeout';
+import { z } from 'zod';
+import type { Participant } from '../../../core/rooms/presence.ts';
+import { PRESENCE } from '../../../lib/limits/room-limits.ts';
+import { toParticipant } from './participant-mapping.ts';
+import { isNotFound } from './request-failure.ts';
+
+export interface LiveKitAccess {
+  readonly url: string;
+  readonly apiKey: string;
+  readonly apiSecret: string;
+}
+
+export interface RoomFacts {
+  readonly sid: string;
+  readonly createdWallMs: number;
+}
+
+export interface RoomClient {
+  /** Those of these names that exist. */
+  list(names: readonly string[], boundMs: number): Promise<Map<string, RoomFacts>>;
+  /** An unknown room has none. */
+  participants(name: string, boundMs: number): Promise<Participant[]>;
+  /** False: it was not there. */
+  remove(name: string, identity: string, boundMs: number): Promise<boolean>;
+  delete(name: string, boundMs: number): Promise<boolean>;
+  /** Ids of the jobs that were given to agents, ended ones too: LiveKit does not tell them apart. */
+  jobs(name: string, boundMs: number): Promise<string[]>;
+}
+
+export function createRoomClient(access: LiveKitAccess): RoomClient {
+  // One client for each bound: the SDK takes its timeout, in whole seconds, when it is made.
+  const optionsOf = (boundMs: number) => ({
+    requestTimeout: Math.max(1, Math.ceil(boundMs / 1000)),
+    failover: false,
+  });
+  const { url, apiKey, apiSecret } = access;
+  const service = (boundMs: number) => new RoomServiceClient(url, apiKey, apiSecret, optionsOf(boundMs));
+  const agents = (boundMs: number) => new AgentDispatchClient(url, apiKey, apiSecret, optionsOf(boundMs));
+  return {
+    list: (names, boundMs) => bounded(listRooms(access, names, boundMs), boundMs),
+    participants: (name, boundMs) => bounded(listParticipants(access, name, boundMs), boundMs),
+    remove: (name, identity, boundMs) =>
+      wasThere(bounded(service(boundMs).removeParticipant(name, identity), boundMs)),
+    delete: (name, boundMs) => wasThere(bounded(service(boundMs).deleteRoom(name), boundMs)),
+    jobs: async (name, boundMs) => {
+      const dispatches = await bounded(agents(boundMs).listDispatch(name), boundMs);
+      return dispatches.flatMap((one) => one.state?.jobs ?? []).map((job) => job.id);
+    },
+  };
+}
+
+function toFacts(room: Room): RoomFacts {
+  const createdWallMs =
+    room.creationTimeMs > 0n ? Number(room.creationTimeMs) : Number(room.creationTime) * 1000;
+  return { sid: room.sid, createdWallMs };
+}
+
+function bounded<T>(promise: Promise<T>, boundMs: number): Promise<T> {
+  return pTimeout(promise, { milliseconds: Math.max(1, boundMs) });
+}
+
+const roomsSchema = z.object({ rooms: z.array(z.record(z.string(), z.json())).default([]) });
+const participantsSchema = z.object({ participants: z.array(z.record(z.string(), z.json())).default([]) });
+const refusalSchema = z.object({ code: z.string() });
+
+async function listRooms(
+  access: LiveKitAccess,
+  names: readonly string[],
+  boundMs: number,
+): Promise<Map<string, RoomFacts>> {
+  const answer = await ask(access, {
+    method: 'ListRooms',
+    grant: { roomList: true },
+    body: { names },
+    boundMs,
+  });
+  return new Map(
+    roomsSchema.parse(answer).rooms.map((json) => {
+      const room = Room.fromJson(json, { ignoreUnknownFields: true });
+      return [room.name, toFacts(room)];
+    }),
+  );
+}
+
+/** The SDK's client reads a kind that it does not know as STANDARD: each would be taken for a caller. */
+async function listParticipants(
+  access: LiveKitAccess,
+  room: string,
+  boundMs: number,
+): Promise<Participant[]> {
+  try {
+    const grant = { roomAdmin: true, room };
+    const answer = await ask(access, { method: 'ListParticipants', grant, body: { room }, boundMs });
+    return participantsSchema.parse(answer).participants.map(toParticipant);
+  } catch (error) {
+    if (isNotFound(error)) return [];
+    throw error;
+  }
+}
+
+interface Question {
+  readonly method: 'ListRooms' | 'ListParticipants';
+  readonly grant: VideoGrant;
+  readonly body: object;
+  readonly boundMs: number;
+}
+
+/** Without the SDK's client, which reads an answer of any size. Source: LiveKit's Twirp service, as JSON. */
+async function ask({ url, apiKey, apiSecret }: LiveKitAccess, question: Question): Promise<unknown> {
+  const { method, grant, body, boundMs } = question;
+  const token = new AccessToken(apiKey, apiSecret, { ttl: REQUEST_TOKEN_SECONDS });
+  token.addGrant(grant);
+  const response = await fetch(new URL(`/twirp/livekit.RoomService/${method}`, url.replace(/^ws/, 'http')), {
+    method: 'POST',
+    headers: { authorization: `Bearer ${await token.toJwt()}`, 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+    signal: AbortSignal.timeout(Math.max(1, Math.ceil(boundMs))),
+  });
+  if (response.ok) return readJson(response);
+  const refusal = refusalSchema.safeParse(await readJson(response).catch(() => null)).data;
+  throw new ServerError(response.statusText, '', response.status, refusal?.code);
+}
+
+/** An answer without an end would otherwise be gathered in memory until the request's time is over. */
+async function readJson(response: Response): Promise<unknown> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of response.body ?? []) {
+    bytes += chunk.byteLength;
+    if (bytes > PRESENCE.answerBytes)
+      throw new Error(`LiveKit's answer has more than ${PRESENCE.answerBytes} bytes`);
+    chunks.push(chunk);
+  }
+  return JSON.parse(Buffer.concat(chunks).toString('utf8'));
+}
+
+/** The SDK's own choice for its calls. */
+const REQUEST_TOKEN_SECONDS = 600;
+
+async function wasThere(call: Promise<unknown>): Promise<boolean> {
+  try {
+    await call;
+    return true;
+  } catch (error) {
+    if (isNotFound(error)) return false;
+    throw error;
+  }
+}

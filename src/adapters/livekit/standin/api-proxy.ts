@@ -1,0 +1,183 @@
+/** The agent's calls of the LiveKit API: checked to concern its own rooms, signed anew with no more than they need, passed on. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Readable } from 'node:stream';
+import { AccessToken } from 'livekit-server-sdk';
+import { Agent, errors, request as send } from 'undici';
+import type { WorkerId } from '../../../core/ids.ts';
+import { messageOf } from '../../../lib/errors.ts';
+import { STAND_IN } from '../../../lib/limits/livekit-limits.ts';
+import type { Instance } from '../../../ports/instance.ts';
+import type { Log } from '../../../ports/log.ts';
+import type { Call, Grants, Wanted } from './api-calls.ts';
+import { callOf } from './api-calls.ts';
+import { readBody } from './request-body.ts';
+import { verifyCaller } from './worker-keys.ts';
+
+export interface ProxyOptions {
+  readonly instance: Instance;
+  readonly log: Log;
+  readonly livekit: { readonly url: string; readonly apiKey: string; readonly apiSecret: string };
+  readonly roomsOf: (workerId: WorkerId) => readonly string[];
+}
+
+export interface ApiProxy {
+  /** Never rejects. */
+  handle(request: IncomingMessage, response: ServerResponse): Promise<void>;
+  close(): Promise<void>;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly contentType: string;
+  readonly body: Uint8Array | string;
+}
+
+/** Codes and their HTTP status. Source: the Twirp wire protocol. */
+const STATUS = {
+  malformed: 400,
+  unauthenticated: 401,
+  permission_denied: 403,
+  deadline_exceeded: 408,
+  resource_exhausted: 429,
+  internal: 500,
+  unavailable: 503,
+} as const;
+
+class Refusal extends Error {
+  readonly code: keyof typeof STATUS;
+
+  constructor(code: keyof typeof STATUS, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+const REMEDY = 'give the agent real keys by pass_env if it needs more';
+
+export function createProxy(options: ProxyOptions): ApiProxy {
+  const agent = new Agent({ maxResponseSize: STAND_IN.callBytes, connections: STAND_IN.callsAtOnce });
+  let warnedMs = Number.NEGATIVE_INFINITY;
+  const warn = (refusal: Refusal, worker: WorkerId | null) => {
+    // An agent that asks without end must not fill the log.
+    if (performance.now() - warnedMs < STAND_IN.warnEveryMs) return;
+    warnedMs = performance.now();
+    options.log.warn({ worker, code: refusal.code }, 'an API call of a LiveKit agent was not passed on');
+  };
+  return {
+    handle: async (request, response) => {
+      let worker: WorkerId | null = null;
+      try {
+        const caller = await verifyCaller(options.instance, request.headers.authorization);
+        worker = caller?.workerId ?? null;
+        answer(response, await passOn({ ...options, agent }, worker, request));
+      } catch (error) {
+        const refusal = refusalOf(error);
+        warn(refusal, worker);
+        answer(response, asAnswer(refusal));
+      }
+    },
+    close: () => agent.destroy(),
+  };
+}
+
+async function passOn(
+  { livekit, roomsOf, agent }: ProxyOptions & { agent: Agent },
+  worker: WorkerId | null,
+  request: IncomingMessage,
+): Promise<Answer> {
+  if (worker === null)
+    throw new Refusal('unauthenticated', 'the token is not signed with the LIVEKIT_API_SECRET of a worker');
+  const method = (request.url ?? '').replace(/^\/twirp\//, '').split('?', 1)[0] ?? '';
+  const call = callOf(method);
+  if (call === null || request.method !== 'POST')
+    throw new Refusal('permission_denied', `curfew passes no call of ${nameOf(method)} on: ${REMEDY}`);
+  const isJson = /^application\/json\b/.test(request.headers['content-type'] ?? '');
+  const wanted = read({ call, method, isJson }, await bodyOf(request));
+  check(wanted, { method, allowed: roomsOf(worker) });
+  const url = new URL(`/twirp/${method}`, livekit.url.replace(/^ws/, 'http'));
+  const { statusCode, headers, body } = await send(url, {
+    method: 'POST',
+    dispatcher: agent,
+    headers: {
+      authorization: `Bearer ${await tokenFor(livekit, wanted.grants)}`,
+      'content-type': isJson ? 'application/json' : 'application/protobuf',
+    },
+    body: wanted.body,
+    headersTimeout: call.boundMs,
+    signal: AbortSignal.timeout(call.boundMs),
+  });
+  const contentType = String(headers['content-type'] ?? 'application/json');
+  return { status: statusCode, contentType, body: await body.bytes() };
+}
+
+function read(
+  { call, method, isJson }: { call: Call; method: string; isJson: boolean },
+  body: Buffer,
+): Wanted {
+  try {
+    return call.read(body, isJson);
+  } catch (error) {
+    throw new Refusal('malformed', `this is no request of ${nameOf(method)}: ${messageOf(error)}`);
+  }
+}
+
+function check(wanted: Wanted, { method, allowed }: { method: string; allowed: readonly string[] }): void {
+  const name = nameOf(method);
+  if (wanted.rooms.length === 0)
+    throw new Refusal(
+      'permission_denied',
+      `curfew passes ${name} on for rooms that are named, not for all: ${REMEDY}`,
+    );
+  const foreign = wanted.rooms.find((room) => !allowed.includes(room));
+  if (foreign !== undefined)
+    throw new Refusal(
+      'permission_denied',
+      `curfew passes ${name} on for the rooms of this agent's call alone, not for ${JSON.stringify(foreign)}: ${REMEDY}`,
+    );
+  if (wanted.excess !== null)
+    throw new Refusal('permission_denied', `curfew does not pass ${name} on ${wanted.excess}: ${REMEDY}`);
+}
+
+/** Only what this one call needs, and only for as long. */
+function tokenFor(keys: { apiKey: string; apiSecret: string }, grants: Grants): Promise<string> {
+  const token = new AccessToken(keys.apiKey, keys.apiSecret, { ttl: STAND_IN.callTokenSeconds });
+  token.addGrant(grants.video);
+  if (grants.sip !== null) token.addSIPGrant(grants.sip);
+  return token.toJwt();
+}
+
+async function bodyOf(request: Readable): Promise<Buffer> {
+  const body = await readBody(request, STAND_IN.callBytes);
+  if (body !== null) return body;
+  throw new Refusal('resource_exhausted', `a request may have ${STAND_IN.callBytes} bytes`);
+}
+
+function refusalOf(error: unknown): Refusal {
+  if (error instanceof Refusal) return error;
+  if (error instanceof errors.ResponseExceededMaxSizeError)
+    return new Refusal('resource_exhausted', `LiveKit's answer has more than ${STAND_IN.callBytes} bytes`);
+  const isLate = error instanceof Error && ['TimeoutError', 'HeadersTimeoutError'].includes(error.name);
+  return isLate
+    ? new Refusal('deadline_exceeded', 'LiveKit did not answer in time')
+    : new Refusal('unavailable', `LiveKit cannot be asked: ${messageOf(error)}`);
+}
+
+/** `RoomService.CreateRoom`; a method that somebody made up is shortened. */
+function nameOf(method: string): string {
+  return method
+    .replace(/^livekit\./, '')
+    .replace('/', '.')
+    .slice(0, STAND_IN.methodChars);
+}
+
+function asAnswer({ code, message }: Refusal): Answer {
+  const body = JSON.stringify({ code, msg: message });
+  return { status: STATUS[code], contentType: 'application/json', body };
+}
+
+/** A request that was not read to its end leaves a connection that cannot be used again. */
+function answer(response: ServerResponse, { status, contentType, body }: Answer): void {
+  if (response.destroyed) return;
+  const unread = response.req.complete ? {} : { connection: 'close' };
+  response.writeHead(status, { 'content-type': contentType, ...unread }).end(body);
+}

@@ -1,0 +1,98 @@
+/** The stand-in's HTTP server: agents at /agent, their API calls at /twirp, nothing else. */
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { createServer, STATUS_CODES } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { WebSocketServer } from 'ws';
+import { HTTP } from '../../../lib/limits/api-limits.ts';
+import { STAND_IN } from '../../../lib/limits/livekit-limits.ts';
+import { CONNECTION_SHARES } from '../../../lib/limits/worker-limits.ts';
+import { mostConnections } from '../../../lib/unix-sockets.ts';
+import type { Instance } from '../../../ports/instance.ts';
+import { AgentConnection } from './agent-connection.ts';
+import { readStatus } from './agent-frames.ts';
+import type { AgentHub } from './agent-hub.ts';
+import { readBody } from './request-body.ts';
+import { verifyCaller } from './worker-keys.ts';
+
+export interface StandInHttpOptions {
+  readonly instance: Instance;
+  readonly hub: AgentHub;
+  readonly twirp: (request: IncomingMessage, response: ServerResponse) => Promise<void>;
+}
+
+export interface StandInHttp {
+  readonly server: Server;
+  close(): Promise<void>;
+}
+
+export function createStandInHttp({ instance, hub, twirp }: StandInHttpOptions): StandInHttp {
+  const sockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: STAND_IN.frameBytes,
+    perMessageDeflate: false,
+  });
+  const server = createServer({ requestTimeout: HTTP.requestMs }, (request, response) => {
+    const path = pathOf(request);
+    if (path.startsWith('/twirp/')) void twirp(request, response);
+    else if (path === REPORT_PATH) void report({ instance, hub }, request, response);
+    else response.writeHead(404, { 'content-type': 'text/plain' }).end(NOT_HERE);
+  });
+  server.maxConnections = mostConnections(CONNECTION_SHARES.standIn);
+  server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    socket.on('error', () => socket.destroy());
+    if (pathOf(request) !== '/agent') return refuse(socket, 404, NOT_HERE);
+    void verifyCaller(instance, request.headers.authorization).then((caller) => {
+      if (caller?.grants.video?.agent !== true) return refuse(socket, 401, NOT_YOURS);
+      sockets.handleUpgrade(request, socket, head, (ws) =>
+        hub.opened(new AgentConnection(ws, { workerId: caller.workerId, listener: hub })),
+      );
+    });
+  });
+  return { server, close: () => close(server) };
+}
+
+/** Where our launcher tells what agents-js does not: the end of its job. */
+const REPORT_PATH = '/curfew/job';
+const NOT_HERE = 'curfew stands in for LiveKit here: only /agent and /twirp are answered';
+const NOT_YOURS = 'this token is not signed with the LIVEKIT_API_SECRET that curfew gave to this worker';
+
+function pathOf(request: IncomingMessage): string {
+  return request.url?.split('?', 1)[0] ?? '';
+}
+
+async function report(
+  { instance, hub }: Pick<StandInHttpOptions, 'instance' | 'hub'>,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const caller = await verifyCaller(instance, request.headers.authorization);
+  const body = caller === null ? null : await readBody(request, STAND_IN.frameBytes);
+  const status = body === null ? null : readStatus(body);
+  if (caller === null) response.writeHead(401, { connection: 'close' }).end(NOT_YOURS);
+  else if (status === null) response.writeHead(400, { connection: 'close' }).end();
+  else response.writeHead(hub.reported(caller.workerId, status) ? 204 : 503).end();
+}
+
+/** `head` of the refused request is not read, so the connection cannot be used again. */
+function refuse(socket: Duplex, status: number, why: string): void {
+  socket.end(
+    [
+      `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+      'Connection: close',
+      'Content-Type: text/plain',
+      `Content-Length: ${Buffer.byteLength(why)}`,
+      '',
+      why,
+    ].join('\r\n'),
+    () => socket.destroy(),
+  );
+}
+
+/** Agents were asked to close; what is left after a moment is cut off. */
+async function close(server: Server): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  server.closeIdleConnections();
+  const cut = setTimeout(() => server.closeAllConnections(), HTTP.closeMs);
+  await closed;
+  clearTimeout(cut);
+}

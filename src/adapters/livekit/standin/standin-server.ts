@@ -1,0 +1,57 @@
+/** The StandIn port: towards an unchanged LiveKit agent, curfew is the LiveKit server that hands it its job. */
+import type { WorkerId } from '../../../core/ids.ts';
+import type { Instance } from '../../../ports/instance.ts';
+import type { Log } from '../../../ports/log.ts';
+import type { StandIn, StandInListener } from '../../../ports/stand-in.ts';
+import { launchEnv } from './agent-env.ts';
+import { AgentHub } from './agent-hub.ts';
+import type { ApiProxy } from './api-proxy.ts';
+import { createProxy } from './api-proxy.ts';
+import { createJobFile } from './job-file.ts';
+import { HOST, listenAt, rememberedPort } from './stable-port.ts';
+import type { StandInHttp } from './standin-http.ts';
+import { createStandInHttp } from './standin-http.ts';
+import { keysFor } from './worker-keys.ts';
+
+export interface StandInOptions {
+  readonly instance: Instance;
+  readonly log: Log;
+  /** The real one. */
+  readonly livekit: { readonly url: string; readonly apiKey: string; readonly apiSecret: string };
+  /** The supervisor's own, of which a profile may pass names on. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** 0: any at the first start, then always that one. */
+  readonly port: number;
+}
+
+export function createStandIn(options: StandInOptions): StandIn {
+  const { instance, log, port, environment } = options;
+  let open: { readonly hub: AgentHub; readonly door: StandInHttp; readonly proxy: ApiProxy } | null = null;
+  let listensAt = port === 0 ? (rememberedPort(instance.stateDir) ?? 0) : port;
+  return {
+    get url() {
+      return `ws://${HOST}:${listensAt}`;
+    },
+    listen: async (listener: StandInListener) => {
+      const hub = new AgentHub({ log, memory: createJobFile(instance, log), listener });
+      const proxy = createProxy({ ...options, roomsOf: (id) => listener.roomsOf(id) });
+      const door = createStandInHttp({ instance, hub, twirp: proxy.handle });
+      listensAt = await listenAt(door.server, { stateDir: instance.stateDir, port });
+      open = { hub, door, proxy };
+    },
+    keysFor: (id: WorkerId) => keysFor(instance, id),
+    envFor: (id, { env, passEnv }) => {
+      const passed = passEnv.map((name) => [name, environment[name]] as const);
+      const has = { ...env, ...Object.fromEntries(passed.filter(([, value]) => value !== undefined)) };
+      return launchEnv(has, { url: `ws://${HOST}:${listensAt}`, ...keysFor(instance, id) });
+    },
+    assign: (id, job) => open?.hub.assign(id, job) ?? false,
+    terminate: (id) => open?.hub.terminate(id) ?? false,
+    close: async () => {
+      open?.hub.close();
+      await open?.door.close();
+      await open?.proxy.close();
+      open = null;
+    },
+  };
+}

@@ -1,0 +1,185 @@
+/** The registry's near side: questions to its thread, each with a bound. */
+import { dirname, join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import pTimeout from 'p-timeout';
+import { asSession, asWatch } from '../../core/admission/stored-record.ts';
+import type { ErrorCode } from '../../lib/errors.ts';
+import { CurfewError, ERRORS, messageOf } from '../../lib/errors.ts';
+import { REGISTRY } from '../../lib/limits/storage-limits.ts';
+import type { Log } from '../../ports/log.ts';
+import type { Lost, Registry } from '../../ports/registry.ts';
+import { DamagedRecords } from './quarantine.ts';
+import type { Begin, FromThread, WireError } from './registry-thread.ts';
+import { rowOf } from './session-row.ts';
+import type { Request, SessionPage } from './sqlite-store.ts';
+import type { StateDirIdentity } from './state-dir-identity.ts';
+import { stateDirIdentityAt } from './state-dir-identity.ts';
+
+interface Pending {
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: Error) => void;
+}
+
+export const REGISTRY_FILE = 'registry.db';
+
+/** Rejects newer_schema, or registry_unavailable with what the disk said. */
+export async function openRegistry(options: { stateDir: string; log: Log }): Promise<Registry> {
+  const thread = new Thread(join(options.stateDir, REGISTRY_FILE), options.log);
+  await thread.start();
+  const ask = <T>(request: Request) => thread.ask(request) as Promise<T>;
+  const damaged = new DamagedRecords(options.log, (ids) => ask({ op: 'setAside', ids }));
+  return {
+    get isNew() {
+      return thread.isNew || damaged.wereFound;
+    },
+    onLost: (listener) => thread.onLost(listener),
+    create: (write) => ask({ op: 'create', row: rowOf(write) }),
+    save: (write, durable) => ask({ op: 'save', row: rowOf(write), durable }),
+    discard: (id) => ask({ op: 'discard', id }),
+    probe: () => ask({ op: 'probe' }),
+    get: async (id) => asSession(await ask({ op: 'get', id })),
+    list: async (query) => {
+      const page = await ask<SessionPage>({ op: 'list', query });
+      return { ...page, sessions: page.sessions.flatMap((one) => asSession(one) ?? []) };
+    },
+    open: async () => damaged.without(JSON.parse(await ask<string>({ op: 'open' })) as [string, unknown][]),
+    saveWatch: (watch) => ask({ op: 'saveWatch', watch }),
+    deleteWatch: (room) => ask({ op: 'deleteWatch', room }),
+    watches: async () => (await ask<unknown[]>({ op: 'watches' })).flatMap((one) => asWatch(one) ?? []),
+    prune: (endedBeforeWallMs) => ask({ op: 'prune', endedBeforeWallMs }),
+    close: () => thread.close(),
+  };
+}
+
+let begun: Worker | null = null;
+
+/** A thread takes as long to begin as the rest of the program to load: called first, the two go on side by side. */
+export function beginRegistryThread(): void {
+  begun ??= new Worker(threadUrl());
+  // A program that ends before it needs one does not wait for it.
+  begun.unref();
+}
+
+class Thread {
+  readonly #path: string;
+  readonly #place: StateDirIdentity;
+  readonly #log: Log;
+  readonly #pending = new Map<number, Pending>();
+  #worker: Worker | null = null;
+  #seq = 0;
+  #closing = false;
+  isNew = false;
+  /** Until somebody listens. */
+  #untold: Lost[] = [];
+  #listener: ((lost: Lost) => void) | null = null;
+
+  constructor(path: string, log: Log) {
+    this.#path = path;
+    this.#place = stateDirIdentityAt(dirname(path));
+    this.#log = log;
+  }
+
+  /** Resolves when the database is open and its schema is current. */
+  async start(): Promise<void> {
+    const worker = begun ?? new Worker(threadUrl());
+    begun = null;
+    worker.ref();
+    const begin: Begin = { path: this.#path, place: this.#place };
+    worker.postMessage(begin);
+    const opened = new Promise<void>((resolve, reject) => {
+      worker.on('message', (message: FromThread) => {
+        if (message.kind === 'ready') {
+          this.isNew = message.isNew;
+          resolve();
+        } else if (message.kind === 'lost') this.#tellLost(message.lost);
+        else if (message.kind === 'refused') reject(fromWire(message.error));
+        else this.#settle(message);
+      });
+      worker.on('error', (error) => this.#lost(worker, error));
+      worker.on('exit', () => {
+        reject(unavailable('its thread ended'));
+        this.#lost(worker, new Error('its thread ended'));
+      });
+    });
+    this.#worker = worker;
+    await bounded(opened, REGISTRY.openMs).catch(async (error: unknown) => {
+      this.#worker = null;
+      await worker.terminate();
+      throw error;
+    });
+  }
+
+  onLost(listener: (lost: Lost) => void): void {
+    this.#listener = listener;
+    for (const lost of this.#untold.splice(0)) listener(lost);
+  }
+
+  #tellLost(lost: Lost): void {
+    if (this.#listener === null) this.#untold.push(lost);
+    else this.#listener(lost);
+  }
+
+  async ask(request: Request): Promise<unknown> {
+    if (this.#worker === null && !this.#closing) await this.start();
+    const worker = this.#worker;
+    if (worker === null) throw unavailable('it is closed');
+    const seq = ++this.#seq;
+    const answer = new Promise<unknown>((resolve, reject) => this.#pending.set(seq, { resolve, reject }));
+    worker.postMessage({ seq, request });
+    const boundMs = request.op === 'open' ? REGISTRY.openMs : REGISTRY.timeoutMs;
+    return bounded(answer, boundMs).finally(() => this.#pending.delete(seq));
+  }
+
+  async close(): Promise<void> {
+    this.#closing = true;
+    const worker = this.#worker;
+    if (worker === null) return;
+    const exited = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+    worker.postMessage('close');
+    await bounded(exited, REGISTRY.timeoutMs).catch(() => worker.terminate());
+  }
+
+  #settle(message: Extract<FromThread, { kind: 'answer' | 'failed' }>): void {
+    const pending = this.#pending.get(message.seq);
+    if (message.kind === 'answer') pending?.resolve(message.value);
+    else pending?.reject(fromWire(message.error));
+  }
+
+  /** The next question starts a new thread; those under way are answered now. */
+  #lost(worker: Worker, error: Error): void {
+    if (this.#worker !== worker) return;
+    this.#worker = null;
+    if (!this.#closing)
+      this.#log.error(
+        { error: messageOf(error) },
+        'the registry thread ended; the next write starts it again',
+      );
+    for (const pending of this.#pending.values()) pending.reject(unavailable(messageOf(error)));
+  }
+}
+
+/** From source by type stripping or compiled: the thread is the file beside this one. */
+function threadUrl(): URL {
+  return new URL(import.meta.url.endsWith('.ts') ? './registry-thread.ts' : './thread.js', import.meta.url);
+}
+
+function bounded<T>(promise: Promise<T>, boundMs: number): Promise<T> {
+  return pTimeout(promise, {
+    milliseconds: boundMs,
+    // Made only when it is needed: an error with its stack is dear, and there is one question per change.
+    fallback: () => {
+      throw unavailable(`no answer within ${boundMs} ms`);
+    },
+  });
+}
+
+function unavailable(why: string): CurfewError {
+  return new CurfewError('registry_unavailable', `the registry: ${why}`);
+}
+
+function fromWire({ code, message, facts }: WireError): CurfewError {
+  const known = Object.hasOwn(ERRORS, code) ? (code as ErrorCode) : 'registry_unavailable';
+  return new CurfewError(known, known === 'registry_unavailable' ? `the registry: ${message}` : message, {
+    ...facts,
+  });
+}

@@ -1,0 +1,48 @@
+/** A session as its columns: made where the session lives, because text crosses to the registry's thread faster than objects are cloned. */
+import type { ClaimKey, SessionId } from '../../core/ids.ts';
+import type { Session } from '../../core/model/session.ts';
+import { publicState } from '../../core/model/session.ts';
+import type { DurableWrite } from '../../ports/registry.ts';
+
+export interface SessionRow {
+  readonly id: SessionId;
+  readonly project: string;
+  readonly room: string;
+  readonly agent: string;
+  readonly user: string | null;
+  readonly state: string;
+  readonly createdWallMs: number;
+  readonly endedWallMs: number | null;
+  /** JSON. */
+  readonly labels: string;
+  /** The whole session as JSON. */
+  readonly body: string;
+  readonly claim: ClaimKey | null;
+}
+
+export function rowOf({ session, claim }: DurableWrite): SessionRow {
+  const { spec, phase } = session;
+  return {
+    id: spec.id,
+    project: spec.room.project,
+    room: spec.room.name,
+    agent: spec.profile.agent,
+    user: spec.user,
+    state: publicState(session),
+    createdWallMs: spec.createdAt.wallMs,
+    endedWallMs: phase.name === 'ended' ? phase.endedAt.wallMs : null,
+    labels: JSON.stringify(spec.labels),
+    body: bodyOf(session),
+    claim,
+  };
+}
+
+const specs = new WeakMap<Session['spec'], string>();
+
+/** What was asked for is half of a session and never changes, so that it is written out once. */
+function bodyOf(session: Session): string {
+  const { spec, ...rest } = session;
+  const known = specs.get(spec) ?? JSON.stringify(spec);
+  specs.set(spec, known);
+  return `{"spec":${known},${JSON.stringify(rest).slice(1)}`;
+}

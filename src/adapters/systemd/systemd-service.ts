@@ -1,0 +1,71 @@
+/** curfew as a service: what systemd is told of its life, and what a signal means. */
+import { SYSTEMD } from '../../lib/limits/service-limits.ts';
+import type { Log } from '../../ports/log.ts';
+import type { Env } from './sd-notify.ts';
+import { createNotify, statusOf } from './sd-notify.ts';
+import { askJob, findUnit } from './unit-job.ts';
+
+/** What becomes of the calls when the supervisor ends. */
+export type Ending = 'release' | 'drain' | 'leave';
+
+export interface Service {
+  /** systemd waits for what we tell it. */
+  readonly isUnit: boolean;
+  /** Call it when everything is recovered and open. The watchdog is fed from now on. */
+  ready(status: () => string): Promise<void>;
+  /** Around a reload, so that systemd shows it. */
+  reloading<T>(work: () => Promise<T>): Promise<T>;
+  /** Decides the ending of a signal and announces it, with the time that it may take. */
+  ending(signal: NodeJS.Signals, wish: { onTerm: Ending; boundMs: number }): Promise<Ending>;
+}
+
+export function createService({ env, pid, log }: { env: Env; pid: number; log: Log }): Service {
+  const notify = createNotify({ env, pid, log });
+  return {
+    isUnit: env.NOTIFY_SOCKET !== undefined,
+    ready: async (status) => {
+      notify.feed(status);
+      await notify.send('READY=1', statusOf(status()));
+    },
+    reloading: async (work) => {
+      const us = process.hrtime.bigint() / 1000n;
+      await notify.send('RELOADING=1', `MONOTONIC_USEC=${us}`);
+      try {
+        return await work();
+      } finally {
+        await notify.send('READY=1');
+      }
+    },
+    ending: async (signal, { onTerm, boundMs }) => {
+      const ending = signal === 'SIGTERM' ? await endingOfTerm({ env, pid, onTerm, log }) : 'release';
+      const extendUs = Math.round((boundMs + SYSTEMD.extendMs) * 1000);
+      await notify.send('STOPPING=1', `EXTEND_TIMEOUT_USEC=${extendUs}`, statusOf(STATUS[ending]));
+      return ending;
+    },
+  };
+}
+
+const STATUS: Readonly<Record<Ending, string>> = {
+  release: 'stopping: every session is released',
+  drain: 'stopping: waiting for the sessions to end',
+  leave: 'stopping: the workers go on and are taken over by the next start',
+};
+
+async function endingOfTerm({
+  env,
+  pid,
+  onTerm,
+  log,
+}: {
+  env: Env;
+  pid: number;
+  onTerm: Ending;
+  log: Log;
+}): Promise<Ending> {
+  const unit = findUnit(env, pid);
+  if (unit === null) return onTerm;
+  const job = await askJob(unit);
+  log.info({ unit: unit.name, job }, 'SIGTERM: systemd was asked what it wants');
+  // Ended for no known reason, the unit is started again: nobody wanted the calls to end.
+  return job === 'stop' ? 'release' : 'leave';
+}

@@ -1,0 +1,43 @@
+/** Everything of a start that can fail before there is a process: the program, the folder, the record, the cgroup. */
+import { failpoint } from '../../../lib/failpoints.ts';
+import { WORKERS } from '../../../lib/limits/worker-limits.ts';
+import type { Instance } from '../../../ports/instance.ts';
+import type { SpawnRequest } from '../../../ports/workers.ts';
+import type { Environment } from '../../../process/base-environment.ts';
+import { workerEnvironment } from '../../../process/base-environment.ts';
+import type { Cgroups } from '../../../process/cgroup.ts';
+import { findCommand } from '../../../process/worker-command.ts';
+import type { WorkerFolder } from '../folder/worker-folder.ts';
+import { makeFolder, writeCgroup, writeRecord } from '../folder/worker-folder.ts';
+import type { Start } from './spawn-shim.ts';
+
+/** What every start of this supervisor shares. */
+export interface StartHost {
+  readonly instance: Instance;
+  readonly environment: Environment;
+  readonly umask: string;
+  readonly cgroups: Cgroups | null;
+  readonly maxFileBytes: number;
+}
+
+export async function planStart(
+  { profile, workerId, env: own, record }: SpawnRequest,
+  folder: WorkerFolder,
+  host: StartHost,
+): Promise<Start> {
+  const { instance, environment, umask, cgroups, maxFileBytes } = host;
+  failpoint('spawn.before-folder');
+  const mark = { CURFEW_WORKER: `${instance.id}/${workerId}` };
+  const env = workerEnvironment(environment, profile, { ...own, ...mark });
+  const cwd = profile.cwd ?? process.cwd();
+  const [name, ...args] = profile.command;
+  const [program] = await Promise.all([
+    findCommand({ command: name, path: env.PATH ?? '', cwd }),
+    makeFolder(folder).then(() => writeRecord(folder, record)),
+  ]);
+  failpoint('spawn.folder-made');
+  const { memoryBytes, cpuPercent } = profile;
+  const cgroup = cgroups?.make(workerId, { memoryBytes, cpuPercent, pids: WORKERS.pidsMax }) ?? null;
+  if (cgroup !== null) await writeCgroup(folder, cgroup);
+  return { folder, command: [program, ...args], cwd, env, umask, maxFileBytes, cgroup };
+}

@@ -1,0 +1,109 @@
+/** A sweep without a supervisor: the registry read only, the folders, and the same rules. */
+import { accessSync, constants, existsSync } from 'node:fs';
+import { homedir, userInfo } from 'node:os';
+import { join } from 'node:path';
+import { createProcessTable } from '../adapters/cleanup/host-processes.ts';
+import { createPlanFiles } from '../adapters/cleanup/plan-files.ts';
+import type { Config } from '../adapters/config/config.ts';
+import { isSupervised, readInstanceId } from '../adapters/registry/instance-dir.ts';
+import { openRegistryReader } from '../adapters/registry/registry-reader.ts';
+import { createAudit } from '../adapters/telemetry/audit-file.ts';
+import { createClock } from '../adapters/telemetry/boot-clock.ts';
+import { createLog } from '../adapters/telemetry/pino-log.ts';
+import { createWorkerRecords } from '../adapters/worker/folder/folder-records.ts';
+import type { CleanupRequest, CleanupView } from '../api/cleanup-api.ts';
+import { cleanupRequestSchema } from '../api/cleanup-api.ts';
+import type { InstanceId } from '../core/ids.ts';
+import { CurfewError } from '../lib/errors.ts';
+import { STATE_FILES } from '../lib/limits/storage-limits.ts';
+import { FILES } from '../lib/limits/worker-limits.ts';
+import { readFileSafelySync } from '../lib/safe-files.ts';
+import type { Log } from '../ports/log.ts';
+import type { Cgroups } from '../process/cgroup.ts';
+import { cgroupsAt, isGroupOf } from '../process/cgroup.ts';
+import { note, sweptTargets } from '../runtime/audited-api.ts';
+import { CleanupRunner } from '../runtime/cleanup/cleanup-runner.ts';
+import { recordedSessions } from '../runtime/cleanup/cleanup-source.ts';
+
+/** Nothing is logged: the answer says it all. */
+const SILENT: Log = { debug() {}, info() {}, warn() {}, error() {} };
+
+/** Rejects invalid_config when the state directory is another user's. */
+export async function cleanup(config: Config, request: CleanupRequest): Promise<CleanupView> {
+  const parsed = cleanupRequestSchema.safeParse(request);
+  if (!parsed.success)
+    throw new CurfewError('invalid_request', parsed.error.issues.map((one) => one.message).join('; '));
+  const { stateDir, livekit, sweep } = config;
+  checkAccess(stateDir);
+  const instanceId = readInstanceId(stateDir);
+  const reader =
+    instanceId === null
+      ? { unreadable: `there is no state directory of curfew at ${stateDir}: only strangers are looked for` }
+      : openRegistryReader(stateDir);
+  const clock = createClock();
+  const records = createWorkerRecords(join(stateDir, STATE_FILES.workers));
+  const sweeper = new CleanupRunner({
+    table: createProcessTable({
+      instanceId,
+      clock,
+      cgroups: instanceId === null ? null : groupsOf(instanceId, stateDir),
+      livekitUrl: livekit?.url ?? null,
+    }),
+    plans: createPlanFiles(instanceId === null ? ownPlans() : join(stateDir, STATE_FILES.plans)),
+    source: recordedSessions({ reader, records, supervised: isSupervised(stateDir) }),
+    clock,
+    log: SILENT,
+    bootId: readText('/proc/sys/kernel/random/boot_id') ?? '',
+    patterns: sweep.unmanaged,
+    graceMs: sweep.graceMs,
+  });
+  try {
+    const work = () => sweeper.sweep(parsed.data);
+    return await (parsed.data.dryRun || instanceId === null ? work() : noted(stateDir, parsed.data, work));
+  } finally {
+    if (!('unreadable' in reader)) reader.close();
+  }
+}
+
+/** Without a supervisor, too, it is written down who ended what. */
+function noted(
+  stateDir: string,
+  request: CleanupRequest,
+  work: () => Promise<CleanupView>,
+): Promise<CleanupView> {
+  const audit = createAudit(stateDir, createLog({ level: 'error', format: 'text' }));
+  const who = { actor: userInfo().username, verified: false, source: 'cli' } as const;
+  return note({ audit, action: 'cleanup', request, who }, work, sweptTargets);
+}
+
+function checkAccess(stateDir: string): void {
+  if (!existsSync(stateDir)) return;
+  try {
+    accessSync(stateDir, constants.R_OK | constants.X_OK);
+  } catch {
+    throw new CurfewError(
+      'invalid_config',
+      `state_dir: "${stateDir}" may not be read by this user; run it as the supervisor's user`,
+      { path: stateDir },
+    );
+  }
+}
+
+/** Where there is no state directory, a person's own place for what the dry run showed. */
+function ownPlans(): string {
+  return join(process.env.XDG_STATE_HOME ?? join(homedir(), '.local', 'state'), 'curfew', STATE_FILES.plans);
+}
+
+/** Null, too, where the file names anything but the instance's own group. */
+function groupsOf(id: InstanceId, stateDir: string): Cgroups | null {
+  const path = readText(join(stateDir, STATE_FILES.cgroup));
+  return path !== null && isGroupOf(path, { instanceId: id }) ? cgroupsAt(path) : null;
+}
+
+function readText(path: string): string | null {
+  try {
+    return readFileSafelySync(path, FILES.smallBytes, 'followed').trim();
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,99 @@
+/** `curfew run`: one call in the foreground, with an instance of its own. Loaded by main.ts when needed. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir, userInfo } from 'node:os';
+import { join } from 'node:path';
+import type { Config } from '../adapters/config/config.ts';
+import { DEFAULT_CONFIG } from '../adapters/config/config.ts';
+import { loadConfig, resolveLiveKit } from '../adapters/config/config-file.ts';
+import { defaultProfile } from '../adapters/config/config-schema.ts';
+import { createLog } from '../adapters/telemetry/pino-log.ts';
+import type { SessionView } from '../api/session-schemas.ts';
+import { dispatchSchema } from '../api/session-schemas.ts';
+import type { RunOptions } from '../cli/command-context.ts';
+import { exitCodeOf } from '../cli/exit-codes.ts';
+import { renderShow } from '../cli/render-sessions.ts';
+import { painter } from '../cli/terminal-text.ts';
+import type { Actor } from '../core/model/session.ts';
+import { CurfewError } from '../lib/errors.ts';
+import { RUN } from '../lib/limits/service-limits.ts';
+import type { Supervisor } from '../runtime/supervisor.ts';
+import { firstStopSignal, start } from './serve.ts';
+
+/** One session in the foreground with an instance of its own; exits by its reason. */
+export async function run(options: RunOptions): Promise<number> {
+  const stateDir = mkdtempSync(join(tmpdir(), 'curfew-run-'));
+  try {
+    return await runIn(stateDir, options);
+  } finally {
+    rmSync(stateDir, { recursive: true, force: true });
+  }
+}
+
+async function runIn(stateDir: string, options: RunOptions): Promise<number> {
+  const stopping = stopAsked();
+  const config = runConfig(options, stateDir);
+  const running = await start(config, { faces: false, log: createLog(config.log), reread: null });
+  const by: Actor = { kind: 'local', name: userInfo().username };
+  try {
+    const session = await runOne(running.supervisor, options, { by, stopping });
+    process.stderr.write(
+      `${renderShow(session, painter(process.stderr.isTTY === true && process.env.NO_COLOR === undefined))}\n`,
+    );
+    return exitCodeOf(session);
+  } finally {
+    await running.stop(by);
+  }
+}
+
+/** Whoever closes the terminal, or what reads our output, ends the call too: nobody else would. */
+function stopAsked(): Promise<string> {
+  const closed = Promise.withResolvers<string>();
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.removeAllListeners('error');
+    stream.on('error', ({ code }: NodeJS.ErrnoException) => closed.resolve(code ?? 'its output is closed'));
+  }
+  return Promise.race([firstStopSignal(['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT']), closed.promise]);
+}
+
+function runConfig(options: RunOptions, stateDir: string): Config {
+  const { configPath, command, agent } = options;
+  const base =
+    configPath === null
+      ? { ...DEFAULT_CONFIG, livekit: resolveLiveKit({}, { env: process.env, folder: '.' }) }
+      : loadConfig(configPath, process.env);
+  const [program, ...args] = command;
+  // A command given by hand sees the shell's environment, as if it had been typed without curfew.
+  const own =
+    program === undefined
+      ? {}
+      : { [agent]: { ...defaultProfile(agent, [program, ...args]), passEnv: passedByHand() } };
+  return { ...base, stateDir, agents: { ...base.agents, ...own }, log: { level: 'warn', format: 'text' } };
+}
+
+function passedByHand(): string[] {
+  return Object.keys(process.env).filter((name) => !RUN.withheldEnv.includes(name));
+}
+
+async function runOne(
+  supervisor: Supervisor,
+  options: RunOptions,
+  { by, stopping }: { by: Actor; stopping: Promise<string> },
+): Promise<SessionView> {
+  const parsed = dispatchSchema.safeParse({
+    room: options.room,
+    agent: options.agent,
+    metadata: options.metadata,
+    limits: options.limits,
+  });
+  if (!parsed.success) {
+    const issues = parsed.error.issues.map(({ path, message }) => ({ field: path.join('.'), message }));
+    const detail = issues.map(({ field, message }) => `${field}: ${message}`).join('; ');
+    throw new CurfewError('invalid_request', detail, { issues });
+  }
+  const { session } = await supervisor.dispatch(parsed.data, by);
+  void stopping.then((cause) => supervisor.release(session.id, by, cause));
+  const { followLogs } = await import('../http/log-stream.ts');
+  for await (const chunk of followLogs(supervisor, session.id, RUN.tailBytes))
+    process.stdout.write(chunk as Buffer);
+  return supervisor.wait(session.id, 'ended', RUN.afterMs);
+}

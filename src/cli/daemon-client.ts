@@ -1,0 +1,136 @@
+/** The CLI's one way to the daemon: its HTTP API, over the Unix socket or a URL. Every call is bounded. */
+import { existsSync, readFileSync } from 'node:fs';
+import { userInfo } from 'node:os';
+import { resolve } from 'node:path';
+import type { Readable } from 'node:stream';
+import type { Problem } from '../api/host-schemas.ts';
+import type { ErrorCode } from '../lib/errors.ts';
+import { CurfewError, ERRORS, messageOf } from '../lib/errors.ts';
+import { CLI } from '../lib/limits/api-limits.ts';
+import { usage } from './usage-errors.ts';
+
+export interface Target {
+  /** What a person reads when nobody answers. */
+  readonly name: string;
+  readonly baseUrl: string;
+  readonly socketPath: string | null;
+  readonly token: string | null;
+}
+
+export interface Client {
+  /** Not over the Unix socket: then its host's processes are not ours to look at. */
+  readonly isRemote: boolean;
+  /** Whether it answers within the bound; never rejects. */
+  answers(boundMs: number): Promise<boolean>;
+  get(path: string): Promise<unknown>;
+  post(path: string, body: unknown): Promise<unknown>;
+  stream(path: string): Promise<Readable>;
+}
+
+/** In this order: --socket, CURFEW_API (either a path or a URL), the config's socket, a dev daemon here, the default. A URL wants a token; a worker's CURFEW_TOKEN is another one and never sent. */
+export function findTarget(
+  { socket, tokenFile }: { readonly socket?: string; readonly tokenFile?: string },
+  env: Readonly<Record<string, string | undefined>>,
+  configured: string | null,
+): Target {
+  const named = socket ?? env.CURFEW_API ?? configured;
+  if (named?.startsWith('http://') || named?.startsWith('https://')) {
+    return {
+      name: named,
+      baseUrl: named.replace(/\/$/, ''),
+      socketPath: null,
+      token: tokenFile === undefined ? (env.CURFEW_API_TOKEN ?? null) : readToken(tokenFile),
+    };
+  }
+  const dev = resolve(CLI.devSocket);
+  const path = named?.replace(/^unix:/, '') ?? (existsSync(dev) ? dev : CLI.defaultSocket);
+  return { name: path, baseUrl: 'http://curfew', socketPath: path, token: null };
+}
+
+function readToken(path: string): string {
+  try {
+    return readFileSync(path, 'utf8').trim();
+  } catch (error) {
+    throw usage(`--token-file: "${path}" cannot be read: ${messageOf(error)}`);
+  }
+}
+
+export async function connect(target: Target): Promise<Client> {
+  const { Agent, request } = await import('undici');
+  const dispatcher = new Agent({
+    ...(target.socketPath === null ? {} : { connect: { socketPath: target.socketPath } }),
+    connectTimeout: CLI.connectMs,
+  });
+  const call = async (method: 'GET' | 'POST', path: string, body?: unknown) => {
+    try {
+      return await request(`${target.baseUrl}${path}`, {
+        method,
+        dispatcher,
+        headersTimeout: CLI.answerMs,
+        bodyTimeout: 0,
+        headers: headersFor(target, body !== undefined),
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      });
+    } catch (error) {
+      throw unreachable(target, error);
+    }
+  };
+  const json = async (method: 'GET' | 'POST', path: string, body?: unknown) => {
+    const answer = await call(method, path, body);
+    const text = await answer.body.text();
+    if (answer.statusCode >= 400) throw toError(text, answer.statusCode);
+    return JSON.parse(text) as unknown;
+  };
+  return {
+    isRemote: target.socketPath === null,
+    answers: async (boundMs) => {
+      try {
+        const signal = AbortSignal.timeout(boundMs);
+        const answer = await request(`${target.baseUrl}/healthz`, { method: 'GET', dispatcher, signal });
+        await answer.body.dump();
+        return answer.statusCode === 200;
+      } catch {
+        return false;
+      }
+    },
+    get: (path) => json('GET', path),
+    post: (path, body) => json('POST', path, body),
+    stream: async (path) => {
+      const answer = await call('GET', path);
+      if (answer.statusCode >= 400) throw toError(await answer.body.text(), answer.statusCode);
+      return answer.body;
+    },
+  };
+}
+
+function headersFor({ token }: Target, hasBody: boolean): Record<string, string> {
+  return {
+    'x-curfew-actor': userInfo().username,
+    ...(token === null ? {} : { authorization: `Bearer ${token}` }),
+    ...(hasBody ? { 'content-type': 'application/json' } : {}),
+  };
+}
+
+function unreachable(target: Target, error: unknown): CurfewError {
+  const { code } = error as { code?: unknown };
+  const detail = `no supervisor answers at ${target.name}: ${messageOf(error)}`;
+  return new CurfewError('unreachable', detail, { cause: code ?? null, socket: target.socketPath });
+}
+
+/** The problem document as the error that it was on the other side. */
+function toError(text: string, status: number): CurfewError {
+  const problem = readProblem(text);
+  if (problem === null)
+    return new CurfewError('internal', `the supervisor answered ${status} without saying why`);
+  const { code, detail, type: _type, title: _title, status: _status, hint: _hint, ...facts } = problem;
+  return new CurfewError(Object.hasOwn(ERRORS, code) ? (code as ErrorCode) : 'internal', detail, facts);
+}
+
+function readProblem(text: string): Problem | null {
+  try {
+    const value = JSON.parse(text) as Partial<Problem>;
+    return typeof value.code === 'string' && typeof value.detail === 'string' ? (value as Problem) : null;
+  } catch {
+    return null;
+  }
+}

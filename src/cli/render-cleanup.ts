@@ -1,0 +1,86 @@
+/** What the CLI shows of a sweep. Pure: text from data. */
+import type { CleanupView, VerdictView } from '../api/cleanup-api.ts';
+import type { Column, Paint } from './terminal-text.ts';
+import { clip, outputColumns, safe, span, table, wrap } from './terminal-text.ts';
+
+const INDENT = 9;
+
+/** One row per verdict, with what it is, why, and the tree under it; the plan at the end. */
+export function renderCleanup(sweep: CleanupView, paint: Paint, available = outputColumns()): string {
+  const { verdicts, appeared, remarks, plan, dryRun } = sweep;
+  const doomed = verdicts.filter((one) => one.action === 'kill');
+  return [
+    ...remarks.map((text) => paint('yellow', wrap(safe(text), 2))),
+    ...(verdicts.length === 0 ? [] : [blocks(verdicts, paint, available)]),
+    ...(appeared.length === 0
+      ? []
+      : [
+          paint('yellow', 'Not in the plan, found after it, left alone:'),
+          blocks(appeared, paint, available),
+        ]),
+    wrap(summary(sweep, doomed), 0),
+    ...(dryRun && doomed.length > 0 ? [`To end exactly these:  curfew cleanup --apply ${plan}`] : []),
+  ].join('\n');
+}
+
+function blocks(verdicts: readonly VerdictView[], paint: Paint, available: number): string {
+  const columns: Column<VerdictView>[] = [
+    { title: 'PID', columns: 8, text: (one) => String(one.pid) },
+    { title: 'AGE', columns: 9, text: (one) => age(one.ageMs) },
+    { title: 'MEMORY', columns: 8, text: (one) => `${Math.round(one.rssBytes / 1024 ** 2)} MB` },
+    { title: 'LIVEKIT', columns: 7, text: (one) => connection(one.livekit) },
+    { title: 'KIND', columns: 9, text: (one) => one.kind },
+    { title: 'ACTION', columns: 8, text: (one) => one.outcome ?? one.action },
+    { title: 'SESSION', columns: null, text: (one) => one.session ?? '-' },
+  ];
+  const [titles = '', ...rows] = table(verdicts, columns, available).split('\n');
+  return [
+    paint('dim', titles),
+    ...rows.flatMap((row, index) => [row, ...details(verdicts[index], paint, available)]),
+  ].join('\n');
+}
+
+function details(one: VerdictView | undefined, paint: Paint, available: number): string[] {
+  if (one === undefined) return [];
+  const [root, ...rest] = one.processes;
+  const pad = ' '.repeat(INDENT);
+  const cut = (text: string) => clip(`${pad}${safe(text)}`, available);
+  return [
+    ...(one.room === null ? [] : [cut(`room ${one.room}`)]),
+    cut(root?.command ?? one.command),
+    ...rest.map(({ pid, command, outcome }) =>
+      cut(`└ ${pid} ${command}${outcome === null ? '' : ` (${outcome})`}`),
+    ),
+    paint('dim', `${pad}${wrap(safe(one.why), INDENT)}`),
+  ];
+}
+
+function summary({ verdicts, dryRun, scanned, tookMs }: CleanupView, doomed: readonly VerdictView[]): string {
+  const looked = `${scanned} processes looked at in ${span(tookMs)}`;
+  if (verdicts.length === 0) return `Nothing that should not be there: ${looked}.`;
+  const processes = doomed.reduce((sum, one) => sum + one.tree.length, 0);
+  if (dryRun) return `${looked}: ${count(processes, 'process')} would be ended, nothing was touched.`;
+  const left = doomed.filter(isLeft).length;
+  return `${looked}: ${count(doomed.length - left, 'tree')} of ${doomed.length} ended or gone${left === 0 ? '.' : `, ${left} left.`}`;
+}
+
+/** Something of it goes on although it should have ended. */
+export function isLeft({ outcome }: VerdictView): boolean {
+  return outcome === 'survived' || outcome === 'denied';
+}
+
+function count(number: number, what: string): string {
+  const plural = what.endsWith('s') ? `${what}es` : `${what}s`;
+  return `${number} ${number === 1 ? what : plural}`;
+}
+
+function connection(livekit: boolean | null): string {
+  if (livekit === null) return '?';
+  return livekit ? 'yes' : 'no';
+}
+
+const DAY_MS = 86_400_000;
+
+function age(ageMs: number): string {
+  return ageMs < 2 * DAY_MS ? span(ageMs) : `${Math.floor(ageMs / DAY_MS)} d`;
+}

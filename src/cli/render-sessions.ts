@@ -1,0 +1,261 @@
+/** What the CLI shows of sessions and capacity. Pure: text from data. */
+import type { CapacityView } from '../api/host-schemas.ts';
+import type { SessionView } from '../api/session-schemas.ts';
+import type { Column, Paint } from './terminal-text.ts';
+import { displayWidth, outputColumns, pad, plural, safe, span, table, wrap } from './terminal-text.ts';
+
+const GAP = 2;
+/** Columns for names. */
+const NAMES_LEAST = 10;
+const NAMES_MOST = 40;
+const SHOWN_REPLACED = 3;
+
+export function renderList(sessions: readonly SessionView[], available = outputColumns()): string {
+  if (sessions.length === 0) return 'no sessions';
+  const hasEnded = sessions.some((one) => one.endedAt !== null);
+  const columns: Column<SessionView>[] = [
+    { title: 'ID', columns: 22, text: (one) => one.id },
+    { title: 'ROOM', columns: null, text: (one) => one.room },
+    { title: 'STATE', columns: 8, text: (one) => one.state },
+    { title: hasEnded ? 'LASTED' : 'AGE', columns: 9, text: (one) => span(one.durationMs) },
+    hasEnded ? ENDED : CALLERS,
+    { title: 'REASON', columns: 16, text: (one) => one.reason ?? '' },
+  ];
+  return table(sessions, columns, available);
+}
+
+const CALLERS: Column<SessionView> = {
+  title: 'CALLERS',
+  columns: 7,
+  text: ({ presence }) => (presence === null ? '-' : String(presence.callers)),
+};
+
+/** Day and time, UTC. */
+const ENDED: Column<SessionView> = {
+  title: 'ENDED',
+  columns: 12,
+  text: ({ endedAt }) => (endedAt === null ? '-' : `${endedAt.slice(5, 10)} ${endedAt.slice(11, 16)}Z`),
+};
+
+/** A session's story: what it is, who is there, what will end it next, or why it ended. */
+export function renderShow(session: SessionView, paint: Paint): string {
+  const lines = [
+    ...basics(session),
+    ...whoIsThere(session),
+    ...(session.evidence === null ? whatIsNext(session) : whyEnded(session)),
+  ];
+  return [heading(session, paint), ...block(lines)].join('\n');
+}
+
+/** One sentence on a session that is not what `dispatch --wait` waited for. */
+export function renderWaited(
+  { id, state, reason, evidence }: SessionView,
+  asked: { wait: string; timeout: string },
+): string {
+  if (reason === null || (state === 'closing' && asked.wait !== 'live'))
+    return `${safe(id)} is still ${state} after ${safe(asked.timeout)}; it goes on`;
+  const why = evidence?.detail == null ? reason : `${reason}: ${firstLine(evidence.detail)}`;
+  const when = asked.wait === 'live' ? 'ended before it was live' : 'failed';
+  return `${safe(id)} ${when}: ${why}`;
+}
+
+/** A name and what is to be said of it; without a name it goes on from the line before. */
+type Line = readonly [name: string, text: string];
+
+/** Names in a column as wide as the longest of them; a name beyond all measure has a line of its own. */
+function block(lines: readonly Line[]): string[] {
+  const widths = lines.map(([name]) => displayWidth(safe(name)) + GAP).filter((width) => width <= NAMES_MOST);
+  const column = Math.max(NAMES_LEAST, ...widths);
+  const indent = GAP + column;
+  return lines.map(([name, text]) => {
+    const told = wrap(safe(text), indent);
+    if (displayWidth(safe(name)) + GAP <= column) return `  ${pad(safe(name), column)}${told}`;
+    return `  ${safe(name)}\n${' '.repeat(indent)}${told}`;
+  });
+}
+
+function heading({ id, state, reason }: SessionView, paint: Paint): string {
+  const colour =
+    state === 'failed' ? 'red' : state === 'released' ? 'dim' : state === 'live' ? 'green' : 'yellow';
+  return `${paint('bold', safe(id))}  ${paint(colour, reason === null ? state : `${state}: ${reason}`)}`;
+}
+
+/** Of a stack what went wrong; --json and the worker's log have the rest. */
+function firstLine(text: string): string {
+  return text.trim().split('\n')[0] ?? '';
+}
+
+function optional<T>(value: T | null, line: (value: T) => Line): Line[] {
+  return value === null ? [] : [line(value)];
+}
+
+function basics(session: SessionView): Line[] {
+  const { user, labels, resources } = session;
+  const tags = Object.entries(labels).map(([key, value]) => `${key}=${value}`);
+  const size =
+    resources === null
+      ? ''
+      : `, ${Math.round(resources.rssBytes / 1024 ** 2)} MB, ${Math.round(resources.cpuPercent)} % of a core`;
+  return [
+    ['room', session.room],
+    [
+      'agent',
+      `${session.agent}${user === null ? '' : `, for user ${user}`}${tags.length > 0 ? ` (${tags.join(', ')})` : ''}`,
+    ],
+    ['times', timesText(session)],
+    [
+      'worker',
+      session.pid === null
+        ? 'no process'
+        : `pid ${session.pid}${size}${session.restarts > 0 ? `, replaced ${plural(session.restarts, 'time')}` : ''}${exitText(session)}`,
+    ],
+    ...replacedLines(session),
+    [
+      'errors',
+      `${session.errors.consecutive} in a row of ${session.errors.limit} allowed, ${session.errors.total} in all`,
+    ],
+  ];
+}
+
+/** The newest last. */
+function replacedLines({ replaced }: SessionView): Line[] {
+  const earlier = replaced.length - SHOWN_REPLACED;
+  const shown = replaced
+    .slice(-SHOWN_REPLACED)
+    .map(
+      ({ worker, reason, cause, detail, at }): Line => [
+        'replaced',
+        `${worker} ${clock(at)}: ${reason} (${cause})${detail === null ? '' : `: ${detail}`}`,
+      ],
+    );
+  return earlier <= 0 ? shown : [['replaced', `${earlier} before these, see --json`], ...shown];
+}
+
+function timesText({ createdAt, startedAt, liveAt, endedAt, durationMs }: SessionView): string {
+  const parts = [`asked for ${clock(createdAt)}`];
+  if (startedAt !== null) parts.push(`started ${clock(startedAt)}`);
+  if (liveAt !== null) parts.push(`live ${clock(liveAt)}`);
+  if (endedAt !== null) parts.push(`ended ${clock(endedAt)}`);
+  return `${parts.join(', ')} (${span(durationMs)})`;
+}
+
+/** The time of day, UTC; the day stands in --json. */
+function clock(iso: string): string {
+  return `${iso.slice(11, 19)}Z`;
+}
+
+function exitText({ exit }: SessionView): string {
+  if (exit === null) return '';
+  if (exit.signal !== null) return `, ended by ${exit.signal}`;
+  return exit.code === null ? ', gone, exit status unknown' : `, exited with ${exit.code}`;
+}
+
+function whoIsThere({ presence }: SessionView): Line[] {
+  if (presence === null) return [['presence', 'not known']];
+  const { callers, ringing, agents, asOf, source } = presence;
+  const phones = ringing > 0 ? `, ${plural(ringing, 'phone')} ringing` : '';
+  return [
+    [
+      'presence',
+      `${plural(callers, 'caller')}${phones}, ${plural(agents, 'agent')} (by ${source}, ${clock(asOf)})`,
+    ],
+  ];
+}
+
+function whatIsNext({ deadlines, held }: SessionView): Line[] {
+  const lines = deadlines.map(
+    (one, index): Line => [index === 0 ? 'next' : '', `${one.kind} in ${span(one.inMs)} (${clock(one.at)})`],
+  );
+  if (held !== null)
+    lines.push([
+      'held',
+      `${held.reason} is held back: too many would end at once; looked at afresh at ${clock(held.until)}`,
+    ]);
+  return lines;
+}
+
+function whyEnded({ evidence, reason }: SessionView): Line[] {
+  if (evidence === null) return [];
+  const by = evidence.by === null ? '' : ` by ${evidence.by}`;
+  const detail = evidence.detail === null ? '' : `: ${firstLine(evidence.detail)}`;
+  return [
+    ['why', `${reason}, decided by ${evidence.cause}${by} at ${clock(evidence.at)}${detail}`],
+    ...evidence.ladder.map((step, index): Line => [index === 0 ? 'ladder' : '', stepText(step)]),
+    ...optional(evidence.room, ({ action, why }) => ['the room', `${action}: ${why}`]),
+  ];
+}
+
+function stepText({
+  step,
+  startedAt,
+  tookMs,
+  outcome,
+  detail,
+}: NonNullable<SessionView['evidence']>['ladder'][number]): string {
+  const took = tookMs === null ? 'under way' : `${outcome ?? ''} after ${span(tookMs)}`;
+  return `${clock(startedAt)} ${step.padEnd(12)} ${took}${detail === null ? '' : ` (${firstLine(detail)})`}`;
+}
+
+export function renderCapacity(capacity: CapacityView, paint: Paint): string {
+  const { quotas, queue, sessions, livekit, registry, jobs, warm, unkillable, held } = capacity;
+  const counts = Object.entries(sessions).filter(([, count]) => count > 0);
+  const heading = `${paint('bold', safe(capacity.host))}  ${capacity.accepting ? paint('green', 'accepting') : paint('yellow', capacity.draining === null ? 'not accepting' : 'draining')}`;
+  const lines: Line[] = [
+    ...quotas.map((one): Line => [one.name, `${one.used} of ${one.limit}`]),
+    ['queue', `${queue.length} of ${queue.limit}`],
+    [
+      'sessions',
+      counts.length === 0 ? 'none' : counts.map(([state, count]) => `${count} ${state}`).join(', '),
+    ],
+    ...optional(capacity.draining, (drain) => ['drain', drainText(drain)]),
+    ['LiveKit', livekitText(livekit)],
+    ...warm.map((one): Line => [`warm ${one.agent}`, warmText(one)]),
+    ...jobs.map((one): Line => [`agent "${one.agentName}"`, jobsText(one)]),
+    ['registry', registry.writable ? 'writable' : `not writable: ${registry.error}`],
+    ...optional(registry.setAside, (path) => ['', `a damaged database was put to ${path}`]),
+    ...unkillable.map(
+      (one): Line => [
+        'unkillable',
+        `${one.session}, pid ${one.pid ?? 'unknown'}: holds its slot until it is gone`,
+      ],
+    ),
+    ...held.map(
+      (one): Line => ['held', `${one.session}: ${one.reason}, looked at afresh at ${clock(one.until)}`],
+    ),
+  ];
+  return [heading, ...block(lines)].join('\n');
+}
+
+function drainText({ by, since, leftMs }: NonNullable<CapacityView['draining']>): string {
+  const left = leftMs === null ? '' : `, what is left is released in ${span(leftMs)}`;
+  return `begun by ${by} at ${clock(since)}${left}`;
+}
+
+function warmText({
+  ready,
+  wanted,
+  starting,
+  crashes,
+  lastCrash,
+  startsAgainInMs,
+}: CapacityView['warm'][number]): string {
+  const begun = starting === 0 ? '' : `, ${starting} starting`;
+  const crashed = crashes === 0 ? '' : `, ${crashes} died in a row: ${lastCrash ?? ''}`;
+  const next =
+    startsAgainInMs === null || ready + starting >= wanted ? '' : `, next in ${span(startsAgainInMs)}`;
+  return `${ready} of ${wanted} ready${begun}${next}${crashed}`;
+}
+
+/** How LiveKit's own dispatch finds the agent of that name. */
+function jobsText({ state, since, error }: CapacityView['jobs'][number]): string {
+  if (state === 'registered') return `registered since ${clock(since)}`;
+  return `not registered since ${clock(since)}${error === null ? '' : `: ${safe(error)}`}`;
+}
+
+function livekitText({ configured, reachable, since, error }: CapacityView['livekit']): string {
+  if (!configured) return 'not configured';
+  if (reachable === null || since === null) return 'not asked yet';
+  return reachable
+    ? `answers since ${clock(since)}`
+    : `does not answer since ${clock(since)}: ${error ?? ''}`;
+}

@@ -1,0 +1,238 @@
+/**
+ * Who may start: claim, all quotas and the place in the queue, decided in one step before anything is awaited.
+ * First come, first served, but nobody waits for a quota that he does not need, nor behind a room that is closing.
+ */
+
+import type { ClaimKey, SessionId } from '../ids.ts';
+import type { Allocation } from './allocation.ts';
+import { AllocationTable } from './allocation-table.ts';
+import type { AdmissionLimits } from './quotas.ts';
+import { quotaLimit } from './quotas.ts';
+
+export interface Waiting {
+  readonly sessionId: SessionId;
+  readonly claim: ClaimKey;
+  readonly quotas: readonly string[];
+  readonly mayQueue: boolean;
+  /** null: it waits for a claim that is being given up, for as long as that takes; every ladder has its bounds. */
+  readonly expiresMs: number | null;
+}
+
+export interface Admission {
+  readonly limits: AdmissionLimits;
+  readonly holders: AllocationTable;
+  readonly queue: readonly Waiting[];
+  /** Theoretical arrival time of the start rate's leaky bucket. */
+  readonly startTatMs: number;
+}
+
+export interface Request {
+  readonly sessionId: SessionId;
+  readonly claim: ClaimKey;
+  readonly quotas: readonly string[];
+  /** false: it does not wait for a slot; for a claim that is being given up it may in any case. */
+  readonly mayQueue?: boolean;
+  /** A warm worker is there: the start rate does not count it. */
+  readonly isWarm?: boolean;
+}
+
+export type Answer =
+  | { readonly kind: 'granted'; readonly startAtMs: number }
+  /** `wants`: the closing session whose claim it waits for. */
+  | { readonly kind: 'queued'; readonly position: number; readonly wants: SessionId | null }
+  | { readonly kind: 'taken'; readonly holder: SessionId }
+  | {
+      readonly kind: 'full';
+      readonly quota: string;
+      readonly limit: number;
+      readonly used: number;
+      readonly holders: readonly SessionId[];
+    };
+
+export interface Grant {
+  readonly sessionId: SessionId;
+  readonly startAtMs: number;
+}
+
+export function newAdmission(limits: AdmissionLimits): Admission {
+  return { limits, holders: AllocationTable.of([]), queue: [], startTatMs: 0 };
+}
+
+export function request(
+  state: Admission,
+  asked: Request,
+  nowMs: number,
+): { state: Admission; answer: Answer } {
+  const holder = claimHolder(state, asked.claim);
+  const waiting = state.queue.find((one) => one.claim === asked.claim);
+  const taken = waiting?.sessionId ?? (holder !== null && !holder.closing ? holder.sessionId : null);
+  if (taken !== null) return { state, answer: { kind: 'taken', holder: taken } };
+  const lacking = firstLacking(state, asked.quotas, queuedNeeds(state));
+  if (holder === null && lacking === null) return grant(state, asked, nowMs);
+  // Waiting for a claim is always allowed: a redial must not be turned away while its last call is torn down.
+  const noPlace = asked.mayQueue === false || queueLength(state) >= state.limits.queue;
+  if (holder === null && lacking !== null && noPlace) return { state, answer: full(state, lacking) };
+  const { sessionId, claim, quotas, mayQueue = true } = asked;
+  const entry = timed(state, { sessionId, claim, quotas, mayQueue, expiresMs: null }, nowMs);
+  const next = { ...state, queue: [...state.queue, entry] };
+  return {
+    state: next,
+    answer: { kind: 'queued', position: next.queue.length, wants: holder?.sessionId ?? null },
+  };
+}
+
+/** The time in the queue counts from when the claim is free, or known to stay held. */
+function timed(state: Admission, one: Waiting, nowMs: number): Waiting {
+  if (one.expiresMs !== null || isGivenUpSoon(state, one.claim)) return one;
+  const isHeld = claimHolder(state, one.claim) !== null;
+  const waitMs = one.mayQueue || isHeld ? state.limits.queueTimeoutMs : 0;
+  return { ...one, expiresMs: nowMs + waitMs };
+}
+
+function isGivenUpSoon(state: Admission, claim: ClaimKey): boolean {
+  const holder = claimHolder(state, claim);
+  return holder !== null && !holder.unkillable;
+}
+
+function grant(
+  state: Admission,
+  { sessionId, claim, quotas, isWarm }: Request,
+  nowMs: number,
+): { state: Admission; answer: Extract<Answer, { kind: 'granted' }> } {
+  const { startAtMs, startTatMs } =
+    isWarm === true ? { startAtMs: nowMs, startTatMs: state.startTatMs } : paceStart(state, nowMs);
+  const holding: Allocation = {
+    sessionId,
+    claim,
+    quotas,
+    closing: false,
+    unkillable: false,
+    live: false,
+    inferredDueMs: null,
+  };
+  const holders = state.holders.with(sessionId, holding);
+  return { state: { ...state, holders, startTatMs }, answer: { kind: 'granted', startAtMs } };
+}
+
+/** The start rate paces and refuses nothing; one second's worth may start at once. */
+function paceStart(
+  { limits, startTatMs }: Admission,
+  nowMs: number,
+): { startAtMs: number; startTatMs: number } {
+  const intervalMs = 1000 / limits.startRatePerSecond;
+  const burst = Math.max(1, Math.floor(limits.startRatePerSecond));
+  const nextTatMs = Math.max(startTatMs, nowMs) + intervalMs;
+  return { startAtMs: Math.max(nowMs, nextTatMs - burst * intervalMs), startTatMs: nextTatMs };
+}
+
+/** What the sessions of before hold, at a start: all at once. */
+export function restore(state: Admission, holdings: readonly Allocation[]): Admission {
+  return { ...state, holders: AllocationTable.of(holdings) };
+}
+
+/** What a session holds has changed; null: nothing any more, its place in the queue included. Serves the queue. */
+export function update(
+  state: Admission,
+  sessionId: SessionId,
+  holding: Allocation | null,
+  nowMs: number,
+): { state: Admission; grants: Grant[] } {
+  return serve({ ...state, holders: state.holders.with(sessionId, holding) }, nowMs);
+}
+
+/** Other limits from now on: what is held stays held, and the queue is served by the new ones. */
+export function relimit(
+  state: Admission,
+  limits: AdmissionLimits,
+  nowMs: number,
+): { state: Admission; grants: Grant[] } {
+  return serve({ ...state, limits }, nowMs);
+}
+
+/** A session that waits no longer (released, or expired). */
+export function withdraw(
+  state: Admission,
+  sessionId: SessionId,
+  nowMs: number,
+): { state: Admission; grants: Grant[] } {
+  return serve({ ...state, queue: state.queue.filter((one) => one.sessionId !== sessionId) }, nowMs);
+}
+
+/** Sessions whose time in the queue is over, with what they waited for. */
+export function expired(state: Admission, nowMs: number): { sessionId: SessionId; detail: string }[] {
+  return state.queue
+    .filter((one) => one.expiresMs !== null && nowMs >= one.expiresMs)
+    .map((one) => ({ sessionId: one.sessionId, detail: describeWait(state, one) }));
+}
+
+export function nextExpiryMs(state: Admission): number | null {
+  const times = state.queue.flatMap((one) => one.expiresMs ?? []);
+  return times.length === 0 ? null : Math.min(...times);
+}
+
+function describeWait(state: Admission, one: Waiting): string {
+  const holder = claimHolder(state, one.claim);
+  if (holder !== null) return `the room's last session, ${holder.sessionId}, was still in its teardown`;
+  const lacking = firstLacking(state, one.quotas, new Set());
+  return lacking === null
+    ? 'no slot became free in time'
+    : `limit ${lacking}: ${usedOf(state, lacking)} of ${quotaLimit(state.limits, lacking)} in use`;
+}
+
+function serve(state: Admission, nowMs: number): { state: Admission; grants: Grant[] } {
+  const grants: Grant[] = [];
+  const blocked = new Set<string>();
+  let next = state;
+  for (const one of state.queue) {
+    if (claimHolder(next, one.claim) !== null) continue;
+    const lacking = lackingOf(next, one.quotas, blocked);
+    if (lacking.length > 0) {
+      for (const name of lacking) blocked.add(name);
+      continue;
+    }
+    const granted = grant(next, { sessionId: one.sessionId, claim: one.claim, quotas: one.quotas }, nowMs);
+    next = { ...granted.state, queue: next.queue.filter((other) => other !== one) };
+    grants.push({ sessionId: one.sessionId, startAtMs: granted.answer.startAtMs });
+  }
+  return { state: { ...next, queue: next.queue.map((one) => timed(next, one, nowMs)) }, grants };
+}
+
+/** Those that wait for a slot; whoever waits for a claim takes no place from others. */
+function queueLength(state: Admission): number {
+  return state.queue.filter((one) => claimHolder(state, one.claim) === null).length;
+}
+
+/** Quotas for which somebody is waiting already: a newcomer that needs one of them queues behind. */
+function queuedNeeds(state: Admission): Set<string> {
+  const free = state.queue.filter((one) => claimHolder(state, one.claim) === null);
+  return new Set(free.flatMap((one) => lackingOf(state, one.quotas, new Set())));
+}
+
+function lackingOf(state: Admission, quotas: readonly string[], blocked: ReadonlySet<string>): string[] {
+  return quotas.filter((name) => blocked.has(name) || usedOf(state, name) >= quotaLimit(state.limits, name));
+}
+
+function firstLacking(
+  state: Admission,
+  quotas: readonly string[],
+  blocked: ReadonlySet<string>,
+): string | null {
+  return lackingOf(state, quotas, blocked)[0] ?? null;
+}
+
+function claimHolder(state: Admission, claim: ClaimKey): Allocation | null {
+  return state.holders.filter((one) => one.claim === claim)[0] ?? null;
+}
+
+export function usedOf(state: Admission, quota: string): number {
+  return quotaHolders(state, quota).length;
+}
+
+export function quotaHolders(state: Admission, quota: string): SessionId[] {
+  return state.holders.filter((one) => one.quotas.includes(quota)).map((one) => one.sessionId);
+}
+
+function full(state: Admission, quota: string): Answer {
+  const holders = quotaHolders(state, quota);
+  return { kind: 'full', quota, limit: quotaLimit(state.limits, quota), used: holders.length, holders };
+}

@@ -1,0 +1,78 @@
+/**
+ * The control socket's messages: newline-delimited JSON, one object with a `type` per line.
+ * The only place that defines them; `kits/protocol.schema.json` is printed from here (npm run docs) and a test keeps it current.
+ */
+import { z } from 'zod';
+import { TEXT } from '../../lib/limits/api-limits.ts';
+import { DEADLINES } from '../../lib/limits/session-limits.ts';
+
+export const PROTOCOL_VERSION = 1;
+
+const text = (max: number) => z.string().max(max);
+
+const hello = z.strictObject({
+  type: z.literal('hello'),
+  /** Protocol version, the only version field. */
+  v: z.number().int(),
+  /** The mark, `instance/worker`, from CURFEW_WORKER. */
+  worker: text(200),
+  /** The worker's control token, from CURFEW_TOKEN. */
+  token: text(200),
+  kit: z.strictObject({ name: text(40), version: text(40) }).optional(),
+});
+
+/** After `hello`. Unknown keys are refused, so that a misspelled field is told and not ignored. */
+const workerMessages = [
+  z.strictObject({ type: z.literal('ready') }),
+  z.strictObject({ type: z.literal('heartbeat') }),
+  z.strictObject({
+    type: z.literal('activity'),
+    kind: z.enum(['caller_speech', 'agent_speech', 'task', 'keep_alive']),
+    /** keep_alive may cover a longer silence. */
+    forMs: z.number().int().min(0).max(DEADLINES.keepAliveMaxMs).optional(),
+  }),
+  z.strictObject({ type: z.literal('ok') }),
+  z.strictObject({ type: z.literal('error'), message: text(4000), source: text(100).optional() }),
+  /** The worker's job is done (unasked), or it has closed its session (after `aclose`). */
+  z.strictObject({ type: z.literal('closed'), detail: text(TEXT.detailChars).optional() }),
+  /** The worker can do its job no longer: another one takes its place while a caller is there. Before `ready` it is the end of the call, but for a warm worker's. */
+  z.strictObject({ type: z.literal('failed'), message: text(4000) }),
+  /** Acknowledges `configure`. */
+  z.strictObject({ type: z.literal('configured'), rev: z.number().int().min(0) }),
+  /** The stacks asked for by `dump` are in the worker's log. */
+  z.strictObject({ type: z.literal('dumped') }),
+] as const;
+
+export const helloSchema = hello;
+export const workerMessageSchema = z.discriminatedUnion('type', workerMessages);
+export type Hello = z.infer<typeof hello>;
+export type WorkerMessage = z.infer<typeof workerMessageSchema>;
+
+const metadata = z.record(z.string(), z.json());
+const job = z.strictObject({ session: z.string(), room: z.string(), attempt: z.number().int(), metadata });
+
+/** Every message of the supervisor. `welcome` is the first; `heartbeatMs` is how often it wants to hear. */
+export const supervisorMessageSchema = z.discriminatedUnion('type', [
+  z.strictObject({
+    type: z.literal('welcome'),
+    v: z.literal(PROTOCOL_VERSION),
+    heartbeatMs: z.number(),
+    job: job.nullable(),
+  }),
+  /** A warm worker gets its room. */
+  z.strictObject({ type: z.literal('assign'), job, url: z.string(), token: z.string() }),
+  /** New metadata; sent again until `configured` with this `rev` comes back. */
+  z.strictObject({ type: z.literal('configure'), rev: z.number().int(), metadata }),
+  z.strictObject({ type: z.literal('notice'), reason: z.string(), inMs: z.number() }),
+  z.strictObject({ type: z.literal('aclose'), reason: z.string(), boundMs: z.number() }),
+  z.strictObject({ type: z.literal('disconnect'), boundMs: z.number() }),
+  z.strictObject({ type: z.literal('dump') }),
+  /** Says what was wrong before the connection is closed. */
+  z.strictObject({
+    type: z.literal('error'),
+    code: z.string(),
+    message: z.string(),
+    field: z.string().nullable(),
+  }),
+]);
+export type SupervisorMessage = z.infer<typeof supervisorMessageSchema>;

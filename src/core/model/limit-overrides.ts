@@ -1,0 +1,24 @@
+/** A dispatch's overrides over its agent's limits. */
+import { CurfewError } from '../../lib/errors.ts';
+import type { SessionLimits } from '../../lib/limits/session-limits.ts';
+import { LIMIT_RANGES } from '../../lib/limits/session-limits.ts';
+
+export type Overrides = { readonly [K in keyof SessionLimits]?: SessionLimits[K] | undefined };
+
+/** Rejects invalid_request naming the limit and its range; the agent's own maximum duration is the longest. */
+export function effectiveLimits(limits: SessionLimits, overrides: Overrides): SessionLimits {
+  const given = Object.entries(overrides).filter(([, value]) => value !== undefined);
+  for (const [name, value] of given) check(name as keyof SessionLimits, value ?? null, limits);
+  return { ...limits, ...Object.fromEntries(given) };
+}
+
+function check(name: keyof SessionLimits, value: number | null, limits: SessionLimits): void {
+  const [least, most] = LIMIT_RANGES[name];
+  const highest = name === 'maxDurationMs' ? Math.min(most, limits.maxDurationMs) : most;
+  if (value === null || (value >= least && value <= highest)) return;
+  throw new CurfewError(
+    'invalid_request',
+    `limits.${name}: ${value} is out of its range, ${least} to ${highest}`,
+    { field: `limits.${name}`, least, most: highest },
+  );
+}

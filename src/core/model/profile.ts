@@ -1,0 +1,37 @@
+/** An agent's profile, as a session keeps it from its admission to its end. Milliseconds and bytes. */
+import type { LadderBounds, SessionLimits } from '../../lib/limits/session-limits.ts';
+
+/** `none` is level 0 (knows nothing of curfew), `curfew` level 1 (control socket), `livekit` an unchanged LiveKit agent. */
+export type WorkerProtocol = 'none' | 'livekit' | 'curfew';
+
+export type RoomOnEnd = 'auto' | 'close' | 'keep';
+
+export interface Profile {
+  readonly agent: string;
+  readonly version: string | null;
+  readonly protocol: WorkerProtocol;
+  readonly command: readonly [string, ...string[]];
+  readonly cwd: string | null;
+  readonly env: Readonly<Record<string, string>>;
+  readonly passEnv: readonly string[];
+  readonly limits: SessionLimits;
+  readonly ladder: LadderBounds;
+  readonly agentAbsentMs: number;
+  readonly heartbeatStaleMs: number;
+  /** Under this name LiveKit's own dispatch finds the agent; empty: LiveKit's default agent, for every new room; null: it does not. */
+  readonly agentName: string | null;
+  /** Rooms with such a name get a session when they begin, `*` stands for anything; null: none. */
+  readonly rooms: string | null;
+  /** Rooms beside a session's own, such as `{room}-human-agent`: no call is taken there, and who is in them keeps the session in use. */
+  readonly sideRooms: string | null;
+  readonly roomOnEnd: RoomOnEnd;
+  readonly onRefused: 'close' | 'keep';
+  /** `room`: one worker per room; `room+agent`: one of this agent's beside others. */
+  readonly claim: 'room' | 'room+agent';
+  /** Whether a crashed worker is replaced while a caller is there. */
+  readonly replace: boolean;
+  /** So many workers are kept started and connected, without a room. */
+  readonly warm: number;
+  readonly memoryBytes: number | null;
+  readonly cpuPercent: number | null;
+}

@@ -1,0 +1,120 @@
+/** Small steps on a session's state that several rules share. Nothing here decides. */
+import { BACKOFF } from '../../lib/limits/session-limits.ts';
+import type { Stamp, WorkerId } from '../ids.ts';
+import type { PresenceContext } from '../rooms/presence.ts';
+import { NO_PRESENCE } from '../rooms/presence.ts';
+import type { Decision, Effect } from './effects.ts';
+import type { Reason } from './reasons.ts';
+import type { Actor, Ending, Phase, Session, SessionSpec, Worker } from './session.ts';
+
+export type Next = Decision<Session>;
+
+export function stay(session: Session, effects: readonly Effect[] = []): Next {
+  return { state: session, effects };
+}
+
+/** Does `step` on what `next` left, keeping both's effects in order. Not `then`: a module that exports that is taken for a promise by `import()`. */
+export function andThen(next: Next, step: (session: Session) => Next): Next {
+  const after = step(next.state);
+  return { state: after.state, effects: [...next.effects, ...after.effects] };
+}
+
+/** A session as it is before admission. */
+export function newSession(spec: SessionSpec, metadata: Session['config']['metadata']): Session {
+  return {
+    spec,
+    phase: { name: 'queued', grant: null },
+    errors: { consecutive: 0, total: 0, lastAt: null, last: null },
+    restarts: 0,
+    warmWorker: null,
+    presence: NO_PRESENCE,
+    config: { metadata, rev: 0, ackedRev: 0, sentMs: null },
+    vitals: {
+      heartbeatMs: null,
+      dumpAskedMs: null,
+      idleAtMs: null,
+      warnedMaxDuration: false,
+      pollAskedMs: null,
+      heldBefore: false,
+      overMemorySinceMs: null,
+      resources: null,
+    },
+  };
+}
+
+export function withPhase(session: Session, phase: Phase): Session {
+  return { ...session, phase };
+}
+
+export function withVitals(session: Session, change: Partial<Session['vitals']>): Session {
+  return { ...session, vitals: { ...session.vitals, ...change } };
+}
+
+/** Changes the session's worker if it is this one; news of an older worker changes nothing. */
+export function withWorker(session: Session, id: WorkerId, change: (worker: Worker) => Worker): Session {
+  const { phase } = session;
+  switch (phase.name) {
+    case 'queued':
+      return session;
+    case 'starting':
+      return phase.worker.id === id
+        ? withPhase(session, { ...phase, worker: change(phase.worker) })
+        : session;
+    case 'closing':
+    case 'ended':
+      return phase.worker?.id === id
+        ? withPhase(session, { ...phase, worker: change(phase.worker) })
+        : session;
+    case 'live':
+      return withPhase(session, { ...phase, work: changeWork(phase.work, id, change) });
+  }
+}
+
+type Work = Extract<Phase, { name: 'live' }>['work'];
+
+function changeWork(work: Work, id: WorkerId, change: (worker: Worker) => Worker): Work {
+  if (work.kind === 'running') return work.worker.id === id ? { ...work, worker: change(work.worker) } : work;
+  return work.old?.worker.id === id
+    ? { ...work, old: { ...work.old, worker: change(work.old.worker) } }
+    : work;
+}
+
+export function newWorker(session: Session, start: { id: WorkerId; attempt: number; now: Stamp }): Worker {
+  return {
+    id: start.id,
+    attempt: start.attempt,
+    spawnedAt: start.now,
+    readyByMs: start.now.bootMs + session.spec.limits.startTimeoutMs,
+    process: null,
+    channel: 'none',
+    exit: null,
+    treeGone: false,
+  };
+}
+
+/** Kept for people: why each of the last workers gave way. */
+export function noteReplaced(session: Session, worker: WorkerId, why: Ending): Session {
+  const before = session.replaced ?? [];
+  return { ...session, replaced: [...before.slice(1 - BACKOFF.remembered), { worker, why }] };
+}
+
+export function presenceContext({ spec }: Session): PresenceContext {
+  return {
+    agentIdentity: spec.agentIdentity,
+    createdAt: spec.createdAt,
+    callersLostMs: spec.limits.callersLostMs,
+  };
+}
+
+export function endingOf(
+  reason: Reason,
+  now: Stamp,
+  why: { cause: string; detail?: string | null; by?: Actor },
+): Ending {
+  return { reason, cause: why.cause, at: now, by: why.by ?? null, detail: why.detail ?? null };
+}
+
+/** Tells the worker, if it listens. */
+export function tell(worker: Worker | null, message: Extract<Effect, { do: 'tell' }>['message']): Effect[] {
+  return worker?.channel === 'open' ? [{ do: 'tell', workerId: worker.id, message }] : [];
+}

@@ -1,0 +1,266 @@
+/** Folds looks and webhooks into what is known of a room. The absence clocks are set here, and only here. */
+import { PRESENCE } from '../../lib/limits/room-limits.ts';
+import type { Stamp } from '../ids.ts';
+import type {
+  Departure,
+  DisconnectReason,
+  Participant,
+  PendingWebhook,
+  Presence,
+  PresenceContext,
+  RoomSnapshot,
+  RoomWebhook,
+} from './presence.ts';
+import { isCallersKind, NO_PRESENCE, sideOf } from './presence.ts';
+
+/** Hints, departures and old rooms kept per session. */
+const MAX_KEPT = 64;
+
+/** Hang-ups are final; whoever was removed, or whose room was closed, is not coming back either. */
+const FINAL: readonly DisconnectReason[] = [
+  'client_initiated',
+  'user_unavailable',
+  'user_rejected',
+  'participant_removed',
+  'room_deleted',
+  'room_closed',
+];
+
+function isFinal(reason: DisconnectReason): boolean {
+  return FINAL.includes(reason);
+}
+
+/** Takes in a complete look; one older than what is known, or than the session, changes nothing. */
+export function applySnapshot(
+  presence: Presence,
+  look: RoomSnapshot,
+  context: PresenceContext,
+  now: Stamp,
+): Presence {
+  const sinceMs = (presence.asOf ?? context.createdAt).bootMs;
+  if (look.asOf.bootMs < sinceMs) return presence;
+  const known = isOfOlderRoom(presence, look) ? forgotten(presence) : presence;
+  const hints = known.hints.filter((applyWebhook) => applyWebhook.atMs > look.asOf.bootMs);
+  const participants = withHints(look.participants, hints);
+  const missing = known.participants.filter(
+    (one) =>
+      isCallersKind(one, context.agentIdentity) &&
+      !participants.some((other) => other.identity === one.identity),
+  );
+  const next: Presence = {
+    ...known,
+    asOf: look.asOf,
+    source: 'poll',
+    hints,
+    roomThere: look.roomSid !== null,
+    ...roomOf(known, look, context),
+    departures: missing.reduce((gone, one) => noteMissing(gone, one, now), known.departures),
+    participants,
+  };
+  return recount(next, context, { now, look: true });
+}
+
+/** All that is known came by webhooks of a room that the first look does not find: late words of one before it. */
+function isOfOlderRoom({ asOf, roomSid }: Presence, look: RoomSnapshot): boolean {
+  return asOf === null && roomSid !== null && look.roomSid !== null && look.roomSid !== roomSid;
+}
+
+function forgotten({ reachable, floorMs }: Presence): Presence {
+  return { ...NO_PRESENCE, reachable, floorMs };
+}
+
+function withHints(looked: readonly Participant[], hints: readonly PendingWebhook[]): Participant[] {
+  return hints.reduce(applyHint, [...looked]);
+}
+
+function applyHint(participants: Participant[], hint: PendingWebhook): Participant[] {
+  const { participant } = hint;
+  // A late `left` of an older connection must not remove the newer one: compare sids.
+  if (!hint.joined) return participants.filter((one) => one.sid !== participant.sid);
+  return [...participants.filter((one) => one.identity !== participant.identity), participant];
+}
+
+function roomOf(presence: Presence, look: RoomSnapshot, context: PresenceContext) {
+  const { roomSid } = look;
+  const changed = presence.roomSid !== null && roomSid !== null && roomSid !== presence.roomSid;
+  return {
+    roomSid: roomSid ?? presence.roomSid,
+    oldSids:
+      changed && presence.roomSid !== null
+        ? [...presence.oldSids, presence.roomSid].slice(-MAX_KEPT)
+        : presence.oldSids,
+    roomOrigin: presence.roomOrigin === 'unknown' ? originOf(look, context) : presence.roomOrigin,
+  };
+}
+
+/** A room that was not there when the session began was made for it. */
+function originOf(look: RoomSnapshot, context: PresenceContext): Presence['roomOrigin'] {
+  if (look.roomSid === null || look.roomCreatedWallMs === null) return 'session';
+  return look.roomCreatedWallMs >= context.createdAt.wallMs ? 'session' : 'other';
+}
+
+function noteMissing(known: readonly Departure[], one: Participant, now: Stamp): readonly Departure[] {
+  if (known.some((departure) => departure.sid === one.sid)) return known;
+  const departure: Departure = {
+    identity: one.identity,
+    sid: one.sid,
+    kind: 'lost',
+    reason: 'unknown',
+    source: 'look',
+    at: now,
+  };
+  return [...known, departure].slice(-MAX_KEPT);
+}
+
+/** Takes in a webhook. Events of an older room of the same name are told by its sid. */
+export function hint(presence: Presence, event: RoomWebhook, context: PresenceContext): Presence {
+  const { roomSid } = event;
+  if (presence.oldSids.includes(roomSid)) return presence;
+  if (presence.roomSid !== null && presence.roomSid !== roomSid) return presence;
+  switch (event.kind) {
+    case 'changed':
+      return presence;
+    case 'finished':
+      return presence.roomSid === null ? presence : { ...presence, finished: { roomSid, at: event.at } };
+    case 'joined':
+      return hintJoined({ ...presence, roomSid, roomThere: true }, event.participant, event.at, context);
+    case 'left':
+      return hintLeft(presence, event, context);
+  }
+}
+
+function hintJoined(
+  presence: Presence,
+  participant: Participant,
+  at: Stamp,
+  context: PresenceContext,
+): Presence {
+  const entry: PendingWebhook = { atMs: at.bootMs, joined: true, participant };
+  const next: Presence = {
+    ...presence,
+    source: 'webhook',
+    hints: [...presence.hints, entry].slice(-MAX_KEPT),
+    participants: applyHint([...presence.participants], entry),
+    agentLeft: participant.identity === context.agentIdentity ? null : presence.agentLeft,
+  };
+  return recount(next, context, { now: at, look: false });
+}
+
+function hintLeft(
+  presence: Presence,
+  event: Extract<RoomWebhook, { kind: 'left' }>,
+  context: PresenceContext,
+): Presence {
+  const { participant, reason, at } = event;
+  const newer = presence.participants.find(
+    (one) => one.identity === participant.identity && one.sid !== participant.sid,
+  );
+  if (newer !== undefined) return presence;
+  const entry: PendingWebhook = { atMs: at.bootMs, joined: false, participant };
+  const kind = isFinal(reason) ? 'left' : 'lost';
+  const departure: Departure = {
+    identity: participant.identity,
+    sid: participant.sid,
+    kind,
+    reason,
+    source: 'participant_left',
+    at,
+  };
+  // Its last word may lack what it was: better what was known of it.
+  const was = presence.participants.find((one) => one.sid === participant.sid) ?? participant;
+  const mattered = isCallersKind(was, context.agentIdentity);
+  const others = presence.departures.filter((one) => one.sid !== participant.sid);
+  const missed = presence.departures.find((one) => one.sid === participant.sid && one.source === 'look');
+  // Who left after a look that did not find it was there all the time: LiveKit may give an empty list.
+  const wasThere = missed !== undefined && at.wallMs + PRESENCE.webhookGrainMs > missed.at.wallMs;
+  const ours =
+    participant.identity === context.agentIdentity &&
+    reason === 'client_initiated' &&
+    isOfThisSession(presence, participant, context);
+  const next: Presence = {
+    ...presence,
+    source: 'webhook',
+    hints: [...presence.hints, entry].slice(-MAX_KEPT),
+    departures: mattered ? [...others, departure].slice(-MAX_KEPT) : others,
+    participants: applyHint([...presence.participants], entry),
+    goneSinceMs: wasThere && presence.goneSinceMs !== null ? at.bootMs : presence.goneSinceMs,
+    agentLeft: ours ? { at } : presence.agentLeft,
+  };
+  return recount(next, context, { now: at, look: false });
+}
+
+/** Sessions of one room have the same agent identity, and LiveKit's word that the agent of the last one has left may come minutes late. */
+function isOfThisSession(
+  { participants }: Presence,
+  { sid, joinedAtWallMs }: Participant,
+  { createdAt }: PresenceContext,
+): boolean {
+  return participants.some((one) => one.sid === sid) || joinedAtWallMs >= createdAt.wallMs;
+}
+
+/** Sets the clocks of absence from who is there now. */
+function recount(
+  presence: Presence,
+  context: PresenceContext,
+  when: { now: Stamp; look: boolean },
+): Presence {
+  const sides = presence.participants.map((one) => ({ one, side: sideOf(one, context.agentIdentity) }));
+  const callers = sides.filter(({ side }) => side === 'caller');
+  const ringing = sides.filter(({ side }) => side === 'ringing');
+  const ownAgent = sides.some(({ side }) => side === 'own_agent');
+  const anyAgent = ownAgent || sides.some(({ side }) => side === 'agent');
+  const callersSeen = presence.callersSeen || callers.length > 0;
+  const phoneSeen = presence.phoneSeen || ringing.length > 0 || callers.some(({ one }) => one.kind === 'sip');
+  const agentSeen = presence.agentSeen || ownAgent;
+  const someone = callers.length > 0 || (!callersSeen && ringing.length > 0);
+  const missed = callersSeen || (phoneSeen && ringing.length === 0);
+  const silent = callers.length > 0 && callers.every(({ one }) => one.audioTracks === 0);
+  // A worker that joins under an identity of its own is seen as any agent, until ours was seen once.
+  const agentThere = agentSeen ? ownAgent : anyAgent;
+  return {
+    ...presence,
+    callersSeen,
+    phoneSeen,
+    agentSeen,
+    departures: presence.departures.filter(
+      (gone) => !callers.some(({ one }) => one.identity === gone.identity),
+    ),
+    goneSinceMs: !someone && missed ? (presence.goneSinceMs ?? when.now.bootMs) : null,
+    silentSinceMs: silent ? (presence.silentSinceMs ?? when.now.bootMs) : null,
+    agentGone: callers.length > 0 && !agentThere ? countAgentGone(presence.agentGone, when) : null,
+    agentLeft: ownAgent ? null : presence.agentLeft,
+  };
+}
+
+function countAgentGone(
+  before: Presence['agentGone'],
+  when: { now: Stamp; look: boolean },
+): Presence['agentGone'] {
+  const looks = (before?.looks ?? 0) + (when.look ? 1 : 0);
+  return { sinceMs: before?.sinceMs ?? when.now.bootMs, looks };
+}
+
+/** LiveKit answers again: whoever is absent now has the lost-connection grace from here. */
+export function reachableAgain(presence: Presence, context: PresenceContext, now: Stamp): Presence {
+  return restartAbsence({ ...presence, reachable: true }, now, now.bootMs + context.callersLostMs);
+}
+
+/** Absence is counted anew from `now`; nobody is missed as never come before `floorMs`. */
+export function restartAbsence(presence: Presence, now: Stamp, floorMs: number): Presence {
+  const { bootMs } = now;
+  return {
+    ...presence,
+    floorMs,
+    goneSinceMs: presence.goneSinceMs === null ? null : bootMs,
+    departures: presence.departures.map((one) => ({ ...one, kind: 'lost' as const, at: now })),
+    silentSinceMs: presence.silentSinceMs === null ? null : bootMs,
+    agentGone: null,
+  };
+}
+
+/** The departure that decides the grace: a lost connection within its grace outweighs hang-ups. */
+export function decidingDeparture(presence: Presence, lostMs: number): Departure | null {
+  const since = presence.goneSinceMs;
+  const recent = presence.departures.filter((one) => since === null || one.at.bootMs > since - lostMs);
+  return recent.findLast((one) => one.kind === 'lost') ?? presence.departures.at(-1) ?? null;
+}

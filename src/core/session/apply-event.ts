@@ -1,0 +1,192 @@
+/** Takes an event's facts into the state. What they lead to is decided afterwards, by the phase. */
+import { TEXT } from '../../lib/limits/api-limits.ts';
+import type { Stamp } from '../ids.ts';
+import type { WorkerMessage } from '../model/control-protocol.ts';
+import type { SessionEvent } from '../model/events.ts';
+import type { Ladder, Session } from '../model/session.ts';
+import { isReplacing, workerOf } from '../model/session.ts';
+import { presenceContext, withPhase, withVitals, withWorker } from '../model/updates.ts';
+import { applySnapshot, hint, reachableAgain, restartAbsence } from '../rooms/presence-reducer.ts';
+import { applySideSnapshot } from './side-room.ts';
+import { restartStepBounds } from './teardown.ts';
+
+export function applyEvent(session: Session, event: SessionEvent, now: Stamp): Session {
+  switch (event.type) {
+    case 'spawned':
+      return withWorker(session, event.workerId, (worker) => ({ ...worker, process: event.process }));
+    case 'spawn_failed':
+      return withWorker(session, event.workerId, (worker) => ({ ...worker, treeGone: true }));
+    case 'channel':
+      return channel(session, event, now);
+    case 'message':
+      return isCurrent(session, event.workerId) ? message(session, event.message, now) : session;
+    case 'exited':
+      return withWorker(session, event.workerId, (worker) => ({
+        ...worker,
+        exit: worker.exit ?? event.exit,
+      }));
+    case 'tree':
+      return event.left > 0
+        ? session
+        : withWorker(session, event.workerId, (worker) => ({ ...worker, treeGone: true }));
+    case 'room_snapshot':
+      return {
+        ...session,
+        presence: applySnapshot(session.presence, event.observation, presenceContext(session), now),
+      };
+    case 'side_room_snapshot':
+      return { ...session, presence: applySideSnapshot(session.presence, event.callers, now) };
+    case 'room_event':
+      return { ...session, presence: hint(session.presence, event.event, presenceContext(session)) };
+    case 'livekit':
+      return livekit(session, event.reachable, now);
+    case 'keep_alive':
+      return postponeIdle(session, now, event.forMs);
+    case 'metadata':
+      return {
+        ...session,
+        config: { ...session.config, metadata: event.metadata, rev: session.config.rev + 1, sentMs: null },
+      };
+    case 'gap':
+      return gap(session, now);
+    case 'resources':
+      if (!isCurrent(session, event.workerId)) return session;
+      return resources(session, event, now);
+    case 'claim_wanted':
+      return session.phase.name === 'closing' ? withLadder(session, { successor: true }) : session;
+    case 'host_lost':
+    case 'not_started':
+    case 'granted':
+    case 'assigned':
+    case 'job_terminated':
+    case 'job_withdrawn':
+    case 'expired':
+    case 'tick':
+    case 'release':
+    case 'budget':
+    case 'room_step':
+      return session;
+  }
+}
+
+function isCurrent(session: Session, id: string): boolean {
+  return workerOf(session)?.id === id;
+}
+
+function withLadder(session: Session, change: Partial<Ladder>): Session {
+  if (session.phase.name !== 'closing') return session;
+  return withPhase(session, { ...session.phase, ladder: { ...session.phase.ladder, ...change } });
+}
+
+function channel(session: Session, event: Extract<SessionEvent, { type: 'channel' }>, now: Stamp): Session {
+  if (!isCurrent(session, event.workerId)) return session;
+  const known = workerOf(session)?.channel;
+  const channel = event.open ? 'open' : known === 'none' ? 'none' : 'lost';
+  const next =
+    channel === known ? session : withWorker(session, event.workerId, (worker) => ({ ...worker, channel }));
+  if (event.open) return withVitals(next, { heartbeatMs: now.bootMs, dumpAskedMs: null });
+  // Nothing can be heard of it: its silence says nothing, until it connects after all.
+  return event.mute === true
+    ? withVitals(next, { heartbeatMs: null, dumpAskedMs: null, idleAtMs: null })
+    : next;
+}
+
+function message(session: Session, said: WorkerMessage, now: Stamp): Session {
+  // `dumped` comes from off the main loop and proves nothing of it.
+  const alive =
+    said.type === 'dumped' ? session : withVitals(session, { heartbeatMs: now.bootMs, dumpAskedMs: null });
+  switch (said.type) {
+    case 'activity':
+      return armIdle(alive, now, said.forMs ?? 0);
+    // That a worker gives way is counted: what it says at its end follows from it.
+    case 'ok':
+      return alive.errors.consecutive === 0 || isReplacing(session)
+        ? alive
+        : { ...alive, errors: { ...alive.errors, consecutive: 0 } };
+    case 'error':
+      return isReplacing(session)
+        ? alive
+        : countError(alive, `${said.source ?? 'worker'}: ${said.message}`, now);
+    case 'configured':
+      return {
+        ...alive,
+        config: {
+          ...alive.config,
+          ackedRev: Math.max(alive.config.ackedRev, Math.min(said.rev, alive.config.rev)),
+        },
+      };
+    case 'ready':
+    case 'heartbeat':
+    case 'failed':
+    case 'closed':
+    case 'dumped':
+      return alive;
+  }
+}
+
+/** One more error in a row: reported by the worker, a crash or a missed start. */
+export function countError(session: Session, text: string, now: Stamp): Session {
+  const { consecutive, total } = session.errors;
+  const last = text.slice(0, TEXT.detailChars);
+  return { ...session, errors: { consecutive: consecutive + 1, total: total + 1, lastAt: now, last } };
+}
+
+/** Activity arms the deadline for a worker that reports it. */
+function armIdle(session: Session, now: Stamp, forMs: number): Session {
+  return postponeIdle(
+    session.vitals.idleAtMs === null ? withVitals(session, { idleAtMs: now.bootMs }) : session,
+    now,
+    forMs,
+  );
+}
+
+/** Silence counts from now, or is allowed for `forMs`; never shortens what was allowed before. */
+function postponeIdle(session: Session, now: Stamp, forMs: number): Session {
+  const { idleAtMs } = session.vitals;
+  // One that was asked for counts before the session is live, and is armed then.
+  if (idleAtMs === null && !session.spec.idleAsked) return session;
+  const allowedMs = Math.max(session.spec.limits.activityIdleTimeoutMs, forMs);
+  return withVitals(session, { idleAtMs: Math.max(idleAtMs ?? 0, now.bootMs + allowedMs) });
+}
+
+function resources(
+  session: Session,
+  { rssBytes, cpuPercent }: Extract<SessionEvent, { type: 'resources' }>,
+  now: Stamp,
+): Session {
+  const { memoryBytes } = session.spec.profile;
+  const over = memoryBytes !== null && rssBytes > memoryBytes;
+  const overMemorySinceMs = over ? (session.vitals.overMemorySinceMs ?? now.bootMs) : null;
+  return withVitals(session, { resources: { rssBytes, cpuPercent }, overMemorySinceMs });
+}
+
+function livekit(session: Session, reachable: boolean, now: Stamp): Session {
+  if (session.presence.reachable === reachable) return session;
+  if (!reachable) return { ...session, presence: { ...session.presence, reachable: false } };
+  const next = { ...session, presence: reachableAgain(session.presence, presenceContext(session), now) };
+  return withVitals(next, { pollAskedMs: null });
+}
+
+/** Nothing could be heard or seen meanwhile: all is counted anew but the maximum duration. */
+function gap(session: Session, now: Stamp): Session {
+  const { vitals, spec, presence } = session;
+  const counted = withVitals(
+    { ...session, presence: restartAbsence(presence, now, now.bootMs + spec.limits.noCallerMs) },
+    {
+      heartbeatMs: vitals.heartbeatMs === null ? null : now.bootMs,
+      dumpAskedMs: null,
+      idleAtMs:
+        vitals.idleAtMs === null
+          ? null
+          : Math.max(vitals.idleAtMs, now.bootMs + spec.limits.activityIdleTimeoutMs),
+      pollAskedMs: null,
+    },
+  );
+  const worker = workerOf(counted);
+  if (worker?.readyByMs == null) return restartStepBounds(counted, now);
+  const readyByMs = now.bootMs + spec.limits.startTimeoutMs;
+  return restartStepBounds(
+    withWorker(counted, worker.id, (one) => ({ ...one, readyByMs })),
+    now,
+  );
+}

@@ -1,0 +1,271 @@
+/** A session in its teardown: which event moves which track on, and when both are over. */
+import { DEADLINES } from '../../lib/limits/session-limits.ts';
+import type { Stamp, WorkerId } from '../ids.ts';
+import type { Effect } from '../model/effects.ts';
+import type { SessionEvent } from '../model/events.ts';
+import type { Ending, Phase, Session, Worker } from '../model/session.ts';
+import { isOfAnotherWorker } from '../model/session.ts';
+import type { Next } from '../model/updates.ts';
+import { andThen, stay, tell, withPhase } from '../model/updates.ts';
+import { countSide } from '../rooms/presence.ts';
+import { greet } from './handshake.ts';
+import { decideRoomEnd } from './room-disposition.ts';
+import {
+  beginCloseRoom,
+  beginClosing,
+  declareUnkillable,
+  endRoom,
+  enterProcess,
+  isGraceful,
+  leaveProcess,
+  repeatStepEffects,
+} from './teardown.ts';
+
+type Closing = Extract<Phase, { name: 'closing' }>;
+
+/** Ends a session that has not ended: the whole ladder, or at once where there is nothing to tear down. */
+export function close(session: Session, ending: Ending, now: Stamp): Next {
+  return andThen(beginClosing(session, ending, now), (next) => endIfOver(next, now));
+}
+
+export function onClosing(session: Session, event: SessionEvent, now: Stamp): Next {
+  return andThen(move(session, event, now), (next) => endIfOver(next, now));
+}
+
+function move(session: Session, event: SessionEvent, now: Stamp): Next {
+  const { phase } = session;
+  if (phase.name !== 'closing' || isOfAnotherWorker(session, event)) return stay(session);
+  const { step } = phase.ladder.process;
+  switch (event.type) {
+    case 'spawned':
+      if (step === 'spawning') return enterProcess(session, 'term', now);
+      return stay(session, isGraceful(step) ? [] : killLateSpawn(phase, event.workerId));
+    case 'spawn_failed':
+      return phase.worker?.process === null && step !== 'over'
+        ? leaveProcess(session, { outcome: 'skipped', next: 'over', now })
+        : stay(session);
+    case 'channel':
+      return onChannel(session, phase, { open: event.open, now });
+    case 'message':
+      return step === 'aclose' && (event.message.type === 'closed' || event.message.type === 'failed')
+        ? leaveProcess(session, { outcome: 'done', next: 'disconnect', now })
+        : stay(session);
+    case 'exited':
+      return onExited(session, phase, now);
+    case 'tree':
+      return onTree(session, phase, event.left, now);
+    case 'room_snapshot':
+      return andThen(agentGone(session, now), (next) =>
+        next.phase.name === 'closing'
+          ? onObserved(next, next.phase, event.observation.asOf.bootMs, now)
+          : stay(next),
+      );
+    case 'room_event':
+      return agentGone(session, now);
+    case 'room_step':
+      return onRoomStep(session, event, now);
+    case 'release':
+    case 'claim_wanted':
+      return shorten(session, phase, now);
+    case 'gap':
+      return again(session, phase, now);
+    case 'tick':
+      return onTick(session, now);
+    case 'host_lost':
+    case 'not_started':
+    case 'granted':
+    case 'assigned':
+    case 'side_room_snapshot':
+    case 'job_terminated':
+    case 'job_withdrawn':
+    case 'expired':
+    case 'livekit':
+    case 'keep_alive':
+    case 'metadata':
+    case 'budget':
+    case 'resources':
+      return stay(session);
+  }
+}
+
+/** Some LiveKit agents never report the end of their job: that they have left the room says it. */
+function agentGone(session: Session, now: Stamp): Next {
+  const { phase, presence, spec } = session;
+  if (phase.name !== 'closing' || spec.profile.protocol !== 'livekit') return stay(session);
+  const there = countSide(presence, spec.agentIdentity, 'own_agent') > 0;
+  if (phase.ladder.process.step !== 'aclose' || !presence.agentSeen || there) return stay(session);
+  return leaveProcess(session, { outcome: 'done', next: 'disconnect', now });
+}
+
+/** A supervisor that was away, or stood still, does the step under way again. */
+function again(session: Session, phase: Closing, now: Stamp): Next {
+  const { step, deadlineMs } = phase.ladder.process;
+  if (phase.worker?.process == null) return stay(session);
+  return stay(session, repeatStepEffects(phase, step, Math.max(0, deadlineMs - now.bootMs)));
+}
+
+/** For a supervisor that takes a session over: LiveKit's answer went to the one before it. Never twice in one life, for a late second question would hit the room's next session. */
+export function repeatRoomStep({ phase, presence, spec }: Session): Effect[] {
+  if (phase.name !== 'closing') return [];
+  const { room, agentIdentity: identity } = spec;
+  const { removeAgentMs, closeRoomMs } = spec.profile.ladder;
+  const { step } = phase.ladder.room;
+  if (step === 'remove_agent') return [{ do: 'remove_agent', room, identity, boundMs: removeAgentMs }];
+  if (step !== 'close_room') return [];
+  return phase.ladder.roomEnd === null
+    ? [{ do: 'poll_room' }]
+    : [{ do: 'close_room', room, roomSid: presence.roomSid, boundMs: closeRoomMs }];
+}
+
+/** It was born after its teardown had given up waiting for it. */
+export function killLateSpawn(
+  { worker }: { readonly worker: Worker | null },
+  born: WorkerId,
+): Next['effects'] {
+  return worker?.id === born && !worker.treeGone ? [{ do: 'signal', workerId: born, signal: 'SIGKILL' }] : [];
+}
+
+/** A worker that reconnects during its teardown (the supervisor was away) is asked again. */
+function onChannel(session: Session, phase: Closing, { open, now }: { open: boolean; now: Stamp }): Next {
+  if (!open) return stay(session);
+  const { step, deadlineMs } = phase.ladder.process;
+  if (step === 'reconnecting')
+    return andThen(greet(session, now), (next) => enterProcess(next, 'aclose', now));
+  const boundMs = Math.max(0, deadlineMs - now.bootMs);
+  const again =
+    step === 'aclose' ? tell(phase.worker, { type: 'aclose', reason: phase.ending.reason, boundMs }) : [];
+  const disconnect = step === 'disconnect' ? tell(phase.worker, { type: 'disconnect', boundMs }) : [];
+  return andThen(greet(session, now), (next) => stay(next, [...again, ...disconnect]));
+}
+
+/** The leader is gone, its descendants perhaps not: the ladder goes on until the tree is. */
+function onExited(session: Session, phase: Closing, now: Stamp): Next {
+  const { step } = phase.ladder.process;
+  if (phase.worker?.exit == null) return stay(session);
+  if (isGraceful(step)) return leaveProcess(session, { outcome: 'exited', next: 'reap', now });
+  return step === 'spawning' ? enterProcess(session, 'reap', now) : stay(session);
+}
+
+function onTree(session: Session, phase: Closing, left: number, now: Stamp): Next {
+  const { step } = phase.ladder.process;
+  if (phase.worker?.treeGone && step !== 'over')
+    return leaveProcess(session, { outcome: 'exited', next: 'over', now });
+  if (left > 0 && step === 'confirm') return declareUnkillable(session, now);
+  return left > 0 && step === 'reap' ? enterProcess(session, 'term', now) : stay(session);
+}
+
+function onTick(session: Session, now: Stamp): Next {
+  return andThen(processTick(session, now), (next) => roomTick(next, now));
+}
+
+function processTick(session: Session, now: Stamp): Next {
+  const { phase } = session;
+  if (phase.name !== 'closing' || now.bootMs < phase.ladder.process.deadlineMs) return stay(session);
+  switch (phase.ladder.process.step) {
+    case 'aclose':
+      return leaveProcess(session, { outcome: 'timeout', next: 'disconnect', now });
+    case 'spawning':
+    case 'reconnecting':
+    case 'reap':
+    case 'disconnect':
+      return leaveProcess(session, { outcome: 'timeout', next: 'term', now });
+    case 'term':
+      return leaveProcess(session, { outcome: 'timeout', next: 'kill', now });
+    case 'kill':
+      // The host may have stood still since: it is dead or alive by a look made after the bound.
+      return enterProcess(session, 'confirm', now);
+    case 'confirm':
+      return declareUnkillable(session, now);
+    case 'over':
+      return stay(session);
+  }
+}
+
+function roomTick(session: Session, now: Stamp): Next {
+  const { phase } = session;
+  if (phase.name !== 'closing' || now.bootMs < phase.ladder.room.deadlineMs) return stay(session);
+  const late = { outcome: 'timeout', detail: 'LiveKit did not answer in time', now } as const;
+  switch (phase.ladder.room.step) {
+    case 'remove_agent':
+      return beginCloseRoom(session, late);
+    case 'close_room':
+      return endRoom(session, late);
+    case 'waiting':
+    case 'over':
+      return stay(session);
+  }
+}
+
+function onRoomStep(session: Session, event: Extract<SessionEvent, { type: 'room_step' }>, now: Stamp): Next {
+  const left = { outcome: event.outcome, detail: event.detail, now };
+  return event.step === 'remove_agent' ? beginCloseRoom(session, left) : endRoom(session, left);
+}
+
+/** The look that the room's rule waited for: asked after its step began. */
+function onObserved(session: Session, phase: Closing, asOfMs: number, now: Stamp): Next {
+  const { room, records, roomEnd } = phase.ladder;
+  const begun = records.findLast((record) => record.step === 'close_room');
+  if (
+    room.step !== 'close_room' ||
+    roomEnd !== null ||
+    begun === undefined ||
+    asOfMs < begun.startedAt.bootMs
+  )
+    return stay(session);
+  const decided = decideRoomEnd(session);
+  const next = withPhase(session, { ...phase, ladder: { ...phase.ladder, roomEnd: decided } });
+  if (decided.action !== 'close') return endRoom(next, { outcome: 'skipped', detail: decided.why, now });
+  const boundMs = Math.max(1, room.deadlineMs - now.bootMs);
+  return stay(next, [
+    { do: 'close_room', room: session.spec.room, roomSid: session.presence.roomSid, boundMs },
+  ]);
+}
+
+/** Asked to end while it wraps up, or its caller is back and waits: no longer than the ordinary bound. */
+function shorten(session: Session, phase: Closing, now: Stamp): Next {
+  const { process } = phase.ladder;
+  if (process.step !== 'aclose') return stay(session);
+  const deadlineMs = Math.min(process.deadlineMs, now.bootMs + session.spec.profile.ladder.acloseMs);
+  return stay(
+    withPhase(session, { ...phase, ladder: { ...phase.ladder, process: { ...process, deadlineMs } } }),
+  );
+}
+
+function endIfOver(session: Session, now: Stamp): Next {
+  const { phase } = session;
+  if (phase.name !== 'closing' || phase.ladder.process.step !== 'over' || phase.ladder.room.step !== 'over')
+    return stay(session);
+  const { startedAt, liveAt, ending, worker, ladder } = phase;
+  const ended = withPhase(session, {
+    name: 'ended',
+    startedAt,
+    liveAt,
+    endedAt: endOf(phase, now),
+    ending,
+    worker,
+    records: ladder.records,
+    roomEnd: ladder.roomEnd,
+  });
+  return stay(ended, ladder.roomEnd?.action === 'watch' ? watchRoom(session, now) : []);
+}
+
+/** Of a worker that ended while no supervisor was there, its own end: what came after was only our late arrival. */
+function endOf({ ending, ladder }: Closing, now: Stamp): Stamp {
+  const begun = ladder.records[0]?.startedAt ?? now;
+  return ending.cause === 'exit' && begun.bootMs - ending.at.bootMs > DEADLINES.gapCheckMs ? ending.at : now;
+}
+
+function watchRoom({ presence, spec }: Session, now: Stamp): Next['effects'] {
+  if (presence.roomSid === null) return [];
+  const made = presence.roomOrigin === 'session';
+  const watch = {
+    room: spec.room,
+    roomSid: presence.roomSid,
+    agentIdentity: spec.agentIdentity,
+    session: spec.id,
+    made,
+    since: now,
+    aloneSinceMs: null,
+  };
+  return [{ do: 'watch_room', watch }];
+}

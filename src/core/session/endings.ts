@@ -1,0 +1,38 @@
+/** Endings that a worker brings about, with what is known of them. */
+import type { Stamp } from '../ids.ts';
+import type { Ending, ExitInfo, Session } from '../model/session.ts';
+import { endingOf } from '../model/updates.ts';
+
+/** What an exit says by itself, at its own time: 0 is done, unknown is lost, all else is a crash. */
+export function exitEnding(exit: ExitInfo, overAtMs: number): Ending {
+  const { at } = exit;
+  // While nobody was there to end it: its maximum was over first.
+  if (at.bootMs >= overAtMs) return endingOf('max_duration', at, { cause: 'deadline:max_duration' });
+  if (exit.oomKilled === true && exit.code !== 0)
+    return endingOf('memory_limit', at, {
+      cause: 'oom_kill',
+      detail: 'the kernel ended it at its memory limit',
+    });
+  const because = { cause: 'exit', detail: `the worker ${exitText(exit)}` };
+  if (exit.code === 0) return endingOf('completed', at, because);
+  return endingOf(exit.signal === null && exit.code === null ? 'worker_lost' : 'crashed', at, because);
+}
+
+/** How a process ended, after its name. */
+export function exitText({ code, signal }: Pick<ExitInfo, 'code' | 'signal'>): string {
+  if (signal !== null) return `was ended by ${signal}`;
+  return code === null ? 'is gone, its exit status is unknown' : `exited with code ${code}`;
+}
+
+export function errorLimit(session: Session, now: Stamp): Ending {
+  const detail = `${session.errors.consecutive} errors in a row, the last: ${session.errors.last}`;
+  return endingOf('error_limit', now, { cause: 'error', detail });
+}
+
+export function unresponsive(session: Session, now: Stamp): Ending {
+  const silentMs = now.bootMs - (session.vitals.heartbeatMs ?? now.bootMs);
+  return endingOf('unresponsive', now, {
+    cause: 'deadline:unresponsive',
+    detail: `no heartbeat for ${Math.round(silentMs)} ms; its stacks are in its log if it could write them`,
+  });
+}

@@ -1,0 +1,32 @@
+/** What becomes of the room when its session ends: closed, kept, or kept and watched. */
+
+import type { RoomEnd, Session } from '../model/session.ts';
+import { sideOf } from '../rooms/presence.ts';
+
+/** Decided on a look made after the teardown began. Source: the design's "The room at the end". */
+export function decideRoomEnd(session: Session): RoomEnd {
+  const { phase, presence, spec } = session;
+  if (phase.name !== 'closing') return { action: 'keep', why: 'the session is not ending' };
+  if (!presence.roomThere) return { action: 'keep', why: 'the room is gone already' };
+  if (phase.ladder.successor) return { action: 'watch', why: 'the next session is waiting for it' };
+  const { roomOnEnd } = spec.profile;
+  if (roomOnEnd !== 'auto') return { action: roomOnEnd, why: `room_on_end: ${roomOnEnd}` };
+  return auto(session, phase.ending.reason === 'completed', phase.ending.at.wallMs);
+}
+
+function auto(session: Session, completed: boolean, endedWallMs: number): RoomEnd {
+  const { presence, spec } = session;
+  const side = (wanted: string) =>
+    presence.participants.filter((one) => sideOf(one, spec.agentIdentity) === wanted);
+  const callers = side('caller');
+  if (callers.length >= 2) return { action: 'watch', why: 'its callers may talk to each other now' };
+  if (callers.length === 1 && completed)
+    return { action: 'watch', why: 'the job is done and a caller is still there' };
+  if (callers.some((one) => one.joinedAtWallMs > endedWallMs))
+    return { action: 'watch', why: 'a caller came after the end' };
+  if (presence.roomOrigin === 'session') return { action: 'close', why: 'the session made it' };
+  const phones = [...callers, ...side('ringing')];
+  if (phones.length === 1 && phones[0]?.kind === 'sip')
+    return { action: 'close', why: 'its only caller is a phone' };
+  return { action: 'keep', why: 'others made it' };
+}

@@ -1,0 +1,236 @@
+/**
+ * What a sweep says of each process that might not belong here. Pure: the facts of one look in, verdicts out.
+ * The dry run shows these, the real run ends exactly those with `action: 'kill'`.
+ *
+ * - Ours is only what carries our mark or sits in a recorded group or cgroup; a worker that no record explains is left and named.
+ * - A live session of a live supervisor is never touched: its own machine ends it.
+ * - Nothing younger than the grace is ended, and nothing that the command runs in which asked.
+ */
+import { DEADLINES } from '../../lib/limits/session-limits.ts';
+import type { SessionId, WorkerId } from '../ids.ts';
+import type { Session } from '../model/session.ts';
+import { isEnded, workerOf } from '../model/session.ts';
+
+export type VerdictKind = 'orphan' | 'overdue' | 'stuck' | 'doubled' | 'unmanaged';
+
+/**
+ * Why a process is a target: in the worker's cgroup, in the shim's group or kernel session, by its mark, born of a member,
+ * or the shim itself. `pattern`: a person's word, by identity alone.
+ */
+export type Evidence = 'cgroup' | 'group' | 'mark' | 'descent' | 'shim' | 'pattern';
+
+/** One process as a look found it: `startTicks` with the pid tells it from every later one. */
+export interface ListedProcess {
+  readonly pid: number;
+  readonly startTicks: number;
+  readonly evidence: Evidence;
+  /** The shim's pid, which names group and kernel session; null: no shim is known. */
+  readonly leader: number | null;
+  readonly ageMs: number;
+  readonly command: string;
+  readonly rssBytes: number;
+  /** Whether the supervisor's own user runs it. */
+  readonly own: boolean;
+  /** Whether it holds a connection to LiveKit; null: not known. */
+  readonly livekit: boolean | null;
+}
+
+/** A worker's living tree; never empty, its oldest process first. */
+export interface WorkerTree {
+  readonly workerId: WorkerId;
+  /** Its session as the registry or the supervisor has it; null: nothing explains it. */
+  readonly session: Session | null;
+  /** It was started warm and has no session yet: kept by a supervisor's pool, or by nobody any more. */
+  readonly warm: 'pooled' | 'stray' | null;
+  readonly members: readonly ListedProcess[];
+}
+
+/** A process that looks like an agent and is nobody's worker, with what descends from it. */
+export interface UnmanagedTree {
+  readonly members: readonly ListedProcess[];
+  /** It is this command itself, one of its parents, or a supervisor. */
+  readonly isProtected: boolean;
+}
+
+export interface CleanupFacts {
+  readonly trees: readonly WorkerTree[];
+  readonly strangers: readonly UnmanagedTree[];
+}
+
+export interface CleanupRules {
+  readonly nowMs: number;
+  /** Nothing younger is ended. */
+  readonly graceMs: number;
+  /** A supervisor lives that looks after its open sessions. */
+  readonly supervised: boolean;
+  /** Who asked, who looks, and all that they run in. */
+  readonly spared: ReadonlySet<number>;
+  /** A person's leave to end strangers that are at least this old. */
+  readonly strangersOlderThanMs: number | null;
+}
+
+export interface Verdict {
+  readonly kind: VerdictKind;
+  readonly action: 'kill' | 'leave';
+  readonly why: string;
+  readonly workerId: WorkerId | null;
+  readonly session: SessionId | null;
+  readonly room: string | null;
+  readonly members: readonly ListedProcess[];
+}
+
+type Judged = Pick<Verdict, 'kind' | 'action' | 'why'>;
+
+/** Nothing is said of what is where it should be. */
+export function judge(facts: CleanupFacts, rules: CleanupRules): Verdict[] {
+  const alive = new Set(facts.trees.map((tree) => tree.workerId));
+  const holders = claimHolders(facts.trees);
+  return [
+    ...facts.trees.flatMap((tree) => {
+      const judged = judgeTree(tree, { alive, holders, rules });
+      return judged === null ? [] : [treeVerdict(tree, sparesYoung(judged, tree.members, rules))];
+    }),
+    ...facts.strangers.map((one) => strangerVerdict(one, rules)),
+  ].map((one) => sparesAsker(one, rules.spared));
+}
+
+/** Also for a plan of before: it may be applied from within what it names. */
+export function sparesAsker(verdict: Verdict, spared: ReadonlySet<number>): Verdict {
+  if (verdict.action === 'leave' || !verdict.members.some(({ pid }) => spared.has(pid))) return verdict;
+  return { ...verdict, action: 'leave', why: `${verdict.why}; left: this command runs in it` };
+}
+
+function treeVerdict({ workerId, session, members }: WorkerTree, judged: Judged): Verdict {
+  const { id = null, room = null } = session?.spec ?? {};
+  return { ...judged, workerId, session: id, room: room?.name ?? null, members };
+}
+
+interface Around {
+  readonly alive: ReadonlySet<WorkerId>;
+  readonly holders: ReadonlyMap<string, number>;
+  readonly rules: CleanupRules;
+}
+
+/** Without a supervisor it may be taken over by the next start, which needs it. */
+function judgeStray({ supervised }: CleanupRules): Judged {
+  return supervised
+    ? { kind: 'orphan', action: 'kill', why: 'a warm worker that its supervisor does not keep' }
+    : leave('orphan', 'a warm worker without a call: the next start of its supervisor takes it over');
+}
+
+function judgeTree(tree: WorkerTree, around: Around): Judged | null {
+  const { session, workerId } = tree;
+  if (tree.warm === 'pooled') return null;
+  if (tree.warm === 'stray') return judgeStray(around.rules);
+  if (session === null)
+    return leave('orphan', `no record explains worker ${workerId}: neither the registry nor its folder`);
+  if (isEnded(session)) return judgeEnded(session);
+  const current = workerOf(session);
+  if (current?.id !== workerId) return judgeOther(session, { workerId, alive: around.alive });
+  if (session.phase.name !== 'closing' && (around.holders.get(session.spec.claim) ?? 0) > 1)
+    return leave('doubled', `room "${session.spec.room.name}" has two sessions with a live worker`);
+  return judgeCurrent(session, around.rules);
+}
+
+function judgeEnded(session: Session): Judged {
+  const { phase } = session;
+  const reason = phase.name === 'ended' ? phase.ending.reason : 'unknown';
+  if (reason === 'unkillable')
+    return kill('stuck', 'the ladder of its session could not end it: tried again');
+  return kill('orphan', `its session ended (${reason})`);
+}
+
+/** A worker of the session, but not the one that serves it. */
+function judgeOther(
+  session: Session,
+  { workerId, alive }: { workerId: WorkerId; alive: ReadonlySet<WorkerId> },
+): Judged {
+  const current = workerOf(session);
+  if (current === null || attemptOf(workerId) > current.attempt)
+    return leave('orphan', `session ${session.spec.id} does not know worker ${workerId}`);
+  return alive.has(current.id)
+    ? kill('doubled', `worker ${current.id} has taken its place`)
+    : kill('orphan', `its session goes on with worker ${current.id}`);
+}
+
+function attemptOf(id: WorkerId): number {
+  return Number(id.slice(id.lastIndexOf('.') + 1));
+}
+
+function judgeCurrent(session: Session, { nowMs, supervised, graceMs }: CleanupRules): Judged | null {
+  const { phase, spec } = session;
+  if (phase.name === 'closing') {
+    // A teardown that nobody is at, or whose step outlived its bound.
+    const lateMs = nowMs - phase.ladder.process.deadlineMs;
+    return lateMs > graceMs ? kill('stuck', 'its teardown is long over its bounds') : null;
+  }
+  if (phase.name !== 'starting' && phase.name !== 'live') return null;
+  const overMs = nowMs - phase.startedAt.bootMs - spec.limits.maxDurationMs - ladderMs(session);
+  if (overMs > 0) {
+    const why = `over its maximum of ${Math.round(spec.limits.maxDurationMs / 1000)} s and its ladder`;
+    return supervised ? leave('overdue', `${why}: its supervisor is asked to end it`) : kill('overdue', why);
+  }
+  return supervised && silentForMs(session, nowMs) > graceMs
+    ? leave('stuck', 'silent beyond its limit: its supervisor is asked to end it')
+    : null;
+}
+
+/** How long a worker's silence is over every bound that should have ended it; an ending that is held back is no fault. */
+function silentForMs({ phase, vitals, spec }: Session, nowMs: number): number {
+  if (phase.name !== 'live' || phase.inference !== null || vitals.heartbeatMs === null) return 0;
+  return nowMs - vitals.heartbeatMs - spec.profile.heartbeatStaleMs - DEADLINES.dumpMs;
+}
+
+/** The sum of the bounds of a session's teardown. */
+function ladderMs({ spec }: Session): number {
+  const { ladder } = spec.profile;
+  const ask = DEADLINES.reconnectMs + Math.max(ladder.acloseMs, ladder.wrapUpMs) + ladder.disconnectMs;
+  const processMs = DEADLINES.reapMs + ladder.termMs + ladder.killMs + DEADLINES.confirmMs;
+  const room = ladder.removeAgentMs + ladder.closeRoomMs;
+  return DEADLINES.spawnMs + ask + Math.max(processMs, room);
+}
+
+/** How many open sessions with a living worker hold a claim: more than one is a fault that no sweep decides. */
+function claimHolders(trees: readonly WorkerTree[]): Map<string, number> {
+  const holders = new Map<string, number>();
+  for (const { session, workerId } of trees) {
+    if (session === null || isEnded(session) || workerOf(session)?.id !== workerId) continue;
+    holders.set(session.spec.claim, (holders.get(session.spec.claim) ?? 0) + 1);
+  }
+  return holders;
+}
+
+function strangerVerdict({ members, isProtected }: UnmanagedTree, rules: CleanupRules): Verdict {
+  const judged = sparesYoung(judgeStranger(members, { isProtected, rules }), members, rules);
+  return { ...judged, workerId: null, session: null, room: null, members };
+}
+
+function judgeStranger(
+  members: readonly ListedProcess[],
+  { isProtected, rules }: { isProtected: boolean; rules: CleanupRules },
+): Judged {
+  const olderThanMs = rules.strangersOlderThanMs;
+  if (isProtected) return leave('unmanaged', 'this command runs in it');
+  if (members.some((one) => !one.own)) return leave('unmanaged', 'it belongs to another user');
+  if (olderThanMs === null)
+    return leave('unmanaged', 'not started by curfew; to end it give --unmanaged --match --older-than');
+  if (ageOf(members) < olderThanMs) return leave('unmanaged', 'younger than was asked for');
+  return kill('unmanaged', 'matches the pattern and is as old as asked for');
+}
+
+function sparesYoung(judged: Judged, members: readonly ListedProcess[], { graceMs }: CleanupRules): Judged {
+  if (judged.action === 'leave' || ageOf(members) >= graceMs) return judged;
+  return { ...judged, action: 'leave', why: `${judged.why}; younger than ${graceMs / 1000} s, left for now` };
+}
+
+function ageOf(members: readonly ListedProcess[]): number {
+  return Math.max(0, ...members.map((one) => one.ageMs));
+}
+
+function kill(kind: VerdictKind, why: string): Judged {
+  return { kind, action: 'kill', why };
+}
+
+function leave(kind: VerdictKind, why: string): Judged {
+  return { kind, action: 'leave', why };
+}

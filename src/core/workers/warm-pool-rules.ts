@@ -1,0 +1,109 @@
+/**
+ * Warm workers of one agent: how many to start, which to let go. Pure; the shell starts and ends them.
+ * A worker that dies warm is counted, and a crash loop backs off; what was assigned belongs to its session and is no longer here.
+ */
+import { BACKOFF, DEADLINES } from '../../lib/limits/session-limits.ts';
+import { WARM } from '../../lib/limits/worker-limits.ts';
+import type { WorkerId } from '../ids.ts';
+import type { Profile } from '../model/profile.ts';
+
+/** Counts as a crash. */
+export const LATE = 'it was not ready in time';
+
+export interface WarmWorker {
+  readonly id: WorkerId;
+  /** What it was started with; another one in the config lets it go. */
+  readonly profile: Profile;
+  /** `reserved`: promised to a session that has not begun. */
+  readonly state: 'starting' | 'ready' | 'reserved';
+  readonly sinceMs: number;
+  /** It must be ready by then. */
+  readonly readyByMs: number;
+  readonly rssBytes: number | null;
+}
+
+export interface Pool {
+  readonly workers: readonly WarmWorker[];
+  /** Deaths in a row. */
+  readonly crashes: number;
+  readonly lastCrash: string | null;
+  readonly lastCrashMs: number | null;
+  /** None is started before. */
+  readonly notBeforeMs: number;
+}
+
+export const EMPTY_POOL: Pool = {
+  workers: [],
+  crashes: 0,
+  lastCrash: null,
+  lastCrashMs: null,
+  notBeforeMs: 0,
+};
+
+export interface PoolDecision {
+  readonly start: number;
+  readonly retire: readonly { readonly id: WorkerId; readonly why: string }[];
+  /** When to decide again, if nothing happens before. */
+  readonly nextMs: number | null;
+}
+
+/** `profile` null: the agent is not in the config any more, or nothing new is taken. */
+export function decidePool(pool: Pool, profile: Profile | null, nowMs: number): PoolDecision {
+  const free = pool.workers.filter((one) => one.state !== 'reserved');
+  const unfit = free.flatMap((one) => {
+    const why = unfitness(one, profile, nowMs);
+    return why === null ? [] : [{ id: one.id, why }];
+  });
+  const fit = free.filter((one) => !unfit.some(({ id }) => id === one.id));
+  const wanted = profile?.warm ?? 0;
+  const surplus = fit.slice(wanted).map(({ id }) => ({ id, why: 'there are more than are wanted' }));
+  const starting = fit.filter((one) => one.state === 'starting').length;
+  const lacking = Math.max(0, wanted - fit.length);
+  const start = nowMs < pool.notBeforeMs ? 0 : Math.min(lacking, Math.max(0, WARM.startsAtOnce - starting));
+  return { start, retire: [...unfit, ...surplus], nextMs: nextMs(pool, { fit, lacking, nowMs }) };
+}
+
+function unfitness(one: WarmWorker, profile: Profile | null, nowMs: number): string | null {
+  if (profile === null) return 'none is wanted';
+  // As JSON: a profile that was read from disk has no other identity.
+  if (JSON.stringify(one.profile) !== JSON.stringify(profile)) return 'its profile has changed';
+  if (one.state === 'starting' && nowMs >= one.readyByMs) return LATE;
+  if (nowMs - one.sinceMs >= WARM.maxAgeMs) return 'it is too old';
+  const { memoryBytes } = profile;
+  const isBig = memoryBytes !== null && (one.rssBytes ?? 0) > memoryBytes * WARM.memoryShare;
+  return isBig ? 'it has grown too big' : null;
+}
+
+function nextMs(
+  pool: Pool,
+  { fit, lacking, nowMs }: { fit: readonly WarmWorker[]; lacking: number; nowMs: number },
+): number | null {
+  const times = fit.flatMap((one) => [
+    one.sinceMs + WARM.maxAgeMs,
+    ...(one.state === 'starting' ? [one.readyByMs] : []),
+  ]);
+  if (lacking > 0 && pool.notBeforeMs > nowMs) times.push(pool.notBeforeMs);
+  return times.length === 0 ? null : Math.min(...times);
+}
+
+/** The one that has waited longest. */
+export function findReady(pool: Pool, profile: Profile): WarmWorker | null {
+  const text = JSON.stringify(profile);
+  return pool.workers.find((one) => one.state === 'ready' && JSON.stringify(one.profile) === text) ?? null;
+}
+
+export function withWarm(pool: Pool, id: WorkerId, change: Partial<WarmWorker>): Pool {
+  return { ...pool, workers: pool.workers.map((one) => (one.id === id ? { ...one, ...change } : one)) };
+}
+
+export function withoutWarm(pool: Pool, id: WorkerId): Pool {
+  return { ...pool, workers: pool.workers.filter((one) => one.id !== id) };
+}
+
+/** One that died, or never got ready. A quiet minute makes the next one the first. */
+export function noteCrash(pool: Pool, why: string, nowMs: number): Pool {
+  const isQuiet = pool.lastCrashMs === null || nowMs - pool.lastCrashMs > DEADLINES.errorResetMs;
+  const crashes = isQuiet ? 1 : pool.crashes + 1;
+  const waitMs = Math.min(BACKOFF.maxMs, BACKOFF.firstMs * BACKOFF.factor ** (crashes - 1));
+  return { ...pool, crashes, lastCrash: why, lastCrashMs: nowMs, notBeforeMs: nowMs + waitMs };
+}

@@ -1,0 +1,130 @@
+/** One fastify application per door: the same routes, other ways to prove who asks. */
+import swagger from '@fastify/swagger';
+import fastify from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import { jsonSchemaTransform, serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
+import type { SupervisorApi } from '../api/supervisor-api.ts';
+import type { Actor } from '../core/model/session.ts';
+import { CurfewError } from '../lib/errors.ts';
+import { HTTP, TEXT } from '../lib/limits/api-limits.ts';
+import type { Log } from '../ports/log.ts';
+import type { Listener } from './authorize.ts';
+import { authorize } from './authorize.ts';
+import type { App } from './fastify-app.ts';
+import { asCurfewError, sendProblem } from './problems.ts';
+import { hostRoutes } from './routes-host.ts';
+import { sessionRoutes } from './routes-sessions.ts';
+
+export interface AppOptions {
+  readonly api: SupervisorApi;
+  readonly log: Log;
+  readonly door: Listener;
+}
+
+export async function makeApp(options: AppOptions): Promise<App> {
+  const app = fastify({
+    bodyLimit: TEXT.bodyBytes,
+    forceCloseConnections: 'idle',
+    requestTimeout: HTTP.requestMs,
+    // Node's own choices would give a slow sender up to three times as long.
+    http: { headersTimeout: HTTP.requestMs, connectionsCheckingInterval: HTTP.requestLookMs },
+    routerOptions: { maxParamLength: TEXT.idChars },
+    exposeHeadRoutes: false,
+    // fastify's own word while it closes is no problem of ours; the supervisor knows why it takes nothing more.
+    return503OnClosing: false,
+    // A path that cannot be decoded reaches no route and no handler.
+    frameworkErrors: (error, request, reply) =>
+      sendProblem(reply, asCurfewError(error, { request, log: options.log })),
+  }).withTypeProvider<ZodTypeProvider>();
+  app.removeContentTypeParser('text/plain');
+  app.setValidatorCompiler(validatorCompiler);
+  app.setSerializerCompiler(serializerCompiler);
+  refuse(app, options);
+  guard(app, options);
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'curfew',
+        description: 'Supervises voice-agent processes, one per LiveKit room.',
+        version: '1',
+      },
+    },
+    transform: jsonSchemaTransform,
+  });
+  app.after(() => {
+    sessionRoutes(app, options.api);
+    hostRoutes(app, options.api);
+  });
+  await app.ready();
+  return app;
+}
+
+/** Unknown paths, wrong methods and everything thrown become problems. */
+function refuse(app: App, { log }: AppOptions): void {
+  app.setErrorHandler((error, request, reply) => sendProblem(reply, asCurfewError(error, { request, log })));
+  app.setNotFoundHandler((request, reply) => {
+    const [path = '/'] = request.url.split('?');
+    const allowed = HTTP.methods.filter(
+      (method) => app.findRoute({ method, url: path }) !== null || app.hasRoute({ method, url: path }),
+    );
+    if (allowed.length === 0)
+      return sendProblem(
+        reply,
+        new CurfewError('not_found', 'there is nothing at this path; see /openapi.json'),
+      );
+    reply.header('allow', allowed.join(', '));
+    return sendProblem(
+      reply,
+      new CurfewError(
+        'method_not_allowed',
+        `${request.method} is not possible here; ${allowed.join(', ')} is`,
+        { allowed },
+      ),
+    );
+  });
+}
+
+/** Before the body is read, so that a stranger cannot make us work. */
+function guard(app: App, { api, door, log }: AppOptions): void {
+  const sessionOfToken = (token: string) => api.sessionOfToken(token);
+  app.decorateRequest('author', { getter: () => STRANGER });
+  app.addHook('onRequest', async (request) => {
+    const { access } = request.routeOptions.config;
+    if (access === undefined) return;
+    const author = authorize(request, access, { door, sessionOfToken });
+    Object.defineProperty(request, 'author', { value: author });
+  });
+  // Deeper nesting would exhaust the stack of what reads it.
+  app.addHook('preValidation', async ({ body }) => {
+    if (hasLevels(body, TEXT.bodyLevels + 1))
+      throw new CurfewError(
+        'invalid_request',
+        `the body may have ${TEXT.bodyLevels} levels within each other`,
+      );
+  });
+  app.addHook('onResponse', async (request, reply) => {
+    const route = request.routeOptions.url ?? 'none';
+    log.debug(
+      {
+        method: request.method,
+        route,
+        status: reply.statusCode,
+        tookMs: Math.round(reply.elapsedTime),
+        request: request.id,
+      },
+      'request',
+    );
+  });
+}
+
+function hasLevels(value: unknown, levels: number): boolean {
+  let level = [value];
+  for (let count = 0; count < levels && level.length > 0; count++)
+    level = level
+      .filter((one) => one !== null && typeof one === 'object')
+      .flatMap((one) => Object.values(one as object));
+  return level.length > 0;
+}
+
+const STRANGER: Actor = { kind: 'token', name: 'nobody' };

@@ -1,0 +1,10 @@
+/** The folder that holds package.json and kits/: the same from src/ and from dist/, wherever a module lies below them. */
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+
+export const PROJECT_ROOT = findRoot(import.meta.dirname);
+
+function findRoot(folder: string): string {
+  const parent = dirname(folder);
+  return existsSync(join(folder, 'package.json')) || parent === folder ? folder : findRoot(parent);
+}

@@ -1,0 +1,7 @@
+import type { Stamp } from '../core/ids.ts';
+
+export interface Clock {
+  now(): Stamp;
+  /** Calls back once at or soon after `bootMs`; the returned function cancels. */
+  at(bootMs: number, callback: () => void): () => void;
+}

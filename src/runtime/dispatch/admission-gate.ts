@@ -1,0 +1,138 @@
+/** Admission's own mailbox: each question is answered in one step, before anything is awaited. */
+
+import type { CapacityView } from '../../api/host-schemas.ts';
+import type { Admission, Answer, Grant, Request } from '../../core/admission/admission.ts';
+import {
+  expired,
+  newAdmission,
+  nextExpiryMs,
+  quotaHolders,
+  relimit,
+  request,
+  restore,
+  update,
+  usedOf,
+  withdraw,
+} from '../../core/admission/admission.ts';
+import type { Allocation } from '../../core/admission/allocation.ts';
+import { sameAllocation } from '../../core/admission/allocation.ts';
+import type { Budget } from '../../core/admission/mass-end-breaker.ts';
+import { askBudget, NEW_BUDGET } from '../../core/admission/mass-end-breaker.ts';
+import type { AdmissionLimits } from '../../core/admission/quotas.ts';
+import { quotaLimit } from '../../core/admission/quotas.ts';
+import type { SessionId } from '../../core/ids.ts';
+import type { Clock } from '../../ports/clock.ts';
+
+export interface AdmissionGateListener {
+  granted(grant: Grant): void;
+  expired(sessionId: SessionId, detail: string): void;
+  wanted(holder: SessionId): void;
+  /** What is held or limited has changed. */
+  changed(): void;
+}
+
+export class AdmissionGate {
+  #admission: Admission;
+  #budget: Budget = NEW_BUDGET;
+  #cancelExpiry: (() => void) | null = null;
+  readonly #clock: Clock;
+  readonly #listener: AdmissionGateListener;
+
+  constructor(limits: AdmissionLimits, clock: Clock, listener: AdmissionGateListener) {
+    this.#admission = newAdmission(limits);
+    this.#clock = clock;
+    this.#listener = listener;
+  }
+
+  request(asked: Request): Answer {
+    const { state, answer } = request(this.#admission, asked, this.#nowMs());
+    this.#admission = state;
+    this.#watchQueue();
+    if (answer.kind === 'granted') this.#listener.changed();
+    if (answer.kind === 'queued' && answer.wants !== null) this.#listener.wanted(answer.wants);
+    return answer;
+  }
+
+  /** At a start, before anybody asks. */
+  restore(holdings: readonly Allocation[]): void {
+    this.#admission = restore(this.#admission, holdings);
+  }
+
+  /** What the session holds now; null: nothing. */
+  update(sessionId: SessionId, holding: Allocation | null): void {
+    if (sameAllocation(this.#admission.holders.get(sessionId), holding)) return;
+    this.#apply(update(this.#admission, sessionId, holding, this.#nowMs()));
+  }
+
+  withdraw(sessionId: SessionId): void {
+    if (!this.isQueued(sessionId)) return;
+    this.#apply(withdraw(this.#admission, sessionId, this.#nowMs()));
+  }
+
+  relimit(limits: AdmissionLimits): void {
+    this.#apply(relimit(this.#admission, limits, this.#nowMs()));
+  }
+
+  isQueued(sessionId: SessionId): boolean {
+    return this.#admission.queue.some((one) => one.sessionId === sessionId);
+  }
+
+  /** Whether an inferred ending may go on now. */
+  askBudget(
+    sessionId: SessionId,
+    asked: { again: boolean; holders: ReadonlyMap<SessionId, Allocation> },
+  ): boolean {
+    const { budget, granted } = askBudget(this.#budget, {
+      sessionId,
+      ...asked,
+      nowMs: this.#nowMs(),
+    });
+    this.#budget = budget;
+    return granted;
+  }
+
+  quotas(): CapacityView['quotas'] {
+    const names = new Set(['host', ...[...this.#admission.holders].flatMap((one) => one.quotas)]);
+    return [...names].flatMap((name) => {
+      const limit = quotaLimit(this.#admission.limits, name);
+      if (!Number.isFinite(limit)) return [];
+      return [
+        { name, limit, used: usedOf(this.#admission, name), holders: quotaHolders(this.#admission, name) },
+      ];
+    });
+  }
+
+  queue(): CapacityView['queue'] {
+    const { queue, limits } = this.#admission;
+    return { length: queue.length, limit: limits.queue, sessions: queue.map((one) => one.sessionId) };
+  }
+
+  close(): void {
+    this.#cancelExpiry?.();
+  }
+
+  #apply(next: { state: Admission; grants: Grant[] }): void {
+    this.#admission = next.state;
+    this.#watchQueue();
+    this.#listener.changed();
+    for (const grant of next.grants) this.#listener.granted(grant);
+  }
+
+  #watchQueue(): void {
+    this.#cancelExpiry?.();
+    const dueMs = nextExpiryMs(this.#admission);
+    this.#cancelExpiry = dueMs === null ? null : this.#clock.at(dueMs, () => this.#expire());
+  }
+
+  #expire(): void {
+    for (const late of expired(this.#admission, this.#nowMs())) {
+      this.withdraw(late.sessionId);
+      this.#listener.expired(late.sessionId, late.detail);
+    }
+    this.#watchQueue();
+  }
+
+  #nowMs(): number {
+    return this.#clock.now().bootMs;
+  }
+}

@@ -1,0 +1,69 @@
+/** From a dispatch's body to a session's specification. */
+import { createHash } from 'node:crypto';
+import type { DispatchRequest } from '../../api/session-schemas.ts';
+import type { RoomKey, Stamp } from '../../core/ids.ts';
+import { claimKey, roomNamed, sessionId } from '../../core/ids.ts';
+import type { JobOrigin } from '../../core/model/job-options.ts';
+import { effectiveLimits } from '../../core/model/limit-overrides.ts';
+import type { SessionSpec } from '../../core/model/session.ts';
+import { CurfewError } from '../../lib/errors.ts';
+import type { SupervisorDeps } from '../supervisor-deps.ts';
+
+/** Equal for two bodies that mean the same, whatever the order of their keys. */
+export function hashBody(request: DispatchRequest): string {
+  return createHash('sha256').update(canonical(request)).digest('base64url');
+}
+
+function canonical(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
+  if (value === null || typeof value !== 'object') return JSON.stringify(value) ?? 'null';
+  const entries = Object.entries(value).filter(([, one]) => one !== undefined);
+  const sorted = entries.sort(([a], [b]) => (a < b ? -1 : 1));
+  return `{${sorted.map(([key, one]) => `${JSON.stringify(key)}:${canonical(one)}`).join(',')}}`;
+}
+
+export interface Intake {
+  readonly deps: SupervisorDeps;
+  readonly now: Stamp;
+  readonly job: JobOrigin | null;
+  readonly isAsked: boolean;
+}
+
+export function makeSpec(request: DispatchRequest, { deps, now, job, isAsked }: Intake): SessionSpec {
+  const profile = deps.profileOf(request.agent);
+  if (profile === null) throw unknownAgent(request.agent, deps.agents);
+  const room: RoomKey = roomNamed(request.room);
+  const shared = profile.claim === 'room' ? null : profile.agent;
+  return {
+    id: sessionId(request.id ?? `s-${deps.newId()}`),
+    clientId: request.id !== undefined,
+    bodyHash: hashBody(request),
+    room,
+    user: request.user ?? null,
+    profile,
+    limits: effectiveLimits(profile.limits, request.limits),
+    idleAsked: request.limits.activityIdleTimeoutMs !== undefined,
+    labels: request.labels,
+    createdAt: now,
+    bootId: deps.instance.bootId,
+    claim: claimKey(room, shared),
+    agentIdentity: agentIdentity(room, shared),
+    livekit: deps.rooms !== null,
+    job,
+    ...(isAsked ? {} : { unasked: true }),
+  };
+}
+
+/** The same for every worker of the room, on every host: LiveKit's duplicate rule is the last fence. */
+function agentIdentity(room: RoomKey, shared: string | null): string {
+  const text = JSON.stringify([room.project, room.name, shared]);
+  return `agent-${createHash('sha256').update(text).digest('hex').slice(0, 16)}`;
+}
+
+function unknownAgent(agent: string, known: readonly string[]): CurfewError {
+  return new CurfewError(
+    'invalid_request',
+    `agent: there is no agent "${agent}" in the config; known: ${known.join(', ') || 'none'}`,
+    { field: 'agent' },
+  );
+}

@@ -1,0 +1,75 @@
+/** One session's mailbox: events one by one, each decided, recorded and done before the next. */
+
+import type { SessionId, Stamp } from '../../core/ids.ts';
+import type { SessionEvent } from '../../core/model/events.ts';
+import type { Session } from '../../core/model/session.ts';
+import { decide } from '../../core/session/decide.ts';
+import type { Step } from './commit.ts';
+
+export interface MailboxHost {
+  now(): Stamp;
+  /** Records and does what a decision wants. Must not reject. */
+  settle(step: Step): Promise<void> | void;
+  /** All posted events are handled. */
+  idle(session: Session): void;
+  failed(id: SessionId, error: unknown): void;
+}
+
+export class Mailbox {
+  #state: Session;
+  #queue: SessionEvent[] = [];
+  #draining = false;
+  #drained = Promise.withResolvers<void>();
+  readonly #host: MailboxHost;
+
+  constructor(state: Session, host: MailboxHost) {
+    this.#state = state;
+    this.#host = host;
+  }
+
+  get state(): Session {
+    return this.#state;
+  }
+
+  /** Resolves when every event that was posted is handled. */
+  async idle(): Promise<void> {
+    while (this.#draining) await this.#drained.promise;
+  }
+
+  post(event: SessionEvent): void {
+    this.#queue.push(event);
+    void this.#drain();
+  }
+
+  /** Before everything that waits: a gap in time must be known before its consequences are judged. */
+  postFirst(event: SessionEvent): void {
+    this.#queue.unshift(event);
+    void this.#drain();
+  }
+
+  async #drain(): Promise<void> {
+    if (this.#draining) return;
+    this.#draining = true;
+    this.#drained = Promise.withResolvers();
+    for (let event = this.#queue.shift(); event !== undefined; event = this.#queue.shift()) {
+      await this.#handle(event);
+    }
+    this.#draining = false;
+    this.#drained.resolve();
+    this.#host.idle(this.#state);
+  }
+
+  /** A fault in one event must not stop the session's other events. */
+  async #handle(event: SessionEvent): Promise<void> {
+    try {
+      const before = this.#state;
+      const now = this.#host.now();
+      const { state, effects } = decide(before, event, now);
+      this.#state = state;
+      const settling = this.#host.settle({ before, after: state, effects, now });
+      if (settling !== undefined) await settling;
+    } catch (error) {
+      this.#host.failed(this.#state.spec.id, error);
+    }
+  }
+}

@@ -1,0 +1,48 @@
+/** What a supervisor is made of. main.ts puts the adapters in. */
+import type { ReloadView } from '../api/host-schemas.ts';
+import type { AdmissionLimits } from '../core/admission/quotas.ts';
+import type { Profile } from '../core/model/profile.ts';
+import type { Channels } from '../ports/channels.ts';
+import type { CleanupPlans } from '../ports/cleanup-plans.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { DrainStore } from '../ports/drain-store.ts';
+import type { Instance } from '../ports/instance.ts';
+import type { Jobs } from '../ports/jobs.ts';
+import type { Log } from '../ports/log.ts';
+import type { ProcessTable } from '../ports/process-table.ts';
+import type { Registry } from '../ports/registry.ts';
+import type { Rooms } from '../ports/rooms.ts';
+import type { StandIn } from '../ports/stand-in.ts';
+import type { WorkerRecords } from '../ports/worker-records.ts';
+import type { Workers, WorkersListener } from '../ports/workers.ts';
+
+export interface SupervisorDeps {
+  readonly instance: Instance;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly registry: Registry;
+  readonly channels: Channels;
+  /** null: no LiveKit, so no agents made for it. */
+  readonly standIn: StandIn | null;
+  /** null: no LiveKit is configured, so no presence. */
+  readonly rooms: Rooms | null;
+  /** null: no agent is offered to LiveKit's own dispatch. */
+  readonly jobs: Jobs | null;
+  readonly makeWorkers: (listener: WorkersListener) => Workers;
+  /** For the sweep. */
+  readonly table: ProcessTable;
+  readonly plans: CleanupPlans;
+  readonly drainStore: DrainStore;
+  readonly records: WorkerRecords;
+  readonly sweep: { readonly unmanaged: readonly string[]; readonly graceMs: number };
+  readonly host: string;
+  /** Random, for sessions to which the client gave no id of its own. */
+  readonly newId: () => string;
+  /** Reads the config again; what follows here is then the new one's. Rejects invalid_config, and all stays as it was. */
+  readonly reload?: () => Promise<ReloadView>;
+  readonly limits: AdmissionLimits;
+  /** The names of the configured agents. */
+  readonly agents: readonly string[];
+  readonly profileOf: (agent: string) => Profile | null;
+  readonly retention: { readonly sessionsMs: number; readonly logsMs: number };
+}

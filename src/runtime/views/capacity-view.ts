@@ -1,0 +1,73 @@
+/** How much is taken and by whom, and what stands in the way. */
+import type { CapacityView, DrainView, ReadyView } from '../../api/host-schemas.ts';
+import { isUnkillable } from '../../core/admission/allocation.ts';
+import type { Session } from '../../core/model/session.ts';
+import { publicState, workerOf } from '../../core/model/session.ts';
+import type { Rooms } from '../../ports/rooms.ts';
+import type { SessionHost } from '../sessions/session-host.ts';
+import { heldView } from './session-view.ts';
+
+export function capacityView(
+  sessions: SessionHost,
+  { accepting, draining }: { accepting: boolean; draining: DrainView | null },
+): CapacityView {
+  const { deps, admission, recorder } = sessions;
+  const all = sessions.all();
+  return {
+    host: deps.host,
+    accepting: accepting && draining === null,
+    draining,
+    quotas: admission.quotas(),
+    queue: admission.queue(),
+    sessions: countStates(all),
+    unkillable: all
+      .filter(isUnkillable)
+      .map((one) => ({ session: one.spec.id, pid: workerOf(one)?.process?.main?.pid ?? null })),
+    held: heldOf({ deps, all }),
+    livekit: livekitView(deps.rooms),
+    jobs: (deps.jobs?.status() ?? []).map((one) => ({
+      ...one,
+      since: new Date(one.since.wallMs).toISOString(),
+    })),
+    warm: sessions.pool.views().map(({ notBeforeMs, ...one }) => {
+      const inMs = Math.ceil(notBeforeMs - deps.clock.now().bootMs);
+      return { ...one, startsAgainInMs: inMs > 0 ? inMs : null };
+    }),
+    registry: recorder.status,
+  };
+}
+
+export function readyView({ deps, recorder }: SessionHost, accepting: boolean): ReadyView {
+  // LiveKit away is said, but live calls go on and new ones start: not a reason to take the host out.
+  return {
+    ready: accepting && recorder.status.writable,
+    accepting,
+    livekit: livekitView(deps.rooms),
+    registry: recorder.status,
+  };
+}
+
+function countStates(all: readonly Session[]): CapacityView['sessions'] {
+  const counts = { queued: 0, starting: 0, live: 0, closing: 0, released: 0, failed: 0 };
+  for (const one of all) counts[publicState(one)] += 1;
+  return counts;
+}
+
+function heldOf({ deps, all }: { deps: SessionHost['deps']; all: readonly Session[] }): CapacityView['held'] {
+  const now = deps.clock.now();
+  return all.flatMap((one) => {
+    const held = heldView(one, now);
+    return held === null ? [] : [{ session: one.spec.id, ...held }];
+  });
+}
+
+function livekitView(rooms: Rooms | null): CapacityView['livekit'] {
+  const status = rooms?.status() ?? null;
+  if (status === null) return { configured: rooms !== null, reachable: null, since: null, error: null };
+  return {
+    configured: true,
+    reachable: status.reachable,
+    since: new Date(status.since.wallMs).toISOString(),
+    error: status.lastError,
+  };
+}

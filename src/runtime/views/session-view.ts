@@ -1,0 +1,132 @@
+/** What people and programs see: one session object for HTTP, the CLI's --json and events. */
+import type { SessionView } from '../../api/session-schemas.ts';
+import type { Stamp } from '../../core/ids.ts';
+import type { Actor, Ending, RoomEnd, Session, StepRecord } from '../../core/model/session.ts';
+import { publicState, workerOf } from '../../core/model/session.ts';
+import { countSide } from '../../core/rooms/presence.ts';
+import { deadlines } from '../../core/session/deadlines.ts';
+
+export function sessionView(session: Session, now: Stamp, host: string): SessionView {
+  const { spec, phase, errors, vitals, config } = session;
+  const times = timesOf(session);
+  const worker = workerOf(session);
+  const endMs = times.endedAt?.bootMs ?? now.bootMs;
+  return {
+    id: spec.id,
+    room: spec.room.name,
+    agent: spec.profile.agent,
+    user: spec.user,
+    host,
+    state: publicState(session),
+    reason: endingOf(session)?.reason ?? null,
+    createdAt: iso(spec.createdAt),
+    startedAt: isoOrNull(times.startedAt),
+    liveAt: isoOrNull(times.liveAt),
+    endedAt: isoOrNull(times.endedAt),
+    durationMs: times.startedAt === null ? 0 : Math.max(0, Math.round(endMs - times.startedAt.bootMs)),
+    pid: worker?.process?.main?.pid ?? null,
+    restarts: session.restarts,
+    replaced: (session.replaced ?? []).map(({ worker: id, why }) => ({
+      worker: id,
+      reason: why.reason,
+      ...endingView(why),
+    })),
+    exit: worker?.exit == null ? null : { code: worker.exit.code, signal: worker.exit.signal },
+    errors: { consecutive: errors.consecutive, limit: spec.limits.errorLimit, total: errors.total },
+    presence: presenceView(session),
+    deadlines: deadlineViews(session, now),
+    metadata: { ...config.metadata },
+    labels: { ...spec.labels },
+    resources: phase.name === 'ended' ? null : vitals.resources,
+    evidence: evidenceView(session),
+    held: heldView(session, now),
+  };
+}
+
+function timesOf({ phase }: Session): {
+  startedAt: Stamp | null;
+  liveAt: Stamp | null;
+  endedAt: Stamp | null;
+} {
+  switch (phase.name) {
+    case 'queued':
+      return { startedAt: null, liveAt: null, endedAt: null };
+    case 'starting':
+      return { startedAt: phase.startedAt, liveAt: null, endedAt: null };
+    case 'live':
+    case 'closing':
+      return { startedAt: phase.startedAt, liveAt: phase.liveAt, endedAt: null };
+    case 'ended':
+      return phase;
+  }
+}
+
+function endingOf({ phase }: Session): Ending | null {
+  return phase.name === 'closing' || phase.name === 'ended' ? phase.ending : null;
+}
+
+function presenceView({ presence, spec }: Session): SessionView['presence'] {
+  if (presence.asOf === null) return null;
+  const count = (side: Parameters<typeof countSide>[2]) => countSide(presence, spec.agentIdentity, side);
+  return {
+    callers: count('caller'),
+    ringing: count('ringing'),
+    agents: count('agent') + count('own_agent'),
+    asOf: iso(presence.asOf),
+    source: presence.source,
+  };
+}
+
+function deadlineViews(session: Session, now: Stamp): SessionView['deadlines'] {
+  return deadlines(session)
+    .filter((one) => one.shown)
+    .map((one) => ({
+      kind: one.kind,
+      at: new Date(now.wallMs + one.atMs - now.bootMs).toISOString(),
+      inMs: Math.round(one.atMs - now.bootMs),
+    }));
+}
+
+function evidenceView(session: Session): SessionView['evidence'] {
+  const { phase } = session;
+  if (phase.name !== 'closing' && phase.name !== 'ended') return null;
+  const { records, roomEnd } = phase.name === 'closing' ? phase.ladder : phase;
+  return { ...endingView(phase.ending), ladder: records.map(stepView), room: roomView(roomEnd) };
+}
+
+function endingView({ cause, at, by, detail }: Ending) {
+  return { cause, at: iso(at), by: by === null ? null : authorText(by), detail };
+}
+
+function authorText({ kind, name }: Actor): string {
+  return kind === 'supervisor' ? name : `${kind}:${name}`;
+}
+
+function stepView({ step, startedAt, tookMs, outcome, detail }: StepRecord) {
+  return {
+    step,
+    startedAt: iso(startedAt),
+    tookMs: tookMs === null ? null : Math.round(tookMs),
+    outcome,
+    detail,
+  };
+}
+
+function roomView(end: RoomEnd | null) {
+  return end === null ? null : { action: end.action, why: end.why };
+}
+
+/** Why its inferred ending is held back, and until when; null: it is not. */
+export function heldView({ phase }: Session, now: Stamp): SessionView['held'] {
+  if (phase.name !== 'live' || phase.inference === null || phase.inference.heldUntilMs === null) return null;
+  const untilWallMs = now.wallMs + phase.inference.heldUntilMs - now.bootMs;
+  return { reason: phase.inference.ending.reason, until: new Date(untilWallMs).toISOString() };
+}
+
+function iso(at: Stamp): string {
+  return new Date(at.wallMs).toISOString();
+}
+
+function isoOrNull(at: Stamp | null): string | null {
+  return at === null ? null : iso(at);
+}

@@ -1,0 +1,95 @@
+/** Which warm workers there are, each agent's apart. */
+import type { SessionId, WorkerId } from '../../core/ids.ts';
+import type { Profile } from '../../core/model/profile.ts';
+import type { WorkerProcess } from '../../core/model/session.ts';
+import type { Pool, WarmWorker } from '../../core/workers/warm-pool-rules.ts';
+import { EMPTY_POOL, withoutWarm, withWarm } from '../../core/workers/warm-pool-rules.ts';
+import type { WarmView } from './warm-handoff.ts';
+
+export class WarmTable {
+  readonly #pools = new Map<string, Pool>();
+  readonly #agents = new Map<WorkerId, string>();
+  readonly #processes = new Map<WorkerId, WorkerProcess>();
+  readonly #keepers = new Map<WorkerId, SessionId>();
+
+  /** Of which there is, or was, a warm worker. */
+  get agents(): string[] {
+    return [...this.#pools.keys()];
+  }
+
+  poolOf(agent: string): Pool {
+    return this.#pools.get(agent) ?? EMPTY_POOL;
+  }
+
+  set(agent: string, pool: Pool): void {
+    this.#pools.set(agent, pool);
+  }
+
+  agentOf(id: WorkerId): string | null {
+    return this.#agents.get(id) ?? null;
+  }
+
+  processOf(id: WorkerId): WorkerProcess | null {
+    return this.#processes.get(id) ?? null;
+  }
+
+  find(id: WorkerId): WarmWorker | null {
+    const agent = this.agentOf(id);
+    return agent === null ? null : (this.poolOf(agent).workers.find((one) => one.id === id) ?? null);
+  }
+
+  add(profile: Profile, id: WorkerId, times: Pick<WarmWorker, 'sinceMs' | 'readyByMs'>): void {
+    const pool = this.poolOf(profile.agent);
+    this.#agents.set(id, profile.agent);
+    const worker: WarmWorker = { id, profile, state: 'starting', rssBytes: null, ...times };
+    this.set(profile.agent, { ...pool, workers: [...pool.workers, worker] });
+  }
+
+  runs(id: WorkerId, process: WorkerProcess): void {
+    if (this.#agents.has(id)) this.#processes.set(id, process);
+  }
+
+  /** Which session it is kept for; null: none. */
+  keeperOf(id: WorkerId): SessionId | null {
+    return this.#keepers.get(id) ?? null;
+  }
+
+  keep(id: WorkerId, session: SessionId): void {
+    this.#keepers.set(id, session);
+    this.change(id, { state: 'reserved' });
+  }
+
+  release(id: WorkerId): void {
+    this.#keepers.delete(id);
+    this.change(id, { state: 'ready' });
+  }
+
+  change(id: WorkerId, change: Partial<WarmWorker>): void {
+    const agent = this.agentOf(id);
+    if (agent !== null) this.set(agent, withWarm(this.poolOf(agent), id, change));
+  }
+
+  forget(id: WorkerId): void {
+    const agent = this.agentOf(id);
+    this.#agents.delete(id);
+    this.#processes.delete(id);
+    this.#keepers.delete(id);
+    if (agent !== null) this.set(agent, withoutWarm(this.poolOf(agent), id));
+  }
+
+  /** Null: none is there and none is wanted. */
+  view(agent: string, wanted: number): WarmView | null {
+    const { workers, crashes, lastCrash, notBeforeMs } = this.poolOf(agent);
+    if (wanted === 0 && workers.length === 0) return null;
+    const count = (state: WarmWorker['state']) => workers.filter((one) => one.state === state).length;
+    return {
+      agent,
+      wanted,
+      ready: count('ready'),
+      starting: count('starting'),
+      crashes,
+      lastCrash,
+      notBeforeMs,
+    };
+  }
+}

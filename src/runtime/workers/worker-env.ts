@@ -1,0 +1,117 @@
+/** What a worker is started with: its environment, its token and the record in its folder. */
+
+import type { SessionId, WorkerId } from '../../core/ids.ts';
+import type { Profile } from '../../core/model/profile.ts';
+import type { Session, WorkerProcess } from '../../core/model/session.ts';
+import { wantsStart, workerOf } from '../../core/model/session.ts';
+import { CurfewError } from '../../lib/errors.ts';
+import type { StandInJob } from '../../ports/stand-in.ts';
+import type { Workers } from '../../ports/workers.ts';
+import type { RoomAccess, RoomTokens } from '../rooms/room-tokens.ts';
+import type { SupervisorDeps } from '../supervisor-deps.ts';
+
+interface LaunchHost {
+  readonly roomTokens: RoomTokens;
+  readonly deps: SupervisorDeps;
+  readonly workers: Workers;
+  state(id: SessionId): Session | null;
+}
+
+export async function launch(session: Session, id: WorkerId, host: LaunchHost): Promise<WorkerProcess> {
+  const { deps, workers } = host;
+  const { spec } = session;
+  const env = { ...controlEnv(session, id, deps), ...(await roomEnv(session, id, host)) };
+  // Its end may have come while the token was made; who asks for the worker then is told that there is none.
+  const current = host.state(spec.id);
+  if (current === null || !wantsStart(current, id))
+    throw new CurfewError('spawn_failed', 'its session ended before it ran');
+  return workers.spawn({ workerId: id, profile: spec.profile, env, record: { session } });
+}
+
+function lineEnv(
+  id: WorkerId,
+  { instance, channels }: Pick<SupervisorDeps, 'instance' | 'channels'>,
+): Record<string, string> {
+  return {
+    CURFEW_WORKER: `${instance.id}/${id}`,
+    CURFEW_SOCKET: channels.socketPath,
+    CURFEW_TOKEN: channels.tokenFor(id),
+  };
+}
+
+function controlEnv(
+  session: Session,
+  id: WorkerId,
+  { instance, channels }: SupervisorDeps,
+): Record<string, string> {
+  const { spec, config } = session;
+  return {
+    ...lineEnv(id, { instance, channels }),
+    CURFEW_SESSION_ID: spec.id,
+    CURFEW_ROOM: spec.room.name,
+    CURFEW_METADATA: JSON.stringify(config.metadata),
+    CURFEW_ATTEMPT: String(workerOf(session)?.attempt ?? 1),
+  };
+}
+
+/** A worker without a room yet. */
+export function warmEnv(
+  id: WorkerId,
+  profile: Profile,
+  { instance, channels, rooms, standIn }: SupervisorDeps,
+): Record<string, string> {
+  const base = lineEnv(id, { instance, channels });
+  if (profile.protocol === 'livekit') return { ...base, ...standIn?.envFor(id, profile) };
+  return rooms === null ? base : { ...base, LIVEKIT_URL: rooms.url };
+}
+
+/** A LiveKit agent is sent to curfew for its job, all others get their room with their start. */
+async function roomEnv(
+  session: Session,
+  id: WorkerId,
+  { roomTokens: access, deps: { rooms, standIn } }: LaunchHost,
+): Promise<Record<string, string>> {
+  if (rooms === null) return {};
+  const { profile } = session.spec;
+  if (profile.protocol === 'livekit') return standIn === null ? {} : { ...standIn.envFor(id, profile) };
+  const { url, token } = await access.take(session);
+  return { LIVEKIT_URL: url, LIVEKIT_TOKEN: token };
+}
+
+/** What a worker is told of its session. */
+export function jobOf(session: Session) {
+  const { spec, config } = session;
+  return {
+    session: spec.id,
+    room: spec.room.name,
+    attempt: workerOf(session)?.attempt ?? 1,
+    metadata: { ...config.metadata },
+  };
+}
+
+/** The job as the agent sees it: LiveKit's own where LiveKit sent the call, else made from the dispatch. */
+export function standInJob(session: Session, access: RoomAccess): StandInJob {
+  const { spec, config, presence } = session;
+  const said = Object.keys(config.metadata).length === 0 ? '' : JSON.stringify(config.metadata);
+  return {
+    id: `${spec.id}.${workerOf(session)?.attempt ?? 1}`,
+    room: { name: spec.room.name, sid: presence.roomSid },
+    // New metadata counts before what the call began with.
+    metadata: spec.job == null || config.rev > 0 ? said : spec.job.metadata,
+    attributes: {
+      ...spec.job?.attributes,
+      'curfew.session': spec.id,
+      'curfew.attempt': String(workerOf(session)?.attempt ?? 1),
+    },
+    agentName: spec.job?.agentName ?? spec.profile.agentName ?? '',
+    ...access,
+  };
+}
+
+/** Text for the evidence: what kept the worker from starting. */
+export function launchFailure(error: unknown): string {
+  if (error instanceof CurfewError) return error.message;
+  return error instanceof Error
+    ? `the worker could not be started: ${error.message}`
+    : 'the worker could not be started';
+}

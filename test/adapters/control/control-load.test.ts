@@ -1,0 +1,166 @@
+/** The control socket under a flood, towards a worker that does not read, and its file. */
+import { existsSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { workerId } from '../../../src/core/ids.ts';
+import { CHANNEL } from '../../../src/lib/limits/worker-limits.ts';
+import type { Client } from '../../support/channels.ts';
+import { ControlRig, line } from '../../support/channels.ts';
+import { until } from '../../support/wait.ts';
+
+const READY = line({ type: 'ready' });
+setFlagsFromString('--expose-gc');
+const collect = runInNewContext('gc') as () => void;
+let rig: ControlRig;
+
+beforeEach(async () => {
+  rig = await new ControlRig().listen();
+});
+afterEach(() => rig.close());
+
+async function greeted(name = 'w-1'): Promise<Client> {
+  const client = rig.connect();
+  const before = rig.heardOf(name).filter((one) => one === 'hello').length;
+  client.send(rig.hello(name));
+  await until('hello', () => rig.heardOf(name).filter((one) => one === 'hello').length > before);
+  return client;
+}
+
+const heartbeats = (name: string) =>
+  rig.heardOf(name).filter((one) => typeof one === 'object' && one.type === 'heartbeat').length;
+
+/** What is held, without garbage. */
+function liveBytes(): number {
+  collect();
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
+}
+
+describe('after a restart of the supervisor', () => {
+  it('has room for all workers that connect before it turns to them', async () => {
+    // The kernel's own bound may be lower.
+    const most = Number(readFileSync('/proc/sys/net/core/somaxconn', 'utf8'));
+    const clients = Array.from({ length: Math.min(1500, most) }, () => rig.connect());
+    let refused = 0;
+    for (const { socket } of clients)
+      socket.on('error', () => {
+        refused += 1;
+      });
+    await until('each is connected or refused', () => clients.every(({ socket }) => !socket.connecting));
+    expect(refused).toBe(0);
+  });
+});
+
+describe('a worker that says too much', () => {
+  it('starves nobody and costs no memory', async () => {
+    const flooder = await greeted('w-1');
+    const other = await greeted('w-2');
+    rig.unheard.add('w-1');
+    const chunk = Buffer.from(line({ type: 'error', message: 'x'.repeat(1000) }).repeat(1000));
+    const rounds = Math.ceil((100 * 1024 ** 2) / chunk.length);
+    let sent = 0;
+    const flood = new Promise<void>((resolve) => {
+      const next = () => {
+        if (sent++ === rounds) resolve();
+        else if (flooder.socket.write(chunk)) setImmediate(next);
+        else flooder.socket.once('drain', next);
+      };
+      next();
+    });
+    const before = liveBytes();
+    let most = 0;
+    while (sent < rounds) {
+      const heard = rig.heardOf('w-2').length;
+      other.send(line({ type: 'ok' }));
+      await until('the other one is heard', () => rig.heardOf('w-2').length > heard);
+      most = Math.max(most, liveBytes());
+    }
+    await flood;
+    expect(rig.heardOf('w-2').length).toBeGreaterThan(3);
+    expect(most - before).toBeLessThan(32 * 1024 ** 2);
+  });
+
+  it('has its many heartbeats counted as one', async () => {
+    const client = await greeted();
+    client.send(line({ type: 'heartbeat' }).repeat(5000) + READY);
+    await until('ready', () =>
+      rig.heardOf('w-1').some((one) => typeof one === 'object' && one.type === 'ready'),
+    );
+    expect(heartbeats('w-1')).toBeLessThan(50);
+  });
+});
+
+describe('a worker that does not read', () => {
+  it('loses its connection when its backlog is full', async () => {
+    const client = await greeted();
+    client.socket.pause();
+    const big = { type: 'configure', rev: 1, metadata: { a: 'x'.repeat(60_000) } } as const;
+    let told = 0;
+    while (rig.channels.tell(workerId('w-1'), big) && told < 1000) told++;
+    expect(told).toBeLessThan(100);
+    await until('closed', () => rig.heardOf('w-1').includes('closed'));
+    expect(rig.channels.tell(workerId('w-1'), { type: 'dump' })).toBe(false);
+  });
+
+  it('does not hold up the close of the socket', async () => {
+    const client = await greeted();
+    client.socket.pause();
+    rig.channels.tell(workerId('w-1'), { type: 'configure', rev: 1, metadata: { a: 'x'.repeat(60_000) } });
+    await rig.channels.close();
+    expect(existsSync(rig.socketPath)).toBe(false);
+  });
+});
+
+describe('the socket file', () => {
+  it('is for its owner alone', () => {
+    expect(statSync(rig.socketPath).mode & 0o777).toBe(0o600);
+  });
+
+  it('is replaced when a dead process left it', async () => {
+    const path = join(rig.dir, 'stale.sock');
+    const dead = createServer();
+    await new Promise<void>((resolve) => dead.listen(`${path}.old`, resolve));
+    renameSync(`${path}.old`, path);
+    await new Promise((resolve) => dead.close(resolve));
+    const channels = rig.channelsAt(path);
+    await channels.listen({ hello: () => true, message: () => {}, closed: () => {} });
+    expect(statSync(path).isSocket()).toBe(true);
+    await channels.close();
+  });
+
+  it('is not put in the place of another file', async () => {
+    const path = join(rig.dir, 'letters');
+    writeFileSync(path, 'dear ann');
+    await expect(
+      rig.channelsAt(path).listen({ hello: () => true, message: () => {}, closed: () => {} }),
+    ).rejects.toMatchObject({
+      code: 'invalid_config',
+      message: expect.stringContaining('something that is no socket has this name already'),
+    });
+    expect(readFileSync(path, 'utf8')).toBe('dear ann');
+  });
+
+  it('is left to whoever answers there', async () => {
+    const second = rig.channelsAt(rig.socketPath);
+    await expect(
+      second.listen({ hello: () => true, message: () => {}, closed: () => {} }),
+    ).rejects.toMatchObject({
+      code: 'invalid_config',
+      message: expect.stringContaining('somebody already listens there'),
+    });
+    await greeted();
+  });
+
+  it('may not have a path that Linux would cut', async () => {
+    const path = join(rig.dir, 'x'.repeat(CHANNEL.socketPathBytes));
+    await expect(
+      rig.channelsAt(path).listen({ hello: () => true, message: () => {}, closed: () => {} }),
+    ).rejects.toMatchObject({
+      code: 'invalid_config',
+      message: expect.stringContaining(`it has ${path.length} bytes`),
+    });
+  });
+});

@@ -1,0 +1,238 @@
+/** Servers that are away, refuse, are silent or talk nonsense: one clear message each, and a bounded retry. */
+import { createServer as createHttpServer } from 'node:http';
+import type { AddressInfo, Server } from 'node:net';
+import { createServer } from 'node:net';
+import { afterEach, describe, expect, it } from 'vitest';
+import { HAS_LIVEKIT, LiveKit } from '../../support/livekit.ts';
+import { freePorts } from '../../support/ports.ts';
+import { until } from '../../support/wait.ts';
+import type { Greeting } from './fake-livekit.ts';
+import { FakeServer, offerOf, REGISTERED } from './fake-livekit.ts';
+import type { Adapter } from './support.ts';
+import { Adapters, alarms, fastClock } from './support.ts';
+
+const adapters = new Adapters();
+const closers: (() => Promise<unknown>)[] = [];
+
+afterEach(async () => {
+  await adapters.close();
+  await Promise.all(closers.splice(0).map((close) => close()));
+});
+
+async function fake(greet?: Greeting): Promise<FakeServer> {
+  const server = await FakeServer.start(greet);
+  closers.push(() => server.close());
+  return server;
+}
+
+async function listen(server: Server): Promise<string> {
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  closers.push(() => new Promise((resolve) => server.close(resolve)));
+  return `ws://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+/** Its clock is fast: several tries are made while a test looks. */
+const FACTOR = 40;
+const open = (url: string, more: { factor?: number; apiSecret?: string } = {}): Adapter =>
+  adapters.open({ url, clock: fastClock(more.factor ?? FACTOR), ...more });
+
+const errorOf = (adapter: Adapter) => adapter.jobs.status()[0]?.error ?? null;
+
+async function expectOneComplaint(adapter: Adapter, tries: () => number, words: RegExp): Promise<void> {
+  await until('it says why', () => adapter.complaints().some((line) => words.test(line)));
+  await until('its status says so', () => words.test(errorOf(adapter) ?? ''));
+  const before = tries();
+  await until('it was tried again', () => tries() >= before + 2);
+  expect(adapter.complaints().filter((line) => words.test(line)).length).toBe(1);
+}
+
+describe('a server that is no good', () => {
+  it.runIf(HAS_LIVEKIT)('refuses the key', async () => {
+    const livekit = await LiveKit.start({ logLevel: 'info' });
+    closers.push(() => livekit.close());
+    const adapter = open(livekit.url, { apiSecret: 'another-secret-that-is-long-enough-too' });
+    await until('it says why', () => errorOf(adapter) !== null);
+    expect(errorOf(adapter)).toMatch(/refuses our key \(401\).*api_key and livekit.api_secret.*"agent"/);
+    expect(adapter.complaints().length).toBe(1);
+  });
+
+  it('refuses the key at every try', async () => {
+    let tries = 0;
+    const server = createHttpServer();
+    server.on('upgrade', (_request, socket) => {
+      tries += 1;
+      socket.on('error', () => undefined);
+      socket.end('HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n');
+    });
+    const adapter = open(await listen(server));
+    await expectOneComplaint(adapter, () => tries, /refuses our key \(401\)/);
+  });
+
+  it('is something else', async () => {
+    let tries = 0;
+    const server = createHttpServer((_request, response) => {
+      tries += 1;
+      response.writeHead(200).end('hello');
+    });
+    const adapter = open(await listen(server));
+    await expectOneComplaint(adapter, () => tries, /the answer 200 is not that of LiveKit/);
+  });
+
+  it('speaks no HTTP', async () => {
+    let tries = 0;
+    const server = createServer((socket) => {
+      tries += 1;
+      socket.on('error', () => undefined);
+      socket.resume().end('220 ready\r\n');
+    });
+    const adapter = open(await listen(server));
+    await expectOneComplaint(adapter, () => tries, /the answer is not LiveKit's/);
+  });
+
+  it('is not there', async () => {
+    const [port = 0] = await freePorts(1);
+    const clock = alarms(fastClock(FACTOR));
+    const adapter = adapters.open({ url: `ws://127.0.0.1:${port}`, clock });
+    await expectOneComplaint(adapter, () => clock.set.length, /cannot be reached: ECONNREFUSED/);
+  });
+
+  it('accepts the connection and says nothing', async () => {
+    let tries = 0;
+    const server = createServer((socket) => {
+      tries += 1;
+      socket.on('error', () => undefined);
+      socket.resume();
+    });
+    const adapter = open(await listen(server));
+    await expectOneComplaint(adapter, () => tries, /does not answer/);
+  });
+
+  it('never answers the registration', async () => {
+    const server = await fake(() => undefined);
+    const adapter = open(server.url);
+    await expectOneComplaint(adapter, () => server.peers.length, /never answered the registration/);
+    expect(server.peers[0]?.said('register')).toMatchObject([
+      { type: 'JT_ROOM', agentName: 'a', version: '1.2.3' },
+    ]);
+  });
+
+  it.each([
+    ['another frame', { pong: {} }],
+    ['nonsense', 'hello'],
+  ])('begins with %s', async (_what, frame) => {
+    const server = await fake((peer) => peer.send(frame));
+    const adapter = open(server.url);
+    await expectOneComplaint(
+      adapter,
+      () => server.peers.length,
+      /its first frame is no answer to a registration/,
+    );
+  });
+
+  it('sends a frame that is too large', async () => {
+    const server = await fake((peer) => peer.send(REGISTERED, 'x'.repeat(2 ** 20 + 1)));
+    const adapter = open(server.url);
+    await expectOneComplaint(adapter, () => server.peers.length, /a frame of more than 1048576 bytes/);
+  });
+
+  it('sends garbage without end: said once, closed after ten, tried again', async () => {
+    const server = await fake((peer) => peer.send(REGISTERED, ...Array(10).fill('{"availability":{}}')));
+    const adapter = open(server.url);
+    await until('a third try', () => server.peers.length >= 3);
+    const complaints = adapter.complaints();
+    expect(complaints.filter((line) => line.includes('cannot be read; it is ignored')).length).toBe(1);
+    expect(complaints.filter((line) => line.includes('10 frames in a row')).length).toBe(1);
+    expect(complaints.length).toBe(2);
+  });
+
+  it('sends some garbage: ignored', async () => {
+    const server = await fake((peer) => {
+      const nine = ['', 'null', '[]', '{', '{"termination":{}}', '{"availability":1}', '"x"', '7', 'true'];
+      peer.send(REGISTERED, ...nine, { brandNew: { thing: 1 } }, ...nine.slice(1));
+      peer.sendBinary(Buffer.from([1, 2, 3]));
+      peer.send(offerOf('AJ_1'));
+    });
+    const adapter = open(server.url, { factor: 1 });
+    await until('the job is answered', () => server.last.said('availability').length > 0);
+    expect(server.peers.length).toBe(1);
+    expect(adapter.complaints().length).toBe(1);
+  });
+
+  it('speaks another version: a warning, once, and it goes on', async () => {
+    const server = await fake((peer) =>
+      peer.send({ register: { workerId: 'x', serverInfo: { agentProtocol: 2 } } }),
+    );
+    const adapter = open(server.url);
+    await until('it is registered', () => adapter.isRegistered());
+    server.last.drop();
+    await until('it is registered again', () => server.peers.length === 2 && adapter.isRegistered());
+    const warnings = adapter.lines.filter((line) =>
+      line.message.includes('another version of the agent protocol'),
+    );
+    expect(warnings).toMatchObject([{ level: 'warn', fields: { agentProtocol: 2 } }]);
+    server.last.send(offerOf('AJ_1'));
+    await until('a job is answered', () => server.last.said('availability').length > 0);
+  });
+
+  it('falls silent after every registration: dropped and connected anew', async () => {
+    const server = await fake();
+    const adapter = open(server.url);
+    await until('it is dropped', () => server.peers.length > 1);
+    await expectOneComplaint(adapter, () => server.peers.length, /was silent for too long/);
+  });
+
+  it('pings: the connection is kept', async () => {
+    const server = await fake();
+    open(server.url);
+    await until('it is registered', () => server.peers.length === 1);
+    const pings = setInterval(() => server.last.ping(), 50);
+    closers.push(async () => clearInterval(pings));
+    // Six beats: twice as long as silence is borne.
+    await until('it tells its load regularly', () => server.last.said('updateWorker').length > 6);
+    expect(server.peers.length).toBe(1);
+  });
+
+  it('waits longer and longer, up to a bound', async () => {
+    const [port = 0] = await freePorts(1);
+    const clock = alarms(fastClock(400));
+    adapters.open({ url: `ws://127.0.0.1:${port}`, clock });
+    // Two alarms for each try: how long it may take, and when the next one is.
+    await until('many tries', () => clock.set.length >= 24);
+    const waits = clock.set.filter((_, index) => index % 2 === 1);
+    expect(waits[0]).toBeLessThanOrEqual(500);
+    expect(Math.max(...waits)).toBeGreaterThan(10_000);
+    expect(Math.max(...waits)).toBeLessThanOrEqual(30_000);
+  });
+
+  it('held for a steady time: the waits begin anew', async () => {
+    const server = await fake((peer) => peer.drop());
+    const clock = alarms(fastClock(FACTOR));
+    const adapter = adapters.open({ url: server.url, clock });
+    await until('several tries', () => server.peers.length > 4);
+    server.greetWith((peer) => peer.send(REGISTERED));
+    await until('it is registered', () => adapter.isRegistered());
+    const pings = setInterval(() => server.last.ping(), 50);
+    closers.push(async () => clearInterval(pings));
+    await until('it was steady', () => server.last.said('updateWorker').length > 5);
+    const from = clock.set.length;
+    server.last.drop();
+    await until('the next try is soon', () => clock.set.slice(from).some((waitMs) => waitMs <= 500));
+  });
+
+  it('leaves no alarm when it is closed, in whatever state', async () => {
+    const [port = 0] = await freePorts(1);
+    const [good, silent] = [await fake(), await fake(() => undefined)];
+    for (const url of [good.url, silent.url, `ws://127.0.0.1:${port}`]) {
+      const clock = alarms(fastClock(1));
+      const adapter = adapters.open({ url, clock, names: ['a', 'b'] });
+      if (url === good.url) await until('it is registered', () => adapter.isRegistered());
+      if (url === silent.url) await until('it connected', () => silent.peers.length === 2);
+      adapter.jobs.setLoad('a', { load: 0.5, full: false, jobs: 1 });
+      await adapter.jobs.close();
+      expect(clock.open()).toBe(0);
+    }
+    await until('the servers saw it go', () =>
+      [...good.peers, ...silent.peers].every((peer) => !peer.isOpen),
+    );
+  });
+});

@@ -1,0 +1,203 @@
+/** The launchers: what they change, and that everything else is left alone. */
+import { execFile } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { launchEnv } from '../../../src/adapters/livekit/standin/agent-env.ts';
+import { ROOT } from '../../support/daemon.ts';
+import { freePorts } from '../../support/ports.ts';
+
+const run = promisify(execFile);
+const ACCESS = { url: 'ws://127.0.0.1:12345', apiKey: 'curfew-w-1', apiSecret: 'secret' };
+let dir = '';
+
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'curfew-launch-'));
+});
+afterEach(() => rmSync(dir, { recursive: true, force: true }));
+
+function file(path: string, text: string): string {
+  mkdirSync(dirname(join(dir, path)), { recursive: true });
+  writeFileSync(join(dir, path), text);
+  return join(dir, path);
+}
+
+const environment = (env: Record<string, string> = {}) => {
+  const own = { PATH: process.env.PATH ?? '', ...env };
+  return { env: { ...own, ...launchEnv(own, ACCESS) } };
+};
+const python = (code: string, env: Record<string, string> = {}) =>
+  run('python3', ['-c', code], environment({ PYTHONPATH: dir, ...env }));
+const node = (code: string, env: Record<string, string> = {}) =>
+  run(process.execPath, ['--input-type=module', '-e', code], environment(env));
+
+describe('the environment', () => {
+  it('says where LiveKit seems to be', () => {
+    expect(launchEnv({}, ACCESS)).toMatchObject({
+      LIVEKIT_URL: ACCESS.url,
+      LIVEKIT_API_KEY: ACCESS.apiKey,
+      LIVEKIT_API_SECRET: ACCESS.apiSecret,
+    });
+  });
+
+  it('keeps what is there', () => {
+    const { PYTHONPATH, NODE_OPTIONS } = launchEnv(
+      { PYTHONPATH: '/a:/b', NODE_OPTIONS: '--max-old-space-size=300' },
+      ACCESS,
+    );
+    expect(PYTHONPATH).toMatch(/kits\/python\/launch:\/a:\/b$/);
+    expect(NODE_OPTIONS).toMatch(/^--max-old-space-size=300 --import=file:\/\/\S+\/launch\.mjs$/);
+  });
+
+  it('leaves no empty parts, which would mean the folder that Python runs in', () => {
+    expect(launchEnv({ PYTHONPATH: '' }, ACCESS).PYTHONPATH).toMatch(/launch$/);
+  });
+});
+
+describe("Python's launcher", () => {
+  const WORKER = 'livekit/agents/worker.py';
+  const server = (fields: string) => `
+class ProcPool:
+    def __init__(self): self.idle = None
+    def set_target_idle_processes(self, count): self.idle = count
+    async def launch_job(self, info): return info
+class ipc:
+    class proc_pool: pass
+ipc.proc_pool.ProcPool = ProcPool
+class AgentServer:
+    def __init__(self): ${fields}
+    async def run(self, devmode=False): print(self._port, getattr(self, "_num_idle_processes", "as it was"), getattr(self, "_max_retry", ""))
+`;
+  const start =
+    'import asyncio; from livekit.agents.worker import AgentServer; asyncio.run(AgentServer().run())';
+
+  beforeEach(() => {
+    for (const name of ['livekit/__init__.py', 'livekit/agents/__init__.py']) file(name, '');
+  });
+
+  it('changes what a worker beside others needs', async () => {
+    file(
+      WORKER,
+      `__version__ = "1.2.3"${server('self._port = 8081; self._num_idle_processes = 4; self._load_threshold = 0.7; self._max_retry = 16')}`,
+    );
+    expect(await python(start)).toEqual({ stdout: '0 1 inf\n', stderr: '' });
+    const job =
+      'import asyncio; from livekit.agents.worker import ipc; pool = ipc.proc_pool.ProcPool(); print(asyncio.run(pool.launch_job(7)), pool.idle)';
+    expect((await python(job)).stdout).toBe('7 0\n');
+  });
+
+  const unexpected: [string, string, RegExp][] = [
+    [
+      'a version that is too old',
+      `__version__ = "0.12.1"${server('self._port = 8081')}`,
+      /version 0\.12\.1 is too old/,
+    ],
+    [
+      'a server without these settings',
+      `__version__ = "3.0.0"${server('self._port = 8081')}`,
+      /3\.0\.0 has no _num_idle_processes, _load_threshold, _max_retry/,
+    ],
+  ];
+  it.each(unexpected)('leaves %s as it is, with one line', async (_, text, why) => {
+    file(WORKER, text);
+    const { stdout, stderr } = await python(start);
+    expect(stdout).toBe('8081 as it was \n');
+    expect(stderr).toMatch(why);
+    expect(stderr.trimEnd().split('\n')).toHaveLength(1);
+    expect(stderr).toContain('tried with 1.8.9');
+  });
+
+  it('leaves a package as it is that is another', async () => {
+    file(WORKER, 'print("hello")');
+    const { stdout, stderr } = await python('import livekit.agents.worker');
+    expect(stdout).toBe('hello\n');
+    expect(stderr).toMatch(/^curfew: livekit-agents is left as it is: AttributeError.*\n$/);
+  });
+
+  it('lets an error of the package be its own', async () => {
+    file(WORKER, 'raise ImportError("no such voice")');
+    const { stdout } = await python(
+      'try:\n import livekit.agents.worker\nexcept ImportError as error:\n print(error)',
+    );
+    expect(stdout).toBe('no such voice\n');
+  });
+
+  it('runs the sitecustomize that it hides', async () => {
+    file('sitecustomize.py', 'print("also here")');
+    expect((await python('pass')).stdout).toBe('also here\n');
+  });
+
+  it('imports nothing in other programs', async () => {
+    const code =
+      'import sys; print(sorted(name for name in sys.modules if "importlib" in name or "livekit" in name))';
+    const { stdout } = await run('python3', ['-I', '-c', code]);
+    expect((await python(code, { PYTHONNOUSERSITE: '1' })).stdout).toBe(stdout);
+  });
+});
+
+describe('the versions that were tried', () => {
+  const read = (path: string) => readFileSync(join(ROOT, path), 'utf8');
+
+  it('are the same everywhere', () => {
+    const javascript: string = JSON.parse(read('package.json')).devDependencies['@livekit/agents'];
+    const installed = (name: string) =>
+      new RegExp(`'${name}==([^']+)'`).exec(read('scripts/python-agents.mjs'))?.[1] ?? 'none';
+    const python = installed('livekit-agents');
+    for (const path of ['src/adapters/livekit/standin/agent-hub.ts', 'docs/livekit-agents.md'])
+      for (const version of [python, javascript]) expect(read(path), path).toContain(version);
+    expect(read('kits/python/launch/sitecustomize.py')).toContain(`TRIED = "${python}"`);
+    expect(read('kits/node/launch.mjs')).toContain(`@livekit/agents ${javascript}`);
+    expect(read('examples/pipecat/README.md')).toContain(`pipecat-ai ${installed('pipecat-ai')})`);
+  });
+});
+
+describe("Node's launcher", () => {
+  const freePort = async () => (await freePorts(1))[0] ?? 0;
+  const listen = (port: number, handler: string) => `
+import { createServer } from 'node:http';
+${handler}
+const server = createServer(handle).listen(${port}, '127.0.0.1', () => {
+  console.log(server.address().port === ${port} ? 'as asked' : 'any');
+  server.close();
+});`;
+  it("gives the framework's health server any port", async () => {
+    const health =
+      "const handle = (req, res) => { const healthCheckListener = 1, workerListener = 2; res.end('/worker'); };";
+    expect((await node(listen(await freePort(), health))).stdout).toBe('any\n');
+  });
+
+  it('leaves other servers where they are', async () => {
+    expect((await node(listen(await freePort(), 'const handle = (req, res) => res.end();'))).stdout).toBe(
+      'as asked\n',
+    );
+  });
+
+  it('leaves the count of processors, but for the idle processes', async () => {
+    const code = `
+import os, { availableParallelism } from 'node:os';
+class Default { static numIdleProcesses() { return Math.min(availableParallelism(), 4); } }
+console.log(Default.numIdleProcesses(), os.availableParallelism() === os.cpus().length);`;
+    expect((await node(code)).stdout).toMatch(/^1 /);
+  });
+
+  it('keeps the framework at it for as long as curfew is away', async () => {
+    const path = 'node_modules/@livekit/agents/dist/worker.js';
+    const given = 'const MAX_RECONNECT_ATTEMPTS = 10;';
+    expect(readFileSync(join(ROOT, path), 'utf8')).toContain(given);
+    const module = file(path, `${given}\nexport default MAX_RECONNECT_ATTEMPTS;`);
+    file('node_modules/@livekit/agents/package.json', '{"type":"module"}');
+    expect((await node(`console.log((await import('${module}')).default)`)).stdout).toBe('Infinity\n');
+  });
+
+  it('changes nothing without the keys of curfew', async () => {
+    const options = environment();
+    const code = 'import net from "node:net"; console.log(net.Server.prototype.listen.name)';
+    const env = { ...options.env, LIVEKIT_API_KEY: 'devkey' };
+    expect((await run(process.execPath, ['--input-type=module', '-e', code], { env })).stdout).not.toContain(
+      'Beside',
+    );
+    expect((await node(code)).stdout).toContain('Beside');
+  });
+});

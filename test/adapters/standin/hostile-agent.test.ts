@@ -1,0 +1,130 @@
+/** Who may come in, and what becomes of those who talk nonsense. */
+import { randomBytes } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { AccessToken } from 'livekit-server-sdk';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { workerId } from '../../../src/core/ids.ts';
+import { jobOf, StandInRig } from '../../support/standin.ts';
+
+let rig: StandInRig;
+
+beforeEach(async () => {
+  rig = await new StandInRig().listen();
+});
+afterEach(() => rig.close());
+
+describe('a connection', () => {
+  const refusals: [string, () => Promise<string>][] = [
+    ['no token', async () => ''],
+    ['nonsense for a token', async () => 'a.b.c'],
+    ['a token with another secret', () => rig.token('w-1', { apiSecret: 'x'.repeat(40) })],
+    ['a token signed with the key of another worker', async () => foreign('w-1', 'w-2')],
+    ['a token without the grant agent', () => rig.token('w-1', { agent: false })],
+    ['a token whose time is over', () => rig.token('w-1', { ttl: -60 })],
+    ["LiveKit's own key", async () => new AccessToken('devkey', 'x'.repeat(40)).toJwt()],
+    ['a token that names no worker', async () => new AccessToken('curfew-', 'x'.repeat(40)).toJwt()],
+  ];
+  it.each(refusals)('with %s is refused', async (_, token) => {
+    const agent = await rig.agent('w-1', { token: await token() });
+    expect((await agent.closed()).code).toBe(401);
+    expect(rig.heard).toEqual([]);
+  });
+
+  it('elsewhere than /agent is refused', async () => {
+    const agent = await rig.agent('w-1', { path: '/rtc' });
+    expect((await agent.closed()).code).toBe(404);
+  });
+
+  it('may have a query behind its path', async () => {
+    const agent = await rig.agent('w-1', { path: '/agent?worker_token=x' });
+    await agent.opened();
+  });
+
+  it('of a worker without a session is told so', async () => {
+    const agent = await rig.agent('w-stranger');
+    await agent.opened();
+    agent.register();
+    expect(await agent.closed()).toEqual({
+      code: 1008,
+      reason: 'no session of this supervisor has this worker now',
+    });
+  });
+
+  it('that does not begin with register is closed', async () => {
+    const agent = await rig.agent();
+    await agent.opened();
+    agent.say({ case: 'updateWorker', value: {} });
+    expect((await agent.closed()).reason).toBe('the first message must be register');
+  });
+});
+
+describe('a frame', () => {
+  const hostile: [string, () => Buffer | string][] = [
+    ['of garbage', () => randomBytes(1000)],
+    ['of text that is no JSON', () => '{"register": '],
+    ['of JSON that is no message', () => '{"ping": 7}'],
+    ['that ends too soon', () => Buffer.from([0x0a, 0x7f, 0x01])],
+    ['of a megabyte', () => Buffer.alloc(1024 * 1024)],
+  ];
+  it.each(hostile)('%s closes its connection and nothing else', async (_, frame) => {
+    const other = await rig.registered('w-2');
+    const agent = await rig.registered('w-1');
+    agent.socket.send(frame());
+    await agent.closed();
+    await rig.heardBy('w-1', 'gone');
+    expect(rig.standIn.assign(workerId('w-2'), jobOf())).toBe(true);
+    await other.said('availability');
+  });
+
+  it('that is newer than we are is passed over', async () => {
+    const agent = await rig.registered();
+    // Field 100 of type bytes.
+    agent.socket.send(Buffer.from([0xa2, 0x06, 0x01, 0x00]));
+    agent.say({ case: 'ping', value: {} });
+    await agent.said('pong');
+  });
+});
+
+describe('the port', () => {
+  it('is the same after a restart', async () => {
+    const { url } = rig.standIn;
+    await rig.restart();
+    expect(rig.standIn.url).toBe(url);
+    expect(rig.standIn.url).toContain(
+      readFileSync(join(rig.instance.stateDir, 'agents.port'), 'utf8').trim(),
+    );
+  });
+
+  it('that is taken is told', async () => {
+    const other = createServer();
+    await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
+    const { port } = other.address() as AddressInfo;
+    try {
+      await rig.standIn.close();
+      writeFileSync(join(rig.instance.stateDir, 'agents.port'), `${port}\n`);
+      rig.standIn = rig.make();
+      await expect(rig.listen()).rejects.toMatchObject({
+        code: 'invalid_config',
+        message: expect.stringContaining(`127.0.0.1:${port}`),
+      });
+      const given = new StandInRig({ port });
+      await expect(given.listen()).rejects.toMatchObject({ code: 'invalid_config' });
+      await given.close();
+    } finally {
+      other.close();
+    }
+  });
+});
+
+function foreign(issuer: string, signer: string): Promise<string> {
+  const token = new AccessToken(
+    rig.standIn.keysFor(workerId(issuer)).apiKey,
+    rig.standIn.keysFor(workerId(signer)).apiSecret,
+    { ttl: 60 },
+  );
+  token.addGrant({ agent: true });
+  return token.toJwt();
+}

@@ -1,0 +1,188 @@
+import type { ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { isAlive, killAll, pidsCalled } from '../../support/proc.ts';
+import { until } from '../../support/wait.ts';
+import { canGroup, fixture, openWorkers } from '../../support/workers.ts';
+
+let host: ReturnType<typeof openWorkers>;
+let tag: string;
+beforeEach(() => {
+  tag = randomUUID();
+});
+const bystanders: ChildProcess[] = [];
+afterEach(async () => {
+  // Each leads a group of its own.
+  killAll(bystanders.splice(0).flatMap((one) => (one.pid === undefined ? [] : [-one.pid])));
+  await host.dispose();
+  // One without a mark is known by its arguments alone.
+  killAll(pidsCalled(tag));
+});
+
+const HOSTILE = [
+  'ignores-term.sh',
+  'blocked-loop.mjs',
+  'setsid-grandchild.py',
+  'double-fork.py',
+  'nameless-escape.py',
+  'closes-stdio.py',
+  'forks.py',
+  'chain.py',
+  'fork-bomb.py',
+];
+
+/** The same tables hold with a cgroup per worker, and with process group and mark alone. */
+const WAYS = [
+  ['process group and mark', false],
+  ...(canGroup() ? [['a cgroup', true] as const] : []),
+] as const;
+
+describe.each(WAYS)('with %s, a hostile worker', (_way, grouped) => {
+  beforeEach(() => {
+    host = openWorkers({ sampleMs: 50, grouped });
+  });
+
+  it.each(HOSTILE)('%s: TERM, then KILL leaves nothing', async (name) => {
+    const { id } = await host.startUp(fixture(name, tag));
+    host.workers.signal(id, 'SIGTERM');
+    host.workers.signal(id, 'SIGKILL');
+    await host.treeGone(id);
+    expect(host.marked()).toEqual([]);
+    expect(pidsCalled(tag)).toEqual([]);
+    expect(host.exits.get(id)).toHaveLength(1);
+    expect(host.trees.get(id)?.filter((left) => left === 0)).toEqual([0]);
+  });
+
+  it('leaves no process without mark, group and session behind that was seen as its child', async () => {
+    const { id } = await host.startUp(fixture('nameless-escape.py', tag));
+    const [escaped] = pidsCalled(`${tag}\0child`);
+    expect(escaped).toBeDefined();
+    host.workers.signal(id, 'SIGTERM');
+    await host.exitOf(id);
+    await until('the escaped one is told', () => host.trees.get(id)?.includes(1));
+    expect(isAlive(escaped ?? 0)).toBe(true);
+    host.workers.signal(id, 'SIGKILL');
+    await host.treeGone(id);
+    expect(isAlive(escaped ?? 0)).toBe(false);
+  });
+
+  it('whose leader exits keeps its tree until the last member is gone', async () => {
+    const { id } = await host.startUp(fixture('holds-stdout.py'));
+    expect(await host.exitOf(id)).toMatchObject({ code: 7, signal: null });
+    await until('what is left', () => host.trees.get(id));
+    expect(host.trees.get(id)).toEqual([1]);
+    host.workers.reap(id);
+    await until('the second look', () => host.trees.get(id)?.length === 2);
+    host.workers.signal(id, 'SIGTERM');
+    host.workers.signal(id, 'SIGKILL');
+    await host.treeGone(id);
+    expect(host.marked()).toEqual([]);
+    host.workers.reap(id);
+    host.workers.signal(id, 'SIGKILL');
+    expect(host.trees.get(id)?.at(-1)).toBe(0);
+  });
+
+  it('that is stopped dies of TERM', async () => {
+    const { id, process: started } = await host.start(['sleep', '60']);
+    for (const one of [started.main, started.shim]) process.kill(one?.pid ?? 0, 'SIGSTOP');
+    host.workers.signal(id, 'SIGTERM');
+    expect(await host.exitOf(id)).toMatchObject({ signal: 'SIGTERM' });
+    await host.treeGone(id);
+  });
+
+  it('that is stopped dies of KILL', async () => {
+    const { id, process: started } = await host.startUp(fixture('ignores-term.sh'));
+    for (const one of [started.main, started.shim]) process.kill(one?.pid ?? 0, 'SIGSTOP');
+    host.workers.signal(id, 'SIGKILL');
+    expect(await host.exitOf(id)).toMatchObject({ signal: 'SIGKILL' });
+    await host.treeGone(id);
+    expect(host.marked()).toEqual([]);
+  });
+
+  it('is given time to clean up: TERM comes once, and not to what its cleaning starts', async () => {
+    const script = 'trap "sleep 0.3; echo cleaned; exit 5" TERM; echo up; while :; do sleep 0.05; done';
+    const { id } = await host.startUp(['sh', '-c', script]);
+    host.workers.signal(id, 'SIGTERM');
+    expect(await host.exitOf(id)).toMatchObject({ code: 5, signal: null });
+    expect(host.logOf(id)).toContain('cleaned');
+  });
+});
+
+describe.each(WAYS)('with %s, many workers', (_way, grouped) => {
+  beforeEach(() => {
+    host = openWorkers({ grouped });
+  });
+
+  it('die at once, each told once', async () => {
+    const started = await Promise.all(Array.from({ length: 30 }, () => host.start(['sleep', '60'])));
+    for (const { id } of started) host.workers.signal(id, 'SIGTERM');
+    for (const { id } of started) await host.treeGone(id);
+    expect(host.marked()).toEqual([]);
+    expect([...host.exits.values()].map((one) => one.map(({ signal }) => signal))).toEqual(
+      started.map(() => ['SIGTERM']),
+    );
+    expect([...host.trees.values()]).toEqual(started.map(() => [0]));
+  });
+
+  it('are told apart: the end of one is not the end of another', async () => {
+    const [one, two] = [
+      await host.start(['sleep', '60'], { id: 'w-1' }),
+      await host.start(['sleep', '60'], { id: 'w-10' }),
+    ];
+    host.workers.signal(one.id, 'SIGKILL');
+    await host.treeGone(one.id);
+    expect(isAlive(two.process.main?.pid ?? 0)).toBe(true);
+    expect(host.exits.get(two.id)).toBeUndefined();
+  });
+});
+
+describe('a bystander', () => {
+  beforeEach(() => {
+    host = openWorkers();
+  });
+
+  const sleeper = (env: Record<string, string>, ...more: string[]) => {
+    const child = spawn('sh', ['-c', 'sleep 60; :', ...more], {
+      env: { PATH: process.env.PATH, ...env },
+      detached: true,
+      stdio: 'ignore',
+    });
+    bystanders.push(child);
+    return child.pid ?? 0;
+  };
+
+  it('with a similar name, a mark in its arguments or of another instance survives', async () => {
+    const { id } = await host.startUp(fixture('ignores-term.sh'));
+    const mark = `${host.instance.id}/${id}`;
+    const pids = [
+      sleeper({}, 'curfew-shim', fixture('ignores-term.sh')[0]),
+      sleeper({}, `CURFEW_WORKER=${mark}`),
+      sleeper({ CURFEW_WORKER: `other/${id}` }),
+      sleeper({ CURFEW_WORKER: `${mark}0` }),
+      sleeper({ X_CURFEW_WORKER: mark, Y: `CURFEW_WORKER=${mark}` }),
+    ];
+    host.workers.signal(id, 'SIGTERM');
+    host.workers.signal(id, 'SIGKILL');
+    await host.treeGone(id);
+    expect(pids.map(isAlive)).toEqual(pids.map(() => true));
+  });
+});
+
+describe('what a worker uses', () => {
+  beforeEach(() => {
+    host = openWorkers({ sampleMs: 50 });
+  });
+
+  it('is told of its whole tree', async () => {
+    const { id } = await host.startUp(fixture('setsid-grandchild.py'));
+    const { id: lone } = await host.start(['sleep', '60']);
+    const sample = await until('a sample of both', () =>
+      host.samples.findLast((one) => one.id === id && one.rssBytes > 8_000_000),
+    );
+    const small = await until('a sample', () => host.samples.findLast((one) => one.id === lone));
+    expect(small.rssBytes).toBeLessThan(sample.rssBytes);
+    expect(small.cpuPercent).toBeGreaterThanOrEqual(0);
+    expect(host.warnings).toEqual([]);
+  });
+});

@@ -1,0 +1,171 @@
+/** A worker that gives way to another: one at a time, and news of the old one ends nothing. */
+import { describe, expect, it } from 'vitest';
+import {
+  agent,
+  exited,
+  gone,
+  left,
+  look,
+  Play,
+  PROCESS,
+  participant,
+  profile,
+  says,
+  type WORKER,
+} from './support.ts';
+
+const ann = participant('ann');
+const second = 's1.2' as typeof WORKER;
+const replaced = profile({ replace: true });
+const up = () => Play.live({ profile: replaced }).on(1000, look(1000, [agent, ann]));
+/** Its first worker crashed at 2 s; the spawn of the second is under way since about 2.5 s. */
+const respawning = () => up().on(2000, exited(1)).on(2001, gone()).until(3000);
+
+describe('a replacement whose spawn is under way', () => {
+  it('is waited for when it misses its start: the third comes only when it is gone', () => {
+    const play = respawning().until(43_000);
+    expect(play.ending).toMatchObject({ reason: 'start_timeout', cause: 'deadline:spawn' });
+    expect(play.until(100_000).did('spawn')).toHaveLength(2);
+  });
+
+  it('is ended as soon as it is born, and then replaced', () => {
+    const play = respawning().until(33_000);
+    play.on(33_500, { type: 'spawned', workerId: second, process: PROCESS });
+    expect(play.did('signal').at(-1)).toMatchObject({ atMs: 33_500, effect: { workerId: second } });
+    expect(play.until(35_000).did('spawn')).toHaveLength(2);
+    expect(play.on(35_000, gone(second)).did('spawn').at(-1)).toMatchObject({ effect: { attempt: 3 } });
+  });
+
+  it('is not asked anew when the word of its birth comes after its end', () => {
+    const play = respawning()
+      .on(3000, exited(1, null, second))
+      .on(3010, { type: 'tree', workerId: second, left: 1 })
+      .until(8100);
+    expect(play.did('signal').at(-1)).toMatchObject({ effect: { signal: 'SIGKILL' } });
+    const before = play.did('signal').length;
+    play.on(8200, { type: 'spawned', workerId: second, process: PROCESS });
+    expect(play.did('signal')).toHaveLength(before);
+  });
+
+  it('that fails after it missed its start is replaced too', () => {
+    const play = respawning()
+      .until(33_000)
+      .on(33_500, { type: 'spawn_failed', workerId: second, detail: 'no' });
+    expect(play.until(40_000).did('spawn').at(-1)).toMatchObject({ effect: { attempt: 3 } });
+    expect(play.session.errors.total).toBe(2);
+  });
+});
+
+describe('the old worker', () => {
+  /** Its agent is missed from 2 s, so it gets TERM at about 17 s. */
+  const ending = () =>
+    up()
+      .on(2000, look(2000, [ann]))
+      .on(10_000, look(10_000, [ann]))
+      .on(17_100, look(17_100, [ann]));
+
+  it('may say closed on its way out', () => {
+    const play = ending();
+    expect(play.session.phase).toMatchObject({ name: 'live', work: { kind: 'replacing' } });
+    expect(play.on(17_200, says({ type: 'closed' })).phase).toBe('live');
+    expect(play.on(17_300, gone()).until(19_000).did('spawn')).toHaveLength(2);
+  });
+
+  it('may report errors: they follow from its end, and end nothing, also after it is gone', () => {
+    const play = ending();
+    const { consecutive } = play.session.errors;
+    for (let n = 0; n < 5; n++) play.on(17_200 + n, says({ type: 'error', message: 'closing' }));
+    expect(play.session.errors).toMatchObject({ consecutive });
+    expect(play.on(17_300, gone()).until(20_000)).toMatchObject({ phase: 'live' });
+  });
+
+  it('that was killed is killed anew by another supervisor, and not given up by its first look', () => {
+    const play = ending().until(17_150 + 5_000 + 2_000);
+    expect(play.session.phase).toMatchObject({ work: { old: { step: 'confirm' } } });
+    const looks = play.did('reap').length;
+    play.on(25_000, { type: 'gap', gapMs: 0 });
+    expect(play.did('signal').at(-1)).toMatchObject({ atMs: 25_000, effect: { signal: 'SIGKILL' } });
+    expect(play.did('reap')).toHaveLength(looks);
+    expect(play.on(25_100, gone()).until(27_000).did('spawn')).toHaveLength(2);
+  });
+
+  it('that says at its end that all is well takes back no error', () => {
+    const play = ending();
+    const { consecutive } = play.session.errors;
+    expect(consecutive).toBeGreaterThan(0);
+    expect(play.on(17_200, says({ type: 'ok' })).session.errors).toMatchObject({ consecutive });
+  });
+});
+
+describe('the agent of a replacement', () => {
+  const running = (readyMs: number) =>
+    respawning()
+      .on(3000, { type: 'spawned', workerId: second, process: PROCESS })
+      .on(4000, { type: 'channel', workerId: second, open: true })
+      .on(5000, look(5000, [ann]))
+      .on(15_000, look(15_000, [ann]))
+      .on(readyMs, says({ type: 'ready' }, second));
+
+  it('has its own time to join, counted from its start', () => {
+    const play = running(25_000).on(25_100, look(25_050, [ann]));
+    expect(play.session.phase).toMatchObject({ work: { kind: 'running', worker: { id: second } } });
+    play.on(40_000, look(40_000, [ann]));
+    expect(play.session.phase).toMatchObject({ work: { kind: 'replacing' } });
+  });
+
+  it('has not left because the one before it did', () => {
+    const none = profile({ replace: true, protocol: 'none' });
+    const play = Play.starting({ profile: none })
+      .on(1000, look(1000, [agent, ann]))
+      .on(2000, exited(1))
+      .on(2050, left(2050, agent, 'client_initiated'))
+      .on(2060, gone())
+      .until(2900)
+      .on(2900, { type: 'spawned', workerId: second, process: PROCESS })
+      .on(4500, look(4500, [ann]));
+    expect(play.phase).toBe('live');
+  });
+
+  it('has not left either by a word about the old one that comes late', () => {
+    const play = running(5000).on(6000, look(6000, [agent, ann]));
+    expect(
+      play.on(7000, left(7000, { ...agent, sid: 'PA_old' }, 'client_initiated')).until(20_000).phase,
+    ).toBe('live');
+  });
+});
+
+describe('a crash after the last look', () => {
+  const alone = () => Play.live({ profile: replaced }).on(1000, look(1000, [agent]));
+  const crashed = () => alone().on(2000, exited(1)).on(2001, gone());
+
+  it('asks for a new one, and starts nothing before it comes', () => {
+    const play = crashed();
+    expect(play.did('poll_room').at(-1)).toMatchObject({ atMs: 2000 });
+    expect(play.until(6900).did('spawn')).toHaveLength(1);
+  });
+
+  it.each([2200, 4000])('replaces the worker when it shows a caller (%i ms)', (atMs) => {
+    const play = crashed()
+      .until(atMs)
+      .on(atMs, look(2100, [ann]))
+      .until(5000);
+    expect(play.did('spawn')).toHaveLength(2);
+  });
+
+  it('ends the session when it shows nobody', () => {
+    const play = crashed().on(2100, look(2050, []));
+    expect(play.ending).toMatchObject({ reason: 'crashed' });
+    expect(play.worker).toMatchObject({ attempt: 1, exit: { code: 1 } });
+    expect(play.until(60_000).did('spawn')).toHaveLength(1);
+  });
+
+  it('takes no older look for an answer', () => {
+    const play = crashed().on(2100, look(1900, [agent]));
+    expect(play.phase).toBe('live');
+    expect(play.until(8000).ending).toMatchObject({ reason: 'crashed' });
+  });
+
+  it('ends it too when the look does not come', () => {
+    expect(crashed().until(7100).ending).toMatchObject({ reason: 'crashed' });
+  });
+});

@@ -1,0 +1,90 @@
+/** The pool's rules: how many to start, whom to let go, how a crash loop backs off. */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { workerId } from '../../src/core/ids.ts';
+import type { Pool, WarmWorker } from '../../src/core/workers/warm-pool-rules.ts';
+import { decidePool, EMPTY_POOL, findReady, noteCrash } from '../../src/core/workers/warm-pool-rules.ts';
+import { BACKOFF } from '../../src/lib/limits/session-limits.ts';
+import { WARM } from '../../src/lib/limits/worker-limits.ts';
+import { profile } from './support.ts';
+
+const PROFILE = profile({ warm: 3, memoryBytes: 1000 });
+
+function one(id: string, more: Partial<WarmWorker> = {}): WarmWorker {
+  return {
+    id: workerId(id),
+    profile: PROFILE,
+    state: 'ready',
+    sinceMs: 0,
+    readyByMs: 30_000,
+    rssBytes: null,
+    ...more,
+  };
+}
+
+const poolOf = (...workers: WarmWorker[]): Pool => ({ ...EMPTY_POOL, workers });
+const retired = (pool: Pool, wanted = PROFILE, nowMs = 1000) =>
+  decidePool(pool, wanted, nowMs).retire.map(({ id }) => id);
+
+describe('a pool', () => {
+  it('is filled, so many at a time', () => {
+    expect(decidePool(EMPTY_POOL, PROFILE, 0).start).toBe(3);
+    expect(decidePool(EMPTY_POOL, profile({ warm: 100 }), 0).start).toBe(WARM.startsAtOnce);
+    expect(decidePool(poolOf(one('a', { state: 'starting' }), one('b')), PROFILE, 0).start).toBe(1);
+  });
+
+  it('does not count those that are kept for a call', () => {
+    expect(decidePool(poolOf(one('a', { state: 'reserved' }), one('b')), PROFILE, 0)).toMatchObject({
+      start: 2,
+      retire: [],
+    });
+  });
+
+  it('lets go what is too old, too big, late, of another profile, or too many', () => {
+    expect(retired(poolOf(one('a')), PROFILE, WARM.maxAgeMs)).toEqual(['a']);
+    expect(retired(poolOf(one('a', { rssBytes: 501 })))).toEqual(['a']);
+    expect(retired(poolOf(one('a', { rssBytes: 500 })))).toEqual([]);
+    expect(retired(poolOf(one('a', { state: 'starting' })), PROFILE, 30_000)).toEqual(['a']);
+    expect(retired(poolOf(one('a')), profile({ warm: 3, version: '2', memoryBytes: 1000 }))).toEqual(['a']);
+    expect(retired(poolOf(one('a'), one('b'), one('c'), one('d')))).toEqual(['d']);
+  });
+
+  it('is emptied where nothing new is taken', () => {
+    expect(decidePool(poolOf(one('a'), one('b', { state: 'reserved' })), null, 0)).toMatchObject({
+      start: 0,
+      retire: [{ id: 'a' }],
+    });
+  });
+
+  it('hands out only what is ready and of the very profile', () => {
+    const pool = poolOf(one('a', { state: 'starting' }), one('b', { state: 'reserved' }), one('c'));
+    expect(findReady(pool, PROFILE)?.id).toBe('c');
+    expect(findReady(pool, profile({ warm: 3, version: '2' }))).toBeNull();
+  });
+});
+
+describe('a crash loop', () => {
+  it('backs off, and a quiet minute begins anew', () => {
+    const first = noteCrash(EMPTY_POOL, 'died', 0);
+    expect(first).toMatchObject({ crashes: 1, lastCrash: 'died', notBeforeMs: BACKOFF.firstMs });
+    expect(decidePool(first, PROFILE, 100)).toMatchObject({ start: 0, nextMs: BACKOFF.firstMs });
+    expect(decidePool(first, PROFILE, BACKOFF.firstMs).start).toBe(3);
+    const second = noteCrash(first, 'died', 1000);
+    expect(second).toMatchObject({ crashes: 2, notBeforeMs: 1000 + BACKOFF.firstMs * BACKOFF.factor });
+    expect(noteCrash(second, 'died', 100_000).crashes).toBe(1);
+  });
+
+  it('never waits longer than its bound', () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 0, max: 5000 }), { maxLength: 50 }), (gaps) => {
+        let pool = EMPTY_POOL;
+        let nowMs = 0;
+        for (const gap of gaps) {
+          nowMs += gap;
+          pool = noteCrash(pool, 'died', nowMs);
+          expect(pool.notBeforeMs - nowMs).toBeLessThanOrEqual(BACKOFF.maxMs);
+        }
+      }),
+    );
+  });
+});

@@ -1,0 +1,196 @@
+import { execFileSync, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createWorkers } from '../../src/adapters/worker/host-workers.ts';
+import { workerId } from '../../src/core/ids.ts';
+import type { WorkerProcess } from '../../src/core/model/session.ts';
+import { cgroupPids, killCgroup, removeCgroup } from '../../src/process/cgroup.ts';
+import { isAlive, killAll, pidsCalled } from '../support/proc.ts';
+import { until } from '../support/wait.ts';
+import { canGroup, fixture, openWorkers } from '../support/workers.ts';
+
+let host: ReturnType<typeof openWorkers>;
+beforeEach(() => {
+  host = openWorkers({ grouped: true });
+});
+afterEach(async () => {
+  await host.dispose();
+  // One without a mark is known by its arguments alone.
+  killAll(pidsCalled(tag));
+});
+
+/** Of what is started here. */
+const tag = randomUUID();
+const groupOf = (id: string) => join(host.cgroups?.path ?? '', `w-${id}`);
+
+describe.runIf(canGroup())("a worker's cgroup", () => {
+  it('holds the command and all that it starts, but not the shim', async () => {
+    const { id, process } = await host.startUp(fixture('setsid-grandchild.py'));
+    const inside = cgroupPids(groupOf(id));
+    expect(inside).toContain(process.main?.pid);
+    expect(inside).not.toContain(process.shim.pid);
+    expect(inside).toHaveLength(2);
+  });
+
+  it('is removed with the tree, and the exit status is still told', async () => {
+    const { id } = await host.start(['sh', '-c', 'exit 3']);
+    expect(await host.exitOf(id)).toMatchObject({ code: 3 });
+    host.workers.reap(id);
+    await host.treeGone(id);
+    expect(existsSync(groupOf(id))).toBe(false);
+  });
+
+  it('finds the one that shed mark, group, session and parent before anybody looked', async () => {
+    const { id } = await host.startUp(fixture('nameless-escape.py', tag));
+    const [escaped] = pidsCalled(`${tag}\0child`);
+    expect(isAlive(escaped ?? 0)).toBe(true);
+    host.workers.signal(id, 'SIGKILL');
+    await host.treeGone(id);
+    expect(isAlive(escaped ?? 0)).toBe(false);
+  });
+
+  it('may have groups of its own inside', async () => {
+    const { id, process } = await host.startUp(fixture('setsid-grandchild.py'));
+    mkdirSync(join(groupOf(id), 'inner'));
+    expect(isAlive(process.main?.pid ?? 0)).toBe(true);
+    host.workers.signal(id, 'SIGKILL');
+    await host.treeGone(id);
+    expect(existsSync(groupOf(id))).toBe(false);
+  });
+
+  it('is found again by the next supervisor, which is told of the end at once', async () => {
+    const { id, process } = await host.start(['sleep', '600']);
+    await host.workers.close();
+    const exits: unknown[] = [];
+    const next = createWorkers({
+      instance: host.instance,
+      clock: { now: () => ({ bootMs: performance.now(), wallMs: Date.now() }), at: () => () => undefined },
+      log: { debug() {}, info() {}, warn() {}, error() {} },
+      listener: { exited: (_id, exit) => void exits.push(exit), tree() {}, resources() {} },
+      cgroups: host.cgroups,
+    });
+    expect(await next.adopt(workerId(id), process)).toEqual({ process, exit: null });
+    expect(readFileSync(join(host.instance.workersDir, id, 'cgroup'), 'utf8')).toBe(`${groupOf(id)}\n`);
+    next.signal(workerId(id), 'SIGTERM');
+    await until('the exit is told', () => exits[0]);
+    expect(exits[0]).toMatchObject({ signal: 'SIGTERM' });
+    await until('its group is gone', () => !existsSync(groupOf(id)));
+    await next.close();
+  });
+});
+
+/** The supervisor after this one finds the group by a file that the worker itself may have written. */
+describe.runIf(canGroup())("a file of a worker's cgroup that says something else", () => {
+  const base = () => dirname(host.cgroups?.path ?? '');
+  const told = (id: string) => join(host.instance.workersDir, id, 'cgroup');
+  const adopt = async (id: string, known: WorkerProcess, cgroups = host.cgroups) => {
+    const silent = () => undefined;
+    const next = createWorkers({
+      instance: host.instance,
+      clock: { now: () => ({ bootMs: performance.now(), wallMs: Date.now() }), at: () => silent },
+      log: { debug: silent, info: silent, warn: silent, error: silent },
+      listener: { exited() {}, tree() {}, resources() {} },
+      cgroups,
+    });
+    expect(await next.adopt(workerId(id), known)).toEqual({ process: known, exit: null });
+    return next;
+  };
+
+  it.each<[string, (other: string) => string]>([
+    ["a group that is not curfew's", () => join(base(), `foreign-${host.instance.id}`)],
+    ['the group of another worker', (other) => groupOf(other)],
+    ['a detour', (other) => `${groupOf(other)}/../w-${other}`],
+  ])('%s: nothing there is killed or removed, and its own group is', async (_name, pathOf) => {
+    const foreign = join(base(), `foreign-${host.instance.id}`);
+    mkdirSync(join(foreign, 'empty'), { recursive: true });
+    const bystander = spawn('sleep', ['600'], { stdio: 'ignore' });
+    try {
+      writeFileSync(join(foreign, 'cgroup.procs'), String(bystander.pid));
+      const { id, process: known } = await host.start(['sleep', '600']);
+      const other = await host.start(['sleep', '600']);
+      await host.workers.close();
+      writeFileSync(told(id), `${pathOf(other.id)}\n`);
+      const next = await adopt(id, known);
+      next.signal(workerId(id), 'SIGKILL');
+      await until('its group is gone', () => !existsSync(groupOf(id)));
+      expect(isAlive(bystander.pid ?? 0)).toBe(true);
+      expect(isAlive(other.process.main?.pid ?? 0)).toBe(true);
+      expect(existsSync(join(foreign, 'empty'))).toBe(true);
+      await next.close();
+    } finally {
+      bystander.kill('SIGKILL');
+      await until('the foreign group can go', () => {
+        for (const path of [join(foreign, 'empty'), foreign]) if (existsSync(path)) rmdirSync(path);
+        return true;
+      });
+    }
+  });
+
+  /** It sits elsewhere in the hierarchy, so that it has but the file. */
+  it('and is all that the next supervisor has: nobody else is killed', async () => {
+    const { id, process: known } = await host.start(['sleep', '600']);
+    const other = await host.start(['sleep', '600']);
+    await host.workers.close();
+    writeFileSync(told(id), `${groupOf(other.id)}\n`);
+    const next = await adopt(id, known, null);
+    next.signal(workerId(id), 'SIGKILL');
+    await until('its process is gone', () => !isAlive(known.main?.pid ?? 0));
+    expect(isAlive(other.process.main?.pid ?? 0)).toBe(true);
+    expect(existsSync(groupOf(other.id))).toBe(true);
+    await next.close();
+  });
+
+  it('or the truth, to a supervisor that sits elsewhere: the group goes with its worker', async () => {
+    const { id, process: known } = await host.start(['sleep', '600']);
+    await host.workers.close();
+    const next = await adopt(id, known, null);
+    next.signal(workerId(id), 'SIGKILL');
+    await until('its group is gone', () => !existsSync(groupOf(id)));
+    await next.close();
+  });
+
+  it('a folder outside: it stays as it is', async () => {
+    const precious = mkdtempSync(join(tmpdir(), 'curfew-precious-'));
+    mkdirSync(join(precious, 'a/b'), { recursive: true });
+    const { id, process: known } = await host.start(['sleep', '600']);
+    await host.workers.close();
+    writeFileSync(told(id), `${precious}\n`);
+    const next = await adopt(id, known);
+    next.signal(workerId(id), 'SIGKILL');
+    await until('its group is gone', () => !existsSync(groupOf(id)));
+    expect(existsSync(join(precious, 'a/b'))).toBe(true);
+    expect(removeCgroup(precious)).toBe(false);
+    expect(killCgroup(precious)).toBe(false);
+    await next.close();
+    rmSync(precious, { recursive: true });
+  });
+
+  it.each<[string, (path: string) => void]>([
+    ['a folder', (path) => mkdirSync(path)],
+    ['a FIFO', (path) => execFileSync('mkfifo', [path])],
+    ['a link', (path) => symlinkSync('/dev/zero', path)],
+    ['too long', (path) => writeFileSync(path, 'x'.repeat(100_000))],
+  ])('that is %s: the worker is taken over all the same', async (_name, make) => {
+    const { id, process: known } = await host.start(['sleep', '600']);
+    await host.workers.close();
+    rmSync(told(id));
+    make(told(id));
+    const next = await adopt(id, known);
+    next.signal(workerId(id), 'SIGKILL');
+    await until('its group is gone', () => !existsSync(groupOf(id)));
+    expect(isAlive(known.main?.pid ?? 0)).toBe(false);
+    await next.close();
+  });
+});

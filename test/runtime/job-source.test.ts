@@ -1,0 +1,64 @@
+/** How full this host is, as LiveKit is told it. */
+import { expect, it } from 'vitest';
+import { JOB_SOURCE } from '../../src/lib/limits/livekit-limits.ts';
+import type { Clock } from '../../src/ports/clock.ts';
+import type { JobLoad, Jobs } from '../../src/ports/jobs.ts';
+import type { JobSourceOptions } from '../../src/runtime/dispatch/job-source.ts';
+import { JobSource } from '../../src/runtime/dispatch/job-source.ts';
+import type { SessionHost } from '../../src/runtime/sessions/session-host.ts';
+import { profile } from '../core/support.ts';
+
+function setUp() {
+  let nowMs = 1000;
+  let changed: () => void = () => undefined;
+  const alarms: { readonly dueMs: number; readonly callback: () => void }[] = [];
+  const clock: Clock = {
+    now: () => ({ bootMs: nowMs, wallMs: 0 }),
+    at: (dueMs, callback) => {
+      const alarm = { dueMs, callback };
+      alarms.push(alarm);
+      return () => alarms.splice(alarms.indexOf(alarm), alarms.includes(alarm) ? 1 : 0);
+    },
+  };
+  const told: JobLoad[] = [];
+  const jobs: Partial<Jobs> = { setLoad: (_, load) => void told.push(load), start: () => undefined };
+  const host = { name: 'host', limit: 4, used: 0, holders: [] };
+  const sessions = {
+    deps: { clock, agents: ['default'], profileOf: () => profile({ agentName: 'voice' }) },
+    desk: { quotas: () => [host] },
+    all: () => [],
+    onHoldings: (callback: () => void) => {
+      changed = callback;
+    },
+  } as unknown as SessionHost;
+  const options: Partial<JobSourceOptions> = { jobs: jobs as Jobs, sessions, isAccepting: () => true };
+  const desk = new JobSource(options as JobSourceOptions);
+  const until = (atMs: number) => {
+    nowMs = atMs;
+    for (const alarm of alarms.filter((one) => one.dueMs <= atMs)) {
+      alarms.splice(alarms.indexOf(alarm), 1);
+      alarm.callback();
+    }
+  };
+  const use = (used: number) => {
+    host.used = used;
+    changed();
+  };
+  return { desk, told, until, use, alarms };
+}
+
+it('a change is told at once, those that follow soon after are gathered, and the last value is told', () => {
+  const { desk, told, until, use, alarms } = setUp();
+  desk.start();
+  expect(told).toMatchObject([{ load: 0 }]);
+  until(5000);
+  use(1);
+  until(5000);
+  expect(told.slice(1)).toMatchObject([{ load: 0.25 }]);
+  for (const used of [2, 3, 4]) use(used);
+  until(5000 + JOB_SOURCE.loadEveryMs - 1);
+  expect(told).toHaveLength(2);
+  until(5000 + JOB_SOURCE.loadEveryMs);
+  expect(told.slice(2)).toMatchObject([{ load: 1, full: true }]);
+  expect(alarms).toEqual([]);
+});

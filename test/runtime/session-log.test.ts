@@ -1,0 +1,26 @@
+/** What people are told of a worker that gave way: in the log without its words, in the session with them. */
+import { expect, it } from 'vitest';
+import { describeStep } from '../../src/runtime/sessions/session-log.ts';
+import { sessionView } from '../../src/runtime/views/session-view.ts';
+import { agent, at, gone, look, Play, participant, profile, says, WORKER } from '../core/support.ts';
+
+it('a replaced worker is told with its reason, and the next one when it is started', () => {
+  const play = Play.live({ profile: profile({ replace: true }) });
+  const before = play.on(1000, look(1000, [agent, participant('ann')])).session;
+  const replacing = play.on(2000, says({ type: 'failed', message: 'no voice' })).session;
+  const why = { reason: 'crashed', cause: 'failed' };
+  expect(sessionView(before, at(2000), 'host').replaced).toEqual([]);
+  expect(sessionView(replacing, at(2000), 'host').replaced).toMatchObject([
+    { worker: WORKER, ...why, detail: 'no voice' },
+  ]);
+  expect(describeStep(before, replacing)).toEqual({
+    level: 'warn',
+    fields: { session: 's1', worker: WORKER, ...why },
+    message: 'the worker is replaced',
+  });
+  const replaced = play.on(2100, gone()).until(9000).session;
+  expect(describeStep(replacing, replaced)).toMatchObject({
+    fields: { worker: 's1.2', attempt: 2 },
+    message: 'the next worker is started',
+  });
+});
