@@ -107,6 +107,8 @@ const EVENTS: { readonly [K in SessionEvent['type']]: Samples } = {
     'exited with 1': exited(1),
     'exited, status unknown': exited(null),
   },
+  queued: { 'queued: no slot is free': { type: 'queued' } },
+  record_failed: { 'first record failed': { type: 'record_failed', detail: 'no space left on device' } },
   host_lost: { 'node lost (rebooted)': { type: 'host_lost' } },
   tree: {
     'tree: some left': { type: 'tree', workerId: WORKER, left: 1 },

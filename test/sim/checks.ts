@@ -71,17 +71,17 @@ function checkKnown(sim: Sim, { supervisor }: Generation, run: Run): void {
 }
 
 /** Kept by the pool or for a session; one that nobody keeps is left for the next sweep. */
-function checkWarm({ world, ledger }: Sim, { sessions }: Generation['supervisor'], run: Run): void {
+function checkWarm({ world, ledger }: Sim, { parts }: Generation['supervisor'], run: Run): void {
   if (world.nowMs - Math.max(run.bornMs, ledger.anewMs) < STRAY_MS) return;
-  if (!sessions.pool.has(run.id) && !sessions.isOwned(run.id))
+  if (!parts.pool.has(run.id) && !parts.workerIndex.has(run.id))
     world.fail('2 every tree is known', `${run.id} lives, warm, and nobody keeps it`);
 }
 
 /** No promise outlives the start that it was made for. */
-function checkPool(sim: Sim, { sessions }: Generation['supervisor']): void {
+function checkPool(sim: Sim, { parts }: Generation['supervisor']): void {
   const { world, host, ledger } = sim;
   for (const run of host.alive) {
-    if (run.spec === null || sessions.pool.profileOf(run.id) === null) continue;
+    if (run.spec === null || parts.pool.profileOf(run.id) === null) continue;
     const sinceMs = Math.max(ledger.cases.get(run.spec.id)?.wantedMs ?? 0, ledger.anewMs);
     if (world.nowMs - sinceMs > SETTLE_MS)
       world.fail('a given worker is not in the pool', `${run.id} works for ${run.spec.id}`);
@@ -157,7 +157,7 @@ function ladderMs({ spec, phase }: Session): number {
 /** Slots are held by whom the world says, no more, no fewer, and never more than there are. */
 function checkQuotas(sim: Sim, { supervisor }: Generation, all: readonly Session[]): void {
   const { world, host, ledger } = sim;
-  const quotas = supervisor.sessions.admission.quotas();
+  const quotas = supervisor.parts.admission.quotas();
   const placed = new Set<string>(quotas.find((one) => one.name === 'host')?.holders ?? []);
   const stuck = new Set<string>(all.filter(isUnkillable).map((session) => session.spec.id));
   // One that wrapped up had given its user's place away before it proved unkillable.

@@ -47,8 +47,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     rule: 'a recorded intent is started or failed, never both',
     file: 'src/runtime/sessions/recovery.ts',
-    from: 'const found = await sessions.workers.adopt(worker.id, known);',
-    to: 'const found = known === null ? null : await sessions.workers.adopt(worker.id, known);',
+    from: 'const found = await parts.workers.adopt(worker.id, known);',
+    to: 'const found = known === null ? null : await parts.workers.adopt(worker.id, known);',
   },
   {
     rule: 'a replacement starts when the whole old tree is gone',
@@ -89,7 +89,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     rule: 'a promised worker is taken over with its session',
     file: 'src/runtime/sessions/recovery.ts',
-    from: 'await sessions.workers.adopt(id, process)',
+    from: 'await parts.workers.adopt(id, process)',
     to: 'null',
   },
 ];

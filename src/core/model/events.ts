@@ -14,6 +14,10 @@ export type SessionEvent =
       /** A warm worker that is kept for it. */
       readonly warm?: WorkerProcess;
     }
+  /** Admission put the session into its queue: the first event of a session that waits. */
+  | { readonly type: 'queued' }
+  /** The session's first record could not be written: nothing was accepted. */
+  | { readonly type: 'record_failed'; readonly detail: string }
   /** LiveKit has assigned the job that the session was promised to. */
   | { readonly type: 'assigned' }
   /** LiveKit has ended the job because its dispatch was deleted. */

@@ -56,6 +56,8 @@ export function applyEvent(session: Session, event: SessionEvent, now: Stamp): S
       return session.phase.name === 'closing' ? withLadder(session, { successor: true }) : session;
     case 'host_lost':
     case 'not_started':
+    case 'queued':
+    case 'record_failed':
     case 'granted':
     case 'assigned':
     case 'job_terminated':

@@ -73,6 +73,8 @@ function move(session: Session, event: SessionEvent, now: Stamp): Next {
       return onTick(session, now);
     case 'host_lost':
     case 'not_started':
+    case 'queued':
+    case 'record_failed':
     case 'granted':
     case 'assigned':
     case 'side_room_snapshot':

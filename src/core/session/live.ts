@@ -72,6 +72,8 @@ export function onLive(session: Session, event: SessionEvent, now: Stamp): Next 
       return deadlineTick(settled, now);
     case 'host_lost':
     case 'not_started':
+    case 'queued':
+    case 'record_failed':
     case 'granted':
     case 'assigned':
     case 'job_withdrawn':

@@ -51,6 +51,8 @@ export function onQueued(session: Session, event: SessionEvent, now: Stamp): Nex
       return close(session, jobEnded(now), now);
     case 'job_withdrawn':
       return refuse(session, jobWithdrawn(event.why, now), { ownJob: null, now });
+    case 'record_failed':
+      return stay(notAccepted(session, event.detail, now));
     case 'exited':
       return stay(loseReserved(session, phase, event.workerId));
     case 'tick':
@@ -82,6 +84,20 @@ function refuse(
   return andThen(close(session, ending, now), (next) =>
     stay(next, unasked === true ? [{ do: 'refuse_call', room, ownJob }] : []),
   );
+}
+
+/** Without its first record nothing was accepted and nothing was started, so nothing is torn down. */
+function notAccepted(session: Session, detail: string, now: Stamp): Session {
+  return withPhase(session, {
+    name: 'ended',
+    startedAt: null,
+    liveAt: null,
+    endedAt: now,
+    ending: endingOf('crashed', now, { cause: 'record_failed', detail }),
+    worker: null,
+    records: [],
+    roomEnd: null,
+  });
 }
 
 /** The warm worker that was kept for it died: one is started as for any other. */
@@ -124,6 +140,10 @@ export function onStarting(session: Session, event: SessionEvent, now: Stamp): N
   switch (event.type) {
     case 'spawned':
       return session.spec.profile.protocol === 'none' ? goLive(session, phase, now) : stay(session);
+    case 'record_failed':
+      return phase.worker.process !== null && phase.worker.warm !== true
+        ? stay(session)
+        : stay(notAccepted(session, event.detail, now));
     case 'spawn_failed':
       return spawnFailed(session, event.detail, now);
     case 'not_started':
