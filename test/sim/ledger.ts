@@ -8,6 +8,8 @@ import { isWarmId, sessionId } from '../../src/core/ids.ts';
 import type { WorkerMessage } from '../../src/core/model/control-protocol.ts';
 import type { Ending, Session } from '../../src/core/model/session.ts';
 import { isReplacing, workerOf } from '../../src/core/model/session.ts';
+import type { SessionRecord } from '../../src/core/model/session-record.ts';
+import { fromRecord } from '../../src/core/model/session-record.ts';
 import type { DisconnectReason, Participant } from '../../src/core/rooms/presence.ts';
 import { CurfewError, messageOf } from '../../src/lib/errors.ts';
 import { WATCH } from '../../src/lib/limits/livekit-limits.ts';
@@ -180,7 +182,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
   spawning({ workerId, env, record }: SpawnRequest): void {
     // A warm one is nobody's yet.
     if (isWarmId(workerId)) return;
-    const { session } = record as { session: Session };
+    const session = fromRecord((record as { session: SessionRecord }).session);
     const { id, room } = session.spec;
     const { tables } = this.sim.disk;
     const recorded = tables.sessions.get(id);

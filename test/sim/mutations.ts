@@ -70,9 +70,9 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     rule: 'an ended session hears nothing any more',
-    file: 'src/core/session/decide.ts',
-    from: "if (event.type !== 'spawned') return stay(session);",
-    to: "if (event.type !== 'spawned') return stay({ ...session, phase: { name: 'queued', grant: null } });",
+    file: 'src/core/session/ended.ts',
+    from: '  tick: ignore,',
+    to: "  tick: (session) => stay({ ...session, phase: { name: 'queued', grant: null } }),",
   },
   {
     rule: 'after a gap everything is counted anew',

@@ -3,6 +3,7 @@ import type { ClaimKey, RoomKey, SessionId } from '../../src/core/ids.ts';
 import { roomId } from '../../src/core/ids.ts';
 import type { Session } from '../../src/core/model/session.ts';
 import { publicState } from '../../src/core/model/session.ts';
+import { fromRecord, toRecord } from '../../src/core/model/session-record.ts';
 import type { RoomWatch } from '../../src/core/rooms/kept-room.ts';
 import { CurfewError } from '../../src/lib/errors.ts';
 import { REGISTRY } from '../../src/lib/limits/storage-limits.ts';
@@ -235,7 +236,7 @@ export class SimRegistry implements Registry {
 
 /** As the database gives it back: plain JSON. */
 function read<T extends Session | null>(session: T): T {
-  return JSON.parse(JSON.stringify(session)) as T;
+  return (session === null ? null : fromRecord(JSON.parse(JSON.stringify(toRecord(session))))) as T;
 }
 
 function attempt<T>(work: () => T): { value: T } | { error: unknown } {

@@ -1,7 +1,8 @@
 /** The sweep's ports over the simulated host: every process with a mark, the records in the folders, the plans of dry runs. */
 import type { WorkerId } from '../../src/core/ids.ts';
 import type { Profile } from '../../src/core/model/profile.ts';
-import type { Session } from '../../src/core/model/session.ts';
+import type { SessionRecord } from '../../src/core/model/session-record.ts';
+import { fromRecord } from '../../src/core/model/session-record.ts';
 import type { ListedProcess, Verdict } from '../../src/core/workers/cleanup-verdict.ts';
 import type { CleanupPlan, CleanupPlans } from '../../src/ports/cleanup-plans.ts';
 import type { Ended, HostScan, ProcessTable } from '../../src/ports/process-table.ts';
@@ -139,9 +140,9 @@ export function recordsOf(host: Host): WorkerRecords {
     },
     read: (id) => {
       const run = host.folder(id).run;
-      const { session } = (run?.record ?? {}) as { session?: Session };
+      const { session } = (run?.record ?? {}) as { session?: SessionRecord };
       if (run === null || session === undefined) return Promise.resolve(null);
-      return Promise.resolve({ session, process: processOf(run) });
+      return Promise.resolve({ session: fromRecord(session), process: processOf(run) });
     },
   };
 }

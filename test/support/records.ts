@@ -1,7 +1,7 @@
 /** The database of a supervisor on disk, by a reading of the tests' own: an answer of the supervisor may be ahead of it. */
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import type { Session } from '../../src/core/model/session.ts';
+import type { SessionRecord } from '../../src/core/model/session-record.ts';
 import { until } from './wait.ts';
 
 const open = (stateDir: string, readOnly: boolean) =>
@@ -27,7 +27,7 @@ export function beganEarlier(stateDir: string, id: string, byMs: number): void {
   const file = open(stateDir, false);
   try {
     const row = file.prepare('SELECT body FROM sessions WHERE id = ?').get(id);
-    const session = JSON.parse(String(row?.body)) as Session;
+    const session = JSON.parse(String(row?.body)) as SessionRecord;
     if (!('startedAt' in session.phase) || session.phase.startedAt === null)
       throw new Error(`${id} has not begun`);
     const { bootMs, wallMs } = session.phase.startedAt;

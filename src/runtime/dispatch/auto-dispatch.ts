@@ -1,7 +1,7 @@
 /** What both ways in by themselves ask of a call that is offered. */
 import type { Profile } from '../../core/model/profile.ts';
 import { isEnded } from '../../core/model/session.ts';
-import { sideRoomOf } from '../../core/session/side-room.ts';
+import { sideRoomOf } from '../../core/rooms/side-room.ts';
 import type { SessionHost } from '../sessions/session-host.ts';
 import type { SupervisorDeps } from '../supervisor-deps.ts';
 

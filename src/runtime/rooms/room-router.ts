@@ -9,7 +9,7 @@ import { decideWatch } from '../../core/rooms/kept-room.ts';
 import type { RoomSnapshot } from '../../core/rooms/presence.ts';
 import type { RefusedCall } from '../../core/rooms/refused-call.ts';
 import { decideRefused } from '../../core/rooms/refused-call.ts';
-import { callersIn, sideRoomOf } from '../../core/session/side-room.ts';
+import { callersIn, sideRoomOf } from '../../core/rooms/side-room.ts';
 import { messageOf } from '../../lib/errors.ts';
 import { WATCH } from '../../lib/limits/livekit-limits.ts';
 import type { Log } from '../../ports/log.ts';

@@ -5,6 +5,7 @@ import type { Effect } from '../../core/model/effects.ts';
 import type { SessionEvent } from '../../core/model/events.ts';
 import type { Session } from '../../core/model/session.ts';
 import { isEnded, workerOf } from '../../core/model/session.ts';
+import { toRecord } from '../../core/model/session-record.ts';
 import { messageOf } from '../../lib/errors.ts';
 import type { Workers } from '../../ports/workers.ts';
 import type { ChannelRouter } from '../workers/channel-router.ts';
@@ -69,12 +70,13 @@ function isStart(effect: Effect, before: Session): effect is Extract<Effect, { d
 export function recordInFolder(workers: Workers, { before, after, now }: Step): void {
   const worker = workerOf(after);
   if (worker === null || isEnded(after) || recordNeed(before, after, now) !== 'durable') return;
-  workers.record(worker.id, { session: after });
+  workers.record(worker.id, { session: toRecord(after) });
 }
 
 /** The folder of a warm worker says that it is nobody's, until it is told. */
 export function recordAssigned(workers: Workers, session: Session, effects: readonly Effect[]): void {
-  for (const effect of effects) if (effect.do === 'assign') workers.record(effect.workerId, { session });
+  for (const effect of effects)
+    if (effect.do === 'assign') workers.record(effect.workerId, { session: toRecord(session) });
 }
 
 /** A worker that another one has followed is gone with its tree. */

@@ -4,6 +4,7 @@ import type { SessionId, WorkerId } from '../../core/ids.ts';
 import type { Profile } from '../../core/model/profile.ts';
 import type { Session, WorkerProcess } from '../../core/model/session.ts';
 import { wantsStart, workerOf } from '../../core/model/session.ts';
+import { toRecord } from '../../core/model/session-record.ts';
 import { CurfewError } from '../../lib/errors.ts';
 import type { StandInJob } from '../../ports/stand-in.ts';
 import type { Workers } from '../../ports/workers.ts';
@@ -25,7 +26,7 @@ export async function launch(session: Session, id: WorkerId, host: LaunchHost): 
   const current = host.sessions.state(spec.id);
   if (current === null || !wantsStart(current, id))
     throw new CurfewError('spawn_failed', 'its session ended before it ran');
-  return workers.spawn({ workerId: id, profile: spec.profile, env, record: { session } });
+  return workers.spawn({ workerId: id, profile: spec.profile, env, record: { session: toRecord(session) } });
 }
 
 function lineEnv(

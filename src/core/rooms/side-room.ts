@@ -1,10 +1,14 @@
 /** Rooms beside a session's own, as for a warm transfer: no call is taken there, and who is in them keeps the session in use. */
 import type { RoomKey, Stamp } from '../ids.ts';
-import type { SessionSpec } from '../model/session.ts';
-import type { Presence, RoomSnapshot } from '../rooms/presence.ts';
-import { sideOf } from '../rooms/presence.ts';
+import type { Presence, RoomSnapshot } from './presence.ts';
+import { sideOf } from './presence.ts';
 
-export function sideRoomOf({ room, profile }: Pick<SessionSpec, 'room' | 'profile'>): RoomKey | null {
+interface RoomAndProfile {
+  readonly room: RoomKey;
+  readonly profile: { readonly sideRooms: string | null };
+}
+
+export function sideRoomOf({ room, profile }: RoomAndProfile): RoomKey | null {
   const { sideRooms } = profile;
   return sideRooms == null
     ? null

@@ -1,10 +1,10 @@
 /** What a LiveKit job means for its session, and what LiveKit is told of it. */
 
 import type { Stamp } from '../ids.ts';
-import type { Effect } from '../model/effects.ts';
-import type { Ending, Session } from '../model/session.ts';
-import { outcomeOf } from '../model/session.ts';
-import { endingOf } from '../model/updates.ts';
+import type { Effect } from './effects.ts';
+import type { Ending, Session } from './session.ts';
+import { outcomeOf } from './session.ts';
+import { endingOf } from './updates.ts';
 
 /** LiveKit's word that the call's dispatch was deleted. */
 export function jobEnded(now: Stamp): Ending {

@@ -6,12 +6,15 @@
 import { DEADLINES } from '../../lib/limits/session-limits.ts';
 import type { Stamp } from '../ids.ts';
 import type { Effect } from '../model/effects.ts';
+import { reportEnd } from '../model/livekit-job.ts';
 import type {
   Ending,
   Ladder,
-  Phase,
+  OpenSession,
+  PhaseOf,
   ProcessStep,
   Session,
+  SessionIn,
   StepName,
   StepOutcome,
   StepRecord,
@@ -21,14 +24,14 @@ import { workerOf } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import { andThen, stay, tell, withPhase, withVitals } from '../model/updates.ts';
 import { countSide } from '../rooms/presence.ts';
-import { reportEnd } from './livekit-job.ts';
 
-type Closing = Extract<Phase, { name: 'closing' }>;
+type Closing = SessionIn<'closing'>;
+type ClosingPhase = PhaseOf<'closing'>;
+/** How a step was left. */
+type Left = { readonly outcome: StepOutcome; readonly detail: string | null; readonly now: Stamp };
 
 /** Begins the end: both tracks of the ladder, each with its first step. */
-export function beginClosing(session: Session, ending: Ending, now: Stamp): Next {
-  const { phase } = session;
-  if (phase.name === 'closing' || phase.name === 'ended') return stay(session);
+export function startTeardown(session: OpenSession, ending: Ending, now: Stamp): Next<Closing> {
   const worker = workerOf(session);
   const first = firstStep(worker, ending);
   const ladder: Ladder = {
@@ -43,17 +46,19 @@ export function beginClosing(session: Session, ending: Ending, now: Stamp): Next
     successor: false,
     roomEnd: null,
   };
-  const times = phase.name === 'queued' ? { startedAt: null, liveAt: null } : startTimes(phase);
   // Before anything makes the agent leave: LiveKit takes an agent that left for a failed job.
   const told = stay(
-    withPhase(session, { name: 'closing', ...times, ending, worker, ladder }),
+    withPhase(session, { name: 'closing', ...startTimes(session), ending, worker, ladder }),
     reportEnd(session, ending),
   );
   return andThen(told, (next) => enterProcess(next, first, now));
 }
 
-function startTimes(phase: Extract<Phase, { name: 'starting' | 'live' }>) {
-  return { startedAt: phase.startedAt, liveAt: phase.name === 'live' ? phase.liveAt : null };
+function startTimes({ phase }: OpenSession) {
+  return {
+    startedAt: phase.name === 'queued' ? null : phase.startedAt,
+    liveAt: phase.name === 'live' ? phase.liveAt : null,
+  };
 }
 
 function firstStep(worker: Worker | null, ending: Ending): ProcessStep {
@@ -78,13 +83,12 @@ function noCallerLeft({ presence, spec }: Session): boolean {
 }
 
 /** Enters a step of the process track: its record, its bound, its effect; beside TERM the room's track begins. */
-export function enterProcess(session: Session, step: ProcessStep, now: Stamp): Next {
+export function enterProcess(session: Closing, step: ProcessStep, now: Stamp): Next<Closing> {
   const { phase } = session;
-  if (phase.name !== 'closing') return stay(session);
   // A LiveKit agent's main process never ends by itself.
   const silent = phase.worker?.channel !== 'open' || session.spec.profile.protocol === 'livekit';
   const heard = step === 'disconnect' && silent ? 'term' : step;
-  const boundMs = processBoundMs(session, phase, heard);
+  const boundMs = processBoundMs(session, heard);
   const recorded = isRecorded(heard) ? [...phase.ladder.records, begin(heard, now)] : phase.ladder.records;
   const ladder: Ladder = {
     ...phase.ladder,
@@ -100,8 +104,8 @@ function isRecorded(step: ProcessStep): step is 'aclose' | 'disconnect' | 'term'
   return step === 'aclose' || step === 'disconnect' || step === 'term' || step === 'kill';
 }
 
-function processBoundMs(session: Session, phase: Closing, step: ProcessStep): number {
-  const { ladder } = session.spec.profile;
+function processBoundMs({ spec, phase }: Closing, step: ProcessStep): number {
+  const { ladder } = spec.profile;
   switch (step) {
     case 'reconnecting':
       return DEADLINES.reconnectMs;
@@ -127,7 +131,7 @@ function processBoundMs(session: Session, phase: Closing, step: ProcessStep): nu
 }
 
 /** What a step wants done; doing it again does no harm. */
-function processEffects(phase: Closing, step: ProcessStep, boundMs: number): Effect[] {
+function processEffects(phase: ClosingPhase, step: ProcessStep, boundMs: number): Effect[] {
   const { worker, ending } = phase;
   if (worker === null) return [];
   switch (step) {
@@ -150,7 +154,7 @@ function processEffects(phase: Closing, step: ProcessStep, boundMs: number): Eff
 }
 
 /** The same for a supervisor that may be another one: who was killed before is killed again, for only that is watched until it is gone. */
-export function repeatStepEffects(phase: Closing, step: ProcessStep, boundMs: number): Effect[] {
+export function repeatStepEffects(phase: ClosingPhase, step: ProcessStep, boundMs: number): Effect[] {
   const { worker, ladder } = phase;
   const wasKilled = step === 'confirm' || ladder.unkillable;
   if (worker === null || worker.treeGone || !wasKilled) return processEffects(phase, step, boundMs);
@@ -158,15 +162,14 @@ export function repeatStepEffects(phase: Closing, step: ProcessStep, boundMs: nu
 }
 
 /** After a gap the steps under way have their own bounds again, and no more: a host that keeps standing still must not stretch them. */
-export function restartStepBounds(session: Session, now: Stamp): Session {
+export function restartStepBounds(session: Closing, now: Stamp): Closing {
   const { phase, spec } = session;
-  if (phase.name !== 'closing') return session;
   const { process, room, records } = phase.ladder;
   const begun = records.findLast((record) => record.step === process.step);
   // A wrap-up that was shortened stays short.
   const allowedMs =
     begun === undefined ? Number.POSITIVE_INFINITY : process.deadlineMs - begun.startedAt.bootMs;
-  const boundMs = Math.min(processBoundMs(session, phase, process.step), allowedMs);
+  const boundMs = Math.min(processBoundMs(session, process.step), allowedMs);
   const { removeAgentMs, closeRoomMs } = spec.profile.ladder;
   const roomMs = room.step === 'remove_agent' ? removeAgentMs : room.step === 'close_room' ? closeRoomMs : 0;
   const ladder: Ladder = {
@@ -179,11 +182,10 @@ export function restartStepBounds(session: Session, now: Stamp): Session {
 
 /** Ends the step under way and enters the next. */
 export function leaveProcess(
-  session: Session,
+  session: Closing,
   leave: { outcome: StepOutcome; next: ProcessStep; now: Stamp },
-): Next {
+): Next<Closing> {
   const { phase } = session;
-  if (phase.name !== 'closing') return stay(session);
   // The look that confirms it belongs to KILL.
   const step = phase.ladder.process.step === 'confirm' ? 'kill' : phase.ladder.process.step;
   const records = isRecorded(step)
@@ -194,9 +196,8 @@ export function leaveProcess(
 }
 
 /** KILL did not help within its bound, and a look made after it found it alive or did not come back: say so, and keep slot and claim until it is seen gone. */
-export function declareUnkillable(session: Session, now: Stamp): Next {
+export function declareUnkillable(session: Closing, now: Stamp): Next<Closing> {
   const { phase } = session;
-  if (phase.name !== 'closing') return stay(session);
   const first = phase.ending;
   const detail = `first cause: ${first.reason} (${first.cause})`;
   const ending: Ending = {
@@ -208,9 +209,9 @@ export function declareUnkillable(session: Session, now: Stamp): Next {
   return leaveProcess(failed, { outcome: 'timeout', next: 'over', now });
 }
 
-function beginRoom(session: Session, now: Stamp): Next {
+function beginRoom(session: Closing, now: Stamp): Next<Closing> {
   const { phase, spec } = session;
-  if (phase.name !== 'closing' || phase.ladder.room.step !== 'waiting') return stay(session);
+  if (phase.ladder.room.step !== 'waiting') return stay(session);
   if (!spec.livekit || phase.startedAt === null)
     return stay(withRoom(session, { step: 'over', deadlineMs: now.bootMs }));
   const boundMs = spec.profile.ladder.removeAgentMs;
@@ -222,24 +223,17 @@ function beginRoom(session: Session, now: Stamp): Next {
 }
 
 /** The room's last step begins with a look, so that its rule is decided on what is there now. */
-export function beginCloseRoom(
-  session: Session,
-  left: { outcome: StepOutcome; detail: string | null; now: Stamp },
-): Next {
+export function beginCloseRoom(session: Closing, left: Left): Next<Closing> {
   const { phase, spec } = session;
-  if (phase.name !== 'closing' || phase.ladder.room.step !== 'remove_agent') return stay(session);
+  if (phase.ladder.room.step !== 'remove_agent') return stay(session);
   const done = finishRecord(session, { step: 'remove_agent', ...left });
   const deadlineMs = left.now.bootMs + spec.profile.ladder.closeRoomMs;
   const begun = withRecord(withRoom(done, { step: 'close_room', deadlineMs }), begin('close_room', left.now));
   return stay(withVitals(begun, { pollAskedMs: left.now.bootMs }), [{ do: 'poll_room' }]);
 }
 
-export function endRoom(
-  session: Session,
-  left: { outcome: StepOutcome; detail: string | null; now: Stamp },
-): Next {
-  const { phase } = session;
-  if (phase.name !== 'closing' || phase.ladder.room.step !== 'close_room') return stay(session);
+export function endRoom(session: Closing, left: Left): Next<Closing> {
+  if (session.phase.ladder.room.step !== 'close_room') return stay(session);
   const done = finishRecord(session, { step: 'close_room', ...left });
   return stay(withRoom(done, { step: 'over', deadlineMs: left.now.bootMs }));
 }
@@ -248,10 +242,7 @@ function begin(step: StepName, now: Stamp): StepRecord {
   return { step, startedAt: now, tookMs: null, outcome: null, detail: null };
 }
 
-function finish(
-  records: readonly StepRecord[],
-  end: { step: StepName; outcome: StepOutcome; detail: string | null; now: Stamp },
-): StepRecord[] {
+function finish(records: readonly StepRecord[], end: Left & { readonly step: StepName }): StepRecord[] {
   return records.map((record) =>
     record.step === end.step && record.outcome === null
       ? {
@@ -264,29 +255,19 @@ function finish(
   );
 }
 
-function finishRecord(
-  session: Session,
-  end: { step: StepName; outcome: StepOutcome; detail: string | null; now: Stamp },
-): Session {
-  const { phase } = session;
-  if (phase.name !== 'closing') return session;
-  return withPhase(session, {
-    ...phase,
-    ladder: { ...phase.ladder, records: finish(phase.ladder.records, end) },
-  });
+function finishRecord(session: Closing, end: Left & { readonly step: StepName }): Closing {
+  return withLadder(session, { records: finish(session.phase.ladder.records, end) });
 }
 
-function withRecord(session: Session, record: StepRecord): Session {
-  const { phase } = session;
-  if (phase.name !== 'closing') return session;
-  return withPhase(session, {
-    ...phase,
-    ladder: { ...phase.ladder, records: [...phase.ladder.records, record] },
-  });
+function withRecord(session: Closing, record: StepRecord): Closing {
+  return withLadder(session, { records: [...session.phase.ladder.records, record] });
 }
 
-function withRoom(session: Session, room: Ladder['room']): Session {
+function withRoom(session: Closing, room: Ladder['room']): Closing {
+  return withLadder(session, { room });
+}
+
+export function withLadder(session: Closing, change: Partial<Ladder>): Closing {
   const { phase } = session;
-  if (phase.name !== 'closing') return session;
-  return withPhase(session, { ...phase, ladder: { ...phase.ladder, room } });
+  return withPhase(session, { ...phase, ladder: { ...phase.ladder, ...change } });
 }
