@@ -224,10 +224,16 @@ function missing(
   const atEnd = sim.livekit.moment(name, endMs);
   if (there(atLook) && there(atEnd)) return 'it was not so when LiveKit was asked';
   const sinceMs = absentSince(sim.livekit.history(name), there(atLook) ? endMs : look.trueMs, there);
-  // Whoever went while the lists were empty was missed from the first of them on.
-  const spell = sim.livekit.blindSpells.find(({ fromMs, toMs }) => fromMs <= sinceMs && sinceMs <= toMs);
+  // A caller who left while the lists were empty, or before the first poll after them, counts as absent from the first empty list on.
+  const spell = sim.livekit.blindSpells.find(
+    ({ fromMs, toMs }) => fromMs <= sinceMs && sinceMs <= firstPollAfter(sim, name, toMs),
+  );
   const fromMs = Math.max(spell?.fromMs ?? unseenFrom(sim, name, sinceMs), 0);
   return atLeast('of absence', look.toldMs - fromMs, graceMs);
+}
+
+function firstPollAfter({ generation }: Sim, room: string, sinceMs: number): number {
+  return generation?.rooms.looks(room).find(({ trueMs }) => trueMs >= sinceMs)?.trueMs ?? sinceMs;
 }
 
 /** Whoever went between a take-over, or a gap, and the first look after it is missed from the former on. */

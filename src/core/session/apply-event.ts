@@ -54,6 +54,7 @@ export function applyEvent(session: Session, event: SessionEvent, now: Stamp): S
       return resources(session, event, now);
     case 'claim_wanted':
       return isIn(session, 'closing') ? withLadder(session, { successor: true }) : session;
+    case 'adopted':
     case 'host_lost':
     case 'not_started':
     case 'queued':

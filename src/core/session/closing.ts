@@ -1,7 +1,6 @@
 /** A session in its teardown: which event moves which track on, and when both are over. */
 import { DEADLINES } from '../../lib/limits/session-limits.ts';
 import type { Stamp, WorkerId } from '../ids.ts';
-import type { Effect } from '../model/effects.ts';
 import type { SessionEvent } from '../model/events.ts';
 import type { Session, SessionIn } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
@@ -96,19 +95,6 @@ function repeatStep(session: Closing, now: Stamp): Next<Closing> {
   const { step, deadlineMs } = phase.ladder.process;
   if (phase.worker?.process == null) return stay(session);
   return stay(session, repeatStepEffects(phase, step, Math.max(0, deadlineMs - now.bootMs)));
-}
-
-/** For a supervisor that takes a session over: LiveKit's answer went to the one before it. Never twice in one life, for a late second question would hit the room's next session. */
-export function repeatRoomStep({ phase, presence, spec }: Session): Effect[] {
-  if (phase.name !== 'closing') return [];
-  const { room, agentIdentity: identity } = spec;
-  const { removeAgentMs, closeRoomMs } = spec.profile.ladder;
-  const { step } = phase.ladder.room;
-  if (step === 'remove_agent') return [{ do: 'remove_agent', room, identity, boundMs: removeAgentMs }];
-  if (step !== 'close_room') return [];
-  return phase.ladder.roomEnd === null
-    ? [{ do: 'poll_room' }]
-    : [{ do: 'close_room', room, roomSid: presence.roomSid, boundMs: closeRoomMs }];
 }
 
 /** A worker that reconnects during its teardown (the supervisor was away) is asked again. */

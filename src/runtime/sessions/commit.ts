@@ -73,12 +73,6 @@ export function recordInFolder(workers: Workers, { before, after, now }: Step): 
   workers.record(worker.id, { session: toRecord(after) });
 }
 
-/** The folder of a warm worker says that it is nobody's, until it is told. */
-export function recordAssigned(workers: Workers, session: Session, effects: readonly Effect[]): void {
-  for (const effect of effects)
-    if (effect.do === 'assign') workers.record(effect.workerId, { session: toRecord(session) });
-}
-
 /** A worker that another one has followed is gone with its tree. */
 export function forgetReplacedWorker(
   { workers, channels }: { workers: Workers; channels: ChannelRouter },

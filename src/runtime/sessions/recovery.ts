@@ -14,17 +14,14 @@ import { allocationOf } from '../../core/admission/allocation.ts';
 import { quotasOf } from '../../core/admission/quotas.ts';
 import type { SessionId, WorkerId } from '../../core/ids.ts';
 import { firstWorkerId, isWarmId, sessionOfWorker } from '../../core/ids.ts';
-import type { SessionEvent } from '../../core/model/events.ts';
-import type { Session, Worker, WorkerProcess } from '../../core/model/session.ts';
+import type { Found } from '../../core/model/events.ts';
+import type { Session, WorkerProcess } from '../../core/model/session.ts';
 import { isEnded, workerOf } from '../../core/model/session.ts';
-import { repeatRoomStep } from '../../core/session/closing.ts';
 import { messageOf } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoints.ts';
 import { RECOVERY, TICK_MS } from '../../lib/limits/worker-limits.ts';
-import type { Adopted } from '../../ports/workers.ts';
 import type { SupervisorDeps } from '../supervisor-deps.ts';
 import type { SupervisorParts } from '../supervisor-parts.ts';
-import type { Warm } from '../workers/warm-handoff.ts';
 import { reservedWorker } from '../workers/warm-handoff.ts';
 
 type RecoveryParts = Pick<SupervisorParts, 'deps' | 'sessions' | 'steps' | 'workers' | 'admission'>;
@@ -82,28 +79,27 @@ async function takeOver(parts: RecoveryParts, session: Session): Promise<void> {
   } catch (error) {
     parts.deps.log.error(
       { session: session.spec.id, error: messageOf(error) },
-      'a session could not be taken over yet; it is tried again',
+      'a session could not be taken over yet; the search for its worker is tried again',
     );
-    if (parts.sessions.state(session.spec.id) === null) parts.steps.open(session, repeatRoomStep(session));
-    countAnew(parts, session.spec.id);
-    takeOverLater(parts, session.spec.id);
+    adopt(parts, session, { kind: 'not_searched' });
+    searchAgainLater(parts, session.spec.id);
   }
 }
 
-/** A full disk, say: the session is known and keeps what it holds, and its worker is looked for until it is found or known to be none. */
-function takeOverLater(parts: RecoveryParts, id: SessionId): void {
-  const { clock, log } = parts.deps;
-  clock.at(clock.now().bootMs + RECOVERY.againMs, () => {
-    const session = parts.sessions.state(id);
+/** On a full disk for example. The session is known and keeps its allocation until its worker is found, or found to be gone. */
+function searchAgainLater(parts: RecoveryParts, id: SessionId): void {
+  const { deps, sessions } = parts;
+  deps.clock.at(deps.clock.now().bootMs + RECOVERY.againMs, () => {
+    const session = sessions.state(id);
     const worker = session === null ? null : workerOf(session);
-    // Its worker is looked for when it has begun.
-    if (session !== null && reservedWorker(session) !== null) return takeOverLater(parts, id);
+    // The worker of a session that waits is searched for when the session has begun.
+    if (session !== null && reservedWorker(session) !== null) return searchAgainLater(parts, id);
     if (session === null || worker === null || worker.treeGone) return;
-    parts.workers.adopt(worker.id, worker.process).then(
-      (found) => tellFound(parts, parts.sessions.state(id) ?? session, { worker, found }),
+    search(parts, worker.id, worker.process).then(
+      (found) => sessions.post(id, { type: 'adopted', found, isRetry: true }),
       (error: unknown) => {
-        log.debug({ session: id, error: messageOf(error) }, 'a session could still not be taken over');
-        takeOverLater(parts, id);
+        deps.log.debug({ session: id, error: messageOf(error) }, 'a session could still not be taken over');
+        searchAgainLater(parts, id);
       },
     );
   });
@@ -114,112 +110,49 @@ async function inParallel<T>(all: readonly T[], work: (one: T) => Promise<unknow
     await Promise.all(all.slice(at, at + RECOVERY.atOnce).map(work));
 }
 
+/** `known`: the process on record, of the session or of its worker's folder; null: none. */
 async function recoverOne(
   parts: RecoveryParts,
   session: Session,
   known: WorkerProcess | null,
 ): Promise<void> {
-  if (isEnded(session)) return recoverUnkillable(parts, session);
   const { id } = session.spec;
+  const found = await foundOf(parts, session, known);
+  adopt(parts, session, found);
+  // An ended worker must not be shown as live when the first question comes.
+  const isAlive = found.kind === 'present' && found.exit === null && session.phase.name !== 'queued';
+  if (!isAlive && found.kind !== 'no_worker') await parts.sessions.idle(id);
+  if (found.kind === 'no_worker') requeue(parts, session);
+}
+
+/** Opens the session, unless it is open already, and tells it what was found. */
+function adopt(parts: RecoveryParts, session: Session, found: Found): void {
+  const { id } = session.spec;
+  const isRetry = parts.sessions.state(id) !== null;
+  if (!isRetry) parts.steps.open(session);
+  parts.sessions.post(id, { type: 'adopted', found, isRetry });
+}
+
+async function foundOf(parts: RecoveryParts, session: Session, known: WorkerProcess | null): Promise<Found> {
   const { instance, clock } = parts.deps;
+  if (isOfAnotherBoot(session, known, { bootId: instance.bootId, nowMs: clock.now().bootMs }))
+    return { kind: 'other_boot' };
   const worker = workerOf(session);
-  if (isOfAnotherBoot(session, known, { bootId: instance.bootId, nowMs: clock.now().bootMs })) {
-    parts.steps.open(session, []);
-    parts.sessions.post(id, { type: 'host_lost' });
-    await parts.sessions.idle(id);
-    return;
-  }
-  const promised = reservedWorker(session);
-  if (promised !== null) return takeOverPromised(parts, session, promised);
-  if (worker === null || worker.treeGone) {
-    parts.steps.open(session, repeatRoomStep(session));
-    countAnew(parts, id);
-    requeue(parts, session);
-    return;
-  }
-  // Before its timers run: whoever signals it must find it.
+  const reserved = reservedWorker(session);
+  if (reserved !== null) return search(parts, reserved.id, reserved.process);
+  if (worker === null || worker.treeGone) return { kind: 'no_worker' };
+  // Before the session's timers run: the worker must be known when they signal it.
   failpoint('recovery.before-adoption');
-  const found = await parts.workers.adopt(worker.id, known);
+  const found = await search(parts, worker.id, known);
   failpoint('recovery.adopted');
-  parts.steps.open(session, repeatRoomStep(session));
-  tellFound(parts, session, { worker, found });
-  // What has ended must not be shown as live when the first question comes.
-  if (found === null || found.exit !== null) await parts.sessions.idle(id);
+  return found;
 }
 
-/**
- * Its warm worker may be in the room already: the record of an assignment follows it. So it is given the room again, which it takes
- * for a repeat; another one is started only when its whole tree is gone.
- */
-async function takeOverPromised(
-  parts: RecoveryParts,
-  session: Session,
-  { id, process }: Warm,
-): Promise<void> {
-  const found = await parts.workers.adopt(id, process);
-  parts.steps.open(session, []);
-  if (found === null)
-    parts.sessions.post(session.spec.id, {
-      type: 'exited',
-      workerId: id,
-      exit: { code: null, signal: null, at: parts.deps.clock.now() },
-    });
-  // LiveKit has forgotten what it had promised to the connection of before.
-  parts.sessions.post(session.spec.id, { type: 'assigned' });
-  await parts.sessions.idle(session.spec.id);
-  const begun = parts.sessions.state(session.spec.id) ?? session;
-  const worker = workerOf(begun);
-  if (worker !== null && found !== null) tellFound(parts, begun, { worker, found });
-  else countAnew(parts, session.spec.id);
-  if (found?.exit) await parts.sessions.idle(session.spec.id);
-}
-
-/** What its worker was found to be, in the order in which it happened. */
-function tellFound(
-  parts: RecoveryParts,
-  session: Session,
-  { worker, found }: { worker: Worker; found: Adopted | null },
-): void {
-  const { id } = session.spec;
-  if (found === null) parts.sessions.post(id, notStarted(session, worker.id));
-  else if (worker.process === null)
-    parts.sessions.post(id, { type: 'spawned', workerId: worker.id, process: found.process });
-  // Before any deadline: what came first is the cause.
-  if (found !== null && found.exit !== null)
-    parts.sessions.post(id, { type: 'exited', workerId: worker.id, exit: found.exit });
-  const mute = isMute(parts.deps, found?.process ?? worker.process);
-  if (worker.channel !== 'none')
-    parts.sessions.post(id, { type: 'channel', workerId: worker.id, open: false, ...(mute && { mute }) });
-  countAnew(parts, id);
-}
-
-/** Nothing was heard or seen meanwhile: silence, absence and steps count anew. */
-function countAnew(parts: RecoveryParts, id: SessionId): void {
-  parts.sessions.post(id, { type: 'gap', gapMs: 0 });
-}
-
-/** Ended, and nothing killed its worker: it keeps slot and claim until its tree is gone, and is hunted again. */
-async function recoverUnkillable(parts: RecoveryParts, session: Session): Promise<void> {
-  const { instance, clock } = parts.deps;
-  const worker = workerOf(session);
-  if (worker === null) return;
-  const { process } = worker;
-  const lost = isOfAnotherBoot(session, process, { bootId: instance.bootId, nowMs: clock.now().bootMs });
-  const found = lost ? null : await parts.workers.adopt(worker.id, worker.process);
-  parts.steps.open(session, []);
-  if (found === null) parts.sessions.post(session.spec.id, { type: 'tree', workerId: worker.id, left: 0 });
-  else parts.workers.signal(worker.id, 'SIGKILL');
-}
-
-/** A call that was accepted is started after all; a replacement counts its try. */
-function notStarted({ phase }: Session, id: WorkerId): SessionEvent {
-  if (phase.name === 'starting') return { type: 'not_started', workerId: id };
-  if (phase.name === 'ended') return { type: 'tree', workerId: id, left: 0 };
-  return {
-    type: 'spawn_failed',
-    workerId: id,
-    detail: 'the supervisor ended before the worker was started',
-  };
+async function search(parts: RecoveryParts, id: WorkerId, known: WorkerProcess | null): Promise<Found> {
+  const found = await parts.workers.adopt(id, known);
+  if (found === null) return { kind: 'absent' };
+  const { process, exit } = found;
+  return { kind: 'present', process, exit, isMute: isMute(parts.deps, process) };
 }
 
 function isOfAnotherBoot(

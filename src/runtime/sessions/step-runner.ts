@@ -2,7 +2,6 @@
 import type { Allocation } from '../../core/admission/allocation.ts';
 import { allocationOf, sameAllocation } from '../../core/admission/allocation.ts';
 import type { SessionId } from '../../core/ids.ts';
-import type { Effect } from '../../core/model/effects.ts';
 import type { SessionEvent } from '../../core/model/events.ts';
 import type { Session } from '../../core/model/session.ts';
 import { isEnded, workerOf } from '../../core/model/session.ts';
@@ -17,7 +16,7 @@ import type { SupervisorDeps } from '../supervisor-deps.ts';
 import type { ChannelRouter } from '../workers/channel-router.ts';
 import { reservedWorker, settleWarmWorker } from '../workers/warm-handoff.ts';
 import type { WarmPool } from '../workers/warm-pool.ts';
-import { forgetReplacedWorker, recordAssigned, recordInFolder, recordStep } from './commit.ts';
+import { forgetReplacedWorker, recordInFolder, recordStep } from './commit.ts';
 import type { DeadlineTimers } from './deadline-timers.ts';
 import type { EffectRunner } from './effect-runner.ts';
 import type { Step } from './mailbox.ts';
@@ -63,14 +62,11 @@ export class StepRunner {
     this.#timers = timers;
   }
 
-  /** Opens the mailbox of a recorded session and does what its last decision wants. */
-  open(session: Session, effects: readonly Effect[]): void {
-    const { sessions, workers } = this.#parts;
-    sessions.open(session);
+  /** Opens the mailbox of a recorded session. */
+  open(session: Session): void {
+    this.#parts.sessions.open(session);
     this.#parts.workerIndex.note(session);
     this.#followRoom(session);
-    for (const effect of effects) this.#effects.run(session, effect);
-    recordAssigned(workers, session, effects);
     this.#updateAllocation(session);
   }
 
