@@ -1,12 +1,12 @@
 /** Plays one scenario from its first event to the last check. */
 import { deadlines } from '../../src/core/session/deadlines.ts';
 import { messageOf } from '../../src/lib/errors.ts';
-import { checkAfterEvent, checkAtEnd } from './checks.ts';
-import type { Run } from './host.ts';
+import { checkAfterEvent, checkAtEnd } from './checks/invariants.ts';
 import type { Action, Scenario } from './scenario.ts';
 import { makeScenario } from './scenario.ts';
 import { Sim } from './sim.ts';
-import type { Place, Violation } from './world.ts';
+import type { Run } from './world/host.ts';
+import type { Place, Violation } from './world/world.ts';
 
 export interface Outcome {
   readonly seed: number;

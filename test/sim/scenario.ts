@@ -1,8 +1,8 @@
 /** What people, LiveKit, workers and fate do in one run: a list of actions with their times, made from a seed. */
 import type { DisconnectReason } from '../../src/core/rooms/presence.ts';
-import type { DiskState } from './host.ts';
-import type { ApiState } from './livekit.ts';
-import { Random } from './random.ts';
+import type { DiskState } from './world/host.ts';
+import type { ApiState } from './world/livekit.ts';
+import { Random } from './world/random.ts';
 
 export type WorkerDeed =
   | 'crash'

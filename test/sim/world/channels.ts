@@ -1,7 +1,7 @@
 /** The Channels port of one supervisor, and the workers' ends of its connections. */
-import type { WorkerId } from '../../src/core/ids.ts';
-import type { SupervisorMessage, WorkerMessage } from '../../src/core/model/control-protocol.ts';
-import type { Channels, ChannelsListener } from '../../src/ports/channels.ts';
+import type { WorkerId } from '../../../src/core/ids.ts';
+import type { SupervisorMessage, WorkerMessage } from '../../../src/core/model/control-protocol.ts';
+import type { Channels, ChannelsListener } from '../../../src/ports/channels.ts';
 import type { Life } from './life.ts';
 import { never } from './life.ts';
 import type { World } from './world.ts';

@@ -1,9 +1,9 @@
 /** The Rooms port of one supervisor over the simulated LiveKit: one question at a time, each with its bound. */
-import type { RoomKey } from '../../src/core/ids.ts';
-import { roomId } from '../../src/core/ids.ts';
-import type { RoomWebhook } from '../../src/core/rooms/presence.ts';
-import { PRESENCE } from '../../src/lib/limits/room-limits.ts';
-import type { RoomStepResult, Rooms, RoomsListener } from '../../src/ports/rooms.ts';
+import type { RoomKey } from '../../../src/core/ids.ts';
+import { roomId } from '../../../src/core/ids.ts';
+import type { RoomWebhook } from '../../../src/core/rooms/presence.ts';
+import { PRESENCE } from '../../../src/lib/limits/room-limits.ts';
+import type { RoomStepResult, Rooms, RoomsListener } from '../../../src/ports/rooms.ts';
 import type { Life } from './life.ts';
 import { never } from './life.ts';
 import type { LiveKit, Webhook } from './livekit.ts';

@@ -1,9 +1,9 @@
 /** The Workers port of one supervisor over the simulated host. */
-import type { WorkerId } from '../../src/core/ids.ts';
-import type { WorkerProcess } from '../../src/core/model/session.ts';
-import { CurfewError } from '../../src/lib/errors.ts';
-import { WORKERS } from '../../src/lib/limits/worker-limits.ts';
-import type { Adopted, SpawnRequest, Workers, WorkersListener } from '../../src/ports/workers.ts';
+import type { WorkerId } from '../../../src/core/ids.ts';
+import type { WorkerProcess } from '../../../src/core/model/session.ts';
+import { CurfewError } from '../../../src/lib/errors.ts';
+import { WORKERS } from '../../../src/lib/limits/worker-limits.ts';
+import type { Adopted, SpawnRequest, Workers, WorkersListener } from '../../../src/ports/workers.ts';
 import type { Host, Run } from './host.ts';
 import type { Life } from './life.ts';
 import { never } from './life.ts';

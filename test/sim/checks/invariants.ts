@@ -1,11 +1,11 @@
 /** What must hold after every event: curfew's state beside what the simulated world holds. */
-import { isUnkillable } from '../../src/core/admission/allocation.ts';
-import type { Session } from '../../src/core/model/session.ts';
-import { workerOf } from '../../src/core/model/session.ts';
-import { DEADLINES } from '../../src/lib/limits/session-limits.ts';
-import { REGISTRY } from '../../src/lib/limits/storage-limits.ts';
-import type { Run } from './host.ts';
-import type { Generation, Sim } from './sim.ts';
+import { isUnkillable } from '../../../src/core/admission/allocation.ts';
+import type { Session } from '../../../src/core/model/session.ts';
+import { workerOf } from '../../../src/core/model/session.ts';
+import { DEADLINES } from '../../../src/lib/limits/session-limits.ts';
+import { REGISTRY } from '../../../src/lib/limits/storage-limits.ts';
+import type { Generation, Sim } from '../sim.ts';
+import type { Run } from '../world/host.ts';
 
 /** Records, mailboxes and looks at processes take their time. */
 const SLOW_MS = 8_000;

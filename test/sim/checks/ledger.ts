@@ -2,28 +2,28 @@
  * What really happened to each session, kept beside curfew: its records as they were wanted and committed,
  * its workers, what was said and asked. The checks compare this with what curfew says and does.
  */
-import type { DispatchRequest, SessionView } from '../../src/api/session-schemas.ts';
-import type { SessionId, WorkerId } from '../../src/core/ids.ts';
-import { isWarmId, sessionId } from '../../src/core/ids.ts';
-import type { WorkerMessage } from '../../src/core/model/control-protocol.ts';
-import type { Ending, Session } from '../../src/core/model/session.ts';
-import { isReplacing, workerOf } from '../../src/core/model/session.ts';
-import type { DisconnectReason, Participant } from '../../src/core/rooms/presence.ts';
-import { CurfewError, messageOf } from '../../src/lib/errors.ts';
-import { WATCH } from '../../src/lib/limits/livekit-limits.ts';
-import { RECORDING } from '../../src/lib/limits/storage-limits.ts';
-import type { DurableWrite } from '../../src/ports/registry.ts';
-import type { SpawnRequest } from '../../src/ports/workers.ts';
-import type { MessageWatch } from './channels.ts';
-import { tokenOf } from './channels.ts';
-import type { Run } from './host.ts';
-import type { Life } from './life.ts';
-import type { DiskWatch } from './registry.ts';
-import type { RoomsWatch } from './rooms.ts';
-import type { Sim } from './sim.ts';
-import type { SweepWatch } from './table.ts';
-import { checkReason } from './truth.ts';
-import type { SignalWatch } from './workers.ts';
+import type { DispatchRequest, SessionView } from '../../../src/api/session-schemas.ts';
+import type { SessionId, WorkerId } from '../../../src/core/ids.ts';
+import { isWarmId, sessionId } from '../../../src/core/ids.ts';
+import type { WorkerMessage } from '../../../src/core/model/control-protocol.ts';
+import type { Ending, Session } from '../../../src/core/model/session.ts';
+import { isReplacing, workerOf } from '../../../src/core/model/session.ts';
+import type { DisconnectReason, Participant } from '../../../src/core/rooms/presence.ts';
+import { CurfewError, messageOf } from '../../../src/lib/errors.ts';
+import { WATCH } from '../../../src/lib/limits/livekit-limits.ts';
+import { RECORDING } from '../../../src/lib/limits/storage-limits.ts';
+import type { DurableWrite } from '../../../src/ports/registry.ts';
+import type { SpawnRequest } from '../../../src/ports/workers.ts';
+import type { Sim } from '../sim.ts';
+import type { MessageWatch } from '../world/channels.ts';
+import { tokenOf } from '../world/channels.ts';
+import type { Run } from '../world/host.ts';
+import type { Life } from '../world/life.ts';
+import type { SweepWatch } from '../world/process-table.ts';
+import type { DiskWatch } from '../world/registry.ts';
+import type { RoomsWatch } from '../world/rooms.ts';
+import type { SignalWatch } from '../world/workers.ts';
+import { checkReason } from './reasons.ts';
 
 export interface Case {
   readonly id: SessionId;

@@ -1,15 +1,15 @@
 /** Whether an ending's reason is true, by what really happened in the simulated world. */
 
-import type { Ending, Session } from '../../src/core/model/session.ts';
-import { workerOf } from '../../src/core/model/session.ts';
-import type { Participant } from '../../src/core/rooms/presence.ts';
-import { sideOf } from '../../src/core/rooms/presence.ts';
-import { REGISTRY } from '../../src/lib/limits/storage-limits.ts';
-import type { Run } from './host.ts';
+import type { Ending, Session } from '../../../src/core/model/session.ts';
+import { workerOf } from '../../../src/core/model/session.ts';
+import type { Participant } from '../../../src/core/rooms/presence.ts';
+import { sideOf } from '../../../src/core/rooms/presence.ts';
+import { REGISTRY } from '../../../src/lib/limits/storage-limits.ts';
+import type { Sim } from '../sim.ts';
+import type { Run } from '../world/host.ts';
+import type { Moment } from '../world/livekit.ts';
+import type { ToldLook } from '../world/rooms.ts';
 import type { Case } from './ledger.ts';
-import type { Moment } from './livekit.ts';
-import type { ToldLook } from './rooms.ts';
-import type { Sim } from './sim.ts';
 
 /** A visit shorter than this may pass unseen: two looks, and what they wait for. */
 const UNSEEN_MS = 14_000;

@@ -1,6 +1,6 @@
 /** What a simulated worker does of its own: connects, gets ready, joins its room, beats, hears and disobeys. */
-import type { SupervisorMessage, WorkerMessage } from '../../src/core/model/control-protocol.ts';
-import { DEADLINES } from '../../src/lib/limits/session-limits.ts';
+import type { SupervisorMessage, WorkerMessage } from '../../../src/core/model/control-protocol.ts';
+import { DEADLINES } from '../../../src/lib/limits/session-limits.ts';
 import type { Connection, Peer, SimChannels } from './channels.ts';
 import type { Exit, Host, Run } from './host.ts';
 import type { LiveKit } from './livekit.ts';

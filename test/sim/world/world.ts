@@ -2,9 +2,9 @@
  * Simulated time and what is to happen in it: a heap of events, two clocks, and places that stand still.
  * Everything that is not the supervisor's own code is an event here.
  */
-import type { Stamp } from '../../src/core/ids.ts';
-import { DEADLINES } from '../../src/lib/limits/session-limits.ts';
-import type { Clock } from '../../src/ports/clock.ts';
+import type { Stamp } from '../../../src/core/ids.ts';
+import { DEADLINES } from '../../../src/lib/limits/session-limits.ts';
+import type { Clock } from '../../../src/ports/clock.ts';
 import type { Life } from './life.ts';
 import { Random } from './random.ts';
 

@@ -1,11 +1,11 @@
 /** The sweep's ports over the simulated host: every process with a mark, the records in the folders, the plans of dry runs. */
-import type { WorkerId } from '../../src/core/ids.ts';
-import type { Profile } from '../../src/core/model/profile.ts';
-import type { Session } from '../../src/core/model/session.ts';
-import type { ListedProcess, Verdict } from '../../src/core/workers/cleanup-verdict.ts';
-import type { CleanupPlan, CleanupPlans } from '../../src/ports/cleanup-plans.ts';
-import type { Ended, HostScan, ProcessTable } from '../../src/ports/process-table.ts';
-import type { WorkerRecords } from '../../src/ports/worker-records.ts';
+import type { WorkerId } from '../../../src/core/ids.ts';
+import type { Profile } from '../../../src/core/model/profile.ts';
+import type { Session } from '../../../src/core/model/session.ts';
+import type { ListedProcess, Verdict } from '../../../src/core/workers/cleanup-verdict.ts';
+import type { CleanupPlan, CleanupPlans } from '../../../src/ports/cleanup-plans.ts';
+import type { Ended, HostScan, ProcessTable } from '../../../src/ports/process-table.ts';
+import type { WorkerRecords } from '../../../src/ports/worker-records.ts';
 import type { Host, Process, Run } from './host.ts';
 import type { Life } from './life.ts';
 import { never } from './life.ts';

@@ -1,12 +1,12 @@
 /** The simulated disk: what was committed survives the supervisor, what was flushed survives the host. One writer, in order. */
-import type { ClaimKey, RoomKey, SessionId } from '../../src/core/ids.ts';
-import { roomId } from '../../src/core/ids.ts';
-import type { Session } from '../../src/core/model/session.ts';
-import { publicState } from '../../src/core/model/session.ts';
-import type { RoomWatch } from '../../src/core/rooms/kept-room.ts';
-import { CurfewError } from '../../src/lib/errors.ts';
-import { REGISTRY } from '../../src/lib/limits/storage-limits.ts';
-import type { DurableWrite, Registry, SessionQuery } from '../../src/ports/registry.ts';
+import type { ClaimKey, RoomKey, SessionId } from '../../../src/core/ids.ts';
+import { roomId } from '../../../src/core/ids.ts';
+import type { Session } from '../../../src/core/model/session.ts';
+import { publicState } from '../../../src/core/model/session.ts';
+import type { RoomWatch } from '../../../src/core/rooms/kept-room.ts';
+import { CurfewError } from '../../../src/lib/errors.ts';
+import { REGISTRY } from '../../../src/lib/limits/storage-limits.ts';
+import type { DurableWrite, Registry, SessionQuery } from '../../../src/ports/registry.ts';
 import type { DiskState } from './host.ts';
 import type { Life } from './life.ts';
 import { never } from './life.ts';

@@ -4,7 +4,7 @@ import type {
   Participant,
   ParticipantKind,
   RoomWebhook,
-} from '../../src/core/rooms/presence.ts';
+} from '../../../src/core/rooms/presence.ts';
 import type { World } from './world.ts';
 
 interface Room {
