@@ -1,4 +1,4 @@
-/** The sweep's ports over the simulated host: every process with a mark, the records in the folders, the plans of dry runs. */
+/** The cleanup's ports over the simulated host: processes with a mark, records in the folders, plans of dry runs. */
 import type { WorkerId } from '../../../src/core/ids.ts';
 import type { Profile } from '../../../src/core/model/profile.ts';
 import type { Session } from '../../../src/core/model/session.ts';
@@ -12,8 +12,8 @@ import { never } from './life.ts';
 
 type Targets = Parameters<ProcessTable['end']>[0];
 
-export interface SweepWatch {
-  swept(run: Run, verdict: Pick<Verdict, 'workerId'>): void;
+export interface CleanupWatch {
+  ending(run: Run, verdict: Pick<Verdict, 'workerId'>): void;
 }
 
 const END_MS = 8_000;
@@ -21,39 +21,39 @@ const END_MS = 8_000;
 export class SimTable implements ProcessTable {
   readonly #host: Host;
   readonly #life: Life;
-  readonly #watch: SweepWatch;
+  readonly #watch: CleanupWatch;
 
-  constructor(host: Host, life: Life, watch: SweepWatch) {
+  constructor(host: Host, life: Life, watch: CleanupWatch) {
     this.#host = host;
     this.#life = life;
     this.#watch = watch;
   }
 
   scan(): Promise<HostScan> {
-    if (this.#life.dead('a sweep looks')) return never();
+    if (this.#life.dead('a scan of the cleanup begins')) return never();
     const trees = new Map<WorkerId, ListedProcess[]>();
     for (const run of this.#host.alive) {
-      const members = this.#swept(run);
+      const members = this.#listed(run);
       trees.set(run.id, [...(trees.get(run.id) ?? []), ...members]);
     }
-    const look: HostScan = {
+    const scan: HostScan = {
       scanned: trees.size,
       workerIds: [...trees.keys()],
       treeOf: (id) => trees.get(id) ?? [],
       spared: () => new Set(),
       unmanaged: () => [],
     };
-    return this.#after(this.#host.world.random.wait(20, 300), 'a sweep has looked', () => look);
+    return this.#after(this.#host.world.random.wait(20, 300), 'a scan of the cleanup ends', () => scan);
   }
 
   end(targets: Targets): Promise<Ended[]> {
-    if (this.#life.dead('a sweep ends')) return never();
+    if (this.#life.dead('a cleanup ends processes')) return never();
     const doomed = targets.flatMap((verdict) => this.#living(verdict).map((one) => ({ ...one, verdict })));
     for (const { run, one, verdict } of doomed) {
-      this.#watch.swept(run, verdict);
+      this.#watch.ending(run, verdict);
       this.#host.strike(run, one, 'SIGKILL');
     }
-    return this.#after(doomed.length === 0 ? 5 : END_MS, 'a sweep is done', () =>
+    return this.#after(doomed.length === 0 ? 5 : END_MS, 'a cleanup is done', () =>
       doomed.map(({ one: { pid, startTicks, alive } }) => ({
         pid,
         startTicks,
@@ -66,7 +66,7 @@ export class SimTable implements ProcessTable {
     return [];
   }
 
-  /** Of a verdict's processes those that still are the same. */
+  /** The processes of a verdict that still live with the same pid and start time. */
   #living({ members }: Targets[number]): { run: Run; one: Process }[] {
     return [...this.#host.alive].flatMap((run) =>
       [run.shim, ...this.#host.members(run)]
@@ -78,7 +78,7 @@ export class SimTable implements ProcessTable {
     );
   }
 
-  #swept(run: Run): ListedProcess[] {
+  #listed(run: Run): ListedProcess[] {
     const { world } = this.#host;
     return [run.shim, ...this.#host.members(run)]
       .filter((one) => one.alive)
