@@ -37,6 +37,8 @@ describe('broken rules', () => {
     const begunMs = performance.now();
     const { code, output } = await simulate(mutation);
     expect(code, output).toBe(FOUND);
+    // A name that a rename left behind in the mutation would fail at once, and prove no check.
+    expect(output).not.toMatch(/is not defined|is not a function/);
     const seed = Number(/^seed (\d+):/m.exec(output)?.[1]);
     process.stdout.write(
       `${mutation.rule}: found in ${((performance.now() - begunMs) / 1000).toFixed(1)} s\n  ${output}`,

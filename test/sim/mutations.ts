@@ -84,7 +84,7 @@ export const MUTATIONS: readonly Mutation[] = [
     rule: 'a warm worker leaves the pool when its session begins',
     file: 'src/runtime/workers/warm-handoff.ts',
     from: 'worker.id !== workerOf(before)?.id',
-    to: 'worker.id === reservedBy(before)?.id',
+    to: 'worker.id === reservedWorker(before)?.id',
   },
   {
     rule: 'a restarted supervisor adopts a reserved warm worker with its session',

@@ -226,7 +226,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     if (phase === undefined || live || phase.name === 'starting' || phase.name === 'queued')
       this.#fail(
         'every-tree-is-accounted-for: no signal reaches a worker at work',
-        `${signal} to ${id}, whose session is ${phase?.name ?? 'unknown'}`,
+        `${signal} to ${id}; its session is ${phase?.name ?? 'unknown'}`,
       );
   }
 
@@ -240,7 +240,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     if ((name === 'live' || name === 'starting') && current?.id === run.id)
       this.#fail(
         'every-tree-is-accounted-for: a cleanup leaves a worker at work alone',
-        `${run.id}, whose session is ${name}`,
+        `${run.id}; its session is ${name}`,
       );
   }
 
@@ -322,7 +322,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     if (run.spec !== null && run.spec.id !== session)
       this.#fail(
         'livekit-agents-run-unchanged: a warm worker serves one job',
-        `${run.id} of ${run.spec.id} is given ${session}`,
+        `${run.id} of ${run.spec.id} gets ${session}`,
       );
     if (one === undefined || run.spec !== null) return;
     run.spec = one.spec;
@@ -469,7 +469,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
       if (name !== 'closing' && name !== 'ended')
         this.#fail(
           'one-live-worker-per-claim: a session is admitted only when its claim is free',
-          `${id} is taken in, ${other.id} is ${name}`,
+          `${id} is admitted while ${other.id} is ${name}`,
         );
     }
   }
