@@ -5,7 +5,7 @@ import type { ApiToken, SupervisorApi } from '../api/supervisor-api.ts';
 import { CurfewError, messageOf } from '../lib/errors.ts';
 import { HTTP } from '../lib/limits/api-limits.ts';
 import { CONNECTION_SHARES, LISTEN_BACKLOG } from '../lib/limits/worker-limits.ts';
-import { makeWay, mostConnections } from '../lib/unix-sockets.ts';
+import { removeStaleSocket, mostConnections } from '../lib/unix-sockets.ts';
 import type { Log } from '../ports/log.ts';
 import type { App } from './fastify-app.ts';
 import { makeApp } from './make-app.ts';
@@ -69,7 +69,7 @@ async function closeBounded(app: App): Promise<void> {
 async function openSocket(app: App, path: string): Promise<void> {
   try {
     mkdirSync(dirname(path), { recursive: true });
-    await makeWay(path);
+    await removeStaleSocket(path);
     app.server.maxConnections = mostConnections(CONNECTION_SHARES.http);
     await app.listen({ path, backlog: LISTEN_BACKLOG });
     chmodSync(path, 0o600);

@@ -88,7 +88,7 @@ describe.runIf(HAS_LIVEKIT)('dev mode', () => {
     await startDev();
     const second = await run(MAIN, 'dev').ended;
     expect(second.code).toBe(4);
-    expect(second.printed).toContain('somebody already listens there');
+    expect(second.printed).toContain('another process already listens on this path');
     expect(existsSync(join(dir, '.curfew', 'dev.json'))).toBe(true);
     expect(livekits()).toHaveLength(1);
   });

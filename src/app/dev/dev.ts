@@ -8,7 +8,7 @@ import { defaultProfile } from '../../adapters/config/config-schema.ts';
 import { CurfewError, messageOf } from '../../lib/errors.ts';
 import { DEV } from '../../lib/limits/service-limits.ts';
 import { PROJECT_ROOT } from '../../lib/project-root.ts';
-import { makeWay } from '../../lib/unix-sockets.ts';
+import { removeStaleSocket } from '../../lib/unix-sockets.ts';
 import { freePorts } from './free-ports.ts';
 import { startLiveKit } from './livekit-server.ts';
 
@@ -72,7 +72,7 @@ async function settle(): Promise<Place> {
   const dir = resolve(DEV.dir);
   const socket = join(dir, 'curfew.sock');
   mkdirSync(dir, { recursive: true, mode: 0o700 });
-  await makeWay(socket).catch((error: unknown) => {
+  await removeStaleSocket(socket).catch((error: unknown) => {
     throw new CurfewError('already_running', `${socket}: ${messageOf(error)}`);
   });
   const [httpPort] = await freePorts([DEV.httpPort]);
