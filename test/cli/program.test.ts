@@ -90,7 +90,7 @@ describe('usage', () => {
     [['keep-alive', 's-1', '--for', '1s'], '--for: "1s" must be from 30s to 3599s'],
     [['dispatch', '--room', 'r', '--id', 'i'.repeat(129)], '--id: must have at most 128 characters'],
     [['dispatch', '--room', ''], '--room: must not be empty'],
-    [['dispatch', '--room', 'r', '--label', 'a b=c'], '--label a b: its key must be at most 64 letters'],
+    [['dispatch', '--room', 'r', '--label', 'a b=c'], '--label a b: the key must have at most 64 characters'],
     [['release', '--user', 'u'.repeat(257)], '--user: must have at most 256 characters'],
     [['dispatch', '--room', 'r', '--wait', 'foo'], "'foo' is invalid. Allowed choices are live, ended."],
   ])('%j names what was typed', async (args, message) => {
