@@ -147,7 +147,7 @@ export const ERRORS = {
     status: 500,
     exit: 1,
     title: 'An error inside curfew',
-    hint: "Read the error in the supervisor's log at the time of the request, and report it.",
+    hint: "Find the id of the detail in the supervisor's log, and report the error of that line.",
   },
 } as const satisfies Record<string, ErrorRow>;
 

@@ -16,7 +16,7 @@ describe('curfew reload', () => {
     const { code, out } = await cli(['--socket', doors.socketPath, 'reload']);
     expect(code).toBe(0);
     expect(out).toBe(
-      'changed: agents.default\nafter the next restart, with which every call goes on: listen\n',
+      'changed: agents.default\nafter the next restart (calls go on over it): listen\n',
     );
     expect(doors.api.asked.at(-1)).toMatchObject({ what: 'reload', by: { kind: 'local' } });
   });
