@@ -80,14 +80,14 @@ async function waitForEnd(client: Client, begun: CapacityView, { terminal }: Con
       terminal.err(describe(capacity));
       reported = capacity.draining;
     }
-    await setTimeout(CLI.drainLookMs);
+    await setTimeout(CLI.drainPollMs);
     capacity = await pollAgain(client);
   }
 }
 
 /** true: a session ended, or the last report of the remaining time is old. */
 function isNews(reported: DrainView, now: DrainView): boolean {
-  return reported.open !== now.open || (reported.leftMs ?? 0) - (now.leftMs ?? 0) >= CLI.drainSayMs;
+  return reported.open !== now.open || (reported.leftMs ?? 0) - (now.leftMs ?? 0) >= CLI.drainReportMs;
 }
 
 /** null: the supervisor has stopped. A crashed one has some time to start again; it then continues the drain. */
@@ -104,7 +104,7 @@ async function pollAgain(client: Client): Promise<CapacityView | null> {
       if (missing > 1) return null;
       if (performance.now() > untilMs && socket === null) return null;
       if (performance.now() > untilMs) throw error;
-      await setTimeout(CLI.drainLookMs);
+      await setTimeout(CLI.drainPollMs);
     }
   }
 }

@@ -27,7 +27,7 @@ export async function makeApp(options: AppOptions): Promise<App> {
     forceCloseConnections: 'idle',
     requestTimeout: HTTP.requestMs,
     // Because: with Node's defaults a slow client has up to three times as long.
-    http: { headersTimeout: HTTP.requestMs, connectionsCheckingInterval: HTTP.requestLookMs },
+    http: { headersTimeout: HTTP.requestMs, connectionsCheckingInterval: HTTP.requestCheckMs },
     routerOptions: { maxParamLength: TEXT.idChars },
     exposeHeadRoutes: false,
     // Because: fastify's own answer while it closes is not a problem document. The supervisor answers with the reason.

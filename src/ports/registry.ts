@@ -21,7 +21,7 @@ export interface SessionQuery {
 }
 
 /** The database was damaged or disappeared, and a new one replaces it. */
-export interface Lost {
+export interface DatabaseLoss {
   /** New path of the damaged file. null: there was no file. */
   readonly setAside: string | null;
   readonly why: string;
@@ -34,7 +34,7 @@ export interface Registry {
   /** true: this start made the database, or `open` found damaged records in it. Earlier sessions may be missing. */
   readonly isNew: boolean;
   /** The listener also gets losses from before this call. */
-  onLost(listener: (lost: Lost) => void): void;
+  onLost(listener: (lost: DatabaseLoss) => void): void;
   /**
    * Writes claim, session and client id in one transaction. Durable when it resolves.
    * Rejects `room_taken` when another session holds the claim.

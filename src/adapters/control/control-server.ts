@@ -8,7 +8,7 @@ import { workerId } from '../../core/ids.ts';
 import type { Hello, SupervisorMessage } from '../../core/model/control-protocol.ts';
 import { CurfewError, messageOf } from '../../lib/errors.ts';
 import { CONNECTION_SHARES, LISTEN_BACKLOG } from '../../lib/limits/worker-limits.ts';
-import { removeStaleSocket, mostConnections } from '../../lib/unix-sockets.ts';
+import { mostConnections, removeStaleSocket } from '../../lib/unix-sockets.ts';
 import type { Channels, ChannelsListener } from '../../ports/channels.ts';
 import type { Instance } from '../../ports/instance.ts';
 import type { Log } from '../../ports/log.ts';

@@ -151,7 +151,7 @@ async function waitUntilReady(child: ChildProcess, options: Attempt): Promise<vo
 
 function lastLogLine(options: Attempt): string {
   const line = readFileSync(logOf(options), 'utf8').trim().split('\n').at(-1) ?? '';
-  return line.slice(-DEV.lastWordsChars) || `its log ${logOf(options)} is empty`;
+  return line.slice(-DEV.lastLineChars) || `its log ${logOf(options)} is empty`;
 }
 
 /** Resolves when the server accepts this run's secret. Rejects after `livekitStartMs`. */

@@ -28,7 +28,7 @@ export const HTTP = {
   /** Time for a whole request to arrive. A slower client would hold a connection. */
   requestMs: 30 * SECOND_MS,
   /** Interval of the check for requests over `requestMs`. */
-  requestLookMs: 5 * SECOND_MS,
+  requestCheckMs: 5 * SECOND_MS,
   /** `timeoutMs` of a wait: the default, and the most. */
   waitMs: 30 * SECOND_MS,
   waitMaxMs: 10 * MINUTE_MS,
@@ -46,9 +46,9 @@ export const CLI = {
   columns: 80,
   connectMs: 3 * SECOND_MS,
   /** Interval of the poll while `curfew drain` waits. */
-  drainLookMs: 500,
+  drainPollMs: 500,
   /** `curfew drain` prints the time left at most this often. */
-  drainSayMs: 10 * SECOND_MS,
+  drainReportMs: 10 * SECOND_MS,
   /** `curfew drain` waits this long for a crashed supervisor to start again. */
   drainBackMs: 15 * SECOND_MS,
   /** A supervisor that does not answer a health request within this counts as hung. */

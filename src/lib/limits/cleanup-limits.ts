@@ -13,7 +13,7 @@ export const CLEANUP = {
   termMs: 5 * SECOND_MS,
   killMs: 2 * SECOND_MS,
   /** Interval of the check for processes that got a signal. */
-  lookMs: 20,
+  checkMs: 20,
   /** Bound for the DNS lookup of LiveKit's address. */
   lookupMs: 1 * SECOND_MS,
   /** Bound for each step on a plan's file. */

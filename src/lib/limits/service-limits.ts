@@ -62,6 +62,6 @@ export const DEV = {
   /** Interval of the check if the server answers. */
   probeMs: 100,
   /** An error quotes this much of the server's last log line. */
-  lastWordsChars: 300,
+  lastLineChars: 300,
   apiKey: 'devkey',
 } as const;

@@ -38,9 +38,9 @@ export const STATE_FILES = {
 
 /**
  * The audit file. `writeMs`: an answer waits this long for its line. `waiting`: lines that wait while the disk hangs.
- * `looksAtEnd`: checks for a last line that is only half written.
+ * `lineEndChecks`: checks for a last line that is only half written.
  */
-export const AUDIT = { writeMs: 2 * SECOND_MS, waiting: 1000, looksAtEnd: 100 } as const;
+export const AUDIT = { writeMs: 2 * SECOND_MS, waiting: 1000, lineEndChecks: 100 } as const;
 
 /** Retention of ended sessions and their logs. */
 export const RETENTION = {

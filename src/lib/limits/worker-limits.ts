@@ -68,13 +68,13 @@ export const WORKERS = {
   /** The shim of a killed worker has this long to write the exit status. */
   shimMs: 500,
   /** Interval of the scans of a tree that got SIGTERM: first and longest wait. */
-  termLookMs: [25, 250],
+  termScanMs: [25, 250],
   /** The same after SIGKILL. */
-  killLookMs: [2, 1 * SECOND_MS],
+  killScanMs: [2, 1 * SECOND_MS],
   /** If new processes still appear this long after SIGKILL, curfew kills the whole group, including its shim. */
   forkerMs: 300,
   /** The checks below take at least this long per worker, so that many workers cost no more than a few. */
-  lookMs: 2,
+  checkSpacingMs: 2,
   /** Interval of the check that a worker's own process exists, in case its shim does not report the exit. */
   livenessProbeMs: 1 * SECOND_MS,
   /** A process group id still belongs to the worker this long after a scan found its member. The kernel reuses ids in turn. */
@@ -82,9 +82,9 @@ export const WORKERS = {
   /** Interval of the memory and CPU samples. */
   sampleMs: 5 * SECOND_MS,
   /** Interval of the check of a log file's size. */
-  logLookMs: 1 * SECOND_MS,
+  logCheckMs: 1 * SECOND_MS,
   /** The same while a log grows fast. */
-  logLookFastMs: 50,
+  logCheckFastMs: 50,
 } as const;
 
 /** Warm workers. */
@@ -104,7 +104,7 @@ export const WARM = {
   /** A stop waits this long after KILL. */
   killMs: 1 * SECOND_MS,
   /** Interval of the check while a stop waits. */
-  lookMs: 20,
+  checkMs: 20,
 } as const;
 
 /** `atOnce`: sessions that a start adopts in parallel. `againMs`: wait before the next attempt of a failed adoption. */
