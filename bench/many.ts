@@ -129,7 +129,7 @@ export async function measureRelease(daemon: Daemon): Promise<string> {
   const left = marked(daemon.instanceId());
   killAll(left.map((one) => one.pid));
   const figures = [
-    `all ended after ${(tookMs / 1000).toFixed(2)} s (TERM 2 s, KILL up to 2 s; goal ladder + 1 s)`,
+    `all ended after ${(tookMs / 1000).toFixed(2)} s (TERM 2 s, KILL up to 2 s; goal: 1 s more)`,
     `${left.length} processes left`,
   ];
   return `release of ${SESSIONS} sessions, ${STUBBORN} of which ignore SIGTERM: ${figures.join(', ')}`;

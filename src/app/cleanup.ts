@@ -25,7 +25,7 @@ import { note, sweptTargets } from '../runtime/audited-api.ts';
 import { CleanupRunner } from '../runtime/cleanup/cleanup-runner.ts';
 import { recordedSessions } from '../runtime/cleanup/cleanup-source.ts';
 
-/** Because: the answer already has every remark, so a log would repeat them. */
+/** Discards log lines, because the answer already has every remark. */
 const SILENT: Log = { debug() {}, info() {}, warn() {}, error() {} };
 
 /** Rejects `invalid_config` when this user cannot read the state directory, `invalid_request` when a field is wrong. */

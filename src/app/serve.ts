@@ -19,7 +19,9 @@ export function firstStopSignal(signals: readonly NodeJS.Signals[]): Promise<Nod
 }
 
 export interface ServeOptions {
+  /** Called once when the supervisor accepts requests. */
   readonly onReady?: (running: { httpPort: number | null }) => void;
+  /** Reads the config from its file again, for a reload. Absent: reload requests are refused. */
   readonly reread?: () => Config;
 }
 

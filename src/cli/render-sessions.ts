@@ -152,12 +152,12 @@ function exitText({ exit }: SessionView): string {
 }
 
 function presenceLines({ presence }: SessionView): Line[] {
-  if (presence === null) return [['presence', 'unknown: LiveKit has not answered for this room yet']];
+  if (presence === null) return [['in room', 'unknown: no answer from LiveKit']];
   const { callers, ringing, agents, asOf, source } = presence;
   const phones = ringing > 0 ? `, ${plural(ringing, 'phone')} ringing` : '';
   return [
     [
-      'presence',
+      'in room',
       `${plural(callers, 'caller')}${phones}, ${plural(agents, 'agent')} (from a ${source} at ${clock(asOf)})`,
     ],
   ];
@@ -181,7 +181,7 @@ function endLines({ evidence, reason }: SessionView): Line[] {
   const detail = evidence.detail === null ? '' : `: ${firstLine(evidence.detail)}`;
   return [
     ['why', `${reason}, cause ${evidence.cause}${by} at ${clock(evidence.at)}${detail}`],
-    ...evidence.ladder.map((step, index): Line => [index === 0 ? 'ladder' : '', stepText(step)]),
+    ...evidence.ladder.map((step, index): Line => [index === 0 ? 'teardown' : '', stepText(step)]),
     ...optional(evidence.room, ({ action, why }) => ['the room', `${action}: ${why}`]),
   ];
 }

@@ -160,7 +160,7 @@ describe('the socket file', () => {
       rig.channelsAt(path).listen({ hello: () => true, message: () => {}, closed: () => {} }),
     ).rejects.toMatchObject({
       code: 'invalid_config',
-      message: expect.stringContaining(`it has ${path.length} bytes`),
+      message: expect.stringContaining(`the path has ${path.length} bytes`),
     });
   });
 });
