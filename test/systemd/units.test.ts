@@ -58,7 +58,7 @@ describe('an installed curfew', () => {
     expect((await install('--dry-run')).out).toMatch(/^would: install the program/);
     const { code, out, err } = await install();
     expect({ code, err }).toEqual({ code: 0, err: '' });
-    expect(out).toContain('/etc/curfew/curfew.yaml is there and stays as it is');
+    expect(out).toContain('/etc/curfew/curfew.yaml exists and stays unchanged');
     expect(readFileSync(here('/etc/curfew/curfew.yaml'), 'utf8')).toBe(config);
     await machine.must('systemctl', 'restart', 'curfew');
     expect(await machine.session(before.id)).toMatchObject({ state: 'live', pid: before.pid });
