@@ -1,4 +1,4 @@
-/** The one error table: code → HTTP status, CLI exit code, what to do. docs/errors.md is held to it by a test. */
+/** The one error table: code → HTTP status, CLI exit code, what to do. docs/reference/errors.md is held to it by a test. */
 interface ErrorRow {
   /** HTTP status of the problem document. */
   status: number;

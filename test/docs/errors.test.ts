@@ -1,4 +1,4 @@
-/** docs/errors.md and the tables in the code say the same, in both directions. */
+/** docs/reference/errors.md and the tables in the code say the same, in both directions. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -6,7 +6,7 @@ import { exitCodeOf, exitCodeOfWait } from '../../src/cli/exit-codes.ts';
 import { FAILED_REASONS, RELEASED_REASONS } from '../../src/core/model/reasons.ts';
 import { ERRORS } from '../../src/lib/errors.ts';
 
-const TEXT = readFileSync(join(import.meta.dirname, '../../docs/errors.md'), 'utf8');
+const TEXT = readFileSync(join(import.meta.dirname, '../../docs/reference/errors.md'), 'utf8');
 
 /** The body of the table below a heading, a list of cells per row. */
 function tableUnder(heading: string): string[][] {
@@ -20,7 +20,7 @@ function tableUnder(heading: string): string[][] {
   );
 }
 
-describe('docs/errors.md', () => {
+describe('docs/reference/errors.md', () => {
   it('has every error with its status, exit code, meaning and advice, and no other', () => {
     const expected = Object.entries(ERRORS).map(([code, { status, exit, title, hint }]) => [
       `\`${code}\``,
