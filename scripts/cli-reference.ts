@@ -34,7 +34,7 @@ export function commandsOf(program: Command, prefix = ''): Map<string, Command> 
 /** What a command exits with, beside 0 and the codes of errors. Every command has an entry. */
 const EXITS: Readonly<Record<string, readonly string[]>> = {
   serve: ['7: a process of a worker survived the stop.', '8: a drain is over, under systemd only.'],
-  dev: ['7: a process of a worker survived the stop.'],
+  dev: ['7: a process of a worker survived the stop.', '130: a signal stopped it before it was ready.'],
   run: [
     '0: the session was released.',
     'From 10 on: the session failed, see the table below.',
