@@ -158,7 +158,7 @@ export function cliReference(): string {
   const program = makeProgram();
   return page('Command line', 'the commands in src/cli/', [
     [
-      'In this folder the command is `npx curfew`, after `npm run build`. An installation puts `curfew` into `/usr/local/bin`.',
+      'In this folder the command is `npx curfew`, after `npm run build`. An installation (`sudo npm run install:systemd`) puts `curfew` into `/usr/local/bin`. Both use the Node that comes with curfew.',
     ],
     ['## Options of every command', '', ...table(HEAD, optionRows(program.options))],
     ['## Variables', '', ...table(['variable', 'in place of', 'meaning'], VARIABLES)],

@@ -247,6 +247,18 @@ function shapePart(schema: unknown, name: string): string[] {
   return [`## ${name}`, '', ...table(['field', 'type', 'meaning'], rows)];
 }
 
+const EXAMPLE = [
+  '## Example',
+  '',
+  '```sh',
+  'curl --unix-socket /run/curfew/curfew.sock http://curfew/v1/sessions \\',
+  "  -H 'content-type: application/json' \\",
+  `  -d '{"room":"call-17","id":"my-call-17","limits":{"maxDurationMs":600000}}'`,
+  '',
+  'curl http://127.0.0.1:7890/v1/capacity -H "authorization: Bearer $(sudo cat /var/lib/curfew/admin.token)"',
+  '```',
+];
+
 function overview(all: readonly Route[]): string[] {
   const rows = all.map((one) => [code(keyOf(one)), one.schema.summary ?? '', scopeText(one)]);
   return ['## Routes', '', ...table(['route', 'what it does', 'scope'], rows)];
@@ -272,6 +284,7 @@ export function httpReference(): string {
   const all = routes();
   return page('HTTP API', 'the routes in src/http/ and the schemas in src/api/', [
     RULES,
+    EXAMPLE,
     overview(all),
     ...all.map(routePart),
     ...[...NAMED].map(([schema, name]) => shapePart(schema, name)),
