@@ -68,7 +68,7 @@ export const cleanupSchema = z.object({
   dryRun: z.boolean().describe('As asked.'),
   plan: z.string().describe('Id of the plan.'),
   verdicts: z.array(verdictSchema).describe('Each process that should not be there.'),
-  appeared: z.array(verdictSchema).describe('Found after the plan and not in it. They were left.'),
+  appeared: z.array(verdictSchema).describe('Found after the plan and not in it. curfew did not end them.'),
   remarks: z.array(z.string()).describe('What made the scan incomplete.'),
   scanned: z.number().describe('How many processes were scanned.'),
   tookMs: z.number().describe('How long it took.'),

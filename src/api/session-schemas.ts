@@ -128,7 +128,7 @@ export const sessionSchema = z.object({
       source: z.enum(['poll', 'webhook']).describe('How LiveKit said so.'),
     })
     .nullable()
-    .describe('Who is in the room. `null`: not known yet.'),
+    .describe('Callers and agents in the room. `null`: not known yet.'),
   deadlines: z
     .array(
       z.object({

@@ -24,7 +24,7 @@ export function cleanupCommand(program: Command, context: Context): void {
     .command('cleanup')
     .description('show processes that should not be there; end them only with --apply or --yes')
     .option('--apply <plan>', 'end exactly what the dry run with this plan showed')
-    .option('--yes', 'look and end at once, as a timer does')
+    .option('--yes', 'scan and end at once, as a timer does')
     .option(
       '--match <pattern>',
       'also show what curfew did not start: part of a command line, * for anything',

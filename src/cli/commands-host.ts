@@ -11,7 +11,7 @@ import { usage } from './usage-errors.ts';
 export function hostCommands(program: Command, context: Context): void {
   program
     .command('capacity')
-    .description('limits, who holds what, and what stands in the way')
+    .description('quotas and their holders, and what keeps this host from taking calls')
     .action(async () => {
       const capacity = (await (await context.client()).get('/v1/capacity')) as CapacityView;
       context.show(capacity, () => renderCapacity(capacity, context.paint()));

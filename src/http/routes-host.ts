@@ -17,7 +17,7 @@ export function hostRoutes(app: App, api: SupervisorApi): void {
     {
       config: { access: { scope: 'read' } },
       schema: {
-        summary: 'Limits, who holds what, and what stands in the way',
+        summary: 'Quotas and their holders, and what keeps this host from taking calls',
         response: { 200: capacitySchema, 401: problemSchema, 403: problemSchema },
       },
     },
@@ -28,7 +28,12 @@ export function hostRoutes(app: App, api: SupervisorApi): void {
   drainRoutes(app, api);
   app.get(
     '/healthz',
-    { schema: { summary: 'The process answers', response: { 200: z.object({ ok: z.literal(true) }) } } },
+    {
+      schema: {
+        summary: 'Whether the process answers',
+        response: { 200: z.object({ ok: z.literal(true) }) },
+      },
+    },
     async () => ({ ok: true as const }),
   );
   app.get(
@@ -57,7 +62,8 @@ function reloadRoute(app: App, api: SupervisorApi): void {
       config: { access: { scope: 'admin' } },
       schema: {
         summary: 'Read the config again',
-        description: 'For new sessions. On any error the old config stays, and the error says what is wrong.',
+        description:
+          'For new sessions. On an error the old config stays, and the answer names what is wrong.',
         response: { 200: reloadSchema, 400: problemSchema, 401: problemSchema, 403: problemSchema },
       },
     },
@@ -120,7 +126,7 @@ function drainRoutes(app: App, api: SupervisorApi): void {
     {
       config: { access: { scope: 'admin' } },
       schema: {
-        summary: 'Take nothing new, let the calls end, then stop',
+        summary: 'Take no new sessions, let the calls end, then stop',
         body: drainRequestSchema.nullish(),
         response: { 200: capacitySchema, 400: problemSchema, 401: problemSchema, 403: problemSchema },
       },

@@ -93,7 +93,7 @@ function readRoutes(app: App, api: SupervisorApi): void {
     {
       config: own,
       schema: {
-        summary: 'Whether the session is live, cheap to ask often',
+        summary: 'Whether a session is live; cheap to ask often',
         params,
         response: {
           200: z.object({ live: z.boolean(), state: z.string(), reason: z.string().nullable() }),
@@ -111,7 +111,7 @@ function readRoutes(app: App, api: SupervisorApi): void {
     {
       config: { access: { scope: 'read' } },
       schema: {
-        summary: 'What its workers printed, as text; follow=1 goes on until it has ended',
+        summary: 'What the workers of a session printed, as text',
         params,
         querystring: logsQuery,
         response: {
@@ -139,7 +139,7 @@ function changeRoutes(app: App, api: SupervisorApi): void {
     {
       config: own,
       schema: {
-        summary: 'Postpone its idle timeout',
+        summary: 'Postpone the idle timeout of a session',
         params,
         body: keepAliveSchema.nullish(),
         response: { 200: sessionSchema, ...problems },
@@ -152,7 +152,7 @@ function changeRoutes(app: App, api: SupervisorApi): void {
     {
       config: { access: { scope: 'dispatch' } },
       schema: {
-        summary: 'Give its worker new metadata',
+        summary: 'Send new metadata to the worker of a session',
         params,
         body: metadataPatchSchema,
         response: { 200: sessionSchema, ...problems },
@@ -169,7 +169,7 @@ function endRoutes(app: App, api: SupervisorApi): void {
     {
       config: own,
       schema: {
-        summary: 'End it',
+        summary: 'Release a session',
         params,
         querystring: waitQuery,
         body: releaseSchema.nullish(),
@@ -202,7 +202,7 @@ function endRoutes(app: App, api: SupervisorApi): void {
     {
       config: { access: { scope: 'release' } },
       schema: {
-        summary: 'End many',
+        summary: 'Release many sessions',
         body: releaseManySchema,
         response: { 200: releasedManySchema, ...problems },
       },
