@@ -1,4 +1,4 @@
-/** Pages that are written by hand and name what the code decides: the state directory and the versions that are tested. */
+/** Pages that are written by hand and name what the code decides: the state directory, the control protocol and the tested versions. */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,6 +7,7 @@ import { ensureAdminToken, LOCK_FILE, openInstance } from '../../src/adapters/re
 import { REGISTRY_FILE } from '../../src/adapters/registry/registry-client.ts';
 import { folderOf } from '../../src/adapters/worker/folder/worker-folder.ts';
 import { workerId } from '../../src/core/ids.ts';
+import { supervisorMessageSchema, workerMessageSchema } from '../../src/core/model/control-protocol.ts';
 import { STAND_IN } from '../../src/lib/limits/livekit-limits.ts';
 import { STATE_FILES } from '../../src/lib/limits/storage-limits.ts';
 import { CHANNEL } from '../../src/lib/limits/worker-limits.ts';
@@ -51,6 +52,31 @@ describe('docs/reference/state-directory.md', () => {
     const { path, ...files } = folderOf('/workers', workerId('a.1'));
     const names = [...Object.values(files).map((file) => file.slice(path.length + 1)), STAND_IN.jobFile];
     expect(names.filter((name) => !listed.has(name))).toEqual([]);
+  });
+});
+
+describe('docs/reference/control-protocol.md', () => {
+  const page = read('docs/reference/control-protocol.md');
+  const rowsUnder = (heading: string) => {
+    const [, section = ''] = page.split(`## ${heading}\n`);
+    const [own = ''] = section.split('\n## ');
+    return [...own.matchAll(/^\| `(\w+)(?: \{([^}]*)\})?` \|/gm)].map(([, type, fields = '']) => ({
+      type,
+      fields: fields.split(/[?, ]+/).filter((name) => name !== ''),
+    }));
+  };
+
+  it.each([
+    ['What the worker sends', workerMessageSchema],
+    ['What curfew sends', supervisorMessageSchema],
+  ] as const)('has every message under "%s", with its fields, and no other', (heading, schema) => {
+    const known = schema.options.map(({ shape }) => {
+      const { type, v: _version, ...fields } = shape as Record<string, unknown> & { type: { value: string } };
+      return { type: type.value, fields: Object.keys(fields) };
+    });
+    const byType = (a: { type: string | undefined }, b: { type: string | undefined }) =>
+      (a.type ?? '').localeCompare(b.type ?? '');
+    expect(rowsUnder(heading).sort(byType)).toEqual(known.sort(byType));
   });
 });
 
