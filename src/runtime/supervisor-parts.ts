@@ -6,7 +6,7 @@ import type { SessionEvent } from '../core/model/events.ts';
 import type { Session } from '../core/model/session.ts';
 import { isEnded, workerOf } from '../core/model/session.ts';
 import { messageOf } from '../lib/errors.ts';
-import type { Lost } from '../ports/registry.ts';
+import type { DatabaseLoss } from '../ports/registry.ts';
 import type { Workers } from '../ports/workers.ts';
 import { AdmissionGate } from './dispatch/admission-gate.ts';
 import { RoomRouter } from './rooms/room-router.ts';
@@ -147,7 +147,7 @@ export class SupervisorParts {
     this.steps.failed(id, error);
   }
 
-  #onLost(lost: Lost): void {
+  #onLost(lost: DatabaseLoss): void {
     const all = this.sessions.all();
     this.recorder.writeAll(
       lost,

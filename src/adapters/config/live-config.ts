@@ -13,7 +13,7 @@ export interface LiveConfig {
 }
 
 /** Keys of the file that are used once, at the start. */
-const FIXED = {
+export const FIXED = {
   livekit: 'livekit',
   listen: 'listen',
   stateDir: 'state_dir',
