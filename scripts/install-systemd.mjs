@@ -168,7 +168,7 @@ function install() {
   if (!existsSync(join(options.dist, 'main.js'))) fail(`there is no build in ${options.dist}: npm run build`);
   if (!existsSync(options.node)) fail(`there is no Node at ${options.node}: npm ci, or --node FILE`);
   installProgram();
-  // A small young generation: a third less memory with two thousand calls, and no more processor (docs/operations.md).
+  // A small young generation takes less memory and no more processor; bench/README.md has the figures.
   const flags = '--disable-warning=ExperimentalWarning --max-semi-space-size=4';
   const run = `exec ${PREFIX}/bin/node ${flags} ${PREFIX}/dist/main.js "$@"`;
   put(COMMAND, `#!/bin/sh\n${run}\n`, 0o755);
