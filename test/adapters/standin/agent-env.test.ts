@@ -145,7 +145,7 @@ describe('the versions that were tried', () => {
     const installed = (name: string) =>
       new RegExp(`'${name}==([^']+)'`).exec(read('scripts/python-agents.mjs'))?.[1] ?? 'none';
     const python = installed('livekit-agents');
-    for (const path of ['src/adapters/livekit/standin/agent-hub.ts', 'docs/livekit-agents.md'])
+    for (const path of ['src/adapters/livekit/standin/agent-hub.ts', 'docs/explain/livekit-agents.md'])
       for (const version of [python, javascript]) expect(read(path), path).toContain(version);
     expect(read('kits/python/launch/sitecustomize.py')).toContain(`TESTED = "${python}"`);
     expect(read('kits/node/launch.mjs')).toContain(`@livekit/agents ${javascript}`);
