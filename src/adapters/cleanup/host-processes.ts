@@ -16,7 +16,7 @@ import { createProcTable, isDead } from '../../process/proc-files.ts';
 import type { ScannedProcess, Snapshot } from '../../process/process-scan.ts';
 import { createScanner } from '../../process/process-scan.ts';
 import type { Member, Self } from '../../process/process-tree.ts';
-import { lookAtTree } from '../../process/process-tree.ts';
+import { resolveTree } from '../../process/process-tree.ts';
 import { endTargets } from './end-targets.ts';
 import { holdsSocket, livekitSockets } from './livekit-sockets.ts';
 import { commandOf, shownCommandOf } from './shown-command.ts';
@@ -106,9 +106,9 @@ class Look implements HostScan {
       shim: shim ?? nobody,
       known: new Map<number, number>(),
       // Nobody has watched it: the shim itself must be there, or somebody in the group who is the worker's.
-      groupHeld: false,
+      groupConfirmed: false,
     };
-    const look = lookAtTree(snapshot, subject, { self, inside: inside.filter((one) => !isDead(one)) });
+    const look = resolveTree(snapshot, subject, { self, inside: inside.filter((one) => !isDead(one)) });
     const { shim: shell } = look;
     const shimMember: Member[] =
       shell === null ? [] : [{ pid: shell.pid, startTicks: shell.startTicks, evidence: 'shim' }];

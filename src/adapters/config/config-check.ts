@@ -5,7 +5,7 @@ import type { Profile } from '../../core/model/profile.ts';
 import { messageOf } from '../../lib/errors.ts';
 import { CHANNEL } from '../../lib/limits/worker-limits.ts';
 import { workerEnvironment } from '../../process/base-environment.ts';
-import { isThere } from '../../process/worker-command.ts';
+import { commandExists } from '../../process/worker-command.ts';
 import type { Config } from './config.ts';
 
 export interface Finding {
@@ -152,7 +152,7 @@ function commandFault(
 ): string | null {
   try {
     const { PATH: path = '' } = workerEnvironment(env, { env: own, passEnv }, {});
-    if (isThere({ command, path, cwd: cwd ?? process.cwd() })) return null;
+    if (commandExists({ command, path, cwd: cwd ?? process.cwd() })) return null;
     return `command: "${command}" is not found or not executable`;
   } catch (error) {
     return `env: ${messageOf(error)}`;
