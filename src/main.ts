@@ -2,7 +2,7 @@
 /** The composition root: the only file that knows every adapter. */
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
-import { beginRegistryThread } from './adapters/registry/registry-client.ts';
+import { prestartRegistryThread } from './adapters/registry/registry-client.ts';
 import type { Daemons, Terminal } from './cli/command-context.ts';
 import { checkNode } from './cli/node-version.ts';
 import { runCli } from './cli/program.ts';
@@ -13,7 +13,7 @@ const daemons: Daemons = {
   serve: (config, reread) =>
     ending(async () => {
       checkNode(process.versions.node);
-      beginRegistryThread();
+      prestartRegistryThread();
       return (await import('./app/serve.ts')).serve(config, { reread });
     }),
   dev: async () => {

@@ -29,7 +29,7 @@
  */
 import { SHIM_NAME } from '../../../lib/limits/worker-limits.ts';
 
-const SCRIPT = `trap : TERM INT HUP
+const SCRIPT = /* sh */ `trap : TERM INT HUP
 curfew_dir=$1 curfew_umask=$2 curfew_blocks=$3 curfew_cgroup=$4 curfew_boot=$5
 shift 5
 umask 077
