@@ -16,7 +16,7 @@ export interface Service {
   /** Wraps a reload, so that systemd shows it. */
   reloading<T>(work: () => Promise<T>): Promise<T>;
   /** Decides the effect of a signal and announces it to systemd, with the time that it may take. */
-  ending(signal: NodeJS.Signals, wish: { onTerm: Ending; boundMs: number }): Promise<Ending>;
+  ending(signal: NodeJS.Signals, options: { onTerm: Ending; boundMs: number }): Promise<Ending>;
 }
 
 export function createService({ env, pid, log }: { env: Env; pid: number; log: Log }): Service {

@@ -151,7 +151,7 @@ class HostWorkers implements Workers {
     const entry = this.#entries.get(workerId);
     if (!entry) return;
     entry.forgotten = true;
-    // While the tree is not gone, the reaper goes on. The entry is deleted with the end of the tree.
+    // The reaper needs the entry until the tree is gone. Then `#treeChanged` deletes it.
     if (entry.reaper.isOver) this.#entries.delete(workerId);
   }
 
@@ -213,7 +213,7 @@ class HostWorkers implements Workers {
       log: this.#options.log,
       onTree: (left) => this.#treeChanged(entry, left),
     });
-    const entry = newTrackedWorker({ id, folder, shim, cgroup, reaper: reaper });
+    const entry = newTrackedWorker({ id, folder, shim, cgroup, reaper });
     this.#entries.set(id, entry);
     this.#logs.watch(id, folder.log);
     return entry;
@@ -291,7 +291,7 @@ class HostWorkers implements Workers {
     if (entry?.announced) return entry;
     this.#options.log.warn(
       { worker: workerId, what },
-      'the supervisor does not track this worker, so it searches the host for its processes',
+      'the supervisor tracks no running worker with this id; unless it is starting, its processes are searched',
     );
     // A worker that is being started has no process yet, so a probe would wrongly find it gone.
     if (!this.#has(workerId)) this.#probeUntracked(workerId);

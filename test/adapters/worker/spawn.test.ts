@@ -244,7 +244,7 @@ describe('the exit status', () => {
   it('is unknown when the shim was killed, and the worker goes on until its own end', async () => {
     const { id, process: started } = await host.startUp(fixture('ignores-term.sh'));
     process.kill(started.shim.pid, 'SIGKILL');
-    await until('it is said', () => host.warnings.some((one) => one.includes('the worker goes on')));
+    await until('it is said', () => host.warnings.some((one) => one.includes('the worker keeps running')));
     expect(host.exits.get(id)).toBeUndefined();
     expect(isAlive(started.main?.pid ?? 0)).toBe(true);
     process.kill(started.main?.pid ?? 0, 'SIGKILL');

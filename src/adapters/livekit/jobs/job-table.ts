@@ -93,7 +93,7 @@ export class JobTable {
       source.connection.send(answerFrame(offered.id, { accepted: false, why: 'not a room' }));
       return;
     }
-    const entry = this.#findOpen(job.id) ?? this.#ask(source, job, offered.dispatchId);
+    const entry = this.#findOpen(job.id) ?? this.#add(source, job, offered.dispatchId);
     if (entry.state !== 'assigned') entry.source = source;
     const answer = await entry.answer;
     const isSent = source.connection.send(answerFrame(job.id, answer));
@@ -119,7 +119,7 @@ export class JobTable {
     return entry === undefined || entry.state === 'over' ? null : entry;
   }
 
-  #ask(source: JobSource, job: Job, dispatchId: string): Entry {
+  #add(source: JobSource, job: Job, dispatchId: string): Entry {
     this.#prune();
     const { promise, resolve } = Promise.withResolvers<JobAnswer>();
     const entry: Entry = {

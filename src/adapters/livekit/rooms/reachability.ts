@@ -14,9 +14,9 @@ export class ReachabilityTracker {
   #status: Reachability | null = null;
   #partialError: string | null = null;
 
-  constructor(clock: Clock, tell: (reachable: boolean) => void) {
+  constructor(clock: Clock, onChange: (reachable: boolean) => void) {
     this.#clock = clock;
-    this.#onChange = tell;
+    this.#onChange = onChange;
   }
 
   get status(): Reachability | null {

@@ -73,7 +73,7 @@ async function listRooms(
   names: readonly string[],
   boundMs: number,
 ): Promise<Map<string, RoomFacts>> {
-  const answer = await ask(access, {
+  const answer = await callTwirp(access, {
     method: 'ListRooms',
     grant: { roomList: true },
     body: { names },
@@ -95,7 +95,7 @@ async function listParticipants(
 ): Promise<Participant[]> {
   try {
     const grant = { roomAdmin: true, room };
-    const answer = await ask(access, { method: 'ListParticipants', grant, body: { room }, boundMs });
+    const answer = await callTwirp(access, { method: 'ListParticipants', grant, body: { room }, boundMs });
     return participantsSchema.parse(answer).participants.map(toParticipant);
   } catch (error) {
     if (isNotFound(error)) return [];
@@ -111,8 +111,8 @@ interface TwirpRequest {
 }
 
 /** Because: the SDK's client reads an answer of any size. Source: LiveKit's Twirp service, as JSON. */
-async function ask({ url, apiKey, apiSecret }: LiveKitAccess, question: TwirpRequest): Promise<unknown> {
-  const { method, grant, body, boundMs } = question;
+async function callTwirp({ url, apiKey, apiSecret }: LiveKitAccess, request: TwirpRequest): Promise<unknown> {
+  const { method, grant, body, boundMs } = request;
   const token = new AccessToken(apiKey, apiSecret, { ttl: REQUEST_TOKEN_SECONDS });
   token.addGrant(grant);
   const response = await fetch(new URL(`/twirp/livekit.RoomService/${method}`, url.replace(/^ws/, 'http')), {

@@ -82,7 +82,7 @@ function method<T extends Message>(type: MessageType<T>, rules: Rules<T>): ApiMe
 function readBinary<T extends Message>(type: MessageType<T>, body: Buffer): T {
   const [known, all] = [false, true].map((readUnknownFields) => type.fromBinary(body, { readUnknownFields }));
   if (known === undefined || known.toBinary().length !== all?.toBinary().length)
-    throw new Error('it has fields that this version of curfew does not know');
+    throw new Error('the request has fields that this version of curfew does not know');
   return known;
 }
 

@@ -69,7 +69,7 @@ function startTicksOf(proc: ProcTable, pid: number): number {
   try {
     const stat = proc.stat(pid);
     if (stat) return stat.startTicks;
-    throw new Error('it is not there');
+    throw new Error('the process does not exist');
   } catch (error) {
     killNewChild(pid);
     throw notStarted(`/proc/${pid} cannot be read: ${messageOf(error)}`);

@@ -72,7 +72,10 @@ export function workerOutlivesShim(
 ): boolean {
   try {
     if (main === null || findAlive(proc, main) === null) return false;
-    log.warn({ worker: id }, "the worker's shim was killed; the worker goes on");
+    log.warn(
+      { worker: id },
+      "the worker's shim was killed; the worker keeps running, but its exit status will be unknown",
+    );
   } catch (error) {
     // An unknown state is not proof of an exit. The next probe decides.
     log.warn(

@@ -85,8 +85,8 @@ async function usageOf(pids: readonly number[]): Promise<Map<number, Usage>> {
   const usage = new Map<number, Usage>();
   for (let at = 0; at < pids.length; at += PIDS_AT_ONCE) {
     const batch = pids.slice(at, at + PIDS_AT_ONCE);
-    const asked = pidusage(batch, { maxage: USAGE_AGE_MS, usePs: false });
-    const stats = await pTimeout(asked, { milliseconds: WORKERS.sampleMs }).catch(() => ({}));
+    const sampled = pidusage(batch, { maxage: USAGE_AGE_MS, usePs: false });
+    const stats = await pTimeout(sampled, { milliseconds: WORKERS.sampleMs }).catch(() => ({}));
     for (const [pid, one] of Object.entries<Usage | null>(stats)) if (one) usage.set(Number(pid), one);
   }
   return usage;

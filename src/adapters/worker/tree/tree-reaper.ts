@@ -112,10 +112,10 @@ export class TreeReaper {
   async #run(): Promise<void> {
     this.#running = true;
     while (!this.#over && (this.#scanRequested || this.#order !== null)) {
-      const asked = this.#scanRequested;
+      const requested = this.#scanRequested;
       this.#scanRequested = false;
-      const left = await this.#round(asked).catch((error: unknown) => this.#scanFailed(error));
-      if (!this.#over) this.#conclude(asked, left);
+      const left = await this.#round(requested).catch((error: unknown) => this.#scanFailed(error));
+      if (!this.#over) this.#conclude(requested, left);
       const pause = left === null || (this.#order !== null && !this.#scanRequested);
       if (!this.#over && pause) await this.#pause();
     }
@@ -123,16 +123,16 @@ export class TreeReaper {
   }
 
   /** `left` is `null` if the scan has no certain result. Then another scan follows. */
-  #conclude(asked: boolean, left: number | null): void {
-    if (left === null) this.#scanRequested ||= asked;
+  #conclude(requested: boolean, left: number | null): void {
+    if (left === null) this.#scanRequested ||= requested;
     else if (left === 0) this.#finish();
-    if (left === 0 || (asked && left !== null)) this.#options.onTree(left);
+    if (left === 0 || (requested && left !== null)) this.#options.onTree(left);
   }
 
   #finish(): void {
     this.#over = true;
     const { cgroup } = this.#options.aim;
-    // If only the supervisor ends, the worker's processes are still inside, and the kernel refuses.
+    // If only the supervisor ends, the worker's processes are still inside, and the kernel refuses the removal.
     if (cgroup !== null) removeCgroup(cgroup);
     this.#ended.resolve();
   }
@@ -146,8 +146,8 @@ export class TreeReaper {
     return null;
   }
 
-  async #round(asked: boolean): Promise<number | null> {
-    const isTermWait = !asked && this.#order === 'SIGTERM' && this.#delivered;
+  async #round(requested: boolean): Promise<number | null> {
+    const isTermWait = !requested && this.#order === 'SIGTERM' && this.#delivered;
     const knownAlive = isTermWait ? this.#countKnownAlive() : 0;
     if (knownAlive > 0) return knownAlive;
     const { aim, scanner } = this.#options;
