@@ -132,7 +132,7 @@ describe('a moved state directory', () => {
       const { id } = await second.reaches((await second.dispatch({ room: 'b' })).body.id, ['live']);
       const refused = await daemon.dispatch({ room: 'c' });
       expect(refused).toMatchObject({ status: 503, body: { code: 'registry_unavailable' } });
-      expect(refused.body).toMatchObject({ detail: expect.stringContaining('another supervisor has it') });
+      expect(refused.body).toMatchObject({ detail: expect.stringContaining('another supervisor uses it') });
       expect(await daemon.reaches(first.id, ['live'])).toMatchObject({ pid: first.pid });
       second.signal('SIGKILL');
       await second.exited();

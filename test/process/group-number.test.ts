@@ -18,18 +18,18 @@ function inGroup(pid: number, startTicks: number): ProcessStat {
   return { pid, ppid: 1, pgid: SHIM.pid, sid: SHIM.pid, state: 'S', startTicks };
 }
 
-function pursue() {
+function startReaper() {
   let living: readonly ProcessStat[] = [];
   const proc: ProcTable = {
     pids: () => living.map((one) => one.pid),
-    pidsAside: async () => living.map((one) => one.pid),
+    pidsAsync: async () => living.map((one) => one.pid),
     stat: (pid) => living.find((one) => one.pid === pid) ?? null,
     mark: () => null,
     cmdline: () => '',
   };
   const told: number[] = [];
   const silent = () => undefined;
-  const pursuit = new TreeReaper({
+  const reaper = new TreeReaper({
     aim: {
       workerId: workerId('s-1.1'),
       shim: SHIM,
@@ -43,18 +43,18 @@ function pursue() {
     onTree: (left) => void told.push(left),
   });
   return {
-    pursuit,
+    reaper,
     /** How many of these are the worker's. */
-    left: async (those: readonly ProcessStat[], look: 'look' | 'exited' = 'exited') => {
+    left: async (those: readonly ProcessStat[], step: 'requestScan' | 'exited' = 'exited') => {
       living = those;
       told.length = 0;
-      pursuit[look]();
+      reaper[step]();
       await until('it has looked', () => told.length > 0);
       return told[0];
     },
     lives: (main: ProcessStat, ...others: readonly ProcessStat[]) => {
       living = [main, ...others];
-      pursuit.sees(main);
+      reaper.mainSeen(main);
     },
   };
 }
@@ -66,41 +66,41 @@ function pass(ms: number): void {
 
 describe('who is in a group whose leader is gone', () => {
   it('is not the worker’s where nobody has seen the leader', async () => {
-    expect(await pursue().left([OTHER])).toBe(0);
+    expect(await startReaper().left([OTHER])).toBe(0);
   });
 
   it('is the worker’s where its command was seen there just now', async () => {
-    const { lives, left } = pursue();
+    const { lives, left } = startReaper();
     lives(MAIN);
     expect(await left([OTHER])).toBe(1);
   });
 
   it('is not where that was long ago: the number may have been given anew', async () => {
-    const { lives, left } = pursue();
+    const { lives, left } = startReaper();
     lives(MAIN);
     pass(WORKERS.groupHeldMs + 1);
     expect(await left([OTHER])).toBe(0);
   });
 
   it('is where the command has left it, and the leader was seen just now', async () => {
-    const { lives, left } = pursue();
+    const { lives, left } = startReaper();
     lives({ ...MAIN, pgid: MAIN.pid, sid: MAIN.pid }, { ...OTHER, ...SHIM });
     expect(await left([OTHER])).toBe(1);
   });
 
   it('is as long as one is there who was before, however long that lasts', async () => {
-    const { lives, left } = pursue();
+    const { lives, left } = startReaper();
     lives(MAIN);
     expect(await left([OTHER])).toBe(1);
     pass(WORKERS.groupHeldMs + 1);
-    expect(await left([OTHER, inGroup(103, 13)], 'look')).toBe(2);
+    expect(await left([OTHER, inGroup(103, 13)], 'requestScan')).toBe(2);
   });
 
   it('is not once the group was seen to be empty', async () => {
-    const { lives, left } = pursue();
+    const { lives, left } = startReaper();
     lives(MAIN);
     // Before its exit is told it is not over.
-    expect(await left([], 'look')).toBe(1);
+    expect(await left([], 'requestScan')).toBe(1);
     expect(await left([OTHER])).toBe(0);
   });
 });

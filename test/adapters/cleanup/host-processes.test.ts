@@ -115,11 +115,11 @@ describe('a look', () => {
     const tag = randomUUID();
     const script = `
       const [{ createProcessTable }, { createClock }] = await Promise.all([
-        import(process.argv[1] + '/sweep/table.ts'),
-        import(process.argv[1] + '/telemetry/clock.ts'),
+        import(process.argv[1] + '/adapters/cleanup/host-processes.ts'),
+        import(process.argv[1] + '/adapters/telemetry/boot-clock.ts'),
       ]);
       const table = createProcessTable({ instanceId: 'i', clock: createClock(), cgroups: null, livekitUrl: null });
-      const found = (await table.look()).strangers([process.argv[2]], null);
+      const found = (await table.scan()).unmanaged([process.argv[2]], null);
       console.log(JSON.stringify(found.map((one) => one.isProtected)));`;
     const inside = ['-e', script, resolve(import.meta.dirname, '../../../src'), tag];
     const command =

@@ -22,7 +22,7 @@ describe('a config on this machine', () => {
   });
 
   it.each([
-    ['agents: {}', ['error: agents: there is none; a dispatch needs at least `default`']],
+    ['agents: {}', ['error: agents: the map is empty; add at least the agent `default`']],
     [
       'agents: {a: {command: [no-such-program]}}',
       ['error: agents.a.command: "no-such-program" is not found or not executable'],
@@ -43,7 +43,7 @@ describe('a config on this machine', () => {
     ],
     [
       'agents: {a: {command: [sh]}}\nlisten: {http: "0.0.0.0:80"}',
-      ['warning: listen.http: 0.0.0.0 is reachable from outside; put a proxy with TLS before it'],
+      ['warning: listen.http: other hosts can reach 0.0.0.0; put a proxy with TLS in front of it'],
     ],
     [
       `agents: {a: {command: [sh]}}\nlisten: {socket: /${'s'.repeat(107)}}`,
@@ -75,7 +75,7 @@ describe('a config on this machine', () => {
 
   it('without LiveKit says what that means', () => {
     expect(findingsOf('agents: {a: {command: [sh]}}')).toEqual([
-      'warning: livekit: not configured: nobody is seen in a room, and no session ends for who is there',
+      'warning: livekit: not configured: curfew does not see the rooms, and no session ends because its callers left',
     ]);
   });
 });
@@ -93,11 +93,11 @@ describe('how workers are held', () => {
 
   it('is said with the limits that are sampled or not kept', () => {
     expect(on({ path: '/cg', controllers: [] })).toEqual([
-      'note: cgroups: one per worker below /cg; no controllers: memory is sampled',
-      'note: agents.a.memory: sampled, the session ends when its worker stays over it',
-      'warning: agents.a.cpu: not bounded here, for want of the cpu controller',
+      'note: cgroups: one per worker below /cg; no controllers, so memory is sampled',
+      'note: agents.a.memory: measured by samples; a session ends if its worker stays above the limit',
+      'warning: agents.a.cpu: the limit has no effect here, because the cpu controller is not available',
     ]);
-    expect(on({ unavailable: 'EACCES' })[0]).toContain('not here for this user (EACCES)');
+    expect(on({ unavailable: 'EACCES' })[0]).toContain('not available to this user (EACCES)');
     expect(on({ path: '/cg', controllers: ['cpu'] }, '\ncgroups: off')[0]).toContain('cgroups: off');
   });
 });

@@ -38,7 +38,7 @@ describe('a reload', () => {
   it.each([
     ['limits: {sesions: 3}', 'did you mean "sessions"'],
     ['limits: {sessions: x', 'not valid YAML'],
-    ['agents: {}', 'agents: there is none'],
+    ['agents: {}', 'agents: the map is empty'],
     ['agents: {a: {command: [no-such-program-here]}}', '"no-such-program-here" is not found'],
   ])('with %j changes nothing and says why', async (text, why) => {
     const { file, live, logged } = reloadable(FIRST);
@@ -48,6 +48,8 @@ describe('a reload', () => {
     expect(error).toBeInstanceOf(CurfewError);
     expect(error).toMatchObject({ code: 'invalid_config', message: expect.stringContaining(why) });
     expect(live.current()).toBe(before);
-    expect(logged).toEqual(['error: the config has an error: the one from before stays']);
+    expect(logged).toEqual([
+      'error: the reload failed: the new config has errors, and the current one stays',
+    ]);
   });
 });

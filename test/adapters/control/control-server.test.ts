@@ -1,7 +1,7 @@
 /** The control socket: who is let in, and what becomes of anything that is not a message. */
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Refusals } from '../../../src/adapters/control/refusal-log.ts';
+import { RefusalLog } from '../../../src/adapters/control/refusal-log.ts';
 import { workerId } from '../../../src/core/ids.ts';
 import { TEXT } from '../../../src/lib/limits/api-limits.ts';
 import { CHANNEL } from '../../../src/lib/limits/worker-limits.ts';
@@ -233,18 +233,18 @@ describe('refusals in the log', () => {
       warn: (fields: object) => void lines.push(fields),
       error: silent,
     };
-    const refusals = new Refusals(log, () => nowMs);
+    const refusals = new RefusalLog(log, () => nowMs);
     const error = { code: 'not_json', message: 'the line is not JSON', field: null };
     for (let count = 0; count < 1000; count += 1) {
-      refusals.note(workerId('w-1'), error);
-      refusals.note(null, error);
+      refusals.add(workerId('w-1'), error);
+      refusals.add(null, error);
     }
     expect(lines).toEqual([
       { worker: 'w-1', code: 'not_json', field: null },
       { worker: null, code: 'not_json', field: null },
     ]);
     nowMs += CHANNEL.refusalLogMs;
-    refusals.note(workerId('w-1'), error);
+    refusals.add(workerId('w-1'), error);
     expect(lines.at(-1)).toEqual({ worker: 'w-1', code: 'not_json', field: null, more: 999 });
   });
 });

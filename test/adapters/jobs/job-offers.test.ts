@@ -78,7 +78,7 @@ describe('an offer', () => {
     await until('it is answered', () => answers().length > 0);
     expect(answers()).toEqual([{ jobId: 'AJ_1', available: false }]);
     expect(adapter.offers).toEqual([]);
-    expect(adapter.complaints()).toEqual(['a job was refused: only jobs for a room are taken']);
+    expect(adapter.complaints()).toEqual(['a job was refused: curfew takes only jobs for a room']);
   });
 
   it('that nobody decides in time is refused, and a later yes is taken back', async () => {
@@ -94,7 +94,9 @@ describe('an offer', () => {
       { jobId: 'AJ_1', available: false },
     ]);
     expect(adapter.offers.length).toBe(1);
-    expect(adapter.complaints()).toEqual(['a job was refused: the decision took too long']);
+    expect(adapter.complaints()).toEqual([
+      expect.stringMatching(/^a job was refused: the decision took too long;/),
+    ]);
     resolve({ accepted: true, identity: 'x', name: '' });
     await until('the yes is taken back', () => adapter.withdrawn.length > 0);
     expect(adapter).toMatchObject({ withdrawn: ['AJ_1 late'], terminated: [] });
@@ -132,7 +134,8 @@ describe('an offer', () => {
     const { server, adapter, answers } = await open({ clock: fastClock(20) });
     server.last.send(offerOf('AJ_1'));
     await until('it is answered', () => answers().length > 0);
-    const saysSo = () => adapter.lines.some((one) => one.message === 'an accepted job was never assigned');
+    const saysSo = () =>
+      adapter.lines.some((one) => one.message.includes('did not assign an accepted job in time'));
     await until('it is noticed', saysSo);
     server.last.send(assignmentOf('AJ_1'));
     await until('the late assignment counts', () => adapter.assigned.length > 0);
@@ -203,8 +206,8 @@ describe('an assignment', () => {
   });
 
   it.each([
-    ['is there still', { agentDispatches: [{ id: 'AD_1' }] }, 'left the room or joined it anew'],
-    ['is not told', null, 'did not tell whether its dispatch was deleted'],
+    ['is there still', { agentDispatches: [{ id: 'AD_1' }] }, 'left or rejoined the room'],
+    ['is not told', null, 'did not answer whether its dispatch was deleted'],
   ])('whose dispatch %s when LiveKit ends it goes on', async (_what, known, said) => {
     const { server, adapter, answers } = await open();
     if (known !== null) server.api = () => known;
@@ -238,7 +241,10 @@ describe('an assignment', () => {
   it('of nobody knows which job is not reported', async () => {
     const { server, adapter } = await open();
     adapter.jobs.report('AJ_9', 'success', null);
-    expect(adapter.lines.at(-1)).toMatchObject({ level: 'debug', message: 'a job could not be reported' });
+    expect(adapter.lines.at(-1)).toMatchObject({
+      level: 'debug',
+      message: 'the status of a job could not be sent to LiveKit',
+    });
     expect(server.last.said('updateJob')).toEqual([]);
   });
 });

@@ -62,7 +62,7 @@ describe('a call that was promised', () => {
     server.last.send(offerOf('AJ_1'));
     await until('it is answered', () => server.last.said('availability').length > 0);
     await daemon.reaches('AJ_1', ['live']);
-    const saysSo = () => daemon.stderr.includes('an accepted job was never assigned');
+    const saysSo = () => daemon.stderr.includes('did not assign an accepted job in time');
     await until('the assignment is given up', saysSo, 20_000);
     // The look that would end it if this were taken for LiveKit's word.
     const givenUpWallMs = Date.now();

@@ -75,7 +75,7 @@ describe('a server that is no good', () => {
       response.writeHead(200).end('hello');
     });
     const adapter = open(await listen(server));
-    await expectOneComplaint(adapter, () => tries, /the answer 200 is not that of LiveKit/);
+    await expectOneComplaint(adapter, () => tries, /the answer 200 is not from LiveKit/);
   });
 
   it('speaks no HTTP', async () => {
@@ -86,7 +86,7 @@ describe('a server that is no good', () => {
       socket.resume().end('220 ready\r\n');
     });
     const adapter = open(await listen(server));
-    await expectOneComplaint(adapter, () => tries, /the answer is not LiveKit's/);
+    await expectOneComplaint(adapter, () => tries, /the answer is not from LiveKit/);
   });
 
   it('is not there', async () => {
@@ -125,7 +125,7 @@ describe('a server that is no good', () => {
     await expectOneComplaint(
       adapter,
       () => server.peers.length,
-      /its first frame is no answer to a registration/,
+      /its first frame is not an answer to a registration/,
     );
   });
 
@@ -140,7 +140,7 @@ describe('a server that is no good', () => {
     const adapter = open(server.url);
     await until('a third try', () => server.peers.length >= 3);
     const complaints = adapter.complaints();
-    expect(complaints.filter((line) => line.includes('cannot be read; it is ignored')).length).toBe(1);
+    expect(complaints.filter((line) => line.includes('cannot be parsed; curfew ignores it')).length).toBe(1);
     expect(complaints.filter((line) => line.includes('10 frames in a row')).length).toBe(1);
     expect(complaints.length).toBe(2);
   });

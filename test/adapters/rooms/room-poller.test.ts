@@ -145,7 +145,7 @@ describe('rounds of looks', () => {
     expect(watcher.looks('two')).toEqual([]);
     expect(watcher.rooms.status()).toMatchObject({
       reachable: true,
-      lastError: 'of one room: LiveKit answered 503 unavailable',
+      lastError: 'for one room: LiveKit answered 503 unavailable',
     });
     broken = false;
     await watcher.sees('two', () => true);
@@ -160,7 +160,7 @@ describe('rounds of looks', () => {
     expect(watcher.looks('two')).toEqual([]);
     expect(watcher.rooms.status()).toMatchObject({
       reachable: true,
-      lastError: 'of one room: LiveKit did not answer in time',
+      lastError: 'for one room: LiveKit did not answer in time',
     });
   });
 
@@ -210,11 +210,11 @@ describe('rounds of looks', () => {
   });
 
   it.each([
-    ['a page', { body: '<html>Welcome</html>' }, "the answer is not LiveKit's: is livekit.url right?"],
-    ['other JSON', { body: { rooms: 5 } }, "the answer is not LiveKit's: is livekit.url right?"],
-    ['404 with a page', { status: 404, body: '<html>' }, "the answer 404 is not LiveKit's"],
-    ['502 with a page', { status: 502, body: '<html>' }, "the answer 502 is not LiveKit's"],
-    ['401', { status: 401, body: 'invalid token: eyJ.a.b' }, 'livekit.api_secret must be a pair'],
+    ['a page', { body: '<html>Welcome</html>' }, 'the answer is not from LiveKit; check livekit.url'],
+    ['other JSON', { body: { rooms: 5 } }, 'the answer is not from LiveKit; check livekit.url'],
+    ['404 with a page', { status: 404, body: '<html>' }, 'the answer 404 is not from LiveKit'],
+    ['502 with a page', { status: 502, body: '<html>' }, 'the answer 502 is not from LiveKit'],
+    ['401', { status: 401, body: 'invalid token: eyJ.a.b' }, 'Check livekit.api_key and livekit.api_secret'],
     ['never', 'never', 'LiveKit did not answer in time'],
   ] as const)('say in words for a person what is wrong with a server that answers %s', async (_, reply, words) => {
     twirp.script = () => reply;

@@ -106,18 +106,18 @@ describe('refused is a webhook', () => {
   it.each([
     ['without a header', () => Promise.resolve(undefined), 'no Authorization header'],
     ['with an empty header', () => Promise.resolve(''), 'not an event of LiveKit'],
-    ['with a header that is no token', () => Promise.resolve('nonsense'), 'signature does not hold'],
+    ['with a header that is no token', () => Promise.resolve('nonsense'), 'signature is not valid'],
     [
       'signed with another secret',
       (body: string) => sign(hashOf(body), { keys: { ...KEYS, apiSecret: 'another-secret-of-some-length' } }),
-      'signature does not hold',
+      'signature is not valid',
     ],
     [
       'signed with another key',
       (body: string) => sign(hashOf(body), { keys: { ...KEYS, apiKey: 'other' } }),
-      'signature does not hold',
+      'signature is not valid',
     ],
-    ['whose token has expired', (body: string) => sign(hashOf(body), { ttl: '-1m' }), 'does not hold'],
+    ['whose token has expired', (body: string) => sign(hashOf(body), { ttl: '-1m' }), 'is not valid'],
     ['whose token is of another body', () => sign(hashOf('other')), 'sha256'],
     ['whose token is of no body', () => sign(null), 'sha256'],
     [
@@ -136,8 +136,8 @@ describe('refused is a webhook', () => {
   });
 
   it.each([
-    ['made too long ago', { createdAt: String(SECONDS - PRESENCE.webhookMaxAgeMs / 1000 - 1) }, 'stale'],
-    ['that does not say when it was made', { createdAt: undefined }, 'when it was made'],
+    ['made too long ago', { createdAt: String(SECONDS - PRESENCE.webhookMaxAgeMs / 1000 - 1) }, 'too old'],
+    ['that does not say when it was made', { createdAt: undefined }, 'no creation time'],
   ])('%s', async (_, fields, why) => {
     expect(await refused(receive(event(fields)))).toContain(why);
   });

@@ -106,7 +106,7 @@ describe('a job', () => {
       agent.answer('AJ_1', nth === 3);
     }
     await rig.heardBy('w-1', 'ready');
-    expect(rig.logged.filter(({ message }) => message.includes('takes no job now'))).toHaveLength(1);
+    expect(rig.logged.filter(({ message }) => message.includes('the agent refused the job'))).toHaveLength(1);
   });
 
   it('takes no second answer, nor one for another job', async () => {

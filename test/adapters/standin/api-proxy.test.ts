@@ -136,7 +136,7 @@ describe('what does not', () => {
   it.each(foreign)('is refused with its name and the room: %s', async (name, call) => {
     await expect(call()).rejects.toMatchObject({ status: 403, code: 'permission_denied' });
     const message = String(await call().catch((error: Error) => error.message));
-    for (const part of [name, '"other"', 'real keys by pass_env']) expect(message).toContain(part);
+    for (const part of [name, '"other"', 'real keys with pass_env']) expect(message).toContain(part);
   });
 
   const elsewhere: [string, () => Promise<unknown>][] = [
@@ -153,7 +153,7 @@ describe('what does not', () => {
   it.each(elsewhere)('is refused by name: %s', async (name, call) => {
     await expect(call()).rejects.toMatchObject({ status: 403, code: 'permission_denied' });
     const message = String(await call().catch((error: Error) => error.message));
-    for (const part of [name, 'real keys by pass_env']) expect(message).toContain(part);
+    for (const part of [name, 'real keys with pass_env']) expect(message).toContain(part);
   });
 
   it('did nothing', async () => {

@@ -74,7 +74,7 @@ describe('messages to systemd', () => {
     const own = { ...log, error: (_fields: object, message: string) => void said.push(message) };
     const notify = createNotify({ env: env(), pid, log: own });
     await Promise.all([notify.send('READY=1'), notify.send('STATUS=x'), notify.send('STATUS=y')]);
-    expect(said).toEqual(['systemd could not be told of our state']);
+    expect(said).toEqual(['a message to systemd failed; check `systemd-notify` and NOTIFY_SOCKET']);
   });
 });
 

@@ -39,7 +39,7 @@ const TYPESCRIPT = ['--disable-warning=ExperimentalWarning', '--input-type=modul
 const WRITES_BESIDE = `
   const [src, dir, text, other, length, times] = process.argv.slice(1);
   const { existsSync, writeFileSync } = await import('node:fs');
-  const { createAudit } = await import(src + '/telemetry/audit.ts');
+  const { createAudit } = await import(src + '/adapters/telemetry/audit-file.ts');
   const fail = (fields, why) => { console.error(why, fields); process.exit(1); };
   const audit = createAudit(dir, { debug: fail, info: fail, warn: fail, error: fail });
   const entry = { ...JSON.parse(text), request: { filter: { room: 'x'.repeat(Number(length)) } } };

@@ -160,7 +160,7 @@ describe('a start that fails', () => {
     mkdirSync(folder, { recursive: true });
     writeFileSync(join(folder, 'claim'), 'voided');
     const proof = join(host.instance.stateDir, 'proof');
-    await expect(host.start(['touch', proof], { id: 'w1' })).rejects.toThrow('claimed before');
+    await expect(host.start(['touch', proof], { id: 'w1' })).rejects.toThrow('another start has its claim');
     expect(existsSync(proof)).toBe(false);
     expect(readFileSync(join(folder, 'claim'), 'utf8')).toBe('voided');
   });
@@ -200,7 +200,10 @@ describe('a start that is ended while the disk hangs', () => {
     for (const one of [id, workerId('never')]) host.workers.reap(one);
     await host.treeGone('never');
     expect(host.trees.has(id)).toBe(false);
-    expect(await failed).toMatchObject({ code: 'spawn_failed', message: 'it was ended before it ran' });
+    expect(await failed).toMatchObject({
+      code: 'spawn_failed',
+      message: 'the worker was ended before it started',
+    });
     await expect(host.start(['true'], { id: 'w1' })).rejects.toThrow('started before');
 
     const log = openSync(join(folder, 'log'), constants.O_RDONLY | constants.O_NONBLOCK);
@@ -241,7 +244,7 @@ describe('the exit status', () => {
   it('is unknown when the shim was killed, and the worker goes on until its own end', async () => {
     const { id, process: started } = await host.startUp(fixture('ignores-term.sh'));
     process.kill(started.shim.pid, 'SIGKILL');
-    await until('it is said', () => host.warnings.some((one) => one.includes('the worker goes on')));
+    await until('it is said', () => host.warnings.some((one) => one.includes('the worker keeps running')));
     expect(host.exits.get(id)).toBeUndefined();
     expect(isAlive(started.main?.pid ?? 0)).toBe(true);
     process.kill(started.main?.pid ?? 0, 'SIGKILL');
