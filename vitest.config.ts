@@ -21,8 +21,8 @@ const exclude = [
 ];
 
 /** Builds the programs of the project that tests start. */
-const BUILD = ['test/support/build.ts'];
-const setupFiles = ['test/support/on-failure.ts'];
+const BUILD = ['test/support/setup/build.ts'];
+const setupFiles = ['test/support/setup/on-failure.ts'];
 
 /** Layers: the pure core (unit) and adapters against the real thing (integration). Then whole calls (e2e; `alone` for calls that need the whole machine), the service in a real systemd. They run one after the other. */
 export default defineConfig({

@@ -1,7 +1,7 @@
 /** Processes beside the chaos that look like workers and are nobody's business. None of them may die. */
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
-import { isAlive } from '../support/proc.ts';
+import { isAlive } from '../support/processes/test-processes.ts';
 
 export interface Bystanders {
   /** Those that are gone, by what they are. */

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { CleanupView, VerdictView } from '../../src/api/cleanup-api.ts';
 import { renderCleanup } from '../../src/cli/render-cleanup.ts';
 import { painter } from '../../src/cli/terminal-text.ts';
-import { cli } from '../support/terminal.ts';
+import { cli } from '../support/api/command-line.ts';
 
 const env = { CURFEW_API: '/nowhere/c.sock' };
 

@@ -7,11 +7,11 @@ import type { SessionView } from '../../src/api/session-schemas.ts';
 import { checkNode } from '../../src/cli/node-version.ts';
 import { ERRORS } from '../../src/lib/errors.ts';
 import { VERSION } from '../../src/lib/version.ts';
-import type { Doors } from '../support/listeners.ts';
-import { openDoors, TOKENS } from '../support/listeners.ts';
-import { endedView, viewOf } from '../support/memory-api.ts';
-import type { CliOptions } from '../support/terminal.ts';
-import { cli } from '../support/terminal.ts';
+import type { CliOptions } from '../support/api/command-line.ts';
+import { cli } from '../support/api/command-line.ts';
+import type { Doors } from '../support/api/listeners.ts';
+import { openDoors, TOKENS } from '../support/api/listeners.ts';
+import { endedView, viewOf } from '../support/api/memory-api.ts';
 
 let doors: Doors;
 let dir: string;

@@ -1,9 +1,9 @@
 /** `curfew reload` says what happened, and fails with what is wrong. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CurfewError } from '../../src/lib/errors.ts';
-import type { Doors } from '../support/listeners.ts';
-import { openDoors } from '../support/listeners.ts';
-import { cli } from '../support/terminal.ts';
+import { cli } from '../support/api/command-line.ts';
+import type { Doors } from '../support/api/listeners.ts';
+import { openDoors } from '../support/api/listeners.ts';
 
 let doors: Doors;
 beforeAll(async () => {

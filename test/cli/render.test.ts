@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { SessionView } from '../../src/api/session-schemas.ts';
 import { renderCapacity, renderList, renderShow } from '../../src/cli/render-sessions.ts';
 import { painter, safe, span } from '../../src/cli/terminal-text.ts';
-import { endedView, memoryApi, viewOf } from '../support/memory-api.ts';
+import { endedView, memoryApi, viewOf } from '../support/api/memory-api.ts';
 
 const plain = painter(false);
 const AT = '2026-01-02T03:04:05.000Z';

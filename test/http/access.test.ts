@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createLog } from '../../src/adapters/telemetry/pino-log.ts';
 import { createHttpListeners } from '../../src/http/listeners.ts';
-import type { Ask, Doors } from '../support/listeners.ts';
-import { openDoors, problemOf, TOKENS } from '../support/listeners.ts';
-import { viewOf } from '../support/memory-api.ts';
+import type { Ask, Doors } from '../support/api/listeners.ts';
+import { openDoors, problemOf, TOKENS } from '../support/api/listeners.ts';
+import { viewOf } from '../support/api/memory-api.ts';
 
 const SCOPES = ['read', 'dispatch', 'release', 'admin'] as const;
 const ROUTES: readonly (Ask & { readonly scope: (typeof SCOPES)[number]; readonly own: boolean })[] = [

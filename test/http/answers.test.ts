@@ -7,10 +7,10 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { problemSchema } from '../../src/api/host-schemas.ts';
 import { ERRORS } from '../../src/lib/errors.ts';
-import type { Ask, Doors } from '../support/listeners.ts';
-import { openDoors, problemOf } from '../support/listeners.ts';
-import { endedView, viewOf } from '../support/memory-api.ts';
-import { until } from '../support/wait.ts';
+import type { Ask, Doors } from '../support/api/listeners.ts';
+import { openDoors, problemOf } from '../support/api/listeners.ts';
+import { endedView, viewOf } from '../support/api/memory-api.ts';
+import { until } from '../support/lib/wait.ts';
 
 let doors: Doors;
 beforeAll(async () => {

@@ -2,8 +2,8 @@
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { TEXT } from '../../src/lib/limits/api-limits.ts';
-import type { Doors } from '../support/listeners.ts';
-import { openDoors, problemOf } from '../support/listeners.ts';
+import type { Doors } from '../support/api/listeners.ts';
+import { openDoors, problemOf } from '../support/api/listeners.ts';
 
 let doors: Doors;
 beforeAll(async () => {

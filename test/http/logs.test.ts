@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { followLogs } from '../../src/http/log-stream.ts';
-import type { MemoryApi } from '../support/memory-api.ts';
-import { endedView, memoryApi, viewOf } from '../support/memory-api.ts';
+import type { MemoryApi } from '../support/api/memory-api.ts';
+import { endedView, memoryApi, viewOf } from '../support/api/memory-api.ts';
 
 /** More than a stream reads ahead. */
 const LONG = 'x'.repeat(1024 * 1024);

@@ -1,9 +1,9 @@
 /** `attach` of both kits on a session that emits a framework's events, each a real process on the real control socket. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { WorkerMessage } from '../../src/core/model/control-protocol.ts';
-import type { Side } from '../support/kits.ts';
-import { heardTypes, KIT_WORKER, KitRig } from '../support/kits.ts';
-import { until } from '../support/wait.ts';
+import { until } from '../support/lib/wait.ts';
+import type { Side } from '../support/workers/kit-rig.ts';
+import { heardTypes, KIT_WORKER, KitRig } from '../support/workers/kit-rig.ts';
 
 const KITS = [
   { kit: 'node', command: process.execPath, file: 'attach.mjs' },

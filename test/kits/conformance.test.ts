@@ -3,9 +3,9 @@ import type { Server, Socket } from 'node:net';
 import { createServer } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { SupervisorMessage } from '../../src/core/model/control-protocol.ts';
-import type { Side } from '../support/kits.ts';
-import { heardTypes, KIT_WORKER, KitRig } from '../support/kits.ts';
-import { until } from '../support/wait.ts';
+import { until } from '../support/lib/wait.ts';
+import type { Side } from '../support/workers/kit-rig.ts';
+import { heardTypes, KIT_WORKER, KitRig } from '../support/workers/kit-rig.ts';
 
 const KITS = [
   { kit: 'node', command: process.execPath, file: 'agent.mjs' },

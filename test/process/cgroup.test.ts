@@ -17,9 +17,9 @@ import { createWorkers } from '../../src/adapters/worker/host-workers.ts';
 import { workerId } from '../../src/core/ids.ts';
 import type { WorkerProcess } from '../../src/core/model/session.ts';
 import { cgroupPids, killCgroup, removeCgroup } from '../../src/process/cgroup.ts';
-import { isAlive, killAll, pidsCalled } from '../support/proc.ts';
-import { until } from '../support/wait.ts';
-import { canGroup, fixture, openWorkers } from '../support/workers.ts';
+import { until } from '../support/lib/wait.ts';
+import { isAlive, killAll, pidsCalled } from '../support/processes/test-processes.ts';
+import { canGroup, fixture, openWorkers } from '../support/workers/workers-rig.ts';
 
 let host: ReturnType<typeof openWorkers>;
 beforeEach(() => {

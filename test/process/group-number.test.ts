@@ -6,7 +6,7 @@ import { workerId } from '../../src/core/ids.ts';
 import { WORKERS } from '../../src/lib/limits/worker-limits.ts';
 import type { ProcessStat, ProcTable } from '../../src/process/proc-files.ts';
 import { createScanner } from '../../src/process/process-scan.ts';
-import { until } from '../support/wait.ts';
+import { until } from '../support/lib/wait.ts';
 
 const SHIM = { bootId: 'boot', pid: 100, startTicks: 10 };
 const MAIN = inGroup(101, 11);

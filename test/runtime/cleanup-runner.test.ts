@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { workerId } from '../../src/core/ids.ts';
 import type { ProcessIdentity, Session } from '../../src/core/model/session.ts';
 import { CleanupRunner } from '../../src/runtime/cleanup/cleanup-runner.ts';
-import { sessionOf } from '../support/sessions.ts';
+import { sessionOf } from '../support/sessions/session-writes.ts';
 
 const ID = workerId('s-1.1');
 const at = { bootMs: 0, wallMs: 0 };

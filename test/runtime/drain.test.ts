@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import type { DrainRecord } from '../../src/ports/drain-store.ts';
 import { Drain } from '../../src/runtime/drain.ts';
 import { at } from '../core/support.ts';
-import { SILENT } from '../support/log.ts';
+import { SILENT } from '../support/lib/test-logs.ts';
 
 it('that is not under way is not undone: nothing is said or written', () => {
   const drain = new Drain({

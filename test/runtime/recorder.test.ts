@@ -7,8 +7,8 @@ import type { Clock } from '../../src/ports/clock.ts';
 import type { Registry } from '../../src/ports/registry.ts';
 import { Recorder, recordNeed } from '../../src/runtime/sessions/recorder.ts';
 import { at, gone, Play, release, says } from '../core/support.ts';
-import { SILENT } from '../support/log.ts';
-import { sessionOf } from '../support/sessions.ts';
+import { SILENT } from '../support/lib/test-logs.ts';
+import { sessionOf } from '../support/sessions/session-writes.ts';
 
 interface Asked {
   readonly what: string;

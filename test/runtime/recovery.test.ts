@@ -1,8 +1,8 @@
 /** Sessions of before that have no worker to ask. */
 import { describe, expect, it } from 'vitest';
 import type { Session } from '../../src/core/model/session.ts';
-import { sessionOf } from '../support/sessions.ts';
-import { WarmRig } from '../support/warm-rig.ts';
+import { sessionOf } from '../support/sessions/session-writes.ts';
+import { WarmRig } from '../support/workers/warm-rig.ts';
 
 /** Created in what is the past by any boot's clock. */
 function queued(bootId?: string): Session {

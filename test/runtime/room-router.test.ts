@@ -6,8 +6,8 @@ import type { Registry } from '../../src/ports/registry.ts';
 import type { Rooms } from '../../src/ports/rooms.ts';
 import { RoomRouter } from '../../src/runtime/rooms/room-router.ts';
 import { at, look, participant } from '../core/support.ts';
-import { SILENT } from '../support/log.ts';
-import { sessionOf } from '../support/sessions.ts';
+import { SILENT } from '../support/lib/test-logs.ts';
+import { sessionOf } from '../support/sessions/session-writes.ts';
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 

@@ -6,7 +6,7 @@ import { RECORDING } from '../../src/lib/limits/storage-limits.ts';
 import type { Rooms } from '../../src/ports/rooms.ts';
 import { Supervisor } from '../../src/runtime/supervisor.ts';
 import type { SupervisorDeps } from '../../src/runtime/supervisor-deps.ts';
-import { settled, WARM_PROFILE, WarmRig } from '../support/warm-rig.ts';
+import { settled, WARM_PROFILE, WarmRig } from '../support/workers/warm-rig.ts';
 
 const ANN: Actor = { kind: 'token', name: 'ann' };
 

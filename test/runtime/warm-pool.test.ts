@@ -4,8 +4,8 @@ import { sessionId, workerId } from '../../src/core/ids.ts';
 import type { SessionEvent } from '../../src/core/model/events.ts';
 import type { Session, WorkerProcess } from '../../src/core/model/session.ts';
 import { workerOf } from '../../src/core/model/session.ts';
-import { sessionOf } from '../support/sessions.ts';
-import { settled, WARM_PROFILE, WarmRig } from '../support/warm-rig.ts';
+import { sessionOf } from '../support/sessions/session-writes.ts';
+import { settled, WARM_PROFILE, WarmRig } from '../support/workers/warm-rig.ts';
 
 const WARM = workerId('warm-9.1');
 const process: WorkerProcess = {

@@ -3,9 +3,9 @@ import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import { ROOT } from '../support/daemon.ts';
-import { isAlive, killAll } from '../support/proc.ts';
-import { until } from '../support/wait.ts';
+import { ROOT } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import { isAlive, killAll } from '../support/processes/test-processes.ts';
 
 const FIXTURES = join(ROOT, 'test', 'fixtures', 'scripts');
 const COUNTS = join(FIXTURES, 'counts-signals.mjs');

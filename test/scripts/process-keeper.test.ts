@@ -3,11 +3,11 @@ import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, it } from 'vitest';
-import { ROOT } from '../support/daemon.ts';
-import { keepChild } from '../support/keeper.ts';
-import { marked } from '../support/marks.ts';
-import { isAlive, killAll } from '../support/proc.ts';
-import { until } from '../support/wait.ts';
+import { ROOT } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import { keepChild } from '../support/processes/keeper.ts';
+import { marked } from '../support/processes/marked-processes.ts';
+import { isAlive, killAll } from '../support/processes/test-processes.ts';
 
 const KEEPS_DAEMON = join(ROOT, 'test/fixtures/scripts/keeps-daemon.mjs');
 

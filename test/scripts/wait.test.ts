@@ -1,6 +1,6 @@
 /** What a wait that failed says. */
 import { expect, it } from 'vitest';
-import { until } from '../support/wait.ts';
+import { until } from '../support/lib/wait.ts';
 
 it('a wait that fails says what was seen last', async () => {
   await expect(until('it is there', () => 0, 0)).rejects.toThrow(

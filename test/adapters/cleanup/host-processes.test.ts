@@ -13,9 +13,9 @@ import { createPlanFiles } from '../../../src/adapters/cleanup/plan-files.ts';
 import { createClock } from '../../../src/adapters/telemetry/boot-clock.ts';
 import { instanceId, workerId } from '../../../src/core/ids.ts';
 import type { ProcessTable } from '../../../src/ports/process-table.ts';
-import { isAlive, killAll, nap, pidsCalled, pidsNapping } from '../../support/proc.ts';
-import { until } from '../../support/wait.ts';
-import { fixture } from '../../support/workers.ts';
+import { until } from '../../support/lib/wait.ts';
+import { isAlive, killAll, nap, pidsCalled, pidsNapping } from '../../support/processes/test-processes.ts';
+import { fixture } from '../../support/workers/workers-rig.ts';
 
 const INSTANCE = instanceId(randomUUID());
 const ID = workerId('s-1.1');

@@ -7,9 +7,9 @@ import { runInNewContext } from 'node:vm';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { workerId } from '../../../src/core/ids.ts';
 import { CHANNEL } from '../../../src/lib/limits/worker-limits.ts';
-import type { Client } from '../../support/channels.ts';
-import { ControlRig, line } from '../../support/channels.ts';
-import { until } from '../../support/wait.ts';
+import { until } from '../../support/lib/wait.ts';
+import type { Client } from '../../support/workers/control-rig.ts';
+import { ControlRig, line } from '../../support/workers/control-rig.ts';
 
 const READY = line({ type: 'ready' });
 setFlagsFromString('--expose-gc');

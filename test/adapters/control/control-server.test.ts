@@ -5,9 +5,9 @@ import { Refusals } from '../../../src/adapters/control/refusal-log.ts';
 import { workerId } from '../../../src/core/ids.ts';
 import { TEXT } from '../../../src/lib/limits/api-limits.ts';
 import { CHANNEL } from '../../../src/lib/limits/worker-limits.ts';
-import type { Client } from '../../support/channels.ts';
-import { ControlRig, line } from '../../support/channels.ts';
-import { until } from '../../support/wait.ts';
+import { until } from '../../support/lib/wait.ts';
+import type { Client } from '../../support/workers/control-rig.ts';
+import { ControlRig, line } from '../../support/workers/control-rig.ts';
 
 const READY = line({ type: 'ready' });
 let rig: ControlRig;

@@ -1,10 +1,10 @@
 /** What becomes of offers, assignments, terminations, reports and the load, towards a server that does as it likes. */
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Job, JobAnswer } from '../../../src/ports/jobs.ts';
-import { until } from '../../support/wait.ts';
+import { until } from '../../support/lib/wait.ts';
 import { FakeServer, offerOf } from './fake-livekit.ts';
-import type { AdapterOptions } from './support.ts';
-import { Adapters, accept, alarms, fastClock, refuse } from './support.ts';
+import type { AdapterOptions } from './jobs-rig.ts';
+import { Adapters, accept, alarms, fastClock, refuse } from './jobs-rig.ts';
 
 const adapters = new Adapters();
 const servers: FakeServer[] = [];

@@ -1,9 +1,9 @@
 /** What a call becomes that LiveKit was told yes for and is silent about: the adapter and the sessions together. */
 import { afterEach, describe, expect, it } from 'vitest';
 import type { SessionView } from '../../../src/api/session-schemas.ts';
-import { Daemon } from '../../support/daemon.ts';
-import { KEY, SECRET } from '../../support/livekit.ts';
-import { until } from '../../support/wait.ts';
+import { Daemon } from '../../support/daemon/daemon.ts';
+import { until } from '../../support/lib/wait.ts';
+import { KEY, SECRET } from '../../support/livekit/livekit-server.ts';
 import { FakeServer, offerOf } from './fake-livekit.ts';
 
 let daemon: Daemon | null = null;

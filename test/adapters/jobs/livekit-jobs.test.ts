@@ -2,11 +2,11 @@
 import { RoomConfiguration } from '@livekit/protocol';
 import { AccessToken } from 'livekit-server-sdk';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { Callers } from '../../support/callers.ts';
-import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../../support/livekit.ts';
-import { until } from '../../support/wait.ts';
-import type { Adapter, AdapterOptions } from './support.ts';
-import { Adapters, refuse } from './support.ts';
+import { Callers } from '../../support/callers/callers.ts';
+import { until } from '../../support/lib/wait.ts';
+import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../../support/livekit/livekit-server.ts';
+import type { Adapter, AdapterOptions } from './jobs-rig.ts';
+import { Adapters, refuse } from './jobs-rig.ts';
 
 describe.runIf(HAS_LIVEKIT)('jobs of LiveKit', () => {
   let livekit: LiveKit;

@@ -3,13 +3,13 @@ import { createServer as createHttpServer } from 'node:http';
 import type { AddressInfo, Server } from 'node:net';
 import { createServer } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
-import { HAS_LIVEKIT, LiveKit } from '../../support/livekit.ts';
-import { freePorts } from '../../support/ports.ts';
-import { until } from '../../support/wait.ts';
+import { freePorts } from '../../support/lib/free-ports.ts';
+import { until } from '../../support/lib/wait.ts';
+import { HAS_LIVEKIT, LiveKit } from '../../support/livekit/livekit-server.ts';
 import type { Greeting } from './fake-livekit.ts';
 import { FakeServer, offerOf, REGISTERED } from './fake-livekit.ts';
-import type { Adapter } from './support.ts';
-import { Adapters, alarms, fastClock } from './support.ts';
+import type { Adapter } from './jobs-rig.ts';
+import { Adapters, alarms, fastClock } from './jobs-rig.ts';
 
 const adapters = new Adapters();
 const closers: (() => Promise<unknown>)[] = [];

@@ -10,7 +10,7 @@ import { openRegistry } from '../../../src/adapters/registry/registry-client.ts'
 import { createLog } from '../../../src/adapters/telemetry/pino-log.ts';
 import { sessionId } from '../../../src/core/ids.ts';
 import type { Registry, SessionQuery } from '../../../src/ports/registry.ts';
-import { sessionOf, writeOf } from '../../support/sessions.ts';
+import { sessionOf, writeOf } from '../../support/sessions/session-writes.ts';
 
 const LIST: SessionQuery = { limit: 100 };
 let stateDir: string;

@@ -19,7 +19,7 @@ import { openInstance } from '../../../src/adapters/registry/instance-dir.ts';
 import { rowOf } from '../../../src/adapters/registry/session-row.ts';
 import { StoreRecovery } from '../../../src/adapters/registry/store-recovery.ts';
 import type { Lost } from '../../../src/ports/registry.ts';
-import { sessionOf, writeOf } from '../../support/sessions.ts';
+import { sessionOf, writeOf } from '../../support/sessions/session-writes.ts';
 
 let dir: string;
 let lost: Lost[];

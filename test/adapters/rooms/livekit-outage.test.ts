@@ -1,9 +1,9 @@
 /** LiveKit stopped, killed, started again, and with a key that is not its own. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../../support/livekit.ts';
-import { until } from '../../support/wait.ts';
-import type { Told } from '../../support/watcher.ts';
-import { Watcher } from '../../support/watcher.ts';
+import { until } from '../../support/lib/wait.ts';
+import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../../support/livekit/livekit-server.ts';
+import type { Told } from '../../support/livekit/rooms-watcher.ts';
+import { Watcher } from '../../support/livekit/rooms-watcher.ts';
 
 describe.runIf(HAS_LIVEKIT)('LiveKit away', () => {
   let livekit: LiveKit;

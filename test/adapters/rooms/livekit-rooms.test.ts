@@ -1,10 +1,10 @@
 /** Presence on a real LiveKit server, with real participants. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sideOf } from '../../../src/core/rooms/presence.ts';
-import { Callers } from '../../support/callers.ts';
-import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../../support/livekit.ts';
-import { until } from '../../support/wait.ts';
-import { Watcher } from '../../support/watcher.ts';
+import { Callers } from '../../support/callers/callers.ts';
+import { until } from '../../support/lib/wait.ts';
+import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../../support/livekit/livekit-server.ts';
+import { Watcher } from '../../support/livekit/rooms-watcher.ts';
 
 /** So seldom that all that is seen was seen by a webhook. */
 const SELDOM_MS = 600_000;

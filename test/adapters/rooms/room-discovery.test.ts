@@ -5,9 +5,9 @@ import { createClock } from '../../../src/adapters/telemetry/boot-clock.ts';
 import type { RoomKey } from '../../../src/core/ids.ts';
 import type { RoomSnapshot, RoomWebhook } from '../../../src/core/rooms/presence.ts';
 import type { Rooms } from '../../../src/ports/rooms.ts';
-import { Callers } from '../../support/callers.ts';
-import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../../support/livekit.ts';
-import { until } from '../../support/wait.ts';
+import { Callers } from '../../support/callers/callers.ts';
+import { until } from '../../support/lib/wait.ts';
+import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../../support/livekit/livekit-server.ts';
 
 const key = (name: string): RoomKey => ({ project: 'default', name });
 

@@ -1,11 +1,11 @@
 /** Rounds of looks against a scripted server: answers that do not agree, one room's trouble, many rooms. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { PRESENCE } from '../../../src/lib/limits/room-limits.ts';
-import { freePorts } from '../../support/ports.ts';
-import type { Script } from '../../support/twirp.ts';
-import { Twirp } from '../../support/twirp.ts';
-import { until } from '../../support/wait.ts';
-import { Watcher } from '../../support/watcher.ts';
+import { freePorts } from '../../support/lib/free-ports.ts';
+import { until } from '../../support/lib/wait.ts';
+import { Watcher } from '../../support/livekit/rooms-watcher.ts';
+import type { Script } from '../../support/livekit/scripted-room-service.ts';
+import { Twirp } from '../../support/livekit/scripted-room-service.ts';
 
 const KEYS = { apiKey: 'key', apiSecret: 'a-secret-that-is-long-enough-for-hs256' };
 const SELDOM_MS = 600_000;

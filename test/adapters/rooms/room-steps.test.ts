@@ -2,11 +2,11 @@
 import { TokenVerifier } from 'livekit-server-sdk';
 import { WebSocket } from 'undici';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { Callers } from '../../support/callers.ts';
-import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../../support/livekit.ts';
-import { until } from '../../support/wait.ts';
-import { roomKey, Watcher } from '../../support/watcher.ts';
-import { Adapters, refuse } from '../jobs/support.ts';
+import { Callers } from '../../support/callers/callers.ts';
+import { until } from '../../support/lib/wait.ts';
+import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../../support/livekit/livekit-server.ts';
+import { roomKey, Watcher } from '../../support/livekit/rooms-watcher.ts';
+import { Adapters, refuse } from '../jobs/jobs-rig.ts';
 
 const BOUND_MS = 5000;
 

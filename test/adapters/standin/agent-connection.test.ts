@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { JobStatus, JobType } from '@livekit/protocol';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { workerId } from '../../../src/core/ids.ts';
-import { jobOf, StandInRig } from '../../support/standin.ts';
-import { until } from '../../support/wait.ts';
+import { until } from '../../support/lib/wait.ts';
+import { jobOf, StandInRig } from '../../support/livekit/standin-rig.ts';
 
 const W1 = workerId('w-1');
 let rig: StandInRig;

@@ -6,8 +6,8 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { launchEnv } from '../../../src/adapters/livekit/standin/agent-env.ts';
-import { ROOT } from '../../support/daemon.ts';
-import { freePorts } from '../../support/ports.ts';
+import { ROOT } from '../../support/daemon/daemon.ts';
+import { freePorts } from '../../support/lib/free-ports.ts';
 
 const run = promisify(execFile);
 const ACCESS = { url: 'ws://127.0.0.1:12345', apiKey: 'curfew-w-1', apiSecret: 'secret' };

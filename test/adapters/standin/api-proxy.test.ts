@@ -15,11 +15,11 @@ import {
 } from 'livekit-server-sdk';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { workerId } from '../../../src/core/ids.ts';
-import { Callers } from '../../support/callers.ts';
-import { KEY, LiveKit, SECRET } from '../../support/livekit.ts';
-import { StandInRig } from '../../support/standin.ts';
-import { Twirp } from '../../support/twirp.ts';
-import { until } from '../../support/wait.ts';
+import { Callers } from '../../support/callers/callers.ts';
+import { until } from '../../support/lib/wait.ts';
+import { KEY, LiveKit, SECRET } from '../../support/livekit/livekit-server.ts';
+import { Twirp } from '../../support/livekit/scripted-room-service.ts';
+import { StandInRig } from '../../support/livekit/standin-rig.ts';
 
 let livekit: LiveKit;
 let rig: StandInRig;

@@ -1,11 +1,11 @@
 /** What holds for every framework: the real package, the real LiveKit, an agent file that knows nothing of curfew. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { workerId } from '../../../src/core/ids.ts';
-import type { AgentOptions, Framework } from '../../support/agents.ts';
-import { Agents, agentsIn, assign, jobProcessOf, roomOf } from '../../support/agents.ts';
-import { KEY, LiveKit, SECRET } from '../../support/livekit.ts';
-import { StandInRig } from '../../support/standin.ts';
-import { until } from '../../support/wait.ts';
+import { until } from '../../support/lib/wait.ts';
+import type { AgentOptions, Framework } from '../../support/livekit/framework-agents.ts';
+import { Agents, agentsIn, assign, jobProcessOf, roomOf } from '../../support/livekit/framework-agents.ts';
+import { KEY, LiveKit, SECRET } from '../../support/livekit/livekit-server.ts';
+import { StandInRig } from '../../support/livekit/standin-rig.ts';
 
 export interface Stage {
   readonly livekit: LiveKit;

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { AccessToken } from 'livekit-server-sdk';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { workerId } from '../../../src/core/ids.ts';
-import { jobOf, StandInRig } from '../../support/standin.ts';
+import { jobOf, StandInRig } from '../../support/livekit/standin-rig.ts';
 
 let rig: StandInRig;
 

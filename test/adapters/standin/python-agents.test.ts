@@ -1,8 +1,8 @@
 /** livekit-agents of Python, unchanged. */
 import { expect, it } from 'vitest';
-import { agentsIn, roomOf } from '../../support/agents.ts';
-import { KEY, SECRET } from '../../support/livekit.ts';
-import { until } from '../../support/wait.ts';
+import { until } from '../../support/lib/wait.ts';
+import { agentsIn, roomOf } from '../../support/livekit/framework-agents.ts';
+import { KEY, SECRET } from '../../support/livekit/livekit-server.ts';
 import { describeFramework, meets, useStage } from './frameworks.ts';
 
 const TEST_MS = 120_000;

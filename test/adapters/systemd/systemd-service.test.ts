@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createNotify } from '../../../src/adapters/systemd/sd-notify.ts';
 import { createService } from '../../../src/adapters/systemd/systemd-service.ts';
 import { askJob, findUnit, jobOf, unitOfCgroups } from '../../../src/adapters/systemd/unit-job.ts';
-import { until } from '../../support/wait.ts';
+import { until } from '../../support/lib/wait.ts';
 
 let dir: string;
 const logged: string[] = [];

@@ -6,9 +6,9 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createWorkers } from '../../../src/adapters/worker/host-workers.ts';
 import { workerId } from '../../../src/core/ids.ts';
-import { isAlive, killAll, nap, pidsCalled, pidsNapping } from '../../support/proc.ts';
-import { until } from '../../support/wait.ts';
-import { openWorkers } from '../../support/workers.ts';
+import { until } from '../../support/lib/wait.ts';
+import { isAlive, killAll, nap, pidsCalled, pidsNapping } from '../../support/processes/test-processes.ts';
+import { openWorkers } from '../../support/workers/workers-rig.ts';
 
 let host: ReturnType<typeof openWorkers>;
 beforeEach(() => {

@@ -1,7 +1,7 @@
 /** A file system that does not answer for one log; none can be had for a test, so that one call of Node is replaced. */
 import { join } from 'node:path';
 import { expect, it, vi } from 'vitest';
-import { capsBeside } from '../../support/logs.ts';
+import { capsBeside } from '../../support/workers/capped-logs.ts';
 
 const hung = vi.hoisted(() => ({ asked: 0 }));
 vi.mock('node:fs/promises', async (original) => {

@@ -14,10 +14,10 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createLogCap } from '../../../src/adapters/worker/log/log-cap.ts';
 import { LOGS } from '../../../src/lib/limits/worker-limits.ts';
-import { notedLog, SILENT } from '../../support/log.ts';
-import { capsBeside, TINY } from '../../support/logs.ts';
-import { until } from '../../support/wait.ts';
-import { fixture, openWorkers } from '../../support/workers.ts';
+import { notedLog, SILENT } from '../../support/lib/test-logs.ts';
+import { until } from '../../support/lib/wait.ts';
+import { capsBeside, TINY } from '../../support/workers/capped-logs.ts';
+import { fixture, openWorkers } from '../../support/workers/workers-rig.ts';
 
 const LINE_BYTES = 1000;
 const GIGABYTE = 1_000_000_000;

@@ -16,9 +16,9 @@ import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { workerId } from '../../../src/core/ids.ts';
 import { parseStat } from '../../../src/process/proc-files.ts';
-import { isAlive } from '../../support/proc.ts';
-import { until } from '../../support/wait.ts';
-import { fixture, openWorkers } from '../../support/workers.ts';
+import { until } from '../../support/lib/wait.ts';
+import { isAlive } from '../../support/processes/test-processes.ts';
+import { fixture, openWorkers } from '../../support/workers/workers-rig.ts';
 
 let host: ReturnType<typeof openWorkers>;
 beforeEach(() => {

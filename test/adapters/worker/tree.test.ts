@@ -2,9 +2,9 @@ import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { isAlive, killAll, pidsCalled } from '../../support/proc.ts';
-import { until } from '../../support/wait.ts';
-import { canGroup, fixture, openWorkers } from '../../support/workers.ts';
+import { until } from '../../support/lib/wait.ts';
+import { isAlive, killAll, pidsCalled } from '../../support/processes/test-processes.ts';
+import { canGroup, fixture, openWorkers } from '../../support/workers/workers-rig.ts';
 
 let host: ReturnType<typeof openWorkers>;
 let tag: string;

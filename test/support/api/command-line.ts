@@ -1,7 +1,7 @@
 /** The command line with a terminal that keeps what was written. */
-import type { CleanupRequest } from '../../src/api/cleanup-api.ts';
-import type { Daemons, RunOptions, Terminal } from '../../src/cli/command-context.ts';
-import { runCli } from '../../src/cli/program.ts';
+import type { CleanupRequest } from '../../../src/api/cleanup-api.ts';
+import type { Daemons, RunOptions, Terminal } from '../../../src/cli/command-context.ts';
+import { runCli } from '../../../src/cli/program.ts';
 
 export interface CliOptions {
   readonly env?: Readonly<Record<string, string>>;

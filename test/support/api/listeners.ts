@@ -3,10 +3,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Agent, request } from 'undici';
-import { createLog } from '../../src/adapters/telemetry/pino-log.ts';
-import type { Problem } from '../../src/api/host-schemas.ts';
-import type { ApiToken } from '../../src/api/supervisor-api.ts';
-import { createHttpListeners } from '../../src/http/listeners.ts';
+import { createLog } from '../../../src/adapters/telemetry/pino-log.ts';
+import type { Problem } from '../../../src/api/host-schemas.ts';
+import type { ApiToken } from '../../../src/api/supervisor-api.ts';
+import { createHttpListeners } from '../../../src/http/listeners.ts';
 import type { MemoryApi } from './memory-api.ts';
 import { memoryApi } from './memory-api.ts';
 

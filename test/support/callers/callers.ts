@@ -1,7 +1,7 @@
 /** Real participants (rtc-node) in a process of their own, so that they can be killed as a caller's phone can. */
 import type { VideoGrant } from 'livekit-server-sdk';
+import type { LiveKit } from '../livekit/livekit-server.ts';
 import { CallersProcess } from './callers-process.ts';
-import type { LiveKit } from './livekit.ts';
 
 export interface JoinOptions {
   readonly kind?: string;

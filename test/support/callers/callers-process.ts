@@ -2,8 +2,8 @@
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
-import { ROOT } from './daemon.ts';
-import { until } from './wait.ts';
+import { ROOT } from '../daemon/daemon.ts';
+import { until } from '../lib/wait.ts';
 
 /** A loaded machine takes its time for a hundred peer connections. */
 const DONE_MS = 60_000;

@@ -4,13 +4,13 @@ import type { Socket } from 'node:net';
 import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createChannels } from '../../src/adapters/control/control-server.ts';
-import { openInstance } from '../../src/adapters/registry/instance-dir.ts';
-import type { WorkerId } from '../../src/core/ids.ts';
-import { workerId } from '../../src/core/ids.ts';
-import type { WorkerMessage } from '../../src/core/model/control-protocol.ts';
-import type { Channels } from '../../src/ports/channels.ts';
-import type { Instance } from '../../src/ports/instance.ts';
+import { createChannels } from '../../../src/adapters/control/control-server.ts';
+import { openInstance } from '../../../src/adapters/registry/instance-dir.ts';
+import type { WorkerId } from '../../../src/core/ids.ts';
+import { workerId } from '../../../src/core/ids.ts';
+import type { WorkerMessage } from '../../../src/core/model/control-protocol.ts';
+import type { Channels } from '../../../src/ports/channels.ts';
+import type { Instance } from '../../../src/ports/instance.ts';
 
 export interface Heard {
   readonly worker: WorkerId;

@@ -5,7 +5,7 @@ import { createClock } from '../../../src/adapters/telemetry/boot-clock.ts';
 import type { Clock } from '../../../src/ports/clock.ts';
 import type { Job, JobAnswer, Jobs } from '../../../src/ports/jobs.ts';
 import type { Log } from '../../../src/ports/log.ts';
-import { KEY, SECRET } from '../../support/livekit.ts';
+import { KEY, SECRET } from '../../support/livekit/livekit-server.ts';
 
 export interface Line {
   readonly level: string;

@@ -1,9 +1,9 @@
 /** A small SupervisorApi in memory, for the faces: it keeps sessions, starts nothing, and refuses what a name asks for. */
-import type { CapacityView } from '../../src/api/host-schemas.ts';
-import type { DispatchRequest, ReleaseMany, SessionView } from '../../src/api/session-schemas.ts';
-import type { SupervisorApi } from '../../src/api/supervisor-api.ts';
-import type { Actor } from '../../src/core/model/session.ts';
-import { CurfewError } from '../../src/lib/errors.ts';
+import type { CapacityView } from '../../../src/api/host-schemas.ts';
+import type { DispatchRequest, ReleaseMany, SessionView } from '../../../src/api/session-schemas.ts';
+import type { SupervisorApi } from '../../../src/api/supervisor-api.ts';
+import type { Actor } from '../../../src/core/model/session.ts';
+import { CurfewError } from '../../../src/lib/errors.ts';
 
 const AT = '2026-01-02T03:04:05.000Z';
 

@@ -2,9 +2,9 @@
 import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createLogCap } from '../../src/adapters/worker/log/log-cap.ts';
-import { notedLog } from './log.ts';
-import { until } from './wait.ts';
+import { createLogCap } from '../../../src/adapters/worker/log/log-cap.ts';
+import { notedLog } from '../lib/test-logs.ts';
+import { until } from '../lib/wait.ts';
 
 export const TINY = { headBytes: 10, tailBytes: 10 };
 

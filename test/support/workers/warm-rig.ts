@@ -1,18 +1,18 @@
 /** A supervisor with warm workers over ports of the test's own: what they are told is noted, and they answer when the test says so. */
-import { defaultProfile } from '../../src/adapters/config/config-schema.ts';
-import type { SessionId, WorkerId } from '../../src/core/ids.ts';
-import { instanceId, isWarmId } from '../../src/core/ids.ts';
-import type { Profile } from '../../src/core/model/profile.ts';
-import type { ExitInfo, Session, WorkerProcess } from '../../src/core/model/session.ts';
-import type { Channels, ChannelsListener } from '../../src/ports/channels.ts';
-import type { Registry } from '../../src/ports/registry.ts';
-import type { WarmRecord } from '../../src/ports/worker-records.ts';
-import type { Adopted, Workers, WorkersListener } from '../../src/ports/workers.ts';
-import { Dispatcher } from '../../src/runtime/dispatch/dispatcher.ts';
-import { recover } from '../../src/runtime/sessions/recovery.ts';
-import { SessionHost } from '../../src/runtime/sessions/session-host.ts';
-import type { SupervisorDeps } from '../../src/runtime/supervisor-deps.ts';
-import { until } from './wait.ts';
+import { defaultProfile } from '../../../src/adapters/config/config-schema.ts';
+import type { SessionId, WorkerId } from '../../../src/core/ids.ts';
+import { instanceId, isWarmId } from '../../../src/core/ids.ts';
+import type { Profile } from '../../../src/core/model/profile.ts';
+import type { ExitInfo, Session, WorkerProcess } from '../../../src/core/model/session.ts';
+import type { Channels, ChannelsListener } from '../../../src/ports/channels.ts';
+import type { Registry } from '../../../src/ports/registry.ts';
+import type { WarmRecord } from '../../../src/ports/worker-records.ts';
+import type { Adopted, Workers, WorkersListener } from '../../../src/ports/workers.ts';
+import { Dispatcher } from '../../../src/runtime/dispatch/dispatcher.ts';
+import { recover } from '../../../src/runtime/sessions/recovery.ts';
+import { SessionHost } from '../../../src/runtime/sessions/session-host.ts';
+import type { SupervisorDeps } from '../../../src/runtime/supervisor-deps.ts';
+import { until } from '../lib/wait.ts';
 
 export const WARM_PROFILE: Profile = {
   ...defaultProfile('default', ['agent']),

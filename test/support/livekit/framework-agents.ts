@@ -2,17 +2,17 @@
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
-import { findPythonAgents } from '../../scripts/python-agents.mjs';
-import { launchEnv } from '../../src/adapters/livekit/standin/agent-env.ts';
-import { workerId } from '../../src/core/ids.ts';
-import { ROOT } from './daemon.ts';
-import { endWithThisProcess } from './keeper.ts';
-import type { LiveKit } from './livekit.ts';
-import { marked } from './marks.ts';
-import { killAll } from './proc.ts';
-import type { StandInRig } from './standin.ts';
-import { jobOf } from './standin.ts';
-import { until } from './wait.ts';
+import { findPythonAgents } from '../../../scripts/python-agents.mjs';
+import { launchEnv } from '../../../src/adapters/livekit/standin/agent-env.ts';
+import { workerId } from '../../../src/core/ids.ts';
+import { ROOT } from '../daemon/daemon.ts';
+import { until } from '../lib/wait.ts';
+import { endWithThisProcess } from '../processes/keeper.ts';
+import { marked } from '../processes/marked-processes.ts';
+import { killAll } from '../processes/test-processes.ts';
+import type { LiveKit } from './livekit-server.ts';
+import type { StandInRig } from './standin-rig.ts';
+import { jobOf } from './standin-rig.ts';
 
 export type Framework = 'python' | 'javascript';
 

@@ -3,21 +3,21 @@ import { randomUUID } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { createWorkers } from '../../src/adapters/worker/host-workers.ts';
-import type { WorkersOptions } from '../../src/adapters/worker/workers-options.ts';
-import { instanceId, workerId } from '../../src/core/ids.ts';
-import type { Profile } from '../../src/core/model/profile.ts';
-import type { ExitInfo } from '../../src/core/model/session.ts';
-import type { Clock } from '../../src/ports/clock.ts';
-import type { SpawnRequest } from '../../src/ports/workers.ts';
-import type { Cgroups } from '../../src/process/cgroup.ts';
-import { openCgroups, removeCgroup } from '../../src/process/cgroup.ts';
-import { profile } from '../core/support.ts';
-import { marked } from './marks.ts';
-import { killAll } from './proc.ts';
-import { until } from './wait.ts';
+import { createWorkers } from '../../../src/adapters/worker/host-workers.ts';
+import type { WorkersOptions } from '../../../src/adapters/worker/workers-options.ts';
+import { instanceId, workerId } from '../../../src/core/ids.ts';
+import type { Profile } from '../../../src/core/model/profile.ts';
+import type { ExitInfo } from '../../../src/core/model/session.ts';
+import type { Clock } from '../../../src/ports/clock.ts';
+import type { SpawnRequest } from '../../../src/ports/workers.ts';
+import type { Cgroups } from '../../../src/process/cgroup.ts';
+import { openCgroups, removeCgroup } from '../../../src/process/cgroup.ts';
+import { profile } from '../../core/support.ts';
+import { until } from '../lib/wait.ts';
+import { marked } from '../processes/marked-processes.ts';
+import { killAll } from '../processes/test-processes.ts';
 
-const FIXTURES = resolve(import.meta.dirname, '../fixtures/workers');
+const FIXTURES = resolve(import.meta.dirname, '../../fixtures/workers');
 
 const PROFILE = profile({ protocol: 'none', command: ['true'] });
 

@@ -7,10 +7,10 @@ import { join } from 'node:path';
 import type { VideoGrant } from 'livekit-server-sdk';
 import { AccessToken, AgentDispatchClient, RoomServiceClient } from 'livekit-server-sdk';
 import { stringify } from 'yaml';
-import { findLiveKitBinary } from '../../scripts/livekit-binary.mjs';
-import { endWithThisProcess } from './keeper.ts';
-import { freePorts } from './ports.ts';
-import { until } from './wait.ts';
+import { findLiveKitBinary } from '../../../scripts/livekit-binary.mjs';
+import { freePorts } from '../lib/free-ports.ts';
+import { until } from '../lib/wait.ts';
+import { endWithThisProcess } from '../processes/keeper.ts';
 
 export const KEY = 'devkey';
 export const SECRET = 'test-secret-that-is-long-enough-for-hs256';

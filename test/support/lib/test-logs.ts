@@ -1,5 +1,5 @@
 /** Logs for those who want one. */
-import type { Log } from '../../src/ports/log.ts';
+import type { Log } from '../../../src/ports/log.ts';
 
 const nothing = () => undefined;
 export const SILENT: Log = { debug: nothing, info: nothing, warn: nothing, error: nothing };

@@ -3,17 +3,16 @@ import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { globSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { Agent, request } from 'undici';
 import { stringify } from 'yaml';
-import type { SessionView } from '../../src/api/session-schemas.ts';
-import type { Keeper } from './keeper.ts';
-import { keep } from './keeper.ts';
-import { recorded } from './records.ts';
-import { until } from './wait.ts';
+import type { SessionView } from '../../../src/api/session-schemas.ts';
+import { until } from '../lib/wait.ts';
+import type { Keeper } from '../processes/keeper.ts';
+import { keep } from '../processes/keeper.ts';
+import { recorded } from '../sessions/recorded-sessions.ts';
 
-export const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+export const ROOT = join(import.meta.dirname, '../../..');
 /** Built before the tests by build.ts. */
 export const MAIN = join(ROOT, 'dist', 'main.js');
 

@@ -1,12 +1,12 @@
 /** The Rooms port on some LiveKit, and all that it told, in order. */
 import type { Server } from 'node:http';
 import { createServer } from 'node:http';
-import { createRooms } from '../../src/adapters/livekit/rooms/livekit-rooms.ts';
-import { createClock } from '../../src/adapters/telemetry/boot-clock.ts';
-import type { RoomKey } from '../../src/core/ids.ts';
-import type { RoomSnapshot, RoomWebhook } from '../../src/core/rooms/presence.ts';
-import type { Rooms } from '../../src/ports/rooms.ts';
-import { until } from './wait.ts';
+import { createRooms } from '../../../src/adapters/livekit/rooms/livekit-rooms.ts';
+import { createClock } from '../../../src/adapters/telemetry/boot-clock.ts';
+import type { RoomKey } from '../../../src/core/ids.ts';
+import type { RoomSnapshot, RoomWebhook } from '../../../src/core/rooms/presence.ts';
+import type { Rooms } from '../../../src/ports/rooms.ts';
+import { until } from '../lib/wait.ts';
 
 export type Told =
   | { readonly kind: 'look'; readonly room: string; readonly look: RoomSnapshot }

@@ -1,10 +1,10 @@
 /** Sessions as the core makes them, for the registry. */
-import { defaultProfile } from '../../src/adapters/config/config-schema.ts';
-import type { Metadata } from '../../src/core/ids.ts';
-import { claimKey, sessionId } from '../../src/core/ids.ts';
-import type { Session } from '../../src/core/model/session.ts';
-import { NO_PRESENCE } from '../../src/core/rooms/presence.ts';
-import type { DurableWrite } from '../../src/ports/registry.ts';
+import { defaultProfile } from '../../../src/adapters/config/config-schema.ts';
+import type { Metadata } from '../../../src/core/ids.ts';
+import { claimKey, sessionId } from '../../../src/core/ids.ts';
+import type { Session } from '../../../src/core/model/session.ts';
+import { NO_PRESENCE } from '../../../src/core/rooms/presence.ts';
+import type { DurableWrite } from '../../../src/ports/registry.ts';
 
 export interface SessionParts {
   readonly id: string;

@@ -1,7 +1,7 @@
 /** Cleans up however the test process ends, SIGKILL included: its end of a pipe closes, and a shell does the rest. */
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
-import { until } from './wait.ts';
+import { until } from '../lib/wait.ts';
 
 export interface Keeper {
   /** Cleans up now. */

@@ -1,6 +1,6 @@
 /** A test that failed shows what its supervisors and their workers said: on another machine it may not fail again. */
 import { afterEach } from 'vitest';
-import { Daemon } from './daemon.ts';
+import { Daemon } from '../daemon/daemon.ts';
 
 afterEach(({ task }) => {
   const isFailed = task.result?.state === 'fail';

@@ -1,7 +1,8 @@
 /** Callers that say a tone and hear what is answered, in a process of their own. */
+
+import { until } from '../lib/wait.ts';
+import type { LiveKit } from '../livekit/livekit-server.ts';
 import { CallersProcess } from './callers-process.ts';
-import type { LiveKit } from './livekit.ts';
-import { until } from './wait.ts';
 
 const ANSWER_MS = 120_000;
 const AGAIN_MS = 5000;

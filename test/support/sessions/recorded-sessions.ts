@@ -1,8 +1,8 @@
 /** The database of a supervisor on disk, by a reading of the tests' own: an answer of the supervisor may be ahead of it. */
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import type { Session } from '../../src/core/model/session.ts';
-import { until } from './wait.ts';
+import type { Session } from '../../../src/core/model/session.ts';
+import { until } from '../lib/wait.ts';
 
 const open = (stateDir: string, readOnly: boolean) =>
   new DatabaseSync(join(stateDir, 'registry.db'), { readOnly, timeout: 1000 });

@@ -1,7 +1,8 @@
 /** Callers that speak and measure the silence of what comes back, in a process of their own. */
+
+import { until } from '../lib/wait.ts';
+import type { LiveKit } from '../livekit/livekit-server.ts';
 import { CallersProcess } from './callers-process.ts';
-import type { LiveKit } from './livekit.ts';
-import { until } from './wait.ts';
 
 export class EchoCallers {
   readonly #process = new CallersProcess('echo-caller.mjs');

@@ -6,12 +6,12 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { inject } from 'vitest';
 import { stringify } from 'yaml';
-import type { SessionView } from '../../src/api/session-schemas.ts';
+import type { SessionView } from '../../../src/api/session-schemas.ts';
+import { until } from '../lib/wait.ts';
+import type { Keeper } from '../processes/keeper.ts';
+import { keep } from '../processes/keeper.ts';
+import { recorded } from '../sessions/recorded-sessions.ts';
 import { ROOT } from './daemon.ts';
-import type { Keeper } from './keeper.ts';
-import { keep } from './keeper.ts';
-import { recorded } from './records.ts';
-import { until } from './wait.ts';
 
 /** Of a machine: its folder, then its cgroups, in v2 first. The kernel ends all that is inside, and lets a cgroup go a moment later. */
 const TEAR_DOWN = `
