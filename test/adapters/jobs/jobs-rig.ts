@@ -1,4 +1,4 @@
-/** Adapters under test, what they were told, and what they logged. */
+/** Job adapters under test, with the events that they reported and the lines that they logged. */
 
 import { createJobs } from '../../../src/adapters/livekit/jobs/livekit-jobs.ts';
 import { createClock } from '../../../src/adapters/telemetry/boot-clock.ts';
@@ -20,7 +20,7 @@ export interface Adapter {
   readonly terminated: string[];
   readonly withdrawn: string[];
   readonly lines: Line[];
-  /** Levels warn and above, as text. */
+  /** Messages of the levels warn and error. */
   complaints(): string[];
   isRegistered(): boolean;
 }
@@ -90,7 +90,7 @@ function collect(lines: Line[]): Log {
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
 }
 
-/** Time runs so many times faster: bounds of half a minute are over in a second. */
+/** A clock that runs `factor` times faster, so that half a minute can pass in a second. */
 export function fastClock(factor: number): Clock {
   const clock = createClock();
   const startMs = clock.now().bootMs;
@@ -101,7 +101,7 @@ export function fastClock(factor: number): Clock {
   };
 }
 
-/** A clock that knows its alarms: how long each was set for, and how many are open. */
+/** A clock that records its alarms: the delay of each in ms, and how many are open. */
 export function alarms(clock: Clock): Clock & { readonly set: number[]; open(): number } {
   const set: number[] = [];
   const open = new Set<object>();
