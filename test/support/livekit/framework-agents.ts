@@ -1,4 +1,4 @@
-/** Real LiveKit agents, started as a worker is: with the stand-in's keys and our launchers, in a process group of their own. */
+/** Real LiveKit agents. They start as a worker does: with the stand-in's keys, our launchers and an own process group. */
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
@@ -17,15 +17,15 @@ import { jobOf } from './standin-rig.ts';
 export type Framework = 'python' | 'javascript';
 
 export interface AgentOptions {
-  /** In test/fixtures/agents, without its ending. */
+  /** A file in test/fixtures/agents, without its extension. */
   readonly file?: string;
   readonly env?: Record<string, string>;
 }
 
-/** A loaded machine takes its time for a framework's imports. */
+/** A loaded machine needs long for the imports of a framework. */
 export const START_MS = 60_000;
 
-/** In agents' words: the file and what to do with it. */
+/** The command line of an agent: the program, the file and the subcommand. */
 function commandOf(framework: Framework, name: string): string[] {
   const file = join(ROOT, 'test', 'fixtures', 'agents', name);
   if (framework === 'javascript') return [process.execPath, `${file}.mjs`, 'start'];
@@ -59,9 +59,9 @@ export class Agents {
       stream?.on('data', (chunk: Buffer) => this.#output.set(name, this.output(name) + chunk.toString()));
   }
 
-  /** Waits until it is connected. */
+  /** Waits until the agent is connected. */
   async ready(name: string): Promise<void> {
-    await until(`${name} is connected`, () => this.#rig.heardOf(name).includes('hello'), START_MS).catch(
+    await until(`${name} is connected`, () => this.#rig.eventsOf(name).includes('hello'), START_MS).catch(
       (error: Error) => {
         throw new Error(`${error.message}; it printed: ${this.output(name)}`);
       },
@@ -72,7 +72,7 @@ export class Agents {
     return this.#output.get(name) ?? '';
   }
 
-  /** The processes of its tree. */
+  /** The processes of the agent's tree. */
   tree(name: string): { pid: number; command: string }[] {
     return marked(this.#rig.instance.id).filter((one) => one.worker === name);
   }
@@ -82,12 +82,12 @@ export class Agents {
   }
 }
 
-/** No other test's: a killed agent stays in its room for a while. */
+/** A room name of this test only. Because: a killed agent stays in its LiveKit room for a while. */
 export function roomOf(rig: StandInRig, name: string): string {
   return `room-${rig.instance.id}-${name}`;
 }
 
-/** Gives a real job to it. */
+/** Assigns a real job to the agent. */
 export async function assign(rig: StandInRig, livekit: LiveKit, name: string): Promise<void> {
   const room = roomOf(rig, name);
   rig.know(name, [room]);
@@ -99,14 +99,14 @@ export async function assign(rig: StandInRig, livekit: LiveKit, name: string): P
   );
 }
 
-/** Identities of the agents in a room, as LiveKit shows them. */
+/** The identities of the agents in a room, as LiveKit lists them. */
 export async function agentsIn(livekit: LiveKit, room: string): Promise<string[]> {
   const AGENT = 4;
   const participants = await livekit.rooms.listParticipants(room).catch(() => []);
   return participants.filter(({ kind }) => kind === AGENT).map(({ identity }) => identity);
 }
 
-/** Which has the call: Python's is forked by the fork server before it; in JavaScript the idle one comes after it. */
+/** The process with the call. Python forks it from the fork server. In JavaScript the idle process starts after it. */
 export function jobProcessOf(tree: readonly { pid: number; command: string }[]): number {
   const pids = (part: string) => tree.filter(({ command }) => command.includes(part)).map(({ pid }) => pid);
   const job = pids('job_proc_lazy_main').at(0) ?? pids('forkserver').at(-1);

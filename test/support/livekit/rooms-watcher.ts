@@ -1,4 +1,4 @@
-/** The Rooms port on some LiveKit, and all that it told, in order. */
+/** The Rooms port on a LiveKit server, with all its reports in order. */
 import type { Server } from 'node:http';
 import { createServer } from 'node:http';
 import { createRooms } from '../../../src/adapters/livekit/rooms/livekit-rooms.ts';
@@ -8,40 +8,40 @@ import type { RoomSnapshot, RoomWebhook } from '../../../src/core/rooms/presence
 import type { Rooms } from '../../../src/ports/rooms.ts';
 import { until } from '../lib/wait.ts';
 
-export type Told =
-  | { readonly kind: 'look'; readonly room: string; readonly look: RoomSnapshot }
-  | { readonly kind: 'event'; readonly room: string; readonly event: RoomWebhook }
+export type Report =
+  | { readonly kind: 'snapshot'; readonly room: string; readonly snapshot: RoomSnapshot }
+  | { readonly kind: 'webhook'; readonly room: string; readonly webhook: RoomWebhook }
   | { readonly kind: 'reachable'; readonly reachable: boolean };
 
 export function roomKey(name: string): RoomKey {
   return { project: 'default', name };
 }
 
-export interface WatcherOptions {
+export interface RoomsWatcherOptions {
   readonly livekit: { readonly url: string; readonly apiKey: string; readonly apiSecret: string };
   readonly pollEveryMs: number;
-  /** Where LiveKit sends its webhooks; without, they are lost. */
+  /** The port to which LiveKit sends its webhooks. Absent: webhooks are lost. */
   readonly webhookPort?: number;
 }
 
-export class Watcher {
+export class RoomsWatcher {
   readonly rooms: Rooms;
-  readonly told: Told[] = [];
+  readonly reports: Report[] = [];
   readonly clock = createClock();
-  /** Webhooks as they came. */
+  /** The webhook requests, as they arrived. */
   readonly received: { readonly body: string; readonly authorization: string | undefined }[] = [];
   readonly #webhooks: Server | null;
 
-  constructor({ livekit, pollEveryMs, webhookPort }: WatcherOptions) {
+  constructor({ livekit, pollEveryMs, webhookPort }: RoomsWatcherOptions) {
     this.rooms = createRooms({ livekit, clock: this.clock, pollEveryMs });
     this.#webhooks = webhookPort === undefined ? null : this.#receive(webhookPort);
   }
 
   start(): this {
     this.rooms.start({
-      snapshot: (room, look) => this.told.push({ kind: 'look', room: room.name, look }),
-      event: (room, event) => this.told.push({ kind: 'event', room: room.name, event }),
-      reachable: (reachable) => this.told.push({ kind: 'reachable', reachable }),
+      snapshot: (room, snapshot) => this.reports.push({ kind: 'snapshot', room: room.name, snapshot }),
+      event: (room, webhook) => this.reports.push({ kind: 'webhook', room: room.name, webhook }),
+      reachable: (reachable) => this.reports.push({ kind: 'reachable', reachable }),
       found: () => undefined,
     });
     return this;
@@ -53,24 +53,31 @@ export class Watcher {
     return room;
   }
 
-  looks(name: string): RoomSnapshot[] {
-    return this.told.flatMap((one) => (one.kind === 'look' && one.room === name ? [one.look] : []));
+  snapshotsOf(name: string): RoomSnapshot[] {
+    return this.reports.flatMap((one) =>
+      one.kind === 'snapshot' && one.room === name ? [one.snapshot] : [],
+    );
   }
 
-  events(name: string): RoomWebhook[] {
-    return this.told.flatMap((one) => (one.kind === 'event' && one.room === name ? [one.event] : []));
+  webhooksOf(name: string): RoomWebhook[] {
+    return this.reports.flatMap((one) => (one.kind === 'webhook' && one.room === name ? [one.webhook] : []));
   }
 
-  /** The first look at the room, asked for from now on, that is as wanted. */
-  sees(name: string, wanted: (look: RoomSnapshot) => boolean, boundMs?: number): Promise<RoomSnapshot> {
+  /** The first matching snapshot of the room from a request that LiveKit receives after this call. */
+  nextSnapshot(
+    name: string,
+    matches: (snapshot: RoomSnapshot) => boolean,
+    boundMs?: number,
+  ): Promise<RoomSnapshot> {
     const from = this.clock.now().bootMs;
-    const probe = () => this.looks(name).find((look) => look.asOf.bootMs >= from && wanted(look));
-    return until(`a look at ${name}`, probe, boundMs);
+    const find = () =>
+      this.snapshotsOf(name).find((snapshot) => snapshot.asOf.bootMs >= from && matches(snapshot));
+    return until(`a snapshot of ${name}`, find, boundMs);
   }
 
-  hears<K extends RoomWebhook['kind']>(name: string, kind: K, boundMs?: number) {
+  webhook<K extends RoomWebhook['kind']>(name: string, kind: K, boundMs?: number) {
     const isWanted = (one: RoomWebhook): one is Extract<RoomWebhook, { kind: K }> => one.kind === kind;
-    return until(`${kind} in ${name}`, () => this.events(name).find(isWanted), boundMs);
+    return until(`${kind} in ${name}`, () => this.webhooksOf(name).find(isWanted), boundMs);
   }
 
   reaches(reachable: boolean, boundMs = 20_000): Promise<boolean> {

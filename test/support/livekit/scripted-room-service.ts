@@ -1,14 +1,14 @@
-/** A server that answers as LiveKit's RoomService does, by script: for orders and faults that the real one shows too seldom. */
+/** A server with LiveKit's RoomService API and scripted answers: for orders and faults that a real server shows too seldom. */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 export type Reply = { readonly status?: number; readonly body: unknown } | 'never';
-export type Script = (method: string, ask: { names?: string[]; room?: string }) => Reply | Promise<Reply>;
+export type Script = (method: string, request: { names?: string[]; room?: string }) => Reply | Promise<Reply>;
 
-export class Twirp {
+export class ScriptedRoomService {
   script: Script;
-  /** Questions that are under way, and the most there ever were. */
+  /** Requests in progress now, and their maximum so far. */
   open = 0;
   mostOpen = 0;
   readonly #server: Server;
@@ -18,10 +18,10 @@ export class Twirp {
     this.#server = createServer((request, response) => void this.#answer(request, response));
   }
 
-  static async start(script: Script): Promise<Twirp> {
-    const twirp = new Twirp(script);
-    await new Promise<void>((resolve) => twirp.#server.listen(0, '127.0.0.1', resolve));
-    return twirp;
+  static async start(script: Script): Promise<ScriptedRoomService> {
+    const service = new ScriptedRoomService(script);
+    await new Promise<void>((resolve) => service.#server.listen(0, '127.0.0.1', resolve));
+    return service;
   }
 
   get url(): string {
@@ -39,8 +39,8 @@ export class Twirp {
     response.once('close', () => {
       this.open -= 1;
     });
-    const ask = JSON.parse(Buffer.concat(await request.toArray()).toString());
-    const reply = await this.script(request.url?.split('/').at(-1) ?? '', ask);
+    const body = JSON.parse(Buffer.concat(await request.toArray()).toString());
+    const reply = await this.script(request.url?.split('/').at(-1) ?? '', body);
     if (reply === 'never') return;
     const isPage = typeof reply.body === 'string';
     response.writeHead(reply.status ?? 200, { 'content-type': isPage ? 'text/html' : 'application/json' });

@@ -1,4 +1,4 @@
-/** The stand-in at its supervisor's side, and hand-written agents that may say anything. */
+/** The stand-in with a test in the supervisor's place, and scripted agents that can send anything. */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,14 +9,15 @@ import { createStandIn } from '../../../src/adapters/livekit/standin/standin-ser
 import { openInstance } from '../../../src/adapters/registry/instance-dir.ts';
 import type { WorkerId } from '../../../src/core/ids.ts';
 import { workerId } from '../../../src/core/ids.ts';
-import type { WorkerMessage as Told } from '../../../src/core/model/control-protocol.ts';
+import type { WorkerMessage as ControlMessage } from '../../../src/core/model/control-protocol.ts';
 import type { Instance } from '../../../src/ports/instance.ts';
 import type { Log } from '../../../src/ports/log.ts';
 import type { StandIn, StandInJob } from '../../../src/ports/stand-in.ts';
 import { until } from '../lib/wait.ts';
 
-export type Say = NonNullable<ConstructorParameters<typeof WorkerMessage>[0]>['message'];
-export type Heard = Told | 'hello' | 'gone';
+export type AgentMessage = NonNullable<ConstructorParameters<typeof WorkerMessage>[0]>['message'];
+/** A message of a worker, or a change of its connection. */
+export type StandInEvent = ControlMessage | 'hello' | 'gone';
 
 const NOWHERE = { url: 'ws://127.0.0.1:9', apiKey: 'devkey', apiSecret: 'no-secret-that-anybody-knows-here' };
 
@@ -24,9 +25,9 @@ export class StandInRig {
   readonly dir = mkdtempSync(join(tmpdir(), 'curfew-standin-'));
   readonly livekit: { url: string; apiKey: string; apiSecret: string };
   readonly port: number;
-  /** Workers that this supervisor has, and their rooms. */
+  /** The workers of this supervisor, and the rooms of each. */
   readonly rooms = new Map<string, readonly string[]>();
-  readonly heard: { worker: WorkerId; what: Heard }[] = [];
+  readonly events: { worker: WorkerId; what: StandInEvent }[] = [];
   readonly logged: { fields: object; message: string }[] = [];
   readonly instance: Instance;
   standIn: StandIn;
@@ -42,7 +43,7 @@ export class StandInRig {
     for (const name of ['w-1', 'w-2']) this.know(name);
   }
 
-  /** A worker that this supervisor started, with its folder. */
+  /** Adds a worker to this supervisor and makes the worker's folder. */
   know(name: string, rooms: readonly string[] = [`room-${name}`]): WorkerId {
     this.rooms.set(name, rooms);
     mkdirSync(join(this.instance.workersDir, name), { recursive: true });
@@ -65,36 +66,36 @@ export class StandInRig {
     await this.standIn.listen({
       hello: (worker) => {
         const known = this.rooms.has(worker);
-        if (known) this.heard.push({ worker, what: 'hello' });
+        if (known) this.events.push({ worker, what: 'hello' });
         this.onHello(worker);
         return known;
       },
-      message: (worker, what) => void this.heard.push({ worker, what }),
-      closed: (worker) => void this.heard.push({ worker, what: 'gone' }),
+      message: (worker, what) => void this.events.push({ worker, what }),
+      closed: (worker) => void this.events.push({ worker, what: 'gone' }),
       roomsOf: (worker) => this.rooms.get(worker) ?? [],
     });
     return this;
   }
 
-  /** As a supervisor that goes and comes back. */
+  /** Closes the stand-in and opens it again, as a restart of the supervisor does. */
   async restart(): Promise<void> {
     await this.standIn.close();
     this.standIn = this.make();
     await this.listen();
   }
 
-  heardOf(name: string): Heard[] {
-    return this.heard.filter((one) => one.worker === name).map((one) => one.what);
+  eventsOf(name: string): StandInEvent[] {
+    return this.events.filter((one) => one.worker === name).map((one) => one.what);
   }
 
   typesOf(name: string): string[] {
-    return this.heardOf(name).map((what) => (typeof what === 'string' ? what : what.type));
+    return this.eventsOf(name).map((what) => (typeof what === 'string' ? what : what.type));
   }
 
-  heardBy(name: string, type: string, boundMs?: number): Promise<Heard> {
+  awaitEvent(name: string, type: string, boundMs?: number): Promise<StandInEvent> {
     return until(
       `${type} of ${name}`,
-      () => this.heardOf(name).find((what) => what === type || (what as Told).type === type),
+      () => this.eventsOf(name).find((what) => what === type || (what as ControlMessage).type === type),
       boundMs,
     );
   }
@@ -113,12 +114,12 @@ export class StandInRig {
     return agent;
   }
 
-  /** One that is connected and welcome. */
+  /** An agent that is connected and registered. */
   async registered(name = 'w-1', options: { isText?: boolean } = {}): Promise<WireAgent> {
     const agent = await this.agent(name, options);
     await agent.opened();
     agent.register();
-    await agent.said('register');
+    await agent.receives('register');
     return agent;
   }
 
@@ -132,8 +133,8 @@ export class StandInRig {
 
 export class WireAgent {
   readonly socket: WebSocket;
-  readonly spoken: ServerMessage['message'][] = [];
-  /** How it ended: a close's code and reason, or an HTTP status. */
+  readonly received: ServerMessage['message'][] = [];
+  /** Code and reason of the close, or an HTTP status; `null`: still open. */
   ended: { code: number; reason: string } | null = null;
   readonly #isText: boolean;
 
@@ -152,7 +153,7 @@ export class WireAgent {
       const message = isBinary
         ? ServerMessage.fromBinary(data)
         : ServerMessage.fromJsonString(data.toString());
-      if (isBinary !== this.#isText) this.spoken.push(message.message);
+      if (isBinary !== this.#isText) this.received.push(message.message);
     });
   }
 
@@ -164,33 +165,33 @@ export class WireAgent {
     return until('the agent is closed', () => this.ended);
   }
 
-  say(message: Say): void {
+  send(message: AgentMessage): void {
     const frame = new WorkerMessage(message === undefined ? {} : { message });
     this.socket.send(this.#isText ? frame.toJsonString() : frame.toBinary());
   }
 
   register(version = '9.9.9'): void {
-    this.say({ case: 'register', value: { agentName: '', version } });
+    this.send({ case: 'register', value: { agentName: '', version } });
   }
 
   answer(jobId: string, available = true): void {
-    this.say({
+    this.send({
       case: 'availability',
-      value: { jobId, available, participantIdentity: 'what-the-agent-would-like' },
+      value: { jobId, available, participantIdentity: 'an-identity-of-the-agent' },
     });
   }
 
   count(kind: ServerMessage['message']['case']): number {
-    return this.spoken.filter((one) => one.case === kind).length;
+    return this.received.filter((one) => one.case === kind).length;
   }
 
-  async said<K extends NonNullable<ServerMessage['message']['case']>>(
+  async receives<K extends NonNullable<ServerMessage['message']['case']>>(
     kind: K,
     nth = 1,
   ): Promise<Extract<ServerMessage['message'], { case: K }>['value']> {
     const found = await until(
       `${kind} number ${nth}`,
-      () => this.spoken.filter((one) => one.case === kind)[nth - 1],
+      () => this.received.filter((one) => one.case === kind)[nth - 1],
     );
     return found.value as never;
   }
