@@ -1,4 +1,4 @@
-/** The command line with a terminal that keeps what was written. */
+/** The command line on a terminal that records its output. */
 import type { CleanupRequest } from '../../../src/api/cleanup-api.ts';
 import type { Daemons, RunOptions, Terminal } from '../../../src/cli/command-context.ts';
 import { runCli } from '../../../src/cli/program.ts';
@@ -13,16 +13,16 @@ export interface CliResult {
   readonly code: number;
   readonly out: string;
   readonly err: string;
-  readonly asked: readonly string[];
+  readonly questions: readonly string[];
   readonly ran: readonly RunOptions[];
-  /** What a sweep without a supervisor was asked. */
+  /** The requests to a cleanup without a supervisor. */
   readonly cleaned: readonly CleanupRequest[];
 }
 
 export async function cli(args: readonly string[], options: CliOptions = {}): Promise<CliResult> {
   const out: string[] = [];
   const err: string[] = [];
-  const asked: string[] = [];
+  const questions: string[] = [];
   const ran: RunOptions[] = [];
   const terminal: Terminal = {
     env: options.env ?? {},
@@ -31,7 +31,7 @@ export async function cli(args: readonly string[], options: CliOptions = {}): Pr
     raw: (bytes) => out.push(Buffer.from(bytes).toString()),
     err: (text) => err.push(`${text}\n`),
     ask: async (question) => {
-      asked.push(question);
+      questions.push(question);
       return options.answer ?? '';
     },
   };
@@ -57,5 +57,5 @@ export async function cli(args: readonly string[], options: CliOptions = {}): Pr
     },
   };
   const code = await runCli(args, { terminal, daemons, commit: 'abc1234' });
-  return { code, out: out.join(''), err: err.join(''), asked, ran, cleaned };
+  return { code, out: out.join(''), err: err.join(''), questions, ran, cleaned };
 }

@@ -1,4 +1,4 @@
-/** The HTTP faces at real doors: a Unix socket and a TCP port, over an API in memory. */
+/** The HTTP listeners on a real Unix socket and a real TCP port, over an API in memory. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,53 +18,60 @@ export const TOKENS: readonly ApiToken[] = (['read', 'dispatch', 'release', 'adm
   }),
 );
 
-export interface Ask {
+export function tokenWith(scope: ApiToken['scopes'][number]): string {
+  const found = TOKENS.find(({ scopes }) => scopes.includes(scope));
+  if (found === undefined) throw new Error(`no token with the scope ${scope}`);
+  return found.token;
+}
+
+/** A request that a test sends. */
+export interface TestRequest {
   readonly method?: 'GET' | 'POST' | 'PATCH' | 'PUT' | 'DELETE' | 'HEAD' | 'OPTIONS';
   readonly path: string;
-  /** An object is sent as JSON, a string as it is. */
+  /** An object is sent as JSON, a string unchanged. */
   readonly body?: unknown;
   readonly headers?: Record<string, string>;
 }
 
-export interface Got {
+export interface TestResponse {
   readonly status: number;
   readonly headers: Record<string, string | string[] | undefined>;
   readonly text: string;
   readonly json: Record<string, unknown>;
 }
 
-export interface Doors {
+export interface TestListeners {
   readonly api: MemoryApi;
   readonly socketPath: string;
   readonly port: number;
-  local(ask: Ask): Promise<Got>;
-  tcp(ask: Ask): Promise<Got>;
+  local(given: TestRequest): Promise<TestResponse>;
+  tcp(given: TestRequest): Promise<TestResponse>;
   close(): Promise<void>;
 }
 
-export async function openDoors(): Promise<Doors> {
+export async function openListeners(): Promise<TestListeners> {
   const dir = mkdtempSync(join(tmpdir(), 'curfew-http-'));
   const socketPath = join(dir, 'c.sock');
   const api = memoryApi();
   const log = createLog({ level: 'silent', format: 'text' });
-  const faces = createHttpListeners({
+  const http = createHttpListeners({
     api,
     log,
     tokens: TOKENS,
     listen: { socket: socketPath, http: { host: '127.0.0.1', port: 0 } },
   });
-  const { port } = await faces.listen();
+  const { port } = await http.listen();
   const local = new Agent({ connect: { socketPath } });
   const tcp = new Agent();
   return {
     api,
     socketPath,
     port: port ?? 0,
-    local: (ask) => send('http://curfew', local, ask),
-    tcp: (ask) => send(`http://127.0.0.1:${port}`, tcp, ask),
+    local: (given) => send('http://curfew', local, given),
+    tcp: (given) => send(`http://127.0.0.1:${port}`, tcp, given),
     close: async () => {
       await Promise.all([local.destroy(), tcp.destroy()]);
-      await faces.close();
+      await http.close();
       rmSync(dir, { recursive: true, force: true });
     },
   };
@@ -73,8 +80,8 @@ export async function openDoors(): Promise<Doors> {
 async function send(
   base: string,
   dispatcher: Agent,
-  { method = 'GET', path, body, headers }: Ask,
-): Promise<Got> {
+  { method = 'GET', path, body, headers }: TestRequest,
+): Promise<TestResponse> {
   const answer = await request(`${base}${path}`, {
     method,
     dispatcher,
@@ -93,6 +100,6 @@ function readJson(text: string): Record<string, unknown> {
   }
 }
 
-export function problemOf(got: Got): Problem {
-  return got.json as unknown as Problem;
+export function problemOf(response: TestResponse): Problem {
+  return response.json as unknown as Problem;
 }

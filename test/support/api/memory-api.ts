@@ -1,4 +1,4 @@
-/** A small SupervisorApi in memory, for the faces: it keeps sessions, starts nothing, and refuses what a name asks for. */
+/** A small SupervisorApi in memory. It keeps sessions, starts nothing, and fails for the rooms `full` and `broken`. */
 import type { CapacityView } from '../../../src/api/host-schemas.ts';
 import type { DispatchRequest, ReleaseMany, SessionView } from '../../../src/api/session-schemas.ts';
 import type { SupervisorApi } from '../../../src/api/supervisor-api.ts';
@@ -9,10 +9,10 @@ const AT = '2026-01-02T03:04:05.000Z';
 
 export interface MemoryApi extends SupervisorApi {
   readonly sessions: Map<string, SessionView>;
-  /** What was asked, by whom. */
-  readonly asked: { readonly what: string; readonly by: Actor | null; readonly with: unknown }[];
+  /** The requests with their actors, in order. */
+  readonly requests: { readonly what: string; readonly by: Actor | null; readonly with: unknown }[];
   isReady: boolean;
-  /** Log files of every session. */
+  /** The log files of each session. */
   readonly logs: string[];
 }
 
@@ -69,7 +69,7 @@ function capacityView(sessions: ReadonlyMap<string, SessionView>): CapacityView 
 
 export function memoryApi(): MemoryApi {
   const sessions = new Map<string, SessionView>();
-  const asked: MemoryApi['asked'] = [];
+  const requests: MemoryApi['requests'] = [];
   const find = (id: string): SessionView => {
     const session = sessions.get(id);
     if (session === undefined) throw new CurfewError('not_found', `there is no session "${id}"`, { id });
@@ -79,10 +79,10 @@ export function memoryApi(): MemoryApi {
     sessions.set(session.id, session);
     return session;
   };
-  const note = (what: string, by: Actor | null, value: unknown) => asked.push({ what, by, with: value });
+  const note = (what: string, by: Actor | null, value: unknown) => requests.push({ what, by, with: value });
   const api: MemoryApi = {
     sessions,
-    asked,
+    requests,
     isReady: true,
     logs: [],
     dispatch: async (request, by) => {
@@ -122,7 +122,7 @@ export function memoryApi(): MemoryApi {
       return api.logs;
     },
     cleanup: async (request, by) => {
-      note('sweep', by, request);
+      note('cleanup', by, request);
       return {
         dryRun: request.dryRun,
         plan: 'abc123',
@@ -155,7 +155,10 @@ export function memoryApi(): MemoryApi {
       if (authorization === undefined) throw new CurfewError('bad_signature', 'there is no signature');
     },
     sessionToken: async (id) => `token-of-${find(id).id}`,
-    sessionOfToken: (token) => /^token-of-(.+)$/.exec(token)?.[1] ?? null,
+    sessionOfToken: (token) => {
+      const [, id = null] = /^token-of-(.+)$/.exec(token) ?? [];
+      return id;
+    },
   };
   return api;
 }

@@ -1,4 +1,4 @@
-/** Free ports, for servers that must be told theirs before they start. */
+/** Free ports, for servers that need their port before they start. */
 import { createSocket } from 'node:dgram';
 import { createServer } from 'node:net';
 

@@ -1,4 +1,4 @@
-/** Cleans up however the test process ends, SIGKILL included: its end of a pipe closes, and a shell does the rest. */
+/** Cleans up after the test process, also after SIGKILL. The end of that process closes a pipe, and a shell then runs the script. */
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { until } from '../lib/wait.ts';
@@ -6,11 +6,11 @@ import { until } from '../lib/wait.ts';
 export interface Keeper {
   /** Cleans up now. */
   end(): Promise<void>;
-  /** Nothing is left to clean up. */
+  /** Ends the keeper without a cleanup. */
   forget(): void;
 }
 
-/** `script` is for sh, with `args` as "$@". */
+/** `sh` runs the script with `args` as `"$@"`. */
 export function keep(script: string, args: readonly string[]): Keeper {
   const child = spawn('sh', ['-c', `cat >/dev/null\n${script}`, 'sh', ...args], {
     stdio: ['pipe', 'ignore', 'inherit'],
@@ -31,15 +31,15 @@ export function keep(script: string, args: readonly string[]): Keeper {
   };
 }
 
-/** Ends the child, or its whole group; that nothing is left of it is no error. */
+/** Ends the child or its whole group. A child that has already ended is no error. */
 export function keepChild({ pid }: ChildProcess, what: 'alone' | 'group' = 'alone'): Keeper {
-  // dash takes no other way to name a group.
+  // Because: dash accepts a group only in this form.
   return keep('[ -z "$1" ] || kill -s KILL -- "$1" 2>/dev/null || true', [
     pid === undefined ? '' : String(what === 'group' ? -pid : pid),
   ]);
 }
 
-/** For a child that somebody else ends, as long as there is somebody. */
+/** Ends the child with this process, in case this process dies before it ends the child. */
 export function endWithThisProcess(child: ChildProcess, what?: 'alone' | 'group'): void {
   const keeper = keepChild(child, what);
   child.once('exit', () => keeper.forget());

@@ -1,7 +1,7 @@
-/** The test's own reading of /proc: which living processes carry this instance's mark. */
+/** Finds the living processes with the mark of an instance. The tests read /proc with their own code. */
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** Field 22 of the line; the state, after the name, is its third. */
+/** The index of field 22, when the state (field 3) has index 0. */
 const START_TIME = 22 - 3;
 
 export interface Marked {
@@ -10,7 +10,7 @@ export interface Marked {
   readonly command: string;
 }
 
-/** The oldest first. Not by pid: the kernel begins anew at its largest. */
+/** Oldest first, by start time. Because: the kernel reuses pids after the largest one. */
 export function marked(instance: string): Marked[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))

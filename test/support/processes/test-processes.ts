@@ -1,4 +1,4 @@
-/** What tests know of processes, by a reading of /proc of their own. */
+/** Facts about processes. The tests read /proc with their own code. */
 import { readdirSync, readFileSync } from 'node:fs';
 
 function readProc(pid: number, file: string): string | null {
@@ -9,18 +9,18 @@ function readProc(pid: number, file: string): string | null {
   }
 }
 
-/** Neither gone nor a zombie. */
+/** True while the process exists and is no zombie. */
 export function isAlive(pid: number): boolean {
   const stat = readProc(pid, 'stat');
   return stat !== null && !/^[ZXx]/.test(stat.slice(stat.lastIndexOf(')') + 2));
 }
 
-/** Pids with this text in their arguments. */
+/** The pids of the living processes with this text in their arguments. */
 export function pidsCalled(text: string): number[] {
   return allPids().filter((pid) => readProc(pid, 'cmdline')?.includes(text) && isAlive(pid));
 }
 
-/** So long sleeps nobody else on this machine; the unit keeps it from being the beginning of another one. */
+/** A sleep argument that no other process on this machine has. The unit at its end keeps it from being a prefix of another one. */
 export const nap = (seconds: number) => `${seconds}${process.pid}s`;
 
 export function pidsNapping(seconds: number): number[] {
@@ -31,13 +31,13 @@ function allPids(): number[] {
   return readdirSync('/proc').map(Number).filter(Number.isInteger);
 }
 
-/** For the end of a test, which must leave nothing behind even when it failed. */
+/** Kills the processes at the end of a test, also after a failure. A process that is gone is no error. */
 export function killAll(pids: readonly number[]): void {
   for (const pid of pids) {
     try {
       process.kill(pid, 'SIGKILL');
     } catch {
-      // It is gone already.
+      // Expected: the process is gone already.
     }
   }
 }

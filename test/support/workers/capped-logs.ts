@@ -1,20 +1,20 @@
-/** A cap that looks at two logs, one of which cannot be looked at: what it says until the other was cut three times. */
+/** A cap on two logs, one of them unreadable. Returns the log entries until the other log was cut three times. */
 import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createLogCap } from '../../../src/adapters/worker/log/log-cap.ts';
-import { notedLog } from '../lib/test-logs.ts';
+import { recordingLog } from '../lib/test-logs.ts';
 import { until } from '../lib/wait.ts';
 
 export const TINY = { headBytes: 10, tailBytes: 10 };
 
-export async function capsBeside(worker: string, pathIn: (dir: string) => string): Promise<object[]> {
+export async function capsOneLogBeside(worker: string, pathIn: (dir: string) => string): Promise<object[]> {
   const dir = mkdtempSync(join(tmpdir(), 'curfew-logs-'));
-  const { log, said } = notedLog();
+  const { log, entries } = recordingLog();
   const cap = createLogCap({ log, sizes: TINY });
   const path = join(dir, 'log');
   cap.watch(worker, pathIn(dir));
-  cap.watch('there', path);
+  cap.watch('readable', path);
   try {
     for (let round = 0; round < 3; round++) {
       writeFileSync(path, 'x'.repeat(10_000));
@@ -24,5 +24,5 @@ export async function capsBeside(worker: string, pathIn: (dir: string) => string
     cap.close();
     rmSync(dir, { recursive: true });
   }
-  return said;
+  return entries;
 }

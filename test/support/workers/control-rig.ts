@@ -1,4 +1,4 @@
-/** The control socket at its supervisor's side, and clients that may say anything. */
+/** The control socket with a test in the supervisor's place, and clients that can send anything. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { createConnection } from 'node:net';
@@ -20,7 +20,7 @@ export interface Heard {
 export interface Client {
   readonly socket: Socket;
   readonly send: (text: string | Uint8Array) => void;
-  /** The lines that came, parsed. */
+  /** The received lines, parsed. */
   readonly lines: () => Record<string, unknown>[];
   readonly isClosed: () => boolean;
 }
@@ -29,13 +29,13 @@ export class ControlRig {
   readonly dir = mkdtempSync(join(tmpdir(), 'curfew-control-'));
   readonly socketPath = join(this.dir, 'control.sock');
   readonly heard: Heard[] = [];
-  /** What its log warns of. */
+  /** The fields of the warnings in the log. */
   readonly warned: object[] = [];
   readonly instance: Instance;
   readonly channels: Channels;
-  /** Workers that this supervisor has. */
+  /** The workers of this supervisor. */
   readonly known = new Set<string>(['w-1', 'w-2']);
-  /** Workers whose messages are not kept. */
+  /** The rig does not keep the messages of these workers. */
   readonly unheard = new Set<string>();
   readonly #release: () => void;
   readonly #clients: Socket[] = [];
@@ -96,7 +96,7 @@ export class ControlRig {
     return line({ type: 'hello', v: 1, worker: `${this.instance.id}/${name}`, token, ...changes });
   }
 
-  /** Of one worker, or of all. */
+  /** The messages of one worker and the changes of its connection, in order. */
   heardOf(name: string): Heard['what'][] {
     return this.heard.filter((one) => one.worker === name).map((one) => one.what);
   }

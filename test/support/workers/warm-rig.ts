@@ -1,4 +1,4 @@
-/** A supervisor with warm workers over ports of the test's own: what they are told is noted, and they answer when the test says so. */
+/** A supervisor with warm workers over simulated ports. The rig records every call, and the test decides when a port answers. */
 import { defaultProfile } from '../../../src/adapters/config/config-schema.ts';
 import type { SessionId, WorkerId } from '../../../src/core/ids.ts';
 import { instanceId, isWarmId } from '../../../src/core/ids.ts';
@@ -25,9 +25,9 @@ const ALIVE: ExitInfo | null = null;
 export interface RigOptions {
   readonly profile?: Profile;
   readonly limits?: Partial<SupervisorDeps['limits']>;
-  /** What the registry of before has. */
+  /** The sessions in the registry of the earlier supervisor. */
   readonly recorded?: readonly Session[];
-  /** What the workers' folders say, of those that are still warm there. */
+  /** The records in the folders of the workers that are still warm there. */
   readonly folders?: ReadonlyMap<WorkerId, WarmRecord>;
 }
 
@@ -36,15 +36,15 @@ export class WarmRig {
   profile: Profile;
   readonly sessions: SessionHost;
   readonly dispatcher: Dispatcher;
-  /** What was done, in its order: `spawn ID`, `assign ID`, `SIGTERM ID`, `adopt ID` and the like. */
+  /** The calls of the ports in order: `spawn ID`, `assign ID`, `SIGTERM ID`, `adopt ID` and others. */
   readonly done: string[] = [];
   readonly warnings: string[] = [];
   readonly saved = new Map<SessionId, Session>();
-  /** How workers that are adopted ended; without: they live. */
+  /** The exits that an adoption finds. Without an entry the worker lives. */
   readonly ended = new Map<WorkerId, ExitInfo>();
-  /** Set: the registry answers a first record when the test says so. */
+  /** The registry answers the first record of a session after this promise. */
   onCreate: (session: Session) => Promise<void> = () => Promise.resolve();
-  /** The same for a later one. */
+  /** The registry answers a later record after this promise. */
   onSave: (session: Session) => Promise<void> = () => Promise.resolve();
   onSpawn: (id: WorkerId) => Promise<void> = () => Promise.resolve();
   readonly workers!: WorkersListener;
@@ -61,7 +61,7 @@ export class WarmRig {
     this.dispatcher = new Dispatcher(this.sessions, () => undefined);
   }
 
-  /** As a supervisor's start does it. */
+  /** Starts as a supervisor does. */
   async start(): Promise<this> {
     await recover(this.sessions);
     await this.sessions.pool.restore((id) => this.sessions.isOwned(id));
@@ -71,27 +71,28 @@ export class WarmRig {
     return this;
   }
 
-  /** Those that have said that they are ready are. */
+  /** Makes the latest warm worker ready and returns its id. */
   async ready(): Promise<WorkerId> {
     const id = await until('a warm worker was started', () => this.warm.at(-1));
-    this.says(id);
+    this.reportsReady(id);
     await settled();
     return id;
   }
 
-  says(id: WorkerId): boolean {
+  /** The worker says hello and reports ready. False: the supervisor does not know the worker. */
+  reportsReady(id: WorkerId): boolean {
     const known = this.channels?.hello(id) ?? false;
     if (known) this.channels?.message(id, { type: 'ready' });
     return known;
   }
 
-  /** Every warm worker that was started here. */
+  /** The ids of all warm workers that were started here. */
   get warm(): WorkerId[] {
-    return this.of('spawn').filter(isWarmId);
+    return this.callsOf('spawn').filter(isWarmId);
   }
 
-  /** Whom this was done to. */
-  of(what: string): WorkerId[] {
+  /** The worker ids of all calls of this kind, in order. */
+  callsOf(what: string): WorkerId[] {
     return this.done.flatMap((one) =>
       one.startsWith(`${what} `) ? [one.slice(what.length + 1) as WorkerId] : [],
     );
@@ -243,7 +244,7 @@ export class WarmRig {
   }
 }
 
-/** Until nothing that can go on by itself is left to do. */
+/** Waits until all work that needs no further answer is done. */
 export async function settled(): Promise<void> {
   for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
 }

@@ -1,4 +1,4 @@
-/** A Workers adapter with a state folder of its own, and a memory of all it told. */
+/** A Workers adapter with its own state folder, and a record of all its reports. */
 import { randomUUID } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -43,13 +43,13 @@ interface StartOptions {
   readonly record?: object;
 }
 
-/** Cgroups of an instance of this name; null where none may be made, as for a user without delegation. */
+/** The cgroups of an instance of this name; `null`: the user cannot make cgroups, for want of delegation. */
 function cgroupsOf(id: string): Cgroups | null {
   const opened = openCgroups(id);
   return 'unavailable' in opened ? null : opened;
 }
 
-/** Whether this machine lets the tests make cgroups. */
+/** Whether the tests can make cgroups on this machine. */
 export function canGroup(): boolean {
   const opened = openCgroups(`probe-${process.pid}`);
   if ('unavailable' in opened) return false;
@@ -109,16 +109,20 @@ export function openWorkers({
     warnings,
     start,
     logOf,
-    /** Starts it and waits until it says that it is up. */
+    /** Starts a fixture and waits until it prints `up`. */
     startUp: async (command: Profile['command'], more: StartOptions = {}) => {
       const started = await start(command, more);
       await until('the fixture is up', () => logOf(started.id).includes('up\n'));
       return started;
     },
-    exitOf: (worker: string) => until(`${worker} exited`, () => exits.get(worker)?.[0]),
+    exitOf: (worker: string) =>
+      until(`${worker} exited`, () => {
+        const [exit] = exits.get(worker) ?? [];
+        return exit;
+      }),
     treeGone: (worker: string, boundMs = 15_000) =>
       until(`the tree of ${worker} is gone`, () => trees.get(worker)?.includes(0), boundMs),
-    /** Everything alive with a mark of this instance. */
+    /** The pids of all living processes with a mark of this instance. */
     marked: () => marked(id).map((one) => one.pid),
     dispose: async () => {
       await workers.close();
