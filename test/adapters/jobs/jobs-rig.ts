@@ -1,5 +1,4 @@
 /** Job adapters under test, with the events that they reported and the lines that they logged. */
-
 import { createJobs } from '../../../src/adapters/livekit/jobs/livekit-jobs.ts';
 import { createClock } from '../../../src/adapters/telemetry/boot-clock.ts';
 import type { Clock } from '../../../src/ports/clock.ts';

@@ -1,15 +1,15 @@
-/** A process with callers in it, told what to do and telling what happens, one JSON object a line. */
+/** A process with callers inside. It reads commands and writes events, one JSON object per line. */
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { ROOT } from '../daemon/daemon.ts';
 import { until } from '../lib/wait.ts';
 
-/** A loaded machine takes its time for a hundred peer connections. */
+/** A loaded machine needs long for a hundred peer connections. */
 const DONE_MS = 60_000;
-const COMPLAINT_CHARS = 2000;
+const ERROR_CHARS = 2000;
 
-interface Said {
+interface CallerEvent {
   readonly id: string;
   readonly event: string;
   readonly error?: string;
@@ -18,27 +18,28 @@ interface Said {
 
 export class CallersProcess {
   readonly #child: ChildProcess;
-  readonly said: Said[] = [];
-  #complaint = '';
-  /** How it ended; null: it runs. */
+  readonly events: CallerEvent[] = [];
+  #errorOutput = '';
+  /** How the process ended; `null`: it runs. */
   #end: string | null = null;
 
-  /** `fixture`: a file of test/fixtures. */
+  /** `fixture` is a file of test/fixtures. */
   constructor(fixture: string) {
     this.#child = spawn(process.execPath, [join(ROOT, 'test/fixtures', fixture)], {
       stdio: ['pipe', 'pipe', 'pipe'],
     });
     this.#child.stderr?.on('data', (chunk: Buffer) => {
-      this.#complaint = (this.#complaint + chunk.toString()).slice(-COMPLAINT_CHARS);
+      this.#errorOutput = (this.#errorOutput + chunk.toString()).slice(-ERROR_CHARS);
     });
     this.#child.once('exit', (code, signal) => {
-      this.#end = `its process ended with ${signal ?? code}: ${this.#complaint}`;
+      this.#end = `its process ended with ${signal ?? code}: ${this.#errorOutput}`;
     });
     let rest = '';
     this.#child.stdout?.on('data', (chunk: Buffer) => {
       const lines = (rest + chunk.toString()).split('\n');
       rest = lines.pop() ?? '';
-      for (const line of lines) if (line.startsWith('{"id"')) this.said.push(JSON.parse(line) as Said);
+      for (const line of lines)
+        if (line.startsWith('{"id"')) this.events.push(JSON.parse(line) as CallerEvent);
     });
     process.once('exit', this.#killNow);
   }
@@ -47,17 +48,17 @@ export class CallersProcess {
     this.#child.stdin?.write(`${JSON.stringify(command)}\n`);
   }
 
-  /** Resolves when it says that it was done; rejects with what failed. */
+  /** Resolves when the process reports the wanted event. Rejects with the failure that the process reports. */
   async do(command: { do: string; id: string } & Record<string, unknown>, wanted: string): Promise<void> {
-    const from = this.said.length;
+    const from = this.events.length;
     this.write(command);
     const done = await until(
       `${command.do} of ${command.id}`,
       () => {
-        const heard = this.said
+        const found = this.events
           .slice(from)
           .find((one) => one.id === command.id && (one.event === wanted || one.event === 'failed'));
-        return heard ?? (this.#end === null ? null : { event: 'failed', error: this.#end });
+        return found ?? (this.#end === null ? null : { event: 'failed', error: this.#end });
       },
       DONE_MS,
     );

@@ -1,4 +1,4 @@
-/** Real participants (rtc-node) in a process of their own, so that they can be killed as a caller's phone can. */
+/** Real participants (rtc-node) in their own process, so that a test can kill them as a phone can die. */
 import type { VideoGrant } from 'livekit-server-sdk';
 import type { LiveKit } from '../livekit/livekit-server.ts';
 import { CallersProcess } from './callers-process.ts';
@@ -21,8 +21,8 @@ export class Callers {
     this.#livekit = livekit;
   }
 
-  async join(room: string, identity: string, { audio = true, ...who }: JoinOptions = {}): Promise<void> {
-    await this.joinWith(room, identity, await this.#livekit.token(room, { identity, ...who }), audio);
+  async join(room: string, identity: string, { audio = true, ...options }: JoinOptions = {}): Promise<void> {
+    await this.joinWith(room, identity, await this.#livekit.token(room, { identity, ...options }), audio);
   }
 
   async joinWith(room: string, identity: string, token: string, audio = false): Promise<void> {
@@ -30,7 +30,7 @@ export class Callers {
     for (let attempt = 1; ; attempt += 1) {
       const error = await this.#process.do(command, 'joined').catch((failed: Error) => failed);
       if (error === undefined) return;
-      // LiveKit's client loses a room now and then on a busy machine, or hangs; it is joined again.
+      // Because: on a busy machine LiveKit's client sometimes loses a room or hangs, so the callers join again.
       if (attempt === JOIN_ATTEMPTS || !/handle not found|not connected within/.test(error.message))
         throw error;
     }
@@ -44,7 +44,7 @@ export class Callers {
     return this.#process.do({ do: 'attributes', id: `${room}/${identity}`, attributes }, 'attributes');
   }
 
-  /** As when a phone's battery dies: LiveKit hears nothing. */
+  /** Kills the process without a goodbye to LiveKit, as when a phone's battery is empty. */
   kill(): void {
     this.#process.kill();
   }

@@ -1,5 +1,4 @@
-/** Callers that say a tone and hear what is answered, in a process of their own. */
-
+/** Callers that play a tone and listen for an answer, in their own process. */
 import { until } from '../lib/wait.ts';
 import type { LiveKit } from '../livekit/livekit-server.ts';
 import { CallersProcess } from './callers-process.ts';
@@ -20,28 +19,28 @@ export class Speakers {
     await this.#process.do({ do: 'join', id: room, url: this.#livekit.url, token }, 'joined');
   }
 
-  /** Says a tone; does not wait for an answer. */
+  /** Plays a tone without a wait for an answer. */
   async speak(room: string, hertz: number): Promise<void> {
     await this.#process.do({ do: 'speak', id: room, hertz, seconds: 1 }, 'speaking');
   }
 
-  /** Says it until somebody answers. */
+  /** Plays the tone until the caller hears an answer. */
   async converse(room: string, hertz: number): Promise<void> {
-    const from = this.#process.said.length;
+    const from = this.#process.events.length;
     await this.speakUntil(room, hertz, () =>
-      this.#process.said.slice(from).some((one) => one.id === room && one.event === 'heard'),
+      this.#process.events.slice(from).some((one) => one.id === room && one.event === 'heard'),
     );
   }
 
-  /** Says it, and again while it is not so: who joined a moment ago may not listen yet, and who speaks may not hear. */
+  /** Plays the tone again until the condition holds. Because: a new participant may not listen yet, and a speaking agent may not hear. */
   async speakUntil(room: string, hertz: number, isSo: () => boolean | Promise<boolean>): Promise<void> {
-    let saidMs = Number.NEGATIVE_INFINITY;
+    let spokenMs = Number.NEGATIVE_INFINITY;
     await until(
       `${hertz} Hz are answered in ${room}`,
       async () => {
         if (await isSo()) return true;
-        if (performance.now() - saidMs > AGAIN_MS) {
-          saidMs = performance.now();
+        if (performance.now() - spokenMs > AGAIN_MS) {
+          spokenMs = performance.now();
           await this.speak(room, hertz);
         }
         return false;

@@ -1,4 +1,4 @@
-/** A real `curfew serve` in a process of its own, on its own state directory, asked over its Unix socket. */
+/** A real `curfew serve` in its own process, with its own state directory. Tests send requests over its Unix socket. */
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { globSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
@@ -13,10 +13,10 @@ import { keep } from '../processes/keeper.ts';
 import { recorded } from '../sessions/recorded-sessions.ts';
 
 export const ROOT = join(import.meta.dirname, '../../..');
-/** Built before the tests by build.ts. */
+/** The bundle, which build.ts builds before the tests. */
 export const MAIN = join(ROOT, 'dist', 'main.js');
 
-/** Compiled once for all the daemons that tests start: half of a start otherwise. */
+/** The compile cache of all daemons of the tests. Without it, a start takes twice as long. */
 const COMPILE_CACHE = join(ROOT, '.cache', 'compile');
 const BASE_ENV = {
   PATH: process.env.PATH ?? '',
@@ -31,13 +31,13 @@ export interface Answer<T = Record<string, unknown>> {
 }
 
 export interface DaemonOptions {
-  /** Merged over a config with the socket and the state directory set; agents come from here. */
+  /** Merged over a config that sets the socket and the state directory. The agents come from here. */
   readonly config: Record<string, unknown>;
   readonly env?: Record<string, string>;
   readonly dir?: string;
 }
 
-/** What is left of a supervisor in `$1`, also of one that a test had killed: itself, its workers by their mark, then its folder. */
+/** Cleans up after the supervisor in folder `$1`, also after a killed one: the process, its workers by their mark, then the folder. */
 const END_ALL = `
 named="TEST_DAEMON=$1$"
 instance=$(cat "$1/state/instance.id" 2>/dev/null)
@@ -50,11 +50,11 @@ for round in 1 2 3; do
 done
 rm -rf "$1"`;
 
-/** Lines of each log that a failed test shows. */
+/** The number of lines that a failed test prints from each log. */
 const TAIL_LINES = 40;
 
 export class Daemon {
-  /** Those that were made since the last test ended, and those that still run. */
+  /** The daemons that were made since the last test ended, and those that still run. */
   static readonly recent = new Set<Daemon>();
   readonly dir: string;
   readonly socket: string;
@@ -63,7 +63,7 @@ export class Daemon {
   #exit: Promise<number | null> = Promise.resolve(null);
   #stderr = '';
   #stdout = '';
-  /** Of its workers, when it has been closed: their logs are gone then. */
+  /** The logs of its workers at the close, which deletes the files. */
   #workersSaid: string | null = null;
   #agent: Agent;
   readonly #keeper: Keeper;
@@ -86,7 +86,7 @@ export class Daemon {
     return this.#child?.pid ?? -1;
   }
 
-  /** Its log. */
+  /** The log of the supervisor. */
   get stdout(): string {
     return this.#stdout;
   }
@@ -95,7 +95,7 @@ export class Daemon {
     return this.#stderr;
   }
 
-  /** `env`: for this start alone. */
+  /** `env` holds for this start only. */
   async start(env: Record<string, string> = {}): Promise<this> {
     const child = this.#spawn(env);
     await until(
@@ -107,7 +107,7 @@ export class Daemon {
     return this;
   }
 
-  /** Starts it and waits until it has ended by itself; one that stays is ended. */
+  /** Starts the supervisor and waits until it exits. Ends it when it stays. */
   async startToDie(env: Record<string, string>): Promise<void> {
     const child = this.#spawn(env);
     const isOver = async () =>
@@ -135,7 +135,7 @@ export class Daemon {
     return child;
   }
 
-  /** SIGTERM, and its exit code. */
+  /** Sends SIGTERM and returns the exit code. */
   async stop(boundMs = 60_000): Promise<number | null> {
     if (this.#child === null) return null;
     this.#child.kill('SIGTERM');
@@ -153,7 +153,7 @@ export class Daemon {
     return this.#exit;
   }
 
-  /** Ends everything, also after a failed test. */
+  /** Ends all processes and removes the folder, also after a failed test. */
   async close(): Promise<void> {
     if (this.#child !== null && this.#child.exitCode === null && this.#child.signalCode === null)
       await this.stop().catch(() => undefined);
@@ -166,13 +166,13 @@ export class Daemon {
     return this.#workersSaid !== null;
   }
 
-  /** The end of what it and its workers said. */
+  /** The last lines of the logs of the supervisor and its workers. */
   said(): string {
     const own = `${this.dir}:\n${tail(this.#stdout)}\n${tail(this.#stderr)}`;
     return `${own}\n${this.#workersSaid ?? this.#readWorkers()}`;
   }
 
-  /** What its workers printed so far, one after the other. */
+  /** The output of its workers so far, one worker after the other. */
   workerLogs(): string {
     return this.#logs()
       .map(({ text }) => text)
@@ -231,7 +231,7 @@ export class Daemon {
     return this.becomes(id, states.join(' or '), (seen) => states.includes(seen.state), boundMs);
   }
 
-  /** The session as soon as it is so. */
+  /** Waits until the session fits the condition and returns it. */
   becomes(
     id: string,
     what: string,
@@ -248,7 +248,7 @@ export class Daemon {
     );
   }
 
-  /** Its next worker runs, after so many restarts. */
+  /** Waits until the next worker of the session runs, after this number of restarts. */
   replaced(id: string, restarts: number, boundMs = 30_000): Promise<SessionView> {
     return this.becomes(
       id,
@@ -262,7 +262,7 @@ export class Daemon {
     return this.reaches(id, ['released', 'failed'], boundMs);
   }
 
-  /** Live in an answer is not yet live on disk, which is all that a killed one leaves. */
+  /** Waits until the session has this state on disk. An answer can be ahead of the record, and a kill leaves only the record. */
   recorded(id: string, state: string): Promise<void> {
     return recorded(this.stateDir, id, state);
   }

@@ -1,4 +1,4 @@
-/** A machine with a systemd of its own, booted under systemd-nspawn on a tree of its own, with curfew installed. */
+/** A machine with its own systemd and curfew installed, booted by systemd-nspawn on its own file tree. */
 import type { ChildProcess } from 'node:child_process';
 import { execFile, spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
@@ -13,7 +13,7 @@ import { keep } from '../processes/keeper.ts';
 import { recorded } from '../sessions/recorded-sessions.ts';
 import { ROOT } from './daemon.ts';
 
-/** Of a machine: its folder, then its cgroups, in v2 first. The kernel ends all that is inside, and lets a cgroup go a moment later. */
+/** Removes a machine. Arguments: its folder, then its cgroups, v2 first. The kernel ends the processes inside and frees a cgroup a moment later. */
 const TEAR_DOWN = `
 folder=$1
 shift
@@ -39,18 +39,18 @@ export interface Ran {
 }
 
 export interface MachineOptions {
-  /** Of the host, read only: its path here → its path inside. */
+  /** Read-only folders of the host: path outside → path inside. */
   readonly binds?: Readonly<Record<string, string>>;
-  /** The host's network instead of none, to reach a server of a test. */
+  /** True: the machine has the host's network, to reach a server of a test. Otherwise it has none. */
   readonly network?: boolean;
 }
 
-/** Where a machine that was given `PROJECT_BINDS` has the project. */
+/** The path of the project inside a machine with `PROJECT_BINDS`. */
 export const PROJECT = '/srv/project';
 const MODULES = realpathSync(join(ROOT, 'node_modules'));
 export const PROJECT_BINDS: Readonly<Record<string, string>> = {
   [ROOT]: PROJECT,
-  // Where they are not in the project but linked into it.
+  // For node_modules that is a link to another folder.
   ...(MODULES.startsWith(ROOT) ? {} : { [MODULES]: MODULES }),
 };
 
@@ -76,7 +76,7 @@ export class Machine {
     host('mount', ['-t', 'overlay', 'overlay', '-o', layers.join(','), this.root]);
   }
 
-  /** Up to the point where systemd has nothing more to do. */
+  /** Boots and waits until systemd has no more jobs. */
   async boot(): Promise<this> {
     const [unified = ''] = cgroupFolders(this.#name);
     const args = [
@@ -93,7 +93,7 @@ export class Machine {
       ...(this.#options.network === true ? [] : ['--private-network']),
       ...Object.entries(this.#options.binds ?? {}).map(([from, to]) => `--bind-ro=${from}:${to}`),
     ];
-    // It moves itself into a cgroup of its own first: systemd must find an empty one.
+    // The process first moves into its own cgroup, because systemd must find an empty one.
     const script = 'mkdir -p "$0" && echo $$ >"$0/cgroup.procs" && exec systemd-nspawn "$@"';
     const child = spawn('sh', ['-c', script, unified, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -121,7 +121,7 @@ export class Machine {
     return this.#nspawn === null || this.#nspawn.exitCode !== null || this.#nspawn.signalCode !== null;
   }
 
-  /** A command inside, as root. */
+  /** Runs a command inside as root. */
   run(...command: readonly string[]): Promise<Ran> {
     const args = ['-t', String(this.#leader()), '-m', '-u', '-i', '-n', '-p', '-C', '-r', '-w', ...command];
     return new Promise((resolve) => {
@@ -133,7 +133,7 @@ export class Machine {
     });
   }
 
-  /** Its output; rejects when it fails. */
+  /** Runs a command inside and returns its output. Rejects when the command fails. */
   async must(...command: readonly string[]): Promise<string> {
     const { code, out, err } = await this.run(...command);
     if (code !== 0) throw new Error(`${command.join(' ')} ended with ${code}: ${out}${err}`);
@@ -145,7 +145,7 @@ export class Machine {
     writeFileSync(join(this.root, path), text);
   }
 
-  /** curfew's config: one agent that sleeps, no LiveKit. */
+  /** Writes curfew's config: one agent that sleeps, no LiveKit. */
   configure(more: Record<string, unknown> = {}): void {
     const base = {
       listen: { socket: '/run/curfew/curfew.sock', http: 'off' },
@@ -165,14 +165,14 @@ export class Machine {
     return this.must('journalctl', '-o', 'cat', '--no-pager', '-u', unit);
   }
 
-  /** Live, also on disk: a kill of the supervisor may follow. */
+  /** Dispatches a call and waits until it is live, also on disk, so that a test can kill the supervisor next. */
   async dispatch(room: string, agent = 'default'): Promise<SessionView> {
     const id = await this.must('curfew', 'dispatch', '--room', room, '--agent', agent, '--wait', 'live');
     await recorded(this.stateDir, id, 'live');
     return this.session(id);
   }
 
-  /** Its path out here. */
+  /** The state directory, as a path of the host. */
   get stateDir(): string {
     return join(this.root, STATE);
   }
@@ -181,7 +181,7 @@ export class Machine {
     return JSON.parse(await this.must('curfew', '--json', 'show', id)) as SessionView;
   }
 
-  /** Whether a process inside runs; zombies do not. */
+  /** True while a process inside runs. A zombie does not run. */
   async runs(pid: number | null): Promise<boolean> {
     const { code, out } = await this.run('ps', '-o', 'stat=', '-p', String(pid));
     return code === 0 && !out.startsWith('Z');
@@ -192,12 +192,12 @@ export class Machine {
     await until('the machine is off', () => this.isOff, 60_000);
   }
 
-  /** Ends all that is inside at once and takes everything away, as happens also after a failed test. */
+  /** Ends all processes inside and removes the machine, also after a failed test. */
   async close(): Promise<void> {
     await this.#keeper.end();
   }
 
-  /** systemd inside, by its number out here. */
+  /** The pid outside of the systemd inside. */
   #leader(): number {
     const pid = this.#nspawn?.pid ?? 0;
     const [leader = ''] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ');
@@ -211,7 +211,7 @@ function host(command: string, args: readonly string[]): void {
   if (status !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${status}: ${stderr}`);
 }
 
-/** Where a machine of that name has its cgroups: in v2 first, then in systemd's own v1 hierarchy where there is one. */
+/** The cgroups of a machine of that name: in v2, then in systemd's own v1 hierarchy if there is one. */
 function cgroupFolders(name: string): string[] {
   const mounts = readFileSync('/proc/mounts', 'utf8')
     .split('\n')

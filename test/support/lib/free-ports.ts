@@ -7,7 +7,7 @@ interface Held {
   release(): Promise<void>;
 }
 
-/** As many different ports of 127.0.0.1, free for TCP and UDP when they were asked for. All are held until the last is found. */
+/** Finds different ports of 127.0.0.1 that are free for TCP and UDP. All are held until the last one is found. */
 export async function freePorts(count: number): Promise<number[]> {
   const held: Held[] = [];
   try {
@@ -21,11 +21,11 @@ export async function freePorts(count: number): Promise<number[]> {
   }
 }
 
-/** Below the range that the kernel takes outgoing connections from, so that none takes it before its server does. */
+/** Below the kernel's range for outgoing connections, so that no such connection takes the port before its server. */
 const FIRST_PORT = 10_000;
 const PORT_COUNT = 20_000;
 
-/** null: it is taken, or its UDP twin is. */
+/** `null`: another program uses the port for TCP or UDP. */
 async function holdOne(): Promise<Held | null> {
   const port = FIRST_PORT + Math.floor(Math.random() * PORT_COUNT);
   const tcp = createServer();

@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 
 const PROBE_EVERY_MS = 25;
 
-/** Waits for a condition with a bound; fails with what was seen last. */
+/** Waits for a condition with a bound, in milliseconds. The error names the last value of the probe. */
 export async function until<T>(
   what: string,
   probe: () => T | Promise<T>,

@@ -1,4 +1,4 @@
-/** A real LiveKit server on free ports, and what a test may do to it. */
+/** A real LiveKit server on free ports. A test can suspend, kill and restart it. */
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -15,14 +15,14 @@ import { endWithThisProcess } from '../processes/keeper.ts';
 export const KEY = 'devkey';
 export const SECRET = 'test-secret-that-is-long-enough-for-hs256';
 
-/** Said by a test that cannot run without a server; CI never gets here. */
+/** False: tests that need a server are skipped. In CI there always is one. */
 export const HAS_LIVEKIT = findLiveKitBinary() !== null;
 
-/** A port may be taken between its choice and its use, and for a moment after a restart. */
+/** Race: another program can take a port between its choice and its use. After a restart a port is busy for a moment. */
 const BOOT_ATTEMPTS = 3;
 
 export interface LiveKitOptions {
-  /** At `info` its log tells what became of jobs, which no call of its API does. */
+  /** At `info` the log shows the end of each job, which no call of the API shows. */
   readonly logLevel: 'error' | 'info';
 }
 
@@ -57,7 +57,7 @@ export class LiveKit {
     writeFileSync(this.#configPath, stringify(config));
   }
 
-  /** `webhookPort` is where a curfew of the test should listen for HTTP. */
+  /** `webhookPort` is the port on which a curfew of the test must listen for HTTP. */
   static async start(options: LiveKitOptions = { logLevel: 'error' }): Promise<LiveKit> {
     const [http = 0, tcp = 0, udp = 0, webhook = 0] = await freePorts(4);
     const server = new LiveKit({ http, tcp, udp, webhook }, options);
@@ -73,7 +73,7 @@ export class LiveKit {
     return new AgentDispatchClient(`http://127.0.0.1:${this.port}`, KEY, SECRET);
   }
 
-  /** Since it was booted last. */
+  /** The log since the last boot. */
   get log(): string {
     return readFileSync(this.#logPath, 'utf8');
   }
@@ -82,7 +82,7 @@ export class LiveKit {
     return new RoomServiceClient(`http://127.0.0.1:${this.port}`, KEY, SECRET);
   }
 
-  /** The `livekit` and `listen` sections of a curfew config that sees this server's webhooks. */
+  /** The sections `livekit` and `listen` of a curfew config that receives this server's webhooks. */
   config(socket: string): Record<string, unknown> {
     return {
       livekit: { url: this.url, api_key: KEY, api_secret: SECRET },
@@ -90,7 +90,7 @@ export class LiveKit {
     };
   }
 
-  /** Starts it, or starts it again on the same ports. */
+  /** Starts the server, also again on the same ports. */
   async boot(): Promise<void> {
     for (let attempt = 1; attempt <= BOOT_ATTEMPTS; attempt += 1) {
       const child = this.#spawn();

@@ -1,4 +1,4 @@
-/** The database of a supervisor on disk, by a reading of the tests' own: an answer of the supervisor may be ahead of it. */
+/** Sessions in a supervisor's database on disk, because an answer of the supervisor can be ahead of its records. The tests read it with their own code. */
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import type { Session } from '../../../src/core/model/session.ts';
@@ -17,12 +17,12 @@ export function recordedState(stateDir: string, id: string): string | null {
   }
 }
 
-/** What a kill must not be faster than. */
+/** Waits for a record on disk, so that a kill cannot come before it. */
 export async function recorded(stateDir: string, id: string, state: string): Promise<void> {
   await until(`${id} is recorded as ${state}`, () => recordedState(stateDir, id) === state);
 }
 
-/** Of a supervisor that does not run: as if the session had begun so much earlier. */
+/** Moves the start of a session into the past. The supervisor must not run. */
 export function beganEarlier(stateDir: string, id: string, byMs: number): void {
   const file = open(stateDir, false);
   try {

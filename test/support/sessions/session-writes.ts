@@ -13,7 +13,7 @@ export interface SessionParts {
   readonly user?: string | null;
   readonly labels?: Readonly<Record<string, string>>;
   readonly metadata?: Metadata;
-  /** Ended at this time; without: queued. */
+  /** The session ended at this time. Absent: it is queued. */
   readonly endedWallMs?: number;
 }
 
@@ -78,7 +78,7 @@ function phaseOf(endedWallMs: number | undefined): Session['phase'] {
   };
 }
 
-/** With the claim of its room; an ended one holds none. */
+/** The write of a session with the claim of its room. An ended session holds no claim. */
 export function writeOf(session: Session): DurableWrite {
   return { session, claim: session.phase.name === 'ended' ? null : session.spec.claim };
 }

@@ -1,4 +1,4 @@
-/** What the tests start is what is installed: the bundle, made anew where the sources have changed. It starts in half the time, too. */
+/** Builds the bundle when sources have changed. The tests start the bundle, as an installation does. It also starts in half the time. */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 

@@ -1,4 +1,4 @@
-/** A test that failed shows what its supervisors and their workers said: on another machine it may not fail again. */
+/** A failed test prints the output of its supervisors and workers, because it may not fail again on another machine. */
 import { afterEach } from 'vitest';
 import { Daemon } from '../daemon/daemon.ts';
 

@@ -1,4 +1,4 @@
-/** The real control socket with programs of the kits on it: what they say is kept. */
+/** The real control socket with programs of the kits as clients, and a record of their messages. */
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -16,10 +16,10 @@ export const KIT_WORKER = workerId('s-1.1');
 const JOB = { session: 's-1', room: 'front desk', attempt: 2, metadata: { lang: 'de' } };
 const HEARTBEAT_MS = 100;
 
-/** A supervisor's side of the socket, and what it heard. */
-export interface Side {
+/** One control server in the supervisor's place, and the messages that it received. */
+export interface KitServer {
   readonly channels: Channels;
-  readonly heard: WorkerMessage[];
+  readonly received: WorkerMessage[];
   readonly events: string[];
 }
 
@@ -29,34 +29,34 @@ interface Program {
   readonly err: () => string;
 }
 
-export const heardTypes = (side: Side) => side.heard.map((message) => message.type);
+export const receivedTypes = (server: KitServer) => server.received.map((message) => message.type);
 
 export class KitRig {
   readonly #dir = mkdtempSync(join(tmpdir(), 'curfew-kit-'));
   readonly #opened = openInstance(this.#dir);
-  readonly #sides: Channels[] = [];
+  readonly #servers: Channels[] = [];
   readonly #children: ChildProcess[] = [];
   readonly socketPath = join(this.#dir, 'control.sock');
 
-  async listen(): Promise<Side> {
+  async listen(): Promise<KitServer> {
     const channels = this.#channels(this.socketPath);
-    const side: Side = { channels, heard: [], events: [] };
-    this.#sides.push(channels);
+    const server: KitServer = { channels, received: [], events: [] };
+    this.#servers.push(channels);
     await channels.listen({
       hello: (id) => {
-        side.events.push('hello');
+        server.events.push('hello');
         queueMicrotask(() =>
           channels.tell(id, { type: 'welcome', v: 1, heartbeatMs: HEARTBEAT_MS, job: JOB }),
         );
         return id === KIT_WORKER;
       },
-      message: (_id, message) => side.heard.push(message),
-      closed: () => side.events.push('closed'),
+      message: (_id, message) => server.received.push(message),
+      closed: () => server.events.push('closed'),
     });
-    return side;
+    return server;
   }
 
-  /** A program of test/fixtures/kits as a worker. */
+  /** Starts a program of test/fixtures/kits as a worker. */
   start(command: string, file: string, env: Record<string, string> = {}): Program {
     const own = {
       CURFEW_SOCKET: this.socketPath,
@@ -69,19 +69,19 @@ export class KitRig {
       env: { PATH: process.env.PATH ?? '', ...own, ...env },
     });
     this.#children.push(child);
-    const said = { out: '', err: '' };
+    const output = { out: '', err: '' };
     child.stdout.on('data', (chunk: Buffer) => {
-      said.out += chunk.toString();
+      output.out += chunk.toString();
     });
     child.stderr.on('data', (chunk: Buffer) => {
-      said.err += chunk.toString();
+      output.err += chunk.toString();
     });
-    return { child, out: () => said.out, err: () => said.err };
+    return { child, out: () => output.out, err: () => output.err };
   }
 
   async close(): Promise<void> {
     for (const child of this.#children) child.kill('SIGKILL');
-    await Promise.all(this.#sides.map((side) => side.close()));
+    await Promise.all(this.#servers.map((server) => server.close()));
     this.#opened.release();
     rmSync(this.#dir, { recursive: true, force: true });
   }
