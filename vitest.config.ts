@@ -4,7 +4,8 @@ import { configDefaults, defineConfig } from 'vitest/config';
 /** Tests that start Python programs. `npm test` sets CURFEW_NO_PYTHON where there is none, and says so; never in CI. */
 const NEEDS_PYTHON = [
   'test/kits/*.test.ts',
-  'test/worker/process-*.test.ts',
+  'test/adapters/worker/*.test.ts',
+  'test/process/*.test.ts',
   'test/e2e/workers.test.ts',
   'test/adapters/standin/agent-env.test.ts',
 ];

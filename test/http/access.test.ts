@@ -47,12 +47,12 @@ afterAll(() => listeners.close());
 
 const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
 
-describe.each(ROUTES)('$method $path over TCP', ({ scope, own, ...request }) => {
+describe.each(ROUTES)('the route $method $path', ({ scope, own, ...request }) => {
   const isAllowed = (given: string) => given === scope || given === 'admin';
 
   it.each(
     SCOPES.map((given) => [given, isAllowed(given) ? 'allowed' : 'refused'] as const),
-  )('with the scope %s is %s', async (given) => {
+  )('over TCP with the scope %s is %s', async (given) => {
     const got = await listeners.tcp({ ...request, headers: bearer(tokenWith(given)) });
     if (isAllowed(given)) {
       expect(got.status).toBeLessThan(300);
@@ -63,13 +63,13 @@ describe.each(ROUTES)('$method $path over TCP', ({ scope, own, ...request }) => 
     expect(problemOf(got).detail).toContain(`no scope "${scope}"`);
   });
 
-  it(`with the session's own token is ${own ? 'allowed' : 'refused'}`, async () => {
+  it(`over TCP with the session's own token is ${own ? 'allowed' : 'refused'}`, async () => {
     const got = await listeners.tcp({ ...request, headers: bearer('token-of-s-1') });
     if (own) expect(got.status).toBeLessThan(300);
     else expect(got.status).toBe(403);
   });
 
-  it("with another session's token is refused", async () => {
+  it("over TCP with another session's token is refused", async () => {
     const got = await listeners.tcp({ ...request, headers: bearer('token-of-s-2') });
     expect(got.status).toBe(403);
   });
@@ -81,7 +81,7 @@ describe.each(ROUTES)('$method $path over TCP', ({ scope, own, ...request }) => 
     ['another scheme', { authorization: `Basic ${tokenWith('admin')}` }],
     ['a part of a token', bearer(tokenWith('admin').slice(0, -1))],
     ['two tokens', bearer(`${tokenWith('admin')} x`)],
-  ])('is refused without a valid token: %s', async (_what, headers) => {
+  ])('over TCP is refused without a valid token: %s', async (_what, headers) => {
     const got = await listeners.tcp({ ...request, headers });
     expect(got.status).toBe(401);
     expect(got.headers['www-authenticate']).toBe('Bearer');
@@ -89,7 +89,7 @@ describe.each(ROUTES)('$method $path over TCP', ({ scope, own, ...request }) => 
     expect(got.text).not.toContain('the-token');
   });
 
-  it('is allowed over the Unix socket without a token', async () => {
+  it('over the Unix socket is allowed without a token', async () => {
     expect((await listeners.local(request)).status).toBeLessThan(300);
   });
 });

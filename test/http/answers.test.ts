@@ -23,31 +23,31 @@ const dispatch = (body: object, query = '') =>
   listeners.local({ method: 'POST', path: `/v1/sessions${query}`, body });
 
 describe('the problem response', () => {
-  const refused: readonly [string, TestRequest, number, keyof typeof ERRORS][] = [
-    ['an unknown path', { path: '/v2/sessions' }, 404, 'not_found'],
-    ['an unknown session', { path: '/v1/sessions/s-9' }, 404, 'not_found'],
-    ['a bad field', { method: 'POST', path: '/v1/sessions', body: {} }, 400, 'invalid_request'],
-    ['a full host', { method: 'POST', path: '/v1/sessions', body: { room: 'full' } }, 429, 'at_capacity'],
-    ['a fault inside', { method: 'POST', path: '/v1/sessions', body: { room: 'broken' } }, 500, 'internal'],
+  const refused: readonly [string, number, keyof typeof ERRORS, TestRequest][] = [
+    ['an unknown path', 404, 'not_found', { path: '/v2/sessions' }],
+    ['an unknown session', 404, 'not_found', { path: '/v1/sessions/s-9' }],
+    ['a bad field', 400, 'invalid_request', { method: 'POST', path: '/v1/sessions', body: {} }],
+    ['a full host', 429, 'at_capacity', { method: 'POST', path: '/v1/sessions', body: { room: 'full' } }],
+    ['a fault inside', 500, 'internal', { method: 'POST', path: '/v1/sessions', body: { room: 'broken' } }],
     [
       'a webhook without a signature',
-      { method: 'POST', path: '/webhooks/livekit', body: {} },
       401,
       'bad_signature',
+      { method: 'POST', path: '/webhooks/livekit', body: {} },
     ],
-    ['a method that is not there', { method: 'DELETE', path: '/v1/sessions' }, 405, 'method_not_allowed'],
+    ['a method that is not there', 405, 'method_not_allowed', { method: 'DELETE', path: '/v1/sessions' }],
     [
       'an empty release of many',
-      { method: 'POST', path: '/v1/sessions/release', body: {} },
       400,
       'invalid_request',
+      { method: 'POST', path: '/v1/sessions/release', body: {} },
     ],
-    ['a bad query', { path: '/v1/sessions?limit=0' }, 400, 'invalid_request'],
-    ['an unknown query', { path: '/v1/sessions?stat=open' }, 400, 'invalid_request'],
-    ['a broken escape in the path', { path: '/v1/sessions/%zz' }, 400, 'invalid_request'],
+    ['a bad query', 400, 'invalid_request', { path: '/v1/sessions?limit=0' }],
+    ['an unknown query', 400, 'invalid_request', { path: '/v1/sessions?stat=open' }],
+    ['a broken escape in the path', 400, 'invalid_request', { path: '/v1/sessions/%zz' }],
   ];
 
-  it.each(refused)('for %s has the matching status and error', async (_what, request, status, code) => {
+  it.each(refused)('for %s has the status %i and the error %s', async (_what, status, code, request) => {
     const got = await listeners.local(request);
     expect(got.status).toBe(status);
     expect(got.headers['content-type']).toMatch(/^application\/problem\+json/);

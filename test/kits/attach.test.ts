@@ -40,7 +40,7 @@ describe.each(KITS)('the function attach of the $kit kit', ({ command, file }) =
     ]);
   });
 
-  it('reports a caller again who continues to speak', async () => {
+  it('reports again that a caller continues to speak', async () => {
     const server = await rig.listen();
     start({ MODE: 'caller' });
     await until('there are three reports', () => count(server, 'activity') >= 3);

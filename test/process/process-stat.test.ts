@@ -80,7 +80,7 @@ describe('the exit status from the shell', () => {
     [160, { code: 160, signal: null }],
     [192, { code: null, signal: 'SIGRTMAX' }],
     [255, { code: 255, signal: null }],
-  ])('%i is read as exit code or signal', (status, expected) => expect(statusOf(status)).toEqual(expected));
+  ])('of %i is read as %j', (status, expected) => expect(statusOf(status)).toEqual(expected));
 
   it.each(['', '1', 'x\n', '1\n2\n', null])('is unknown for %j', (text) => {
     expect(parseStatus(text)).toEqual({ code: null, signal: null });

@@ -26,7 +26,7 @@ function sessionWith(shim: ProcessIdentity): Session {
 async function shimsSearched(shim: ProcessIdentity): Promise<(ProcessIdentity | null)[]> {
   const shims: (ProcessIdentity | null)[] = [];
   const silent = () => undefined;
-  const sweeper = new CleanupRunner({
+  const runner = new CleanupRunner({
     table: {
       scan: async () => ({
         scanned: 0,
@@ -56,7 +56,7 @@ async function shimsSearched(shim: ProcessIdentity): Promise<(ProcessIdentity | 
     patterns: [],
     graceMs: 0,
   });
-  await sweeper.sweep({ dryRun: true });
+  await runner.sweep({ dryRun: true });
   return shims;
 }
 

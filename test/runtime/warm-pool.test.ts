@@ -39,6 +39,7 @@ const folders = new Map([[WARM, { profile: WARM_PROFILE, process, isSpent: false
 
 /** The pool of the only agent with warm workers. */
 const poolView = (rig: WarmRig) => rig.sessions.pool.views().find(({ agent }) => agent === 'default');
+const latestSpawned = (rig: WarmRig) => rig.callsOf('spawn').at(-1);
 const latestAssigned = (rig: WarmRig) => rig.callsOf('assign').at(-1);
 
 describe('a session with a promised warm worker at the start of a supervisor', () => {
@@ -183,7 +184,7 @@ describe('a warm worker', () => {
     rig.onCreate = async () => rig.exits(id);
     const { session } = await rig.dispatch('r');
     await settled();
-    expect(rig.callsOf('spawn').at(-1)).toBe(`${session.spec.id}.2`);
+    expect(latestSpawned(rig)).toBe(`${session.spec.id}.2`);
   });
 
   it('is replaced after its tree is gone when it left processes behind', async () => {

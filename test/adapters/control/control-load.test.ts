@@ -23,14 +23,14 @@ afterEach(() => rig.close());
 
 async function greeted(name = 'w-1'): Promise<Client> {
   const client = rig.connect();
-  const before = rig.heardOf(name).filter((one) => one === 'hello').length;
+  const before = rig.eventsOf(name).filter((one) => one === 'hello').length;
   client.send(rig.hello(name));
-  await until('hello', () => rig.heardOf(name).filter((one) => one === 'hello').length > before);
+  await until('hello', () => rig.eventsOf(name).filter((one) => one === 'hello').length > before);
   return client;
 }
 
 const heartbeats = (name: string) =>
-  rig.heardOf(name).filter((one) => typeof one === 'object' && one.type === 'heartbeat').length;
+  rig.eventsOf(name).filter((one) => typeof one === 'object' && one.type === 'heartbeat').length;
 
 /** Memory in use after a garbage collection. */
 function liveBytes(): number {
@@ -58,7 +58,7 @@ describe('a worker that floods its control socket', () => {
   it('neither starves another worker nor fills the memory', async () => {
     const flooder = await greeted('w-1');
     const other = await greeted('w-2');
-    rig.unheard.add('w-1');
+    rig.ignored.add('w-1');
     const chunk = Buffer.from(line({ type: 'error', message: 'x'.repeat(1000) }).repeat(1000));
     const rounds = Math.ceil((100 * 1024 ** 2) / chunk.length);
     let sent = 0;
@@ -73,13 +73,13 @@ describe('a worker that floods its control socket', () => {
     const before = liveBytes();
     let most = 0;
     while (sent < rounds) {
-      const heard = rig.heardOf('w-2').length;
+      const eventsBefore = rig.eventsOf('w-2').length;
       other.send(line({ type: 'ok' }));
-      await until('the other one is heard', () => rig.heardOf('w-2').length > heard);
+      await until('the other one is heard', () => rig.eventsOf('w-2').length > eventsBefore);
       most = Math.max(most, liveBytes());
     }
     await flood;
-    expect(rig.heardOf('w-2').length).toBeGreaterThan(3);
+    expect(rig.eventsOf('w-2').length).toBeGreaterThan(3);
     expect(most - before).toBeLessThan(32 * 1024 ** 2);
   });
 
@@ -87,7 +87,7 @@ describe('a worker that floods its control socket', () => {
     const client = await greeted();
     client.send(line({ type: 'heartbeat' }).repeat(5000) + READY);
     await until('ready', () =>
-      rig.heardOf('w-1').some((one) => typeof one === 'object' && one.type === 'ready'),
+      rig.eventsOf('w-1').some((one) => typeof one === 'object' && one.type === 'ready'),
     );
     expect(heartbeats('w-1')).toBeLessThan(50);
   });
@@ -101,7 +101,7 @@ describe('a worker that does not read its control socket', () => {
     let accepted = 0;
     while (rig.channels.tell(workerId('w-1'), big) && accepted < 1000) accepted++;
     expect(accepted).toBeLessThan(100);
-    await until('closed', () => rig.heardOf('w-1').includes('closed'));
+    await until('closed', () => rig.eventsOf('w-1').includes('closed'));
     expect(rig.channels.tell(workerId('w-1'), { type: 'dump' })).toBe(false);
   });
 

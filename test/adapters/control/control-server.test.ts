@@ -19,13 +19,13 @@ afterEach(() => rig.close());
 
 async function greeted(name = 'w-1'): Promise<Client> {
   const client = rig.connect();
-  const before = rig.heardOf(name).filter((one) => one === 'hello').length;
+  const before = rig.eventsOf(name).filter((one) => one === 'hello').length;
   client.send(rig.hello(name));
-  await until('hello', () => rig.heardOf(name).filter((one) => one === 'hello').length > before);
+  await until('hello', () => rig.eventsOf(name).filter((one) => one === 'hello').length > before);
   return client;
 }
 
-const lastHeardOf = (name: string) => rig.heardOf(name).at(-1);
+const lastEventOf = (name: string) => rig.eventsOf(name).at(-1);
 
 async function refusalOf(client: Client): Promise<Record<string, unknown>> {
   await until('the connection is closed', () => client.isClosed());
@@ -38,8 +38,8 @@ describe('a hello on the control socket', () => {
   it('opens the channel, and the messages after it arrive', async () => {
     const client = rig.connect();
     client.send(rig.hello('w-1', { kit: { name: 'test', version: '1' } }) + READY);
-    await until('ready', () => rig.heardOf('w-1').length === 2);
-    expect(rig.heardOf('w-1')).toEqual(['hello', { type: 'ready' }]);
+    await until('ready', () => rig.eventsOf('w-1').length === 2);
+    expect(rig.eventsOf('w-1')).toEqual(['hello', { type: 'ready' }]);
     expect(rig.channels.tell(workerId('w-1'), { type: 'dump' })).toBe(true);
     await until('dump', () => client.lines().length === 1);
     expect(client.lines()).toEqual([{ type: 'dump' }]);
@@ -76,11 +76,11 @@ describe('a hello on the control socket', () => {
     ],
     ['a worker that no session has', (one) => one.hello('w-9'), { code: 'unknown_worker', field: 'worker' }],
     ['an unknown field', (one) => one.hello('w-1', { tokn: 'x' }), { code: 'malformed', field: 'tokn' }],
-  ])('is refused with the reason for %s', async (_what, text, expected) => {
+  ])('is refused, and the answer names the reason: %s', async (_what, text, expected) => {
     const client = rig.connect();
     client.send(text(rig) + READY);
     expect(await refusalOf(client)).toMatchObject({ type: 'error', ...expected });
-    expect(rig.heard).toEqual([]);
+    expect(rig.events).toEqual([]);
   });
 
   it('that does not arrive within its bound closes the connection', async () => {
@@ -88,28 +88,28 @@ describe('a hello on the control socket', () => {
     client.send('{"type":"hel');
     await until('closed', () => client.isClosed(), CHANNEL.helloMs + 5000);
     expect(client.lines()).toMatchObject([{ type: 'error', code: 'no_hello' }]);
-    expect(rig.heard).toEqual([]);
+    expect(rig.events).toEqual([]);
   });
 
   it('is accepted once: a second one on the same connection is malformed', async () => {
     const client = await greeted();
     client.send(rig.hello());
     expect(await refusalOf(client)).toMatchObject({ code: 'malformed', field: 'type' });
-    await until('closed', () => rig.heardOf('w-1').includes('closed'));
+    await until('closed', () => rig.eventsOf('w-1').includes('closed'));
   });
 
   it('on a newer connection replaces the older connection, without a closed event', async () => {
     const older = await greeted();
     const newer = await greeted();
     await until('the older is closed', () => older.isClosed());
-    expect(rig.heardOf('w-1')).toEqual(['hello', 'hello']);
+    expect(rig.eventsOf('w-1')).toEqual(['hello', 'hello']);
     rig.channels.tell(workerId('w-1'), { type: 'dump' });
     await until('dump', () => newer.lines().length === 1);
     older.send(READY);
     newer.send(READY);
-    await until('ready', () => rig.heardOf('w-1').length === 3);
+    await until('ready', () => rig.eventsOf('w-1').length === 3);
     newer.socket.end();
-    await until('closed', () => lastHeardOf('w-1') === 'closed');
+    await until('closed', () => lastEventOf('w-1') === 'closed');
   });
 
   it('that is refused leaves the existing connection of the worker open', async () => {
@@ -120,7 +120,7 @@ describe('a hello on the control socket', () => {
     expect(await refusalOf(other)).toMatchObject({ code: 'unknown_worker' });
     expect(rig.channels.tell(workerId('w-1'), { type: 'dump' })).toBe(true);
     await until('dump', () => existing.lines().length === 1);
-    expect(rig.heardOf('w-1')).toEqual(['hello']);
+    expect(rig.eventsOf('w-1')).toEqual(['hello']);
   });
 });
 
@@ -170,8 +170,8 @@ describe('a line on the control socket', () => {
     client.send(bad);
     client.send(line({ type: 'ok' }));
     expect(await refusalOf(client)).toMatchObject({ type: 'error', ...expected });
-    await until('closed', () => rig.heardOf('w-1').includes('closed'));
-    expect(rig.heardOf('w-1')).toEqual(['hello', { type: 'ready' }, 'closed']);
+    await until('closed', () => rig.eventsOf('w-1').includes('closed'));
+    expect(rig.eventsOf('w-1')).toEqual(['hello', { type: 'ready' }, 'closed']);
   });
 
   it('with an invented field name gets that name back, cut to a bound, and no log holds it', async () => {
@@ -180,22 +180,22 @@ describe('a line on the control socket', () => {
     const { field, message } = (await refusalOf(client)) as { field: string; message: string };
     expect(field).toContain('+4930');
     expect(field.length + message.length).toBeLessThan(400);
-    expect(rig.warned).toEqual([{ worker: 'w-1', code: 'malformed', field: 'unknown' }]);
+    expect(rig.warnings).toEqual([{ worker: 'w-1', code: 'malformed', field: 'unknown' }]);
   });
 
   it('arrives whole when it comes byte by byte, with empty lines and CR, in any script', async () => {
     const client = await greeted();
     const message = { type: 'error', message: 'päng 🎧 会議' };
     for (const byte of Buffer.from(`\n\r\n${line(message).trimEnd()}\r\n`)) client.send(Buffer.from([byte]));
-    await until('the message', () => rig.heardOf('w-1').length === 2);
-    expect(rig.heardOf('w-1')).toEqual(['hello', message]);
+    await until('the message', () => rig.eventsOf('w-1').length === 2);
+    expect(rig.eventsOf('w-1')).toEqual(['hello', message]);
   });
 
   it('without an end is no message when the worker disconnects', async () => {
     const client = await greeted();
     client.socket.end('{"type":"ready"}');
-    await until('closed', () => rig.heardOf('w-1').includes('closed'));
-    expect(rig.heardOf('w-1')).toEqual(['hello', 'closed']);
+    await until('closed', () => rig.eventsOf('w-1').includes('closed'));
+    expect(rig.eventsOf('w-1')).toEqual(['hello', 'closed']);
   });
 
   it('of random content never ends the socket server', async () => {
@@ -216,12 +216,12 @@ describe('a line on the control socket', () => {
         client.send(lines.join('\n'));
         client.send(tail);
         client.socket.end();
-        await until('closed', () => lastHeardOf('w-1') === 'closed');
+        await until('closed', () => lastEventOf('w-1') === 'closed');
       }),
       { numRuns: 100 },
     );
     other.send(READY);
-    await until('the other is heard', () => rig.heardOf('w-2').length === 2);
+    await until('the other is heard', () => rig.eventsOf('w-2').length === 2);
   });
 });
 

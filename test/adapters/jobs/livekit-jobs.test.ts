@@ -120,8 +120,8 @@ describe.runIf(HAS_LIVEKIT)('a registration at a real LiveKit server', () => {
   });
 
   it('reports success and failure of a job to LiveKit', async () => {
-    const adapter = await open({ names: ['told'] });
-    for (const room of ['good', 'bad']) await livekit.dispatches.createDispatch(room, 'told');
+    const adapter = await open({ names: ['reports'] });
+    for (const room of ['good', 'bad']) await livekit.dispatches.createDispatch(room, 'reports');
     await until('both are assigned', () => adapter.assigned.length === 2);
     const [good, bad] = adapter.assigned;
     adapter.jobs.report(good ?? '', 'running', null);

@@ -119,7 +119,7 @@ describe('the connection to a job server', () => {
   });
 
   it.each([
-    ['another frame', { pong: {} }],
+    ['a pong', { pong: {} }],
     ['nonsense', 'hello'],
   ])('reports once that the first frame is %s, not the answer to a registration', async (_what, frame) => {
     const server = await fake((peer) => peer.send(frame));

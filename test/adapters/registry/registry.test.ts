@@ -197,7 +197,7 @@ describe('a list of sessions', () => {
   });
 
   it.each<[string, Partial<SessionQuery>, string[]]>([
-    ['no filter', {}, ['c', 'b', 'a']],
+    ['nothing', {}, ['c', 'b', 'a']],
     ['one state', { states: ['released'] }, ['c']],
     ['several states', { states: ['queued', 'released'] }, ['c', 'b', 'a']],
     ['no state at all', { states: [] }, []],
@@ -208,7 +208,7 @@ describe('a list of sessions', () => {
     ['a label', { label: ['tier', 'gold'] }, ['b']],
     ['a label with another value', { label: ['tier', 'silver'] }, []],
     ['two filters', { user: 'ann', states: ['queued'] }, ['a']],
-  ])('is filtered by %s', async (_what, query, expected) => {
+  ])('filtered by %s holds exactly the matching sessions', async (_what, query, expected) => {
     const registry = await open();
     await registry.create(writeOf(sessionOf({ id: 'a', room: 'lobby', user: 'ann' })));
     await registry.create(writeOf(sessionOf({ id: 'b', agent: 'sales', labels: { tier: 'gold' } })));

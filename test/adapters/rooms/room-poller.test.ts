@@ -225,7 +225,7 @@ describe('a poll round', () => {
     ['404 with a page', { status: 404, body: '<html>' }, "the answer 404 is not LiveKit's"],
     ['502 with a page', { status: 502, body: '<html>' }, "the answer 502 is not LiveKit's"],
     ['401', { status: 401, body: 'invalid token: eyJ.a.b' }, 'livekit.api_secret must be a pair'],
-    ['never', 'never', 'LiveKit did not answer in time'],
+    ['nothing at all', 'never', 'LiveKit did not answer in time'],
   ] as const)('names the remedy in its status for a server that answers %s', async (_, reply, words) => {
     service.script = () => reply;
     watch(['one']);

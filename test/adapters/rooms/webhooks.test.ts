@@ -130,7 +130,7 @@ describe('a webhook that is not to be trusted', () => {
         }),
       'sha256',
     ],
-  ])('is refused with the reason: %s', async (_, authorize, why) => {
+  ])('that comes %s is refused with the matching reason', async (_, authorize, why) => {
     const body = event();
     expect(await refused(webhooks.receive(body, await authorize(body), NOW))).toContain(why);
   });

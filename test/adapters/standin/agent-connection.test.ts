@@ -260,7 +260,7 @@ describe('a worker that connects again', () => {
     expect(rig.typesOf('w-1').filter((type) => type === 'ready')).toHaveLength(1);
   });
 
-  it('needs not name its job for the job to be ended', async () => {
+  it('does not need to name its job to have the job ended', async () => {
     await withJob();
     await rig.restart();
     const agent = await rig.registered();

@@ -98,7 +98,7 @@ describe('a line of the audit file', () => {
       expect(actors.filter((one) => one === actor).length).toBeGreaterThanOrEqual(2 * times);
   });
 
-  it('starts on a new line after a line that a full disk cut off', async () => {
+  it('stands on its own line after a line that a full disk cut off', async () => {
     const audit = open();
     await audit.write(entryOf('a'));
     appendFileSync(path(), '{"time":"2026');

@@ -158,8 +158,9 @@ describe('a process of another program', () => {
   it('survives with a similar name, a mark in its arguments or the mark of another instance', async () => {
     const { id } = await host.startUp(fixture('ignores-term.sh'));
     const mark = `${host.instance.id}/${id}`;
+    const [program] = fixture('ignores-term.sh');
     const pids = [
-      sleeper({}, 'curfew-shim', fixture('ignores-term.sh')[0]),
+      sleeper({}, 'curfew-shim', program),
       sleeper({}, `CURFEW_WORKER=${mark}`),
       sleeper({ CURFEW_WORKER: `other/${id}` }),
       sleeper({ CURFEW_WORKER: `${mark}0` }),

@@ -133,12 +133,12 @@ export class LiveKit {
 
   token(
     room: string,
-    who: { identity: string; kind?: string; attributes?: Record<string, string>; grant?: VideoGrant },
+    participant: { identity: string; kind?: string; attributes?: Record<string, string>; grant?: VideoGrant },
   ): Promise<string> {
-    const token = new AccessToken(KEY, SECRET, { identity: who.identity, ttl: 3600 });
-    if (who.kind !== undefined) Object.assign(token, { kind: who.kind });
-    if (who.attributes !== undefined) token.attributes = who.attributes;
-    token.addGrant({ room, roomJoin: true, canPublish: true, canSubscribe: true, ...who.grant });
+    const token = new AccessToken(KEY, SECRET, { identity: participant.identity, ttl: 3600 });
+    if (participant.kind !== undefined) Object.assign(token, { kind: participant.kind });
+    if (participant.attributes !== undefined) token.attributes = participant.attributes;
+    token.addGrant({ room, roomJoin: true, canPublish: true, canSubscribe: true, ...participant.grant });
     return token.toJwt();
   }
 }

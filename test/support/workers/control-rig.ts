@@ -12,7 +12,8 @@ import type { WorkerMessage } from '../../../src/core/model/control-protocol.ts'
 import type { Channels } from '../../../src/ports/channels.ts';
 import type { Instance } from '../../../src/ports/instance.ts';
 
-export interface Heard {
+/** A message of a worker, or a change of its connection. */
+export interface ControlEvent {
   readonly worker: WorkerId;
   readonly what: WorkerMessage | 'hello' | 'closed';
 }
@@ -28,15 +29,15 @@ export interface Client {
 export class ControlRig {
   readonly dir = mkdtempSync(join(tmpdir(), 'curfew-control-'));
   readonly socketPath = join(this.dir, 'control.sock');
-  readonly heard: Heard[] = [];
+  readonly events: ControlEvent[] = [];
   /** The fields of the warnings in the log. */
-  readonly warned: object[] = [];
+  readonly warnings: object[] = [];
   readonly instance: Instance;
   readonly channels: Channels;
   /** The workers of this supervisor. */
   readonly known = new Set<string>(['w-1', 'w-2']);
   /** The rig does not keep the messages of these workers. */
-  readonly unheard = new Set<string>();
+  readonly ignored = new Set<string>();
   readonly #release: () => void;
   readonly #clients: Socket[] = [];
 
@@ -47,7 +48,7 @@ export class ControlRig {
 
   channelsAt(socketPath: string): Channels {
     const silent = () => undefined;
-    const warn = (fields: object) => void this.warned.push(fields);
+    const warn = (fields: object) => void this.warnings.push(fields);
     const log = { debug: silent, info: silent, warn, error: silent };
     return createChannels({ instance: this.instance, log, socketPath });
   }
@@ -56,13 +57,13 @@ export class ControlRig {
     await this.channels.listen({
       hello: (worker) => {
         if (!this.known.has(worker)) return false;
-        this.heard.push({ worker, what: 'hello' });
+        this.events.push({ worker, what: 'hello' });
         return true;
       },
       message: (worker, what) => {
-        if (!this.unheard.has(worker)) this.heard.push({ worker, what });
+        if (!this.ignored.has(worker)) this.events.push({ worker, what });
       },
-      closed: (worker) => this.heard.push({ worker, what: 'closed' }),
+      closed: (worker) => this.events.push({ worker, what: 'closed' }),
     });
     return this;
   }
@@ -97,8 +98,8 @@ export class ControlRig {
   }
 
   /** The messages of one worker and the changes of its connection, in order. */
-  heardOf(name: string): Heard['what'][] {
-    return this.heard.filter((one) => one.worker === name).map((one) => one.what);
+  eventsOf(name: string): ControlEvent['what'][] {
+    return this.events.filter((one) => one.worker === name).map((one) => one.what);
   }
 
   async close(): Promise<void> {
