@@ -4,7 +4,8 @@ import { configDefaults, defineConfig } from 'vitest/config';
 /** Tests that start Python programs. `npm test` sets CURFEW_NO_PYTHON where there is none, and says so; never in CI. */
 const NEEDS_PYTHON = [
   'test/kits/*.test.ts',
-  'test/worker/process-*.test.ts',
+  'test/adapters/worker/*.test.ts',
+  'test/process/*.test.ts',
   'test/e2e/workers.test.ts',
   'test/adapters/standin/agent-env.test.ts',
 ];
@@ -21,8 +22,8 @@ const exclude = [
 ];
 
 /** Builds the programs of the project that tests start. */
-const BUILD = ['test/support/build.ts'];
-const setupFiles = ['test/support/on-failure.ts'];
+const BUILD = ['test/support/setup/build.ts'];
+const setupFiles = ['test/support/setup/on-failure.ts'];
 
 /** Layers: the pure core (unit) and adapters against the real thing (integration). Then whole calls (e2e; `alone` for calls that need the whole machine), the service in a real systemd. They run one after the other. */
 export default defineConfig({

@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { ROOT } from '../support/daemon.ts';
+import { ROOT } from '../support/daemon/daemon.ts';
 
 const FOLDER = join(ROOT, 'docs/decisions');
 const SECTIONS = ['Context', 'Decision', 'Consequences', 'Rejected'];

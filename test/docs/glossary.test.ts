@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { ROOT } from '../support/daemon.ts';
+import { ROOT } from '../support/daemon/daemon.ts';
 
 const TEXT = readFileSync(join(ROOT, 'docs/glossary.md'), 'utf8');
 const ROW = /^\| (?<word>[^|]+) \| (?<meaning>[^|]+) \| `(?<file>[^`]+)` `(?<symbol>[^`]+)` \|$/;

@@ -1,7 +1,7 @@
 /** The Markdown of the repository as the tests of the docs read it. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ROOT } from '../support/daemon.ts';
+import { ROOT } from '../support/daemon/daemon.ts';
 
 export interface Page {
   /** Relative to the repository. */

@@ -12,8 +12,8 @@ import { makeApp } from '../../src/http/make-app.ts';
 import { writeDuration } from '../../src/lib/durations.ts';
 import type { SessionLimits } from '../../src/lib/limits/session-limits.ts';
 import { LIMIT_RANGES } from '../../src/lib/limits/session-limits.ts';
-import { ROOT } from '../support/daemon.ts';
-import { SILENT } from '../support/log.ts';
+import { ROOT } from '../support/daemon/daemon.ts';
+import { SILENT } from '../support/lib/test-logs.ts';
 
 it.each(Object.entries(PRINTED_PAGES))('%s is what the code says (npm run docs)', (path, print) => {
   expect(readFileSync(join(ROOT, path), 'utf8')).toBe(print());

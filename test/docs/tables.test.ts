@@ -11,7 +11,7 @@ import { supervisorMessageSchema, workerMessageSchema } from '../../src/core/mod
 import { STAND_IN } from '../../src/lib/limits/livekit-limits.ts';
 import { STATE_FILES } from '../../src/lib/limits/storage-limits.ts';
 import { CHANNEL } from '../../src/lib/limits/worker-limits.ts';
-import { ROOT } from '../support/daemon.ts';
+import { ROOT } from '../support/daemon/daemon.ts';
 
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8');
 
