@@ -25,7 +25,7 @@ const exclude = [
 const BUILD = ['test/support/build.ts'];
 const setupFiles = ['test/support/on-failure.ts'];
 
-/** Layers: pure core (unit), adapters against the real thing (integration), whole calls (e2e, and those that want the machine to themselves), an upgrade of the last release, the service in a real systemd. One after the other. */
+/** Layers: pure core (unit), adapters against the real thing (integration), whole calls (e2e, and those that want the machine to themselves), an upgrade of the previous release, the service in a real systemd. One after the other. */
 export default defineConfig({
   test: {
     exclude,
@@ -95,7 +95,7 @@ export default defineConfig({
           setupFiles,
           include: ['test/upgrade/**/*.test.ts'],
           testTimeout: 120_000,
-          // A loaded machine takes minutes to start a dozen agents.
+          // A loaded machine takes minutes to start a dozen agents at once.
           hookTimeout: 240_000,
           fileParallelism: false,
         },

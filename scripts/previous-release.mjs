@@ -1,10 +1,10 @@
-/** The release that people run, for the test of an upgrade: found, or built once into .cache/ from the git history. Plain JavaScript for Node 20. */
+/** The previous release, for the test of an upgrade: found, or built once into .cache/ from the git history. Plain JavaScript for Node 20. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** The last step of a release writes its version and commit here. */
+/** The release that people run. The last step of a release writes its own version and commit here. */
 export const PREVIOUS = { version: '0.1.0', commit: '7849e9a4e32e01fbe99c80f97f575445de27a81b' };
 
 const GIT_MS = 60_000;

@@ -249,7 +249,7 @@ function prepareSystemd() {
   }
 }
 
-/** Whether the release that people run is there, to be upgraded. */
+/** Whether the previous release is there, to be upgraded. */
 function preparePrevious() {
   try {
     ensurePrevious(say);

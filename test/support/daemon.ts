@@ -36,7 +36,7 @@ export interface DaemonOptions {
   readonly config: Record<string, unknown>;
   readonly env?: Record<string, string>;
   readonly dir?: string;
-  /** The program that each start runs; without: the build of this tree. */
+  /** The program of each start. The default is the build of this tree. */
   readonly main?: string;
 }
 

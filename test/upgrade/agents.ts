@@ -5,6 +5,8 @@ import { ROOT } from '../support/daemon.ts';
 
 const FIXTURES = join(ROOT, 'test/fixtures/upgrade');
 const PYTHON = findPythonAgents();
+/** Half of a Node agent's start is compilation. */
+const COMPILE_CACHE = process.env.NODE_COMPILE_CACHE ?? '';
 
 /** LiveKit's own dispatch finds the agent of agents-js by this name. */
 export const AGENT_NAME = 'upgraded';
@@ -41,7 +43,7 @@ export function profiles(kits: string, finish: string, warm: readonly string[]):
   const node = (file: string) => ({
     ...PATIENT,
     command: [process.execPath, join(FIXTURES, file), 'start'],
-    env: { FINISH: finish, KIT: join(kits, 'node/curfew.mjs') },
+    env: { FINISH: finish, KIT: join(kits, 'node/curfew.mjs'), NODE_COMPILE_CACHE: COMPILE_CACHE },
   });
   const python = (file: string) => ({
     ...PATIENT,

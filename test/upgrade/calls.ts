@@ -41,7 +41,7 @@ export async function makeCalls(host: Host, closing: readonly string[]): Promise
     makeShort(host, 'short'),
   ]);
   await host.poolsAreFull();
-  const queued = await host.dispatch('none', 'queued', USER);
+  const { id: queued } = (await host.daemon.dispatch({ agent: 'none', room: 'queued', ...USER })).body;
   await host.daemon.recorded(queued, 'queued');
   const before = await host.listAll();
   const rooms = [...live.values(), ...closed.values()].map((id) => viewOf(before, id).room);
@@ -62,16 +62,16 @@ export function viewOf(views: ReadonlyMap<string, SessionView>, id: string): Ses
 async function makeLive(host: Host): Promise<Map<string, string>> {
   const made = AGENTS.map(async (agent, index) => {
     const room = `live-${agent}`;
-    await host.callers.join(room, 'caller');
+    await host.callers.join(room, 'caller', { audio: false });
     const more = {
       limits: { maxDurationMs: 3_600_000 + index * 60_000 },
       metadata: { lang: 'de' },
       labels: { tier: 'gold' },
       ...(agent === 'none' ? USER : {}),
     };
-    const id =
-      agent === 'livekit-node' ? await host.dispatchByLiveKit(room) : await host.dispatch(agent, room, more);
-    await host.live(id);
+    const { id } =
+      agent === 'livekit-node' ? await host.beginByLiveKit(room) : await host.begin(agent, room, more);
+    await host.joined(room);
     return [agent, id] as const;
   });
   return new Map(await Promise.all(made));
@@ -81,8 +81,8 @@ async function makeLive(host: Host): Promise<Map<string, string>> {
 async function makeClosing(host: Host, agents: readonly string[]): Promise<Map<string, string>> {
   const made = agents.map(async (agent) => {
     const room = `closing-${agent}`;
-    const id = await host.dispatch(agent, room);
-    await host.live(id);
+    const { id } = await host.begin(agent, room);
+    await host.joined(room);
     await host.cli('release', id, '--reason', REASON);
     await host.printed(`finishing ${room}`);
     await host.daemon.recorded(id, 'closing');
@@ -99,10 +99,9 @@ async function makeShort(host: Host, name: string): Promise<Short> {
 
 /** A live session whose worker waits for a signal. The record on disk says live. */
 export async function makeOne(host: Host, room: string): Promise<string> {
-  const id = await host.dispatch('ends', room, { user: room, labels: { tier: 'gold' }, metadata: { room } });
+  const more = { user: room, labels: { tier: 'gold' }, metadata: { room } };
+  const { id } = await host.begin('ends', room, more);
   await host.printed(`up ${room}`);
-  await host.daemon.reaches(id, ['live']);
-  await host.daemon.recorded(id, 'live');
   return id;
 }
 

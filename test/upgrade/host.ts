@@ -138,14 +138,18 @@ export class Host {
       .map(({ pid }) => pid);
   }
 
-  async dispatch(agent: string, room: string, more: object = {}): Promise<string> {
-    const { status, body } = await this.daemon.dispatch({ agent, room, ...more });
-    if (status !== 201) throw new Error(`${agent} in ${room}: ${status} ${JSON.stringify(body)}`);
-    return body.id;
+  /** Waits until the session is live, and the record on disk says so. */
+  async begin(agent: string, room: string, more: object = {}): Promise<SessionView> {
+    // Because: a dozen loops of polls would take a core from the agents that start.
+    const path = `/v1/sessions?wait=live&timeoutMs=${START_MS}`;
+    const { body } = await this.daemon.call<SessionView>('POST', path, { agent, room, ...more });
+    if (body.state !== 'live') throw new Error(`${agent} in ${room} is not live: ${JSON.stringify(body)}`);
+    await this.daemon.recorded(body.id, 'live');
+    return body;
   }
 
   /** LiveKit's own dispatch gives the room to the profile that has the agent name. */
-  async dispatchByLiveKit(room: string): Promise<string> {
+  async beginByLiveKit(room: string): Promise<SessionView> {
     await until('the name is registered', async () =>
       (await this.#capacity()).jobs.every((one) => one.state === 'registered'),
     );
@@ -154,15 +158,9 @@ export class Host {
       const { body } = await this.daemon.get<{ sessions: SessionView[] }>(`/v1/sessions?room=${room}`);
       return body.sessions[0];
     });
-    return id;
-  }
-
-  /** Waits until the session is live, the record on disk says so, and the agent is in the room. */
-  async live(id: string): Promise<SessionView> {
-    const { room } = await this.daemon.reaches(id, ['live'], START_MS);
-    await this.joined(room);
+    const session = await this.daemon.reaches(id, ['live'], START_MS);
     await this.daemon.recorded(id, 'live');
-    return this.daemon.session(id);
+    return session;
   }
 
   joined(room: string): Promise<Seat> {

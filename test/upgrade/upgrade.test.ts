@@ -1,4 +1,4 @@
-/** The release that people run is replaced in place by this tree, under live calls. Black box: only commands, HTTP, JSON, /proc and LiveKit. */
+/** This tree replaces the previous release in place, under live calls. The test sees only commands, HTTP, JSON, /proc and LiveKit. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PREVIOUS } from '../../scripts/previous-release.mjs';
 import type { SessionView } from '../../src/api/session-schemas.ts';
@@ -12,27 +12,27 @@ import { endShort, makeCalls, makeOne, viewOf } from './calls.ts';
 import { Host } from './host.ts';
 import { keysOf } from './keys.ts';
 
-/** `warm` and `closing`: the framework of which a worker is warm, and the one of which a call is closing. */
+/** Because: each process tree of a framework costs seconds of processor, one framework has a warm worker and the other one a closing call. */
 const WAYS = [
   { signal: 'SIGTERM', code: 0, warm: 'livekit-node', closing: 'livekit-python' },
   { signal: 'SIGKILL', code: null, warm: 'livekit-python', closing: 'livekit-node' },
 ] as const;
 
-/** How the supervisor that was stopped says what became of the workers that ended without it. */
+/** What the new supervisor says of the workers that ended before its start. */
 const ENDS = {
   exits0: { state: 'released', reason: 'completed', exit: { code: 0, signal: null } },
   exits7: { state: 'failed', reason: 'crashed', exit: { code: 7, signal: null } },
   killed: { state: 'failed', reason: 'crashed', exit: { code: null, signal: 'SIGTERM' } },
 } as const;
 
-/** The steps of a teardown that ends the process, with their outcomes. */
+/** The steps that end the process, with their outcomes, by protocol. */
 const TEARDOWN = {
   none: { term: 'exited' },
   kit: { aclose: 'done', disconnect: 'exited' },
   livekit: { aclose: 'done', term: 'exited' },
 } as const;
 
-/** Between two readings of one deadline, each by its own clock. */
+/** Two readings of one deadline differ by so much, because each compares two clocks. */
 const CLOCK_MS = 100;
 
 const KITS = AGENTS.filter((one) => one.startsWith('kit-'));
@@ -46,7 +46,7 @@ const teardownOf = ({ agent }: SessionView) =>
 describe.runIf(HAS_LIVEKIT).each(WAYS)(`an upgrade from ${PREVIOUS.version} by $signal`, (way) => {
   let host: Host;
   let calls: Calls;
-  /** Began after the new files were there, under the old supervisor. */
+  /** The old supervisor starts this call after the files were replaced. */
   let late: string;
   let startedMs: number;
   let after: ReadonlyMap<string, SessionView>;
@@ -84,7 +84,7 @@ describe.runIf(HAS_LIVEKIT).each(WAYS)(`an upgrade from ${PREVIOUS.version} by $
     }
   });
 
-  it('leaves a call live that began after the new files were there', async () => {
+  it('leaves a call live that began between the installation and the restart', async () => {
     expect(viewOf(after, late)).toMatchObject({ state: 'live', restarts: 0 });
     await host.daemon.release(late);
     expect(await host.daemon.ended(late)).toMatchObject({ state: 'released', reason: 'requested' });
@@ -122,7 +122,7 @@ describe.runIf(HAS_LIVEKIT).each(WAYS)(`an upgrade from ${PREVIOUS.version} by $
 
   it('loses no field of a session', async () => {
     const changed = Object.values(calls.short);
-    // What is measured or polled comes a moment after the start.
+    // The first poll and the first measurement follow the start by seconds.
     for (const [id, view] of calls.before)
       await until(`${id} has each field`, async () => {
         const keys = keysOf(await host.daemon.session(id));
@@ -162,7 +162,9 @@ describe.runIf(HAS_LIVEKIT).each(WAYS)(`an upgrade from ${PREVIOUS.version} by $
     await host.cli('release', id);
     await host.daemon.ended(id);
     const { createdAt, user } = before(calls.queued);
-    expect(await host.live(calls.queued)).toMatchObject({ createdAt, user });
+    const served = await host.daemon.reaches(calls.queued, ['live']);
+    expect(served).toMatchObject({ createdAt, user });
+    await host.joined(served.room);
   });
 
   it('releases a call of each protocol by the whole teardown, and no agent is left in its room', async () => {
@@ -178,9 +180,11 @@ describe.runIf(HAS_LIVEKIT).each(WAYS)(`an upgrade from ${PREVIOUS.version} by $
   });
 
   it('gives the next call to the worker that was warm', async () => {
+    await host.poolsAreFull();
     for (const agent of host.warm) {
-      const { pid } = await host.live(await host.dispatch(agent, `warm-${agent}`));
+      const { pid, room } = await host.begin(agent, `warm-${agent}`);
       expect(calls.warmPids).toContain(pid);
+      await host.joined(room);
     }
   });
 
