@@ -13,8 +13,8 @@ import { until } from '../support/wait.ts';
 import { AGENT_NAME, profiles } from './agents.ts';
 import { Installation } from './installation.ts';
 
-/** A loaded machine takes minutes to start a dozen agents at once. */
-const START_MS = 180_000;
+/** A loaded machine takes a minute to start a dozen agents at once. */
+const START_MS = 100_000;
 
 /** LiveKit's number for the kind of participant that is an agent. */
 const AGENT_KIND = 4;

@@ -1,4 +1,6 @@
 /** This tree replaces the previous release in place, under live calls. The test sees only commands, HTTP, JSON, /proc and LiveKit. */
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PREVIOUS } from '../../scripts/previous-release.mjs';
 import type { SessionView } from '../../src/api/session-schemas.ts';
@@ -99,6 +101,16 @@ describe.runIf(HAS_LIVEKIT).each(WAYS)(`an upgrade from ${PREVIOUS.version} by $
     }
   });
 
+  it('leaves the launchers where LiveKit agents look for them', () => {
+    // Because: a running agent starts processes later, and until its restart the old supervisor starts agents.
+    const pids = [...calls.live]
+      .filter(([agent]) => agent.startsWith('livekit-'))
+      .map(([, id]) => before(id).pid);
+    const launchers = pids.flatMap((pid) => launchersOf(pid ?? 0));
+    expect(launchers).not.toEqual([]);
+    expect(launchers.filter((path) => !existsSync(path))).toEqual([]);
+  });
+
   it('leaves a dispatch that waits for a slot in the queue', () => {
     const { createdAt } = before(calls.queued);
     const waiting = { state: 'queued', createdAt, startedAt: null, pid: null };
@@ -196,6 +208,14 @@ describe.runIf(HAS_LIVEKIT).each(WAYS)(`an upgrade from ${PREVIOUS.version} by $
     });
   });
 });
+
+/** The paths that curfew gave to a worker for Node and for Python. */
+function launchersOf(pid: number): string[] {
+  const environ = readFileSync(`/proc/${pid}/environ`, 'utf8');
+  const [, node = ''] = /^NODE_OPTIONS=.*--import=file:\/\/(\S+)/m.exec(environ.replaceAll('\0', '\n')) ?? [];
+  const [, python = ''] = /^PYTHONPATH=([^:\n]+)/m.exec(environ.replaceAll('\0', '\n')) ?? [];
+  return [node, join(python, 'sitecustomize.py')];
+}
 
 function outcomesOf({ evidence }: SessionView): Record<string, string | null> {
   return Object.fromEntries((evidence?.ladder ?? []).map(({ step, outcome }) => [step, outcome]));
