@@ -35,6 +35,8 @@ export interface DaemonOptions {
   readonly config: Record<string, unknown>;
   readonly env?: Record<string, string>;
   readonly dir?: string;
+  /** The program of each start. The default is the build of this tree. */
+  readonly main?: string;
 }
 
 /** Cleans up after the supervisor in folder `$1`, also after a killed one: the process, its workers by their mark, then the folder. */
@@ -68,8 +70,9 @@ export class Daemon {
   #agent: Agent;
   readonly #keeper: Keeper;
   readonly #env: Record<string, string>;
+  readonly #main: string;
 
-  constructor({ config, env = {}, dir }: DaemonOptions) {
+  constructor({ config, env = {}, dir, main = MAIN }: DaemonOptions) {
     Daemon.recent.add(this);
     this.dir = dir ?? mkdtempSync(join(tmpdir(), 'curfew-e2e-'));
     mkdirSync(this.dir, { recursive: true });
@@ -77,6 +80,7 @@ export class Daemon {
     this.socket = join(this.dir, 'c.sock');
     this.configPath = join(this.dir, 'config.yaml');
     this.#env = env;
+    this.#main = main;
     const base = { listen: { socket: this.socket, http: 'off' }, state_dir: join(this.dir, 'state') };
     writeFileSync(this.configPath, stringify({ ...base, ...config }));
     this.#agent = new Agent({ connect: { socketPath: this.socket }, connections: 128 });
@@ -120,7 +124,7 @@ export class Daemon {
   }
 
   #spawn(env: Record<string, string>): ChildProcess {
-    const child = spawn(process.execPath, [MAIN, 'serve', '--config', this.configPath], {
+    const child = spawn(process.execPath, [this.#main, 'serve', '--config', this.configPath], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...BASE_ENV, TEST_DAEMON: this.dir, ...this.#env, ...env },
     });
