@@ -28,15 +28,15 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     rule: 'absence is decided by a look made after it',
-    file: 'src/core/session/absence.ts',
-    from: 'find((one) => asOfMs >= one.dueMs)',
-    to: 'find((one) => asOfMs >= one.dueMs - 15_000)',
+    file: 'src/core/session/deadlines.ts',
+    from: 'find((one) => asOfMs >= one.atMs)',
+    to: 'find((one) => asOfMs >= one.atMs - 15_000)',
   },
   {
     rule: 'the ladder ends with KILL',
-    file: 'src/core/session/closing.ts',
-    from: "next: 'kill', now",
-    to: "next: 'over', now",
+    file: 'src/core/session/deadline-table.ts',
+    from: "leave(session, 'kill', now)",
+    to: "leave(session, 'over', now)",
   },
   {
     rule: 'a claim is held until the ladder is over',

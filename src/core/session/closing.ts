@@ -18,6 +18,7 @@ import {
   repeatStepEffects,
   withLadder,
 } from '../teardown/teardown.ts';
+import { actOnDue } from './deadlines.ts';
 import { killLateSpawn, loseHost } from './ended.ts';
 import type { HandlerTable } from './handler-table.ts';
 import { ignore } from './handler-table.ts';
@@ -26,7 +27,7 @@ import { greet } from './handshake.ts';
 type Closing = SessionIn<'closing'>;
 
 export const CLOSING: HandlerTable<'closing'> = {
-  tick: (session, _event, now) => andThen(processTick(session, now), (next) => roomTick(next, now)),
+  tick: (session, _event, now) => actOnDue(session, now),
   spawned: onSpawned,
   spawn_failed: onSpawnFailed,
   channel: onChannel,
@@ -139,44 +140,6 @@ function onTree(session: Closing, { left }: { left: number }, now: Stamp): Next<
     return leaveProcess(session, { outcome: 'exited', next: 'over', now });
   if (left > 0 && step === 'confirm') return declareUnkillable(session, now);
   return left > 0 && step === 'reap' ? enterProcess(session, 'term', now) : stay(session);
-}
-
-function processTick(session: Closing, now: Stamp): Next<Closing> {
-  const { phase } = session;
-  if (now.bootMs < phase.ladder.process.deadlineMs) return stay(session);
-  switch (phase.ladder.process.step) {
-    case 'aclose':
-      return leaveProcess(session, { outcome: 'timeout', next: 'disconnect', now });
-    case 'spawning':
-    case 'reconnecting':
-    case 'reap':
-    case 'disconnect':
-      return leaveProcess(session, { outcome: 'timeout', next: 'term', now });
-    case 'term':
-      return leaveProcess(session, { outcome: 'timeout', next: 'kill', now });
-    case 'kill':
-      // The host may have stood still since: it is dead or alive by a look made after the bound.
-      return enterProcess(session, 'confirm', now);
-    case 'confirm':
-      return declareUnkillable(session, now);
-    case 'over':
-      return stay(session);
-  }
-}
-
-function roomTick(session: Closing, now: Stamp): Next<Closing> {
-  const { phase } = session;
-  if (now.bootMs < phase.ladder.room.deadlineMs) return stay(session);
-  const late = { outcome: 'timeout', detail: 'LiveKit did not answer in time', now } as const;
-  switch (phase.ladder.room.step) {
-    case 'remove_agent':
-      return beginCloseRoom(session, late);
-    case 'close_room':
-      return endRoom(session, late);
-    case 'waiting':
-    case 'over':
-      return stay(session);
-  }
 }
 
 function onRoomStep(

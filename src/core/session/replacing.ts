@@ -10,11 +10,11 @@ import { andThen, endingOf, newWorker, noteReplaced, stay, withPhase, withVitals
 import { countSide } from '../rooms/presence.ts';
 import { startTeardown } from '../teardown/teardown.ts';
 import { countError } from './apply-event.ts';
-import { crashPollEndMs } from './deadlines.ts';
 
 type Live = SessionIn<'live'>;
 type Replacing = Extract<Work, { kind: 'replacing' }>;
 type Old = NonNullable<Replacing['old']>;
+export type OldStep = Old['step'];
 type Unsure = NonNullable<Replacing['unsure']> | null;
 
 /** Counts the crash as an error; the limit of errors in a row ends a session that keeps crashing. */
@@ -133,17 +133,9 @@ export function replaceTree(
   return left > 0 && isDecided ? escalate(session, work, now) : stay(session);
 }
 
-export function replaceTick(
-  session: Live,
-  work: Replacing,
-  { kind, now }: { kind: string; now: Stamp },
-): Next {
-  return kind === 'replace' ? startIfDue(session, work, now) : escalate(session, work, now);
-}
-
 const NEXT_STEP = { reap: 'term', term: 'kill', kill: 'confirm' } as const;
 
-function escalate(session: Live, work: Replacing, now: Stamp): Next {
+export function escalate(session: Live, work: Replacing, now: Stamp): Next {
   const { old } = work;
   if (old === null) return stay(session);
   if (old.step === 'confirm') {
@@ -166,7 +158,18 @@ function enterOld(
   return stay(withWork(session, { ...work, old }), stepEffects(old));
 }
 
-function startIfDue(session: Live, work: Replacing, now: Stamp): Next {
+/** When the next worker may start; null: the old tree is still waited for. A poll that a crash asked for is waited for as well. */
+export function nextStartMs({ old, notBeforeMs, unsure = null }: Replacing): number | null {
+  if (old !== null) return null;
+  return unsure === null ? notBeforeMs : Math.max(notBeforeMs, crashPollEndMs(unsure));
+}
+
+/** A poll that has not come by then says that nobody is there. */
+function crashPollEndMs({ sinceMs }: NonNullable<Unsure>): number {
+  return sinceMs + DEADLINES.crashPollMs;
+}
+
+export function startIfDue(session: Live, work: Replacing, now: Stamp): Next {
   const { unsure = null } = work;
   if (unsure !== null)
     return now.bootMs >= crashPollEndMs(unsure) ? leaveIt(session, { ...work, unsure }, now) : stay(session);

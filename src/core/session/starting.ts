@@ -2,16 +2,15 @@
 import type { Stamp } from '../ids.ts';
 import { workerIdOf } from '../ids.ts';
 import type { Effect } from '../model/effects.ts';
+import { closedEnding, exitEnding, failedEnding, releaseEnding } from '../model/endings.ts';
 import type { SessionEvent } from '../model/events.ts';
 import { jobEnded, reportJob } from '../model/livekit-job.ts';
 import type { SessionIn, Worker } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import { andThen, endingOf, newWorker, noteReplaced, stay, withPhase, withVitals } from '../model/updates.ts';
 import { startTeardown } from '../teardown/teardown.ts';
-import { decidedAbsence } from './absence.ts';
-import { actOnDue } from './due.ts';
+import { actOnDue, actOnSnapshot } from './deadlines.ts';
 import { loseHost } from './ended.ts';
-import { closedEnding, exitEnding, failedEnding, releaseEnding, startTimeoutEnding } from './endings.ts';
 import type { HandlerTable } from './handler-table.ts';
 import { ignore } from './handler-table.ts';
 import { greet, sendConfigure } from './handshake.ts';
@@ -20,7 +19,7 @@ type Starting = SessionIn<'starting'>;
 
 export const STARTING: HandlerTable<'starting'> = {
   job_terminated: (session, _event, now) => startTeardown(session, jobEnded(now), now),
-  tick: onTick,
+  tick: (session, _event, now) => actOnDue(session, now),
   // A level-0 worker is ready when its process runs.
   spawned: (session, _event, now) =>
     session.spec.profile.protocol === 'none' ? goLive(session, now) : stay(session),
@@ -32,7 +31,8 @@ export const STARTING: HandlerTable<'starting'> = {
   exited: onExited,
   host_lost: (session, _event, now) => loseHost(session, now),
   tree: onTree,
-  room_snapshot: onSnapshot,
+  room_snapshot: (session, event, now) =>
+    actOnSnapshot(session, event.observation.asOf.bootMs, now) ?? stay(session),
   release: (session, event, now) => startTeardown(session, releaseEnding(event, now), now),
   metadata: (session, _event, now) => sendConfigure(session, now),
   gap: repeatKill,
@@ -133,17 +133,6 @@ function goLive(session: Starting, now: Stamp): Next {
   );
 }
 
-function onSnapshot(
-  session: Starting,
-  { observation }: Extract<SessionEvent, { type: 'room_snapshot' }>,
-  now: Stamp,
-): Next {
-  const absence = decidedAbsence(session, observation.asOf.bootMs);
-  return absence === null
-    ? stay(session)
-    : startTeardown(session, endingOf(absence.reason, now, absence), now);
-}
-
 /** Under another id: a late shim of the old worker finds its claim taken. Nothing ran, so nothing was restarted. */
 function startAgain(session: Starting, _event: object, now: Stamp): Next {
   return session.phase.worker.process === null ? startNext(session, now) : stay(session);
@@ -157,11 +146,4 @@ function startNext(session: Starting, now: Stamp): Next {
 
 function withOwnWorker(session: Starting, worker: Worker): Starting {
   return withPhase(session, { ...session.phase, worker });
-}
-
-function onTick(session: Starting, _event: object, now: Stamp): Next {
-  const { readyByMs } = session.phase.worker;
-  if (readyByMs !== null && now.bootMs >= readyByMs)
-    return startTeardown(session, startTimeoutEnding(session, now), now);
-  return actOnDue(session, now);
 }
