@@ -1,5 +1,5 @@
 import type { WorkerId } from '../core/ids.ts';
-import type { ProcessIdentity } from '../core/model/session.ts';
+import type { ProcessIdentity } from '../core/model/worker.ts';
 import type { ListedProcess, UnmanagedTree, Verdict } from '../core/workers/cleanup-verdict.ts';
 
 /** One look at every process of this host. */

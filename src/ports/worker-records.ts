@@ -1,6 +1,7 @@
 import type { WorkerId } from '../core/ids.ts';
 import type { Profile } from '../core/model/profile.ts';
-import type { Session, WorkerProcess } from '../core/model/session.ts';
+import type { Session } from '../core/model/session.ts';
+import type { WorkerProcess } from '../core/model/worker.ts';
 
 export interface WarmRecord {
   readonly profile: Profile;

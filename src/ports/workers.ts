@@ -1,6 +1,6 @@
 import type { WorkerId } from '../core/ids.ts';
 import type { Profile } from '../core/model/profile.ts';
-import type { ExitInfo, WorkerProcess } from '../core/model/session.ts';
+import type { ExitInfo, WorkerProcess } from '../core/model/worker.ts';
 
 /** What a worker is started with. */
 export interface SpawnRequest {

@@ -1,7 +1,7 @@
 /** The only place that signals. Each process is checked right before: still the same one, and still ours. */
 
 import type { WorkerId } from '../core/ids.ts';
-import type { ProcessIdentity } from '../core/model/session.ts';
+import type { ProcessIdentity } from '../core/model/worker.ts';
 import { failpoint } from '../lib/failpoints.ts';
 import { isInCgroup } from './cgroup.ts';
 import type { ProcessStat, ProcTable } from './proc-files.ts';

@@ -2,8 +2,9 @@
 import { describe, expect, it } from 'vitest';
 import { sessionId, workerId } from '../../src/core/ids.ts';
 import type { SessionEvent } from '../../src/core/model/events.ts';
-import type { Session, WorkerProcess } from '../../src/core/model/session.ts';
+import type { Session } from '../../src/core/model/session.ts';
 import { workerOf } from '../../src/core/model/session.ts';
+import type { WorkerProcess } from '../../src/core/model/worker.ts';
 import { sessionOf } from '../support/sessions.ts';
 import { settled, WARM_PROFILE, WarmRig } from '../support/warm-rig.ts';
 
@@ -78,19 +79,18 @@ describe('a supervisor that died between a promise and the record of its assignm
 describe('a pool that is taken over', () => {
   const starting = (): Session => ({
     ...promised(),
+    startedAt: { bootMs: 0, wallMs: 0 },
     phase: {
       name: 'starting',
-      startedAt: { bootMs: 0, wallMs: 0 },
       worker: {
+        stage: 'running',
         id: WARM,
         attempt: 1,
         spawnedAt: { bootMs: 0, wallMs: 0 },
         readyByMs: 2_000_000,
         process,
         channel: 'open',
-        exit: null,
-        treeGone: false,
-        warm: true,
+        warm: 'sound',
       },
     },
   });

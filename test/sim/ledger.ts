@@ -7,7 +7,7 @@ import type { SessionId, WorkerId } from '../../src/core/ids.ts';
 import { isWarmId, sessionId } from '../../src/core/ids.ts';
 import type { WorkerMessage } from '../../src/core/model/control-protocol.ts';
 import type { Ending, Session } from '../../src/core/model/session.ts';
-import { isReplacing, workerOf } from '../../src/core/model/session.ts';
+import { isIn, isReplacing, workerOf } from '../../src/core/model/session.ts';
 import type { SessionRecord } from '../../src/core/model/session-record.ts';
 import { fromRecord } from '../../src/core/model/session-record.ts';
 import type { DisconnectReason, Participant } from '../../src/core/rooms/presence.ts';
@@ -152,7 +152,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     )
       this.#fail('5 an ended session never lives again', `${one.id} ended and is ${session.phase.name}`);
     // Of a dispatch that was refused and came again under its id, the last one counts.
-    if (session.phase.name === 'starting') one.startedMs = this.#world.ofBoot(session.phase.startedAt.bootMs);
+    if (isIn(session, 'starting')) one.startedMs = this.#world.ofBoot(session.startedAt.bootMs);
     if (session.phase.name === 'closing' || session.phase.name === 'ended')
       this.#ends(one, session, session.phase.ending);
     if (session.phase.name === 'ended') this.#ended(one, session);
@@ -458,7 +458,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
         `${one.id} ${ending.reason} (${ending.cause}; ${ending.detail}): ${lie}`,
       );
     // A hang-up that was told is not inferred.
-    const live = session.phase.name === 'closing' && session.phase.liveAt !== null;
+    const live = session.phase.name === 'closing' && session.liveAt !== null;
     // Nor is a crash: it was seen.
     const seen = ending.reason === 'error_limit' && ending.cause !== 'error';
     if (live && !seen && INFERRED.includes(ending.reason) && !ending.detail?.includes('hung up'))

@@ -24,7 +24,7 @@ export const MUTATIONS: readonly Mutation[] = [
     rule: 'the maximum duration counts from the first start',
     file: 'src/core/session/replacing.ts',
     from: 'return stay({ ...next, restarts',
-    to: 'return stay({ ...(next.phase.name === "live" ? { ...next, phase: { ...next.phase, startedAt: now } } : next), restarts',
+    to: 'return stay({ ...next, startedAt: now, restarts',
   },
   {
     rule: 'absence is decided by a look made after it',
@@ -53,8 +53,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     rule: 'a replacement starts when the whole old tree is gone',
     file: 'src/core/session/replacing.ts',
-    from: 'const old = worker.treeGone ? null : {',
-    to: 'const old = worker.treeGone || worker.exit !== null ? null : {',
+    from: 'const old = isTreeGone(worker) ? null : {',
+    to: 'const old = isTreeGone(worker) || exitOf(worker) !== null ? null : {',
   },
   {
     rule: 'errors in a row have a limit',

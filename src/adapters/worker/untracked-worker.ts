@@ -1,6 +1,6 @@
 /** A worker that is asked for and not known (any more): whether anything of it lives, by its folder, its cgroup and its mark. */
 import type { WorkerId } from '../../core/ids.ts';
-import type { ProcessIdentity } from '../../core/model/session.ts';
+import type { ProcessIdentity } from '../../core/model/worker.ts';
 import { cgroupPids } from '../../process/cgroup.ts';
 import type { ProcTable } from '../../process/proc-files.ts';
 import { isDead } from '../../process/proc-files.ts';

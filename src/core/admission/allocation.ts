@@ -3,6 +3,7 @@
 import type { ClaimKey, SessionId } from '../ids.ts';
 import type { Session, SessionIn } from '../model/session.ts';
 import { isIn } from '../model/session.ts';
+import { isTreeGone } from '../model/worker.ts';
 import { absences } from '../session/absence.ts';
 import { staleAtMs } from '../session/inference.ts';
 import { quotasOf } from './quotas.ts';
@@ -61,14 +62,15 @@ export function sameAllocation(a: Allocation | null, b: Allocation | null): bool
 }
 
 function closingQuotas({ phase, spec }: Session): readonly string[] {
-  if (phase.name !== 'closing' || phase.worker === null || phase.worker.treeGone) return [];
+  if (phase.name !== 'closing' || phase.worker === null || isTreeGone(phase.worker)) return [];
   // Wrapping up without a caller must not keep its user from calling again.
   return quotasOf(spec).filter((name) => !phase.ladder.wrapUp || !name.startsWith('user:'));
 }
 
 /** Ended, and yet its worker lives on: nothing killed it. */
 export function isUnkillable({ phase }: Session): boolean {
-  return phase.name === 'ended' && phase.ending.reason === 'unkillable' && phase.worker?.treeGone === false;
+  if (phase.name !== 'ended' || phase.ending.reason !== 'unkillable') return false;
+  return phase.worker !== null && !isTreeGone(phase.worker);
 }
 
 function inferredDueMs(session: SessionIn<'live'>): number | null {

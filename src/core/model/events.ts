@@ -2,7 +2,8 @@
 import type { Metadata, WorkerId } from '../ids.ts';
 import type { RoomSnapshot, RoomWebhook } from '../rooms/presence.ts';
 import type { WorkerMessage } from './control-protocol.ts';
-import type { Actor, ExitInfo, StepOutcome, WorkerProcess } from './session.ts';
+import type { Actor, StepOutcome } from './session.ts';
+import type { ExitInfo, WorkerProcess } from './worker.ts';
 
 export type SessionEvent =
   /** Admission gave claim and slots; the start rate allows the spawn from `startAtMs`, LiveKit's assignment is waited for until `assignedByMs`. */

@@ -1,7 +1,9 @@
 /** Endings that rest on who is in the room. They are due at a time, but decided only by a look made after it. */
 import { DEADLINES } from '../../lib/limits/session-limits.ts';
 import type { Reason } from '../model/reasons.ts';
-import type { Session, SessionIn, Worker } from '../model/session.ts';
+import type { Session, SessionIn } from '../model/session.ts';
+import type { Worker } from '../model/worker.ts';
+import { exitOf } from '../model/worker.ts';
 import type { Departure } from '../rooms/presence.ts';
 import { countSide } from '../rooms/presence.ts';
 import { decidingDeparture } from '../rooms/presence-reducer.ts';
@@ -101,11 +103,11 @@ function describe(departure: Departure): string {
 }
 
 function noCaller(session: Running): Absence | null {
-  const { phase, presence, spec } = session;
+  const { startedAt, presence, spec } = session;
   if (presence.callersSeen || presence.goneSinceMs !== null || presence.sideCallers > 0) return null;
   const ringing = countSide(presence, spec.agentIdentity, 'ringing') > 0;
   const dueMs =
-    Math.max(phase.startedAt.bootMs + spec.limits.noCallerMs, presence.floorMs) +
+    Math.max(startedAt.bootMs + spec.limits.noCallerMs, presence.floorMs) +
     (ringing ? DEADLINES.ringingMs : 0);
   const detail = ringing ? 'the phone rang and was not picked up' : 'nobody joined the room';
   return {
@@ -154,5 +156,5 @@ function joiningUntilMs({ presence, spec }: Session, worker: Worker): number {
 function runningWorker({ phase }: Session): Worker | null {
   if (phase.name !== 'live' || phase.work.kind !== 'running') return null;
   const { worker } = phase.work;
-  return worker.readyByMs === null && worker.exit === null ? worker : null;
+  return worker.readyByMs === null && exitOf(worker) === null ? worker : null;
 }

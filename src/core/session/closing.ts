@@ -5,7 +5,8 @@ import type { Effect } from '../model/effects.ts';
 import type { SessionEvent } from '../model/events.ts';
 import type { Session, SessionIn } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
-import { andThen, stay, tell, withPhase } from '../model/updates.ts';
+import { andThen, enterPhase, stay, tell } from '../model/updates.ts';
+import { exitOf, isTreeGone, processOf } from '../model/worker.ts';
 import { countSide } from '../rooms/presence.ts';
 import { decideRoomEnd } from '../teardown/room-disposition.ts';
 import {
@@ -64,7 +65,7 @@ function onSpawned(session: Closing, { workerId }: { workerId: WorkerId }, now: 
 
 function onSpawnFailed(session: Closing, _event: object, now: Stamp): Next<Closing> {
   const { worker, ladder } = session.phase;
-  return worker?.process === null && ladder.process.step !== 'over'
+  return worker !== null && processOf(worker) === null && ladder.process.step !== 'over'
     ? leaveProcess(session, { outcome: 'skipped', next: 'over', now })
     : stay(session);
 }
@@ -93,7 +94,7 @@ function agentGone(session: Closing, now: Stamp): Next<Closing> {
 function repeatStep(session: Closing, now: Stamp): Next<Closing> {
   const { phase } = session;
   const { step, deadlineMs } = phase.ladder.process;
-  if (phase.worker?.process == null) return stay(session);
+  if (processOf(phase.worker) === null) return stay(session);
   return stay(session, repeatStepEffects(phase, step, Math.max(0, deadlineMs - now.bootMs)));
 }
 
@@ -128,7 +129,7 @@ function onChannel(session: Closing, { open }: { open: boolean }, now: Stamp): N
 function onExited(session: Closing, _event: object, now: Stamp): Next<Closing> {
   const { phase } = session;
   const { step } = phase.ladder.process;
-  if (phase.worker?.exit == null) return stay(session);
+  if (exitOf(phase.worker) === null) return stay(session);
   if (isGraceful(step)) return leaveProcess(session, { outcome: 'exited', next: 'reap', now });
   return step === 'spawning' ? enterProcess(session, 'reap', now) : stay(session);
 }
@@ -136,7 +137,7 @@ function onExited(session: Closing, _event: object, now: Stamp): Next<Closing> {
 function onTree(session: Closing, { left }: { left: number }, now: Stamp): Next<Closing> {
   const { phase } = session;
   const { step } = phase.ladder.process;
-  if (phase.worker?.treeGone && step !== 'over')
+  if (phase.worker !== null && isTreeGone(phase.worker) && step !== 'over')
     return leaveProcess(session, { outcome: 'exited', next: 'over', now });
   if (left > 0 && step === 'confirm') return declareUnkillable(session, now);
   return left > 0 && step === 'reap' ? enterProcess(session, 'term', now) : stay(session);
@@ -183,17 +184,13 @@ function shorten(session: Closing, now: Stamp): Next<Closing> {
 export function endIfOver(session: Closing, now: Stamp): Next {
   const { phase } = session;
   if (phase.ladder.process.step !== 'over' || phase.ladder.room.step !== 'over') return stay(session);
-  const { startedAt, liveAt, ending, worker, ladder } = phase;
-  const ended = withPhase(session, {
-    name: 'ended',
-    startedAt,
-    liveAt,
-    endedAt: endOf(phase, now),
-    ending,
-    worker,
-    records: ladder.records,
-    roomEnd: ladder.roomEnd,
-  });
+  const { ending, worker, ladder } = phase;
+  const { startedAt, liveAt } = session;
+  const ended = enterPhase<'ended'>(
+    session,
+    { name: 'ended', ending, worker, records: ladder.records, roomEnd: ladder.roomEnd },
+    { startedAt, liveAt, endedAt: endOf(phase, now) },
+  );
   return stay(ended, ladder.roomEnd?.action === 'watch' ? watchRoom(session, now) : []);
 }
 

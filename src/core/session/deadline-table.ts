@@ -7,6 +7,7 @@ import type { PhaseName, ProcessStep, RoomStep, Session, SessionIn, Work } from 
 import { workerOf } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import { endingOf, stay, tell, withPhase, withVitals } from '../model/updates.ts';
+import { channelOf } from '../model/worker.ts';
 import {
   beginCloseRoom,
   declareUnkillable,
@@ -190,8 +191,8 @@ function startDueMs({ phase }: SessionIn<'queued'>): number | null {
   return Math.max(startAtMs, assignedByMs ?? startAtMs);
 }
 
-function maxDurationMs({ phase, spec }: Running): number {
-  return phase.startedAt.bootMs + spec.limits.maxDurationMs;
+function maxDurationMs({ startedAt, spec }: Running): number {
+  return startedAt.bootMs + spec.limits.maxDurationMs;
 }
 
 function endMaxDuration(session: Running, now: Stamp): Next {
@@ -214,7 +215,7 @@ function noticeMaxDuration(session: Live, now: Stamp): Next {
 /** A worker that is not connected gets it when it connects again. */
 function configureAgainMs(session: Session): number | null {
   const { sentMs, ackedRev, rev } = session.config;
-  if (sentMs === null || ackedRev >= rev || workerOf(session)?.channel !== 'open') return null;
+  if (sentMs === null || ackedRev >= rev || channelOf(workerOf(session)) !== 'open') return null;
   return sentMs + DEADLINES.configureAgainMs;
 }
 

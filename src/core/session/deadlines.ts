@@ -28,10 +28,15 @@ export function deadlines(session: Session): Deadline[] {
 
 /** When the session wants its next `tick`; null: nothing is pending. */
 export function nextTickMs(session: Session, nowMs: number): number | null {
-  const times = armedIn(session).map((one) =>
-    one.decidedBy === 'poll' ? pollAtMs(session, one.atMs, nowMs) : one.atMs,
-  );
-  return times.length === 0 ? null : Math.min(...times);
+  let soonestMs: number | null = null;
+  // Asked after every event: so no list is made.
+  for (const [, rule] of RULES[session.phase.name]) {
+    const dueMs = isSkipped(session, rule) ? null : rule.armed(session);
+    if (dueMs === null) continue;
+    const atMs = rule.decidedBy === 'poll' ? pollAtMs(session, dueMs, nowMs) : dueMs;
+    if (soonestMs === null || atMs < soonestMs) soonestMs = atMs;
+  }
+  return soonestMs;
 }
 
 /** Acts on every deadline that has passed, until one of them changes the phase. */
@@ -56,11 +61,13 @@ function act(session: Session, { rule, atMs }: Armed, now: Stamp): Next {
   return rule.decidedBy === 'poll' ? requestPoll(session, atMs, now) : rule.on(session, now);
 }
 
-/** While an ending waits for the budget no poll is asked for. */
 function armedIn(session: Session): Armed[] {
-  const isWaiting = isIn(session, 'live') && session.phase.inference !== null;
-  const armed = allArmedIn(session);
-  return isWaiting ? armed.filter((one) => one.decidedBy === 'clock') : armed;
+  return allArmedIn(session).filter((one) => !isSkipped(session, one.rule));
+}
+
+/** While an ending waits for the budget no poll is asked for. */
+function isSkipped({ phase }: Session, { decidedBy }: DeadlineRule<PhaseName>): boolean {
+  return decidedBy === 'poll' && phase.name === 'live' && phase.inference !== null;
 }
 
 function allArmedIn(session: Session): Armed[] {

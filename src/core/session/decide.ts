@@ -28,7 +28,9 @@ const HANDLERS: { readonly [P in PhaseName]: HandlerTable<P> } = {
 export function decide(session: Session, event: SessionEvent, now: Stamp): Next {
   const known = settle(session, event, now);
   const next = isLate(known, event) ? stay(known) : handleIn(known, event, now);
-  return andThen(next, (state) => (isIn(state, 'closing') ? endIfOver(state, now) : stay(state)));
+  const { state, effects } = next;
+  if (!isIn(state, 'closing')) return next;
+  return andThen({ state, effects }, (closing) => endIfOver(closing, now));
 }
 
 /** Takes in the event's facts. An ended session has no use for them. */

@@ -15,6 +15,7 @@ import type { SessionIn } from '../model/session.ts';
 import { workerOf } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import { endingOf, stay, tell, withPhase } from '../model/updates.ts';
+import { exitOf } from '../model/worker.ts';
 import { startTeardown } from '../teardown/teardown.ts';
 import { actOnDue, actOnSnapshot } from './deadlines.ts';
 import { loseHost } from './ended.ts';
@@ -107,10 +108,11 @@ function onMessage(session: Live, { message }: Extract<SessionEvent, { type: 'me
 }
 
 function onExited(session: Live, _event: object, now: Stamp): Next {
-  const { startedAt, work } = session.phase;
-  if (work.kind !== 'running' || work.worker.exit === null) return stay(session);
-  const overAtMs = startedAt.bootMs + session.spec.limits.maxDurationMs;
-  const ending = exitEnding(work.worker.exit, overAtMs);
+  const { work } = session.phase;
+  const exit = work.kind === 'running' ? exitOf(work.worker) : null;
+  if (exit === null) return stay(session);
+  const overAtMs = session.startedAt.bootMs + session.spec.limits.maxDurationMs;
+  const ending = exitEnding(exit, overAtMs);
   return ending.reason === 'completed' || ending.reason === 'max_duration'
     ? startTeardown(session, ending, now)
     : crash(session, ending, now);

@@ -4,9 +4,11 @@ import { WARM } from '../../lib/limits/worker-limits.ts';
 import type { Stamp, WorkerId } from '../ids.ts';
 import { workerIdOf } from '../ids.ts';
 import type { Effect } from '../model/effects.ts';
-import type { Ending, Session, SessionIn, Work, Worker } from '../model/session.ts';
+import type { Ending, Session, SessionIn, Work } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import { andThen, endingOf, newWorker, noteReplaced, stay, withPhase, withVitals } from '../model/updates.ts';
+import type { Worker } from '../model/worker.ts';
+import { exitOf, isTreeGone, isWarm, processOf } from '../model/worker.ts';
 import { countSide } from '../rooms/presence.ts';
 import { startTeardown } from '../teardown/teardown.ts';
 import { countError } from './apply-event.ts';
@@ -38,7 +40,7 @@ export function crash(session: Live, ending: Ending, now: Stamp): Next {
 
 /** One that was kept warm may have been broken for long: its call gets another one, whoever is there by now. */
 function diedOnAssignment(worker: Worker, now: Stamp): boolean {
-  return worker.warm === true && now.bootMs - worker.spawnedAt.bootMs <= WARM.provenMs;
+  return isWarm(worker) && now.bootMs - worker.spawnedAt.bootMs <= WARM.provenMs;
 }
 
 function callerThere({ presence, spec }: Session): boolean {
@@ -58,14 +60,14 @@ function beginReplacing(
 ): Next<Live> {
   const notBeforeMs = now.bootMs + backoffMs(session, worker.id);
   const step = firstStep(worker);
-  const old = worker.treeGone ? null : { worker, step, deadlineMs: now.bootMs + boundMs(session, step) };
+  const old = isTreeGone(worker) ? null : { worker, step, deadlineMs: now.bootMs + boundMs(session, step) };
   const work: Work = { kind: 'replacing', attempt: worker.attempt + 1, notBeforeMs, old, unsure };
   return stay(withWork(session, work), old === null ? [] : stepEffects(old));
 }
 
 function firstStep(worker: Worker): Old['step'] {
-  if (worker.exit !== null) return 'reap';
-  return worker.process === null ? 'spawning' : 'term';
+  if (exitOf(worker) !== null) return 'reap';
+  return processOf(worker) === null ? 'spawning' : 'term';
 }
 
 function stepEffects({ step, worker }: Old): Effect[] {
@@ -125,7 +127,7 @@ export function replaceTree(
   { left, now }: { left: number; now: Stamp },
 ): Next {
   if (work.old === null) return stay(session);
-  if (work.old.worker.treeGone) {
+  if (isTreeGone(work.old.worker)) {
     const unsure = work.unsure == null ? null : { ...work.unsure, worker: work.old.worker };
     return continueWith(session, { ...work, old: null, unsure }, now);
   }

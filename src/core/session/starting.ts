@@ -5,9 +5,20 @@ import type { Effect } from '../model/effects.ts';
 import { closedEnding, exitEnding, failedEnding, releaseEnding } from '../model/endings.ts';
 import type { SessionEvent } from '../model/events.ts';
 import { jobEnded, reportJob } from '../model/livekit-job.ts';
-import type { SessionIn, Worker } from '../model/session.ts';
+import type { SessionIn } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
-import { andThen, endingOf, newWorker, noteReplaced, stay, withPhase, withVitals } from '../model/updates.ts';
+import {
+  andThen,
+  endingOf,
+  enterPhase,
+  newWorker,
+  noteReplaced,
+  stay,
+  withPhase,
+  withVitals,
+} from '../model/updates.ts';
+import type { Worker } from '../model/worker.ts';
+import { exitOf, hasFailed, isWarm, processOf } from '../model/worker.ts';
 import { startTeardown } from '../teardown/teardown.ts';
 import { actOnDue, actOnSnapshot } from './deadlines.ts';
 import { loseHost } from './ended.ts';
@@ -56,7 +67,7 @@ function onMessage(
   now: Stamp,
 ): Next {
   const { errors, spec, phase } = session;
-  if (phase.worker.failed === true) return stay(session);
+  if (hasFailed(phase.worker)) return stay(session);
   switch (message.type) {
     case 'ready':
       return goLive(session, now);
@@ -83,32 +94,34 @@ function onMessage(
 /** The failure of a warm worker says nothing of the call. The next worker takes the call when the tree is gone. */
 function onFailed(session: Starting, detail: string, now: Stamp): Next {
   const { worker } = session.phase;
-  if (worker.warm !== true) return startTeardown(session, failedEnding(detail, now), now);
-  return stay(withOwnWorker(session, { ...worker, failed: true }), kill(worker));
+  if (worker.stage === 'launching' || worker.warm === null)
+    return startTeardown(session, failedEnding(detail, now), now);
+  return stay(withOwnWorker(session, { ...worker, warm: 'failed' }), kill(worker));
 }
 
 /** The exit of a warm worker says nothing of the call either. */
 function onExited(session: Starting, _event: object, now: Stamp): Next {
   const { worker } = session.phase;
-  return worker.exit === null || worker.warm === true
+  const exit = exitOf(worker);
+  return exit === null || isWarm(worker)
     ? stay(session)
-    : startTeardown(session, exitEnding(worker.exit, Number.POSITIVE_INFINITY), now);
+    : startTeardown(session, exitEnding(exit, Number.POSITIVE_INFINITY), now);
 }
 
 /** The next worker takes the call when the whole tree of a warm one is gone. */
 function onTree(session: Starting, { left }: { left: number }, now: Stamp): Next {
   const { worker } = session.phase;
-  if (worker.warm !== true || worker.exit === null) return stay(session);
+  const exit = exitOf(worker);
+  if (!isWarm(worker) || exit === null) return stay(session);
   if (left > 0) return stay(session, kill(worker));
-  const why =
-    worker.failed === true ? failedEnding(null, now) : exitEnding(worker.exit, Number.POSITIVE_INFINITY);
+  const why = hasFailed(worker) ? failedEnding(null, now) : exitEnding(exit, Number.POSITIVE_INFINITY);
   return startNext(noteReplaced(session, worker.id, why), now);
 }
 
 /** A supervisor that was away may not have sent SIGKILL. */
 function repeatKill(session: Starting): Next {
   const { worker } = session.phase;
-  return stay(session, worker.failed === true ? kill(worker) : []);
+  return stay(session, hasFailed(worker) ? kill(worker) : []);
 }
 
 function kill({ id }: Worker): Effect[] {
@@ -116,18 +129,20 @@ function kill({ id }: Worker): Effect[] {
 }
 
 function goLive(session: Starting, now: Stamp): Next {
-  const { startedAt, worker } = session.phase;
+  const { worker } = session.phase;
   const { idleAtMs: allowedMs } = session.vitals;
   const idleAtMs = session.spec.idleAsked
     ? Math.max(allowedMs ?? 0, now.bootMs + session.spec.limits.activityIdleTimeoutMs)
     : allowedMs;
-  const live = withPhase(session, {
-    name: 'live',
-    startedAt,
-    liveAt: now,
-    work: { kind: 'running', worker: { ...worker, readyByMs: null } },
-    inference: null,
-  });
+  const live = enterPhase<'live'>(
+    session,
+    {
+      name: 'live',
+      work: { kind: 'running', worker: { ...worker, readyByMs: null } },
+      inference: null,
+    },
+    { startedAt: session.startedAt, liveAt: now, endedAt: null },
+  );
   return andThen(stay(withVitals(live, { idleAtMs }), reportJob(session, 'running')), (next) =>
     actOnDue(next, now),
   );
@@ -135,7 +150,7 @@ function goLive(session: Starting, now: Stamp): Next {
 
 /** Under another id: a late shim of the old worker finds its claim taken. Nothing ran, so nothing was restarted. */
 function startAgain(session: Starting, _event: object, now: Stamp): Next {
-  return session.phase.worker.process === null ? startNext(session, now) : stay(session);
+  return processOf(session.phase.worker) === null ? startNext(session, now) : stay(session);
 }
 
 function startNext(session: Starting, now: Stamp): Next {

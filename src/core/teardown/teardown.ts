@@ -18,11 +18,12 @@ import type {
   StepName,
   StepOutcome,
   StepRecord,
-  Worker,
 } from '../model/session.ts';
 import { workerOf } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
-import { andThen, stay, tell, withPhase, withVitals } from '../model/updates.ts';
+import { andThen, enterPhase, stay, tell, withPhase, withVitals } from '../model/updates.ts';
+import type { RunningWorker, Worker } from '../model/worker.ts';
+import { channelOf, isTreeGone } from '../model/worker.ts';
 import { countSide } from '../rooms/presence.ts';
 
 type Closing = SessionIn<'closing'>;
@@ -48,28 +49,36 @@ export function startTeardown(session: OpenSession, ending: Ending, now: Stamp):
   };
   // Before anything makes the agent leave: LiveKit takes an agent that left for a failed job.
   const told = stay(
-    withPhase(session, { name: 'closing', ...startTimes(session), ending, worker, ladder }),
+    enterPhase<'closing'>(
+      session,
+      { name: 'closing', ending, worker, ladder },
+      { startedAt: session.startedAt, liveAt: session.liveAt, endedAt: null },
+    ),
     reportEnd(session, ending),
   );
   return andThen(told, (next) => enterProcess(next, first, now));
 }
 
-function startTimes({ phase }: OpenSession) {
-  return {
-    startedAt: phase.name === 'queued' ? null : phase.startedAt,
-    liveAt: phase.name === 'live' ? phase.liveAt : null,
-  };
+function firstStep(worker: Worker | null, ending: Ending): ProcessStep {
+  switch (worker?.stage) {
+    case undefined:
+    case 'gone':
+      return 'over';
+    case 'exited':
+      return 'reap';
+    case 'launching':
+      return 'spawning';
+    case 'running':
+      return firstAsked(worker, ending);
+  }
 }
 
-function firstStep(worker: Worker | null, ending: Ending): ProcessStep {
-  if (worker === null || worker.treeGone) return 'over';
-  if (worker.exit !== null) return 'reap';
-  if (worker.process === null) return 'spawning';
-  // A worker that cannot hear is not asked; one that said it is done, or can do no more, need not be asked to close.
-  const deaf = ending.reason === 'unresponsive' || ending.reason === 'memory_limit';
-  if (worker.channel === 'none' || deaf) return 'term';
-  if (ending.cause === 'closed' || ending.cause === 'failed') return 'disconnect';
-  return worker.channel === 'open' ? 'aclose' : 'reconnecting';
+/** A worker that cannot hear is not asked. A worker that is done, or can do no more, need not be asked to close. */
+function firstAsked({ channel }: RunningWorker, { reason, cause }: Ending): ProcessStep {
+  const isDeaf = reason === 'unresponsive' || reason === 'memory_limit';
+  if (channel === 'none' || isDeaf) return 'term';
+  if (cause === 'closed' || cause === 'failed') return 'disconnect';
+  return channel === 'open' ? 'aclose' : 'reconnecting';
 }
 
 /** The steps in which the worker ends by itself. */
@@ -86,7 +95,7 @@ function noCallerLeft({ presence, spec }: Session): boolean {
 export function enterProcess(session: Closing, step: ProcessStep, now: Stamp): Next<Closing> {
   const { phase } = session;
   // A LiveKit agent's main process never ends by itself.
-  const silent = phase.worker?.channel !== 'open' || session.spec.profile.protocol === 'livekit';
+  const silent = channelOf(phase.worker) !== 'open' || session.spec.profile.protocol === 'livekit';
   const heard = step === 'disconnect' && silent ? 'term' : step;
   const boundMs = processBoundMs(session, heard);
   const recorded = isRecorded(heard) ? [...phase.ladder.records, begin(heard, now)] : phase.ladder.records;
@@ -157,7 +166,7 @@ function processEffects(phase: ClosingPhase, step: ProcessStep, boundMs: number)
 export function repeatStepEffects(phase: ClosingPhase, step: ProcessStep, boundMs: number): Effect[] {
   const { worker, ladder } = phase;
   const wasKilled = step === 'confirm' || ladder.unkillable;
-  if (worker === null || worker.treeGone || !wasKilled) return processEffects(phase, step, boundMs);
+  if (worker === null || isTreeGone(worker) || !wasKilled) return processEffects(phase, step, boundMs);
   return [{ do: 'signal', workerId: worker.id, signal: 'SIGKILL' }];
 }
 
@@ -212,7 +221,7 @@ export function declareUnkillable(session: Closing, now: Stamp): Next<Closing> {
 function beginRoom(session: Closing, now: Stamp): Next<Closing> {
   const { phase, spec } = session;
   if (phase.ladder.room.step !== 'waiting') return stay(session);
-  if (!spec.livekit || phase.startedAt === null)
+  if (!spec.livekit || session.startedAt === null)
     return stay(withRoom(session, { step: 'over', deadlineMs: now.bootMs }));
   const boundMs = spec.profile.ladder.removeAgentMs;
   const begun = withRecord(

@@ -9,7 +9,7 @@
 import { DEADLINES } from '../../lib/limits/session-limits.ts';
 import type { SessionId, WorkerId } from '../ids.ts';
 import type { Session } from '../model/session.ts';
-import { isEnded, workerOf } from '../model/session.ts';
+import { isEnded, isIn, workerOf } from '../model/session.ts';
 
 export type VerdictKind = 'orphan' | 'overdue' | 'stuck' | 'doubled' | 'unmanaged';
 
@@ -164,8 +164,8 @@ function judgeCurrent(session: Session, { nowMs, supervised, graceMs }: CleanupR
     const lateMs = nowMs - phase.ladder.process.deadlineMs;
     return lateMs > graceMs ? kill('stuck', 'its teardown is long over its bounds') : null;
   }
-  if (phase.name !== 'starting' && phase.name !== 'live') return null;
-  const overMs = nowMs - phase.startedAt.bootMs - spec.limits.maxDurationMs - ladderMs(session);
+  if (!isIn(session, 'starting', 'live')) return null;
+  const overMs = nowMs - session.startedAt.bootMs - spec.limits.maxDurationMs - ladderMs(session);
   if (overMs > 0) {
     const why = `over its maximum of ${Math.round(spec.limits.maxDurationMs / 1000)} s and its ladder`;
     return supervised ? leave('overdue', `${why}: its supervisor is asked to end it`) : kill('overdue', why);

@@ -15,8 +15,10 @@ import { quotasOf } from '../../core/admission/quotas.ts';
 import type { SessionId, WorkerId } from '../../core/ids.ts';
 import { firstWorkerId, isWarmId, sessionOfWorker } from '../../core/ids.ts';
 import type { SessionEvent } from '../../core/model/events.ts';
-import type { Session, Worker, WorkerProcess } from '../../core/model/session.ts';
+import type { Session } from '../../core/model/session.ts';
 import { isEnded, workerOf } from '../../core/model/session.ts';
+import type { Worker, WorkerProcess } from '../../core/model/worker.ts';
+import { channelOf, isTreeGone, processOf } from '../../core/model/worker.ts';
 import { repeatRoomStep } from '../../core/session/closing.ts';
 import { messageOf } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoints.ts';
@@ -58,7 +60,7 @@ function nameMute(sessions: SessionHost): void {
   const { deps } = sessions;
   const mute = sessions.all().filter((one) => {
     const worker = workerOf(one);
-    return !isEnded(one) && worker !== null && !worker.treeGone && isMute(deps, worker.process);
+    return !isEnded(one) && worker !== null && !isTreeGone(worker) && isMute(deps, processOf(worker));
   });
   if (mute.length > 0)
     deps.log.error(
@@ -79,7 +81,7 @@ async function takeOver(sessions: SessionHost, session: Session): Promise<void> 
     await recoverOne(
       sessions,
       session,
-      workerOf(session)?.process ?? reservedWorker(session)?.process ?? null,
+      processOf(workerOf(session)) ?? reservedWorker(session)?.process ?? null,
     );
   } catch (error) {
     sessions.deps.log.error(
@@ -100,8 +102,8 @@ function takeOverLater(sessions: SessionHost, id: SessionId): void {
     const worker = session === null ? null : workerOf(session);
     // Its worker is looked for when it has begun.
     if (session !== null && reservedWorker(session) !== null) return takeOverLater(sessions, id);
-    if (session === null || worker === null || worker.treeGone) return;
-    sessions.workers.adopt(worker.id, worker.process).then(
+    if (session === null || worker === null || isTreeGone(worker)) return;
+    sessions.workers.adopt(worker.id, processOf(worker)).then(
       (found) => tellFound(sessions, sessions.state(id) ?? session, { worker, found }),
       (error: unknown) => {
         log.debug({ session: id, error: messageOf(error) }, 'a session could still not be taken over');
@@ -133,7 +135,7 @@ async function recoverOne(
   }
   const promised = reservedWorker(session);
   if (promised !== null) return takeOverPromised(sessions, session, promised);
-  if (worker === null || worker.treeGone) {
+  if (worker === null || isTreeGone(worker)) {
     sessions.add(session, repeatRoomStep(session));
     countAnew(sessions, id);
     requeue(sessions, session);
@@ -184,13 +186,13 @@ function tellFound(
 ): void {
   const { id } = session.spec;
   if (found === null) sessions.post(id, notStarted(session, worker.id));
-  else if (worker.process === null)
+  else if (processOf(worker) === null)
     sessions.post(id, { type: 'spawned', workerId: worker.id, process: found.process });
   // Before any deadline: what came first is the cause.
   if (found !== null && found.exit !== null)
     sessions.post(id, { type: 'exited', workerId: worker.id, exit: found.exit });
-  const mute = isMute(sessions.deps, found?.process ?? worker.process);
-  if (worker.channel !== 'none')
+  const mute = isMute(sessions.deps, found?.process ?? processOf(worker));
+  if (channelOf(worker) !== 'none')
     sessions.post(id, { type: 'channel', workerId: worker.id, open: false, ...(mute && { mute }) });
   countAnew(sessions, id);
 }
@@ -205,9 +207,9 @@ async function recoverUnkillable(sessions: SessionHost, session: Session): Promi
   const { instance, clock } = sessions.deps;
   const worker = workerOf(session);
   if (worker === null) return;
-  const { process } = worker;
+  const process = processOf(worker);
   const lost = isOfAnotherBoot(session, process, { bootId: instance.bootId, nowMs: clock.now().bootMs });
-  const found = lost ? null : await sessions.workers.adopt(worker.id, worker.process);
+  const found = lost ? null : await sessions.workers.adopt(worker.id, processOf(worker));
   sessions.add(session, []);
   if (found === null) sessions.post(session.spec.id, { type: 'tree', workerId: worker.id, left: 0 });
   else sessions.workers.signal(worker.id, 'SIGKILL');
@@ -272,7 +274,7 @@ async function rebuild(sessions: SessionHost, id: WorkerId): Promise<boolean> {
   if (record === null || isEnded(record.session) || workerOf(record.session)?.id !== id) return false;
   const { session, process } = record;
   await registry.create({ session, claim: allocationOf(session)?.claim ?? null });
-  await recoverOne(sessions, session, workerOf(session)?.process ?? process);
+  await recoverOne(sessions, session, processOf(workerOf(session)) ?? process);
   log.warn({ session: session.spec.id, worker: id }, 'a session was rebuilt from the folder of its worker');
   return true;
 }

@@ -3,9 +3,9 @@
 import type { SessionId, WorkerId } from '../../core/ids.ts';
 import { isWarmId, warmWorkerId } from '../../core/ids.ts';
 import { PROTOCOL_VERSION } from '../../core/model/control-protocol.ts';
+import { exitText } from '../../core/model/endings.ts';
 import type { SessionEvent } from '../../core/model/events.ts';
 import type { Profile } from '../../core/model/profile.ts';
-import { exitText } from '../../core/model/endings.ts';
 import { decidePool, findReady, LATE, noteCrash } from '../../core/workers/warm-pool-rules.ts';
 import { messageOf } from '../../lib/errors.ts';
 import { DEADLINES } from '../../lib/limits/session-limits.ts';

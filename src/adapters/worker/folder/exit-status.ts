@@ -1,7 +1,7 @@
 /** The exit status of a worker, through the shell that waited for it. */
 import { constants } from 'node:os';
 import type { Stamp } from '../../../core/ids.ts';
-import type { ExitInfo } from '../../../core/model/session.ts';
+import type { ExitInfo } from '../../../core/model/worker.ts';
 import { oomKills } from '../../../process/cgroup.ts';
 
 type ExitStatus = Pick<ExitInfo, 'code' | 'signal'>;

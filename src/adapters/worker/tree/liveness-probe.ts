@@ -1,7 +1,7 @@
 /** Notices that a worker's own process is gone although its shim, which should tell, does not. */
 import { setImmediate } from 'node:timers/promises';
 import type { WorkerId } from '../../../core/ids.ts';
-import type { ProcessIdentity } from '../../../core/model/session.ts';
+import type { ProcessIdentity } from '../../../core/model/worker.ts';
 import { messageOf } from '../../../lib/errors.ts';
 import { WORKERS } from '../../../lib/limits/worker-limits.ts';
 import type { Log } from '../../../ports/log.ts';
