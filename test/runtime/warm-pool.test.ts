@@ -48,7 +48,7 @@ describe('a supervisor that died between a promise and the record of its assignm
     expect(rig.of('assign')).toContain(WARM);
     expect(rig.sessions.state(promised().spec.id)?.phase).toMatchObject({
       name: 'live',
-      work: { worker: { id: WARM, warm: true } },
+      work: { worker: { id: WARM, warm: 'sound' } },
     });
     expect(rig.of('spawn').filter((id) => id.startsWith('s-1'))).toEqual([]);
   });
