@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { allocationOf } from '../../src/core/admission/allocation.ts';
 import type { Participant } from '../../src/core/rooms/presence.ts';
-import { repeatRoomStep } from '../../src/core/session/closing.ts';
+import { repeatRoomStep } from '../../src/core/teardown/room-track.ts';
 import { DEADLINES, DEFAULT_LADDER } from '../../src/lib/limits/session-limits.ts';
 import {
   agent,

@@ -34,9 +34,9 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     rule: 'the ladder ends with KILL',
-    file: 'src/core/session/deadline-table.ts',
-    from: "leave(session, 'kill', now)",
-    to: "leave(session, 'over', now)",
+    file: 'src/core/teardown/steps.ts',
+    from: "onTimeout: 'kill'",
+    to: "onTimeout: 'over'",
   },
   {
     rule: 'a claim is held until the ladder is over',
@@ -53,8 +53,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     rule: 'a replacement starts when the whole old tree is gone',
     file: 'src/core/session/replacing.ts',
-    from: 'const old = isTreeGone(worker) ? null : {',
-    to: 'const old = isTreeGone(worker) || exitOf(worker) !== null ? null : {',
+    from: 'const old = isTreeGone(worker) ? null',
+    to: 'const old = isTreeGone(worker) || exitOf(worker) !== null ? null',
   },
   {
     rule: 'errors in a row have a limit',

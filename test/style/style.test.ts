@@ -34,7 +34,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'core/teardown': ['core', 'core/rooms', 'core/model', 'lib/limits'],
   'core/session': ['core', 'core/rooms', 'core/model', 'core/teardown', 'lib/limits'],
   'core/admission': ['core', 'core/rooms', 'core/model', 'core/session', 'lib/limits'],
-  'core/workers': ['core', 'core/model', 'lib/limits'],
+  'core/workers': ['core', 'core/model', 'core/teardown', 'lib/limits'],
   ports: CORE,
   api: [...CORE, 'lib', 'lib/limits'],
   process: BELOW,

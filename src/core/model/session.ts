@@ -108,7 +108,7 @@ export type Work =
       /** The crashed worker until its whole tree is gone; only then may the next one start. `spawning`: it missed its start before its process was there. */
       readonly old: {
         readonly worker: Worker;
-        readonly step: 'spawning' | 'reap' | 'term' | 'kill' | 'confirm';
+        readonly step: Extract<ProcessStep, 'spawning' | 'reap' | 'term' | 'kill' | 'confirm'>;
         readonly deadlineMs: number;
       } | null;
       /** Nobody was known to be there, but the last look was older than the crash: a new one decides. */

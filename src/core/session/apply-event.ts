@@ -9,7 +9,8 @@ import { presenceContext, withVitals, withWorker } from '../model/updates.ts';
 import { channelOf, withChannel, withExit, withProcess, withTreeGone } from '../model/worker.ts';
 import { applySnapshot, hint, reachableAgain, restartAbsence } from '../rooms/presence-reducer.ts';
 import { applySideSnapshot } from '../rooms/side-room.ts';
-import { restartStepBounds, withLadder } from '../teardown/teardown.ts';
+import { restartStepBounds } from '../teardown/restart-bounds.ts';
+import { withLadder } from '../teardown/step-records.ts';
 
 export function applyEvent(session: Session, event: SessionEvent, now: Stamp): Session {
   switch (event.type) {

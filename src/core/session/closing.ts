@@ -1,24 +1,15 @@
 /** A session in its teardown: which event moves which track on, and when both are over. */
-import { DEADLINES } from '../../lib/limits/session-limits.ts';
 import type { Stamp, WorkerId } from '../ids.ts';
-import type { Effect } from '../model/effects.ts';
 import type { SessionEvent } from '../model/events.ts';
-import type { Session, SessionIn } from '../model/session.ts';
+import type { SessionIn } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
-import { andThen, enterPhase, stay, tell } from '../model/updates.ts';
+import { andThen, stay } from '../model/updates.ts';
 import { exitOf, isTreeGone, processOf } from '../model/worker.ts';
 import { countSide } from '../rooms/presence.ts';
-import { decideRoomEnd } from '../teardown/room-disposition.ts';
-import {
-  beginCloseRoom,
-  declareUnkillable,
-  endRoom,
-  enterProcess,
-  isGraceful,
-  leaveProcess,
-  repeatStepEffects,
-  withLadder,
-} from '../teardown/teardown.ts';
+import { enterStep, escalateStep, leaveStep, repeatStep } from '../teardown/process-track.ts';
+import { beginCloseRoom, decideRoom, endRoom } from '../teardown/room-track.ts';
+import { withLadder } from '../teardown/step-records.ts';
+import { STEPS } from '../teardown/steps.ts';
 import { actOnDue } from './deadlines.ts';
 import { killLateSpawn, loseHost } from './ended.ts';
 import type { HandlerTable } from './handler-table.ts';
@@ -37,12 +28,13 @@ export const CLOSING: HandlerTable<'closing'> = {
   host_lost: (session, _event, now) => loseHost(session, now),
   tree: onTree,
   room_snapshot: (session, event, now) =>
-    andThen(agentGone(session, now), (next) => onSnapshot(next, event.observation.asOf.bootMs, now)),
+    andThen(agentGone(session, now), (next) => decideRoom(next, event.observation.asOf.bootMs, now)),
   room_event: (session, _event, now) => agentGone(session, now),
   room_step: onRoomStep,
   release: (session, _event, now) => shorten(session, now),
   claim_wanted: (session, _event, now) => shorten(session, now),
-  gap: (session, _event, now) => repeatStep(session, now),
+  gap: (session, _event, now) =>
+    stay(session, processOf(session.phase.worker) === null ? [] : repeatStep(session, now)),
   granted: ignore,
   assigned: ignore,
   job_terminated: ignore,
@@ -59,14 +51,14 @@ export const CLOSING: HandlerTable<'closing'> = {
 
 function onSpawned(session: Closing, { workerId }: { workerId: WorkerId }, now: Stamp): Next<Closing> {
   const { step } = session.phase.ladder.process;
-  if (step === 'spawning') return enterProcess(session, 'term', now);
-  return stay(session, isGraceful(step) ? [] : killLateSpawn(session.phase, workerId));
+  if (step === 'spawning') return enterStep(session, 'term', now);
+  return stay(session, STEPS[step].isGraceful ? [] : killLateSpawn(session.phase, workerId));
 }
 
 function onSpawnFailed(session: Closing, _event: object, now: Stamp): Next<Closing> {
   const { worker, ladder } = session.phase;
   return worker !== null && processOf(worker) === null && ladder.process.step !== 'over'
-    ? leaveProcess(session, { outcome: 'skipped', next: 'over', now })
+    ? leaveStep(session, { outcome: 'skipped', next: 'over', now })
     : stay(session);
 }
 
@@ -77,7 +69,7 @@ function onMessage(
 ): Next<Closing> {
   const isDone = message.type === 'closed' || message.type === 'failed';
   return isDone && session.phase.ladder.process.step === 'aclose'
-    ? leaveProcess(session, { outcome: 'done', next: 'disconnect', now })
+    ? leaveStep(session, { outcome: 'done', next: 'disconnect', now })
     : stay(session);
 }
 
@@ -87,42 +79,17 @@ function agentGone(session: Closing, now: Stamp): Next<Closing> {
   if (spec.profile.protocol !== 'livekit') return stay(session);
   const there = countSide(presence, spec.agentIdentity, 'own_agent') > 0;
   if (phase.ladder.process.step !== 'aclose' || !presence.agentSeen || there) return stay(session);
-  return leaveProcess(session, { outcome: 'done', next: 'disconnect', now });
-}
-
-/** A supervisor that was away, or stood still, does the step under way again. */
-function repeatStep(session: Closing, now: Stamp): Next<Closing> {
-  const { phase } = session;
-  const { step, deadlineMs } = phase.ladder.process;
-  if (processOf(phase.worker) === null) return stay(session);
-  return stay(session, repeatStepEffects(phase, step, Math.max(0, deadlineMs - now.bootMs)));
-}
-
-/** For a supervisor that takes a session over: LiveKit's answer went to the one before it. Never twice in one life, for a late second question would hit the room's next session. */
-export function repeatRoomStep({ phase, presence, spec }: Session): Effect[] {
-  if (phase.name !== 'closing') return [];
-  const { room, agentIdentity: identity } = spec;
-  const { removeAgentMs, closeRoomMs } = spec.profile.ladder;
-  const { step } = phase.ladder.room;
-  if (step === 'remove_agent') return [{ do: 'remove_agent', room, identity, boundMs: removeAgentMs }];
-  if (step !== 'close_room') return [];
-  return phase.ladder.roomEnd === null
-    ? [{ do: 'poll_room' }]
-    : [{ do: 'close_room', room, roomSid: presence.roomSid, boundMs: closeRoomMs }];
+  return leaveStep(session, { outcome: 'done', next: 'disconnect', now });
 }
 
 /** A worker that reconnects during its teardown (the supervisor was away) is asked again. */
 function onChannel(session: Closing, { open }: { open: boolean }, now: Stamp): Next<Closing> {
   if (!open) return stay(session);
   const { phase } = session;
-  const { step, deadlineMs } = phase.ladder.process;
-  if (step === 'reconnecting')
-    return andThen(greet(session, now), (next) => enterProcess(next, 'aclose', now));
-  const boundMs = Math.max(0, deadlineMs - now.bootMs);
-  const again =
-    step === 'aclose' ? tell(phase.worker, { type: 'aclose', reason: phase.ending.reason, boundMs }) : [];
-  const disconnect = step === 'disconnect' ? tell(phase.worker, { type: 'disconnect', boundMs }) : [];
-  return andThen(greet(session, now), (next) => stay(next, [...again, ...disconnect]));
+  const { step } = phase.ladder.process;
+  if (step === 'reconnecting') return andThen(greet(session, now), (next) => enterStep(next, 'aclose', now));
+  const isAsked = step === 'aclose' || step === 'disconnect';
+  return andThen(greet(session, now), (next) => stay(next, isAsked ? repeatStep(next, now) : []));
 }
 
 /** The leader is gone, its descendants perhaps not: the ladder goes on until the tree is. */
@@ -130,17 +97,16 @@ function onExited(session: Closing, _event: object, now: Stamp): Next<Closing> {
   const { phase } = session;
   const { step } = phase.ladder.process;
   if (exitOf(phase.worker) === null) return stay(session);
-  if (isGraceful(step)) return leaveProcess(session, { outcome: 'exited', next: 'reap', now });
-  return step === 'spawning' ? enterProcess(session, 'reap', now) : stay(session);
+  if (STEPS[step].isGraceful) return leaveStep(session, { outcome: 'exited', next: 'reap', now });
+  return step === 'spawning' ? enterStep(session, 'reap', now) : stay(session);
 }
 
 function onTree(session: Closing, { left }: { left: number }, now: Stamp): Next<Closing> {
   const { phase } = session;
   const { step } = phase.ladder.process;
   if (phase.worker !== null && isTreeGone(phase.worker) && step !== 'over')
-    return leaveProcess(session, { outcome: 'exited', next: 'over', now });
-  if (left > 0 && step === 'confirm') return declareUnkillable(session, now);
-  return left > 0 && step === 'reap' ? enterProcess(session, 'term', now) : stay(session);
+    return leaveStep(session, { outcome: 'exited', next: 'over', now });
+  return left > 0 && STEPS[step].action === 'scan' ? escalateStep(session, now) : stay(session);
 }
 
 function onRoomStep(
@@ -152,65 +118,13 @@ function onRoomStep(
   return event.step === 'remove_agent' ? beginCloseRoom(session, left) : endRoom(session, left);
 }
 
-/** The look that the room's rule waited for: asked after its step began. */
-function onSnapshot(session: Closing, asOfMs: number, now: Stamp): Next<Closing> {
-  const { room, records, roomEnd } = session.phase.ladder;
-  const begun = records.findLast((record) => record.step === 'close_room');
-  if (
-    room.step !== 'close_room' ||
-    roomEnd !== null ||
-    begun === undefined ||
-    asOfMs < begun.startedAt.bootMs
-  )
-    return stay(session);
-  const decided = decideRoomEnd(session);
-  const next = withLadder(session, { roomEnd: decided });
-  if (decided.action !== 'close') return endRoom(next, { outcome: 'skipped', detail: decided.why, now });
-  const boundMs = Math.max(1, room.deadlineMs - now.bootMs);
-  return stay(next, [
-    { do: 'close_room', room: session.spec.room, roomSid: session.presence.roomSid, boundMs },
-  ]);
-}
-
 /** Asked to end while it wraps up, or its caller is back and waits: no longer than the ordinary bound. */
 function shorten(session: Closing, now: Stamp): Next<Closing> {
   const { process } = session.phase.ladder;
   if (process.step !== 'aclose') return stay(session);
-  const deadlineMs = Math.min(process.deadlineMs, now.bootMs + session.spec.profile.ladder.acloseMs);
-  return stay(withLadder(session, { process: { ...process, deadlineMs } }));
-}
-
-/** Ends the session when both tracks are over. */
-export function endIfOver(session: Closing, now: Stamp): Next {
-  const { phase } = session;
-  if (phase.ladder.process.step !== 'over' || phase.ladder.room.step !== 'over') return stay(session);
-  const { ending, worker, ladder } = phase;
-  const { startedAt, liveAt } = session;
-  const ended = enterPhase<'ended'>(
-    session,
-    { name: 'ended', ending, worker, records: ladder.records, roomEnd: ladder.roomEnd },
-    { startedAt, liveAt, endedAt: endOf(phase, now) },
+  const deadlineMs = Math.min(
+    process.deadlineMs,
+    now.bootMs + STEPS.aclose.boundMs(session.spec.profile.ladder),
   );
-  return stay(ended, ladder.roomEnd?.action === 'watch' ? watchRoom(session, now) : []);
-}
-
-/** Of a worker that ended while no supervisor was there, its own end: what came after was only our late arrival. */
-function endOf({ ending, ladder }: Closing['phase'], now: Stamp): Stamp {
-  const begun = ladder.records[0]?.startedAt ?? now;
-  return ending.cause === 'exit' && begun.bootMs - ending.at.bootMs > DEADLINES.gapCheckMs ? ending.at : now;
-}
-
-function watchRoom({ presence, spec }: Session, now: Stamp): Next['effects'] {
-  if (presence.roomSid === null) return [];
-  const made = presence.roomOrigin === 'session';
-  const watch = {
-    room: spec.room,
-    roomSid: presence.roomSid,
-    agentIdentity: spec.agentIdentity,
-    session: spec.id,
-    made,
-    since: now,
-    aloneSinceMs: null,
-  };
-  return [{ do: 'watch_room', watch }];
+  return stay(withLadder(session, { process: { ...process, deadlineMs } }));
 }

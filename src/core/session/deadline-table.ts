@@ -8,25 +8,19 @@ import { workerOf } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import { endingOf, stay, tell, withPhase, withVitals } from '../model/updates.ts';
 import { channelOf } from '../model/worker.ts';
-import {
-  beginCloseRoom,
-  declareUnkillable,
-  endRoom,
-  enterProcess,
-  leaveProcess,
-  startTeardown,
-} from '../teardown/teardown.ts';
+import { escalateStep } from '../teardown/process-track.ts';
+import { escalateRoom } from '../teardown/room-track.ts';
+import { startTeardown } from '../teardown/start-teardown.ts';
+import type { ReplaceStep } from '../teardown/steps.ts';
 import type { AbsenceReason } from './absence.ts';
 import { ABSENCES } from './absence.ts';
 import { sendConfigure } from './handshake.ts';
 import { end, infer, staleAtMs } from './inference.ts';
-import type { OldStep } from './replacing.ts';
 import { crash, escalate, nextStartMs, startIfDue } from './replacing.ts';
 import { start } from './start.ts';
 
 type Running = SessionIn<'starting' | 'live'>;
 type Live = SessionIn<'live'>;
-type Closing = SessionIn<'closing'>;
 type BoundedStep = Exclude<ProcessStep, 'over'> | Exclude<RoomStep, 'waiting' | 'over'>;
 
 /** Kinds that end the session carry the reason's name. The others are steps on the way. */
@@ -37,7 +31,7 @@ interface KindsIn {
     | 'max_duration'
     | 'start_timeout'
     | 'replace'
-    | `replace:${OldStep}`
+    | `replace:${ReplaceStep}`
     | 'held'
     | AbsenceReason
     | 'errors_reset'
@@ -137,17 +131,16 @@ export const DEADLINE_TABLE: {
     configure: clock<'live'>({ armed: configureAgainMs, on: sendConfigure, shown: false }),
   },
   closing: {
-    'ladder:spawning': processStep('spawning', (session, now) => leave(session, 'term', now)),
-    'ladder:reconnecting': processStep('reconnecting', (session, now) => leave(session, 'term', now)),
-    'ladder:aclose': processStep('aclose', (session, now) => leave(session, 'disconnect', now)),
-    'ladder:disconnect': processStep('disconnect', (session, now) => leave(session, 'term', now)),
-    'ladder:reap': processStep('reap', (session, now) => leave(session, 'term', now)),
-    'ladder:term': processStep('term', (session, now) => leave(session, 'kill', now)),
-    // Race: the host may have stood still since the bound. A scan made afterwards decides whether the tree lives.
-    'ladder:kill': processStep('kill', (session, now) => enterProcess(session, 'confirm', now)),
-    'ladder:confirm': processStep('confirm', declareUnkillable),
-    'ladder:remove_agent': roomStep('remove_agent', (session, now) => beginCloseRoom(session, late(now))),
-    'ladder:close_room': roomStep('close_room', (session, now) => endRoom(session, late(now))),
+    'ladder:spawning': processStep('spawning'),
+    'ladder:reconnecting': processStep('reconnecting'),
+    'ladder:aclose': processStep('aclose'),
+    'ladder:disconnect': processStep('disconnect'),
+    'ladder:reap': processStep('reap'),
+    'ladder:term': processStep('term'),
+    'ladder:kill': processStep('kill'),
+    'ladder:confirm': processStep('confirm'),
+    'ladder:remove_agent': roomStep('remove_agent'),
+    'ladder:close_room': roomStep('close_room'),
   },
   ended: {},
 };
@@ -260,7 +253,7 @@ function reconsider(session: Live, now: Stamp): Next {
   return requestPoll(withVitals(open, { pollAskedMs: null }), now.bootMs, now);
 }
 
-function replaceStep(step: OldStep): DeadlineRule<'live'> {
+function replaceStep(step: ReplaceStep): DeadlineRule<'live'> {
   return clock<'live'>({
     armed: ({ phase }) =>
       phase.work.kind === 'replacing' && phase.work.old?.step === step ? phase.work.old.deadlineMs : null,
@@ -270,31 +263,17 @@ function replaceStep(step: OldStep): DeadlineRule<'live'> {
 }
 
 /** The process track acts before the room's. */
-function processStep(
-  step: ProcessStep,
-  on: (session: Closing, now: Stamp) => Next<Closing>,
-): DeadlineRule<'closing'> {
-  return clock({
+function processStep(step: ProcessStep): DeadlineRule<'closing'> {
+  return clock<'closing'>({
     armed: ({ phase: { ladder } }) => (ladder.process.step === step ? ladder.process.deadlineMs : null),
-    on,
+    on: escalateStep,
     isFirst: true,
   });
 }
 
-function roomStep(
-  step: RoomStep,
-  on: (session: Closing, now: Stamp) => Next<Closing>,
-): DeadlineRule<'closing'> {
-  return clock({
+function roomStep(step: RoomStep): DeadlineRule<'closing'> {
+  return clock<'closing'>({
     armed: ({ phase: { ladder } }) => (ladder.room.step === step ? ladder.room.deadlineMs : null),
-    on,
+    on: escalateRoom,
   });
-}
-
-function leave(session: Closing, next: ProcessStep, now: Stamp): Next<Closing> {
-  return leaveProcess(session, { outcome: 'timeout', next, now });
-}
-
-function late(now: Stamp) {
-  return { outcome: 'timeout', detail: 'LiveKit did not answer in time', now } as const;
 }

@@ -5,7 +5,7 @@ import type { Reason } from '../model/reasons.ts';
 import type { Ending, Session, SessionIn } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import { stay, withPhase, withVitals } from '../model/updates.ts';
-import { startTeardown } from '../teardown/teardown.ts';
+import { startTeardown } from '../teardown/start-teardown.ts';
 import { absences } from './absence.ts';
 import { crash } from './replacing.ts';
 

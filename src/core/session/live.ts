@@ -16,7 +16,7 @@ import { workerOf } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import { endingOf, stay, tell, withPhase } from '../model/updates.ts';
 import { exitOf } from '../model/worker.ts';
-import { startTeardown } from '../teardown/teardown.ts';
+import { startTeardown } from '../teardown/start-teardown.ts';
 import { actOnDue, actOnSnapshot } from './deadlines.ts';
 import { loseHost } from './ended.ts';
 import type { HandlerTable } from './handler-table.ts';

@@ -7,7 +7,7 @@ import { jobEnded, jobWithdrawn } from '../model/livekit-job.ts';
 import type { Ending, PhaseOf, SessionIn } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import { andThen, endingOf, stay, withPhase } from '../model/updates.ts';
-import { startTeardown } from '../teardown/teardown.ts';
+import { startTeardown } from '../teardown/start-teardown.ts';
 import { actOnDue } from './deadlines.ts';
 import { loseHost } from './ended.ts';
 import type { HandlerTable } from './handler-table.ts';

@@ -19,7 +19,7 @@ import {
 } from '../model/updates.ts';
 import type { Worker } from '../model/worker.ts';
 import { exitOf, hasFailed, isWarm, processOf } from '../model/worker.ts';
-import { startTeardown } from '../teardown/teardown.ts';
+import { startTeardown } from '../teardown/start-teardown.ts';
 import { actOnDue, actOnSnapshot } from './deadlines.ts';
 import { loseHost } from './ended.ts';
 import type { HandlerTable } from './handler-table.ts';

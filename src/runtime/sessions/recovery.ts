@@ -19,7 +19,7 @@ import type { Session } from '../../core/model/session.ts';
 import { isEnded, workerOf } from '../../core/model/session.ts';
 import type { Worker, WorkerProcess } from '../../core/model/worker.ts';
 import { channelOf, isTreeGone, processOf } from '../../core/model/worker.ts';
-import { repeatRoomStep } from '../../core/session/closing.ts';
+import { repeatRoomStep } from '../../core/teardown/room-track.ts';
 import { messageOf } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoints.ts';
 import { RECOVERY, TICK_MS } from '../../lib/limits/worker-limits.ts';
