@@ -20,11 +20,11 @@ const exclude = [
   ...(process.env.CURFEW_NO_PYTHON_AGENTS === undefined ? [] : NEEDS_PYTHON_AGENTS),
 ];
 
-/** What tests start as a program. */
+/** Builds the programs of the project that tests start. */
 const BUILD = ['test/support/build.ts'];
 const setupFiles = ['test/support/on-failure.ts'];
 
-/** Layers: pure core (unit), adapters against the real thing (integration), whole calls (e2e, and those that want the machine to themselves), the service in a real systemd. One after the other. */
+/** Layers: the pure core (unit) and adapters against the real thing (integration). Then whole calls (e2e; `alone` for calls that need the whole machine), the service in a real systemd. They run one after the other. */
 export default defineConfig({
   test: {
     exclude,

@@ -1,4 +1,4 @@
-/** LiveKit's own dispatch at the adapter, on a real server: until a job is offered, and from there until it is assigned. */
+/** LiveKit's own dispatch with a real server, measured at the adapter: time to the offer, and from there to the assignment. */
 import { createJobs } from '../src/adapters/livekit/jobs/livekit-jobs.ts';
 import { createClock } from '../src/adapters/telemetry/boot-clock.ts';
 import { KEY, LiveKit, SECRET } from '../test/support/livekit.ts';

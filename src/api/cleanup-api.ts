@@ -1,10 +1,10 @@
-/** The wire of a sweep: what is asked, and what it says of each process. */
+/** The cleanup over the wire: the request, and a verdict for each process. JSON, camelCase, milliseconds. */
 import { z } from 'zod';
 import { patternText } from './text-rules.ts';
 
 const outcomeSchema = z.enum(['ended', 'gone', 'changed', 'denied', 'survived']).nullable();
 
-/** What a sweep says of one process and its tree. */
+/** The verdict on one process and its tree. */
 const verdictSchema = z.object({
   pid: z.number(),
   startedAt: z.iso.datetime(),
@@ -16,13 +16,13 @@ const verdictSchema = z.object({
   why: z.string(),
   command: z.string(),
   ageMs: z.number(),
-  /** Of the whole tree. */
+  /** Sum over the whole tree. */
   rssBytes: z.number(),
-  /** Whether it holds a connection to LiveKit; null: not known. */
+  /** True: the tree has a connection to LiveKit. null: unknown. */
   livekit: z.boolean().nullable(),
   tree: z.array(z.number()),
   processes: z.array(z.object({ pid: z.number(), command: z.string(), outcome: outcomeSchema })),
-  /** What became of the tree in a real run: of its processes the worst; null: nothing was done. */
+  /** The worst outcome of the tree's processes in a real run. null: nothing was done. */
   outcome: outcomeSchema,
 });
 export type VerdictView = z.infer<typeof verdictSchema>;
@@ -30,22 +30,22 @@ export type VerdictView = z.infer<typeof verdictSchema>;
 export const cleanupRequestSchema = z
   .strictObject({
     dryRun: z.boolean().default(true),
-    /** Of a dry run: ends exactly what it showed. */
+    /** Id of a dry run's plan. A real run with it ends exactly the processes of that dry run. */
     plan: z
       .string()
       .regex(/^[0-9a-f]{1,64}$/, 'is not the id of a plan')
       .optional(),
-    /** Who asks: neither it nor what it runs in is ended, whatever its command line matches. */
+    /** Pid of the command that asks. A cleanup ends neither this process nor its parents, even if a pattern matches them. */
     askerPid: z.number().int().positive().optional(),
-    /** Shows processes whose command matches, that curfew did not start. */
+    /** Also lists processes with a matching command line that curfew did not start. */
     match: patternText.optional(),
-    /** Ends those that match and are at least so old. */
+    /** Ends such processes that match and are at least `olderThanMs` old. */
     unmanaged: z.strictObject({ match: patternText, olderThanMs: z.number().int().min(0) }).optional(),
   })
-  .refine((one) => one.plan === undefined || !one.dryRun, 'a plan is applied with "dryRun": false')
+  .refine((one) => one.plan === undefined || !one.dryRun, 'a plan needs "dryRun": false')
   .refine(
     (one) => one.plan === undefined || (one.match === undefined && one.unmanaged === undefined),
-    'a plan names its processes itself: give it alone',
+    'a plan already names its processes: send it without "match" and "unmanaged"',
   );
 export type CleanupRequest = z.infer<typeof cleanupRequestSchema>;
 
@@ -53,9 +53,9 @@ export const cleanupSchema = z.object({
   dryRun: z.boolean(),
   plan: z.string(),
   verdicts: z.array(verdictSchema),
-  /** Not in the plan, found right after it: left alone. */
+  /** Processes that are not in the plan and were found right after it. The cleanup leaves them. */
   appeared: z.array(verdictSchema),
-  /** What kept the look from being whole. */
+  /** Reasons why the scan may be incomplete. */
   remarks: z.array(z.string()),
   scanned: z.number(),
   tookMs: z.number(),

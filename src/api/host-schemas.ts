@@ -17,7 +17,7 @@ const livekit = z.object({
   error: z.string().nullable(),
 });
 
-/** `setAside`: where the last damaged database was put. */
+/** `setAside`: new path of the last damaged database. null: there was none. */
 const registry = z.object({
   writable: z.boolean(),
   error: z.string().nullable(),
@@ -27,9 +27,9 @@ const registry = z.object({
 const drainSchema = z.object({
   since: time,
   by: z.string(),
-  /** Until what is left is released; null: as long as it takes. */
+  /** Time until curfew releases the remaining sessions. null: the drain has no bound. */
   leftMs: ms.nullable(),
-  /** Sessions that have not ended. */
+  /** Number of sessions that have not ended. */
   open: z.number(),
 });
 
@@ -47,11 +47,12 @@ export const capacitySchema = z.object({
   quotas: z.array(quota),
   queue: z.object({ length: z.number(), limit: z.number(), sessions: z.array(z.string()) }),
   sessions: z.record(stateSchema, z.number()),
-  /** Sessions whose worker could not be killed; each still holds its slot and claim. */
+  /** Sessions with a worker that survived SIGKILL. Each still holds its slot and claim. */
   unkillable: z.array(z.object({ session: z.string(), pid: z.number().nullable() })),
+  /** Sessions with an ending that the mass-end budget holds. curfew checks them again at `until`. */
   held: z.array(z.object({ session: z.string(), reason: reasonSchema, until: time })),
   livekit,
-  /** How this host stands with LiveKit's own dispatch, for each agent name. */
+  /** The registration with LiveKit's own dispatch, for each agent name. */
   jobs: z.array(
     z.object({
       agentName: z.string(),
@@ -60,16 +61,18 @@ export const capacitySchema = z.object({
       error: z.string().nullable(),
     }),
   ),
-  /** Workers that are kept started for calls to come. */
+  /** Warm workers of each agent. */
   warm: z.array(
     z.object({
       agent: z.string(),
       wanted: z.number(),
       ready: z.number(),
       starting: z.number(),
-      /** Deaths in a row, the last one's reason, and when the next is started. */
+      /** Crashes in a row. */
       crashes: z.number(),
+      /** Reason of the last crash. */
       lastCrash: z.string().nullable(),
+      /** Time left of the backoff after a crash. null: there is no backoff. */
       startsAgainInMs: ms.nullable(),
     }),
   ),
@@ -78,7 +81,7 @@ export const capacitySchema = z.object({
 
 export type CapacityView = z.infer<typeof capacitySchema>;
 
-/** Open to all: what failed, and with which paths, is told by /v1/capacity. */
+/** Needs no token, so it has no error texts and no paths. GET /v1/capacity has them. */
 export const readySchema = z.object({
   ready: z.boolean(),
   accepting: z.boolean(),
@@ -89,15 +92,15 @@ export const readySchema = z.object({
 export type ReadyView = z.infer<typeof readySchema>;
 
 export const reloadSchema = z.object({
-  /** Keys of the config that hold from now on, for new sessions. */
+  /** Changed keys that apply from now on, to new sessions. */
   changed: z.array(z.string()),
-  /** Keys that were changed in the file and hold after the next restart. */
+  /** Changed keys that apply after the next restart. */
   restartNeeded: z.array(z.string()),
 });
 
 export type ReloadView = z.infer<typeof reloadSchema>;
 
-/** RFC 9457. */
+/** A problem document. Further fields carry the error's facts. Source: RFC 9457. */
 export const problemSchema = z
   .object({
     type: z.string(),

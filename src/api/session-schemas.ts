@@ -1,4 +1,4 @@
-/** Sessions over the wire: what a dispatch, a list and a release take and answer. JSON, camelCase, milliseconds. */
+/** Sessions over the wire: requests and answers of dispatch, list and release. JSON, camelCase, milliseconds. */
 
 import { z } from 'zod';
 import { isWarmId } from '../core/ids.ts';
@@ -14,7 +14,7 @@ const LABEL_KEY = /^[A-Za-z0-9][A-Za-z0-9._/-]*$/;
 
 const labelKey = upTo(TEXT.labelKeyChars).regex(LABEL_KEY);
 
-const labelKeyRule = `its key must be at most ${TEXT.labelKeyChars} letters, digits, ".", "_", "/" or "-"`;
+const labelKeyRule = `the key must have at most ${TEXT.labelKeyChars} characters: letters, digits, ".", "_", "/" or "-"`;
 
 const range = (key: keyof typeof LIMIT_RANGES) => {
   const [least, most] = LIMIT_RANGES[key];
@@ -43,8 +43,10 @@ export const dispatchSchema = z.strictObject({
   room: roomName,
   agent: idText.default('default'),
   user: printable(TEXT.userChars).optional(),
-  /** The client's own id: makes the call idempotent. */
-  id: idText.refine((id) => !isWarmId(id), 'must not begin with "warm-": such are warm workers').optional(),
+  /** The client's own id. It makes the request idempotent. */
+  id: idText
+    .refine((id) => !isWarmId(id), 'must not begin with "warm-": these are the ids of warm workers')
+    .optional(),
   metadata: metadataSchema.default({}),
   labels: labelsSchema.default({}),
   limits: limitsSchema.default({}),
@@ -79,7 +81,7 @@ export const sessionSchema = z.object({
   durationMs: ms,
   pid: z.number().nullable(),
   restarts: z.number(),
-  /** The last workers that gave way to another one. */
+  /** The last workers that curfew replaced. */
   replaced: z.array(z.object({ worker: z.string(), reason: reasonSchema, ...why })),
   exit: z.object({ code: z.number().nullable(), signal: z.string().nullable() }).nullable(),
   errors: z.object({ consecutive: z.number(), limit: z.number(), total: z.number() }),
@@ -104,14 +106,14 @@ export const sessionSchema = z.object({
       room: z.object({ action: z.string(), why: z.string() }).nullable(),
     })
     .nullable(),
-  /** Why an inferred ending is held back, and until when it will be looked at afresh. */
+  /** The ending that the mass-end budget holds. curfew checks it again at `until`. null: none is held. */
   held: z.object({ reason: reasonSchema, until: time }).nullable(),
 });
 
 export type SessionView = z.infer<typeof sessionSchema>;
 
 export const listQuerySchema = z.strictObject({
-  /** Comma-separated states; `open` stands for all that have not ended. */
+  /** Comma-separated states. `open` stands for all states before the end. */
   state: upTo(100).optional(),
   room: upTo(TEXT.roomChars).optional(),
   agent: upTo(TEXT.idChars).optional(),
@@ -140,7 +142,7 @@ export const releaseManySchema = z.strictObject({
       room: roomName.optional(),
       agent: idText.optional(),
       user: printable(TEXT.userChars).optional(),
-      /** True: only sessions whose inferred ending is held back by the mass-end budget. False is as if it were absent. */
+      /** True: only sessions with an ending that the mass-end budget holds. False is the same as absent. */
       held: z.boolean().optional(),
     })
     .default({}),

@@ -26,8 +26,8 @@ describe('curfew cleanup', () => {
   it.each([
     [['--unmanaged'], '--unmanaged needs --match PATTERN and --older-than'],
     [['--unmanaged', '--match', 'agent.py'], '--older-than'],
-    [['--older-than', '1d'], '--older-than goes with --unmanaged'],
-    [['--apply', 'abc', '--match', 'agent.py'], 'give it without'],
+    [['--older-than', '1d'], '--older-than needs --unmanaged'],
+    [['--apply', 'abc', '--match', 'agent.py'], 'remove --match'],
     [['--unmanaged', '--match', 'agent.py', '--older-than', 'long'], 'is not a duration'],
   ])('%j is refused', async (args, message) => {
     const { code, err, cleaned } = await cli(['cleanup', ...args], { env });
@@ -83,7 +83,7 @@ describe('a sweep on a terminal', () => {
       'callers_left',
     ])
       expect(shown).toContain(part);
-    expect(shown.replaceAll(/\s+/g, ' ')).toContain('2 processes would be ended, nothing was touched');
+    expect(shown.replaceAll(/\s+/g, ' ')).toContain('2 processes would end, none was ended');
     expect(shown).toContain('curfew cleanup --apply abc123');
     expect(Math.max(...shown.split('\n').map((line) => line.length))).toBeLessThanOrEqual(80);
     expect(shown).not.toContain('\u001b');
@@ -102,7 +102,7 @@ describe('a sweep on a terminal', () => {
     expect(text({ dryRun: false, verdicts: [{ ...verdict, outcome: 'ended' }] })).toContain(
       '1 tree of 1 ended',
     );
-    expect(text({ verdicts: [] })).toContain('Nothing that should not be there');
-    expect(text({ appeared: [verdict] })).toContain('Not in the plan, found after it, left alone:');
+    expect(text({ verdicts: [] })).toContain('No process that should not be there');
+    expect(text({ appeared: [verdict] })).toContain('These appeared after the plan. curfew left them alone:');
   });
 });

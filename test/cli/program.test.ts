@@ -68,8 +68,8 @@ describe('usage', () => {
     [['--callers-left', '2h'], '--callers-left: "2h" must be from 0s to 1h'],
     [['--no-active-stream', '25h'], '--no-active-stream: "25h" must be from 1s to 1d'],
     [['--label', 'tier'], '--label: "tier" is not of the form key=value'],
-    [['--metadata', '[1]'], '--metadata: must be a JSON object'],
-    [['--metadata', '{"a"'], '--metadata: must be a JSON object'],
+    [['--metadata', '[1]'], '--metadata: the value must be a JSON object'],
+    [['--metadata', '{"a"'], '--metadata: the value must be a JSON object'],
     [['--wait', 'live', '--timeout', '5'], '--timeout: "5" is not a duration'],
     [['--wait', 'live', '--timeout', '1h'], '--timeout: "1h" must be from 0s to 10m'],
   ])('dispatch %j says what it takes', async (args, message) => {
@@ -90,7 +90,7 @@ describe('usage', () => {
     [['keep-alive', 's-1', '--for', '1s'], '--for: "1s" must be from 30s to 3599s'],
     [['dispatch', '--room', 'r', '--id', 'i'.repeat(129)], '--id: must have at most 128 characters'],
     [['dispatch', '--room', ''], '--room: must not be empty'],
-    [['dispatch', '--room', 'r', '--label', 'a b=c'], '--label a b: its key must be at most 64 letters'],
+    [['dispatch', '--room', 'r', '--label', 'a b=c'], '--label a b: the key must have at most 64 characters'],
     [['release', '--user', 'u'.repeat(257)], '--user: must have at most 256 characters'],
     [['dispatch', '--room', 'r', '--wait', 'foo'], "'foo' is invalid. Allowed choices are live, ended."],
   ])('%j names what was typed', async (args, message) => {
@@ -101,11 +101,11 @@ describe('usage', () => {
 
   it("that is the command line's own matter has a hint of its own", async () => {
     const asked = await ask(['release', '--all'], { isTty: true, answer: 'n' });
-    expect(asked.err).toBe('curfew: release: nothing was ended\n  Answer y to end them, or say --yes.\n');
+    expect(asked.err).toBe('curfew: release: no session was ended\n  Answer y to end them, or add --yes.\n');
     const json = await ask(['--json', 'release']);
     expect(JSON.parse(json.err)).toMatchObject({
       code: 'invalid_request',
-      hint: 'See --help for what it takes.',
+      hint: 'See --help for the options.',
     });
   });
 
@@ -135,7 +135,7 @@ describe('an older Node', () => {
   it('is told what is needed', () => {
     for (const version of ['20.20.2', '22.13.0', '23.11.1'])
       expect(() => checkNode(version)).toThrow(
-        `this is Node ${version}; a supervisor needs Node 24 or newer`,
+        `this command runs on Node ${version}, but a supervisor needs Node 24 or newer`,
       );
     for (const version of ['24.0.0', '26.1.0', process.versions.node])
       expect(() => checkNode(version)).not.toThrow();
@@ -359,7 +359,7 @@ it.each([
 });
 
 it('undrain with no drain under way says that it changed nothing', async () => {
-  expect((await ask(['undrain'])).out).toBe('no drain is under way: nothing was changed\n');
+  expect((await ask(['undrain'])).out).toBe('no drain is under way: nothing changed\n');
 });
 
 describe('an empty variable', () => {
@@ -369,7 +369,7 @@ describe('an empty variable', () => {
     expect(await cli(['list'], { env })).toMatchObject({ code: 0, err: '' });
     const run = ['run', '--room', 'r', '--', 'true'];
     expect((await cli(run, { env: { CURFEW_CONFIG: '' } })).ran).toMatchObject([{ configPath: null }]);
-    expect((await cli(['serve'], { env: { CURFEW_CONFIG: '' } })).err).toContain('no config file was named');
+    expect((await cli(['serve'], { env: { CURFEW_CONFIG: '' } })).err).toContain('there is no config file');
     expect((await ask(['show', 's-1'], { isTty: true, env: { NO_COLOR: '' } })).out).toContain('\u001b[');
   });
 });
@@ -406,7 +406,7 @@ describe('release', () => {
   it('of all needs --yes where nobody can be asked', async () => {
     const refused = await ask(['release', '--all']);
     expect(refused.code).toBe(2);
-    expect(refused.err).toContain('2 sessions would be ended\n  Say --yes');
+    expect(refused.err).toContain('this would end 2 sessions\n  Add --yes');
     expect(states()).toEqual(['live', 'live']);
     expect((await ask(['release', '--all', '--yes'])).code).toBe(0);
     expect(states()).toEqual(['released', 'released']);

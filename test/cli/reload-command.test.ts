@@ -15,9 +15,7 @@ describe('curfew reload', () => {
   it('names what changed and what needs a restart', async () => {
     const { code, out } = await cli(['--socket', doors.socketPath, 'reload']);
     expect(code).toBe(0);
-    expect(out).toBe(
-      'changed: agents.default\nafter the next restart, with which every call goes on: listen\n',
-    );
+    expect(out).toBe('changed: agents.default\nafter the next restart (calls go on over it): listen\n');
     expect(doors.api.asked.at(-1)).toMatchObject({ what: 'reload', by: { kind: 'local' } });
   });
 

@@ -195,7 +195,7 @@ describe('capacity', () => {
   it('names who began a drain, and when', () => {
     const draining = { since: AT, by: 'local ann', leftMs: 90_000, open: 1 };
     const text = renderCapacity({ ...memoryApi().capacity(), accepting: false, draining }, plain);
-    expect(text).toContain('begun by local ann at 03:04:05Z, what is left is released in 90 s');
+    expect(text).toContain('begun by local ann at 03:04:05Z, curfew releases the rest in 90 s');
   });
 
   it('never glues a name to what is said of it, however long the name is', () => {
@@ -216,7 +216,7 @@ describe('capacity', () => {
     const text = renderCapacity(capacity, plain);
     expect(text).toContain('\n  user:alexandra.schmidt  1 of 2\n');
     expect(text).toContain('\n  sessions                1 of 2\n');
-    expect(text).toContain('\n  warm warmpy             1 of 2 ready, next in 15 s, 3 died in a row: it');
+    expect(text).toContain('\n  warm warmpy             1 of 2 ready, next in 15 s, 3 crashed in a row: it');
     expect(text).toMatch(/\n {2}user:x{100}\n {26}1 of 2\n/);
   });
 });

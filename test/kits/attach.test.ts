@@ -77,7 +77,7 @@ describe.each(KITS)('attach of the $kit kit', ({ command, file }) => {
     await until('agent_speech', () => heardTypes(side).includes('activity'));
     await beatsAgain(side);
     expect(side.events).toEqual(['hello']);
-    expect(program.err()).toContain('not understood');
+    expect(program.err()).toContain('could not be read');
   });
 
   it('is silent about a session that has closed, and its heartbeats go on', async () => {

@@ -41,7 +41,7 @@ describe.each(KITS)('the $kit kit', (kit) => {
   it('says what is wrong when a warm worker is ready without waiting for a room', async () => {
     const side = await listen();
     const lost = start(kit, { CURFEW_SESSION_ID: '', CURFEW_ROOM: '' });
-    await until('the hint', () => lost.err().includes('use serve() instead of connect()'));
+    await until('the hint', () => lost.err().includes('serve() instead of connect()'));
     const good = start(kit);
     await until('ready', () => heardTypes(side).filter((type) => type === 'ready').length >= 2);
     expect(good.err()).not.toContain('serve()');

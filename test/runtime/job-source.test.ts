@@ -5,8 +5,8 @@ import type { Clock } from '../../src/ports/clock.ts';
 import type { JobLoad, Jobs } from '../../src/ports/jobs.ts';
 import type { JobSourceOptions } from '../../src/runtime/dispatch/job-source.ts';
 import { JobSource } from '../../src/runtime/dispatch/job-source.ts';
-import type { SessionHost } from '../../src/runtime/sessions/session-host.ts';
 import { profile } from '../core/support.ts';
+import { SILENT } from '../support/log.ts';
 
 function setUp() {
   let nowMs = 1000;
@@ -23,15 +23,18 @@ function setUp() {
   const told: JobLoad[] = [];
   const jobs: Partial<Jobs> = { setLoad: (_, load) => void told.push(load), start: () => undefined };
   const host = { name: 'host', limit: 4, used: 0, holders: [] };
-  const sessions = {
-    deps: { clock, agents: ['default'], profileOf: () => profile({ agentName: 'voice' }) },
-    desk: { quotas: () => [host] },
-    all: () => [],
-    onHoldings: (callback: () => void) => {
-      changed = callback;
+  const options: Partial<JobSourceOptions> = {
+    jobs: jobs as Jobs,
+    deps: { clock, log: SILENT, agents: ['default'], profileOf: () => profile({ agentName: 'voice' }) },
+    sessions: { all: () => [], post: () => undefined },
+    admission: {
+      quotas: () => [host],
+      onChange: (callback) => {
+        changed = callback;
+      },
     },
-  } as unknown as SessionHost;
-  const options: Partial<JobSourceOptions> = { jobs: jobs as Jobs, sessions, isAccepting: () => true };
+    isAccepting: () => true,
+  };
   const desk = new JobSource(options as JobSourceOptions);
   const until = (atMs: number) => {
     nowMs = atMs;

@@ -30,9 +30,8 @@ it('kept rooms are written into a database that knows none of them', async () =>
   const rooms: Partial<Rooms> = { follow: () => undefined, start: () => undefined };
   const deps = { rooms: rooms as Rooms, registry: registry as Registry, log: SILENT };
   const desk = new RoomRouter(deps, {
-    tell: () => undefined,
-    tellAll: () => undefined,
-    found: () => undefined,
+    post: () => undefined,
+    postAll: () => undefined,
   });
   await desk.start();
   desk.recordAll();
@@ -65,7 +64,7 @@ it('a kept room whose close failed is closed with the next look', async () => {
   };
   const desk = new RoomRouter(
     { rooms: rooms as Rooms, registry: registry as Registry, log: SILENT },
-    { tell: () => undefined, tellAll: () => undefined, found: () => undefined },
+    { post: () => undefined, postAll: () => undefined },
   );
   const seen = async (asOfMs: number) => {
     const event = look(asOfMs, [participant('ann')]);
@@ -95,9 +94,8 @@ it('a phone whose call was accepted and expired is hung up on, though its sessio
   };
   const deps = { rooms: rooms as Rooms, registry: {} as Registry, log: SILENT };
   const desk = new RoomRouter(deps, {
-    tell: () => undefined,
-    tellAll: () => undefined,
-    found: () => undefined,
+    post: () => undefined,
+    postAll: () => undefined,
   });
   const session = sessionOf({ id: 's-1', room: 'r' });
   const { room, id } = session.spec;

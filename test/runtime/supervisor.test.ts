@@ -40,7 +40,7 @@ describe('a session that ends while the token of its worker is being made', () =
       status: () => null,
       follow: () => undefined,
       unfollow: () => undefined,
-      look: () => undefined,
+      poll: () => undefined,
       removeAgent: () => Promise.resolve({ outcome: 'done', detail: null }),
       closeRoom: () => Promise.resolve({ outcome: 'done', detail: null }),
     };

@@ -42,7 +42,7 @@ describe('a supervisor that died between a promise and the record of its assignm
   it('goes on with the worker that was promised, which may be talking already', async () => {
     const rig = await new WarmRig({ recorded: [promised()], folders }).start();
     expect(rig.of('adopt')).toEqual([WARM]);
-    expect(rig.sessions.pool.has(WARM)).toBe(false);
+    expect(rig.parts.pool.has(WARM)).toBe(false);
     expect(rig.says(WARM)).toBe(true);
     await settled();
     expect(rig.of('assign')).toContain(WARM);
@@ -98,7 +98,7 @@ describe('a pool that is taken over', () => {
   it('leaves alone what a session has, although its folder is older than that', async () => {
     const rig = await new WarmRig({ recorded: [starting()], folders }).start();
     expect(rig.of('adopt')).toEqual([WARM]);
-    expect(rig.sessions.pool.has(WARM)).toBe(false);
+    expect(rig.parts.pool.has(WARM)).toBe(false);
     await rig.advance(WARM_PROFILE.limits.startTimeoutMs - 1);
     expect(rig.of('SIGTERM')).toEqual([]);
   });
@@ -145,7 +145,7 @@ describe('a session that waited for a place', () => {
     rig.exits(first);
     await settled();
     expect(rig.of('assign').at(-1)).toBe(second);
-    expect(rig.sessions.pool.has(second)).toBe(false);
+    expect(rig.parts.pool.has(second)).toBe(false);
     await rig.advance(60);
     expect(rig.warm).toHaveLength(3);
     // Its end is its session's, and no crash of the pool.
@@ -154,7 +154,7 @@ describe('a session that waited for a place', () => {
     rig.sessions.post(waiting.session.spec.id, release);
     rig.exits(second, { tree: 1 });
     await settled();
-    expect(rig.sessions.pool.views()[0]).toMatchObject({ crashes: 0 });
+    expect(rig.parts.pool.views()[0]).toMatchObject({ crashes: 0 });
   });
 
   it('and was released when its turn came gives the warm worker back', async () => {
@@ -162,10 +162,10 @@ describe('a session that waited for a place', () => {
     // Its turn comes while its release is still waiting to be handled.
     rig.sessions.post(waiting.session.spec.id, { type: 'metadata', metadata: {} });
     rig.sessions.post(waiting.session.spec.id, release);
-    rig.sessions.admission.update(holder.session.spec.id, null);
-    expect(rig.sessions.pool.views()[0]).toMatchObject({ ready: 0 });
+    rig.parts.admission.update(holder.session.spec.id, null);
+    expect(rig.parts.pool.views()[0]).toMatchObject({ ready: 0 });
     await settled();
-    expect(rig.sessions.pool.views()[0]).toMatchObject({ ready: 1 });
+    expect(rig.parts.pool.views()[0]).toMatchObject({ ready: 1 });
     const next = await rig.dispatch('c');
     expect(rig.of('assign').at(-1)).toBe(second);
     expect(workerOf(rig.sessions.state(next.session.spec.id) as Session)?.id).toBe(second);
@@ -215,11 +215,11 @@ describe('a warm worker', () => {
     rig.onCreate = () => record.promise;
     const refused = rig.dispatch('b').catch(() => 'refused');
     rig.onCreate = () => Promise.resolve();
-    const taken = rig.sessions.pool.take(WARM_PROFILE, sessionId('another'));
+    const taken = rig.parts.pool.take(WARM_PROFILE, sessionId('another'));
     expect(taken?.id).toBe(warm);
     record.reject(new Error('the disk is full'));
     expect(await refused).toBe('refused');
-    expect(rig.sessions.pool.take(WARM_PROFILE, sessionId('a third'))).toBeNull();
+    expect(rig.parts.pool.take(WARM_PROFILE, sessionId('a third'))).toBeNull();
     expect(first).not.toBe(warm);
   });
 
@@ -241,10 +241,10 @@ describe('the pool', () => {
     await rig.start();
     rig.onSpawn = () => Promise.resolve();
     rig.profile = { ...WARM_PROFILE, version: '2' };
-    rig.sessions.pool.refresh(true);
+    rig.parts.pool.refresh(true);
     gate.reject(new Error('it was ended before its turn to start came'));
     await settled();
-    expect(rig.sessions.pool.views()[0]).toMatchObject({ crashes: 0, notBeforeMs: 0 });
-    expect(rig.sessions.pool.has(rig.warm[0] ?? WARM)).toBe(false);
+    expect(rig.parts.pool.views()[0]).toMatchObject({ crashes: 0, notBeforeMs: 0 });
+    expect(rig.parts.pool.has(rig.warm[0] ?? WARM)).toBe(false);
   });
 });

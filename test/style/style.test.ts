@@ -20,6 +20,7 @@ const CORE = [
   'core/rooms',
   'core/model',
   'core/teardown',
+  'core/adoption',
   'core/session',
   'core/admission',
   'core/workers',
@@ -32,7 +33,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'core/rooms': ['core', 'lib/limits'],
   'core/model': ['core', 'core/rooms', 'lib', 'lib/limits'],
   'core/teardown': ['core', 'core/rooms', 'core/model', 'lib/limits'],
-  'core/session': ['core', 'core/rooms', 'core/model', 'core/teardown', 'lib/limits'],
+  'core/adoption': ['core', 'core/model', 'core/teardown'],
+  'core/session': ['core', 'core/rooms', 'core/model', 'core/teardown', 'core/adoption', 'lib/limits'],
   'core/admission': ['core', 'core/rooms', 'core/model', 'core/session', 'lib/limits'],
   'core/workers': ['core', 'core/model', 'core/teardown', 'lib/limits'],
   ports: CORE,
@@ -52,8 +54,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   http: [...BELOW, 'api'],
   cli: [...BELOW, 'api', 'adapters/config', 'process'],
   app: ['*'],
-  // The registry's thread begins before the rest is loaded.
-  'main.ts': ['cli', 'app', 'lib/limits', 'adapters/registry'],
+  'main.ts': ['app', 'cli'],
 };
 const LAYERS = Object.keys(MAY_IMPORT).sort((a, b) => b.length - a.length);
 

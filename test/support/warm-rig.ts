@@ -11,8 +11,9 @@ import type { WarmRecord } from '../../src/ports/worker-records.ts';
 import type { Adopted, Workers, WorkersListener } from '../../src/ports/workers.ts';
 import { Dispatcher } from '../../src/runtime/dispatch/dispatcher.ts';
 import { recover } from '../../src/runtime/sessions/recovery.ts';
-import { SessionHost } from '../../src/runtime/sessions/session-host.ts';
+import type { SessionHost } from '../../src/runtime/sessions/session-host.ts';
 import type { SupervisorDeps } from '../../src/runtime/supervisor-deps.ts';
+import { SupervisorParts } from '../../src/runtime/supervisor-parts.ts';
 import { until } from './wait.ts';
 
 export const WARM_PROFILE: Profile = {
@@ -35,6 +36,7 @@ export interface RigOptions {
 export class WarmRig {
   nowMs = 1_000_000;
   profile: Profile;
+  readonly parts: SupervisorParts;
   readonly sessions: SessionHost;
   readonly dispatcher: Dispatcher;
   /** What was done, in its order: `spawn ID`, `assign ID`, `SIGTERM ID`, `adopt ID` and the like. */
@@ -58,16 +60,17 @@ export class WarmRig {
   constructor(options: RigOptions = {}) {
     this.#options = options;
     this.profile = options.profile ?? WARM_PROFILE;
-    this.sessions = new SessionHost(this.deps());
-    this.dispatcher = new Dispatcher(this.sessions, () => undefined);
+    this.parts = new SupervisorParts(this.deps());
+    this.sessions = this.parts.sessions;
+    this.dispatcher = new Dispatcher(this.parts, () => undefined);
   }
 
   /** As a supervisor's start does it. */
   async start(): Promise<this> {
-    await recover(this.sessions);
-    await this.sessions.pool.restore((id) => this.sessions.isOwned(id));
-    await this.sessions.start();
-    this.sessions.pool.refresh(true);
+    await recover(this.parts);
+    await this.parts.pool.restore((id) => this.parts.workerIndex.has(id));
+    await this.parts.start();
+    this.parts.pool.refresh(true);
     await settled();
     return this;
   }

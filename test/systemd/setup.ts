@@ -1,4 +1,4 @@
-/** Once for all tests in a real systemd: the build, installed by the project's own installer into a folder of its own. */
+/** Runs once for all tests in a real systemd: the project's own installer installs the build into a new folder. */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,11 +10,11 @@ import { keep } from '../support/keeper.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
-    /** A Debian tree. */
+    /** The path of a Debian tree. */
     debian: string;
-    /** What the installer made, to be laid over it. */
+    /** The path of the installer's files. The machine lays them over the Debian tree. */
     installed: string;
-    /** The build that was installed. */
+    /** The path of the installed build. */
     dist: string;
   }
 }

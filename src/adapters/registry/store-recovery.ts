@@ -10,7 +10,7 @@ import { existsSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { messageOf } from '../../lib/errors.ts';
 import { REGISTRY, STATE_FILES } from '../../lib/limits/storage-limits.ts';
-import type { Lost } from '../../ports/registry.ts';
+import type { DatabaseLoss } from '../../ports/registry.ts';
 import type { Outcome, Request } from './sqlite-store.ts';
 import { FileLost, Store } from './sqlite-store.ts';
 import type { StateDirIdentity } from './state-dir-identity.ts';
@@ -21,17 +21,17 @@ const DAMAGED = [11, 26];
 
 export class StoreRecovery {
   readonly #path: string;
-  readonly #onLost: (lost: Lost) => void;
+  readonly #onLost: (lost: DatabaseLoss) => void;
   readonly #place: StateDirIdentity;
   /** Null: the old one is set aside, and a new one could not be made yet. */
   #store: Store | null;
-  #untold: Lost | null = null;
+  #untold: DatabaseLoss | null = null;
   #renewedMs = Number.NEGATIVE_INFINITY;
 
   /** `place`: whose database it is to be; a keeper that takes over from another one is told. */
   constructor(
     path: string,
-    onLost: (lost: Lost) => void,
+    onLost: (lost: DatabaseLoss) => void,
     place: StateDirIdentity = stateDirIdentityAt(dirname(path)),
   ) {
     this.#path = path;
@@ -83,7 +83,7 @@ export class StoreRecovery {
   }
 
   /** What tells of a database that is not there any more; null: nothing. SQLite would delete its log. */
-  #remains(): Lost | null {
+  #remains(): DatabaseLoss | null {
     if (sizeOf(this.#path) > 0 || this.#untold !== null) return null;
     if (sizeOf(`${this.#path}-wal`) > 0) {
       const why = `the database file ${this.#path} is gone, and its log is left`;

@@ -62,7 +62,7 @@ async function writeWhole(file: FileHandle, bytes: Buffer): Promise<void> {
 /** A disk that was full may have taken half of a line. It looks the same while another process is just writing one. */
 async function isTorn(file: FileHandle): Promise<boolean> {
   const end = Buffer.alloc(1);
-  for (let looks = 0; looks < AUDIT.looksAtEnd; looks++) {
+  for (let looks = 0; looks < AUDIT.lineEndChecks; looks++) {
     const { size, mode } = await file.stat();
     if (size === 0) return false;
     await file.read(end, 0, 1, size - 1);

@@ -51,8 +51,11 @@ export function applyEvent(session: Session, event: SessionEvent, now: Stamp): S
       return resources(session, event, now);
     case 'claim_wanted':
       return isIn(session, 'closing') ? withLadder(session, { successor: true }) : session;
+    case 'adopted':
     case 'host_lost':
     case 'not_started':
+    case 'queued':
+    case 'record_failed':
     case 'granted':
     case 'assigned':
     case 'job_terminated':

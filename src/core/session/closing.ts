@@ -35,6 +35,8 @@ export const CLOSING: HandlerTable<'closing'> = {
   claim_wanted: (session, _event, now) => shorten(session, now),
   gap: (session, _event, now) =>
     stay(session, processOf(session.phase.worker) === null ? [] : repeatStep(session, now)),
+  queued: ignore,
+  record_failed: ignore,
   granted: ignore,
   assigned: ignore,
   job_terminated: ignore,

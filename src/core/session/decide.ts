@@ -1,5 +1,6 @@
 /** The whole of a session's rules: `decide(state, event, now) → {state, effects}`. No clock, no I/O, no promise. */
 
+import { adopt } from '../adoption/adoption.ts';
 import type { Stamp } from '../ids.ts';
 import type { SessionEvent } from '../model/events.ts';
 import type { PhaseName, Session } from '../model/session.ts';
@@ -10,7 +11,7 @@ import { endIfOver } from '../teardown/end-session.ts';
 import { applyEvent } from './apply-event.ts';
 import { CLOSING } from './closing.ts';
 import { ENDED } from './ended.ts';
-import type { HandlerTable } from './handler-table.ts';
+import type { HandlerTable, PhaseEvent } from './handler-table.ts';
 import { handle } from './handler-table.ts';
 import { dropStaleInference } from './inference.ts';
 import { LIVE } from './live.ts';
@@ -27,6 +28,7 @@ const HANDLERS: { readonly [P in PhaseName]: HandlerTable<P> } = {
 
 /** Total: every event has an outcome in every phase. An ended session changes only by what becomes of its worker's tree. */
 export function decide(session: Session, event: SessionEvent, now: Stamp): Next {
+  if (event.type === 'adopted') return adopt(session, event, { now, decide });
   const known = settle(session, event, now);
   const next = isLate(known, event) ? stay(known) : handleIn(known, event, now);
   const { state, effects } = next;
@@ -46,7 +48,7 @@ function isLate(session: Session, event: SessionEvent): boolean {
   return event.type !== 'granted' && 'workerId' in event && event.workerId !== awaitedWorkerId(session);
 }
 
-function handleIn(session: Session, event: SessionEvent, now: Stamp): Next {
+function handleIn(session: Session, event: PhaseEvent, now: Stamp): Next {
   // The compiler cannot see that the table under a session's own phase takes that session.
   const table = HANDLERS[session.phase.name] as HandlerTable<PhaseName>;
   return handle(table, session, { event, now });

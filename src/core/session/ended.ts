@@ -17,6 +17,8 @@ export const ENDED: HandlerTable<'ended'> = {
     stay(applyEvent(session, event, now), killLateSpawn(session.phase, event.workerId)),
   spawn_failed: (session, event, now) => stay(applyEvent(session, event, now)),
   tree: (session, event, now) => stay(applyEvent(session, event, now)),
+  queued: ignore,
+  record_failed: ignore,
   granted: ignore,
   assigned: ignore,
   job_terminated: ignore,
@@ -47,6 +49,22 @@ export function killLateSpawn({ worker }: { readonly worker: Worker | null }, bo
   return worker?.id === born && !isTreeGone(worker)
     ? [{ do: 'signal', workerId: born, signal: 'SIGKILL' }]
     : [];
+}
+
+/** Without its first record nothing was accepted and nothing was started, so nothing is torn down. */
+export function endUnrecorded(
+  session: SessionIn<'queued' | 'starting'>,
+  detail: string,
+  now: Stamp,
+): Next<Ended> {
+  const ending = endingOf('crashed', now, { cause: 'record_failed', detail });
+  return stay(
+    enterPhase<'ended'>(
+      session,
+      { name: 'ended', ending, worker: null, records: [], roomEnd: null },
+      { startedAt: null, liveAt: null, endedAt: now },
+    ),
+  );
 }
 
 /** After a reboot no process is left to tear down. A session that was closing already keeps its first cause. */

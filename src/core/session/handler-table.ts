@@ -5,7 +5,9 @@ import type { PhaseName, Session, SessionIn } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import { stay } from '../model/updates.ts';
 
-type EventType = SessionEvent['type'];
+/** `adopted` stands for the events that nobody delivered; each of them has its handlers. */
+export type PhaseEvent = Exclude<SessionEvent, { readonly type: 'adopted' }>;
+type EventType = PhaseEvent['type'];
 
 type Handler<P extends PhaseName, K extends EventType> = (
   session: SessionIn<P>,
@@ -23,9 +25,9 @@ export function ignore(session: Session): Next {
 export function handle<P extends PhaseName>(
   table: HandlerTable<P>,
   session: SessionIn<P>,
-  { event, now }: { event: SessionEvent; now: Stamp },
+  { event, now }: { event: PhaseEvent; now: Stamp },
 ): Next {
   // The compiler cannot see that the handler under an event's own type takes that event.
-  const handler = table[event.type] as (session: SessionIn<P>, event: SessionEvent, now: Stamp) => Next;
+  const handler = table[event.type] as (session: SessionIn<P>, event: PhaseEvent, now: Stamp) => Next;
   return handler(session, event, now);
 }

@@ -49,6 +49,8 @@ export const LIVE: HandlerTable<'live'> = {
     return work.kind === 'replacing' ? repeatReplaceStep(session, work, now) : stay(session);
   },
   resources: onResources,
+  queued: ignore,
+  record_failed: ignore,
   granted: ignore,
   assigned: ignore,
   job_withdrawn: ignore,

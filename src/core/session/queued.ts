@@ -9,7 +9,7 @@ import type { Next } from '../model/updates.ts';
 import { andThen, endingOf, stay, withPhase } from '../model/updates.ts';
 import { startTeardown } from '../teardown/start-teardown.ts';
 import { actOnDue } from './deadlines.ts';
-import { loseHost } from './ended.ts';
+import { endUnrecorded, loseHost } from './ended.ts';
 import type { HandlerTable } from './handler-table.ts';
 import { ignore } from './handler-table.ts';
 
@@ -31,6 +31,8 @@ export const QUEUED: HandlerTable<'queued'> = {
   exited: (session) => stay(loseReserved(session)),
   host_lost: (session, _event, now) => loseHost(session, now),
   release: (session, event, now) => startTeardown(session, releaseEnding(event, now), now),
+  record_failed: (session, event, now) => endUnrecorded(session, event.detail, now),
+  queued: ignore,
   spawned: ignore,
   spawn_failed: ignore,
   not_started: ignore,

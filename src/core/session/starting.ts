@@ -21,7 +21,7 @@ import type { Worker } from '../model/worker.ts';
 import { exitOf, hasFailed, isWarm, processOf } from '../model/worker.ts';
 import { startTeardown } from '../teardown/start-teardown.ts';
 import { actOnDue, actOnSnapshot } from './deadlines.ts';
-import { loseHost } from './ended.ts';
+import { endUnrecorded, loseHost } from './ended.ts';
 import type { HandlerTable } from './handler-table.ts';
 import { ignore } from './handler-table.ts';
 import { greet, sendConfigure } from './handshake.ts';
@@ -47,6 +47,8 @@ export const STARTING: HandlerTable<'starting'> = {
   release: (session, event, now) => startTeardown(session, releaseEnding(event, now), now),
   metadata: (session, _event, now) => sendConfigure(session, now),
   gap: repeatKill,
+  record_failed: onRecordFailed,
+  queued: ignore,
   granted: ignore,
   assigned: ignore,
   job_withdrawn: ignore,
@@ -89,6 +91,12 @@ function onMessage(
     case 'dumped':
       return stay(session);
   }
+}
+
+/** Only the first record can fail so, and it comes before the spawn. A warm worker runs already and stays with the pool. */
+function onRecordFailed(session: Starting, { detail }: { detail: string }, now: Stamp): Next {
+  const { worker } = session.phase;
+  return processOf(worker) !== null && !isWarm(worker) ? stay(session) : endUnrecorded(session, detail, now);
 }
 
 /** The failure of a warm worker says nothing of the call. The next worker takes the call when the tree is gone. */

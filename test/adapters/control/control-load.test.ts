@@ -138,7 +138,7 @@ describe('the socket file', () => {
       rig.channelsAt(path).listen({ hello: () => true, message: () => {}, closed: () => {} }),
     ).rejects.toMatchObject({
       code: 'invalid_config',
-      message: expect.stringContaining('something that is no socket has this name already'),
+      message: expect.stringContaining('a file that is not a socket has this path; remove it'),
     });
     expect(readFileSync(path, 'utf8')).toBe('dear ann');
   });
@@ -149,7 +149,7 @@ describe('the socket file', () => {
       second.listen({ hello: () => true, message: () => {}, closed: () => {} }),
     ).rejects.toMatchObject({
       code: 'invalid_config',
-      message: expect.stringContaining('somebody already listens there'),
+      message: expect.stringContaining('another process already listens on this path'),
     });
     await greeted();
   });
@@ -160,7 +160,7 @@ describe('the socket file', () => {
       rig.channelsAt(path).listen({ hello: () => true, message: () => {}, closed: () => {} }),
     ).rejects.toMatchObject({
       code: 'invalid_config',
-      message: expect.stringContaining(`it has ${path.length} bytes`),
+      message: expect.stringContaining(`the path has ${path.length} bytes`),
     });
   });
 });

@@ -18,11 +18,11 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openInstance } from '../../../src/adapters/registry/instance-dir.ts';
 import { rowOf } from '../../../src/adapters/registry/session-row.ts';
 import { StoreRecovery } from '../../../src/adapters/registry/store-recovery.ts';
-import type { Lost } from '../../../src/ports/registry.ts';
+import type { DatabaseLoss } from '../../../src/ports/registry.ts';
 import { sessionOf, writeOf } from '../../support/sessions.ts';
 
 let dir: string;
-let lost: Lost[];
+let lost: DatabaseLoss[];
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'curfew-keeper-'));
   lost = [];

@@ -106,14 +106,14 @@ class AgentServer:
     expect(stdout).toBe('8081 as it was \n');
     expect(stderr).toMatch(why);
     expect(stderr.trimEnd().split('\n')).toHaveLength(1);
-    expect(stderr).toContain('tried with 1.8.9');
+    expect(stderr).toContain('tested with 1.8.9');
   });
 
   it('leaves a package as it is that is another', async () => {
     file(WORKER, 'print("hello")');
     const { stdout, stderr } = await python('import livekit.agents.worker');
     expect(stdout).toBe('hello\n');
-    expect(stderr).toMatch(/^curfew: livekit-agents is left as it is: AttributeError.*\n$/);
+    expect(stderr).toMatch(/^curfew: livekit-agents stays unchanged: AttributeError.*\n$/);
   });
 
   it('lets an error of the package be its own', async () => {
@@ -147,7 +147,7 @@ describe('the versions that were tried', () => {
     const python = installed('livekit-agents');
     for (const path of ['src/adapters/livekit/standin/agent-hub.ts', 'docs/livekit-agents.md'])
       for (const version of [python, javascript]) expect(read(path), path).toContain(version);
-    expect(read('kits/python/launch/sitecustomize.py')).toContain(`TRIED = "${python}"`);
+    expect(read('kits/python/launch/sitecustomize.py')).toContain(`TESTED = "${python}"`);
     expect(read('kits/node/launch.mjs')).toContain(`@livekit/agents ${javascript}`);
     expect(read('examples/pipecat/README.md')).toContain(`pipecat-ai ${installed('pipecat-ai')})`);
   });

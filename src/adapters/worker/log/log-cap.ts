@@ -33,7 +33,7 @@ const LOOKS_AT_ONCE = 50;
 
 /** Of many logs each is looked at less often, so that all of them cost what few do. */
 function slowMs(count: number): number {
-  return Math.max(WORKERS.logLookMs, count * WORKERS.lookMs);
+  return Math.max(WORKERS.logCheckMs, count * WORKERS.checkSpacingMs);
 }
 
 /** One timer for all logs; it goes faster while one of them grows fast. */
@@ -42,7 +42,7 @@ export function createLogCap({ log, sizes }: { readonly log: Log; readonly sizes
   const looks = new LogWatcher(log);
   let closed = false;
   let scarce = false;
-  let timer = setTimeout(tick, WORKERS.logLookMs).unref();
+  let timer = setTimeout(tick, WORKERS.logCheckMs).unref();
 
   async function tick(): Promise<void> {
     const all = [...logs.values()].filter((one) => !one.hangs);
@@ -54,7 +54,7 @@ export function createLogCap({ log, sizes }: { readonly log: Log; readonly sizes
       );
       fast ||= grown.some((bytes) => bytes > sizes.tailBytes / 16);
     }
-    if (!closed) timer = setTimeout(tick, fast ? WORKERS.logLookFastMs : slowMs(all.length)).unref();
+    if (!closed) timer = setTimeout(tick, fast ? WORKERS.logCheckFastMs : slowMs(all.length)).unref();
   }
 
   /** Records and other workers need the disk as well. */

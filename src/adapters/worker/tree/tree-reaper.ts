@@ -142,7 +142,7 @@ export class TreeReaper {
       { worker: this.#options.aim.workerId, error: messageOf(error) },
       'the processes of a worker could not be looked at',
     );
-    this.#nextNapMs = WORKERS.killLookMs[1];
+    this.#nextNapMs = WORKERS.killScanMs[1];
     return null;
   }
 
@@ -243,10 +243,10 @@ export class TreeReaper {
 }
 
 function firstNapMs(order: Order): number {
-  return order === 'SIGKILL' ? WORKERS.killLookMs[0] : WORKERS.termLookMs[0];
+  return order === 'SIGKILL' ? WORKERS.killScanMs[0] : WORKERS.termScanMs[0];
 }
 
 function nextNapMs(order: Order | null, napMs: number): number {
-  const [first, longest] = order === 'SIGKILL' ? WORKERS.killLookMs : WORKERS.termLookMs;
+  const [first, longest] = order === 'SIGKILL' ? WORKERS.killScanMs : WORKERS.termScanMs;
   return Math.min(longest, Math.max(first, napMs * 2));
 }

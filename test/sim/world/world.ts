@@ -1,14 +1,15 @@
 /**
- * Simulated time and what is to happen in it: a heap of events, two clocks, and places that stand still.
- * Everything that is not the supervisor's own code is an event here.
+ * Simulated time: a heap of events, two clocks, and places that can be suspended.
+ * Everything outside of the supervisor's own code is an event here.
  */
-import type { Stamp } from '../../src/core/ids.ts';
-import { DEADLINES } from '../../src/lib/limits/session-limits.ts';
-import type { Clock } from '../../src/ports/clock.ts';
+import type { Stamp } from '../../../src/core/ids.ts';
+import { DEADLINES } from '../../../src/lib/limits/session-limits.ts';
+import type { Clock } from '../../../src/ports/clock.ts';
+import type { CheckName } from '../../promises.ts';
 import type { Life } from './life.ts';
 import { Random } from './random.ts';
 
-/** Where an event happens: a suspend stops `host` and `supervisor`, a SIGSTOP of the supervisor only that. */
+/** Where an event happens. A suspend stops `host` and `supervisor`. A SIGSTOP stops `supervisor` alone. */
 export type Place = 'cloud' | 'host' | 'supervisor';
 
 interface Happening {
@@ -16,7 +17,7 @@ interface Happening {
   readonly order: number;
   readonly place: Place;
   readonly what: string;
-  /** null: it happens whatever supervisor lives. */
+  /** The event happens only while this supervisor lives; null: it happens always. */
   readonly life: Life | null;
   readonly run: () => void;
   cancelled: boolean;
@@ -24,22 +25,22 @@ interface Happening {
 
 const FIRST_WALL_MS = Date.UTC(2026, 10, 21);
 
-/** Found by a check; ends the run. */
+/** A check found a broken promise. It ends the run. */
 export class Violation extends Error {
-  readonly rule: string;
+  readonly check: CheckName;
 
-  constructor(rule: string, detail: string) {
-    super(`${rule}: ${detail}`);
-    this.rule = rule;
+  constructor(check: CheckName, detail: string) {
+    super(`${check}: ${detail}`);
+    this.check = check;
   }
 }
 
 export class World {
   readonly random: Random;
-  /** Since the run began. */
+  /** Time since the run began. */
   nowMs = 0;
   events = 0;
-  /** The last gap that the supervisor must notice: since when, and when it goes on. */
+  /** Begin and end of the last gap that the supervisor must notice. */
   gapFromMs = 0;
   gapEndMs = 0;
   readonly tracing: boolean;
@@ -50,7 +51,7 @@ export class World {
   #boots = 1;
   #order = 0;
   readonly #heap: Happening[] = [];
-  readonly #stillUntilMs: Record<Place, number> = { cloud: 0, host: 0, supervisor: 0 };
+  readonly #suspendedUntilMs: Record<Place, number> = { cloud: 0, host: 0, supervisor: 0 };
 
   constructor(seed: number, tracing: boolean) {
     this.random = new Random(seed);
@@ -69,7 +70,7 @@ export class World {
     return { bootMs: this.bootMs, wallMs: this.nowMs + this.#wallOffsetMs };
   }
 
-  /** The run's own time of a moment on this boot's clock. */
+  /** Converts a time on this boot's clock to the time of the run. */
   ofBoot(bootMs: number): number {
     return bootMs + this.#bootedMs;
   }
@@ -83,17 +84,17 @@ export class World {
     this.#bootedMs = this.nowMs - this.random.between(5_000, 60_000);
   }
 
-  standStill(place: Place, forMs: number): void {
-    // Only longer than this is surely noticed as a gap.
+  suspend(place: Place, forMs: number): void {
+    // The supervisor surely notices only a longer pause as a gap.
     if (place === 'supervisor' && forMs > DEADLINES.gapMs + DEADLINES.gapCheckMs) {
       if (this.nowMs > this.gapEndMs) this.gapFromMs = this.nowMs;
       this.gapEndMs = Math.max(this.gapEndMs, this.nowMs + forMs);
     }
-    this.#stillUntilMs[place] = Math.max(this.#stillUntilMs[place], this.nowMs + forMs);
+    this.#suspendedUntilMs[place] = Math.max(this.#suspendedUntilMs[place], this.nowMs + forMs);
   }
 
-  stillUntilMs(place: Place): number {
-    return this.#stillUntilMs[place];
+  suspendedUntilMs(place: Place): number {
+    return this.#suspendedUntilMs[place];
   }
 
   after(
@@ -115,13 +116,13 @@ export class World {
     };
   }
 
-  /** Runs the next event; false: nothing will ever happen again. */
+  /** Runs the next event; false: no event is left. */
   step(): boolean {
     for (let one = this.#pop(); one !== undefined; one = this.#pop()) {
       if (one.cancelled || one.life?.alive === false) continue;
-      const stillMs = this.#stillUntilMs[one.place];
-      if (stillMs > one.dueMs) {
-        one.dueMs = stillMs;
+      const suspendedMs = this.#suspendedUntilMs[one.place];
+      if (suspendedMs > one.dueMs) {
+        one.dueMs = suspendedMs;
         this.#push(one);
         continue;
       }
@@ -138,14 +139,14 @@ export class World {
     return this.#heap[0]?.dueMs ?? Number.POSITIVE_INFINITY;
   }
 
-  note(who: string, what: string): void {
-    if (this.tracing) this.trace.push(`${(this.nowMs / 1000).toFixed(3).padStart(9)} ${who}: ${what}`);
+  note(source: string, what: string): void {
+    if (this.tracing) this.trace.push(`${(this.nowMs / 1000).toFixed(3).padStart(9)} ${source}: ${what}`);
   }
 
-  /** The first one counts. */
-  fail(rule: string, detail: string): void {
-    this.note('VIOLATION', `${rule}: ${detail}`);
-    this.violation ??= new Violation(rule, detail);
+  /** Keeps only the first violation of a run. */
+  fail(check: CheckName, detail: string): void {
+    this.note('VIOLATION', `${check}: ${detail}`);
+    this.violation ??= new Violation(check, detail);
   }
 
   #push(one: Happening): void {
@@ -186,7 +187,7 @@ function before(a: Happening, b: Happening): boolean {
   return a.dueMs < b.dueMs || (a.dueMs === b.dueMs && a.order < b.order);
 }
 
-/** The clock of one supervisor: its alarms die with it, and come a little late at times. */
+/** The clock of one supervisor. Its alarms die with it, and some come a little late. */
 export function clockOf(world: World, life: Life): Clock {
   return {
     now: () => world.stamp,

@@ -1,20 +1,20 @@
-/** The sweep's ports over the simulated host: every process with a mark, the records in the folders, the plans of dry runs. */
-import type { WorkerId } from '../../src/core/ids.ts';
-import type { Profile } from '../../src/core/model/profile.ts';
-import type { SessionRecord } from '../../src/core/model/session-record.ts';
-import { fromRecord } from '../../src/core/model/session-record.ts';
-import type { ListedProcess, Verdict } from '../../src/core/workers/cleanup-verdict.ts';
-import type { CleanupPlan, CleanupPlans } from '../../src/ports/cleanup-plans.ts';
-import type { Ended, HostScan, ProcessTable } from '../../src/ports/process-table.ts';
-import type { WorkerRecords } from '../../src/ports/worker-records.ts';
+/** The cleanup's ports over the simulated host: processes with a mark, records in the folders, plans of dry runs. */
+import type { WorkerId } from '../../../src/core/ids.ts';
+import type { Profile } from '../../../src/core/model/profile.ts';
+import type { SessionRecord } from '../../../src/core/model/session-record.ts';
+import { fromRecord } from '../../../src/core/model/session-record.ts';
+import type { ListedProcess, Verdict } from '../../../src/core/workers/cleanup-verdict.ts';
+import type { CleanupPlan, CleanupPlans } from '../../../src/ports/cleanup-plans.ts';
+import type { Ended, HostScan, ProcessTable } from '../../../src/ports/process-table.ts';
+import type { WorkerRecords } from '../../../src/ports/worker-records.ts';
 import type { Host, Process, Run } from './host.ts';
 import type { Life } from './life.ts';
 import { never } from './life.ts';
 
 type Targets = Parameters<ProcessTable['end']>[0];
 
-export interface SweepWatch {
-  swept(run: Run, verdict: Pick<Verdict, 'workerId'>): void;
+export interface CleanupWatch {
+  ending(run: Run, verdict: Pick<Verdict, 'workerId'>): void;
 }
 
 const END_MS = 8_000;
@@ -22,39 +22,39 @@ const END_MS = 8_000;
 export class SimTable implements ProcessTable {
   readonly #host: Host;
   readonly #life: Life;
-  readonly #watch: SweepWatch;
+  readonly #watch: CleanupWatch;
 
-  constructor(host: Host, life: Life, watch: SweepWatch) {
+  constructor(host: Host, life: Life, watch: CleanupWatch) {
     this.#host = host;
     this.#life = life;
     this.#watch = watch;
   }
 
   scan(): Promise<HostScan> {
-    if (this.#life.dead('a sweep looks')) return never();
+    if (this.#life.dead('a scan of the cleanup begins')) return never();
     const trees = new Map<WorkerId, ListedProcess[]>();
     for (const run of this.#host.alive) {
-      const members = this.#swept(run);
+      const members = this.#listed(run);
       trees.set(run.id, [...(trees.get(run.id) ?? []), ...members]);
     }
-    const look: HostScan = {
+    const scan: HostScan = {
       scanned: trees.size,
       workerIds: [...trees.keys()],
       treeOf: (id) => trees.get(id) ?? [],
       spared: () => new Set(),
       unmanaged: () => [],
     };
-    return this.#after(this.#host.world.random.wait(20, 300), 'a sweep has looked', () => look);
+    return this.#after(this.#host.world.random.wait(20, 300), 'a scan of the cleanup ends', () => scan);
   }
 
   end(targets: Targets): Promise<Ended[]> {
-    if (this.#life.dead('a sweep ends')) return never();
+    if (this.#life.dead('a cleanup ends processes')) return never();
     const doomed = targets.flatMap((verdict) => this.#living(verdict).map((one) => ({ ...one, verdict })));
     for (const { run, one, verdict } of doomed) {
-      this.#watch.swept(run, verdict);
+      this.#watch.ending(run, verdict);
       this.#host.strike(run, one, 'SIGKILL');
     }
-    return this.#after(doomed.length === 0 ? 5 : END_MS, 'a sweep is done', () =>
+    return this.#after(doomed.length === 0 ? 5 : END_MS, 'a cleanup is done', () =>
       doomed.map(({ one: { pid, startTicks, alive } }) => ({
         pid,
         startTicks,
@@ -67,7 +67,7 @@ export class SimTable implements ProcessTable {
     return [];
   }
 
-  /** Of a verdict's processes those that still are the same. */
+  /** The processes of a verdict that still live with the same pid and start time. */
   #living({ members }: Targets[number]): { run: Run; one: Process }[] {
     return [...this.#host.alive].flatMap((run) =>
       [run.shim, ...this.#host.members(run)]
@@ -79,7 +79,7 @@ export class SimTable implements ProcessTable {
     );
   }
 
-  #swept(run: Run): ListedProcess[] {
+  #listed(run: Run): ListedProcess[] {
     const { world } = this.#host;
     return [run.shim, ...this.#host.members(run)]
       .filter((one) => one.alive)

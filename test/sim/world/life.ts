@@ -1,16 +1,16 @@
 /**
- * One supervisor process. At each call of an adapter it may die, before and after the call took effect.
- * From then on nothing of it happens: its calls do nothing, its promises never settle, its alarms are gone.
+ * The life of one supervisor process. It may die at each call of an adapter, before or after the effect of that call.
+ * After its death its calls do nothing, its promises never settle, and its alarms are gone.
  */
 import type { World } from './world.ts';
 
 export class Life {
   alive = true;
-  /** Takes requests. */
+  /** It takes requests. */
   ready = false;
-  /** It is being ended in good order. */
+  /** An orderly stop is under way. */
   stopping = false;
-  /** Nothing kills it any more. */
+  /** The scenario no longer kills it. */
   spared = false;
   readonly number: number;
   readonly bornMs: number;
@@ -30,7 +30,7 @@ export class Life {
     this.#fuse = null;
   }
 
-  /** It will die at that many points from now. */
+  /** It dies after this many points. */
   light(points: number): void {
     this.#fuse = points;
   }
@@ -42,7 +42,7 @@ export class Life {
     this.#onDeath(this, where);
   }
 
-  /** A point at which it may die. True: it is dead, so nothing may happen. */
+  /** A point at which it may die. true: it is dead, and the caller must do nothing. */
   dead(where: string): boolean {
     if (!this.alive) return true;
     if (this.#fuse === null) return false;
@@ -55,7 +55,7 @@ export class Life {
   }
 }
 
-/** What a call of a dead supervisor gives. */
+/** The result of a call by a dead supervisor. */
 export function never<T>(): Promise<T> {
   return new Promise<T>(() => undefined);
 }

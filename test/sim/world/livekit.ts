@@ -1,10 +1,10 @@
-/** The simulated LiveKit: rooms, who is in them, what its webhooks say, and what its API answers when it answers. */
+/** The simulated LiveKit: its rooms, their participants, its webhooks and the state of its API. */
 import type {
   DisconnectReason,
   Participant,
   ParticipantKind,
   RoomWebhook,
-} from '../../src/core/rooms/presence.ts';
+} from '../../../src/core/rooms/presence.ts';
 import type { World } from './world.ts';
 
 interface Room {
@@ -14,14 +14,14 @@ interface Room {
   readonly people: Map<string, Participant>;
 }
 
-/** What was true of a room's name from then on. */
+/** The state of a room's name from `fromMs` until the next moment. */
 export interface Moment {
   readonly fromMs: number;
   readonly sid: string | null;
   readonly people: readonly Participant[];
 }
 
-/** `blind`: it answers, and knows no room at all. */
+/** `blind`: it answers with empty lists. */
 export type ApiState = 'ok' | 'slow' | 'failing' | 'hung' | 'blind';
 
 export interface Webhook {
@@ -39,7 +39,7 @@ export type WebhookEvent = RoomWebhook extends infer E
 
 export interface LiveKitListener {
   webhook(hook: Webhook): void;
-  /** Somebody is out of the room, whoever wanted it. */
+  /** A participant is out of the room, for any reason. */
   out(room: string, person: Participant, reason: DisconnectReason): void;
 }
 
@@ -48,10 +48,8 @@ const EMPTY_MS = 20_000;
 export class LiveKit {
   readonly world: World;
   api: ApiState = 'ok';
-  /** When it last was not itself, or came back. */
-  troubleMs = Number.NEGATIVE_INFINITY;
   listener: LiveKitListener = { webhook: () => undefined, out: () => undefined };
-  /** When its lists were empty. */
+  /** The times of its empty lists. */
   readonly blindSpells: { readonly fromMs: number; readonly toMs: number }[] = [];
   readonly #rooms = new Map<string, Room>();
   readonly #history = new Map<string, Moment[]>();
@@ -71,7 +69,7 @@ export class LiveKit {
     return this.#history.get(name) ?? [];
   }
 
-  /** How it was at that time. */
+  /** The state of the room at that time. */
   moment(name: string, atMs: number): Moment {
     return this.history(name).findLast((one) => one.fromMs <= atMs) ?? { fromMs: 0, sid: null, people: [] };
   }
@@ -179,7 +177,7 @@ export class LiveKit {
     else known.push(moment);
   }
 
-  /** Lost, late, twice: as webhooks are. */
+  /** A webhook may be lost, late or sent twice. */
   #tell(room: Room, event: WebhookEvent): void {
     const { random } = this.world;
     if (random.chance(0.15)) return;

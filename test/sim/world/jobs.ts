@@ -1,5 +1,5 @@
-/** LiveKit's own dispatch of one supervisor: offers a call, and assigns it a moment later, or never. */
-import type { Job, Jobs, JobsListener } from '../../src/ports/jobs.ts';
+/** The Jobs port of one supervisor: LiveKit's dispatch offers a call, and assigns it a moment later or never. */
+import type { Job, Jobs, JobsListener } from '../../../src/ports/jobs.ts';
 import type { Life } from './life.ts';
 import type { World } from './world.ts';
 

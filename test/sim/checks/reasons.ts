@@ -1,21 +1,21 @@
-/** Whether an ending's reason is true, by what really happened in the simulated world. */
+/** Checks whether the reason of an ending is true in the simulated world. */
 
-import type { Ending, Session } from '../../src/core/model/session.ts';
-import { workerOf } from '../../src/core/model/session.ts';
-import type { Participant } from '../../src/core/rooms/presence.ts';
-import { sideOf } from '../../src/core/rooms/presence.ts';
-import { REGISTRY } from '../../src/lib/limits/storage-limits.ts';
-import type { Run } from './host.ts';
+import type { Ending, Session } from '../../../src/core/model/session.ts';
+import { workerOf } from '../../../src/core/model/session.ts';
+import type { Participant } from '../../../src/core/rooms/presence.ts';
+import { sideOf } from '../../../src/core/rooms/presence.ts';
+import { REGISTRY } from '../../../src/lib/limits/storage-limits.ts';
+import type { Sim } from '../sim.ts';
+import type { Run } from '../world/host.ts';
+import type { Moment } from '../world/livekit.ts';
+import type { Delivered } from '../world/rooms.ts';
 import type { Case } from './ledger.ts';
-import type { Moment } from './livekit.ts';
-import type { ToldLook } from './rooms.ts';
-import type { Sim } from './sim.ts';
 
-/** A visit shorter than this may pass unseen: two looks, and what they wait for. */
+/** A visit shorter than this may pass unseen: two polls and their delays. */
 const UNSEEN_MS = 14_000;
-/** Events may wait this long in a mailbox behind a record. */
+/** The longest wait of an event in a mailbox behind a record. */
 const MAILBOX_MS = 1_500;
-/** A look may wait so long behind a start that must be on record first. */
+/** The longest wait of a snapshot behind the record of a start. */
 const RECORD_MS = REGISTRY.timeoutMs + MAILBOX_MS;
 const SLACK_MS = 1;
 
@@ -33,20 +33,41 @@ interface Claimed {
   readonly one: Case;
   readonly session: Session;
   readonly ending: Ending;
-  /** On the run's own clock. */
+  /** On the clock of the run. */
   readonly endMs: number;
 }
 
-/** null: true. */
-export function checkReason(sim: Sim, one: Case, session: Session, ending: Ending): string | null {
+const ABSENCES: readonly Ending['reason'][] = [
+  'callers_left',
+  'not_answered',
+  'no_caller_joined',
+  'no_active_stream',
+  'room_finished',
+  'agent_absent',
+];
+
+export function checkReason(sim: Sim, one: Case, session: Session, ending: Ending): void {
+  const lie = lieOf(sim, one, session, ending);
+  if (lie === null) return;
+  const { reason, cause, detail } = ending;
+  sim.world.fail(
+    ABSENCES.includes(reason)
+      ? 'unknown-is-not-gone: an absence is believed only when LiveKit shows it'
+      : 'every-ending-has-its-evidence: the reason of an ending is true',
+    `${one.id} ${reason} (${cause}; ${detail}): ${lie}`,
+  );
+}
+
+/** Why the reason is false; null: it is true. */
+function lieOf(sim: Sim, one: Case, session: Session, ending: Ending): string | null {
   const endMs = sim.world.ofBoot(ending.at.bootMs);
   const claimed = { sim, one, session, ending, endMs };
   const { limits, profile } = one.spec;
   switch (ending.reason) {
     case 'requested':
-      return one.requestedMs === null ? 'nobody asked' : null;
+      return one.requestedMs === null ? 'no release was requested' : null;
     case 'shutdown':
-      return sim.generation?.life.stopping ? null : 'nobody stopped the supervisor';
+      return sim.generation?.life.stopping ? null : 'the supervisor was not stopped';
     case 'completed':
       return completed(claimed);
     case 'crashed':
@@ -61,8 +82,8 @@ export function checkReason(sim: Sim, one: Case, session: Session, ending: Endin
       return atLeast('of silence', endMs - one.lastActivityMs, limits.activityIdleTimeoutMs - MAILBOX_MS);
     case 'unresponsive':
       return atLeast(
-        'without a word',
-        // What came after the decision, while a look was waited for, changes nothing of it.
+        'without a message',
+        // A message after the decision changes nothing, although the ending still waits for a snapshot.
         endMs - Math.max(...[one.lastHeardMs, sim.ledger.countedMs].filter((atMs) => atMs <= endMs)),
         profile.heartbeatStaleMs - MAILBOX_MS,
       );
@@ -71,7 +92,7 @@ export function checkReason(sim: Sim, one: Case, session: Session, ending: Endin
         ? null
         : `${one.errorsHeard} errors were reported`;
     case 'memory_limit':
-      return one.memoryMs === null ? 'it used no more than it may' : null;
+      return one.memoryMs === null ? 'its memory stayed below the limit' : null;
     case 'start_timeout':
       return startTimeout(claimed);
     case 'unkillable':
@@ -90,13 +111,13 @@ function atLeast(what: string, isMs: number, mustMs: number): string | null {
   return isMs >= mustMs - SLACK_MS ? null : `${Math.round(isMs)} ms ${what}, not ${mustMs}`;
 }
 
-/** Also one that was promised to it and died before it heard of its call. */
+/** Includes a warm worker that died before its assignment arrived. */
 function runsOf({ sim, one, session }: Claimed): Run[] {
   const last = workerOf(session)?.id;
   return [...sim.host.runs.values()].filter((run) => run.spec?.id === one.id || run.id === last);
 }
 
-/** Gone, its shim too, and nobody wrote the status. */
+/** The worker and its shim are gone, and no status was written. */
 function lost({ sim, session }: Claimed): boolean {
   const id = workerOf(session)?.id;
   if (id === undefined) return false;
@@ -108,16 +129,20 @@ function completed({ sim, one, ending, session }: Claimed): string | null {
   const agents = [...sim.agents.values()].filter((agent) => agent.run.spec?.id === one.id);
   if (ending.cause === 'closed') return one.closedHeardMs === null ? 'its worker said nothing' : null;
   if (ending.cause === 'participant_left')
-    return agents.some((agent) => agent.leftByItselfMs !== null) ? null : 'its agent did not leave by itself';
+    return agents.some((agent) => agent.leftUnaskedMs !== null)
+      ? null
+      : 'its agent did not leave without a request';
   const run = sim.host.runs.get(workerOf(session)?.id ?? (one.spec.id as never));
-  return run?.end?.code === 0 && run.end.by === 'itself' ? null : 'its worker did not exit with 0 by itself';
+  return run?.end?.code === 0 && run.end.by === 'itself'
+    ? null
+    : 'its worker did not exit with 0 without a signal of curfew';
 }
 
 function crashed({ sim, ending, session }: Claimed): string | null {
   const id = workerOf(session)?.id;
   const run = id === undefined ? undefined : sim.host.runs.get(id);
   if (ending.cause === 'spawn_failed') return run === undefined ? null : 'its worker did run';
-  // Its command could not be executed.
+  // The command could not be executed.
   if (run === undefined && id !== undefined && sim.host.folder(id).status !== null) return null;
   if (run?.end == null) return 'its worker did not end';
   if (run.end.by !== 'itself') return `its worker was ended by ${run.end.by}`;
@@ -127,7 +152,7 @@ function crashed({ sim, ending, session }: Claimed): string | null {
 function startTimeout({ sim, one, ending, session, endMs }: Claimed): string | null {
   if (ending.cause === 'queue_timeout') {
     if (ending.detail?.includes('restarted')) return null;
-    // One that came by itself waits for its room alone.
+    // A call of LiveKit's dispatch or of a room pattern waits only for its room, not for the queue timeout.
     if (session.spec.unasked === true) return null;
     const waitedMs = endMs - Math.max(one.seenMs, sim.generation?.life.bornMs ?? 0);
     return atLeast('in the queue', waitedMs, sim.scenario.limits.queueTimeoutMs);
@@ -139,10 +164,10 @@ function startTimeout({ sim, one, ending, session, endMs }: Claimed): string | n
   return atLeast('since its start', endMs - spawnedMs, one.spec.limits.startTimeoutMs);
 }
 
-/** A worker that died within the last seconds may not have been seen yet. */
+/** Race: curfew may not have seen yet that a worker died within the last seconds. */
 function unkillable(claimed: Claimed): string | null {
   const runs = runsOf(claimed);
-  if (!runs.some((run) => run.killed)) return 'nobody tried to kill it';
+  if (!runs.some((run) => run.killed)) return 'curfew sent no SIGKILL';
   const { sim } = claimed;
   const lives = runs.some((run) => sim.host.members(run).length > 0 || run.shim.alive);
   const justDied = runs.some((run) => sim.world.nowMs - run.lastDeathMs < 2_600);
@@ -153,16 +178,18 @@ type Is = (moment: Moment) => boolean;
 
 function absence(claimed: Claimed): string | null {
   const { sim, one, endMs } = claimed;
-  const looks = sim.generation?.rooms.looks(one.spec.room.name) ?? [];
-  const recent = looks.filter((look) => look.toldMs <= endMs + SLACK_MS && look.toldMs >= endMs - RECORD_MS);
-  if (recent.length === 0) return 'no look at the room decided it';
-  const wrong = recent.map((look) => absent(claimed, look));
-  return wrong.includes(null) ? null : (wrong.at(-1) ?? null);
+  const all = sim.generation?.rooms.delivered(one.spec.room.name) ?? [];
+  const recent = all.filter(
+    ({ deliveredMs }) => deliveredMs <= endMs + SLACK_MS && deliveredMs >= endMs - RECORD_MS,
+  );
+  if (recent.length === 0) return 'no snapshot of the room decided it';
+  const lies = recent.map((snapshot) => absent(claimed, snapshot));
+  return lies.includes(null) ? null : lies.join('; ');
 }
 
-function absent(claimed: Claimed, look: ToldLook): string | null {
-  // What LiveKit itself denied is held back by the budget, not by knowing better.
-  if (look.blind) return null;
+function absent(claimed: Claimed, snapshot: Delivered): string | null {
+  // curfew cannot know that LiveKit's list is wrongly empty. The budget for mass ends holds such endings back.
+  if (snapshot.blind) return null;
   const { ending, one, endMs } = claimed;
   const { limits, profile } = one.spec;
   const has =
@@ -171,25 +198,25 @@ function absent(claimed: Claimed, look: ToldLook): string | null {
       moment.people.some((who) => is(one, who, side));
   switch (ending.reason) {
     case 'callers_left':
-      if (!everWas(claimed, has('caller'))) return 'no caller was ever there';
-      return missing(claimed, look, { there: has('caller'), graceMs: graceMs(claimed, look) });
+      if (!everWas(claimed, has('caller'))) return 'no caller ever joined';
+      return missing(claimed, snapshot, { there: has('caller'), graceMs: graceMs(claimed, snapshot) });
     case 'not_answered': {
       if (!everWas(claimed, has('ringing'))) return 'no phone ever rang';
-      return missing(claimed, look, { there: has('caller'), graceMs: 0 });
+      return missing(claimed, snapshot, { there: has('caller'), graceMs: 0 });
     }
     case 'no_caller_joined':
       return (
         atLeast('since its start', endMs - (one.startedMs ?? endMs), limits.noCallerMs) ??
-        missing(claimed, look, { there: has('caller'), graceMs: 0 })
+        missing(claimed, snapshot, { there: has('caller'), graceMs: 0 })
       );
     case 'no_active_stream': {
       const heard: Is = (moment) =>
         moment.people.some((who) => is(one, who, 'caller') && who.audioTracks > 0);
-      return missing(claimed, look, { there: heard, graceMs: limits.noActiveStreamMs ?? 0 });
+      return missing(claimed, snapshot, { there: heard, graceMs: limits.noActiveStreamMs ?? 0 });
     }
     case 'agent_absent': {
       const fine: Is = (moment) => !has('caller')(moment) || has('own_agent')(moment);
-      return missing(claimed, look, { there: fine, graceMs: profile.agentAbsentMs });
+      return missing(claimed, snapshot, { there: fine, graceMs: profile.agentAbsentMs });
     }
     case 'room_finished': {
       const sids = claimed.sim.livekit.history(one.spec.room.name).map((moment) => moment.sid);
@@ -206,34 +233,40 @@ function is(one: Case, who: Participant, side: string): boolean {
   return sideOf(who, one.spec.agentIdentity) === side;
 }
 
-/** Late words of just before the session count as well: nothing tells them apart. */
+/** Includes the last moments before the session, because curfew cannot recognise their late webhooks. */
 function everWas({ sim, one, endMs }: Claimed, was: Is): boolean {
   const history = sim.livekit.history(one.spec.room.name);
   const first = history.findLastIndex((moment) => moment.fromMs <= one.seenMs - UNSEEN_MS);
   return history.slice(Math.max(0, first)).some((moment) => moment.fromMs <= endMs && was(moment));
 }
 
-/** Not there at the look, nor for the grace before it; visits too short to be seen do not count. */
+/** Absent at the snapshot and for the grace before it. Visits that are too short to be seen do not count. */
 function missing(
   { sim, one, endMs }: Claimed,
-  look: ToldLook,
+  snapshot: Delivered,
   { there, graceMs }: { there: Is; graceMs: number },
 ): string | null {
   const { name } = one.spec.room;
-  const atLook = sim.livekit.moment(name, look.trueMs);
+  const atSnapshot = sim.livekit.moment(name, snapshot.trueMs);
   const atEnd = sim.livekit.moment(name, endMs);
-  if (there(atLook) && there(atEnd)) return 'it was not so when LiveKit was asked';
-  const sinceMs = absentSince(sim.livekit.history(name), there(atLook) ? endMs : look.trueMs, there);
-  // Whoever went while the lists were empty was missed from the first of them on.
-  const spell = sim.livekit.blindSpells.find(({ fromMs, toMs }) => fromMs <= sinceMs && sinceMs <= toMs);
+  if (there(atSnapshot) && there(atEnd)) return 'LiveKit had no such absence when it was asked';
+  const sinceMs = absentSince(sim.livekit.history(name), there(atSnapshot) ? endMs : snapshot.trueMs, there);
+  // A participant that left while LiveKit gave empty lists, or before the first poll after them, is missing since the first empty list.
+  const spell = sim.livekit.blindSpells.find(
+    ({ fromMs, toMs }) => fromMs <= sinceMs && sinceMs <= firstPollAfter(sim, name, toMs),
+  );
   const fromMs = Math.max(spell?.fromMs ?? unseenFrom(sim, name, sinceMs), 0);
-  return atLeast('of absence', look.toldMs - fromMs, graceMs);
+  return atLeast('of absence', snapshot.deliveredMs - fromMs, graceMs);
 }
 
-/** Whoever went between a take-over, or a gap, and the first look after it is missed from the former on. */
+function firstPollAfter({ generation }: Sim, room: string, sinceMs: number): number {
+  return generation?.rooms.delivered(room).find(({ trueMs }) => trueMs >= sinceMs)?.trueMs ?? sinceMs;
+}
+
+/** A participant that left between an adoption or a gap and the next snapshot is missing since the adoption or gap. */
 function unseenFrom({ generation, ledger }: Sim, room: string, sinceMs: number): number {
   const { countedMs } = ledger;
-  const first = generation?.rooms.looks(room).find(({ trueMs }) => trueMs >= countedMs);
+  const first = generation?.rooms.delivered(room).find(({ trueMs }) => trueMs >= countedMs);
   return first !== undefined && sinceMs >= countedMs && sinceMs <= first.trueMs ? countedMs : sinceMs;
 }
 
@@ -251,18 +284,21 @@ function absentSince(history: readonly Moment[], atMs: number, there: Is): numbe
   return since;
 }
 
-/** Who hung up does not come back; whoever lost the connection might, and counting anew makes that of everybody. */
-function graceMs({ sim, one }: Claimed, look: ToldLook): number {
+/** The short grace follows a hang-up, the long one a lost connection. After an adoption or a gap every departure counts as lost. */
+function graceMs({ sim, one }: Claimed, snapshot: Delivered): number {
   const { callersLeftMs, callersLostMs } = one.spec.limits;
   const gone = (sim.ledger.departures.get(one.spec.room.name) ?? []).filter(
-    ({ person, atMs }) => atMs <= look.toldMs && is(one, person, 'caller'),
+    ({ person, atMs }) => atMs <= snapshot.deliveredMs && is(one, person, 'caller'),
   );
-  const last = gone.at(-1);
-  // A visit after the hang-up that was too short to be seen, or fell into a gap, changes nothing.
+  const latest = gone.at(-1);
+  // A short visit after the hang-up may pass unseen, and one inside a gap does. The hang-up then still counts.
   const { gapFromMs, gapEndMs } = sim.world;
-  const inGap = last !== undefined && last.atMs >= gapFromMs && last.atMs <= gapEndMs;
-  const unseenFromMs = Math.min((last?.atMs ?? 0) - UNSEEN_MS, inGap ? gapFromMs : Number.POSITIVE_INFINITY);
+  const inGap = latest !== undefined && latest.atMs >= gapFromMs && latest.atMs <= gapEndMs;
+  const unseenFromMs = Math.min(
+    (latest?.atMs ?? 0) - UNSEEN_MS,
+    inGap ? gapFromMs : Number.POSITIVE_INFINITY,
+  );
   const recent = gone.filter(({ atMs }) => atMs >= unseenFromMs);
-  const hungUp = last === undefined || recent.some(({ reason }) => FINAL.includes(reason));
+  const hungUp = latest === undefined || recent.some(({ reason }) => FINAL.includes(reason));
   return hungUp ? callersLeftMs : callersLostMs;
 }

@@ -1,6 +1,6 @@
-/** What a simulated worker does of its own: connects, gets ready, joins its room, beats, hears and disobeys. */
-import type { SupervisorMessage, WorkerMessage } from '../../src/core/model/control-protocol.ts';
-import { DEADLINES } from '../../src/lib/limits/session-limits.ts';
+/** A simulated worker: it connects, gets ready, joins its room, sends heartbeats, and obeys or disobeys. */
+import type { SupervisorMessage, WorkerMessage } from '../../../src/core/model/control-protocol.ts';
+import { DEADLINES } from '../../../src/lib/limits/session-limits.ts';
 import type { Connection, Peer, SimChannels } from './channels.ts';
 import type { Exit, Host, Run } from './host.ts';
 import type { LiveKit } from './livekit.ts';
@@ -20,12 +20,10 @@ export class Agent implements Peer {
   readonly token: string;
   room = '';
   identity = '';
-  /** Its main loop stands. */
+  /** Its main loop is blocked. */
   hung = false;
-  /** It has said, on its own, that its job is done. */
-  saidClosedMs: number | null = null;
   saidReadyMs: number | null = null;
-  leftByItselfMs: number | null = null;
+  leftUnaskedMs: number | null = null;
   readonly #at: AgentWorld;
   #connection: Connection | null = null;
   #beating = false;
@@ -65,7 +63,7 @@ export class Agent implements Peer {
     this.#later(random.wait(300, 5_000), 'connects', () => this.#connect());
   }
 
-  /** Ends by itself. */
+  /** Ends without a signal of curfew. */
   end(exit: Exit): void {
     this.#at.host.endMain(this.run, exit);
   }
@@ -86,7 +84,7 @@ export class Agent implements Peer {
   leaveRoom(): void {
     const me = this.#at.livekit.room(this.room)?.people.get(this.identity);
     if (me === undefined) return;
-    this.leftByItselfMs = this.#at.world.nowMs;
+    this.leftUnaskedMs = this.#at.world.nowMs;
     this.#at.livekit.leave(this.room, me.sid, 'client_initiated');
   }
 
@@ -105,7 +103,7 @@ export class Agent implements Peer {
     this.#connectAgain();
   }
 
-  /** Its process is gone: what held on to it notices sooner or later. */
+  /** Its process is gone. The socket and LiveKit notice it some time later. */
   gone(): void {
     if (this.#connection !== null) this.#at.channels()?.hangUp(this.#connection);
     this.#connection = null;
@@ -114,7 +112,7 @@ export class Agent implements Peer {
     if (me === undefined) return;
     world.after(this.#random.wait(500, 15_000), {
       place: 'cloud',
-      what: `the ghost of ${this.workerId} goes`,
+      what: `LiveKit notices that ${this.workerId} is gone`,
       run: () => livekit.leave(this.room, me.sid, 'connection_timeout'),
     });
   }
@@ -149,7 +147,7 @@ export class Agent implements Peer {
     }
   }
 
-  /** It may come twice for the same session, and never for another one. */
+  /** The assignment may come twice for the same session, and never for another one. */
   #assigned({ job, token }: Extract<SupervisorMessage, { type: 'assign' }>): void {
     const random = this.#random;
     const isNew = this.run.spec === null;

@@ -1,18 +1,18 @@
-/** The simulated host: shims, workers, their children and what is on disk about them. It outlives every supervisor. */
-import type { WorkerId } from '../../src/core/ids.ts';
-import type { Profile } from '../../src/core/model/profile.ts';
-import type { SessionSpec } from '../../src/core/model/session.ts';
-import type { ProcessIdentity } from '../../src/core/model/worker.ts';
-import type { SpawnRequest } from '../../src/ports/workers.ts';
+/** The simulated host: shims, workers, their children and their folders on disk. It outlives every supervisor. */
+import type { WorkerId } from '../../../src/core/ids.ts';
+import type { Profile } from '../../../src/core/model/profile.ts';
+import type { SessionSpec } from '../../../src/core/model/session.ts';
+import type { ProcessIdentity } from '../../../src/core/model/worker.ts';
+import type { SpawnRequest } from '../../../src/ports/workers.ts';
 import type { World } from './world.ts';
 
 export interface Process {
   readonly pid: number;
   readonly startTicks: number;
   alive: boolean;
-  /** TERM is ignored. */
+  /** The process ignores TERM. */
   deaf: boolean;
-  /** Nothing ends it before then, as in an uninterruptible sleep. */
+  /** No signal ends it before this time, as in an uninterruptible sleep. */
   stuckUntilMs: number;
 }
 
@@ -21,10 +21,10 @@ export interface Exit {
   readonly signal: string | null;
 }
 
-/** A worker's tree, from its shim's start. */
+/** A worker's process tree since the start of its shim. */
 export interface Run {
   readonly id: WorkerId;
-  /** Null: it is warm and has no session yet. */
+  /** null: the worker is warm and has no session yet. */
   spec: SessionSpec | null;
   readonly profile: Profile;
   readonly env: Readonly<Record<string, string>>;
@@ -35,17 +35,17 @@ export interface Run {
   main: Process | null;
   readonly children: Process[];
   shimExit: Exit | null;
-  /** How its own process ended, and whether curfew's signal did it. */
+  /** How its main process ended, and by what; null: it runs or has not started. */
   end: (Exit & { readonly atMs: number; readonly by: 'itself' | 'curfew' | 'host' }) | null;
   termed: boolean;
   killed: boolean;
-  /** A signal that ends its own process waits for that to come out of its sleep: no more code of it runs. */
+  /** A deadly signal waits until the main process wakes up. No more code of that process runs. */
   doomed: boolean;
-  /** When the last one of it so far ended. */
+  /** The time of the latest death of a process in the tree. */
   lastDeathMs: number;
 }
 
-/** `state_dir/workers/ID/`, as far as it matters. */
+/** The parts of `state_dir/workers/ID/` that the simulation needs. */
 export interface Folder {
   claim: 'free' | 'void' | Process;
   main: Process | null;
@@ -56,9 +56,9 @@ export interface Folder {
 export type DiskState = 'ok' | 'full' | 'slow' | 'hung';
 
 export interface HostListener {
-  /** The worker's own command runs. */
+  /** The worker's command runs. */
   born(run: Run): void;
-  /** Some process of the tree came or went. */
+  /** A process of the tree started or ended. */
   changed(run: Run): void;
   mainGone(run: Run): void;
 }
@@ -68,7 +68,7 @@ const EXIT_REFUSED = 125;
 export class Host {
   readonly world: World;
   readonly folders = new Map<WorkerId, Folder>();
-  /** Trees of which something lives. */
+  /** Trees with at least one living process. */
   readonly alive = new Set<Run>();
   readonly runs = new Map<WorkerId, Run>();
   disk: DiskState = 'ok';
@@ -92,12 +92,12 @@ export class Host {
     return { bootId: this.world.bootId, pid, startTicks };
   }
 
-  /** As it was written down at the time. */
+  /** The identity as it was recorded on that boot. */
   identityIn({ bootId }: Run, { pid, startTicks }: Process): ProcessIdentity {
     return { bootId, pid, startTicks };
   }
 
-  /** From here on nobody but the host carries it on. */
+  /** The shim starts. From now on the tree needs no supervisor. */
   startShim({ workerId, profile, env, record }: SpawnRequest): Run {
     const spec = (record as { session?: { spec: SessionSpec } }).session?.spec ?? null;
     const run: Run = {
@@ -137,7 +137,7 @@ export class Host {
       this.#exitShim(run, { code: null, signal });
   }
 
-  /** The worker's own process ends by itself, or by something that is not curfew. */
+  /** The main process ends without a signal of curfew, unless `by` says otherwise. */
   endMain(run: Run, exit: Exit, by: 'itself' | 'curfew' | 'host' = 'itself'): void {
     if (run.main?.alive !== true) return;
     this.#die(run, run.main, { exit, by });
@@ -151,7 +151,7 @@ export class Host {
     this.listener.changed(run);
   }
 
-  /** The power was cut: nothing that ran is left. */
+  /** The power is cut, and every process ends. */
   reboot(): void {
     for (const run of this.alive) {
       for (const one of [...this.members(run), run.shim]) one.alive = false;
@@ -161,12 +161,12 @@ export class Host {
     this.alive.clear();
   }
 
-  /** What is stuck comes loose soon, and nothing new gets stuck. */
+  /** From now on no new process gets stuck. */
   calm(): void {
     this.#calm = true;
   }
 
-  /** A shim is killed alone: its worker goes on, and nobody will write the status. */
+  /** The shim alone is killed. Its worker goes on, and its status will never be written. */
   killShim(run: Run): void {
     if (run.shim.alive) this.#exitShim(run, { code: null, signal: 'SIGKILL' });
   }

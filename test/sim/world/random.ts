@@ -1,4 +1,4 @@
-/** One small seeded source of chance: the same seed, the same run. */
+/** A seeded source of random numbers. The same seed gives the same run. */
 
 export class Random {
   #state: number;
@@ -33,7 +33,7 @@ export class Random {
     return items[this.below(items.length)] ?? items[0];
   }
 
-  /** A wait that is mostly short and now and then long, as the world's are. */
+  /** A wait that is usually short and sometimes long. */
   wait(usualMs: number, longMs: number): number {
     return this.chance(0.9) ? this.between(0, usualMs) : this.between(usualMs, longMs);
   }

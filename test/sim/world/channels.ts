@@ -1,12 +1,12 @@
-/** The Channels port of one supervisor, and the workers' ends of its connections. */
-import type { WorkerId } from '../../src/core/ids.ts';
-import type { SupervisorMessage, WorkerMessage } from '../../src/core/model/control-protocol.ts';
-import type { Channels, ChannelsListener } from '../../src/ports/channels.ts';
+/** The Channels port of one supervisor, with the workers' ends of its connections. */
+import type { WorkerId } from '../../../src/core/ids.ts';
+import type { SupervisorMessage, WorkerMessage } from '../../../src/core/model/control-protocol.ts';
+import type { Channels, ChannelsListener } from '../../../src/ports/channels.ts';
 import type { Life } from './life.ts';
 import { never } from './life.ts';
 import type { World } from './world.ts';
 
-/** What a worker does with its end. */
+/** A worker's end of a connection. */
 export interface Peer {
   readonly workerId: WorkerId;
   readonly token: string;
@@ -18,7 +18,7 @@ export interface Peer {
 export interface Connection {
   readonly peer: Peer;
   open: boolean;
-  /** Order is kept: nothing overtakes what was sent before. */
+  /** The arrival times of the last messages in each direction. A later message never arrives earlier. */
   sentMs: number;
   heardMs: number;
 }
@@ -78,7 +78,7 @@ export class SimChannels implements Channels {
     return Promise.resolve();
   }
 
-  /** A worker connects and says hello; null: nobody listens. */
+  /** A worker connects and says hello; null: no supervisor listens. */
   connect(peer: Peer): Connection | null {
     if (!this.#life.alive || this.#listener === null) return null;
     const connection: Connection = { peer, open: true, sentMs: 0, heardMs: 0 };
@@ -97,7 +97,7 @@ export class SimChannels implements Channels {
     });
   }
 
-  /** The worker's end goes away. */
+  /** The worker closes its end. */
   hangUp(connection: Connection): void {
     const id = connection.peer.workerId;
     this.#deliver(connection, `the connection of ${id} closes`, () => {
@@ -109,7 +109,7 @@ export class SimChannels implements Channels {
     });
   }
 
-  /** The supervisor is gone, and every connection with it. */
+  /** The supervisor is gone, and its connections close. */
   lose(): void {
     for (const connection of this.#all) this.#drop(connection);
     this.#byWorker.clear();

@@ -1,9 +1,9 @@
 /** The Workers port of one supervisor over the simulated host. */
-import type { WorkerId } from '../../src/core/ids.ts';
-import type { WorkerProcess } from '../../src/core/model/worker.ts';
-import { CurfewError } from '../../src/lib/errors.ts';
-import { WORKERS } from '../../src/lib/limits/worker-limits.ts';
-import type { Adopted, SpawnRequest, Workers, WorkersListener } from '../../src/ports/workers.ts';
+import type { WorkerId } from '../../../src/core/ids.ts';
+import type { WorkerProcess } from '../../../src/core/model/worker.ts';
+import { CurfewError } from '../../../src/lib/errors.ts';
+import { WORKERS } from '../../../src/lib/limits/worker-limits.ts';
+import type { Adopted, SpawnRequest, Workers, WorkersListener } from '../../../src/ports/workers.ts';
 import type { Host, Run } from './host.ts';
 import type { Life } from './life.ts';
 import { never } from './life.ts';
@@ -12,7 +12,7 @@ import type { World } from './world.ts';
 interface Entry {
   readonly id: WorkerId;
   readonly run: Run;
-  /** Its spawn has resolved, or it was taken over. */
+  /** Its spawn has resolved, or the supervisor adopted it. */
   announced: boolean;
   readonly adopted: boolean;
   exitComing: boolean;
@@ -33,7 +33,7 @@ export class SimWorkers implements Workers {
   readonly #listener: WorkersListener;
   readonly #watch: SignalWatch;
   readonly #entries = new Map<WorkerId, Entry>();
-  /** How each start that is under way is refused. */
+  /** Refuses a start that is under way. */
   readonly #starting = new Map<WorkerId, (why: string) => void>();
   readonly #unwanted = new Set<WorkerId>();
 
@@ -63,7 +63,7 @@ export class SimWorkers implements Workers {
       this.#starting.set(workerId, (why) => reject(new CurfewError('spawn_failed', why)));
       const { random } = this.#world;
       const waitMs = random.chance(0.02) ? random.between(2_000, 40_000) : random.wait(10, 2_000);
-      this.#soon(waitMs, 'its turn to start', () => {
+      this.#soon(waitMs, 'a start has its turn', () => {
         if (this.#unwanted.has(workerId)) return done();
         if (this.#host.disk === 'full') return refuse('its folder could not be written');
         if (this.#life.dead('before the shim')) return;
@@ -78,7 +78,7 @@ export class SimWorkers implements Workers {
   adopt(workerId: WorkerId, known: WorkerProcess | null): Promise<Adopted | null> {
     if (this.#life.dead('adopt')) return never();
     return new Promise((resolve, reject) => {
-      this.#soon(this.#world.random.wait(5, 300), 'a worker is looked for', () => {
+      this.#soon(this.#world.random.wait(5, 300), 'an adoption looks a worker up', () => {
         if (this.#life.dead('before the claim is taken')) return;
         const folder = this.#host.folder(workerId);
         if (known === null && folder.claim === 'free') {
@@ -99,7 +99,7 @@ export class SimWorkers implements Workers {
   signal(workerId: WorkerId, signal: 'SIGTERM' | 'SIGKILL'): void {
     if (this.#life.dead(`before ${signal}`)) return;
     const entry = this.#entries.get(workerId);
-    if (entry === undefined) this.#tellIfGone(workerId);
+    if (entry === undefined) this.#reportIfGone(workerId);
     if (this.#starting.has(workerId) && entry === undefined) {
       this.#unwanted.add(workerId);
       this.#starting.get(workerId)?.('it was ended before it ran');
@@ -111,19 +111,19 @@ export class SimWorkers implements Workers {
     entry.order = signal;
     this.#host.signal(entry.run, signal);
     if (this.#life.dead(`after ${signal}`)) return;
-    this.#lookSoon(entry, false);
+    this.#scanSoon(entry, false);
   }
 
   reap(workerId: WorkerId): void {
     if (this.#life.dead('reap')) return;
     const entry = this.#entries.get(workerId);
-    if (entry === undefined) this.#tellIfGone(workerId);
-    if (entry?.announced === true) this.#lookSoon(entry, true);
+    if (entry === undefined) this.#reportIfGone(workerId);
+    if (entry?.announced === true) this.#scanSoon(entry, true);
   }
 
-  #tellIfGone(id: WorkerId): void {
+  #reportIfGone(id: WorkerId): void {
     if (this.#starting.has(id)) return;
-    this.#soon(this.#world.random.wait(10, 150), `a look for ${id}`, () => {
+    this.#soon(this.#world.random.wait(10, 150), `a scan for ${id}`, () => {
       const lives = [...this.#host.alive].some((run) => run.id === id);
       if (!lives && !this.#entries.has(id)) this.#listener.tree(id, 0);
     });
@@ -151,15 +151,15 @@ export class SimWorkers implements Workers {
     return Promise.resolve();
   }
 
-  /** Some process of the tree came or went. */
+  /** A process of the tree started or ended. */
   noticed(run: Run): void {
     const entry = this.#entries.get(run.id);
     if (!this.#life.alive || entry === undefined || entry.run !== run) return;
     this.#noticeExit(entry);
     if (entry.order === null || entry.over) return;
-    // Whatever is born under a SIGKILL gets one too.
+    // A process that starts after a SIGKILL gets one, too.
     if (entry.order === 'SIGKILL' && run.children.some((one) => one.alive)) this.#strikeAgain(entry);
-    this.#lookSoon(entry, false);
+    this.#scanSoon(entry, false);
   }
 
   sampled(id: WorkerId, rssBytes: number): void {
@@ -210,7 +210,7 @@ export class SimWorkers implements Workers {
   ): void {
     const { run } = entry;
     if (run.main === null) {
-      // A start that failed leaves nothing behind.
+      // A failed start leaves no process.
       if (run.shimExit === null) this.#host.killShim(run);
       this.#entries.delete(entry.id);
       start.refuse(run.shimExit?.code === 125 ? 'its start was claimed before' : 'the command did not run');
@@ -223,7 +223,7 @@ export class SimWorkers implements Workers {
     this.#noticeExit(entry);
   }
 
-  /** Its end is seen by looking now and then. */
+  /** Race: the worker may have ended before the adoption. */
   #adopted(entry: Entry): void {
     if (entry.run.end !== null || entry.run.shimExit !== null) this.#noticeExit(entry);
   }
@@ -235,15 +235,15 @@ export class SimWorkers implements Workers {
     const gone = started ? run.end !== null : run.shimExit !== null;
     if (!gone) return;
     entry.exitComing = true;
-    // Without a word of its shim it is seen by looking, once a second.
-    const told = run.shimExit !== null && run.shimExit.signal === null;
+    // Without an exit status from the shim only a scan once a second notices the end.
+    const isReported = run.shimExit !== null && run.shimExit.signal === null;
     const { random } = this.#world;
-    const waitMs = told ? 110 + random.wait(10, 100) : random.between(900, 1_700);
+    const waitMs = isReported ? 110 + random.wait(10, 100) : random.between(900, 1_700);
     this.#soon(waitMs, `${entry.id} is seen to have ended`, () => {
       const status = this.#host.folder(entry.id).status ?? { code: null, signal: null };
       entry.exited = true;
       this.#listener.exited(entry.id, { ...status, at: this.#world.stamp });
-      this.#lookSoon(entry, true);
+      this.#scanSoon(entry, true);
     });
   }
 
@@ -253,12 +253,12 @@ export class SimWorkers implements Workers {
     );
   }
 
-  #lookSoon(entry: Entry, asked: boolean): void {
+  #scanSoon(entry: Entry, asked: boolean): void {
     const waitMs = asked ? this.#world.random.wait(10, 150) : this.#world.random.between(2, 260);
-    this.#soon(waitMs, `a look at the tree of ${entry.id}`, () => this.#look(entry, asked));
+    this.#soon(waitMs, `a scan of the tree of ${entry.id}`, () => this.#scan(entry, asked));
   }
 
-  #look(entry: Entry, asked: boolean): void {
+  #scan(entry: Entry, asked: boolean): void {
     if (entry.over) return;
     const { run } = entry;
     const left = this.#host.members(run).length + (run.shim.alive || !entry.exited ? 1 : 0);

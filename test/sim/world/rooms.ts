@@ -1,20 +1,22 @@
-/** The Rooms port of one supervisor over the simulated LiveKit: one question at a time, each with its bound. */
-import type { RoomKey } from '../../src/core/ids.ts';
-import { roomId } from '../../src/core/ids.ts';
-import type { RoomWebhook } from '../../src/core/rooms/presence.ts';
-import { PRESENCE } from '../../src/lib/limits/room-limits.ts';
-import type { RoomStepResult, Rooms, RoomsListener } from '../../src/ports/rooms.ts';
+/** The Rooms port of one supervisor over the simulated LiveKit: one poll at a time, each with its bound. */
+import type { RoomKey } from '../../../src/core/ids.ts';
+import { roomId } from '../../../src/core/ids.ts';
+import type { RoomWebhook } from '../../../src/core/rooms/presence.ts';
+import { PRESENCE } from '../../../src/lib/limits/room-limits.ts';
+import type { RoomStepResult, Rooms, RoomsListener } from '../../../src/ports/rooms.ts';
 import type { Life } from './life.ts';
 import { never } from './life.ts';
 import type { LiveKit, Webhook } from './livekit.ts';
 
 type Step<K extends 'removeAgent' | 'closeRoom'> = Parameters<Rooms[K]>[0];
 
-/** The last complete look at a room that the supervisor was told. */
-export interface ToldLook {
-  readonly toldMs: number;
+/** A snapshot of a room that the supervisor received, in times of the run. */
+export interface Delivered {
+  readonly deliveredMs: number;
   readonly askedMs: number;
+  /** The time at which the snapshot was true. */
   readonly trueMs: number;
+  /** LiveKit answered with an empty list although it had participants. */
   readonly blind: boolean;
 }
 
@@ -25,7 +27,7 @@ export interface RoomsWatch {
 
 export class SimRooms implements Rooms {
   readonly url = 'ws://livekit';
-  readonly #looks = new Map<string, ToldLook[]>();
+  readonly #delivered = new Map<string, Delivered[]>();
   readonly #livekit: LiveKit;
   readonly #life: Life;
   readonly #watch: RoomsWatch;
@@ -67,7 +69,7 @@ export class SimRooms implements Rooms {
   }
 
   poll(room: RoomKey): void {
-    if (this.#life.dead('look') || !this.#followed.has(roomId(room))) return;
+    if (this.#life.dead('poll') || !this.#followed.has(roomId(room))) return;
     this.#asked.set(roomId(room), room);
     this.#schedule();
   }
@@ -94,7 +96,7 @@ export class SimRooms implements Rooms {
     });
   }
 
-  /** Nobody but curfew's own dispatches agents here. */
+  /** No other agent than curfew's joins these rooms. */
   closeRefused({ room, roomSid, boundMs }: Parameters<Rooms['closeRefused']>[0]): Promise<RoomStepResult> {
     return this.closeRoom({ do: 'close_room', room, roomSid, boundMs });
   }
@@ -108,7 +110,7 @@ export class SimRooms implements Rooms {
     return Promise.resolve();
   }
 
-  /** A webhook that came to the supervisor's door. */
+  /** A webhook arrived at the supervisor. */
   hook({ id, room, event, atWallMs }: Webhook): void {
     if (this.#life.dead('a webhook') || this.#listener === null || this.#seen.has(id)) return;
     this.#seen.add(id);
@@ -161,7 +163,7 @@ export class SimRooms implements Rooms {
     const trueMs = nowMs + tookMs * random.next();
     const asked = { asOf: stamp, askedMs: nowMs, trueMs, blind: api === 'blind' };
     this.#soon(tookMs, 'LiveKit answers', () => {
-      if (this.#life.dead('before a look is told')) return;
+      if (this.#life.dead('before a snapshot is delivered')) return;
       this.#here();
       for (const room of rooms) this.#tell(room, asked);
       this.#asking = false;
@@ -171,12 +173,17 @@ export class SimRooms implements Rooms {
 
   #tell(
     room: RoomKey,
-    { asOf, askedMs, trueMs, blind }: { asOf: { bootMs: number; wallMs: number } } & Omit<ToldLook, 'toldMs'>,
+    {
+      asOf,
+      askedMs,
+      trueMs,
+      blind,
+    }: { asOf: { bootMs: number; wallMs: number } } & Omit<Delivered, 'deliveredMs'>,
   ): void {
     if (!this.#followed.has(roomId(room)) || !this.#life.alive) return;
     const { sid, people } = this.#livekit.moment(room.name, trueMs);
     const known = sid !== null && !blind;
-    this.#remember(room.name, { toldMs: this.#world.nowMs, askedMs, trueMs, blind });
+    this.#remember(room.name, { deliveredMs: this.#world.nowMs, askedMs, trueMs, blind });
     const createdWallMs = this.#livekit.createdWallMs(sid);
     this.#listener?.snapshot(room, {
       asOf,
@@ -186,15 +193,15 @@ export class SimRooms implements Rooms {
     });
   }
 
-  /** All of this life. */
-  looks(room: string): readonly ToldLook[] {
-    return this.#looks.get(room) ?? [];
+  /** All snapshots of the room that this supervisor received. */
+  delivered(room: string): readonly Delivered[] {
+    return this.#delivered.get(room) ?? [];
   }
 
-  #remember(room: string, look: ToldLook): void {
-    const known = this.#looks.get(room);
-    if (known === undefined) this.#looks.set(room, [look]);
-    else known.push(look);
+  #remember(room: string, snapshot: Delivered): void {
+    const known = this.#delivered.get(room);
+    if (known === undefined) this.#delivered.set(room, [snapshot]);
+    else known.push(snapshot);
   }
 
   #here(): void {

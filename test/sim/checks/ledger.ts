@@ -1,64 +1,67 @@
 /**
- * What really happened to each session, kept beside curfew: its records as they were wanted and committed,
- * its workers, what was said and asked. The checks compare this with what curfew says and does.
+ * The truth about each session, kept apart from curfew: its wanted and its committed records, its workers, messages and requests.
+ * The checks compare this with the state and the actions of curfew.
  */
-import type { DispatchRequest, SessionView } from '../../src/api/session-schemas.ts';
-import type { SessionId, WorkerId } from '../../src/core/ids.ts';
-import { isWarmId, sessionId } from '../../src/core/ids.ts';
-import type { WorkerMessage } from '../../src/core/model/control-protocol.ts';
-import type { Ending, Session } from '../../src/core/model/session.ts';
-import { isIn, isReplacing, workerOf } from '../../src/core/model/session.ts';
-import type { SessionRecord } from '../../src/core/model/session-record.ts';
-import { fromRecord } from '../../src/core/model/session-record.ts';
-import type { DisconnectReason, Participant } from '../../src/core/rooms/presence.ts';
-import { CurfewError, messageOf } from '../../src/lib/errors.ts';
-import { WATCH } from '../../src/lib/limits/livekit-limits.ts';
-import { RECORDING } from '../../src/lib/limits/storage-limits.ts';
-import type { DurableWrite } from '../../src/ports/registry.ts';
-import type { SpawnRequest } from '../../src/ports/workers.ts';
-import type { MessageWatch } from './channels.ts';
-import { tokenOf } from './channels.ts';
-import type { Run } from './host.ts';
-import type { Life } from './life.ts';
-import type { DiskWatch } from './registry.ts';
-import type { RoomsWatch } from './rooms.ts';
-import type { Sim } from './sim.ts';
-import type { SweepWatch } from './table.ts';
-import { checkReason } from './truth.ts';
-import type { SignalWatch } from './workers.ts';
+import type { DispatchRequest, SessionView } from '../../../src/api/session-schemas.ts';
+import type { SessionId, WorkerId } from '../../../src/core/ids.ts';
+import { isWarmId, sessionId } from '../../../src/core/ids.ts';
+import type { WorkerMessage } from '../../../src/core/model/control-protocol.ts';
+import type { Ending, Session } from '../../../src/core/model/session.ts';
+import { isIn, isReplacing, workerOf } from '../../../src/core/model/session.ts';
+import type { SessionRecord } from '../../../src/core/model/session-record.ts';
+import { fromRecord } from '../../../src/core/model/session-record.ts';
+import type { DisconnectReason, Participant } from '../../../src/core/rooms/presence.ts';
+import { CurfewError, messageOf } from '../../../src/lib/errors.ts';
+import { WATCH } from '../../../src/lib/limits/livekit-limits.ts';
+import { RECORDING } from '../../../src/lib/limits/storage-limits.ts';
+import type { DurableWrite } from '../../../src/ports/registry.ts';
+import type { SpawnRequest } from '../../../src/ports/workers.ts';
+import type { CheckName } from '../../promises.ts';
+import type { Sim } from '../sim.ts';
+import type { MessageWatch } from '../world/channels.ts';
+import { tokenOf } from '../world/channels.ts';
+import type { Run } from '../world/host.ts';
+import type { Life } from '../world/life.ts';
+import type { CleanupWatch } from '../world/process-table.ts';
+import type { DiskWatch } from '../world/registry.ts';
+import type { RoomsWatch } from '../world/rooms.ts';
+import type { SignalWatch } from '../world/workers.ts';
+import { checkReason } from './reasons.ts';
 
 export interface Case {
   readonly id: SessionId;
   readonly spec: Session['spec'];
   readonly bootId: string;
   readonly seenMs: number;
-  /** The newest state that curfew wanted on record, and since when it waits for that. */
+  /** The newest state that curfew wanted on record. */
   wanted: Session;
   wantedMs: number;
+  /** Since when a wanted state waits for its commit; null: none waits. */
   waitsSinceMs: number | null;
+  /** null: the disk has no record of it. */
   committed: Session | null;
   acknowledged: boolean;
-  /** Refused, while its record was late: that is on its way out. */
+  /** curfew refused it while its record was late. The disk is about to delete that record. */
   discarding: boolean;
-  /** First start, as first seen. */
+  /** The time of its first start; null: not started yet. */
   startedMs: number | null;
   requestedMs: number | null;
-  /** It must be on its way out since then; a request that died with its supervisor binds nobody. */
+  /** The time of the release that curfew must obey; null: no release, or the supervisor died before its answer. */
   dueMs: number | null;
   closingMs: number | null;
   ending: Ending | null;
-  /** Effects went on without a record, and then the supervisor died: what it knew is lost. */
+  /** The supervisor acted without a record and then died. Later supervisors cannot know the lost state. */
   excused: boolean;
   lastHeardMs: number;
   lastActivityMs: number;
   readyHeardMs: number | null;
   closedHeardMs: number | null;
   errorsHeard: number;
-  /** Reported in a row without a success between them. */
+  /** Errors in a row, without an `ok` between them. */
   errorsInRow: number;
   errorMs: number;
   memoryMs: number | null;
-  /** When it last had an ending under way that others must wait for. */
+  /** The last time when something postponed its next ending. */
   busyMs: number;
   keptMs: number;
 }
@@ -80,15 +83,15 @@ const INFERRED = [
   'error_limit',
 ];
 
-export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch, SweepWatch {
+export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch, CleanupWatch {
   readonly sim: Sim;
   readonly cases = new Map<SessionId, Case>();
   readonly departures = new Map<string, Departure[]>();
   #readyMs = 0;
   reboots = 0;
-  /** Times of inferred endings in this life. */
+  /** Times of the inferred endings of this supervisor. */
   readonly #inferred: number[] = [];
-  /** Something changed that the slower checks want to see. */
+  /** A record changed, so the slower checks must run again. */
   dirty = true;
 
   constructor(sim: Sim) {
@@ -99,7 +102,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     return this.sim.world;
   }
 
-  /** Its first record is on its way. */
+  /** Its first record may still be on its way to the disk. */
   isArriving(id: string): boolean {
     const one = this.of(id);
     return (
@@ -110,12 +113,12 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     );
   }
 
-  /** Since when nothing was missed: a take-over, or a gap. */
+  /** The last time when the supervisor could miss something: the end of its start or of a gap. */
   get anewMs(): number {
     return Math.max(this.#readyMs, this.#world.gapEndMs);
   }
 
-  /** No deadline of silence can have begun before: a supervisor's start, or the end of a gap. */
+  /** The earliest begin of a deadline for silence or absence: the start of the supervisor or the end of a gap. */
   get countedMs(): number {
     return Math.max(this.sim.generation?.life.bornMs ?? 0, this.#world.gapEndMs);
   }
@@ -150,8 +153,11 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
       session.phase.name !== 'ended' &&
       !one.excused
     )
-      this.#fail('5 an ended session never lives again', `${one.id} ended and is ${session.phase.name}`);
-    // Of a dispatch that was refused and came again under its id, the last one counts.
+      this.#fail(
+        'reports-are-true: an ended session never lives again',
+        `${one.id} ended and is ${session.phase.name}`,
+      );
+    // A refused dispatch can come again with the same id. The time of the last start counts.
     if (isIn(session, 'starting')) one.startedMs = this.#world.ofBoot(session.startedAt.bootMs);
     if (session.phase.name === 'closing' || session.phase.name === 'ended')
       this.#ends(one, session, session.phase.ending);
@@ -163,7 +169,10 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     const one = this.cases.get(session.spec.id);
     if (one === undefined) return;
     if (one.committed?.phase.name === 'ended' && session.phase.name !== 'ended')
-      this.#fail('5 an ended session never lives again', `${one.id} is recorded as ${session.phase.name}`);
+      this.#fail(
+        'reports-are-true: an ended session never lives again',
+        `${one.id} is recorded as ${session.phase.name}`,
+      );
     one.committed = session;
     this.#world.note('disk', `${one.id} is ${phaseText(session)}`);
     if (one.wanted === session) one.waitsSinceMs = null;
@@ -180,7 +189,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
   }
 
   spawning({ workerId, env, record }: SpawnRequest): void {
-    // A warm one is nobody's yet.
+    // A warm worker has no session yet.
     if (isWarmId(workerId)) return;
     const session = fromRecord((record as { session: SessionRecord }).session);
     const { id, room } = session.spec;
@@ -188,44 +197,53 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     const recorded = tables.sessions.get(id);
     if (recorded === undefined || workerOf(recorded)?.id !== workerId)
       this.#fail(
-        'order: a spawn needs its record',
+        'one-live-worker-per-claim: a start is on record before its process runs',
         `${workerId} is started, recorded is ${recorded === undefined ? 'nothing' : phaseText(recorded)}`,
       );
     if (tables.claims.get(session.spec.claim) !== id)
-      this.#fail('order: a spawn needs its claim', `${workerId} is started without the claim on record`);
+      this.#fail(
+        'one-live-worker-per-claim: a claim is on record before its process runs',
+        `${workerId} is started without the claim on record`,
+      );
     if (
       env.CURFEW_TOKEN !== tokenOf(workerId) ||
       env.LIVEKIT_TOKEN !== JSON.stringify([room.name, session.spec.agentIdentity]) ||
       env.CURFEW_ROOM !== room.name
     )
-      this.#fail('7 tokens for its own room only', `${workerId} gets ${JSON.stringify(env)}`);
+      this.#fail(
+        'workers-get-only-their-own-access: a worker gets tokens for its own room only',
+        `${workerId} gets ${JSON.stringify(env)}`,
+      );
   }
 
-  /** Only what is being torn down is signalled. */
+  /** Checks that curfew signals only workers in a teardown or a replacement. */
   signalled(id: WorkerId, signal: string): void {
     const one = this.ofWorker(id);
     const run = this.sim.host.runs.get(id);
-    // One that is still warm is the pool's to let go, and what a dead one left is nobody's.
+    // The pool may end a worker that is still warm, and the rest of a dead one.
     if (isWarmId(id) && (run?.spec == null || run.end !== null)) return;
     const state = one === undefined ? null : (this.sim.generation?.supervisor.sessions.state(one.id) ?? null);
     const phase = state?.phase;
     const live = phase?.name === 'live' && phase.work.kind === 'running' && phase.work.worker.id === id;
     if (phase === undefined || live || phase.name === 'starting' || phase.name === 'queued')
       this.#fail(
-        '2 nothing is signalled that should run',
-        `${signal} to ${id}, whose session is ${phase?.name ?? 'unknown'}`,
+        'every-tree-is-accounted-for: no signal reaches a worker at work',
+        `${signal} to ${id}; its session is ${phase?.name ?? 'unknown'}`,
       );
   }
 
-  /** A sweep ends only what no session is at work with. */
-  swept(run: Run): void {
+  /** Checks that a cleanup ends no worker at work. */
+  ending(run: Run): void {
     run.killed = true;
     if (run.spec === null) return;
     const one = this.cases.get(run.spec.id);
     const name = one?.wanted.phase.name;
     const current = one === undefined ? null : workerOf(one.wanted);
     if ((name === 'live' || name === 'starting') && current?.id === run.id)
-      this.#fail('2 a sweep touches no live session', `${run.id}, whose session is ${name}`);
+      this.#fail(
+        'every-tree-is-accounted-for: a cleanup leaves a worker at work alone',
+        `${run.id}; its session is ${name}`,
+      );
   }
 
   delivered(id: WorkerId, message: WorkerMessage): void {
@@ -236,7 +254,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     if (message.type === 'activity') one.lastActivityMs = Math.max(one.lastActivityMs, nowMs);
     if (message.type === 'ready') one.readyHeardMs = nowMs;
     if (message.type === 'closed') one.closedHeardMs = nowMs;
-    // What a worker says on its way out follows from its end.
+    // Errors of a worker that is being replaced do not count.
     if (isReplacing(one.wanted)) return;
     if (message.type === 'ok') one.errorsInRow = 0;
     if (message.type !== 'error') return;
@@ -263,7 +281,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
       const phase = this.sim.generation?.supervisor.sessions.state(spec.id)?.phase;
       if (phase?.name === 'live' || phase?.name === 'starting')
         this.#fail(
-          'room: no agent at work is removed',
+          'every-tree-is-accounted-for: no agent at work is removed from its room',
           `${identity} of ${run.id} is removed while it is ${phase.name}`,
         );
     }
@@ -279,11 +297,14 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
         run.main?.alive !== true
       )
         continue;
-      // The question was on its way to LiveKit when the session came.
+      // Race: the request was on its way to LiveKit when the session started.
       if (this.#world.nowMs - Math.max(one.seenMs, this.anewMs) < WATCH.closeMs) continue;
       const phase = this.sim.generation?.supervisor.sessions.state(run.spec.id)?.phase;
       if (phase?.name === 'live' || phase?.name === 'starting')
-        this.#fail('room: no room with a session at work is closed', `${room.name}, where ${run.id} works`);
+        this.#fail(
+          'every-tree-is-accounted-for: no room with a session at work is closed',
+          `${room.name}, where ${run.id} works`,
+        );
     }
   }
 
@@ -291,14 +312,20 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     if (run.spec === null) return;
     for (const other of this.sim.host.alive)
       if (other !== run && other.spec?.claim === run.spec.claim && this.sim.host.members(other).length > 0)
-        this.#fail('1 one live worker per claim', `${run.id} begins while ${other.id} lives`);
+        this.#fail(
+          'one-live-worker-per-claim: a worker starts only when no other worker of its claim lives',
+          `${run.id} begins while ${other.id} lives`,
+        );
   }
 
-  /** A warm worker has its room now. */
+  /** A warm worker got a session. */
   assigned(run: Run, session: string): void {
     const one = this.of(session);
     if (run.spec !== null && run.spec.id !== session)
-      this.#fail('1 a warm worker has one session', `${run.id} of ${run.spec.id} is given ${session}`);
+      this.#fail(
+        'livekit-agents-run-unchanged: a warm worker serves one job',
+        `${run.id} of ${run.spec.id} gets ${session}`,
+      );
     if (one === undefined || run.spec !== null) return;
     run.spec = one.spec;
     this.born(run);
@@ -307,10 +334,13 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
   acknowledged(asked: DispatchRequest, view: SessionView, created: boolean): void {
     const one = this.of(view.id);
     if (one === undefined || one.committed === null)
-      this.#fail('order: what is accepted is on record', `${view.id} was accepted`);
+      this.#fail('unknown-is-not-gone: an accepted session is on record', `${view.id} was accepted`);
     else one.acknowledged = true;
     if (asked.id !== undefined && asked.id !== view.id)
-      this.#fail('idempotence', `${asked.id} gave ${view.id}`);
+      this.#fail(
+        'reports-are-true: a dispatch with an id answers with that id',
+        `${asked.id} gave ${view.id}`,
+      );
     this.#world.note(
       'person',
       `dispatch of ${view.room}: ${created ? 'new' : 'known'} ${view.id} ${view.state}`,
@@ -321,7 +351,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     const code = error instanceof CurfewError ? error.code : 'none';
     this.#world.note('person', `dispatch of ${asked.room}: ${messageOf(error)}`);
     if (!['room_taken', 'at_capacity', 'id_conflict', 'registry_unavailable', 'stopping'].includes(code))
-      this.#fail('a refusal has its reason', messageOf(error));
+      this.#fail('reports-are-true: a refusal has a documented code', messageOf(error));
   }
 
   requested(id: string): void {
@@ -331,7 +361,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     one.dueMs ??= this.#world.nowMs;
   }
 
-  /** It was not taken in yet when its release was asked for. */
+  /** The release came before the session was admitted, so it binds no supervisor. */
   notFound(id: string): void {
     const one = this.of(id);
     if (one !== undefined) one.dueMs = null;
@@ -364,20 +394,21 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     const text = JSON.stringify(fields) + message;
     this.#world.note('log', `${level} ${text}`);
     if (/\+4930|caller-|metadata-marker|token-of/.test(text))
-      this.#fail('7 no rooms, people or secrets in the log', text);
-    if (message.startsWith('an event of a session failed')) this.#fail('no event fails', text);
+      this.#fail('workers-get-only-their-own-access: the log names no room, person or secret', text);
+    if (message.startsWith('an event of a session failed'))
+      this.#fail('every-wait-has-a-bound: every event of a session is handled', text);
   }
 
   rebooted(): void {
     this.reboots += 1;
   }
 
-  /** What was neither committed nor acted upon never happened; what was acted upon without a record is forgiven. */
+  /** The supervisor died. Uncommitted states are void. A session is excused when the supervisor acted on such a state. */
   died(_life: Life, _where: string): void {
     this.#inferred.length = 0;
     const { nowMs } = this.#world;
     for (const one of this.cases.values()) {
-      // What was heard last may not be on record.
+      // The last messages may not be on record.
       if (one.waitsSinceMs !== null || nowMs - one.errorMs < 6_000) one.errorsInRow = 0;
       one.dueMs = null;
       one.discarding = false;
@@ -431,14 +462,17 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     return one;
   }
 
-  /** Whoever is taken in finds its room free, or on its way to be. */
+  /** Checks that the earlier session of the claim has ended or is closing. */
   #expectFree({ id, spec }: Case): void {
     for (const other of this.cases.values()) {
       const { name } = other.wanted.phase;
       if (other.spec.claim !== spec.claim || other.committed === null) continue;
       if (other.excused || other.discarding) continue;
       if (name !== 'closing' && name !== 'ended')
-        this.#fail('1 a room that is taken is refused', `${id} is taken in, ${other.id} is ${name}`);
+        this.#fail(
+          'one-live-worker-per-claim: a session is admitted only when its claim is free',
+          `${id} is admitted while ${other.id} is ${name}`,
+        );
     }
   }
 
@@ -448,24 +482,22 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     one.ending = ending;
     if (one.excused) return;
     if (first !== null && first.reason !== ending.reason && ending.reason !== 'unkillable')
-      this.#fail('the first cause stays', `${one.id} ended as ${first.reason}, and now as ${ending.reason}`);
+      this.#fail(
+        'every-ending-has-its-evidence: the first cause of an ending stays',
+        `${one.id} ended as ${first.reason}, and now as ${ending.reason}`,
+      );
     if (first?.reason === ending.reason) return;
     this.#world.note('curfew', `${one.id} ends: ${ending.reason} (${ending.cause}) ${ending.detail ?? ''}`);
-    const lie = checkReason(this.sim, one, session, ending);
-    if (lie !== null)
-      this.#fail(
-        '4 every ending has a truthful reason',
-        `${one.id} ${ending.reason} (${ending.cause}; ${ending.detail}): ${lie}`,
-      );
-    // A hang-up that was told is not inferred.
+    checkReason(this.sim, one, session, ending);
+    // A reported hang-up is not inferred. The budget counts inferred endings of live sessions only.
     const live = session.phase.name === 'closing' && session.liveAt !== null;
-    // Nor is a crash: it was seen.
-    const seen = ending.reason === 'error_limit' && ending.cause !== 'error';
-    if (live && !seen && INFERRED.includes(ending.reason) && !ending.detail?.includes('hung up'))
+    // A crash is not inferred either.
+    const isCrash = ending.reason === 'error_limit' && ending.cause !== 'error';
+    if (live && !isCrash && INFERRED.includes(ending.reason) && !ending.detail?.includes('hung up'))
       this.#countInferred(ending);
   }
 
-  /** More than five and more than a fifth of the live ones within half a minute are held. */
+  /** curfew holds endings beyond five and beyond a fifth of the live sessions within half a minute. */
   #countInferred(ending: Ending): void {
     const { nowMs } = this.#world;
     this.#inferred.push(nowMs);
@@ -473,7 +505,10 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     const all = this.sim.generation?.supervisor.sessions.all() ?? [];
     const live = all.filter((other) => other.phase.name === 'live').length + recent;
     if (recent > 5 && recent > 0.2 * live + 1)
-      this.#fail('4 no mass end', `${recent} of ${live} ended within 30 s, the last as ${ending.reason}`);
+      this.#fail(
+        'no-mass-end: inferred endings stay within the budget of the host',
+        `${recent} of ${live} ended within 30 s, the last as ${ending.reason}`,
+      );
   }
 
   #ended(one: Case, session: Session): void {
@@ -482,11 +517,14 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     const unkillable = phase.ending.reason === 'unkillable';
     for (const run of this.sim.host.alive)
       if (run.spec?.id === one.id && !unkillable && this.sim.host.members(run).length > 0)
-        this.#fail('5 what has ended has no worker', `${one.id} ended while ${run.id} lives`);
+        this.#fail(
+          'reports-are-true: an ended session has no live worker',
+          `${one.id} ended while ${run.id} lives`,
+        );
   }
 
-  #fail(rule: string, detail: string): void {
-    this.#world.fail(rule, detail);
+  #fail(check: CheckName, detail: string): void {
+    this.#world.fail(check, detail);
   }
 }
 
@@ -512,7 +550,7 @@ function phaseText(session: Session): string {
   }
 }
 
-/** A crash has taken a session that nobody was told of and that was never on record; this is another one under its id. */
+/** The known session was never on record and never acknowledged. A crash erased it, and the wanted one is another under its id. */
 function isForgotten({ committed, acknowledged, spec }: Case, { spec: wanted }: Session): boolean {
   return committed === null && !acknowledged && spec.createdAt.bootMs !== wanted.createdAt.bootMs;
 }

@@ -1,13 +1,13 @@
-/** The simulated disk: what was committed survives the supervisor, what was flushed survives the host. One writer, in order. */
-import type { ClaimKey, RoomKey, SessionId } from '../../src/core/ids.ts';
-import { roomId } from '../../src/core/ids.ts';
-import type { Session } from '../../src/core/model/session.ts';
-import { publicState } from '../../src/core/model/session.ts';
-import { fromRecord, toRecord } from '../../src/core/model/session-record.ts';
-import type { RoomWatch } from '../../src/core/rooms/kept-room.ts';
-import { CurfewError } from '../../src/lib/errors.ts';
-import { REGISTRY } from '../../src/lib/limits/storage-limits.ts';
-import type { DurableWrite, Registry, SessionQuery } from '../../src/ports/registry.ts';
+/** The simulated disk, with one writer in order. A commit survives the supervisor. A flush survives the host. */
+import type { ClaimKey, RoomKey, SessionId } from '../../../src/core/ids.ts';
+import { roomId } from '../../../src/core/ids.ts';
+import type { Session } from '../../../src/core/model/session.ts';
+import { publicState } from '../../../src/core/model/session.ts';
+import { fromRecord, toRecord } from '../../../src/core/model/session-record.ts';
+import type { RoomWatch } from '../../../src/core/rooms/kept-room.ts';
+import { CurfewError } from '../../../src/lib/errors.ts';
+import { REGISTRY } from '../../../src/lib/limits/storage-limits.ts';
+import type { DurableWrite, Registry, SessionQuery } from '../../../src/ports/registry.ts';
 import type { DiskState } from './host.ts';
 import type { Life } from './life.ts';
 import { never } from './life.ts';
@@ -22,10 +22,10 @@ interface Tables {
 type Job = () => void;
 
 export interface DiskWatch {
-  /** The runtime wants this to be on record: every change of phase passes here. */
+  /** The runtime wants this state on record. Every change of phase passes here. */
   wanted(session: Session): void;
   committed(write: DurableWrite): void;
-  /** It was refused: its record, made or still to be made, is to go before anything that is asked from now on. */
+  /** curfew refused the session. The disk deletes its record, also a pending one, before any later write. */
   discarding(id: SessionId): void;
   discarded(id: SessionId): void;
 }
@@ -34,7 +34,7 @@ export class Disk {
   readonly world: World;
   tables: Tables = { sessions: new Map(), claims: new Map(), watches: new Map() };
   state: DiskState = 'ok';
-  /** Something could not be written, or was late, since then. */
+  /** The last time when a write failed or was late. */
   troubleMs = Number.NEGATIVE_INFINITY;
   watch: DiskWatch = {
     wanted: () => undefined,
@@ -42,7 +42,7 @@ export class Disk {
     discarding: () => undefined,
     discarded: () => undefined,
   };
-  /** As of the last flush. */
+  /** The tables as of the last flush; null: none yet. */
   #flushed: Tables | null = null;
   #waiting: Job[] = [];
 
@@ -50,7 +50,7 @@ export class Disk {
     this.world = world;
   }
 
-  /** Behind all that was asked before; what waits together is committed together. */
+  /** Adds a job behind the waiting ones. Jobs that wait together are committed together. */
   enqueue(life: Life, job: Job): void {
     this.#waiting.push(job);
     if (this.#waiting.length === 1) this.#turn(life);
@@ -85,12 +85,12 @@ export class Disk {
     };
   }
 
-  /** The supervisor ended, and its writer with it. */
+  /** The supervisor ended, and so did its writer. */
   restart(): void {
     this.#waiting = [];
   }
 
-  /** What was not flushed is lost. */
+  /** Half of the power cuts lose the commits since the last flush. */
   powerCut(): void {
     if (this.#flushed === null || this.world.random.chance(0.5)) return;
     this.tables = this.#flushed;
@@ -199,13 +199,13 @@ export class SimRegistry implements Registry {
     this.#disk.watch.committed(write);
   }
 
-  /** Asked, done and answered are three moments; the supervisor may die before and after each. */
+  /** The request, the work and the answer are three events. The supervisor may die before and after each. */
   #ask<T>(what: string, writes: boolean, work: () => T): Promise<T> {
     const disk = this.#disk;
     const life = this.#life;
     if (life.dead(`before registry ${what}`)) return never();
     return new Promise((resolve, reject) => {
-      const at = this.#at(REGISTRY.timeoutMs, `registry ${what} is late`, () => {
+      const cancelTimeout = this.#at(REGISTRY.timeoutMs, `registry ${what} is late`, () => {
         disk.troubleMs = disk.world.nowMs;
         reject(new CurfewError('registry_unavailable', 'the registry: no answer in time'));
       });
@@ -221,7 +221,7 @@ export class SimRegistry implements Registry {
         });
         if (life.dead(`after the registry did ${what}`)) return;
         this.#at(disk.world.random.between(0, 1), `registry answers ${what}`, () => {
-          at();
+          cancelTimeout();
           if ('error' in outcome) reject(outcome.error);
           else resolve(outcome.value);
         });
@@ -234,7 +234,7 @@ export class SimRegistry implements Registry {
   }
 }
 
-/** As the database gives it back: plain JSON. */
+/** A copy as plain JSON, as the database returns it. */
 function read<T extends Session | null>(session: T): T {
   return (session === null ? null : fromRecord(JSON.parse(JSON.stringify(toRecord(session))))) as T;
 }
