@@ -4,4 +4,4 @@ import { protocolSchema } from './protocol-schema.ts';
 import { statesTable } from './states-table.ts';
 
 writeFileSync(new URL('../kits/protocol.schema.json', import.meta.url), protocolSchema());
-writeFileSync(new URL('../docs/states.md', import.meta.url), statesTable());
+writeFileSync(new URL('../docs/reference/states.md', import.meta.url), statesTable());

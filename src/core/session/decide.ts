@@ -18,7 +18,7 @@ import { LIVE } from './live.ts';
 import { QUEUED } from './queued.ts';
 import { STARTING } from './starting.ts';
 
-const HANDLERS: { readonly [P in PhaseName]: HandlerTable<P> } = {
+export const HANDLERS: { readonly [P in PhaseName]: HandlerTable<P> } = {
   queued: QUEUED,
   starting: STARTING,
   live: LIVE,

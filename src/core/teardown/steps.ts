@@ -38,7 +38,7 @@ export const STEPS: { readonly [S in ProcessStep]: StepRule<ProcessStep> } = {
   },
   aclose: {
     boundMs: ({ acloseMs, wrapUpMs }, asked) => (asked?.wrapsUp ? Math.max(wrapUpMs, acloseMs) : acloseMs),
-    key: 'ladder.aclose, ladder.wrap_up',
+    key: 'ladder.aclose, wrap_up',
     action: 'aclose',
     onTimeout: 'disconnect',
     recordedAs: 'aclose',
