@@ -5,6 +5,6 @@ import { protocolSchema } from './protocol-schema.ts';
 import { statesTable } from './states-table.ts';
 
 writeFileSync(new URL('../kits/protocol.schema.json', import.meta.url), protocolSchema());
-writeFileSync(new URL('../docs/states.md', import.meta.url), statesTable());
+writeFileSync(new URL('../docs/reference/states.md', import.meta.url), statesTable());
 for (const [path, print] of Object.entries(PRINTED_PAGES))
   writeFileSync(new URL(`../${path}`, import.meta.url), print());

@@ -1,9 +1,11 @@
-/** docs/states.md: what every event does in every state, found by running the core itself on samples. */
+/** docs/reference/states.md: what every event does in every state, found by running the core itself on samples. */
 
 import type { Found, SessionEvent } from '../src/core/model/events.ts';
 import type { Session } from '../src/core/model/session.ts';
 import { publicState } from '../src/core/model/session.ts';
-import { decide } from '../src/core/session/decide.ts';
+import { decide, HANDLERS } from '../src/core/session/decide.ts';
+import { ignore } from '../src/core/session/handler-table.ts';
+import { DEFAULT_LADDER } from '../src/lib/limits/session-limits.ts';
 import {
   agent,
   at,
@@ -22,6 +24,7 @@ import {
   shutdown,
   WORKER,
 } from '../test/core/support.ts';
+import { deadlineTables, stepTables, table } from './timeout-tables.ts';
 
 const NOW_MS = 2000;
 const ann = participant('ann');
@@ -35,33 +38,49 @@ const resources = (rssBytes: number): SessionEvent => ({
   cpuPercent: 1,
 });
 const adopted = (found: Found): SessionEvent => ({ type: 'adopted', found, isRetry: false });
+/** So that KILL and its scan come within the time of the samples. */
+const SHORT = { ...DEFAULT_LADDER, termMs: 400, killMs: 400 };
 const limited = { profile: profile({ memoryBytes: MEMORY_BYTES }) };
 const promised = {
   job: { id: 'AJ_1', agentName: 'voice', metadata: '', attributes: {} },
   unasked: true,
 } as const;
 
-const STATES: Readonly<Record<string, Session>> = {
+const inCall = (more: Parameters<typeof Play.live>[0] = {}) =>
+  Play.live(more).on(100, look(100, [agent, ann]));
+const level0 = () => Play.starting({ profile: profile({ protocol: 'none' }) }).on(1000, release);
+const closed = says({ type: 'closed' });
+
+/** Samples before a teardown, and during one. */
+const OPEN: Readonly<Record<string, Session>> = {
   queued: Play.queued().session,
   'queued, promised to LiveKit': Play.queued(promised).on(0, { ...started, assignedByMs: 3000 }).session,
   'starting, not spawned': Play.queued().on(0, started).session,
   starting: Play.starting().session,
   'starting, warm': Play.queued().on(0, { ...started, warm: PROCESS }).session,
-  live: Play.live(limited).on(100, look(100, [agent, ann])).session,
-  'live, over its memory': Play.live(limited)
-    .on(100, look(100, [agent, ann]))
-    .on(1900, resources(2 * MEMORY_BYTES)).session,
-  'live, replacing': Play.live({ profile: profile({ replace: true }) })
-    .on(100, look(100, [agent, ann]))
-    .on(200, exited(1)).session,
-  'closing: aclose': Play.live()
-    .on(100, look(100, [agent, ann]))
+  live: inCall(limited).session,
+  'live, over its memory': inCall(limited).on(1900, resources(2 * MEMORY_BYTES)).session,
+  'live, replacing': inCall({ profile: profile({ replace: true }) }).on(200, exited(1)).session,
+};
+const CLOSING: Readonly<Record<string, Session>> = {
+  'closing: spawning': Play.queued().on(0, started).on(1000, release).session,
+  'closing: reconnecting': inCall()
+    .on(900, { type: 'channel', workerId: WORKER, open: false })
     .on(1000, release).session,
-  'closing: disconnect': Play.live()
-    .on(100, look(100, [agent, ann]))
+  'closing: aclose': inCall().on(1000, release).session,
+  'closing: disconnect': inCall().on(1000, release).on(1100, closed).session,
+  'closing: reap': inCall().on(1000, release).on(1100, closed).on(1200, exited(0)).session,
+  'closing: term': level0().session,
+  'closing: kill': Play.starting({ profile: profile({ protocol: 'none', ladder: SHORT }) })
     .on(1000, release)
-    .on(1100, says({ type: 'closed' })).session,
-  'closing: term': Play.starting({ profile: profile({ protocol: 'none' }) }).on(1000, release).session,
+    .until(1500).session,
+  'closing: confirm': Play.starting({ profile: profile({ protocol: 'none', ladder: SHORT }) })
+    .on(1000, release)
+    .until(1999).session,
+  'closing: over, closing the room': level0()
+    .on(1100, exited(null, 'SIGTERM'))
+    .on(1110, gone())
+    .on(1200, { type: 'room_step', step: 'remove_agent', outcome: 'done', detail: null }).session,
   ended: Play.live({ livekit: false }).on(100, exited(0)).on(110, gone()).session,
 };
 
@@ -123,19 +142,19 @@ const EVENTS: { readonly [K in SessionEvent['type']]: Samples } = {
     'adopted: its worker could not be searched for': adopted({ kind: 'not_searched' }),
     'adopted: the host was rebooted': adopted({ kind: 'other_boot' }),
   },
-  host_lost: { 'node lost (rebooted)': { type: 'host_lost' } },
+  host_lost: { 'host lost (rebooted)': { type: 'host_lost' } },
   tree: {
     'tree: some left': { type: 'tree', workerId: WORKER, left: 1 },
     'tree: gone': gone(),
   },
   room_snapshot: {
-    'look: a caller': look(NOW_MS, [agent, ann]),
-    'look: nobody': look(NOW_MS, []),
-    'look: no room': look(NOW_MS, [], { roomSid: null }),
+    'snapshot: a caller': look(NOW_MS, [agent, ann]),
+    'snapshot: nobody': look(NOW_MS, []),
+    'snapshot: no room': look(NOW_MS, [], { roomSid: null }),
   },
   side_room_snapshot: {
-    'look: a caller in the side room': { type: 'side_room_snapshot', callers: 1 },
-    'look: the side room is empty': { type: 'side_room_snapshot', callers: 0 },
+    'snapshot: a caller in the side room': { type: 'side_room_snapshot', callers: 1 },
+    'snapshot: the side room is empty': { type: 'side_room_snapshot', callers: 0 },
   },
   room_event: {
     'webhook: joined': joined(NOW_MS, participant('bob')),
@@ -168,7 +187,11 @@ const EVENTS: { readonly [K in SessionEvent['type']]: Samples } = {
 };
 
 function outcome(before: Session, event: SessionEvent): string {
-  const { state, effects } = decide(before, event, at(NOW_MS));
+  return outcomeOf(before, decide(before, event, at(NOW_MS)));
+}
+
+/** What a step changed and wants done. */
+function outcomeOf(before: Session, { state, effects }: ReturnType<typeof decide>): string {
   const moved = stepOf(state) === stepOf(before) ? [] : [`→ ${stepOf(state)}`];
   const done = effects.map((effect) =>
     effect.do === 'tell'
@@ -190,21 +213,47 @@ function stepOf(session: Session): string {
   return phase.name === 'live' && phase.work.kind === 'replacing' ? 'live, replacing' : state;
 }
 
-export function statesTable(): string {
-  const names = Object.keys(STATES);
+function eventsTable(states: Readonly<Record<string, Session>>): string[] {
   const samples = Object.values(EVENTS).flatMap((kind) => Object.entries(kind));
-  const rows = samples.map(
-    ([name, event]) =>
-      `| ${[name, ...names.map((state) => outcome(STATES[state] as Session, event))].join(' | ')} |`,
+  return table(
+    ['event', ...Object.keys(states)],
+    samples.map(([name, event]) => [name, ...Object.values(states).map((state) => outcome(state, event))]),
   );
+}
+
+/** From the handler tables: which events a phase ignores. */
+function handlersTable(): string[] {
+  const phases = Object.values(HANDLERS);
+  const events = Object.keys(HANDLERS.queued) as (keyof typeof HANDLERS.queued)[];
+  return table(
+    ['event', ...Object.keys(HANDLERS)],
+    events.map((event) => [event, ...phases.map((one) => (one[event] === ignore ? '·' : 'handled'))]),
+  );
+}
+
+export function statesTable(): string {
   return [
-    '# Every event in every state',
+    '# Every event and every timeout in every state',
     '',
-    'Printed by `npm run docs` from `src/core/` itself, on one sample of each state; a test keeps it current. `·` changes nothing, `noted` changes what is known and nothing else, `→` is a change of state, the rest are effects.',
+    'Printed by `npm run docs` from the tables of `src/core/` itself; a test keeps it current. `·` changes nothing, `noted` changes what is known and nothing else, `→` is a change of state, the rest are effects.',
     '',
-    `| event | ${names.join(' | ')} |`,
-    `|---|${names.map(() => '---').join('|')}|`,
-    ...rows,
+    '## Which phase handles which event',
     '',
+    'From the handler tables in `src/core/session/`. An event that a phase does not handle can still be noted: `apply-event.ts` takes in its facts first. `adopted` stands for the events that nobody delivered, and each of those has its row.',
+    '',
+    ...handlersTable(),
+    '',
+    '## Before the teardown',
+    '',
+    'Found by running the core on one sample of each state.',
+    '',
+    ...eventsTable(OPEN),
+    '',
+    '## During the teardown, and afterwards',
+    '',
+    ...eventsTable(CLOSING),
+    '',
+    ...deadlineTables(outcomeOf),
+    ...stepTables(),
   ].join('\n');
 }

@@ -1,6 +1,6 @@
 /** The host's processes, for a cleanup. */
 import type { WorkerId } from '../core/ids.ts';
-import type { ProcessIdentity } from '../core/model/session.ts';
+import type { ProcessIdentity } from '../core/model/worker.ts';
 import type { ListedProcess, UnmanagedTree, Verdict } from '../core/workers/cleanup-verdict.ts';
 
 /** One scan of every process of this host. */

@@ -1,7 +1,8 @@
 /** The records in the workers' folders, which outlive the registry. */
 import type { WorkerId } from '../core/ids.ts';
 import type { Profile } from '../core/model/profile.ts';
-import type { Session, WorkerProcess } from '../core/model/session.ts';
+import type { Session } from '../core/model/session.ts';
+import type { WorkerProcess } from '../core/model/worker.ts';
 
 export interface WarmRecord {
   readonly profile: Profile;

@@ -1,7 +1,7 @@
 /** The workers' process trees. */
 import type { WorkerId } from '../core/ids.ts';
 import type { Profile } from '../core/model/profile.ts';
-import type { ExitInfo, WorkerProcess } from '../core/model/session.ts';
+import type { ExitInfo, WorkerProcess } from '../core/model/worker.ts';
 
 /** The start of one worker. */
 export interface SpawnRequest {

@@ -4,7 +4,7 @@
  */
 
 import type { WorkerId } from '../core/ids.ts';
-import type { ProcessIdentity } from '../core/model/session.ts';
+import type { ProcessIdentity } from '../core/model/worker.ts';
 import { failpoint } from '../lib/failpoints.ts';
 import { isInCgroup } from './cgroup.ts';
 import type { ProcessStat, ProcTable } from './proc-files.ts';

@@ -1,7 +1,7 @@
 /** Reading /proc, synchronously and cheaply: one shared buffer, no promises. Source: proc(5). */
 import { closeSync, openSync, readdirSync, readSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
-import type { ProcessIdentity } from '../core/model/session.ts';
+import type { ProcessIdentity } from '../core/model/worker.ts';
 
 export interface ProcessStat {
   readonly pid: number;

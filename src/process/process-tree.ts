@@ -1,6 +1,6 @@
 /** Finds the processes that belong to a worker. Pure: a snapshot in, the members out. */
 import type { WorkerId } from '../core/ids.ts';
-import type { ProcessIdentity } from '../core/model/session.ts';
+import type { ProcessIdentity } from '../core/model/worker.ts';
 import type { Evidence } from '../core/workers/cleanup-verdict.ts';
 import type { ProcessStat } from './proc-files.ts';
 import { isDead } from './proc-files.ts';

@@ -5,6 +5,7 @@ import type { SessionView } from '../api/session-schemas.ts';
 import type { SupervisorApi } from '../api/supervisor-api.ts';
 import type { Actor, Session } from '../core/model/session.ts';
 import { isEnded, workerOf } from '../core/model/session.ts';
+import { processOf } from '../core/model/worker.ts';
 import { CurfewError } from '../lib/errors.ts';
 import type { Audit, AuditEntry } from '../ports/audit.ts';
 
@@ -116,7 +117,7 @@ function targetOf({ id, pid, state }: SessionView): object {
 
 /** A pid alone says nothing tomorrow. */
 function identityOf(session: Session | null): object {
-  const process = session === null ? null : (workerOf(session)?.process ?? null);
+  const process = session === null ? null : processOf(workerOf(session));
   if (process === null) return {};
   const { pid, startTicks, bootId } = process.main ?? process.shim;
   return { pid, startTicks, bootId };

@@ -15,6 +15,7 @@ import { sessionId } from '../core/ids.ts';
 import type { SessionEvent } from '../core/model/events.ts';
 import type { Actor, Session } from '../core/model/session.ts';
 import { isEnded, publicState } from '../core/model/session.ts';
+import { isTreeGone } from '../core/model/worker.ts';
 import { CurfewError } from '../lib/errors.ts';
 import { WARM } from '../lib/limits/worker-limits.ts';
 import { CleanupRunner } from './cleanup/cleanup-runner.ts';
@@ -278,7 +279,7 @@ export class Supervisor implements SupervisorApi {
 
   #openWorkers() {
     return this.#open().flatMap(({ phase }) =>
-      phase.name === 'closing' && phase.worker?.treeGone === false ? [phase.worker.id] : [],
+      phase.name === 'closing' && phase.worker !== null && !isTreeGone(phase.worker) ? [phase.worker.id] : [],
     );
   }
 

@@ -4,7 +4,8 @@ import { describe, expect, it } from 'vitest';
 import type { WorkerId } from '../../src/core/ids.ts';
 import { workerIdOf } from '../../src/core/ids.ts';
 import type { Reason } from '../../src/core/model/reasons.ts';
-import type { Session, Worker } from '../../src/core/model/session.ts';
+import type { Session } from '../../src/core/model/session.ts';
+import type { Worker } from '../../src/core/model/worker.ts';
 import type { CleanupRules, ListedProcess, WorkerTree } from '../../src/core/workers/cleanup-verdict.ts';
 import { judge } from '../../src/core/workers/cleanup-verdict.ts';
 import { matchesPattern } from '../../src/core/workers/name-pattern.ts';
@@ -39,14 +40,12 @@ function member(part: Partial<ListedProcess> = {}): ListedProcess {
 function worker(session: Session, attempt = 1): Worker {
   const id = workerIdOf(session.spec.id, attempt);
   return {
+    stage: 'launching',
     id,
     attempt,
     spawnedAt: at(HOUR_MS),
     readyByMs: null,
-    process: null,
     channel: 'none',
-    exit: null,
-    treeGone: false,
   };
 }
 
@@ -55,10 +54,10 @@ function live(id: string, { agoMs = HOUR_MS, attempt = 1, room = id, heartbeatAg
   return {
     ...session,
     vitals: { ...session.vitals, heartbeatMs: heartbeatAgoMs === 0 ? null : NOW_MS - heartbeatAgoMs },
+    startedAt: at(agoMs),
+    liveAt: at(agoMs),
     phase: {
       name: 'live',
-      startedAt: at(agoMs),
-      liveAt: at(agoMs),
       work: { kind: 'running', worker: worker(session, attempt) },
       inference: null,
     },
@@ -75,10 +74,10 @@ function closing(id: string, stepAgoMs: number): Session {
   const session = sessionOf({ id });
   return {
     ...session,
+    startedAt: at(HOUR_MS),
+    liveAt: at(HOUR_MS),
     phase: {
       name: 'closing',
-      startedAt: at(HOUR_MS),
-      liveAt: at(HOUR_MS),
       ending: { reason: 'requested', cause: 'release', at: at(HOUR_MS), by: null, detail: null },
       worker: worker(session),
       ladder: {

@@ -6,9 +6,11 @@ import type { WorkerMessage } from '../../src/core/model/control-protocol.ts';
 import type { Effect } from '../../src/core/model/effects.ts';
 import type { SessionEvent } from '../../src/core/model/events.ts';
 import type { Profile } from '../../src/core/model/profile.ts';
-import type { Session, SessionSpec, WorkerProcess } from '../../src/core/model/session.ts';
+import type { Session, SessionSpec } from '../../src/core/model/session.ts';
 import { workerOf } from '../../src/core/model/session.ts';
 import { newSession } from '../../src/core/model/updates.ts';
+import type { WorkerProcess } from '../../src/core/model/worker.ts';
+import { channelOf, exitOf } from '../../src/core/model/worker.ts';
 import type {
   DisconnectReason,
   Participant,
@@ -214,7 +216,7 @@ export class Play {
 
   #hears(): boolean {
     return (
-      this.beats && this.worker?.channel === 'open' && this.worker.exit === null && this.phase === 'live'
+      this.beats && channelOf(this.worker) === 'open' && exitOf(this.worker) === null && this.phase === 'live'
     );
   }
 

@@ -15,7 +15,7 @@ import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createWorkers } from '../../src/adapters/worker/host-workers.ts';
 import { workerId } from '../../src/core/ids.ts';
-import type { WorkerProcess } from '../../src/core/model/session.ts';
+import type { WorkerProcess } from '../../src/core/model/worker.ts';
 import { cgroupPids, killCgroup, removeCgroup } from '../../src/process/cgroup.ts';
 import { until } from '../support/lib/wait.ts';
 import { isAlive, killAll, pidsCalled } from '../support/processes/test-processes.ts';

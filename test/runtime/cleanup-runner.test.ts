@@ -1,7 +1,8 @@
 /** The question that cleanup asks the host: the tree of which worker, found by which shim. */
 import { describe, expect, it } from 'vitest';
 import { workerId } from '../../src/core/ids.ts';
-import type { ProcessIdentity, Session } from '../../src/core/model/session.ts';
+import type { Session } from '../../src/core/model/session.ts';
+import type { ProcessIdentity } from '../../src/core/model/worker.ts';
 import { CleanupRunner } from '../../src/runtime/cleanup/cleanup-runner.ts';
 import { sessionOf } from '../support/sessions/session-writes.ts';
 
@@ -10,16 +11,16 @@ const at = { bootMs: 0, wallMs: 0 };
 
 function sessionWith(shim: ProcessIdentity): Session {
   const worker = {
+    stage: 'running' as const,
     id: ID,
     attempt: 1,
     spawnedAt: at,
     readyByMs: null,
     process: { shim, main: null },
     channel: 'none' as const,
-    exit: null,
-    treeGone: false,
+    warm: null,
   };
-  return { ...sessionOf({ id: 's-1' }), phase: { name: 'starting', startedAt: at, worker } };
+  return { ...sessionOf({ id: 's-1' }), startedAt: at, phase: { name: 'starting', worker } };
 }
 
 /** The shims by which cleanup searched the tree of this session's worker. */

@@ -2,8 +2,9 @@
 import { describe, expect, it } from 'vitest';
 import { sessionId, workerId } from '../../src/core/ids.ts';
 import type { SessionEvent } from '../../src/core/model/events.ts';
-import type { Session, WorkerProcess } from '../../src/core/model/session.ts';
+import type { Session } from '../../src/core/model/session.ts';
 import { workerOf } from '../../src/core/model/session.ts';
+import type { WorkerProcess } from '../../src/core/model/worker.ts';
 import { sessionOf } from '../support/sessions/session-writes.ts';
 import { settled, WARM_PROFILE, WarmRig } from '../support/workers/warm-rig.ts';
 
@@ -52,7 +53,7 @@ describe('a session with a promised warm worker at the start of a supervisor', (
     expect(rig.callsOf('assign')).toContain(WARM);
     expect(rig.sessions.state(promised().spec.id)?.phase).toMatchObject({
       name: 'live',
-      work: { worker: { id: WARM, warm: true } },
+      work: { worker: { id: WARM, warm: 'sound' } },
     });
     expect(rig.callsOf('spawn').filter((id) => id.startsWith('s-1'))).toEqual([]);
   });
@@ -83,19 +84,18 @@ describe('a session with a promised warm worker at the start of a supervisor', (
 describe('the warm pool at the start of a supervisor', () => {
   const starting = (): Session => ({
     ...promised(),
+    startedAt: { bootMs: 0, wallMs: 0 },
     phase: {
       name: 'starting',
-      startedAt: { bootMs: 0, wallMs: 0 },
       worker: {
+        stage: 'running',
         id: WARM,
         attempt: 1,
         spawnedAt: { bootMs: 0, wallMs: 0 },
         readyByMs: 2_000_000,
         process,
         channel: 'open',
-        exit: null,
-        treeGone: false,
-        warm: true,
+        warm: 'sound',
       },
     },
   });

@@ -24,19 +24,19 @@ export const MUTATIONS: readonly Mutation[] = [
     rule: 'the maximum duration counts from the first start',
     file: 'src/core/session/replacing.ts',
     from: 'return stay({ ...next, restarts',
-    to: 'return stay({ ...(next.phase.name === "live" ? { ...next, phase: { ...next.phase, startedAt: now } } : next), restarts',
+    to: 'return stay({ ...next, startedAt: now, restarts',
   },
   {
     rule: 'a snapshot made after the deadline decides an absence',
-    file: 'src/core/session/absence.ts',
-    from: 'find((one) => asOfMs >= one.dueMs)',
-    to: 'find((one) => asOfMs >= one.dueMs - 15_000)',
+    file: 'src/core/session/deadlines.ts',
+    from: 'find((one) => asOfMs >= one.atMs)',
+    to: 'find((one) => asOfMs >= one.atMs - 15_000)',
   },
   {
     rule: 'a teardown ends with KILL',
-    file: 'src/core/session/closing.ts',
-    from: "next: 'kill', now",
-    to: "next: 'over', now",
+    file: 'src/core/teardown/steps.ts',
+    from: "onTimeout: 'kill'",
+    to: "onTimeout: 'over'",
   },
   {
     rule: 'a session holds its claim until its teardown is over',
@@ -53,8 +53,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     rule: 'a replacement starts when the whole old tree is gone',
     file: 'src/core/session/replacing.ts',
-    from: 'const old = worker.treeGone ? null : {',
-    to: 'const old = worker.treeGone || worker.exit !== null ? null : {',
+    from: 'const old = isTreeGone(worker) ? null',
+    to: 'const old = isTreeGone(worker) || exitOf(worker) !== null ? null',
   },
   {
     rule: 'errors in a row have a limit',

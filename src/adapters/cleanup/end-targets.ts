@@ -7,6 +7,7 @@ import { performance } from 'node:perf_hooks';
 import { setTimeout } from 'node:timers/promises';
 import type { WorkerId } from '../../core/ids.ts';
 import { workerId } from '../../core/ids.ts';
+import { terminateSteps } from '../../core/teardown/steps.ts';
 import type { ListedProcess, Verdict } from '../../core/workers/cleanup-verdict.ts';
 import { CLEANUP } from '../../lib/limits/cleanup-limits.ts';
 import type { Ended, EndOutcome } from '../../ports/process-table.ts';
@@ -40,13 +41,14 @@ export async function endTargets(
   const before = new Map(targets.map((one) => [one, stateOf(one, means)]));
   const there = targets.filter((one) => before.get(one) === 'there');
   const workers = there.filter((one) => one.member.evidence !== 'shim');
-  await strike(workers, 'SIGTERM', means);
-  await allGone(workers, means, CLEANUP.termMs);
-  await strike(workers, 'SIGKILL', means);
+  const { term, kill } = terminateSteps({ termMs: CLEANUP.termMs, killMs: CLEANUP.killMs / 2 });
+  await strike(workers, term.signal, means);
+  await allGone(workers, means, term.boundMs);
+  await strike(workers, kill.signal, means);
   // When its worker is gone, a shim writes the status and exits without a signal.
-  await allGone(there, means, CLEANUP.killMs / 2);
-  await strike(there, 'SIGKILL', means);
-  await allGone(there, means, CLEANUP.killMs / 2);
+  await allGone(there, means, kill.boundMs);
+  await strike(there, kill.signal, means);
+  await allGone(there, means, kill.boundMs);
   return targets.map((one) => {
     const { pid, startTicks } = one.member;
     const seen = before.get(one) ?? 'gone';

@@ -2,7 +2,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import type { InstanceId, WorkerId } from '../../core/ids.ts';
 import { isWorkerName, workerId as workerIdOf } from '../../core/ids.ts';
-import type { ProcessIdentity } from '../../core/model/session.ts';
+import type { ProcessIdentity } from '../../core/model/worker.ts';
 import type { ListedProcess, UnmanagedTree } from '../../core/workers/cleanup-verdict.ts';
 import { matchesPattern } from '../../core/workers/name-pattern.ts';
 import { CLEANUP } from '../../lib/limits/cleanup-limits.ts';

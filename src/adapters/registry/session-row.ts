@@ -22,7 +22,7 @@ export interface SessionRow {
 }
 
 export function rowOf({ session, claim }: DurableWrite): SessionRow {
-  const { spec, phase } = session;
+  const { spec, endedAt } = session;
   return {
     id: spec.id,
     project: spec.room.project,
@@ -31,7 +31,7 @@ export function rowOf({ session, claim }: DurableWrite): SessionRow {
     user: spec.user,
     state: publicState(session),
     createdWallMs: spec.createdAt.wallMs,
-    endedWallMs: phase.name === 'ended' ? phase.endedAt.wallMs : null,
+    endedWallMs: endedAt?.wallMs ?? null,
     labels: JSON.stringify(spec.labels),
     body: bodyOf(session),
     claim,

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import pTimeout from 'p-timeout';
 import type { WorkerId } from '../../core/ids.ts';
 import { workerId as workerIdOf } from '../../core/ids.ts';
-import type { ExitInfo, WorkerProcess } from '../../core/model/session.ts';
+import type { ExitInfo, WorkerProcess } from '../../core/model/worker.ts';
 import { CurfewError } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoints.ts';
 import { LOGS, WORKERS } from '../../lib/limits/worker-limits.ts';

@@ -1,6 +1,6 @@
 /** The state that the Workers adapter keeps for one worker. */
 import type { WorkerId } from '../../core/ids.ts';
-import type { ProcessIdentity, WorkerProcess } from '../../core/model/session.ts';
+import type { ProcessIdentity, WorkerProcess } from '../../core/model/worker.ts';
 import type { WorkerFolder } from './folder/worker-folder.ts';
 import { RecordFile } from './folder/worker-folder.ts';
 import type { Shim } from './start/spawn-shim.ts';

@@ -1,6 +1,6 @@
 /** Finds out whether a process of an untracked worker lives. Sources: the worker's folder, its cgroup and its mark. */
 import type { WorkerId } from '../../core/ids.ts';
-import type { ProcessIdentity } from '../../core/model/session.ts';
+import type { ProcessIdentity } from '../../core/model/worker.ts';
 import { cgroupPids } from '../../process/cgroup.ts';
 import type { ProcTable } from '../../process/proc-files.ts';
 import { isDead } from '../../process/proc-files.ts';

@@ -1,8 +1,11 @@
 /** What a session holds of the shared: derived from its state, so that it can be rebuilt after any restart. */
 
 import type { ClaimKey, SessionId } from '../ids.ts';
-import type { Session } from '../model/session.ts';
+import type { Session, SessionIn } from '../model/session.ts';
+import { isIn } from '../model/session.ts';
+import { isTreeGone } from '../model/worker.ts';
 import { absences } from '../session/absence.ts';
+import { staleAtMs } from '../session/inference.ts';
 import { quotasOf } from './quotas.ts';
 
 export interface Allocation {
@@ -38,7 +41,7 @@ export function allocationOf(session: Session): Allocation | null {
     case 'starting':
       return base;
     case 'live':
-      return { ...base, live: true, inferredDueMs: inferredDueMs(session) };
+      return { ...base, live: true, inferredDueMs: isIn(session, 'live') ? inferredDueMs(session) : null };
     case 'closing':
       return { ...base, closing: true, quotas: closingQuotas(session) };
     case 'ended':
@@ -59,22 +62,24 @@ export function sameAllocation(a: Allocation | null, b: Allocation | null): bool
 }
 
 function closingQuotas({ phase, spec }: Session): readonly string[] {
-  if (phase.name !== 'closing' || phase.worker === null || phase.worker.treeGone) return [];
+  if (phase.name !== 'closing' || phase.worker === null || isTreeGone(phase.worker)) return [];
   // Wrapping up without a caller must not keep its user from calling again.
   return quotasOf(spec).filter((name) => !phase.ladder.wrapUp || !name.startsWith('user:'));
 }
 
 /** Ended, and yet its worker lives on: nothing killed it. */
 export function isUnkillable({ phase }: Session): boolean {
-  return phase.name === 'ended' && phase.ending.reason === 'unkillable' && phase.worker?.treeGone === false;
+  if (phase.name !== 'ended' || phase.ending.reason !== 'unkillable') return false;
+  return phase.worker !== null && !isTreeGone(phase.worker);
 }
 
-function inferredDueMs(session: Session): number | null {
-  const { vitals, spec } = session;
+function inferredDueMs(session: SessionIn<'live'>): number | null {
+  const { vitals } = session;
   const times = absences(session)
     .filter((one) => one.inferred)
     .map((one) => one.dueMs);
+  const staleMs = staleAtMs(session);
   if (vitals.idleAtMs !== null) times.push(vitals.idleAtMs);
-  if (vitals.heartbeatMs !== null) times.push(vitals.heartbeatMs + spec.profile.heartbeatStaleMs);
+  if (staleMs !== null) times.push(staleMs);
   return times.length === 0 ? null : Math.min(...times);
 }

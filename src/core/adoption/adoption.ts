@@ -4,11 +4,13 @@
  */
 import type { Stamp } from '../ids.ts';
 import type { Found, SessionEvent } from '../model/events.ts';
-import type { Session, Worker } from '../model/session.ts';
+import type { Session } from '../model/session.ts';
 import { isEnded, workerOf } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import { andThen, stay } from '../model/updates.ts';
-import { repeatRoomStep } from './repeat-room-step.ts';
+import type { Worker } from '../model/worker.ts';
+import { channelOf, processOf } from '../model/worker.ts';
+import { repeatRoomStep } from '../teardown/room-track.ts';
 
 /**
  * - `host_lost`: the session began before a reboot.
@@ -95,14 +97,14 @@ function missed(session: Session, found: Found): (SessionEvent | null)[] {
   if (worker === null || found.kind !== 'present') return [];
   const { process, exit, isMute } = found;
   return [
-    worker.process === null ? { type: 'spawned', workerId: worker.id, process } : null,
+    processOf(worker) === null ? { type: 'spawned', workerId: worker.id, process } : null,
     exit === null ? null : { type: 'exited', workerId: worker.id, exit },
     channelLost(worker, isMute),
   ];
 }
 
 function channelLost(worker: Worker | null, isMute: boolean): SessionEvent | null {
-  if (worker === null || worker.channel === 'none') return null;
+  if (worker === null || channelOf(worker) === 'none') return null;
   return { type: 'channel', workerId: worker.id, open: false, ...(isMute && { mute: true }) };
 }
 

@@ -2,7 +2,8 @@
 import type { Metadata, WorkerId } from '../ids.ts';
 import type { RoomSnapshot, RoomWebhook } from '../rooms/presence.ts';
 import type { WorkerMessage } from './control-protocol.ts';
-import type { Actor, ExitInfo, StepOutcome, WorkerProcess } from './session.ts';
+import type { Actor, StepOutcome } from './session.ts';
+import type { ExitInfo, WorkerProcess } from './worker.ts';
 
 /** What the host shows at a start of a session's worker. */
 export type Found =

@@ -2,15 +2,49 @@
  * A session as it lies on disk, in the registry and in the workers' folders. The format is that of version 0.1.0.
  * An upgrade reads what 0.1.0 wrote, and a downgrade reads what this version writes. So names here never follow the model.
  */
+import type { Stamp, WorkerId } from '../ids.ts';
 import type { Departure, Presence } from '../rooms/presence.ts';
-import type { Session, Vitals } from './session.ts';
+import type { Phase, PhaseOf, Session, TimesIn, Vitals, Work } from './session.ts';
+import type { ExitInfo, Worker, WorkerProcess } from './worker.ts';
+import { channelOf, exitOf, hasFailed, isTreeGone, isWarm, processOf } from './worker.ts';
 
-interface DepartureRecord extends Omit<Departure, 'source'> {
-  readonly source: 'participant_left' | 'look';
+interface WorkerRecord {
+  readonly id: WorkerId;
+  readonly attempt: number;
+  readonly spawnedAt: Stamp;
+  readonly readyByMs: number | null;
+  readonly process: WorkerProcess | null;
+  readonly channel: 'none' | 'open' | 'lost';
+  readonly exit: ExitInfo | null;
+  readonly treeGone: boolean;
+  readonly warm?: true;
+  readonly failed?: true;
 }
 
+type Replacing = Extract<Work, { kind: 'replacing' }>;
+type Old = NonNullable<Replacing['old']>;
+type Unsure = NonNullable<Replacing['unsure']>;
+type Recorded<T extends { readonly worker: Worker }> = Omit<T, 'worker'> & { readonly worker: WorkerRecord };
+
+type WorkRecord =
+  | { readonly kind: 'running'; readonly worker: WorkerRecord }
+  | (Omit<Replacing, 'old' | 'unsure'> & {
+      readonly old: Recorded<Old> | null;
+      readonly unsure?: Recorded<Unsure> | null;
+    });
+
+type PhaseRecord =
+  | PhaseOf<'queued'>
+  | { readonly name: 'starting'; readonly startedAt: Stamp; readonly worker: WorkerRecord }
+  | (Omit<PhaseOf<'live'>, 'work'> & Omit<TimesIn['live'], 'endedAt'> & { readonly work: WorkRecord })
+  | (Omit<PhaseOf<'closing'>, 'worker'> &
+      Omit<TimesIn['closing'], 'endedAt'> & { readonly worker: WorkerRecord | null })
+  | (Omit<PhaseOf<'ended'>, 'worker'> & TimesIn['ended'] & { readonly worker: WorkerRecord | null });
+
 interface PresenceRecord extends Omit<Presence, 'departures' | 'agentGone'> {
-  readonly departures: readonly DepartureRecord[];
+  readonly departures: readonly (Omit<Departure, 'source'> & {
+    readonly source: 'participant_left' | 'look';
+  })[];
   readonly agentGone: { readonly sinceMs: number; readonly looks: number } | null;
 }
 
@@ -18,32 +52,155 @@ interface VitalsRecord extends Omit<Vitals, 'pollAskedMs'> {
   readonly lookAskedMs: number | null;
 }
 
-export interface SessionRecord extends Omit<Session, 'presence' | 'vitals'> {
+export interface SessionRecord
+  extends Omit<Session, 'phase' | 'startedAt' | 'liveAt' | 'endedAt' | 'presence' | 'vitals'> {
+  readonly phase: PhaseRecord;
   readonly presence: PresenceRecord;
   readonly vitals: VitalsRecord;
 }
 
-/** `spec` stays the same object, so that its text can be kept. */
+/** `spec` stays the same object, so that its text can be kept. Because: it runs with every change of a session, and a spread is faster than a rest. */
 export function toRecord(session: Session): SessionRecord {
-  const { presence, vitals, ...rest } = session;
-  const { pollAskedMs: lookAskedMs, ...otherVitals } = vitals;
+  const { spec, errors, restarts, replaced, warmWorker, presence, config, vitals } = session;
   return {
-    ...rest,
+    spec,
+    phase: phaseRecord(session),
+    errors,
+    restarts,
+    ...(replaced !== undefined && { replaced }),
+    warmWorker,
     presence: presenceRecord(presence),
-    vitals: { ...otherVitals, lookAskedMs },
+    config,
+    vitals: vitalsRecord(vitals),
   };
 }
 
 /** Throws for a record that lacks a part. */
 export function fromRecord(record: SessionRecord): Session {
-  const { presence, vitals, ...rest } = record;
+  const { phase, presence, vitals, ...rest } = record;
   const { lookAskedMs: pollAskedMs, ...otherVitals } = vitals;
-  return { ...rest, presence: presenceOf(presence), vitals: { ...otherVitals, pollAskedMs } };
-}
-
-function presenceRecord({ departures, agentGone, ...rest }: Presence): PresenceRecord {
   return {
     ...rest,
+    phase: phaseOf(phase),
+    startedAt: 'startedAt' in phase ? phase.startedAt : null,
+    liveAt: 'liveAt' in phase ? phase.liveAt : null,
+    endedAt: 'endedAt' in phase ? phase.endedAt : null,
+    presence: presenceOf(presence),
+    vitals: { ...otherVitals, pollAskedMs },
+  };
+}
+
+function vitalsRecord(vitals: Vitals): VitalsRecord {
+  return {
+    heartbeatMs: vitals.heartbeatMs,
+    dumpAskedMs: vitals.dumpAskedMs,
+    idleAtMs: vitals.idleAtMs,
+    warnedMaxDuration: vitals.warnedMaxDuration,
+    lookAskedMs: vitals.pollAskedMs,
+    heldBefore: vitals.heldBefore,
+    resources: vitals.resources,
+    overMemorySinceMs: vitals.overMemorySinceMs,
+  };
+}
+
+/** The times lie in the phases there. */
+function phaseRecord({ phase, startedAt, liveAt, endedAt }: Session): PhaseRecord {
+  switch (phase.name) {
+    case 'queued':
+      return phase;
+    case 'starting':
+      return { name: 'starting', startedAt: known(startedAt), worker: workerRecord(phase.worker) };
+    case 'live': {
+      const times = { startedAt: known(startedAt), liveAt: known(liveAt) };
+      return { ...phase, ...times, work: workRecord(phase.work) };
+    }
+    case 'closing':
+      return { ...phase, startedAt, liveAt, worker: phase.worker && workerRecord(phase.worker) };
+    case 'ended': {
+      const times = { startedAt, liveAt, endedAt: known(endedAt) };
+      return { ...phase, ...times, worker: phase.worker && workerRecord(phase.worker) };
+    }
+  }
+}
+
+function known(at: Stamp | null): Stamp {
+  if (at === null) throw new Error('a time is missing that every session of this phase has');
+  return at;
+}
+
+function phaseOf(record: PhaseRecord): Phase {
+  switch (record.name) {
+    case 'queued':
+      return record;
+    case 'starting':
+      return { name: 'starting', worker: workerIn(record.worker) };
+    case 'live': {
+      const { startedAt: _started, liveAt: _live, ...phase } = record;
+      return { ...phase, work: workIn(record.work) };
+    }
+    case 'closing': {
+      const { startedAt: _started, liveAt: _live, ...phase } = record;
+      return { ...phase, worker: record.worker && workerIn(record.worker) };
+    }
+    case 'ended': {
+      const { startedAt: _started, liveAt: _live, endedAt: _ended, ...phase } = record;
+      return { ...phase, worker: record.worker && workerIn(record.worker) };
+    }
+  }
+}
+
+function workRecord(work: Work): WorkRecord {
+  if (work.kind === 'running') return { kind: 'running', worker: workerRecord(work.worker) };
+  const { old, unsure, ...rest } = work;
+  return {
+    ...rest,
+    old: old && { ...old, worker: workerRecord(old.worker) },
+    ...(unsure !== undefined && { unsure: unsure && { ...unsure, worker: workerRecord(unsure.worker) } }),
+  };
+}
+
+function workIn(record: WorkRecord): Work {
+  if (record.kind === 'running') return { kind: 'running', worker: workerIn(record.worker) };
+  const { old, unsure, ...rest } = record;
+  return {
+    ...rest,
+    old: old && { ...old, worker: workerIn(old.worker) },
+    ...(unsure !== undefined && { unsure: unsure && { ...unsure, worker: workerIn(unsure.worker) } }),
+  };
+}
+
+/** 0.1.0 reads no channel of a worker whose tree is gone. */
+function workerRecord(worker: Worker): WorkerRecord {
+  const { id, attempt, spawnedAt, readyByMs } = worker;
+  return {
+    id,
+    attempt,
+    spawnedAt,
+    readyByMs,
+    process: processOf(worker),
+    channel: channelOf(worker),
+    exit: exitOf(worker),
+    treeGone: isTreeGone(worker),
+    ...(isWarm(worker) && { warm: true }),
+    ...(hasFailed(worker) && { failed: true }),
+  };
+}
+
+function workerIn(record: WorkerRecord): Worker {
+  const { id, attempt, spawnedAt, readyByMs, process, channel, exit } = record;
+  const start = { id, attempt, spawnedAt, readyByMs };
+  const warm = record.warm !== true ? null : record.failed === true ? 'failed' : 'sound';
+  if (record.treeGone) return { stage: 'gone', ...start, process, exit, warm };
+  if (exit !== null) return { stage: 'exited', ...start, process, exit, channel, warm };
+  return process === null
+    ? { stage: 'launching', ...start, channel }
+    : { stage: 'running', ...start, process, channel, warm };
+}
+
+function presenceRecord(presence: Presence): PresenceRecord {
+  const { departures, agentGone } = presence;
+  return {
+    ...presence,
     departures: departures.map(({ source, ...departure }) => ({
       ...departure,
       source: source === 'snapshot' ? 'look' : source,

@@ -7,6 +7,7 @@ import type { JobOrigin } from './job-options.ts';
 import type { Profile } from './profile.ts';
 import type { Reason } from './reasons.ts';
 import { RELEASED_REASONS } from './reasons.ts';
+import type { Worker, WorkerProcess } from './worker.ts';
 
 export type PublicState = 'queued' | 'starting' | 'live' | 'closing' | 'released' | 'failed';
 
@@ -37,45 +38,6 @@ export interface SessionSpec {
   readonly job: JobOrigin | null;
   /** The call came by itself: it waits for no slot, and nobody but its room can be told that it is refused. */
   readonly unasked?: true;
-}
-
-/** What tells one process from every other: pids are reused. `startTicks` is field 22 of /proc/PID/stat. */
-export interface ProcessIdentity {
-  readonly bootId: string;
-  readonly pid: number;
-  readonly startTicks: number;
-}
-
-/** The worker's command (`main`, whose pid is public) and the shim that waits for it. */
-export interface WorkerProcess {
-  readonly main: ProcessIdentity | null;
-  readonly shim: ProcessIdentity;
-}
-
-/** `code` and `signal` both null: gone, status unknown. */
-export interface ExitInfo {
-  readonly code: number | null;
-  readonly signal: string | null;
-  readonly at: Stamp;
-  /** The kernel ended something of the worker for want of memory under its limit. */
-  readonly oomKilled?: true;
-}
-
-export interface Worker {
-  readonly id: WorkerId;
-  /** 1 for the first, one more for each replacement. */
-  readonly attempt: number;
-  readonly spawnedAt: Stamp;
-  /** It must be ready by then; null: it is. */
-  readonly readyByMs: number | null;
-  readonly process: WorkerProcess | null;
-  readonly channel: 'none' | 'open' | 'lost';
-  readonly exit: ExitInfo | null;
-  readonly treeGone: boolean;
-  /** It was started before its session and is given its room now. */
-  readonly warm?: true;
-  /** It said so before it was ready, and gives way to the next one. */
-  readonly failed?: true;
 }
 
 /** Who asked: a token's name, or the local user that the CLI states. */
@@ -146,7 +108,7 @@ export type Work =
       /** The crashed worker until its whole tree is gone; only then may the next one start. `spawning`: it missed its start before its process was there. */
       readonly old: {
         readonly worker: Worker;
-        readonly step: 'spawning' | 'reap' | 'term' | 'kill' | 'confirm';
+        readonly step: Extract<ProcessStep, 'spawning' | 'reap' | 'term' | 'kill' | 'confirm'>;
         readonly deadlineMs: number;
       } | null;
       /** Nobody was known to be there, but the last look was older than the crash: a new one decides. */
@@ -173,27 +135,16 @@ export type Phase =
         readonly warm: WorkerProcess | null;
       } | null;
     }
-  | { readonly name: 'starting'; readonly startedAt: Stamp; readonly worker: Worker }
-  | {
-      readonly name: 'live';
-      readonly startedAt: Stamp;
-      readonly liveAt: Stamp;
-      readonly work: Work;
-      readonly inference: Inference | null;
-    }
+  | { readonly name: 'starting'; readonly worker: Worker }
+  | { readonly name: 'live'; readonly work: Work; readonly inference: Inference | null }
   | {
       readonly name: 'closing';
-      readonly startedAt: Stamp | null;
-      readonly liveAt: Stamp | null;
       readonly ending: Ending;
       readonly worker: Worker | null;
       readonly ladder: Ladder;
     }
   | {
       readonly name: 'ended';
-      readonly startedAt: Stamp | null;
-      readonly liveAt: Stamp | null;
-      readonly endedAt: Stamp;
       readonly ending: Ending;
       readonly worker: Worker | null;
       readonly records: readonly StepRecord[];
@@ -237,6 +188,12 @@ export interface Configuration {
 export interface Session {
   readonly spec: SessionSpec;
   readonly phase: Phase;
+  /** When the first worker was started; null: none was. */
+  readonly startedAt: Stamp | null;
+  /** When the first worker was ready; null: none was. */
+  readonly liveAt: Stamp | null;
+  /** null: it has not ended. */
+  readonly endedAt: Stamp | null;
   readonly errors: Errors;
   readonly restarts: number;
   /** The last workers that gave way to another one, and why. */
@@ -249,7 +206,16 @@ export interface Session {
 }
 
 /** A session of which the compiler knows the phase. */
-export type SessionIn<P extends PhaseName> = Session & { readonly phase: PhaseOf<P> };
+export type SessionIn<P extends PhaseName> = Session & { readonly phase: PhaseOf<P> } & TimesIn[P];
+
+/** What each phase knows of the session's times. */
+export interface TimesIn {
+  readonly queued: { readonly startedAt: null; readonly liveAt: null; readonly endedAt: null };
+  readonly starting: { readonly startedAt: Stamp; readonly liveAt: null; readonly endedAt: null };
+  readonly live: { readonly startedAt: Stamp; readonly liveAt: Stamp; readonly endedAt: null };
+  readonly closing: Pick<Session, 'startedAt' | 'liveAt'> & { readonly endedAt: null };
+  readonly ended: Pick<Session, 'startedAt' | 'liveAt'> & { readonly endedAt: Stamp };
+}
 
 /** A session whose teardown has not begun. */
 export type OpenSession = SessionIn<'queued' | 'starting' | 'live'>;
@@ -261,7 +227,7 @@ export function isIn<P extends PhaseName>(
   return (phases as readonly PhaseName[]).includes(session.phase.name);
 }
 
-export function isEnded(session: Session): boolean {
+export function isEnded(session: Session): session is SessionIn<'ended'> {
   return session.phase.name === 'ended';
 }
 

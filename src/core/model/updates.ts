@@ -14,8 +14,10 @@ import type {
   Session,
   SessionIn,
   SessionSpec,
-  Worker,
+  TimesIn,
 } from './session.ts';
+import type { LaunchingWorker, Worker } from './worker.ts';
+import { channelOf } from './worker.ts';
 
 export type Next<S extends Session = Session> = Decision<S>;
 
@@ -37,6 +39,9 @@ export function newSession(spec: SessionSpec, metadata: Session['config']['metad
   return {
     spec,
     phase: { name: 'queued', grant: null },
+    startedAt: null,
+    liveAt: null,
+    endedAt: null,
     errors: { consecutive: 0, total: 0, lastAt: null, last: null },
     restarts: 0,
     warmWorker: null,
@@ -55,8 +60,18 @@ export function newSession(spec: SessionSpec, metadata: Session['config']['metad
   };
 }
 
-export function withPhase<P extends PhaseName>(session: Session, phase: PhaseOf<P>): SessionIn<P> {
-  return { ...session, phase } as SessionIn<P>;
+/** In the phase in which it is. */
+export function withPhase<S extends Session>(session: S, phase: S['phase']): S {
+  return { ...session, phase };
+}
+
+/** Into another phase, with what that phase knows of the times. */
+export function enterPhase<P extends PhaseName>(
+  session: Session,
+  phase: PhaseOf<P>,
+  times: TimesIn[P],
+): SessionIn<P> {
+  return { ...session, ...times, phase };
 }
 
 export function withVitals<S extends Session>(session: S, change: Partial<Session['vitals']>): S {
@@ -92,16 +107,17 @@ function changeWork(work: Work, id: WorkerId, change: (worker: Worker) => Worker
     : work;
 }
 
-export function newWorker(session: Session, start: { id: WorkerId; attempt: number; now: Stamp }): Worker {
+export function newWorker(
+  session: Session,
+  start: { id: WorkerId; attempt: number; now: Stamp },
+): LaunchingWorker {
   return {
+    stage: 'launching',
     id: start.id,
     attempt: start.attempt,
     spawnedAt: start.now,
     readyByMs: start.now.bootMs + session.spec.limits.startTimeoutMs,
-    process: null,
     channel: 'none',
-    exit: null,
-    treeGone: false,
   };
 }
 
@@ -129,5 +145,7 @@ export function endingOf(
 
 /** Tells the worker, if it listens. */
 export function tell(worker: Worker | null, message: Extract<Effect, { do: 'tell' }>['message']): Effect[] {
-  return worker?.channel === 'open' ? [{ do: 'tell', workerId: worker.id, message }] : [];
+  return worker !== null && channelOf(worker) === 'open'
+    ? [{ do: 'tell', workerId: worker.id, message }]
+    : [];
 }

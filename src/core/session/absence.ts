@@ -1,38 +1,58 @@
 /** Endings that rest on who is in the room. They are due at a time, but decided only by a look made after it. */
 import { DEADLINES } from '../../lib/limits/session-limits.ts';
 import type { Reason } from '../model/reasons.ts';
-import type { Session, Worker } from '../model/session.ts';
+import type { Session, SessionIn } from '../model/session.ts';
+import type { Worker } from '../model/worker.ts';
+import { exitOf } from '../model/worker.ts';
 import type { Departure } from '../rooms/presence.ts';
 import { countSide } from '../rooms/presence.ts';
 import { decidingDeparture } from '../rooms/presence-reducer.ts';
 
-export interface Absence {
-  readonly reason: Reason;
+type Running = SessionIn<'starting' | 'live'>;
+
+export type AbsenceReason = Extract<
+  Reason,
+  | 'room_finished'
+  | 'completed'
+  | 'callers_left'
+  | 'not_answered'
+  | 'no_caller_joined'
+  | 'no_active_stream'
+  | 'agent_absent'
+>;
+
+interface Absence {
+  readonly reason: AbsenceReason;
   readonly dueMs: number;
-  /** Passes the mass-end budget; a hang-up that was told is not inferred. */
+  /** Whether the mass-end budget must grant it. A hang-up that LiveKit reported is not inferred. */
   readonly inferred: boolean;
   readonly cause: string;
   readonly detail: string | null;
 }
 
-/** All that would end the session if it stays as it is, soonest first. None without LiveKit. */
-export function absences(session: Session): Absence[] {
-  const { phase, spec } = session;
-  if (!spec.livekit || (phase.name !== 'starting' && phase.name !== 'live')) return [];
-  const found = [
-    roomFinished(session),
-    agentLeft(session),
-    callersGone(session),
-    noCaller(session),
-    silent(session),
-    agentGone(session),
-  ];
-  return found.filter((one) => one !== null).sort((a, b) => a.dueMs - b.dueMs);
+/** What would end the session for each reason if the room stays as it is; null: nothing. */
+export const ABSENCES: { readonly [R in AbsenceReason]: (session: Running) => Absence | null } = {
+  room_finished: ifLiveKit(roomFinished),
+  completed: ifLiveKit(agentLeft),
+  callers_left: ifLiveKit((session) => only('callers_left', callersGone(session))),
+  not_answered: ifLiveKit(
+    (session) => only('not_answered', callersGone(session)) ?? only('not_answered', noCaller(session)),
+  ),
+  no_caller_joined: ifLiveKit((session) => only('no_caller_joined', noCaller(session))),
+  no_active_stream: ifLiveKit(silent),
+  agent_absent: ifLiveKit(agentGone),
+};
+
+export function absences(session: Running): Absence[] {
+  return Object.values(ABSENCES).flatMap((one) => one(session) ?? []);
 }
 
-/** The absence that this look, asked for at `asOfMs`, decides. */
-export function decidedAbsence(session: Session, asOfMs: number): Absence | null {
-  return absences(session).find((one) => asOfMs >= one.dueMs) ?? null;
+function ifLiveKit(find: (session: Running) => Absence | null): (session: Running) => Absence | null {
+  return (session) => (session.spec.livekit ? find(session) : null);
+}
+
+function only(reason: AbsenceReason, found: Absence | null): Absence | null {
+  return found?.reason === reason ? found : null;
 }
 
 function roomFinished({ presence }: Session): Absence | null {
@@ -82,13 +102,12 @@ function describe(departure: Departure): string {
   return `${departure.identity} (${departure.sid}) ${how}: ${departure.reason}, at ${new Date(departure.at.wallMs).toISOString()}`;
 }
 
-function noCaller(session: Session): Absence | null {
-  const { phase, presence, spec } = session;
+function noCaller(session: Running): Absence | null {
+  const { startedAt, presence, spec } = session;
   if (presence.callersSeen || presence.goneSinceMs !== null || presence.sideCallers > 0) return null;
-  if (phase.name !== 'starting' && phase.name !== 'live') return null;
   const ringing = countSide(presence, spec.agentIdentity, 'ringing') > 0;
   const dueMs =
-    Math.max(phase.startedAt.bootMs + spec.limits.noCallerMs, presence.floorMs) +
+    Math.max(startedAt.bootMs + spec.limits.noCallerMs, presence.floorMs) +
     (ringing ? DEADLINES.ringingMs : 0);
   const detail = ringing ? 'the phone rang and was not picked up' : 'nobody joined the room';
   return {
@@ -137,5 +156,5 @@ function joiningUntilMs({ presence, spec }: Session, worker: Worker): number {
 function runningWorker({ phase }: Session): Worker | null {
   if (phase.name !== 'live' || phase.work.kind !== 'running') return null;
   const { worker } = phase.work;
-  return worker.readyByMs === null && worker.exit === null ? worker : null;
+  return worker.readyByMs === null && exitOf(worker) === null ? worker : null;
 }

@@ -6,29 +6,26 @@ import type { SessionEvent } from '../model/events.ts';
 import type { Session } from '../model/session.ts';
 import { isIn, isReplacing, workerOf } from '../model/session.ts';
 import { presenceContext, withVitals, withWorker } from '../model/updates.ts';
+import { channelOf, withChannel, withExit, withProcess, withTreeGone } from '../model/worker.ts';
 import { applySnapshot, hint, reachableAgain, restartAbsence } from '../rooms/presence-reducer.ts';
 import { applySideSnapshot } from '../rooms/side-room.ts';
-import { restartStepBounds, withLadder } from '../teardown/teardown.ts';
+import { restartStepBounds } from '../teardown/restart-bounds.ts';
+import { withLadder } from '../teardown/step-records.ts';
 
 export function applyEvent(session: Session, event: SessionEvent, now: Stamp): Session {
   switch (event.type) {
     case 'spawned':
-      return withWorker(session, event.workerId, (worker) => ({ ...worker, process: event.process }));
+      return withWorker(session, event.workerId, (worker) => withProcess(worker, event.process));
     case 'spawn_failed':
-      return withWorker(session, event.workerId, (worker) => ({ ...worker, treeGone: true }));
+      return withWorker(session, event.workerId, withTreeGone);
     case 'channel':
       return channel(session, event, now);
     case 'message':
       return isCurrent(session, event.workerId) ? message(session, event.message, now) : session;
     case 'exited':
-      return withWorker(session, event.workerId, (worker) => ({
-        ...worker,
-        exit: worker.exit ?? event.exit,
-      }));
+      return withWorker(session, event.workerId, (worker) => withExit(worker, event.exit));
     case 'tree':
-      return event.left > 0
-        ? session
-        : withWorker(session, event.workerId, (worker) => ({ ...worker, treeGone: true }));
+      return event.left > 0 ? session : withWorker(session, event.workerId, withTreeGone);
     case 'room_snapshot':
       return {
         ...session,
@@ -78,10 +75,12 @@ function isCurrent(session: Session, id: string): boolean {
 
 function channel(session: Session, event: Extract<SessionEvent, { type: 'channel' }>, now: Stamp): Session {
   if (!isCurrent(session, event.workerId)) return session;
-  const known = workerOf(session)?.channel;
+  const known = channelOf(workerOf(session));
   const channel = event.open ? 'open' : known === 'none' ? 'none' : 'lost';
   const next =
-    channel === known ? session : withWorker(session, event.workerId, (worker) => ({ ...worker, channel }));
+    channel === known
+      ? session
+      : withWorker(session, event.workerId, (worker) => withChannel(worker, channel));
   if (event.open) return withVitals(next, { heartbeatMs: now.bootMs, dumpAskedMs: null });
   // Nothing can be heard of it: its silence says nothing, until it connects after all.
   return event.mute === true

@@ -7,8 +7,9 @@ import type { PhaseName, Session } from '../model/session.ts';
 import { awaitedWorkerId, isEnded, isIn } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import { andThen, stay } from '../model/updates.ts';
+import { endIfOver } from '../teardown/end-session.ts';
 import { applyEvent } from './apply-event.ts';
-import { CLOSING, endIfOver } from './closing.ts';
+import { CLOSING } from './closing.ts';
 import { ENDED } from './ended.ts';
 import type { HandlerTable, PhaseEvent } from './handler-table.ts';
 import { handle } from './handler-table.ts';
@@ -17,7 +18,7 @@ import { LIVE } from './live.ts';
 import { QUEUED } from './queued.ts';
 import { STARTING } from './starting.ts';
 
-const HANDLERS: { readonly [P in PhaseName]: HandlerTable<P> } = {
+export const HANDLERS: { readonly [P in PhaseName]: HandlerTable<P> } = {
   queued: QUEUED,
   starting: STARTING,
   live: LIVE,
@@ -30,7 +31,9 @@ export function decide(session: Session, event: SessionEvent, now: Stamp): Next 
   if (event.type === 'adopted') return adopt(session, event, { now, decide });
   const known = settle(session, event, now);
   const next = isLate(known, event) ? stay(known) : handleIn(known, event, now);
-  return andThen(next, (state) => (isIn(state, 'closing') ? endIfOver(state, now) : stay(state)));
+  const { state, effects } = next;
+  if (!isIn(state, 'closing')) return next;
+  return andThen({ state, effects }, (closing) => endIfOver(closing, now));
 }
 
 /** Takes in the event's facts. An ended session has no use for them. */

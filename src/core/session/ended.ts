@@ -1,9 +1,11 @@
 /** An ended session: nothing changes for the public. A worker that outlived its session is followed to its end. */
 import type { Stamp, WorkerId } from '../ids.ts';
 import type { Effect } from '../model/effects.ts';
-import type { SessionIn, StepRecord, Worker } from '../model/session.ts';
+import type { SessionIn, StepRecord } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
-import { endingOf, stay, withPhase } from '../model/updates.ts';
+import { endingOf, enterPhase, stay } from '../model/updates.ts';
+import type { Worker } from '../model/worker.ts';
+import { isTreeGone } from '../model/worker.ts';
 import { applyEvent } from './apply-event.ts';
 import type { HandlerTable } from './handler-table.ts';
 import { ignore } from './handler-table.ts';
@@ -44,7 +46,9 @@ export const ENDED: HandlerTable<'ended'> = {
 
 /** Race: the process was born after the teardown had given up waiting for it. */
 export function killLateSpawn({ worker }: { readonly worker: Worker | null }, born: WorkerId): Effect[] {
-  return worker?.id === born && !worker.treeGone ? [{ do: 'signal', workerId: born, signal: 'SIGKILL' }] : [];
+  return worker?.id === born && !isTreeGone(worker)
+    ? [{ do: 'signal', workerId: born, signal: 'SIGKILL' }]
+    : [];
 }
 
 /** Without its first record nothing was accepted and nothing was started, so nothing is torn down. */
@@ -53,17 +57,13 @@ export function endUnrecorded(
   detail: string,
   now: Stamp,
 ): Next<Ended> {
+  const ending = endingOf('crashed', now, { cause: 'record_failed', detail });
   return stay(
-    withPhase(session, {
-      name: 'ended',
-      startedAt: null,
-      liveAt: null,
-      endedAt: now,
-      ending: endingOf('crashed', now, { cause: 'record_failed', detail }),
-      worker: null,
-      records: [],
-      roomEnd: null,
-    }),
+    enterPhase<'ended'>(
+      session,
+      { name: 'ended', ending, worker: null, records: [], roomEnd: null },
+      { startedAt: null, liveAt: null, endedAt: now },
+    ),
   );
 }
 
@@ -75,16 +75,18 @@ export function loseHost(
   const { phase } = session;
   const lost = endingOf('node_lost', now, { cause: 'reboot', detail: 'the host was rebooted' });
   const records: readonly StepRecord[] = phase.name === 'closing' ? phase.ladder.records : [];
+  const { startedAt, liveAt } = session;
   return stay(
-    withPhase(session, {
-      name: 'ended',
-      startedAt: phase.name === 'queued' ? null : phase.startedAt,
-      liveAt: phase.name === 'live' || phase.name === 'closing' ? phase.liveAt : null,
-      endedAt: now,
-      ending: phase.name === 'closing' ? phase.ending : lost,
-      worker: null,
-      records,
-      roomEnd: null,
-    }),
+    enterPhase<'ended'>(
+      session,
+      {
+        name: 'ended',
+        ending: phase.name === 'closing' ? phase.ending : lost,
+        worker: null,
+        records,
+        roomEnd: null,
+      },
+      { startedAt, liveAt, endedAt: now },
+    ),
   );
 }

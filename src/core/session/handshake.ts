@@ -7,6 +7,7 @@ import type { Session } from '../model/session.ts';
 import { workerOf } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import { andThen, stay, tell } from '../model/updates.ts';
+import { channelOf, isWarm } from '../model/worker.ts';
 
 export function greet<S extends Session>(session: S, now: Stamp): Next<S> {
   return andThen(stay(session, [...welcome(session), ...assign(session)]), (next) =>
@@ -19,7 +20,7 @@ function assign(session: Session): Effect[] {
   const worker = workerOf(session);
   const { phase, spec } = session;
   if (worker === null || worker.readyByMs === null) return [];
-  if (spec.profile.protocol !== 'livekit' && worker.warm !== true) return [];
+  if (spec.profile.protocol !== 'livekit' && !isWarm(worker)) return [];
   if (phase.name !== 'starting' && phase.name !== 'live') return [];
   return [{ do: 'assign', workerId: worker.id }];
 }
@@ -48,7 +49,7 @@ function welcome(session: Session): Effect[] {
 export function sendConfigure<S extends Session>(session: S, now: Stamp): Next<S> {
   const { config } = session;
   const worker = workerOf(session);
-  if (config.ackedRev >= config.rev || worker?.channel !== 'open') return stay(session);
+  if (config.ackedRev >= config.rev || channelOf(worker) !== 'open') return stay(session);
   const sent = { ...session, config: { ...config, sentMs: now.bootMs } };
   return stay(sent, tell(worker, { type: 'configure', rev: config.rev, metadata: { ...config.metadata } }));
 }

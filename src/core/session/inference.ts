@@ -2,10 +2,10 @@
 import { DEADLINES } from '../../lib/limits/session-limits.ts';
 import type { Stamp } from '../ids.ts';
 import type { Reason } from '../model/reasons.ts';
-import type { Ending, SessionIn } from '../model/session.ts';
+import type { Ending, Session, SessionIn } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import { stay, withPhase, withVitals } from '../model/updates.ts';
-import { startTeardown } from '../teardown/teardown.ts';
+import { startTeardown } from '../teardown/start-teardown.ts';
 import { absences } from './absence.ts';
 import { crash } from './replacing.ts';
 
@@ -37,6 +37,11 @@ export function end(session: Live, ending: Ending, now: Stamp): Next {
   const broken =
     ending.reason === 'agent_absent' || ending.reason === 'unresponsive' || ending.reason === 'memory_limit';
   return broken ? crash(session, ending, now) : startTeardown(session, ending, now);
+}
+
+/** When the silence of a worker is too long; null: no heartbeat is expected. */
+export function staleAtMs({ vitals, spec }: Session): number | null {
+  return vitals.heartbeatMs === null ? null : vitals.heartbeatMs + spec.profile.heartbeatStaleMs;
 }
 
 /** An ending that was asked for or is held is dropped as soon as its ground is gone. Then it counts as never held. */

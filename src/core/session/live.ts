@@ -1,16 +1,6 @@
 /** A live session: what ends it, and what replaces its worker. */
 import { WORKERS } from '../../lib/limits/worker-limits.ts';
 import type { Stamp } from '../ids.ts';
-import type { SessionEvent } from '../model/events.ts';
-import { jobEnded } from '../model/livekit-job.ts';
-import type { SessionIn } from '../model/session.ts';
-import { workerOf } from '../model/session.ts';
-import type { Next } from '../model/updates.ts';
-import { endingOf, stay, tell, withPhase } from '../model/updates.ts';
-import { startTeardown } from '../teardown/teardown.ts';
-import { decidedAbsence } from './absence.ts';
-import { actOnDue } from './due.ts';
-import { loseHost } from './ended.ts';
 import {
   closedEnding,
   errorLimit,
@@ -18,7 +8,17 @@ import {
   failedEnding,
   releaseEnding,
   unresponsive,
-} from './endings.ts';
+} from '../model/endings.ts';
+import type { SessionEvent } from '../model/events.ts';
+import { jobEnded } from '../model/livekit-job.ts';
+import type { SessionIn } from '../model/session.ts';
+import { workerOf } from '../model/session.ts';
+import type { Next } from '../model/updates.ts';
+import { endingOf, stay, tell, withPhase } from '../model/updates.ts';
+import { exitOf } from '../model/worker.ts';
+import { startTeardown } from '../teardown/start-teardown.ts';
+import { actOnDue, actOnSnapshot } from './deadlines.ts';
+import { loseHost } from './ended.ts';
 import type { HandlerTable } from './handler-table.ts';
 import { ignore } from './handler-table.ts';
 import { greet, sendConfigure } from './handshake.ts';
@@ -110,10 +110,11 @@ function onMessage(session: Live, { message }: Extract<SessionEvent, { type: 'me
 }
 
 function onExited(session: Live, _event: object, now: Stamp): Next {
-  const { startedAt, work } = session.phase;
-  if (work.kind !== 'running' || work.worker.exit === null) return stay(session);
-  const overAtMs = startedAt.bootMs + session.spec.limits.maxDurationMs;
-  const ending = exitEnding(work.worker.exit, overAtMs);
+  const { work } = session.phase;
+  const exit = work.kind === 'running' ? exitOf(work.worker) : null;
+  if (exit === null) return stay(session);
+  const overAtMs = session.startedAt.bootMs + session.spec.limits.maxDurationMs;
+  const ending = exitEnding(exit, overAtMs);
   return ending.reason === 'completed' || ending.reason === 'max_duration'
     ? startTeardown(session, ending, now)
     : crash(session, ending, now);
@@ -124,12 +125,10 @@ function onSnapshot(
   { observation }: Extract<SessionEvent, { type: 'room_snapshot' }>,
   now: Stamp,
 ): Next {
-  const absence = decidedAbsence(session, observation.asOf.bootMs);
   const { work } = session.phase;
-  if (absence === null)
-    return work.kind === 'replacing' ? replaceOnSnapshot(session, work, now) : stay(session);
-  const ending = endingOf(absence.reason, now, { cause: absence.cause, detail: absence.detail });
-  return absence.inferred ? infer(session, ending) : end(session, ending, now);
+  const decided = actOnSnapshot(session, observation.asOf.bootMs, now);
+  if (decided !== null) return decided;
+  return work.kind === 'replacing' ? replaceOnSnapshot(session, work, now) : stay(session);
 }
 
 function onResources(

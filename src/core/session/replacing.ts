@@ -4,13 +4,17 @@ import { WARM } from '../../lib/limits/worker-limits.ts';
 import type { Stamp, WorkerId } from '../ids.ts';
 import { workerIdOf } from '../ids.ts';
 import type { Effect } from '../model/effects.ts';
-import type { Ending, Session, SessionIn, Work, Worker } from '../model/session.ts';
+import type { Ending, Session, SessionIn, Work } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import { andThen, endingOf, newWorker, noteReplaced, stay, withPhase, withVitals } from '../model/updates.ts';
+import type { Worker } from '../model/worker.ts';
+import { exitOf, isTreeGone, isWarm, processOf } from '../model/worker.ts';
 import { countSide } from '../rooms/presence.ts';
-import { startTeardown } from '../teardown/teardown.ts';
+import { treeEffects } from '../teardown/process-track.ts';
+import { startTeardown } from '../teardown/start-teardown.ts';
+import type { ReplaceStep } from '../teardown/steps.ts';
+import { REPLACE_STEPS } from '../teardown/steps.ts';
 import { countError } from './apply-event.ts';
-import { crashPollEndMs } from './deadlines.ts';
 
 type Live = SessionIn<'live'>;
 type Replacing = Extract<Work, { kind: 'replacing' }>;
@@ -38,7 +42,7 @@ export function crash(session: Live, ending: Ending, now: Stamp): Next {
 
 /** One that was kept warm may have been broken for long: its call gets another one, whoever is there by now. */
 function diedOnAssignment(worker: Worker, now: Stamp): boolean {
-  return worker.warm === true && now.bootMs - worker.spawnedAt.bootMs <= WARM.provenMs;
+  return isWarm(worker) && now.bootMs - worker.spawnedAt.bootMs <= WARM.provenMs;
 }
 
 function callerThere({ presence, spec }: Session): boolean {
@@ -57,29 +61,14 @@ function beginReplacing(
   { worker, unsure, now }: { worker: Worker; unsure: Unsure; now: Stamp },
 ): Next<Live> {
   const notBeforeMs = now.bootMs + backoffMs(session, worker.id);
-  const step = firstStep(worker);
-  const old = worker.treeGone ? null : { worker, step, deadlineMs: now.bootMs + boundMs(session, step) };
+  const old = isTreeGone(worker) ? null : oldAt(session, { worker, step: firstStep(worker), now });
   const work: Work = { kind: 'replacing', attempt: worker.attempt + 1, notBeforeMs, old, unsure };
   return stay(withWork(session, work), old === null ? [] : stepEffects(old));
 }
 
-function firstStep(worker: Worker): Old['step'] {
-  if (worker.exit !== null) return 'reap';
-  return worker.process === null ? 'spawning' : 'term';
-}
-
-function stepEffects({ step, worker }: Old): Effect[] {
-  switch (step) {
-    case 'spawning':
-      return [];
-    case 'reap':
-    case 'confirm':
-      return [{ do: 'reap', workerId: worker.id }];
-    case 'term':
-      return [{ do: 'signal', workerId: worker.id, signal: 'SIGTERM' }];
-    case 'kill':
-      return [{ do: 'signal', workerId: worker.id, signal: 'SIGKILL' }];
-  }
+function firstStep(worker: Worker): ReplaceStep {
+  if (exitOf(worker) !== null) return 'reap';
+  return processOf(worker) === null ? 'spawning' : 'term';
 }
 
 /** The old worker was born after it had missed its start: it gives way as any other. */
@@ -97,13 +86,6 @@ function withWork(session: Live, work: Work): Live {
     ...withPhase(calm, { ...phase, work, inference: null }),
     presence: { ...session.presence, agentGone: null, agentLeft: null },
   };
-}
-
-function boundMs({ spec }: Session, step: Old['step']): number {
-  const { termMs, killMs } = spec.profile.ladder;
-  if (step === 'spawning') return DEADLINES.spawnMs;
-  if (step === 'confirm') return DEADLINES.confirmMs;
-  return step === 'kill' ? killMs : termMs;
 }
 
 /** Exponential, with jitter from the worker's id so that many crashes at once do not come back at once. */
@@ -125,48 +107,73 @@ export function replaceTree(
   { left, now }: { left: number; now: Stamp },
 ): Next {
   if (work.old === null) return stay(session);
-  if (work.old.worker.treeGone) {
+  if (isTreeGone(work.old.worker)) {
     const unsure = work.unsure == null ? null : { ...work.unsure, worker: work.old.worker };
     return continueWith(session, { ...work, old: null, unsure }, now);
   }
-  const isDecided = work.old.step === 'reap' || work.old.step === 'confirm';
-  return left > 0 && isDecided ? escalate(session, work, now) : stay(session);
+  const isScanned = REPLACE_STEPS[work.old.step].action === 'scan';
+  return left > 0 && isScanned ? escalate(session, work, now) : stay(session);
 }
 
-export function replaceTick(
-  session: Live,
-  work: Replacing,
-  { kind, now }: { kind: string; now: Stamp },
-): Next {
-  return kind === 'replace' ? startIfDue(session, work, now) : escalate(session, work, now);
-}
-
-const NEXT_STEP = { reap: 'term', term: 'kill', kill: 'confirm' } as const;
-
-function escalate(session: Live, work: Replacing, now: Stamp): Next {
+/** The step under way did not help: its bound is over, or its scan found that the tree lives. */
+export function escalate(session: Live, work: Replacing, now: Stamp): Next {
   const { old } = work;
   if (old === null) return stay(session);
-  if (old.step === 'confirm') {
-    const detail = `worker ${old.worker.id} could not be killed, so none may take its place`;
-    return startTeardown(session, endingOf('unkillable', now, { cause: 'deadline:kill', detail }), now);
-  }
-  if (old.step === 'spawning') {
-    const detail = `worker ${old.worker.id} missed its start and its spawn is still under way`;
-    return startTeardown(session, endingOf('start_timeout', now, { cause: 'deadline:spawn', detail }), now);
-  }
-  return enterOld(session, work, { worker: old.worker, step: NEXT_STEP[old.step], now });
+  const { onTimeout } = REPLACE_STEPS[old.step];
+  return isReplaceStep(onTimeout)
+    ? enterOld(session, work, { worker: old.worker, step: onTimeout, now })
+    : startTeardown(session, giveUpEnding(old, now), now);
+}
+
+function isReplaceStep(step: string): step is ReplaceStep {
+  return Object.hasOwn(REPLACE_STEPS, step);
+}
+
+function giveUpEnding({ step, worker }: Old, now: Stamp): Ending {
+  return step === 'spawning'
+    ? endingOf('start_timeout', now, {
+        cause: 'deadline:spawn',
+        detail: `worker ${worker.id} missed its start and its spawn is still under way`,
+      })
+    : endingOf('unkillable', now, {
+        cause: 'deadline:kill',
+        detail: `worker ${worker.id} could not be killed, so none may take its place`,
+      });
+}
+
+function oldAt(
+  { spec }: Live,
+  { worker, step, now }: { worker: Worker; step: ReplaceStep; now: Stamp },
+): Old {
+  return { worker, step, deadlineMs: now.bootMs + REPLACE_STEPS[step].boundMs(spec.profile.ladder) };
+}
+
+function stepEffects({ step, worker }: Old): Effect[] {
+  const { action } = REPLACE_STEPS[step];
+  return action === 'aclose' || action === 'disconnect' ? [] : treeEffects(worker, action);
 }
 
 function enterOld(
   session: Live,
   work: Replacing,
-  { worker, step, now }: { worker: Worker; step: Old['step']; now: Stamp },
+  { worker, step, now }: { worker: Worker; step: ReplaceStep; now: Stamp },
 ): Next<Live> {
-  const old = { worker, step, deadlineMs: now.bootMs + boundMs(session, step) };
+  const old = oldAt(session, { worker, step, now });
   return stay(withWork(session, { ...work, old }), stepEffects(old));
 }
 
-function startIfDue(session: Live, work: Replacing, now: Stamp): Next {
+/** When the next worker may start; null: the old tree is still waited for. A poll that a crash asked for is waited for as well. */
+export function nextStartMs({ old, notBeforeMs, unsure = null }: Replacing): number | null {
+  if (old !== null) return null;
+  return unsure === null ? notBeforeMs : Math.max(notBeforeMs, crashPollEndMs(unsure));
+}
+
+/** A poll that has not come by then says that nobody is there. */
+function crashPollEndMs({ sinceMs }: NonNullable<Unsure>): number {
+  return sinceMs + DEADLINES.crashPollMs;
+}
+
+export function startIfDue(session: Live, work: Replacing, now: Stamp): Next {
   const { unsure = null } = work;
   if (unsure !== null)
     return now.bootMs >= crashPollEndMs(unsure) ? leaveIt(session, { ...work, unsure }, now) : stay(session);
@@ -212,7 +219,5 @@ export function repeatReplaceStep(session: Live, work: Replacing, now: Stamp): N
   const { step, worker } = work.old;
   const entered = enterOld(session, work, { worker, step, now });
   // Another supervisor may not have killed it: only what it killed is watched until it is gone.
-  return step === 'confirm'
-    ? stay(entered.state, [{ do: 'signal', workerId: worker.id, signal: 'SIGKILL' }])
-    : entered;
+  return step === 'confirm' ? stay(entered.state, treeEffects(worker, 'SIGKILL')) : entered;
 }

@@ -2,16 +2,26 @@
 import type { Stamp } from '../ids.ts';
 import { workerIdOf } from '../ids.ts';
 import type { Effect } from '../model/effects.ts';
+import { closedEnding, exitEnding, failedEnding, releaseEnding } from '../model/endings.ts';
 import type { SessionEvent } from '../model/events.ts';
 import { jobEnded, reportJob } from '../model/livekit-job.ts';
-import type { SessionIn, Worker } from '../model/session.ts';
+import type { SessionIn } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
-import { andThen, endingOf, newWorker, noteReplaced, stay, withPhase, withVitals } from '../model/updates.ts';
-import { startTeardown } from '../teardown/teardown.ts';
-import { decidedAbsence } from './absence.ts';
-import { actOnDue } from './due.ts';
+import {
+  andThen,
+  endingOf,
+  enterPhase,
+  newWorker,
+  noteReplaced,
+  stay,
+  withPhase,
+  withVitals,
+} from '../model/updates.ts';
+import type { Worker } from '../model/worker.ts';
+import { exitOf, hasFailed, isWarm, processOf } from '../model/worker.ts';
+import { startTeardown } from '../teardown/start-teardown.ts';
+import { actOnDue, actOnSnapshot } from './deadlines.ts';
 import { endUnrecorded, loseHost } from './ended.ts';
-import { closedEnding, exitEnding, failedEnding, releaseEnding, startTimeoutEnding } from './endings.ts';
 import type { HandlerTable } from './handler-table.ts';
 import { ignore } from './handler-table.ts';
 import { greet, sendConfigure } from './handshake.ts';
@@ -20,7 +30,7 @@ type Starting = SessionIn<'starting'>;
 
 export const STARTING: HandlerTable<'starting'> = {
   job_terminated: (session, _event, now) => startTeardown(session, jobEnded(now), now),
-  tick: onTick,
+  tick: (session, _event, now) => actOnDue(session, now),
   // A level-0 worker is ready when its process runs.
   spawned: (session, _event, now) =>
     session.spec.profile.protocol === 'none' ? goLive(session, now) : stay(session),
@@ -32,7 +42,8 @@ export const STARTING: HandlerTable<'starting'> = {
   exited: onExited,
   host_lost: (session, _event, now) => loseHost(session, now),
   tree: onTree,
-  room_snapshot: onSnapshot,
+  room_snapshot: (session, event, now) =>
+    actOnSnapshot(session, event.observation.asOf.bootMs, now) ?? stay(session),
   release: (session, event, now) => startTeardown(session, releaseEnding(event, now), now),
   metadata: (session, _event, now) => sendConfigure(session, now),
   gap: repeatKill,
@@ -58,7 +69,7 @@ function onMessage(
   now: Stamp,
 ): Next {
   const { errors, spec, phase } = session;
-  if (phase.worker.failed === true) return stay(session);
+  if (hasFailed(phase.worker)) return stay(session);
   switch (message.type) {
     case 'ready':
       return goLive(session, now);
@@ -85,40 +96,40 @@ function onMessage(
 /** Only the first record can fail so, and it comes before the spawn. A warm worker runs already and stays with the pool. */
 function onRecordFailed(session: Starting, { detail }: { detail: string }, now: Stamp): Next {
   const { worker } = session.phase;
-  return worker.process !== null && worker.warm !== true
-    ? stay(session)
-    : endUnrecorded(session, detail, now);
+  return processOf(worker) !== null && !isWarm(worker) ? stay(session) : endUnrecorded(session, detail, now);
 }
 
 /** The failure of a warm worker says nothing of the call. The next worker takes the call when the tree is gone. */
 function onFailed(session: Starting, detail: string, now: Stamp): Next {
   const { worker } = session.phase;
-  if (worker.warm !== true) return startTeardown(session, failedEnding(detail, now), now);
-  return stay(withOwnWorker(session, { ...worker, failed: true }), kill(worker));
+  if (worker.stage === 'launching' || worker.warm === null)
+    return startTeardown(session, failedEnding(detail, now), now);
+  return stay(withOwnWorker(session, { ...worker, warm: 'failed' }), kill(worker));
 }
 
 /** The exit of a warm worker says nothing of the call either. */
 function onExited(session: Starting, _event: object, now: Stamp): Next {
   const { worker } = session.phase;
-  return worker.exit === null || worker.warm === true
+  const exit = exitOf(worker);
+  return exit === null || isWarm(worker)
     ? stay(session)
-    : startTeardown(session, exitEnding(worker.exit, Number.POSITIVE_INFINITY), now);
+    : startTeardown(session, exitEnding(exit, Number.POSITIVE_INFINITY), now);
 }
 
 /** The next worker takes the call when the whole tree of a warm one is gone. */
 function onTree(session: Starting, { left }: { left: number }, now: Stamp): Next {
   const { worker } = session.phase;
-  if (worker.warm !== true || worker.exit === null) return stay(session);
+  const exit = exitOf(worker);
+  if (!isWarm(worker) || exit === null) return stay(session);
   if (left > 0) return stay(session, kill(worker));
-  const why =
-    worker.failed === true ? failedEnding(null, now) : exitEnding(worker.exit, Number.POSITIVE_INFINITY);
+  const why = hasFailed(worker) ? failedEnding(null, now) : exitEnding(exit, Number.POSITIVE_INFINITY);
   return startNext(noteReplaced(session, worker.id, why), now);
 }
 
 /** A supervisor that was away may not have sent SIGKILL. */
 function repeatKill(session: Starting): Next {
   const { worker } = session.phase;
-  return stay(session, worker.failed === true ? kill(worker) : []);
+  return stay(session, hasFailed(worker) ? kill(worker) : []);
 }
 
 function kill({ id }: Worker): Effect[] {
@@ -126,37 +137,28 @@ function kill({ id }: Worker): Effect[] {
 }
 
 function goLive(session: Starting, now: Stamp): Next {
-  const { startedAt, worker } = session.phase;
+  const { worker } = session.phase;
   const { idleAtMs: allowedMs } = session.vitals;
   const idleAtMs = session.spec.idleAsked
     ? Math.max(allowedMs ?? 0, now.bootMs + session.spec.limits.activityIdleTimeoutMs)
     : allowedMs;
-  const live = withPhase(session, {
-    name: 'live',
-    startedAt,
-    liveAt: now,
-    work: { kind: 'running', worker: { ...worker, readyByMs: null } },
-    inference: null,
-  });
+  const live = enterPhase<'live'>(
+    session,
+    {
+      name: 'live',
+      work: { kind: 'running', worker: { ...worker, readyByMs: null } },
+      inference: null,
+    },
+    { startedAt: session.startedAt, liveAt: now, endedAt: null },
+  );
   return andThen(stay(withVitals(live, { idleAtMs }), reportJob(session, 'running')), (next) =>
     actOnDue(next, now),
   );
 }
 
-function onSnapshot(
-  session: Starting,
-  { observation }: Extract<SessionEvent, { type: 'room_snapshot' }>,
-  now: Stamp,
-): Next {
-  const absence = decidedAbsence(session, observation.asOf.bootMs);
-  return absence === null
-    ? stay(session)
-    : startTeardown(session, endingOf(absence.reason, now, absence), now);
-}
-
 /** Under another id: a late shim of the old worker finds its claim taken. Nothing ran, so nothing was restarted. */
 function startAgain(session: Starting, _event: object, now: Stamp): Next {
-  return session.phase.worker.process === null ? startNext(session, now) : stay(session);
+  return processOf(session.phase.worker) === null ? startNext(session, now) : stay(session);
 }
 
 function startNext(session: Starting, now: Stamp): Next {
@@ -167,11 +169,4 @@ function startNext(session: Starting, now: Stamp): Next {
 
 function withOwnWorker(session: Starting, worker: Worker): Starting {
   return withPhase(session, { ...session.phase, worker });
-}
-
-function onTick(session: Starting, _event: object, now: Stamp): Next {
-  const { readyByMs } = session.phase.worker;
-  if (readyByMs !== null && now.bootMs >= readyByMs)
-    return startTeardown(session, startTimeoutEnding(session, now), now);
-  return actOnDue(session, now);
 }

@@ -9,7 +9,8 @@
 import { DEADLINES } from '../../lib/limits/session-limits.ts';
 import type { SessionId, WorkerId } from '../ids.ts';
 import type { Session } from '../model/session.ts';
-import { isEnded, workerOf } from '../model/session.ts';
+import { isEnded, isIn, workerOf } from '../model/session.ts';
+import { longestTeardownMs } from '../teardown/steps.ts';
 
 export type VerdictKind = 'orphan' | 'overdue' | 'stuck' | 'doubled' | 'unmanaged';
 
@@ -164,8 +165,9 @@ function judgeCurrent(session: Session, { nowMs, supervised, graceMs }: CleanupR
     const lateMs = nowMs - phase.ladder.process.deadlineMs;
     return lateMs > graceMs ? kill('stuck', 'its teardown is long over its bounds') : null;
   }
-  if (phase.name !== 'starting' && phase.name !== 'live') return null;
-  const overMs = nowMs - phase.startedAt.bootMs - spec.limits.maxDurationMs - ladderMs(session);
+  if (!isIn(session, 'starting', 'live')) return null;
+  const overMs =
+    nowMs - session.startedAt.bootMs - spec.limits.maxDurationMs - longestTeardownMs(spec.profile.ladder);
   if (overMs > 0) {
     const why = `over its maximum of ${Math.round(spec.limits.maxDurationMs / 1000)} s and its ladder`;
     return supervised ? leave('overdue', `${why}: its supervisor is asked to end it`) : kill('overdue', why);
@@ -179,15 +181,6 @@ function judgeCurrent(session: Session, { nowMs, supervised, graceMs }: CleanupR
 function silentForMs({ phase, vitals, spec }: Session, nowMs: number): number {
   if (phase.name !== 'live' || phase.inference !== null || vitals.heartbeatMs === null) return 0;
   return nowMs - vitals.heartbeatMs - spec.profile.heartbeatStaleMs - DEADLINES.dumpMs;
-}
-
-/** The sum of the bounds of a session's teardown. */
-function ladderMs({ spec }: Session): number {
-  const { ladder } = spec.profile;
-  const ask = DEADLINES.reconnectMs + Math.max(ladder.acloseMs, ladder.wrapUpMs) + ladder.disconnectMs;
-  const processMs = DEADLINES.reapMs + ladder.termMs + ladder.killMs + DEADLINES.confirmMs;
-  const room = ladder.removeAgentMs + ladder.closeRoomMs;
-  return DEADLINES.spawnMs + ask + Math.max(processMs, room);
 }
 
 /** How many open sessions with a living worker hold a claim: more than one is a fault that no sweep decides. */

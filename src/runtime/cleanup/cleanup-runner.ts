@@ -5,8 +5,10 @@
 import { createHash } from 'node:crypto';
 import type { CleanupRequest, CleanupView } from '../../api/cleanup-api.ts';
 import type { WorkerId } from '../../core/ids.ts';
-import type { ProcessIdentity, Session } from '../../core/model/session.ts';
+import type { Session } from '../../core/model/session.ts';
 import { workerOf } from '../../core/model/session.ts';
+import type { ProcessIdentity } from '../../core/model/worker.ts';
+import { isTreeGone, processOf } from '../../core/model/worker.ts';
 import type { CleanupFacts, Verdict, WorkerTree } from '../../core/workers/cleanup-verdict.ts';
 import { judge, sparesAsker } from '../../core/workers/cleanup-verdict.ts';
 import { CurfewError } from '../../lib/errors.ts';
@@ -160,13 +162,13 @@ function staleText({ spec, phase }: Session): string {
 
 function workersOf(session: Session): WorkerId[] {
   const worker = workerOf(session);
-  return worker === null || worker.treeGone ? [] : [worker.id];
+  return worker === null || isTreeGone(worker) ? [] : [worker.id];
 }
 
 /** Null, too, for one of another boot: its number says nothing of this one's processes. */
 function shimOf(session: Session, workerId: WorkerId, bootId: string): ProcessIdentity | null {
   const worker = workerOf(session);
-  const shim = worker?.id === workerId ? worker.process?.shim : null;
+  const shim = worker?.id === workerId ? processOf(worker)?.shim : null;
   return shim?.bootId === bootId ? shim : null;
 }
 

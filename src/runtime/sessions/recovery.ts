@@ -15,8 +15,10 @@ import { quotasOf } from '../../core/admission/quotas.ts';
 import type { SessionId, WorkerId } from '../../core/ids.ts';
 import { firstWorkerId, isWarmId, sessionOfWorker } from '../../core/ids.ts';
 import type { Found } from '../../core/model/events.ts';
-import type { Session, WorkerProcess } from '../../core/model/session.ts';
+import type { Session } from '../../core/model/session.ts';
 import { isEnded, workerOf } from '../../core/model/session.ts';
+import type { WorkerProcess } from '../../core/model/worker.ts';
+import { isTreeGone, processOf } from '../../core/model/worker.ts';
 import { messageOf } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoints.ts';
 import { RECOVERY, TICK_MS } from '../../lib/limits/worker-limits.ts';
@@ -57,7 +59,7 @@ function nameMute(parts: RecoveryParts): void {
   const { deps } = parts;
   const mute = parts.sessions.all().filter((one) => {
     const worker = workerOf(one);
-    return !isEnded(one) && worker !== null && !worker.treeGone && isMute(deps, worker.process);
+    return !isEnded(one) && worker !== null && !isTreeGone(worker) && isMute(deps, processOf(worker));
   });
   if (mute.length > 0)
     deps.log.error(
@@ -75,7 +77,11 @@ function isMute({ instance, clock }: SupervisorDeps, process: WorkerProcess | nu
 
 async function takeOver(parts: RecoveryParts, session: Session): Promise<void> {
   try {
-    await recoverOne(parts, session, workerOf(session)?.process ?? reservedWorker(session)?.process ?? null);
+    await recoverOne(
+      parts,
+      session,
+      processOf(workerOf(session)) ?? reservedWorker(session)?.process ?? null,
+    );
   } catch (error) {
     parts.deps.log.error(
       { session: session.spec.id, error: messageOf(error) },
@@ -94,8 +100,8 @@ function searchAgainLater(parts: RecoveryParts, id: SessionId): void {
     const worker = session === null ? null : workerOf(session);
     // The worker of a session that waits is searched for when the session has begun.
     if (session !== null && reservedWorker(session) !== null) return searchAgainLater(parts, id);
-    if (session === null || worker === null || worker.treeGone) return;
-    search(parts, worker.id, worker.process).then(
+    if (session === null || worker === null || isTreeGone(worker)) return;
+    search(parts, worker.id, processOf(worker)).then(
       (found) => sessions.post(id, { type: 'adopted', found, isRetry: true }),
       (error: unknown) => {
         deps.log.debug({ session: id, error: messageOf(error) }, 'a session could still not be taken over');
@@ -140,7 +146,7 @@ async function foundOf(parts: RecoveryParts, session: Session, known: WorkerProc
   const worker = workerOf(session);
   const reserved = reservedWorker(session);
   if (reserved !== null) return search(parts, reserved.id, reserved.process);
-  if (worker === null || worker.treeGone) return { kind: 'no_worker' };
+  if (worker === null || isTreeGone(worker)) return { kind: 'no_worker' };
   // Before the session's timers run: the worker must be known when they signal it.
   failpoint('recovery.before-adoption');
   const found = await search(parts, worker.id, known);
@@ -206,7 +212,7 @@ async function rebuild(parts: RecoveryParts, id: WorkerId): Promise<boolean> {
   if (record === null || isEnded(record.session) || workerOf(record.session)?.id !== id) return false;
   const { session, process } = record;
   await registry.create({ session, claim: allocationOf(session)?.claim ?? null });
-  await recoverOne(parts, session, workerOf(session)?.process ?? process);
+  await recoverOne(parts, session, processOf(workerOf(session)) ?? process);
   log.warn({ session: session.spec.id, worker: id }, 'a session was rebuilt from the folder of its worker');
   return true;
 }

@@ -1,6 +1,7 @@
 /** What the supervisor's own log says of a session: ids and reasons, never rooms, people or what workers print. */
 import type { Session } from '../../core/model/session.ts';
 import { publicState, workerOf } from '../../core/model/session.ts';
+import { processOf } from '../../core/model/worker.ts';
 
 interface Entry {
   readonly level: 'info' | 'warn';
@@ -44,7 +45,7 @@ export function describeStep(before: Session, after: Session): Entry | null {
 function transition(session: Session, { id, from, to }: { id: string; from: string; to: string }): Entry {
   const { phase } = session;
   const worker = workerOf(session);
-  const fields = { session: id, from, to, worker: worker?.id, pid: worker?.process?.main?.pid };
+  const fields = { session: id, from, to, worker: worker?.id, pid: processOf(worker)?.main?.pid };
   if (phase.name !== 'closing' && phase.name !== 'ended')
     return { level: 'info', fields, message: `session ${to}` };
   const { reason, cause } = phase.ending;

@@ -3,6 +3,7 @@ import type { CapacityView, DrainView, ReadyView } from '../../api/host-schemas.
 import { isUnkillable } from '../../core/admission/allocation.ts';
 import type { Session } from '../../core/model/session.ts';
 import { publicState, workerOf } from '../../core/model/session.ts';
+import { processOf } from '../../core/model/worker.ts';
 import type { Rooms } from '../../ports/rooms.ts';
 import type { SupervisorParts } from '../supervisor-parts.ts';
 import { heldView } from './session-view.ts';
@@ -27,7 +28,7 @@ export function capacityView(
     sessions: countStates(all),
     unkillable: all
       .filter(isUnkillable)
-      .map((one) => ({ session: one.spec.id, pid: workerOf(one)?.process?.main?.pid ?? null })),
+      .map((one) => ({ session: one.spec.id, pid: processOf(workerOf(one))?.main?.pid ?? null })),
     held: heldOf({ deps, all }),
     livekit: livekitView(deps.rooms),
     jobs: (deps.jobs?.status() ?? []).map((one) => ({

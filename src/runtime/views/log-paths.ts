@@ -28,7 +28,7 @@ export async function logPathsOf(id: string, { find, workers, records }: Places)
 
 function workersOf(session: Session): WorkerId[] {
   const { restarts, spec, phase, warmWorker } = session;
-  if (phase.name === 'queued' || (phase.name === 'ended' && phase.startedAt === null)) return [];
+  if (phase.name === 'queued' || (phase.name === 'ended' && session.startedAt === null)) return [];
   const last = Math.max(restarts + 1, workerOf(session)?.attempt ?? 1);
   const later = Array.from({ length: last - 1 }, (_, index) => workerIdOf(spec.id, index + 2));
   return [warmWorker ?? firstWorkerId(spec.id), ...later];

@@ -3,14 +3,16 @@ import type { SessionView } from '../../api/session-schemas.ts';
 import type { Stamp } from '../../core/ids.ts';
 import type { Actor, Ending, RoomEnd, Session, StepRecord } from '../../core/model/session.ts';
 import { publicState, workerOf } from '../../core/model/session.ts';
+import { exitOf, processOf } from '../../core/model/worker.ts';
 import { countSide } from '../../core/rooms/presence.ts';
 import { deadlines } from '../../core/session/deadlines.ts';
 
 export function sessionView(session: Session, now: Stamp, host: string): SessionView {
   const { spec, phase, errors, vitals, config } = session;
-  const times = timesOf(session);
+  const { startedAt, liveAt, endedAt } = session;
   const worker = workerOf(session);
-  const endMs = times.endedAt?.bootMs ?? now.bootMs;
+  const exit = exitOf(worker);
+  const endMs = endedAt?.bootMs ?? now.bootMs;
   return {
     id: spec.id,
     room: spec.room.name,
@@ -20,18 +22,18 @@ export function sessionView(session: Session, now: Stamp, host: string): Session
     state: publicState(session),
     reason: endingOf(session)?.reason ?? null,
     createdAt: iso(spec.createdAt),
-    startedAt: isoOrNull(times.startedAt),
-    liveAt: isoOrNull(times.liveAt),
-    endedAt: isoOrNull(times.endedAt),
-    durationMs: times.startedAt === null ? 0 : Math.max(0, Math.round(endMs - times.startedAt.bootMs)),
-    pid: worker?.process?.main?.pid ?? null,
+    startedAt: isoOrNull(startedAt),
+    liveAt: isoOrNull(liveAt),
+    endedAt: isoOrNull(endedAt),
+    durationMs: startedAt === null ? 0 : Math.max(0, Math.round(endMs - startedAt.bootMs)),
+    pid: processOf(worker)?.main?.pid ?? null,
     restarts: session.restarts,
     replaced: (session.replaced ?? []).map(({ worker: id, why }) => ({
       worker: id,
       reason: why.reason,
       ...endingView(why),
     })),
-    exit: worker?.exit == null ? null : { code: worker.exit.code, signal: worker.exit.signal },
+    exit: exit && { code: exit.code, signal: exit.signal },
     errors: { consecutive: errors.consecutive, limit: spec.limits.errorLimit, total: errors.total },
     presence: presenceView(session),
     deadlines: deadlineViews(session, now),
@@ -41,24 +43,6 @@ export function sessionView(session: Session, now: Stamp, host: string): Session
     evidence: evidenceView(session),
     held: heldView(session, now),
   };
-}
-
-function timesOf({ phase }: Session): {
-  startedAt: Stamp | null;
-  liveAt: Stamp | null;
-  endedAt: Stamp | null;
-} {
-  switch (phase.name) {
-    case 'queued':
-      return { startedAt: null, liveAt: null, endedAt: null };
-    case 'starting':
-      return { startedAt: phase.startedAt, liveAt: null, endedAt: null };
-    case 'live':
-    case 'closing':
-      return { startedAt: phase.startedAt, liveAt: phase.liveAt, endedAt: null };
-    case 'ended':
-      return phase;
-  }
 }
 
 function endingOf({ phase }: Session): Ending | null {

@@ -2,8 +2,9 @@
 
 import type { SessionId, WorkerId } from '../../core/ids.ts';
 import type { SessionEvent } from '../../core/model/events.ts';
-import type { Session, WorkerProcess } from '../../core/model/session.ts';
+import type { Session } from '../../core/model/session.ts';
 import { workerOf } from '../../core/model/session.ts';
+import type { WorkerProcess } from '../../core/model/worker.ts';
 import type { Clock } from '../../ports/clock.ts';
 
 /** What a session is given. */

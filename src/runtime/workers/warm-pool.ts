@@ -3,9 +3,10 @@
 import type { SessionId, WorkerId } from '../../core/ids.ts';
 import { isWarmId, warmWorkerId } from '../../core/ids.ts';
 import { PROTOCOL_VERSION } from '../../core/model/control-protocol.ts';
+import { exitText } from '../../core/model/endings.ts';
 import type { SessionEvent } from '../../core/model/events.ts';
 import type { Profile } from '../../core/model/profile.ts';
-import { exitText } from '../../core/session/endings.ts';
+import { terminateSteps } from '../../core/teardown/steps.ts';
 import { decidePool, findReady, LATE, noteCrash } from '../../core/workers/warm-pool-rules.ts';
 import { messageOf } from '../../lib/errors.ts';
 import { DEADLINES } from '../../lib/limits/session-limits.ts';
@@ -260,9 +261,10 @@ export class WarmPool {
     if (profile !== null) workers.record(id, { warm: { profile, retired: true } });
     this.#table.forget(id);
     this.#retired.add(id);
-    workers.signal(id, 'SIGTERM');
-    deps.clock.at(this.#nowMs() + WARM.termMs, () => {
-      if (this.#retired.has(id)) workers.signal(id, 'SIGKILL');
+    const { term, kill } = terminateSteps({ termMs: WARM.termMs, killMs: 0 });
+    workers.signal(id, term.signal);
+    deps.clock.at(this.#nowMs() + term.boundMs, () => {
+      if (this.#retired.has(id)) workers.signal(id, kill.signal);
     });
   }
 

@@ -1,7 +1,7 @@
 /** Which warm workers there are, each agent's apart. */
 import type { SessionId, WorkerId } from '../../core/ids.ts';
 import type { Profile } from '../../core/model/profile.ts';
-import type { WorkerProcess } from '../../core/model/session.ts';
+import type { WorkerProcess } from '../../core/model/worker.ts';
 import type { Pool, WarmWorker } from '../../core/workers/warm-pool-rules.ts';
 import { EMPTY_POOL, withoutWarm, withWarm } from '../../core/workers/warm-pool-rules.ts';
 import type { WarmView } from './warm-handoff.ts';

@@ -2,9 +2,10 @@
 
 import type { SessionId, WorkerId } from '../../core/ids.ts';
 import type { Profile } from '../../core/model/profile.ts';
-import type { Session, WorkerProcess } from '../../core/model/session.ts';
+import type { Session } from '../../core/model/session.ts';
 import { wantsStart, workerOf } from '../../core/model/session.ts';
 import { toRecord } from '../../core/model/session-record.ts';
+import type { WorkerProcess } from '../../core/model/worker.ts';
 import { CurfewError } from '../../lib/errors.ts';
 import type { StandInJob } from '../../ports/stand-in.ts';
 import type { Workers } from '../../ports/workers.ts';

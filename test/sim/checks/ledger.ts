@@ -7,7 +7,7 @@ import type { SessionId, WorkerId } from '../../../src/core/ids.ts';
 import { isWarmId, sessionId } from '../../../src/core/ids.ts';
 import type { WorkerMessage } from '../../../src/core/model/control-protocol.ts';
 import type { Ending, Session } from '../../../src/core/model/session.ts';
-import { isReplacing, workerOf } from '../../../src/core/model/session.ts';
+import { isIn, isReplacing, workerOf } from '../../../src/core/model/session.ts';
 import type { SessionRecord } from '../../../src/core/model/session-record.ts';
 import { fromRecord } from '../../../src/core/model/session-record.ts';
 import type { DisconnectReason, Participant } from '../../../src/core/rooms/presence.ts';
@@ -158,7 +158,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
         `${one.id} ended and is ${session.phase.name}`,
       );
     // A refused dispatch can come again with the same id. The time of the last start counts.
-    if (session.phase.name === 'starting') one.startedMs = this.#world.ofBoot(session.phase.startedAt.bootMs);
+    if (isIn(session, 'starting')) one.startedMs = this.#world.ofBoot(session.startedAt.bootMs);
     if (session.phase.name === 'closing' || session.phase.name === 'ended')
       this.#ends(one, session, session.phase.ending);
     if (session.phase.name === 'ended') this.#ended(one, session);
@@ -490,7 +490,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     this.#world.note('curfew', `${one.id} ends: ${ending.reason} (${ending.cause}) ${ending.detail ?? ''}`);
     checkReason(this.sim, one, session, ending);
     // A reported hang-up is not inferred. The budget counts inferred endings of live sessions only.
-    const live = session.phase.name === 'closing' && session.phase.liveAt !== null;
+    const live = session.phase.name === 'closing' && session.liveAt !== null;
     // A crash is not inferred either.
     const isCrash = ending.reason === 'error_limit' && ending.cause !== 'error';
     if (live && !isCrash && INFERRED.includes(ending.reason) && !ending.detail?.includes('hung up'))

@@ -1,7 +1,8 @@
 /** The simulated host: shims, workers, their children and their folders on disk. It outlives every supervisor. */
 import type { WorkerId } from '../../../src/core/ids.ts';
 import type { Profile } from '../../../src/core/model/profile.ts';
-import type { ProcessIdentity, SessionSpec } from '../../../src/core/model/session.ts';
+import type { SessionSpec } from '../../../src/core/model/session.ts';
+import type { ProcessIdentity } from '../../../src/core/model/worker.ts';
 import type { SpawnRequest } from '../../../src/ports/workers.ts';
 import type { World } from './world.ts';
 

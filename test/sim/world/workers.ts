@@ -1,6 +1,6 @@
 /** The Workers port of one supervisor over the simulated host. */
 import type { WorkerId } from '../../../src/core/ids.ts';
-import type { WorkerProcess } from '../../../src/core/model/session.ts';
+import type { WorkerProcess } from '../../../src/core/model/worker.ts';
 import { CurfewError } from '../../../src/lib/errors.ts';
 import { WORKERS } from '../../../src/lib/limits/worker-limits.ts';
 import type { Adopted, SpawnRequest, Workers, WorkersListener } from '../../../src/ports/workers.ts';

@@ -44,7 +44,7 @@ export function sessionOf({
       livekit: false,
       job: null,
     },
-    phase: phaseOf(rest.endedWallMs),
+    ...phaseAndTimes(rest.endedWallMs),
     errors: { consecutive: 0, total: 0, lastAt: null, last: null },
     restarts: 0,
     warmWorker: null,
@@ -63,18 +63,22 @@ export function sessionOf({
   };
 }
 
-function phaseOf(endedWallMs: number | undefined): Session['phase'] {
-  if (endedWallMs === undefined) return { name: 'queued', grant: null };
+function phaseAndTimes(
+  endedWallMs: number | undefined,
+): Pick<Session, 'phase' | 'startedAt' | 'liveAt' | 'endedAt'> {
+  const none = { startedAt: null, liveAt: null, endedAt: null };
+  if (endedWallMs === undefined) return { ...none, phase: { name: 'queued', grant: null } };
   const endedAt = { bootMs: 2000, wallMs: endedWallMs };
   return {
-    name: 'ended',
-    startedAt: null,
-    liveAt: null,
+    ...none,
     endedAt,
-    ending: { reason: 'requested', cause: 'release', at: endedAt, by: null, detail: null },
-    worker: null,
-    records: [],
-    roomEnd: null,
+    phase: {
+      name: 'ended',
+      ending: { reason: 'requested', cause: 'release', at: endedAt, by: null, detail: null },
+      worker: null,
+      records: [],
+      roomEnd: null,
+    },
   };
 }
 

@@ -7,7 +7,7 @@ import type { WorkersOptions } from '../../../src/adapters/worker/host-workers.t
 import { createWorkers } from '../../../src/adapters/worker/host-workers.ts';
 import { instanceId, workerId } from '../../../src/core/ids.ts';
 import type { Profile } from '../../../src/core/model/profile.ts';
-import type { ExitInfo } from '../../../src/core/model/session.ts';
+import type { ExitInfo } from '../../../src/core/model/worker.ts';
 import type { Clock } from '../../../src/ports/clock.ts';
 import type { SpawnRequest } from '../../../src/ports/workers.ts';
 import type { Cgroups } from '../../../src/process/cgroup.ts';

@@ -1,7 +1,7 @@
 /** Reads the exit status of a worker, as the shim's shell encodes it. */
 import { constants } from 'node:os';
 import type { Stamp } from '../../../core/ids.ts';
-import type { ExitInfo } from '../../../core/model/session.ts';
+import type { ExitInfo } from '../../../core/model/worker.ts';
 import { oomKills } from '../../../process/cgroup.ts';
 
 type ExitStatus = Pick<ExitInfo, 'code' | 'signal'>;

@@ -1,6 +1,6 @@
 /** Adopts a worker that an earlier supervisor started. Finds it by its folder and its identity. */
 import { existsSync, watch } from 'node:fs';
-import type { ProcessIdentity, WorkerProcess } from '../../../core/model/session.ts';
+import type { ProcessIdentity, WorkerProcess } from '../../../core/model/worker.ts';
 import { watchCgroup } from '../../../process/cgroup.ts';
 import { parseStat } from '../../../process/proc-files.ts';
 import type { WorkerFolder } from '../folder/worker-folder.ts';

@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 import { setImmediate, setTimeout } from 'node:timers/promises';
-import type { ProcessIdentity } from '../../../core/model/session.ts';
+import type { ProcessIdentity } from '../../../core/model/worker.ts';
 import { CurfewError, messageOf } from '../../../lib/errors.ts';
 import { FILES, WORKERS } from '../../../lib/limits/worker-limits.ts';
 import { readFileSafelySync } from '../../../lib/safe-files.ts';

@@ -1,7 +1,7 @@
 /** Finds workers with a dead main process. Normally the shim reports the exit, but a hung or stopped shim does not. */
 import { setImmediate } from 'node:timers/promises';
 import type { WorkerId } from '../../../core/ids.ts';
-import type { ProcessIdentity } from '../../../core/model/session.ts';
+import type { ProcessIdentity } from '../../../core/model/worker.ts';
 import { messageOf } from '../../../lib/errors.ts';
 import { WORKERS } from '../../../lib/limits/worker-limits.ts';
 import type { Log } from '../../../ports/log.ts';

@@ -1,8 +1,9 @@
 /** Endings with what is known of them. */
 import type { Stamp } from '../ids.ts';
-import type { SessionEvent } from '../model/events.ts';
-import type { Ending, ExitInfo, Session } from '../model/session.ts';
-import { endingOf } from '../model/updates.ts';
+import type { SessionEvent } from './events.ts';
+import type { Ending, Session } from './session.ts';
+import { endingOf } from './updates.ts';
+import type { ExitInfo } from './worker.ts';
 
 /** What an exit says by itself, at its own time: 0 is done, unknown is lost, all else is a crash. */
 export function exitEnding(exit: ExitInfo, overAtMs: number): Ending {

@@ -1,0 +1,38 @@
+/** The start of a session: its first worker is spawned, or the reserved warm one gets its room. */
+import type { Stamp } from '../ids.ts';
+import type { PhaseOf, SessionIn } from '../model/session.ts';
+import type { Next } from '../model/updates.ts';
+import { enterPhase, newWorker, stay, withVitals } from '../model/updates.ts';
+import type { Worker } from '../model/worker.ts';
+import { isWarm } from '../model/worker.ts';
+
+type Queued = SessionIn<'queued'>;
+
+export function start(session: Queued, now: Stamp): Next {
+  const { grant } = session.phase;
+  if (grant === null) return stay(session);
+  const { worker, effects } = firstWorker(session, grant, now);
+  const begun = isWarm(worker) ? { ...session, warmWorker: worker.id } : session;
+  const started = enterPhase<'starting'>(
+    begun,
+    { name: 'starting', worker },
+    { startedAt: now, liveAt: null, endedAt: null },
+  );
+  if (!session.spec.livekit) return stay(started, effects);
+  // The first poll shows whether the room was there before the session.
+  return stay(withVitals(started, { pollAskedMs: now.bootMs }), [...effects, { do: 'poll_room' }]);
+}
+
+/** A warm worker runs already and only needs its room. */
+function firstWorker(
+  session: Queued,
+  { workerId: id, warm }: NonNullable<PhaseOf<'queued'>['grant']>,
+  now: Stamp,
+): { worker: Worker; effects: Next['effects'] } {
+  const worker = newWorker(session, { id, attempt: 1, now });
+  if (warm == null) return { worker, effects: [{ do: 'spawn', workerId: id, attempt: 1 }] };
+  return {
+    worker: { ...worker, stage: 'running', process: warm, channel: 'open', warm: 'sound' },
+    effects: [{ do: 'assign', workerId: id }],
+  };
+}

@@ -1,0 +1,141 @@
+/** The steps of a teardown as data. The replacement of a worker, the warm pool and a cleanup end a tree by the same ones. */
+import type { LadderBounds } from '../../lib/limits/session-limits.ts';
+import { DEADLINES } from '../../lib/limits/session-limits.ts';
+import type { ProcessStep, RoomStep, StepName } from '../model/session.ts';
+
+/** Each may be done again without harm. `scan`: find what is left of the tree. */
+export type StepAction = 'none' | 'aclose' | 'disconnect' | 'scan' | 'SIGTERM' | 'SIGKILL';
+
+export interface StepRule<S extends string> {
+  readonly boundMs: (ladder: LadderBounds, asked?: { readonly wrapsUp: boolean }) => number;
+  /** Where the bound comes from: a key of the config, or null: it is fixed. */
+  readonly key: string | null;
+  readonly action: StepAction;
+  /** What follows when the bound is over. `give_up`: nothing more can be done. */
+  readonly onTimeout: S | 'give_up';
+  /** The step of the evidence to which it belongs; null: none. */
+  readonly recordedAs: StepName | null;
+  /** Whether the worker ends by its own doing. The room's track waits meanwhile. */
+  readonly isGraceful: boolean;
+}
+
+export const STEPS: { readonly [S in ProcessStep]: StepRule<ProcessStep> } = {
+  spawning: {
+    boundMs: () => DEADLINES.spawnMs,
+    key: null,
+    action: 'none',
+    onTimeout: 'term',
+    recordedAs: null,
+    isGraceful: false,
+  },
+  reconnecting: {
+    boundMs: () => DEADLINES.reconnectMs,
+    key: null,
+    action: 'none',
+    onTimeout: 'term',
+    recordedAs: null,
+    isGraceful: true,
+  },
+  aclose: {
+    boundMs: ({ acloseMs, wrapUpMs }, asked) => (asked?.wrapsUp ? Math.max(wrapUpMs, acloseMs) : acloseMs),
+    key: 'ladder.aclose, wrap_up',
+    action: 'aclose',
+    onTimeout: 'disconnect',
+    recordedAs: 'aclose',
+    isGraceful: true,
+  },
+  disconnect: {
+    boundMs: ({ disconnectMs }) => disconnectMs,
+    key: 'ladder.disconnect',
+    action: 'disconnect',
+    onTimeout: 'term',
+    recordedAs: 'disconnect',
+    isGraceful: true,
+  },
+  reap: {
+    boundMs: () => DEADLINES.reapMs,
+    key: null,
+    action: 'scan',
+    onTimeout: 'term',
+    recordedAs: null,
+    isGraceful: false,
+  },
+  term: {
+    boundMs: ({ termMs }) => termMs,
+    key: 'ladder.term',
+    action: 'SIGTERM',
+    onTimeout: 'kill',
+    recordedAs: 'term',
+    isGraceful: false,
+  },
+  kill: {
+    boundMs: ({ killMs }) => killMs,
+    key: 'ladder.kill',
+    action: 'SIGKILL',
+    onTimeout: 'confirm',
+    recordedAs: 'kill',
+    isGraceful: false,
+  },
+  // Race: the host may have stood still since the bound of KILL. A scan made afterwards decides whether the tree lives.
+  confirm: {
+    boundMs: () => DEADLINES.confirmMs,
+    key: null,
+    action: 'scan',
+    onTimeout: 'give_up',
+    recordedAs: 'kill',
+    isGraceful: false,
+  },
+  over: {
+    boundMs: () => 0,
+    key: null,
+    action: 'none',
+    onTimeout: 'over',
+    recordedAs: null,
+    isGraceful: false,
+  },
+};
+
+export type ReplaceStep = Extract<ProcessStep, 'spawning' | 'reap' | 'term' | 'kill' | 'confirm'>;
+
+/** The old worker of a replacement is never asked. Its call goes on, so a scan has as long as TERM, and a spawn that hangs ends the session. */
+export const REPLACE_STEPS: { readonly [S in ReplaceStep]: StepRule<ProcessStep> } = {
+  spawning: { ...STEPS.spawning, onTimeout: 'give_up' },
+  reap: { ...STEPS.reap, boundMs: STEPS.term.boundMs, key: STEPS.term.key },
+  term: STEPS.term,
+  kill: STEPS.kill,
+  confirm: STEPS.confirm,
+};
+
+type RoomAction = Exclude<RoomStep, 'waiting' | 'over'>;
+
+export const ROOM_STEPS: {
+  readonly [S in RoomAction]: Pick<StepRule<RoomStep>, 'boundMs' | 'key' | 'onTimeout'>;
+} = {
+  remove_agent: {
+    boundMs: ({ removeAgentMs }) => removeAgentMs,
+    key: 'ladder.remove_agent',
+    onTimeout: 'close_room',
+  },
+  close_room: {
+    boundMs: ({ closeRoomMs }) => closeRoomMs,
+    key: 'ladder.close_room',
+    onTimeout: 'over',
+  },
+};
+
+/** What ends a tree that is not asked: each signal with its time. */
+export function terminateSteps({ termMs, killMs }: Pick<LadderBounds, 'termMs' | 'killMs'>) {
+  return {
+    term: { signal: 'SIGTERM', boundMs: termMs },
+    kill: { signal: 'SIGKILL', boundMs: killMs },
+  } as const;
+}
+
+/** The sum of the bounds of a teardown that goes through every step. */
+export function longestTeardownMs(ladder: LadderBounds): number {
+  const sum = (...steps: readonly ProcessStep[]) =>
+    steps.reduce((totalMs, step) => totalMs + STEPS[step].boundMs(ladder, { wrapsUp: true }), 0);
+  const room = ROOM_STEPS.remove_agent.boundMs(ladder) + ROOM_STEPS.close_room.boundMs(ladder);
+  const asked = sum('spawning', 'reconnecting', 'aclose', 'disconnect');
+  return asked + Math.max(sum('reap', 'term', 'kill', 'confirm'), room);
+}
