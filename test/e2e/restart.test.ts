@@ -142,7 +142,7 @@ describe('FIFOs in the state directory itself', () => {
     await daemon.start();
     expect(await daemon.reaches(id, ['live'])).toMatchObject({ pid, restarts: 0 });
     expect((await daemon.call('POST', '/v1/drain', {})).status).toBe(200);
-    await until('it is said', () => daemon.stderr.includes('the drain could not be recorded'));
+    await until('it is said', () => daemon.stderr.includes('the state of the drain could not be written'));
     await until('that, too', () => daemon.stderr.includes('the audit file could not be written'));
     expect((await daemon.get(`/v1/sessions/${id}`)).status).toBe(200);
   });
