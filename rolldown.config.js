@@ -1,8 +1,11 @@
-/** The build is one program in a few files: reading six hundred modules one by one took half of a start. Names are kept, for stack traces. */
+/**
+ * The build puts the program into a few files, because loading six hundred modules took half of a start.
+ * It keeps names, for stack traces.
+ */
 export default {
   input: {
     main: 'src/main.ts',
-    // A supervisor of another version may load these names from here: an install replaces the files under it.
+    // Fixed names: after an upgrade a supervisor of the old version still loads its threads from these paths.
     thread: 'src/adapters/registry/registry-thread.ts',
     'trim-thread': 'src/adapters/worker/log/trim-thread.ts',
   },

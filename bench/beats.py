@@ -1,4 +1,4 @@
-# A small worker with one heartbeat a second, on the control socket without a kit; it comes back when the supervisor does.
+# A small worker without a kit. It sends one heartbeat per second, and reconnects after a restart of the supervisor.
 import json, os, socket, time
 
 

@@ -1,12 +1,15 @@
-/** `npm run bench [-- starts|burst|many|sweep|jobs|warm|crash|peers|load]`: each figure beside its raw limit, measured in the same run. Goals are printed, never asserted. */
+/**
+ * `npm run bench [-- starts|burst|many|sweep|jobs|warm|crash|peers|load]`: each figure next to its raw limit, measured in
+ * the same run. The output shows goals; nothing asserts them.
+ */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { Daemon, ROOT } from '../test/support/daemon.ts';
-import { until } from '../test/support/wait.ts';
+import { Daemon, ROOT } from '../test/support/daemon/daemon.ts';
+import { until } from '../test/support/lib/wait.ts';
 import { measureBurst } from './burst.ts';
 import { measureCrash } from './crash.ts';
 import { measureAssignment } from './jobs.ts';
@@ -44,7 +47,7 @@ function row(what: string, ours: readonly number[], raw: readonly number[] | nul
   return { what, p50: text(ours, 0.5), p95: text(ours, 0.95), p99: text(ours, 0.99), beside, goal };
 }
 
-/** Raw spawn and dispatch in turn, so that both see the same machine. */
+/** Alternates raw spawns and dispatches, so that both run under the same load of the machine. */
 async function measureStarts(daemon: Daemon): Promise<Row[]> {
   const running = { ours: [] as number[], raw: [] as number[] };
   const message = { ours: [] as number[], raw: [] as number[] };
@@ -215,10 +218,10 @@ async function warm(): Promise<void> {
 
 async function peers(): Promise<void> {
   const took = await measurePeers();
-  if (took === null) console.log('livekit-agents is not installed here: `npm test` installs it');
+  if (took === null) console.log('livekit-agents is not installed; `npm test` installs it');
   const managers = await measureManagers();
   print([...(took ?? []), ...managers.took].map(rowOf));
-  for (const line of managers.told) console.log(line);
+  for (const line of managers.crashes) console.log(line);
 }
 
 const PARTS: Readonly<Record<string, () => Promise<void>>> = {
@@ -235,7 +238,9 @@ const PARTS: Readonly<Record<string, () => Promise<void>>> = {
 const wanted = process.argv.slice(2).map((one) => one.replace(/^--/, ''));
 const unknown = wanted.filter((name) => !Object.hasOwn(PARTS, name));
 if (unknown.length > 0) {
-  console.error(`bench: unknown: ${unknown.join(', ')}; known: ${Object.keys(PARTS).join(', ')}`);
+  console.error(
+    `bench: there is no part ${unknown.join(', ')}; the parts are ${Object.keys(PARTS).join(', ')}`,
+  );
   process.exit(2);
 }
 console.log(`${cpus().length} cores, Node ${process.version}, ${ROUNDS} rounds`);

@@ -1,14 +1,14 @@
-/** A hundred dispatches at the same moment: how soon each has its process, beside as many raw spawns. */
+/** A hundred dispatches at the same time: the time until each process runs, next to as many raw spawns. */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Daemon } from '../test/support/daemon.ts';
-import { until } from '../test/support/wait.ts';
+import { Daemon } from '../test/support/daemon/daemon.ts';
+import { until } from '../test/support/lib/wait.ts';
 import type { Took } from './warm.ts';
 
 const CALLS = 100;
-/** Writes when it began, in milliseconds, and waits. */
+/** Writes its start time in milliseconds and waits. */
 const PROGRAM = 'date +%s%3N > "$BENCH_DIR/$CURFEW_ROOM"; exec sleep 1000';
 
 export async function measureBurst(): Promise<Took> {
@@ -24,8 +24,8 @@ export async function measureBurst(): Promise<Took> {
   });
   try {
     await daemon.start();
-    const rawMs = await begun(dir, 'raw', () => rawSpawns(dir));
-    const ms = await begun(dir, 'call', () =>
+    const rawMs = await startTimes(dir, 'raw', () => rawSpawns(dir));
+    const ms = await startTimes(dir, 'call', () =>
       Promise.all(Array.from({ length: CALLS }, (_, call) => daemon.dispatch({ room: `call${call}` }))),
     );
     return { what: `${CALLS} dispatches at once → each process running`, ms, rawMs, goal: '' };
@@ -47,8 +47,8 @@ function rawSpawns(dir: string): () => void {
   };
 }
 
-/** When each program began, counted from here. */
-async function begun(dir: string, prefix: string, start: () => unknown): Promise<number[]> {
+/** The start time of each program, in milliseconds after the call. */
+async function startTimes(dir: string, prefix: string, start: () => unknown): Promise<number[]> {
   const fromMs = Date.now();
   const end = await start();
   const times = () =>

@@ -1,21 +1,21 @@
-/** How soon a crashed worker's place is taken: from `kill -9` until the next one's program runs, and what of that is curfew's own. */
+/** Time from `kill -9` of a worker until its replacement runs, with and without the backoff. */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { Callers } from '../test/support/callers.ts';
-import { Daemon } from '../test/support/daemon.ts';
-import { LiveKit } from '../test/support/livekit.ts';
-import { until } from '../test/support/wait.ts';
+import { Callers } from '../test/support/callers/callers.ts';
+import { Daemon } from '../test/support/daemon/daemon.ts';
+import { until } from '../test/support/lib/wait.ts';
+import { LiveKit } from '../test/support/livekit/livekit-server.ts';
 import type { Took } from './warm.ts';
 
 const ROUNDS = 20;
-/** Writes when it began, in milliseconds, and waits. */
+/** Writes its start time in milliseconds and waits. */
 const PROGRAM = 'date +%s%3N > "$BENCH_DIR/$CURFEW_ROOM.$CURFEW_ATTEMPT"; exec sleep 1000';
 const SETTLED_MS = 300;
 
-/** The backoff's end is what the session itself shows beforehand. */
+/** The session shows the end of the backoff before the replacement. */
 export async function measureCrash(): Promise<readonly Took[]> {
   const livekit = await LiveKit.start();
   const dir = mkdtempSync(join(tmpdir(), 'curfew-bench-'));
@@ -51,7 +51,7 @@ export async function measureCrash(): Promise<readonly Took[]> {
       }).then((at) => Date.parse(at));
       const begunMs = await beginOf(join(dir, `${room}.2`));
       all.push(begunMs - killedMs);
-      // Missed where the machine is too busy to be asked in between.
+      // NaN: on a busy machine the poll misses the backoff.
       if (!Number.isNaN(dueMs)) own.push(begunMs - dueMs);
       raw.push(await rawStart(dir, room));
       await daemon.release(body.id);
@@ -64,8 +64,8 @@ export async function measureCrash(): Promise<readonly Took[]> {
   }
   return [
     { what: 'kill -9 of a worker → the next one runs', ms: all, goal: 'the backoff of 450 to 550 ms + 5' },
-    { what: 'the same, from the backoff on', ms: own, goal: '≤ 5' },
-    { what: 'the same program, started by itself', ms: raw, goal: '' },
+    { what: 'the same, from the end of the backoff', ms: own, goal: '≤ 5' },
+    { what: 'the same program without curfew', ms: raw, goal: '' },
   ];
 }
 

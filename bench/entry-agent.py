@@ -1,4 +1,4 @@
-"""A LiveKit agent that says on a socket when its entry function runs. The same file for LiveKit's own runner and for curfew."""
+"""A LiveKit agent that reports on a socket when its entry function runs. LiveKit's own runner and curfew use this file."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-// Says one thing on a socket as soon as it runs, and waits.
+// Writes one message to a socket when it runs, and waits.
 import { createConnection } from 'node:net';
 
 const path = process.env.BENCH_SOCKET ?? JSON.parse(process.env.CURFEW_METADATA).socket;

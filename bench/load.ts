@@ -1,16 +1,16 @@
-/** What a host full of live calls costs the supervisor: real control sockets, held by this process for workers that only wait. */
+/** CPU and memory of a supervisor with many live calls. This process holds the control sockets of workers that only wait. */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { Daemon } from '../test/support/daemon.ts';
-import { until } from '../test/support/wait.ts';
+import { Daemon } from '../test/support/daemon/daemon.ts';
+import { until } from '../test/support/lib/wait.ts';
 
 const LOAD_MS = 15_000;
 const BEAT_MS = 5_000;
-/** Each worker leaves its name and token for us and waits. */
+/** Each worker writes its name and token to a file for this process, and waits. */
 const STUB = [
   'sh',
   '-c',
@@ -31,7 +31,12 @@ export async function measureLoad(): Promise<string> {
   const line = ({ sessions, cpuPercent, rssMb, apiMs }: Cost) => {
     const sorted = [...apiMs].sort((a, b) => a - b);
     const p99 = sorted[Math.floor(0.99 * sorted.length)] ?? Number.NaN;
-    return `${sessions} live sessions, a heartbeat every 5 s each: ${cpuPercent.toFixed(1)} % of a core (goal at 2000: 10), ${rssMb.toFixed(0)} MB RSS (120), API p99 ${p99.toFixed(1)} ms (5)`;
+    const figures = [
+      `${cpuPercent.toFixed(1)} % of a core (goal at 2000: 10)`,
+      `${rssMb.toFixed(0)} MB RSS (120)`,
+      `API p99 ${p99.toFixed(1)} ms (5)`,
+    ];
+    return `${sessions} live sessions, a heartbeat every 5 s each: ${figures.join(', ')}`;
   };
   return `${line(few)}\n${line(many)}\ncost of a session at 2000 against 200: ${(each(many) / each(few)).toFixed(2)} (goal 1.1)`;
 }
@@ -39,7 +44,7 @@ export async function measureLoad(): Promise<string> {
 async function cost(sessions: number): Promise<Cost> {
   const dir = mkdtempSync(join(tmpdir(), 'curfew-bench-'));
   const daemon = new Daemon({
-    // As the installed command does.
+    // The installed command sets the same.
     env: { NODE_OPTIONS: '--max-semi-space-size=4' },
     config: {
       log: { level: 'warn' },
@@ -80,9 +85,9 @@ async function cost(sessions: number): Promise<Cost> {
   }
 }
 
-/** One worker's line: hello, ready, and a beat from now on. */
-function hold(path: string, said: string): Socket {
-  const [worker, token] = said.split(' ');
+/** One worker's control connection: hello, ready, then heartbeats. `access`: the worker's name and token. */
+function hold(path: string, access: string): Socket {
+  const [worker, token] = access.split(' ');
   const socket = createConnection(path);
   const say = (message: object) => socket.write(`${JSON.stringify(message)}\n`);
   socket.on('error', () => undefined);

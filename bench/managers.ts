@@ -1,4 +1,7 @@
-/** pm2 and supervisord beside curfew: the same program started, killed, and its manager killed. Both are installed into .cache/ once. */
+/**
+ * pm2 and supervisord next to curfew, with the same program: a start, a kill of the program, and a kill of the manager.
+ * The first run installs both into .cache/.
+ */
 import type { ChildProcess } from 'node:child_process';
 import { spawn, spawnSync } from 'node:child_process';
 import {
@@ -16,19 +19,19 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Agent, request } from 'undici';
 import type { SessionList } from '../src/api/session-schemas.ts';
-import { Daemon, ROOT } from '../test/support/daemon.ts';
-import { isAlive, killAll } from '../test/support/proc.ts';
-import { until } from '../test/support/wait.ts';
+import { Daemon, ROOT } from '../test/support/daemon/daemon.ts';
+import { until } from '../test/support/lib/wait.ts';
+import { isAlive, killAll } from '../test/support/processes/test-processes.ts';
 import type { Took } from './warm.ts';
 
 const FOLDER = join(ROOT, '.cache/peers');
 const SUPERVISOR = join(FOLDER, 'supervisor/bin');
-/** Written last: without it the installation was broken off. */
+/** The last file of an installation. If it is missing, the installation is not complete. */
 const COMPLETE = join(FOLDER, '.complete');
 const CHILDREN = 20;
-/** Long enough for a manager that comes back to start what it believes to be missing. */
+/** Long enough for a restarted manager to start the programs that it believes to be missing. */
 const DOUBLING_MS = 5_000;
-/** Each start adds its pid and when it began, in milliseconds. */
+/** Each start appends its pid and its start time in milliseconds. */
 const PROGRAM = `file=\${1:-$BENCH_DIR/$CURFEW_ROOM}
 echo "$$ $(date +%s%3N)" >> "$file"
 exec sleep 100000
@@ -39,15 +42,15 @@ interface Manager {
   start(child: string): Promise<unknown>;
   /** Kills the manager and starts it again. */
   crash(): Promise<void>;
-  /** How many it says to be running. */
+  /** The number of programs that the manager reports as running. */
   listed(): Promise<number>;
   close(): Promise<void>;
 }
 
-/** Rejects where they cannot be installed. */
-export async function measureManagers(): Promise<{ took: Took[]; told: string[] }> {
+/** Rejects when they cannot be installed. */
+export async function measureManagers(): Promise<{ took: Took[]; crashes: string[] }> {
   install();
-  const [took, told]: [Took[], string[]] = [[], []];
+  const [took, crashes]: [Took[], string[]] = [[], []];
   for (const make of [pm2, supervisord, curfew]) {
     const dir = mkdtempSync(join(tmpdir(), 'curfew-bench-'));
     writeFileSync(join(dir, 'program.sh'), PROGRAM);
@@ -55,14 +58,14 @@ export async function measureManagers(): Promise<{ took: Took[]; told: string[] 
     const manager = await make(dir);
     try {
       took.push(...(await starts(manager, dir)));
-      told.push(await crashes(manager, dir));
+      crashes.push(await measureManagerCrash(manager, dir));
     } finally {
       await manager.close();
       killAll(pidsIn(dir));
       rmSync(dir, { recursive: true, force: true });
     }
   }
-  return { took, told };
+  return { took, crashes };
 }
 
 function install(): void {
@@ -78,7 +81,7 @@ function install(): void {
   writeFileSync(COMPLETE, '');
 }
 
-/** One at a time: the request, and a `kill -9` where the manager itself answers that with another one. */
+/** One program at a time: the start request, then a `kill -9`, if the manager restarts programs. */
 async function starts(manager: Manager, dir: string): Promise<Took[]> {
   const [started, replaced]: [number[], number[]] = [[], []];
   for (let child = 0; child < CHILDREN; child++) {
@@ -96,7 +99,7 @@ async function starts(manager: Manager, dir: string): Promise<Took[]> {
   return replaced.length === 0 ? [start] : [start, again];
 }
 
-async function crashes(manager: Manager, dir: string): Promise<string> {
+async function measureManagerCrash(manager: Manager, dir: string): Promise<string> {
   const alive = () => pidsIn(dir).filter(isAlive).length;
   await manager.crash();
   await until('it lists its children', async () => (await manager.listed()) === CHILDREN, 60_000);
@@ -154,13 +157,13 @@ interface Pm2 {
   start(options: object, done: (error: unknown) => void): void;
 }
 
-/** Starts by its program interface, for its command line takes a third of a second for itself; all else by the command line. */
+/** Starts use pm2's programming interface, because its command line takes a third of a second. The rest uses the command line. */
 async function pm2(dir: string): Promise<Manager> {
   const home = join(dir, 'pm2');
   process.env.PM2_HOME = home;
   const api = createRequire(join(FOLDER, 'package.json'))('pm2') as Pm2;
   const command = join(FOLDER, 'node_modules/pm2/bin/pm2');
-  const tell = (word: string) =>
+  const run = (word: string) =>
     spawnSync(process.execPath, [command, word], { stdio: ['ignore', 'pipe', 'ignore'], encoding: 'utf8' })
       .stdout;
   await promisify(api.connect.bind(api))();
@@ -172,21 +175,21 @@ async function pm2(dir: string): Promise<Manager> {
       return promisify(api.start.bind(api))({ ...options, name, args });
     },
     crash: async () => {
-      tell('save');
+      run('save');
       api.disconnect();
       const pid = Number(readFileSync(join(home, 'pm2.pid'), 'utf8'));
       process.kill(pid, 'SIGKILL');
       await until('it is gone', () => !isAlive(pid));
-      tell('resurrect');
+      run('resurrect');
     },
     listed: async () => {
-      const text = tell('jlist');
+      const text = run('jlist');
       const all = JSON.parse(text.slice(text.indexOf('[{'))) as { pm2_env: { status: string } }[];
       return all.filter((one) => one.pm2_env.status === 'online').length;
     },
     close: async () => {
       api.disconnect();
-      tell('kill');
+      run('kill');
     },
   };
 }
@@ -234,7 +237,7 @@ async function supervisord(dir: string): Promise<Manager> {
         'startProcess',
         `<param><value><string>${name}</string></value></param><param><value><boolean>0</boolean></value></param>`,
       ),
-    // As it would be configured for children that must run.
+    // With autostart, as for programs that must run.
     crash: async () => {
       await end('SIGKILL');
       await begin(true);

@@ -1,15 +1,15 @@
-/** A thousand sessions at once: taken over after the supervisor's death, and released with some that do not obey. */
+/** A thousand sessions: adopted after the supervisor's death, and released together while some ignore SIGTERM. */
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { Daemon, ROOT } from '../test/support/daemon.ts';
-import { marked } from '../test/support/marks.ts';
-import { killAll } from '../test/support/proc.ts';
-import { until } from '../test/support/wait.ts';
+import { Daemon, ROOT } from '../test/support/daemon/daemon.ts';
+import { until } from '../test/support/lib/wait.ts';
+import { marked } from '../test/support/processes/marked-processes.ts';
+import { killAll } from '../test/support/processes/test-processes.ts';
 
 const SESSIONS = 1000;
-/** Of those, so many speak the control socket, and so many ignore SIGTERM in the release. */
+/** Sessions of these that use the control socket, and sessions that ignore SIGTERM in the release. */
 const TALKING = 100;
 const STUBBORN = 100;
 const ROUNDS = 5;
@@ -18,7 +18,7 @@ const LADDER = { term: '2s', kill: '2s' };
 export async function manyDaemon(): Promise<Daemon> {
   const beats = ['python3', '-S', '-E', join(ROOT, 'bench/beats.py')];
   return new Daemon({
-    // As in the unit file and the installed command.
+    // The unit file and the installed command set the same.
     env: {
       NODE_COMPILE_CACHE: mkdtempSync(join(tmpdir(), 'curfew-cache-')),
       NODE_OPTIONS: '--max-semi-space-size=4',
@@ -55,7 +55,7 @@ async function live(daemon: Daemon): Promise<number> {
   return body.sessions.live;
 }
 
-/** From the start of the process to ready, every session taken over. */
+/** Time from the start of the process until it has adopted every session and is ready. */
 export async function measureAdoption(daemon: Daemon): Promise<string> {
   await fill(daemon, [
     ['default', SESSIONS - TALKING],
@@ -76,15 +76,20 @@ export async function measureAdoption(daemon: Daemon): Promise<string> {
     took.push(performance.now() - from);
     await ready;
     if ((await live(daemon)) !== SESSIONS)
-      throw new Error(`${await live(daemon)} of ${SESSIONS} were taken over`);
+      throw new Error(`the supervisor adopted ${await live(daemon)} of ${SESSIONS} sessions`);
   }
   const doubled = marked(daemon.instanceId()).length - before;
   const idle = await idleMs(daemon);
   const sorted = took.sort((a, b) => a - b);
-  return `${SESSIONS} live sessions, kill -9 and start, ${ROUNDS} times: ready after ${sorted.map((one) => one.toFixed(0)).join(', ')} ms (goal 500), ${doubled} processes more than before; a start with none: ${idle.toFixed(0)} ms`;
+  const figures = [
+    `ready after ${sorted.map((one) => one.toFixed(0)).join(', ')} ms (goal 500)`,
+    `${doubled} processes more than before`,
+    `a start without sessions: ${idle.toFixed(0)} ms`,
+  ];
+  return `${SESSIONS} live sessions, kill -9 and start, ${ROUNDS} times: ${figures.join('; ')}`;
 }
 
-/** The raw limit: the same program with nothing to take over. */
+/** The raw limit: a start of the same program without sessions. */
 async function idleMs(other: Daemon): Promise<number> {
   await release(other);
   await other.stop();
@@ -123,5 +128,9 @@ export async function measureRelease(daemon: Daemon): Promise<string> {
   await pause(0);
   const left = marked(daemon.instanceId());
   killAll(left.map((one) => one.pid));
-  return `release of ${SESSIONS} sessions, ${STUBBORN} of which ignore SIGTERM: all ended after ${(tookMs / 1000).toFixed(2)} s (TERM 2 s, KILL up to 2 s; goal ladder + 1 s), ${left.length} processes left`;
+  const figures = [
+    `all ended after ${(tookMs / 1000).toFixed(2)} s (TERM 2 s, KILL up to 2 s; goal: 1 s more)`,
+    `${left.length} processes left`,
+  ];
+  return `release of ${SESSIONS} sessions, ${STUBBORN} of which ignore SIGTERM: ${figures.join(', ')}`;
 }

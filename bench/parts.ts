@@ -1,4 +1,4 @@
-/** The two ends of a call for a bench: an ear for what workers say, and LiveKit's part, played so that the moment of an assignment is known. */
+/** Helpers of several benches: a socket for messages of workers, and a fake LiveKit that knows the time of its assignments. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import type { Server } from 'node:net';
 import { createServer } from 'node:net';
@@ -7,14 +7,14 @@ import { join } from 'node:path';
 import { ServerMessage, WorkerMessage } from '@livekit/protocol';
 import type { RawData, WebSocket } from 'ws';
 import { WebSocketServer } from 'ws';
-import { freePorts } from '../test/support/ports.ts';
-import { until } from '../test/support/wait.ts';
+import { freePorts } from '../test/support/lib/free-ports.ts';
+import { until } from '../test/support/lib/wait.ts';
 
-/** Hears what the workers say, and when. */
-export class Ear {
+/** A Unix socket that notes each line of the workers and its time. */
+export class MessageSocket {
   readonly path: string;
   readonly #dir = mkdtempSync(join(tmpdir(), 'curfew-bench-'));
-  readonly #heard = new Map<string, number>();
+  readonly #arrived = new Map<string, number>();
   readonly #waiting = new Map<string, (atMs: number) => void>();
   readonly #server: Server;
 
@@ -24,7 +24,7 @@ export class Ear {
       socket.on('error', () => undefined);
       socket.on('data', (chunk: Buffer) => {
         const atMs = performance.now();
-        for (const line of chunk.toString().split('\n').filter(Boolean)) this.#hear(line, atMs);
+        for (const line of chunk.toString().split('\n').filter(Boolean)) this.#note(line, atMs);
       });
     });
   }
@@ -33,14 +33,14 @@ export class Ear {
     return new Promise((resolve) => this.#server.listen(this.path, resolve));
   }
 
-  #hear(line: string, atMs: number): void {
-    this.#heard.set(line, atMs);
+  #note(line: string, atMs: number): void {
+    this.#arrived.set(line, atMs);
     this.#waiting.get(line)?.(atMs);
   }
 
-  /** When it was said. */
-  said(line: string): Promise<number> {
-    const atMs = this.#heard.get(line);
+  /** Time of the line on the clock of `performance.now()`. Waits for it. */
+  arrived(line: string): Promise<number> {
+    const atMs = this.#arrived.get(line);
     return atMs === undefined
       ? new Promise((resolve) => this.#waiting.set(line, resolve))
       : Promise.resolve(atMs);
@@ -52,8 +52,8 @@ export class Ear {
   }
 }
 
-/** The `/agent` endpoint; answers in the kind of frame that the worker speaks. */
-export class LiveKitPart {
+/** LiveKit's `/agent` endpoint. It answers in the worker's kind of frame: binary or JSON. */
+export class FakeLiveKit {
   readonly access: { readonly url: string; readonly api_key: string; readonly api_secret: string };
   readonly #server: WebSocketServer;
   readonly #answers = new Map<string, (available: boolean) => void>();
@@ -71,17 +71,17 @@ export class LiveKitPart {
     });
   }
 
-  static async start(): Promise<LiveKitPart> {
+  static async start(): Promise<FakeLiveKit> {
     const [port = 0] = await freePorts(1);
-    return new LiveKitPart(port);
+    return new FakeLiveKit(port);
   }
 
   async registered(): Promise<void> {
     await until('a worker is registered', () => this.#worker !== null, 60_000);
   }
 
-  /** Offers a job and assigns it at once. Rejects when it is refused. */
-  async hand(
+  /** Offers a job and assigns it at once. Rejects when the worker refuses it. */
+  async offer(
     { id, room }: { id: string; room: string },
     access: { readonly token: string; readonly url?: string } = { token: 'token' },
   ): Promise<{ answeredMs: number; assignedAtMs: number }> {

@@ -1,4 +1,4 @@
-// A warm worker that tells the bench when it has its job, and when it is in its room if it was asked to join.
+// A warm worker that reports when it has its job. With BENCH_JOIN it joins the room and reports that too.
 import { createConnection } from 'node:net';
 import { serve } from '../kits/node/curfew.mjs';
 

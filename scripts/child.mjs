@@ -1,24 +1,29 @@
-/** One child in this process's place: it gets our signals once, its end is ours, and nothing of its group stays behind. Plain JavaScript for Node 20. */
+/**
+ * Runs a child as if it were this process. The child gets each signal once, and no process of its group remains.
+ * Plain JavaScript for Node 20.
+ */
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 
 const SIGNALS = /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP']);
-/** The terminal tells npm and us of one Ctrl-C, and npm tells us again. */
+/** For one Ctrl-C this process gets a signal from the terminal and another one from npm. Signals within this time are one. */
 const SAME_PRESS_MS = 500;
-/** For a child that ran out of time, between asking and killing. */
+/** Time from SIGTERM to SIGKILL for a child that exceeded its bound. */
 const KILL_AFTER_MS = 5000;
 
 /**
- * The child leads a group of its own, so that a signal reaches it on one way only: through us.
+ * The child leads its own process group, so that it gets signals only through this process.
+ *
  * @param {string} command
  * @param {readonly string[]} args
- * @param {{ cwd: string, env: NodeJS.ProcessEnv, boundMs?: number, stdio?: import('node:child_process').StdioOptions }} options boundMs: after it the child is ended
- * @returns {Promise<{ code: number, interrupted: boolean }>} as a shell would say it: 128 and the number of the signal that ended it
+ * @param {{ cwd: string, env: NodeJS.ProcessEnv, boundMs?: number, stdio?: import('node:child_process').StdioOptions }} options `boundMs`: after this time the child ends
+ *
+ * @returns {Promise<{ code: number, interrupted: boolean }>} `code` as in a shell: 128 plus the number of a signal
  */
 export async function runChild(command, args, { cwd, env, boundMs, stdio = 'inherit' }) {
-  const leash = holdLeash();
+  const watcher = startWatcher();
   const child = spawn(command, args, { cwd, env, stdio, detached: true });
-  leash.stdin.write(`${child.pid ?? ''}\n`);
+  watcher.stdin.write(`${child.pid ?? ''}\n`);
   const ended = endOf(child);
   const pass = passSignals(child);
   const timer = boundMs === undefined ? null : setTimeout(() => stop(child), boundMs);
@@ -27,7 +32,7 @@ export async function runChild(command, args, { cwd, env, boundMs, stdio = 'inhe
   } finally {
     if (timer !== null) clearTimeout(timer);
     pass.end();
-    leash.kill('SIGKILL');
+    watcher.kill('SIGKILL');
     signalGroup(child, 'SIGTERM');
   }
 }
@@ -59,13 +64,16 @@ function passSignals(child) {
   };
 }
 
-/** Should we be killed outright, our end of the pipe closes and the child is asked to end. Held before the child begins: it may be quick. */
-function holdLeash() {
+/**
+ * A shell that ends the child if this process is killed: the kernel then closes this end of the pipe.
+ * It starts before the child, because the child may end soon.
+ */
+function startWatcher() {
   const script = 'read -r group; read -r _; [ -z "$group" ] || kill -s TERM -- "-$group"';
-  const leash = spawn('sh', ['-c', script], { stdio: ['pipe', 'ignore', 'ignore'], detached: true });
-  leash.once('error', () => undefined);
-  leash.stdin.on('error', () => undefined);
-  return leash;
+  const watcher = spawn('sh', ['-c', script], { stdio: ['pipe', 'ignore', 'ignore'], detached: true });
+  watcher.once('error', () => undefined);
+  watcher.stdin.on('error', () => undefined);
+  return watcher;
 }
 
 function stop(/** @type {import('node:child_process').ChildProcess} */ child) {
@@ -73,7 +81,7 @@ function stop(/** @type {import('node:child_process').ChildProcess} */ child) {
   setTimeout(() => signalGroup(child, 'SIGKILL'), KILL_AFTER_MS).unref();
 }
 
-/** A group without members is no error: that is what everybody wants. */
+/** A group without processes is not an error, because the signal should end them. */
 function signalGroup(
   /** @type {import('node:child_process').ChildProcess} */ child,
   /** @type {NodeJS.Signals} */ signal,

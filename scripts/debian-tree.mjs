@@ -1,6 +1,6 @@
 /**
- * A Debian tree with systemd in .cache/, made once, for the tests that boot one. Needs root, and makes itself the tools it lacks.
- * Plain JavaScript for Node 20 without dependencies: `npm test` uses it before the tests.
+ * Makes a Debian tree with systemd in .cache/, once, for the tests that boot it. Needs root, and installs missing tools.
+ * Plain JavaScript for Node 20 without dependencies, because `npm test` runs it before the tests.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
@@ -14,16 +14,16 @@ const PACKAGES = ['systemd', 'systemd-sysv', 'dbus', 'libpam-systemd', 'procps']
 const TOOLS = { debootstrap: 'debootstrap', 'systemd-nspawn': 'systemd-container', nsenter: 'util-linux' };
 const TOOL_MS = 10 * 60_000;
 
-/** Why no systemd can be booted here; null: it can, as far as one can tell. */
+/** The reason why this host cannot boot a systemd. null: no reason is known. */
 export function whyNoSystemd() {
   if (process.getuid?.() !== 0) return 'it needs root';
   if (!/ cgroup2 /.test(readFileSync('/proc/mounts', 'utf8'))) return 'there is no cgroup v2 here';
   if (lackingTools().length > 0 && !has('apt-get'))
-    return `${lackingTools().join(' and ')} must be installed`;
+    return `the packages ${lackingTools().join(' and ')} are missing, and there is no apt-get to install them`;
   return null;
 }
 
-/** Its path. Throws with the reason where it cannot be had. */
+/** The path of the tree. Throws with the reason when it cannot be made. */
 export function ensureDebianTree(/** @type {(text: string) => void} */ say) {
   const why = whyNoSystemd();
   if (why !== null) throw new Error(why);
@@ -41,7 +41,7 @@ export function ensureDebianTree(/** @type {(text: string) => void} */ say) {
     tool('debootstrap', ['--variant=minbase', `--include=${PACKAGES.join(',')}`, SUITE, draft]);
     for (const path of ['var/cache/apt/archives', 'var/lib/apt/lists'])
       rmSync(join(draft, path), { recursive: true, force: true });
-    // Another run may have been faster; its tree is as good.
+    // Race: another run may have made the tree in between. Both trees are the same.
     if (!existsSync(TREE)) renameSync(draft, TREE);
   } finally {
     rmSync(draft, { recursive: true, force: true });

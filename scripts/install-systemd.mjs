@@ -1,6 +1,6 @@
 /**
- * Puts curfew onto a host that systemd runs: program, command, units, user, and a config where there is none. Run again it is the upgrade.
- * Plain JavaScript for Node 20 without dependencies. `--help` says what it takes.
+ * Installs curfew on a host with systemd: program, command, units, user, and a config if there is none. A second run is
+ * an upgrade. Plain JavaScript for Node 20 without dependencies. `--help` lists the options.
  */
 import { spawnSync } from 'node:child_process';
 import {
@@ -20,15 +20,18 @@ import { parseArgs } from 'node:util';
 
 const SOURCE = dirname(dirname(fileURLToPath(import.meta.url)));
 const TOOL_MS = 120_000;
-const USAGE = `npm run install:systemd -- [options]      (as root; installs, or upgrades what is there)
-
-  --prefix DIR   where the program goes (/opt/curfew)
-  --root DIR     a staging root: files only, nothing is started there
-  --dist DIR     the build to install (dist)
-  --node FILE    the Node binary to install (the project's own)
-  --dry-run      say what would be done
-  --uninstall    stop it and take it away; config, state and user stay
-`;
+const USAGE = [
+  'Usage: npm run install:systemd -- [options]',
+  'Installs curfew, or upgrades it. Run it as root.',
+  '',
+  '  --prefix DIR   folder of the program (/opt/curfew)',
+  '  --root DIR     staging root; writes files and starts nothing',
+  '  --dist DIR     folder of the build (dist)',
+  '  --node FILE    Node binary to install (default: the one of this project)',
+  '  --dry-run      print the steps and change nothing',
+  '  --uninstall    stop and remove curfew; config, state and user stay',
+  '',
+].join('\n');
 
 const options = readOptions();
 const ROOT = resolve(options.root);
@@ -39,18 +42,18 @@ const COMMAND = '/usr/local/bin/curfew';
 const CONFIG = '/etc/curfew/curfew.yaml';
 const UNITS = ['curfew.service', 'curfew-cleanup.service', 'curfew-cleanup.timer'];
 
-/** Lets the kernel bound each worker. An older systemd would complain of the key. */
+/** A drop-in, with which the kernel can bound each worker. An older systemd would warn about the key. */
 const SUBGROUP = '/usr/local/lib/systemd/system/curfew.service.d/subgroup.conf';
 const SUBGROUP_SINCE = 254;
 
-/** What goes where: a file of systemd/ → its place on the host. */
+/** A file in systemd/ → its path on the host. */
 const FILES = {
   ...Object.fromEntries(UNITS.map((name) => [name, `/usr/local/lib/systemd/system/${name}`])),
   'curfew.sysusers.conf': '/usr/local/lib/sysusers.d/curfew.conf',
   'curfew.tmpfiles.conf': '/usr/local/lib/tmpfiles.d/curfew.conf',
 };
 
-// A pager that was closed must not leave half an installation.
+// A closed pager must not stop the installation halfway.
 process.stdout.on('error', () => undefined);
 
 function readOptions() {
@@ -81,18 +84,18 @@ function fail(/** @type {string} */ text) {
   process.exit(1);
 }
 
-/** On the host, or below the staging root. */
+/** The path on the host, or below the staging root. */
 function at(/** @type {string} */ path) {
   return join(ROOT, path);
 }
 
-/** Says a step, and does it unless it is a dry run. */
+/** Prints a step, and does it except in a dry run. */
 function step(/** @type {string} */ what, /** @type {() => void} */ work) {
   say(`${DRY ? 'would: ' : ''}${what}`);
   if (!DRY) work();
 }
 
-/** Written beside and moved into place: whoever reads it has the old or the new one. */
+/** Writes a new file and renames it, so that a reader never gets a part of the file. */
 function put(/** @type {string} */ path, /** @type {string} */ text, /** @type {number} */ mode) {
   step(`write ${at(path)}`, () => {
     mkdirSync(dirname(at(path)), { recursive: true });
@@ -102,7 +105,7 @@ function put(/** @type {string} */ path, /** @type {string} */ text, /** @type {
   });
 }
 
-/** A tool of the host's systemd; in a staging root it is left to the first boot. */
+/** Runs a tool of the host's systemd. In a staging root the first boot does this work. */
 function tool(/** @type {string} */ command, /** @type {string[]} */ args, { mayFail = false } = {}) {
   const line = [command, ...args].join(' ');
   if (STAGED) return;
@@ -113,14 +116,14 @@ function tool(/** @type {string} */ command, /** @type {string[]} */ args, { may
 }
 
 function check() {
-  if (!STAGED && !DRY && process.getuid?.() !== 0) fail('it needs root: run it with sudo');
+  if (!STAGED && !DRY && process.getuid?.() !== 0) fail('the installation needs root; run it with sudo');
   if (!PREFIX.startsWith('/') || resolve(PREFIX) === '/')
-    fail('--prefix must be an absolute folder of its own');
+    fail(`--prefix: "${PREFIX}" is not an absolute path of a folder for curfew alone, such as /opt/curfew`);
   if (existsSync(at(PREFIX)) && !existsSync(join(at(PREFIX), 'dist', 'main.js')))
-    fail(`${at(PREFIX)} is there and is not curfew's; choose another --prefix`);
+    fail(`--prefix: ${at(PREFIX)} exists and does not contain curfew; choose another folder`);
 }
 
-/** The whole program is made beside and moved into place; a supervisor that runs goes on until its restart. */
+/** Copies the program to a new folder and renames it. A running supervisor goes on with the old program until its restart. */
 function installProgram() {
   step(`install the program and its own Node into ${at(PREFIX)}`, () => {
     const draft = at(`${PREFIX}.new`);
@@ -141,7 +144,7 @@ function installProgram() {
   });
 }
 
-/** Of this host; 0 where that says nothing about the host that it is for. */
+/** The version on this host. 0: unknown, because a staging root is for another host. */
 function systemdVersion() {
   if (STAGED) return 0;
   const { stdout } = spawnSync('systemctl', ['--version'], { encoding: 'utf8', timeout: TOOL_MS });
@@ -152,23 +155,25 @@ function setAside(/** @type {string} */ path, /** @type {string} */ old) {
   try {
     renameSync(path, old);
   } catch (error) {
-    // An overlay cannot rename a folder of its lower layer.
+    // Because: an overlay file system cannot rename a folder of its lower layer.
     if (/** @type {NodeJS.ErrnoException} */ (error).code !== 'EXDEV') throw error;
     rmSync(path, { recursive: true });
   }
 }
 
-/** Whatever umask the checkout had: the service's user reads it, and root alone writes it. */
+/** The service's user can read the files, and only root can write them. The umask of the checkout does not matter. */
 function readable(/** @type {string} */ folder) {
   const { status } = spawnSync('chmod', ['-R', 'u=rwX,go=rX', folder], { timeout: TOOL_MS });
   if (status !== 0) fail(`the permissions of ${folder} could not be set`);
 }
 
 function install() {
-  if (!existsSync(join(options.dist, 'main.js'))) fail(`there is no build in ${options.dist}: npm run build`);
-  if (!existsSync(options.node)) fail(`there is no Node at ${options.node}: npm ci, or --node FILE`);
+  if (!existsSync(join(options.dist, 'main.js')))
+    fail(`--dist: there is no build in ${options.dist}; run npm run build`);
+  if (!existsSync(options.node))
+    fail(`--node: there is no Node at ${options.node}; run npm ci, or set --node FILE`);
   installProgram();
-  // A small young generation: a third less memory with two thousand calls, and no more processor (docs/operations.md).
+  // A small young generation: a third less memory with two thousand calls, without more CPU (bench/README.md).
   const flags = '--disable-warning=ExperimentalWarning --max-semi-space-size=4';
   const run = `exec ${PREFIX}/bin/node ${flags} ${PREFIX}/dist/main.js "$@"`;
   put(COMMAND, `#!/bin/sh\n${run}\n`, 0o755);
@@ -177,12 +182,12 @@ function install() {
   if (systemdVersion() >= SUBGROUP_SINCE) put(SUBGROUP, '[Service]\nDelegateSubgroup=supervisor\n', 0o644);
   tool('systemd-sysusers', [FILES['curfew.sysusers.conf']]);
   tool('systemd-tmpfiles', ['--create', FILES['curfew.tmpfiles.conf']]);
-  if (existsSync(at(CONFIG))) say(`${at(CONFIG)} is there and stays as it is`);
+  if (existsSync(at(CONFIG))) say(`${at(CONFIG)} exists and stays unchanged`);
   else put(CONFIG, readFileSync(join(SOURCE, 'systemd', 'curfew.yaml'), 'utf8'), 0o644);
   tool('systemctl', ['daemon-reload']);
   if (STAGED || DRY) return;
   say(
-    `\nNext: edit ${CONFIG}, then  systemctl enable --now curfew.service curfew-cleanup.timer\nAfter an upgrade:  systemctl restart curfew  (every call goes on)`,
+    `\nNext: edit ${CONFIG}, then  systemctl enable --now curfew.service curfew-cleanup.timer\nAfter an upgrade:  systemctl restart curfew  (all calls go on)`,
   );
 }
 
@@ -194,7 +199,9 @@ function uninstall() {
     step(`remove ${at(path)}`, () => rmSync(at(path), { recursive: true, force: true }));
   tool('systemctl', ['daemon-reload']);
   if (STAGED || DRY) return;
-  say('\n/etc/curfew, /var/lib/curfew and the user curfew stay; remove them by hand if you want.');
+  say(
+    '\n/etc/curfew, /var/lib/curfew and the user curfew stay. Remove them yourself if you do not need them.',
+  );
 }
 
 if (options.help) say(USAGE);

@@ -1,17 +1,17 @@
-/** The LiveKit server for development and tests: found, or built once with Go into .cache/. Plain JavaScript for Node 20. */
+/** Finds the LiveKit server for development and tests, or builds it once with Go into .cache/. Plain JavaScript for Node 20. */
 import { spawn, spawnSync } from 'node:child_process';
 import { accessSync, constants, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** The newest that `go install` takes: later ones have `replace` lines. */
+/** The newest version that `go install` accepts. Because: later versions have `replace` lines in go.mod. */
 const VERSION = 'v1.13.5';
 const MODULE = `github.com/livekit/livekit-server/cmd/server@${VERSION}`;
 const BUILD_MS = 15 * 60_000;
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const CACHED = join(ROOT, '.cache', 'livekit-server', VERSION, 'livekit-server');
 
-/** @returns {string | null} LIVEKIT_SERVER, `livekit-server` on PATH, or the one built before. */
+/** @returns {string | null} LIVEKIT_SERVER, `livekit-server` on PATH, or an earlier build. null: there is none. */
 export function findLiveKitBinary() {
   const onPath = (process.env.PATH ?? '').split(delimiter).map((folder) => join(folder, 'livekit-server'));
   const candidates = [process.env.LIVEKIT_SERVER, ...onPath, CACHED];
@@ -29,16 +29,18 @@ function isExecutable(path) {
 }
 
 /**
- * Builds it where it is not there. Rejects with what to do.
+ * Builds the server if there is none. Rejects with an error that says what to do.
+ *
  * @param {(text: string) => void} onProgress
- * @returns {Promise<string>} its path
+ *
+ * @returns {Promise<string>} the path of the server
  */
 export async function ensureLiveKitBinary(onProgress) {
   const found = findLiveKitBinary();
   if (found !== null) return found;
   if (spawnSync('go', ['version']).status !== 0) {
     throw new Error(
-      'there is no livekit-server and no Go to build it: install livekit-server, or Go 1.26 or newer, or set LIVEKIT_SERVER to a binary',
+      'there is no livekit-server, and no Go to build one. Install livekit-server or Go 1.26, or set LIVEKIT_SERVER to a binary.',
     );
   }
   onProgress(`building livekit-server ${VERSION} with Go, once (a minute or two)`);
@@ -61,7 +63,7 @@ async function build() {
     });
     if (code !== 0)
       throw new Error(
-        `livekit-server could not be built (go install ended with ${code}); see the lines above`,
+        `livekit-server could not be built: go install ended with ${code}; see the lines above`,
       );
     mkdirSync(dirname(CACHED), { recursive: true });
     renameSync(join(folder, 'server'), CACHED);

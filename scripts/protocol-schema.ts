@@ -1,4 +1,4 @@
-/** kits/protocol.schema.json: what a worker in any language may say and hear, printed from the one place that defines it. */
+/** Prints kits/protocol.schema.json, the messages of the control socket, from the schemas in the source. */
 import { z } from 'zod';
 import {
   helloSchema,

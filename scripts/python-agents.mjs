@@ -1,11 +1,14 @@
-/** The Python agent frameworks for the tests: found, or installed once into .cache/. Plain JavaScript for Node 20. */
+/** Finds the Python agent frameworks for the tests, or installs them once into .cache/. Plain JavaScript for Node 20. */
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const LIVEKIT = 'livekit-agents==1.8.9';
-/** Without the models and services that its packages ask for, which are 750 MB: what its LiveKit transport imports, and LiveKit's agents do not bring. */
+/**
+ * Pipecat, and the packages that its LiveKit transport imports and livekit-agents does not install.
+ * Without its other dependencies, which are 750 MB of models and services.
+ */
 const PIPECAT = [
   'pipecat-ai==1.14.0',
   'loguru==0.7.3',
@@ -21,17 +24,19 @@ const INSTALL_MS = 10 * 60_000;
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const FOLDER = join(ROOT, '.cache', 'python-agents', [LIVEKIT, PIPECAT[0]].join('-').replaceAll('==', '-'));
 const PYTHON = join(FOLDER, 'bin', 'python');
-/** Written last: without it the installation was broken off. */
+/** The last file of an installation. If it is missing, the installation is not complete. */
 const COMPLETE = join(FOLDER, '.complete');
 
-/** @returns {string | null} the interpreter that can import livekit.agents and pipecat */
+/** @returns {string | null} the interpreter with livekit.agents and pipecat. null: they are not installed. */
 export function findPythonAgents() {
   return existsSync(COMPLETE) && existsSync(PYTHON) ? PYTHON : null;
 }
 
 /**
- * Installs it where it is not there. Rejects with what to do.
+ * Installs the frameworks if they are missing. Rejects with an error that says what to do.
+ *
  * @param {(text: string) => void} onProgress
+ *
  * @returns {Promise<string>} the interpreter
  */
 export async function ensurePythonAgents(onProgress) {
@@ -60,6 +65,10 @@ async function run(command, args) {
   });
   if (code === 0) return;
   throw new Error(
-    `${[command, ...args.slice(0, 3)].join(' ')} ended with ${code}: is there a network? Else: python3 -m venv ${FOLDER}, install ${LIVEKIT} there, ${PIPECAT.join(' ')} with --no-deps, and touch ${COMPLETE}`,
+    [
+      `${[command, ...args.slice(0, 3)].join(' ')} ended with ${code}. Check the network.`,
+      `Without a network: run python3 -m venv ${FOLDER} and install ${LIVEKIT} there.`,
+      `Then install ${PIPECAT.join(' ')} with --no-deps, and touch ${COMPLETE}.`,
+    ].join(' '),
   );
 }

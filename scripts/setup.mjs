@@ -1,6 +1,7 @@
 /**
- * What `npm start`, `npm test` and the others begin with: installs and builds what is missing, then runs the command on the project's own Node.
- * Plain JavaScript for Node 20 without dependencies, because it runs before anything is installed.
+ * The first step of `npm start`, `npm test` and the other commands: installs and builds what is missing, then runs the
+ * command with the project's own Node.
+ * Plain JavaScript for Node 20 without dependencies, because it runs before the packages are installed.
  */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -22,6 +23,7 @@ import { fileURLToPath } from 'node:url';
 import { runChild } from './child.mjs';
 import { ensureDebianTree } from './debian-tree.mjs';
 import { ensureLiveKitBinary, findLiveKitBinary } from './livekit-binary.mjs';
+import { ensurePrevious } from './previous-release.mjs';
 import { ensurePythonAgents } from './python-agents.mjs';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -34,7 +36,7 @@ const BUILT = join(ROOT, 'dist', '.built-from');
 const INSTALL_MS = 15 * 60_000;
 const TOOL_MS = 10 * 60_000;
 const LOCK_MS = 30 * 60_000;
-const LOCK_LOOK_MS = 200;
+const LOCK_CHECK_MS = 200;
 const IN_CI = !['', '0', 'false'].includes(process.env.CI ?? '');
 const WARNINGS_OFF = '--disable-warning=ExperimentalWarning';
 const ENV = { ...process.env, PATH: `${BIN}${delimiter}${process.env.PATH ?? ''}` };
@@ -52,19 +54,19 @@ function fail(/** @type {string} */ text) {
   process.exit(1);
 }
 
-/** In CI a missing piece is an error; elsewhere it is said at the end. */
+/** In CI a missing tool is an error. Elsewhere the end of the run lists what was skipped. */
 function skip(/** @type {string} */ what) {
-  if (IN_CI) fail(`${what} (CI is set, so nothing is skipped)`);
+  if (IN_CI) fail(`${what} (CI is set, so no test may be skipped)`);
   skipped.push(what);
 }
 
-/** A last step: its end is ours. */
+/** Runs the last step. Its exit code is the exit code of this process. */
 async function run(/** @type {string[]} */ args, /** @type {NodeJS.ProcessEnv} */ env = {}) {
   const { code } = await runChild(NODE, args, { cwd: ROOT, env: { ...ENV, ...env } });
   return code;
 }
 
-/** A step before the last: only its success goes on. */
+/** Runs a step before the last one. Ends this process when the step fails. */
 async function step(
   /** @type {string} */ command,
   /** @type {string[]} */ args,
@@ -76,30 +78,34 @@ async function step(
   if (code === 0) return;
   const name = [command.replace(`${BIN}/`, ''), ...args.slice(0, 1)].join(' ');
   if (!interrupted && performance.now() - begunMs >= boundMs)
-    say(`${name} took longer than ${boundMs / 60_000} minutes and was ended`);
+    say(`${name} took longer than ${boundMs / 60_000} minutes and was stopped`);
   else if (!interrupted) say(`${name} ended with ${code}; see the lines above`);
   process.exit(code);
 }
 
-/** One set-up at a time in this folder: `npm run call` may be typed while `npm start` still installs. The kernel frees the name when its holder is gone. */
+/**
+ * Runs the work when no other set-up runs in this folder. A person may type `npm run call` while `npm start` installs.
+ * The lock is an abstract socket, which the kernel frees when the process ends.
+ */
 async function alone(/** @type {() => Promise<void>} */ work) {
   const name = `\0curfew-setup-${createHash('sha256').update(ROOT).digest('hex').slice(0, 32)}`;
   let waited = false;
   for (const untilMs = performance.now() + LOCK_MS; ; ) {
-    const release = await take(name);
+    const release = await lock(name);
     if (release !== null) {
       await work();
       return release();
     }
-    if (performance.now() > untilMs) fail('another set-up in this folder has not ended for half an hour');
+    if (performance.now() > untilMs)
+      fail('another set-up in this folder has run for half an hour; stop it and try again');
     if (!waited) say('waiting for another set-up in this folder');
     waited = true;
-    await pause(LOCK_LOOK_MS);
+    await pause(LOCK_CHECK_MS);
   }
 }
 
-/** @returns {Promise<(() => void) | null>} how to give it back; null: somebody has it */
-function take(/** @type {string} */ name) {
+/** @returns {Promise<(() => void) | null>} a function that frees the lock. null: another process has the lock. */
+function lock(/** @type {string} */ name) {
   return new Promise((resolve, reject) => {
     const holder = createServer();
     holder.once('error', (/** @type {NodeJS.ErrnoException} */ error) =>
@@ -110,13 +116,13 @@ function take(/** @type {string} */ name) {
 }
 
 async function install() {
-  const lock = readFileSync(join(ROOT, 'package-lock.json'), 'utf8');
-  if (!existsSync(INSTALLED) || readFileSync(INSTALLED, 'utf8') !== lock) {
+  const packages = readFileSync(join(ROOT, 'package-lock.json'), 'utf8');
+  if (!existsSync(INSTALLED) || readFileSync(INSTALLED, 'utf8') !== packages) {
     say('installing npm packages (npm ci)');
     rmSync(INSTALLED, { force: true });
     await step('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { boundMs: INSTALL_MS });
     checkNode();
-    writeFileSync(INSTALLED, lock);
+    writeFileSync(INSTALLED, packages);
   }
   checkNode();
 }
@@ -127,13 +133,14 @@ function checkNode() {
   rmSync(INSTALLED, { force: true });
   fail(
     [
-      `node_modules/.bin/node is not Node ${NODE_MAJOR}: the install script of the npm package "node" was not run.`,
-      'Allow it and try again: npm config delete ignore-scripts --location=user (npm config get ignore-scripts says false then).',
+      `node_modules/.bin/node is not Node ${NODE_MAJOR}: npm did not run the install script of the package "node".`,
+      'Allow install scripts with: npm config delete ignore-scripts --location=user. Then try again.',
+      '(npm config get ignore-scripts must print false.)',
     ].join(' '),
   );
 }
 
-/** Made elsewhere and moved into place, so that dist/ is never half a build. */
+/** Builds into another folder and renames it, so that dist/ never holds a part of a build. */
 async function build() {
   const commit = commitOf();
   const inputs = `${fingerprint()} ${commit}`;
@@ -143,7 +150,7 @@ async function build() {
   const old = `${draft}.old`;
   try {
     mkdirSync(draft, { recursive: true });
-    // It lists every chunk on stdout, whatever its log level; warnings and errors go to stderr.
+    // Because: rolldown lists every chunk on stdout at each log level. Warnings and errors go to stderr.
     await step(
       join(BIN, 'rolldown'),
       ['--config', 'rolldown.config.js', '--dir', draft, '--log-level', 'warn'],
@@ -159,7 +166,7 @@ async function build() {
   }
 }
 
-/** What `curfew --version` names; '': not in a git checkout. */
+/** The commit for `curfew --version`. Empty: this folder is not a git checkout. */
 function commitOf() {
   const git = (/** @type {string[]} */ ...args) => spawnSync('git', args, { cwd: ROOT, encoding: 'utf8' });
   const { status, stdout } = git('rev-parse', '--short', 'HEAD');
@@ -169,7 +176,7 @@ function commitOf() {
     : `${stdout.trim()}, changed`;
 }
 
-/** Of everything that the build reads. */
+/** A hash of path, time and size of each file that the build reads. */
 function fingerprint() {
   const source = readdirSync(join(ROOT, 'src'), { withFileTypes: true, recursive: true })
     .filter((entry) => entry.isFile())
@@ -183,7 +190,7 @@ function fingerprint() {
   return hash.digest('hex');
 }
 
-/** Its own process, so that a Ctrl-C ends the build and leaves nothing half-built. */
+/** Runs in its own process, so that Ctrl-C stops the build and its temporary files are removed. */
 async function livekit() {
   process.on('SIGINT', () => undefined);
   try {
@@ -195,7 +202,7 @@ async function livekit() {
   }
 }
 
-/** @returns {Promise<NodeJS.ProcessEnv>} what tells the tests what is there */
+/** @returns {Promise<NodeJS.ProcessEnv>} variables that tell the tests which tools exist */
 async function prepareTests() {
   if (findLiveKitBinary() === null) {
     const { code, interrupted } = await runChild(
@@ -217,7 +224,9 @@ async function prepareTests() {
   if (!python) skip('tests that run Python programs: install Python 3.9 or newer as python3');
   const pythonAgents = await preparePythonAgents();
   const systemd = prepareSystemd();
+  const previous = preparePrevious();
   return {
+    ...(previous ? {} : { CURFEW_NO_PREVIOUS: '1' }),
     ...(pythonAgents ? {} : { CURFEW_NO_PYTHON_AGENTS: '1' }),
     ...(systemd ? {} : { CURFEW_NO_SYSTEMD: '1' }),
     ...(server === null ? {} : { LIVEKIT_SERVER: server }),
@@ -235,7 +244,7 @@ async function preparePythonAgents() {
   }
 }
 
-/** Whether one can be booted here. */
+/** true: this host can boot a systemd for the tests. */
 function prepareSystemd() {
   try {
     ensureDebianTree(say);
@@ -246,13 +255,24 @@ function prepareSystemd() {
   }
 }
 
+/** Whether the previous release is there, to be upgraded. */
+function preparePrevious() {
+  try {
+    ensurePrevious(say);
+    return true;
+  } catch (error) {
+    skip(`the test of an upgrade in place: ${error instanceof Error ? error.message : String(error)}`);
+    return false;
+  }
+}
+
 async function test(/** @type {string[]} */ args) {
   /** @type {NodeJS.ProcessEnv} */
   let env = {};
   await alone(async () => {
     env = await prepareTests();
   });
-  // Arguments choose tests; without any, everything is looked at.
+  // Arguments choose tests. Without arguments, style and types are checked too.
   if (args.length === 0) await check();
   const code = await run([WARNINGS_OFF, join('node_modules', 'vitest', 'vitest.mjs'), 'run', ...args], env);
   for (const what of skipped) say(`skipped: ${what}`);
@@ -272,7 +292,7 @@ const COMMANDS = {
     await alone(build);
     return run([WARNINGS_OFF, join('dist', 'main.js'), 'dev', ...args]);
   },
-  // LiveKit's SDK prints its debug lines otherwise.
+  // With NODE_ENV=production LiveKit's SDK prints no debug lines.
   call: (args) => run([join('examples', 'call', 'call.mjs'), ...args], { NODE_ENV: 'production' }),
   test,
   bench: async (args) => {
@@ -300,10 +320,10 @@ const COMMANDS = {
 const [name = '', ...args] = process.argv.slice(2);
 if (process.platform !== 'linux')
   fail(
-    'curfew finds and ends processes through /proc, so it needs Linux; elsewhere use a container, a virtual machine or WSL',
+    'curfew finds and ends processes through /proc, so it needs Linux. On other systems use a container, a virtual machine or WSL.',
   );
 if (Number.parseInt(process.versions.node, 10) < LEAST_NODE_MAJOR)
-  fail(`this is Node ${process.versions.node}; the set-up needs Node ${LEAST_NODE_MAJOR} or newer`);
+  fail(`the set-up runs on Node ${process.versions.node}, but needs Node ${LEAST_NODE_MAJOR} or newer`);
 if (name === 'livekit') process.exit(await livekit());
 const command = COMMANDS[name];
 if (command === undefined) fail(`unknown command "${name}"; known: ${Object.keys(COMMANDS).join(', ')}`);

@@ -1,6 +1,6 @@
 /** docs/states.md: what every event does in every state, found by running the core itself on samples. */
 
-import type { SessionEvent } from '../src/core/model/events.ts';
+import type { Found, SessionEvent } from '../src/core/model/events.ts';
 import type { Session } from '../src/core/model/session.ts';
 import { publicState } from '../src/core/model/session.ts';
 import { decide } from '../src/core/session/decide.ts';
@@ -34,6 +34,7 @@ const resources = (rssBytes: number): SessionEvent => ({
   rssBytes,
   cpuPercent: 1,
 });
+const adopted = (found: Found): SessionEvent => ({ type: 'adopted', found, isRetry: false });
 const limited = { profile: profile({ memoryBytes: MEMORY_BYTES }) };
 const promised = {
   job: { id: 'AJ_1', agentName: 'voice', metadata: '', attributes: {} },
@@ -106,6 +107,21 @@ const EVENTS: { readonly [K in SessionEvent['type']]: Samples } = {
     'exited with 0': exited(0),
     'exited with 1': exited(1),
     'exited, status unknown': exited(null),
+  },
+  queued: { 'queued: no slot is free': { type: 'queued' } },
+  record_failed: { 'first record failed': { type: 'record_failed', detail: 'no space left on device' } },
+  adopted: {
+    'adopted: its worker runs': adopted({ kind: 'present', process: PROCESS, exit: null, isMute: false }),
+    'adopted: its worker exited with 0': adopted({
+      kind: 'present',
+      process: PROCESS,
+      exit: { code: 0, signal: null, at: at(NOW_MS) },
+      isMute: false,
+    }),
+    'adopted: nothing is left of its worker': adopted({ kind: 'absent' }),
+    'adopted: it has no worker': adopted({ kind: 'no_worker' }),
+    'adopted: its worker could not be searched for': adopted({ kind: 'not_searched' }),
+    'adopted: the host was rebooted': adopted({ kind: 'other_boot' }),
   },
   host_lost: { 'node lost (rebooted)': { type: 'host_lost' } },
   tree: {

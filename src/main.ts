@@ -1,46 +1,12 @@
 #!/usr/bin/env node
-/** The composition root: the only file that knows every adapter. */
+/** The entry: connects the command line to this process and its terminal. src/app/ puts the adapters together. */
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
-import { prestartRegistryThread } from './adapters/registry/registry-client.ts';
-import type { Daemons, Terminal } from './cli/command-context.ts';
-import { checkNode } from './cli/node-version.ts';
+import { DAEMONS } from './app/commands.ts';
+import type { Terminal } from './cli/command-context.ts';
 import { runCli } from './cli/program.ts';
-import { SHUTDOWN } from './lib/limits/service-limits.ts';
 
-/** Adapters are loaded only by the commands that need them: `curfew list` starts without LiveKit's SDK. */
-const daemons: Daemons = {
-  serve: (config, reread) =>
-    ending(async () => {
-      checkNode(process.versions.node);
-      prestartRegistryThread();
-      return (await import('./app/serve.ts')).serve(config, { reread });
-    }),
-  dev: async () => {
-    checkNode(process.versions.node);
-    return (await import('./app/serve.ts')).dev();
-  },
-  cleanup: async (config, request) => {
-    checkNode(process.versions.node);
-    return (await import('./app/cleanup.ts')).cleanup(config, request);
-  },
-  run: (options) =>
-    ending(async () => {
-      checkNode(process.versions.node);
-      return (await import('./app/run.ts')).run(options);
-    }),
-};
-
-/** What is under way for a session, or for a worker that nothing kills, must not hold up the next start. */
-async function ending(work: () => Promise<number>): Promise<number> {
-  try {
-    return await work();
-  } finally {
-    setTimeout(() => process.exit(), SHUTDOWN.lingerMs).unref();
-  }
-}
-
-/** The commit of a build, which lies beside it; null: not known. */
+/** The commit of this build, from the file .commit beside it. null: unknown. */
 function builtFrom(): string | null {
   try {
     return readFileSync(new URL('.commit', import.meta.url), 'utf8').trim();
@@ -65,7 +31,7 @@ const terminal: Terminal = {
   },
 };
 
-// `curfew list | head` is no error.
+// `head` closes the pipe in `curfew list | head`; that is not an error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
 
-process.exitCode = await runCli(process.argv.slice(2), { terminal, daemons, commit: builtFrom() });
+process.exitCode = await runCli(process.argv.slice(2), { terminal, daemons: DAEMONS, commit: builtFrom() });

@@ -1,7 +1,8 @@
 /**
- * A caller: dispatches an agent into a room, joins it, speaks a tone, hears it come back and hangs up.
- * Usage: npm run call -- [--room NAME] [--agent NAME] [--seconds N] [--url URL] [--dir DIR]. Exits 0 only when all of it happened.
- * --url and LIVEKIT_API_KEY, LIVEKIT_API_SECRET: where the caller joins, if not at the LiveKit server of `npm start`.
+ * A caller: dispatches an agent into a room, joins the room, speaks a tone, hears the answer and hangs up.
+ * Usage: `npm run call -- [--room NAME] [--agent NAME] [--seconds N] [--url URL] [--dir DIR]`.
+ * The exit code is 0 only if every step succeeded.
+ * The caller joins at the LiveKit server of `npm start`, or at --url with LIVEKIT_API_KEY and LIVEKIT_API_SECRET.
  */
 import { parseArgs } from 'node:util';
 import { dispose, Room, RoomEvent, TrackKind } from '@livekit/rtc-node';
@@ -11,10 +12,12 @@ import { hearTone, speakTone } from './tone.mjs';
 
 const BOUND_MS = 30_000;
 const LONGEST_S = 20;
-const LOOK_EVERY_MS = 100;
+const POLL_MS = 100;
 
-const USAGE =
-  'npm run call -- [--room NAME] [--agent NAME] [--seconds N] [--url URL] [--dir DIR]: calls the agent, speaks a tone, hears it come back, hangs up';
+const USAGE = [
+  'npm run call -- [--room NAME] [--agent NAME] [--seconds N] [--url URL] [--dir DIR]',
+  'Calls the agent, speaks a tone, hears the answer and hangs up.',
+].join('\n');
 const { values } = readArguments();
 if (values.help) {
   console.log(USAGE);
@@ -41,7 +44,7 @@ function readArguments() {
   }
 }
 
-function tell(text) {
+function print(text) {
   console.log(`${((performance.now() - begunMs) / 1000).toFixed(2).padStart(6)} s  ${text}`);
 }
 
@@ -50,11 +53,11 @@ function stop(text) {
   process.exit(1);
 }
 
-/** Rejects after BOUND_MS: nothing here waits for ever. */
+/** Rejects after BOUND_MS, so that no step waits for ever. */
 function within(what, promise) {
   let timer;
   const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what}: not within ${BOUND_MS / 1000} s`)), BOUND_MS);
+    timer = setTimeout(() => reject(new Error(`${what} took longer than ${BOUND_MS / 1000} s`)), BOUND_MS);
   });
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
@@ -71,37 +74,37 @@ async function join({ url, apiKey, apiSecret }) {
   });
   const options = { autoSubscribe: true, dynacast: false };
   await within(`joining ${url}`, call.connect(url, await token.toJwt(), options));
-  tell('in the room');
+  print('in the room');
   if (call.remoteParticipants.size === 0) await within('the agent in the room', agent);
-  tell('the agent is in the room');
+  print('the agent is in the room');
   return { call, voice };
 }
 
 async function talk({ call, voice }) {
   const speech = await speakTone(call, seconds);
-  tell(`speaking a tone for ${seconds} s`);
+  print(`speaking a tone for ${seconds} s`);
   const track = await within('the voice of the agent', voice);
-  const heardAfterMs = await within('the tone coming back', hearTone(track, speech.begunMs));
-  tell(`heard the tone come back after ${heardAfterMs} ms`);
+  const heardAfterMs = await within('the answer of the agent', hearTone(track, speech.begunMs));
+  print(`heard the tone come back after ${heardAfterMs} ms`);
   await within('the tone', speech.done);
 }
 
-/** Over when the session has ended, for whatever reason. */
+/** Resolves with the ended session. Rejects after BOUND_MS. */
 async function untilEnded(line, id) {
   for (const untilMs = performance.now() + BOUND_MS; performance.now() < untilMs; ) {
     const session = await line.session(id);
     if (session.endedAt !== null) return session;
-    await new Promise((next) => setTimeout(next, LOOK_EVERY_MS));
+    await new Promise((next) => setTimeout(next, POLL_MS));
   }
   throw new Error(`session ${id} has not ended ${BOUND_MS / 1000} s after the hang-up`);
 }
 
-function tellEnd({ state, reason, evidence }) {
-  tell(`${state}: ${reason} (${evidence?.cause}: ${evidence?.detail})`);
+function printEnd({ state, reason, evidence }) {
+  print(`${state}: ${reason} (${evidence?.cause}: ${evidence?.detail})`);
   for (const { step, outcome, tookMs, detail } of evidence?.ladder ?? [])
-    tell(`  ${step}: ${outcome} after ${tookMs} ms${detail === null ? '' : ` (${detail})`}`);
+    print(`  ${step}: ${outcome} after ${tookMs} ms${detail === null ? '' : ` (${detail})`}`);
   if (state !== 'released' || reason !== 'callers_left')
-    throw new Error('the call should have been released because its caller left');
+    throw new Error(`the session ended as ${state}: ${reason}, expected was released: callers_left`);
 }
 
 async function makeCall(line) {
@@ -109,22 +112,22 @@ async function makeCall(line) {
     room,
     ...(values.agent === undefined ? {} : { agent: values.agent }),
   });
-  tell(`dispatched: session ${session.id} for room ${room}`);
+  print(`dispatched: session ${session.id} for room ${room}`);
   try {
     const joined = await join(line.livekit);
     await talk(joined);
     await within('hanging up', joined.call.disconnect());
-    tell('hung up');
-    tellEnd(await untilEnded(line, session.id));
+    print('hung up');
+    printEnd(await untilEnded(line, session.id));
   } catch (error) {
-    // A call that failed leaves nobody waiting in the room; one that has ended needs no release.
+    // Release a failed call, so that no agent waits in the room. An ended session ignores this.
     await line.release(session.id).catch(() => undefined);
     throw error;
   }
 }
 
 if (!(seconds > 0 && seconds <= LONGEST_S))
-  stop(`--seconds ${values.seconds}: give a number above 0, at most ${LONGEST_S}`);
+  stop(`--seconds: "${values.seconds}" is not a number above 0 and at most ${LONGEST_S}`);
 try {
   await makeCall(openLine({ dir: values.dir, url: values.url, boundMs: BOUND_MS }));
   await within('closing', dispose());

@@ -1,9 +1,9 @@
-/** The way to the supervisor that `npm start` runs: its Unix socket, and where its LiveKit server is. */
+/** The connection to the supervisor of `npm start`: its Unix socket, and the address of its LiveKit server. */
 import { readFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 
-/** Throws with what to do when nobody can be called. */
+/** Throws an error that says what to do when there is no supervisor or no LiveKit server. */
 export function openLine({ dir, url, boundMs }) {
   const ask = asker({ socketPath: join(dir, 'curfew.sock'), boundMs });
   return {
@@ -15,31 +15,35 @@ export function openLine({ dir, url, boundMs }) {
 }
 
 function findLiveKit(dir, url) {
-  const livekit = readNote(dir);
+  const livekit = readAccess(dir);
   const { LIVEKIT_API_KEY: apiKey, LIVEKIT_API_SECRET: apiSecret } = process.env;
   if (url !== undefined) return { ...keysOf(livekit, { apiKey, apiSecret }), url };
   if (livekit === null)
-    throw new Error('npm start runs without LiveKit, so there is nobody to call; it said how to get one');
+    throw new Error(
+      'npm start runs without LiveKit, so no call is possible; its output says how to get LiveKit',
+    );
   return livekit;
 }
 
 function keysOf(livekit, given) {
   if (given.apiKey && given.apiSecret) return given;
-  if (livekit === null) throw new Error('--url needs LIVEKIT_API_KEY and LIVEKIT_API_SECRET');
+  if (livekit === null) throw new Error('--url needs LIVEKIT_API_KEY and LIVEKIT_API_SECRET; set both');
   return { apiKey: livekit.apiKey, apiSecret: livekit.apiSecret };
 }
 
-/** Written by `npm start` when it is ready, and removed at its end. */
-function readNote(dir) {
+/** The access that `npm start` writes when it is ready and removes at its end. null: it runs without LiveKit. */
+function readAccess(dir) {
   try {
     return JSON.parse(readFileSync(join(dir, 'dev.json'), 'utf8')).livekit;
   } catch {
-    throw nobody(dir);
+    throw noSupervisor(dir);
   }
 }
 
-function nobody(where) {
-  return new Error(`no supervisor for development here (${where}); run npm start first, in another terminal`);
+function noSupervisor(path) {
+  return new Error(
+    `there is no supervisor for development at ${path}; run npm start first, in another terminal`,
+  );
 }
 
 function asker({ socketPath, boundMs }) {
@@ -53,7 +57,7 @@ function asker({ socketPath, boundMs }) {
         else reject(new Error([data.detail, data.hint].filter(Boolean).join('. ')));
       });
       asked.on('error', (error) =>
-        reject(['ENOENT', 'ECONNREFUSED'].includes(error.code) ? nobody(socketPath) : error),
+        reject(['ENOENT', 'ECONNREFUSED'].includes(error.code) ? noSupervisor(socketPath) : error),
       );
       asked.on('timeout', () => asked.destroy(new Error(`${path}: no answer within ${boundMs} ms`)));
       asked.end(body === undefined ? undefined : JSON.stringify(body));

@@ -1,4 +1,4 @@
-/** A tone into a room, and an ear for it. */
+/** Speaks a tone into a room, and detects a tone. */
 import {
   AudioFrame,
   AudioSource,
@@ -14,7 +14,7 @@ const TONE_HZ = 440;
 const AMPLITUDE = 10_000;
 const HEARD_LEVEL = 1000;
 
-/** Publishes a track and begins to speak; `done` resolves when the last sample was played. */
+/** Publishes a track and starts the tone. `done` resolves after the last sample. */
 export async function speakTone(room, seconds) {
   const source = new AudioSource(SAMPLE_RATE, 1);
   const options = new TrackPublishOptions();
@@ -22,7 +22,7 @@ export async function speakTone(room, seconds) {
   await room.localParticipant.publishTrack(LocalAudioTrack.createAudioTrack('caller', source), options);
   const begunMs = performance.now();
   const done = speak(source, seconds);
-  // Whoever awaits it later is told; until then a failure is no crash.
+  // The caller awaits `done` later. Until then a failure must not end the process.
   done.catch(() => undefined);
   return { begunMs, done };
 }
@@ -36,14 +36,14 @@ async function speak(source, seconds) {
   await source.waitForPlayout();
 }
 
-/** After how many milliseconds since `sinceMs` the tone was heard. Rejects when the track ends without it. */
+/** Milliseconds from `sinceMs` to the tone in the track. Rejects when the track ends without a tone. */
 export async function hearTone(track, sinceMs) {
   for await (const { data } of new AudioStream(track, SAMPLE_RATE, 1))
     if (levelOf(data) > HEARD_LEVEL) return Math.round(performance.now() - sinceMs);
-  throw new Error('the agent hung up before the tone came back');
+  throw new Error('the agent hung up before its answer');
 }
 
-/** How loud the tone is in these samples: Goertzel's filter. */
+/** The level of the tone in these samples, by Goertzel's filter. */
 function levelOf(samples) {
   const coefficient = 2 * Math.cos((2 * Math.PI * TONE_HZ) / SAMPLE_RATE);
   let before = 0;

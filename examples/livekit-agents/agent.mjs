@@ -1,4 +1,4 @@
-/** A LiveKit agent as one writes it for LiveKit itself. One line in it is for curfew, and may be left out. */
+/** A LiveKit agent, written as for LiveKit itself. Only the line `attach(session)` is for curfew, and it is optional. */
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { cli, defineAgent, llm, ServerOptions, voice } from '@livekit/agents';
@@ -18,7 +18,7 @@ const findOrder = llm.tool({
 const searchEverywhere = llm.tool({
   name: 'searchEverywhere',
   description: 'Finds an order that was lost.',
-  // The mistake that this example is about: nothing else of the agent runs for ten minutes.
+  // The mistake that this example shows: it blocks the agent's event loop for ten minutes.
   execute: async function searchEverywhere() {
     for (const until = Date.now() + 600_000; Date.now() < until; );
     return 'it is lost';
@@ -48,7 +48,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url))
   cli.runApp(
     new ServerOptions({
       agent: fileURLToPath(import.meta.url),
-      // A busy host needs more than its 10 s to start the process of a job, and a job that has none is lost.
+      // On a busy host the process of a job needs more than the default of 10 s. Without a process the job is lost.
       initializeProcessTimeout: 60_000,
     }),
   );

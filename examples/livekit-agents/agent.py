@@ -1,4 +1,4 @@
-"""A LiveKit agent as one writes it for LiveKit itself. One line in it is for curfew, and may be left out."""
+"""A LiveKit agent, written as for LiveKit itself. Only the line `attach(session)` is for curfew, and it is optional."""
 
 import asyncio
 import sys
@@ -13,7 +13,7 @@ from fakes import FakeLLM, FakeSTT, FakeTTS
 sys.path.append(str(Path(__file__).resolve().parents[2] / "kits" / "python"))
 from curfew_kit import attach  # noqa: E402
 
-# A busy host needs more than its 10 s to start the process of a job, and a job that has none is lost.
+# On a busy host the process of a job needs more than the default of 10 s. Without a process the job is lost.
 server = AgentServer(initialize_process_timeout=60.0)
 
 
@@ -30,7 +30,7 @@ class Clerk(Agent):
     @function_tool
     async def search_everywhere(self, context: RunContext):
         """Finds an order that was lost."""
-        # The mistake that this example is about: nothing else of the agent runs for ten minutes.
+        # The mistake that this example shows: it blocks the agent's event loop for ten minutes.
         time.sleep(600)
         return "it is lost"
 

@@ -1,17 +1,17 @@
-/** STT, LLM and TTS that need no network and no model: they hear a tone as a sentence, answer by rule, and speak a tone. */
+/** STT, LLM and TTS without a network and a model: they hear a tone as a sentence, answer by rule, and speak a tone. */
 import { APIError, llm, stt, tts } from '@livekit/agents';
 import { AudioFrame } from '@livekit/rtc-node';
 
-/** The LLM fails at this. */
+/** The LLM fails at this sentence. */
 const BROKEN = 'say the unspeakable';
-/** What a caller says with a tone of about this many hertz. */
+/** The sentence for a tone of about this many hertz. */
 const SENTENCES = [
   [220, BROKEN],
   [440, 'hello'],
   [880, 'where is my order'],
   [1320, 'where is my lost order'],
 ];
-/** Which tool a sentence needs. */
+/** The tool that a sentence needs. */
 const TOOLS = { 'where is my order': 'findOrder', 'where is my lost order': 'searchEverywhere' };
 const ANSWER = 'hello, this is the agent';
 
@@ -42,7 +42,7 @@ export class FakeSTT extends stt.STT {
   }
 }
 
-/** Speech begins with enough sound and ends with a pause; its pitch says which sentence it was. */
+/** Speech starts with enough sound and ends with a pause. The pitch selects the sentence. */
 class Hearing extends stt.SpeechStream {
   label = 'fake.Hearing';
 
@@ -107,7 +107,7 @@ export class FakeLLM extends llm.LLM {
   }
 }
 
-/** Calls the tool that the caller's sentence needs, says what a tool found, and else always the same. */
+/** Calls the tool that the caller's sentence needs, or says the tool's result, or the standard answer. */
 class Thinking extends llm.LLMStream {
   async run() {
     const last = this.chatCtx.items.at(-1);
@@ -138,7 +138,7 @@ export class FakeTTS extends tts.TTS {
   }
 }
 
-/** A tone, the longer the more there is to say. */
+/** A tone that is longer for a longer text. */
 class Speaking extends tts.ChunkedStream {
   label = 'fake.Speaking';
 

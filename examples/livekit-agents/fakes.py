@@ -1,4 +1,4 @@
-"""STT, LLM and TTS that need no network and no model: they hear a tone as a sentence, answer by rule, and speak a tone."""
+"""STT, LLM and TTS without a network and a model: they hear a tone as a sentence, answer by rule, and speak a tone."""
 
 import math
 from array import array
@@ -6,11 +6,11 @@ from array import array
 from livekit import rtc
 from livekit.agents import APIError, DEFAULT_API_CONNECT_OPTIONS, llm, stt, tts, utils
 
-#: The LLM fails at this.
+#: The LLM fails at this sentence.
 BROKEN = "say the unspeakable"
-#: What a caller says with a tone of about this many hertz.
+#: The sentence for a tone of about this many hertz.
 SENTENCES = {220: BROKEN, 440: "hello", 880: "where is my order", 1320: "where is my lost order"}
-#: Which tool a sentence needs.
+#: The tool that a sentence needs.
 TOOLS = {"where is my order": "find_order", "where is my lost order": "search_everywhere"}
 ANSWER = "hello, this is the agent"
 
@@ -34,7 +34,7 @@ class FakeSTT(stt.STT):
 
 
 class _Hearing(stt.RecognizeStream):
-    """Speech begins with enough sound and ends with a pause; its pitch says which sentence it was."""
+    """Speech starts with enough sound and ends with a pause. The pitch selects the sentence."""
 
     async def _run(self):
         tone = _Tone()
@@ -90,7 +90,7 @@ class FakeLLM(llm.LLM):
 
 
 class _Thinking(llm.LLMStream):
-    """Calls the tool that the caller's sentence needs, says what a tool found, and else always the same."""
+    """Calls the tool that the caller's sentence needs, or says the tool's result, or the standard answer."""
 
     async def _run(self):
         last = self._chat_ctx.items[-1]
@@ -116,7 +116,7 @@ class FakeTTS(tts.TTS):
 
 
 class _Speaking(tts.ChunkedStream):
-    """A tone, the longer the more there is to say."""
+    """A tone that is longer for a longer text."""
 
     async def _run(self, output_emitter):
         output_emitter.initialize(

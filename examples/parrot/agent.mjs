@@ -1,6 +1,6 @@
 /**
- * The example agent: a parrot. It joins its room and says back to each caller what it hears, a moment later.
- * Everything about curfew is in the lines that say `curfew`; the rest is LiveKit's SDK.
+ * The example agent: a parrot. It joins its room and repeats each caller's speech after a short delay.
+ * Only the lines with the word `curfew` are about curfew. The rest is LiveKit's SDK.
  */
 import {
   AudioFrame,
@@ -26,11 +26,13 @@ const LEAVE_MS = 3000;
 const curfew = connect();
 const { livekitUrl, livekitToken } = curfew.job;
 if (!livekitUrl || !livekitToken)
-  throw new Error('no LIVEKIT_URL and LIVEKIT_TOKEN; curfew sets both when LiveKit is configured');
+  throw new Error(
+    'LIVEKIT_URL or LIVEKIT_TOKEN is not set; curfew sets both if its config names a LiveKit server',
+  );
 
 const room = new Room();
-room.on(RoomEvent.TrackSubscribed, (track, _publication, who) => {
-  if (track.kind !== TrackKind.KIND_AUDIO || who.kind === ParticipantKind.AGENT) return;
+room.on(RoomEvent.TrackSubscribed, (track, _publication, participant) => {
+  if (track.kind !== TrackKind.KIND_AUDIO || participant.kind === ParticipantKind.AGENT) return;
   console.log('listening to a caller');
   repeat(track).catch((error) => curfew.error(error, 'audio'));
 });
@@ -50,7 +52,7 @@ async function publishVoice() {
   return source;
 }
 
-/** Says one caller's words back, a little later, until the caller is gone. Every caller has a voice of their own. */
+/** Repeats one caller's speech until the caller leaves. Each caller hears a separate audio track. */
 async function repeat(track) {
   const voice = freeVoices.pop() ?? (await publishVoice());
   const heard = [];
@@ -72,7 +74,7 @@ async function say(voice, frame) {
   await voice.captureFrame(frame);
 }
 
-/** Not more than curfew wants to know: it only puts the idle timeout off. */
+/** At most one report of each kind per second, which is enough to restart the idle timeout. */
 function report(kind) {
   if (Date.now() - (report[kind] ?? 0) < REPORT_EVERY_MS) return;
   report[kind] = Date.now();
@@ -88,7 +90,7 @@ function durationMs(frames) {
   return frames.reduce((sum, frame) => sum + (1000 * frame.samplesPerChannel) / frame.sampleRate, 0);
 }
 
-/** Bounded: a server that does not answer must not hold the process. */
+/** Bounded, because a server that does not answer must not keep the process alive. */
 async function leave() {
   const late = setTimeout(() => process.exit(1), LEAVE_MS);
   await room.disconnect();

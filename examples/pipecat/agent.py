@@ -1,4 +1,4 @@
-"""A Pipecat agent on its LiveKit transport. curfew gives it its room and says when to go; it says what it does."""
+"""A Pipecat agent on its LiveKit transport. curfew assigns the room and asks for the end; the agent reports activity."""
 
 import asyncio
 import sys
@@ -25,18 +25,18 @@ from curfew_kit import serve  # noqa: E402
 
 
 class Search(FrameProcessor):
-    """Finds orders; the lost ones with a mistake that this example is about."""
+    """Finds orders. The search for a lost order has the mistake that this example shows."""
 
     async def process_frame(self, frame, direction):
         await super().process_frame(frame, direction)
         if isinstance(frame, TranscriptionFrame) and "lost" in frame.text:
-            # Nothing else of the agent runs for ten minutes.
+            # This blocks the agent's event loop for ten minutes.
             time.sleep(600)
         await self.push_frame(frame, direction)
 
 
 class Reporter(FrameProcessor):
-    """Last in the pipeline, where all of it passes: tells curfew who speaks, and what went well."""
+    """Reports speech and spoken answers to curfew. It is the last stage, so it gets all frames."""
 
     def __init__(self, curfew):
         super().__init__()
@@ -61,7 +61,7 @@ async def run(job, curfew):
         params=LiveKitParams(audio_in_enabled=True, audio_out_enabled=True, audio_in_user_tracks=False),
     )
     stages = [transport.input(), FakeSTT(), Search(), FakeLLM(), FakeTTS(), transport.output(), Reporter(curfew)]
-    # How long nobody may speak is curfew's to say, and where the caller is as well.
+    # No idle timeout of Pipecat, because curfew decides about silence and about callers that left.
     worker = PipelineWorker(Pipeline(stages), idle_timeout_secs=None)
 
     @worker.event_handler("on_pipeline_error")
@@ -71,9 +71,9 @@ async def run(job, curfew):
     async def leave(*_):
         await worker.cancel()
 
-    # The pipeline leaves the room as it ends.
+    # The pipeline leaves the room when it ends.
     curfew.on_aclose(leave)
-    # SIGTERM is the supervisor's last warning, and is treated the same.
+    # SIGTERM comes before SIGKILL and must do the same.
     runner = WorkerRunner(handle_sigint=False, handle_sigterm=True)
     await runner.add_workers(worker)
     await runner.run()

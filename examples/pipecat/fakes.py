@@ -1,4 +1,4 @@
-"""STT, LLM and TTS that need no network and no model: they hear a tone as a sentence, answer by rule, and speak a tone."""
+"""STT, LLM and TTS without a network and a model: they hear a tone as a sentence, answer by rule, and speak a tone."""
 
 import math
 from array import array
@@ -18,9 +18,9 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.utils.time import time_now_iso8601
 
-#: The LLM fails at this.
+#: The LLM fails at this sentence.
 BROKEN = "say the unspeakable"
-#: What a caller says with a tone of about this many hertz.
+#: The sentence for a tone of about this many hertz.
 SENTENCES = {220: BROKEN, 440: "hello", 1320: "where is my lost order"}
 ANSWER = "hello, this is the agent"
 
@@ -30,12 +30,12 @@ PAUSE_SECONDS = 0.4
 VOICE_HZ = 440
 VOICE_RATE = 24_000
 SECONDS_PER_LETTER = 0.05
-#: Audio is passed on in pieces of this length.
+#: Length of one piece of audio.
 PIECE_SECONDS = 0.02
 
 
 class FakeSTT(FrameProcessor):
-    """Speech begins with enough sound and ends with a pause; its pitch says which sentence it was."""
+    """Speech starts with enough sound and ends with a pause. The pitch selects the sentence."""
 
     def __init__(self):
         super().__init__()
@@ -87,7 +87,7 @@ class _Tone:
 
 
 class FakeLLM(FrameProcessor):
-    """Always says the same."""
+    """Always gives the same answer."""
 
     async def process_frame(self, frame, direction):
         await super().process_frame(frame, direction)
@@ -102,7 +102,7 @@ class FakeLLM(FrameProcessor):
 
 
 class FakeTTS(FrameProcessor):
-    """A tone, the longer the more there is to say."""
+    """A tone that is longer for a longer text."""
 
     async def process_frame(self, frame, direction):
         await super().process_frame(frame, direction)

@@ -1,9 +1,10 @@
 /**
- * What a LiveKit AgentSession tells of itself, told to curfew: speech, tools, and how STT, LLM and TTS are doing.
- * The framework is not imported: events come by name, as in @livekit/agents 1.9.0, and a name that a version does not have is never heard.
+ * Reports the events of a LiveKit AgentSession to curfew: speech, tools, and errors of STT, LLM and TTS.
+ * The kit does not import the framework. It subscribes to events by name, as in @livekit/agents 1.9.0. A version without
+ * such an event never sends it.
  */
 
-/** At most one of a kind in this time; while somebody speaks, one again after each. */
+/** At most one report of each kind in this time. While a person or the agent speaks, the report repeats. */
 const EVERY_MS = 1000;
 const SOURCES = new Map([
   ['stt_error', 'stt'],
@@ -13,6 +14,7 @@ const SOURCES = new Map([
 ]);
 
 /**
+ * Subscribes to the session's events. Never throws for an unexpected event.
  * @param {import('./curfew.d.mts').SessionEvents} session
  * @param {import('./curfew.d.mts').Curfew} curfew
  */
@@ -48,20 +50,20 @@ export function report(session, curfew) {
     close: ({ reason, error }) => {
       caller('', 'closed');
       agent('', 'closed');
-      // The job would stay in its room and answer nobody.
-      if (reason === 'error') curfew.failed(error?.error ?? 'the session was closed by an error');
+      // Without this the job would stay in its room and not answer the caller.
+      if (reason === 'error') curfew.failed(error?.error ?? 'an error closed the session');
     },
   };
   for (const [name, listener] of Object.entries(events)) session.on(name, guarded(listener));
 }
 
-/** What one version sends otherwise than another must not harm the talk. */
+/** Catches errors of a listener, because an event of another version must not end the conversation. */
 function guarded(/** @type {(event: any) => void} */ listener) {
   return (/** @type {any} */ event) => {
     try {
       listener(event);
     } catch (error) {
-      process.stderr.write(`curfew kit: an event was not understood: ${error}\n`);
+      process.stderr.write(`curfew kit: an event of the session could not be read: ${error}\n`);
     }
   };
 }
@@ -77,7 +79,7 @@ function throttle() {
   };
 }
 
-/** A long sentence is activity from its beginning to its end. */
+/** Repeats the report during a long sentence, so that all of it counts as activity. */
 function whileSpeaking(/** @type {() => void} */ say) {
   /** @type {NodeJS.Timeout | undefined} */
   let timer;
@@ -88,7 +90,7 @@ function whileSpeaking(/** @type {() => void} */ say) {
   };
 }
 
-/** A success is told when no component is failing: that the STT hears must not hide that the TTS is down. */
+/** Reports a success only while no component fails. Otherwise a working STT would hide a broken TTS. */
 function components(
   /** @type {import('./curfew.d.mts').Curfew} */ curfew,
   /** @type {(kind: string) => boolean} */ isDue,

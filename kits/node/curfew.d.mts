@@ -1,69 +1,74 @@
-/** What this worker was started for. */
+/** The job of this worker. Of a warm worker it is empty until the assignment. */
 export interface Job {
   readonly sessionId: string;
   readonly room: string;
-  /** 1 for the first worker of the session, one more for each replacement. */
+  /** 1 for the first worker of the session, plus 1 for each replacement. */
   readonly attempt: number;
   readonly metadata: Record<string, unknown>;
+  /** null: curfew has no LiveKit, or the worker has no room yet. */
   readonly livekitUrl: string | null;
-  /** For this room alone. Not enumerable, so that a printed job keeps it out of the log. */
+  /** Valid for this room alone. Not enumerable, so that a printed job does not put the token into the log. */
   readonly livekitToken: string | null;
 }
 
 export type ActivityKind = 'caller_speech' | 'agent_speech' | 'task' | 'keep_alive';
 
 export interface Curfew {
-  /** False when the program was not started by curfew: then every call does nothing. */
+  /** false: curfew did not start the program, and every call does nothing. */
   readonly supervised: boolean;
   readonly job: Job;
   /** The agent is in the room and works. */
   ready(): void;
-  /** Postpones the idle timeout. */
+  /** Restarts the idle timeout. */
   activity(kind: ActivityKind): void;
-  /** Silence is meant, for so long: at most 3599 s. */
+  /** The agent is silent on purpose for this time. Milliseconds, at most 3 599 000. */
   keepAlive(forMs: number): void;
-  /** Something went well: errors in a row begin anew. */
+  /** An operation worked. Resets the count of errors in a row. */
   ok(): void;
-  /** Something failed; too many in a row end the session. */
+  /** An operation failed. Too many errors in a row end the session. */
   error(error: unknown, source?: string): void;
-  /** This worker can do its job no longer: another one takes its place while a caller is there. */
+  /** This worker cannot do its job any more. While a caller is there, curfew replaces it. */
   failed(error: unknown): void;
-  /** The job is done, or (after aclose) the session is closed. Resolves when it was sent, or after a second. */
+  /** The job is done, or (after aclose) the session is closed. Resolves when the message was sent, or after 1 s. */
   closed(detail?: string): Promise<void>;
-  /** Finish the talk: say goodbye, write transcripts. `closed` is sent when all callbacks are done. */
+  /** Finish the conversation: say goodbye, write transcripts. When all callbacks are done, the kit sends `closed`. */
   onAclose(callback: (request: { reason: string; boundMs: number }) => void | Promise<void>): void;
   /** Leave the room. The process exits with 0 when all callbacks are done. */
   onDisconnect(callback: (request: { boundMs: number }) => void | Promise<void>): void;
-  /** New metadata; acknowledged when all callbacks are done. */
+  /** New metadata. When all callbacks are done, the kit acknowledges it. */
   onConfigure(callback: (metadata: Record<string, unknown>) => void | Promise<void>): void;
-  /** Something will end the session soon. */
+  /** The session will end in `inMs` milliseconds for this reason. */
   onNotice(callback: (notice: { reason: string; inMs: number }) => void | Promise<void>): void;
-  /** A worker that was started warm has its room now; `serve` does this for you. */
+  /** A warm worker got its room. `serve` handles this for you. */
   onAssign(callback: (job: Job) => void | Promise<void>): void;
 }
 
 export interface ConnectOptions {
-  /** False: the process is not exited after `disconnect`; the program does it. Default: true. */
+  /** false: the kit does not end the process after `disconnect`, so the program must. Default: true. */
   readonly exitOnDisconnect?: boolean;
 }
 
 /**
- * For an agent that may be kept warm (`warm: N`): connects at once, waits for its room where it has none yet, then runs the job once.
- * Do the slow things (imports, models) before. When `run` resolves the job is done; when it throws, the worker has crashed.
+ * For an agent that may be warm (`warm: N`): connects, waits for its room if it has none yet, then runs the job once.
+ * Load imports and models before the call. When `run` resolves, the job is done. When it throws, the worker has crashed.
  */
 export function serve(run: (job: Job, curfew: Curfew) => Promise<void>, options?: ConnectOptions): Curfew;
 
-/** Connects to the supervisor that started this process, in the background, and again whenever it was away. */
+/**
+ * Connects to the supervisor that started this process, in the background. Reconnects after a restart of the supervisor.
+ * Never throws.
+ */
 export function connect(options?: ConnectOptions): Curfew;
 
-/** What `attach` needs of an AgentSession of @livekit/agents. */
+/** The part of an AgentSession of @livekit/agents that `attach` needs. */
 export interface SessionEvents {
-  // biome-ignore lint/suspicious/noExplicitAny: an emitter that types its own events is one of these too
+  // biome-ignore lint/suspicious/noExplicitAny: an emitter with its own event types must be valid here too
   on(event: any, listener: (event: any) => void): unknown;
 }
 
 /**
- * For a LiveKit agent (`protocol: livekit`), in its job, before `session.start`: speech, tools, errors of STT, LLM and TTS and a blocked
- * event loop are seen from then on. Does nothing when the program was not started by curfew.
+ * For a LiveKit agent (`protocol: livekit`): call it in the job, before `session.start`.
+ * Reports speech, tools, errors of STT, LLM and TTS, and a blocked event loop to curfew. Does nothing if curfew did not
+ * start the program.
  */
 export function attach(session: SessionEvents): Curfew;

@@ -1,20 +1,20 @@
 /**
- * The Node kit: a voice agent's line to its curfew supervisor. No dependencies.
- * The socket lives in a thread (wire.mjs); a heartbeat is sent only when this, the main thread, answered the thread's ping.
+ * The Node kit: the connection of a voice agent to its curfew supervisor. No dependencies.
+ * The socket has its own thread (wire.mjs). It sends a heartbeat only after this main thread has answered its ping.
  */
 import { Worker } from 'node:worker_threads';
 import { report } from './attach.mjs';
 
 const FLUSH_MS = 1000;
 const NO_ROOM =
-  'this worker is kept warm and has no room yet, but nothing waits for one: use serve() instead of connect(), or take `warm` out of its profile';
-/** One for all sessions of this process: of two the newer connection would win over the older, for ever.
+  'this warm worker has no room yet, and the program does not wait for one. Use serve() instead of connect(), or remove `warm` from the profile.';
+/** One for all sessions of this process. Two connections of one worker would replace each other for ever.
  * @type {import('./curfew.d.mts').Curfew | null} */
 let attached = null;
 
 /** @type {import('./curfew.d.mts').attach} */
 export function attach(session) {
-  // What the job is asked to do, LiveKit's own protocol says.
+  // LiveKit's protocol asks the job to end, so `disconnect` must not end the process.
   attached ??= connect({ exitOnDisconnect: false });
   if (attached.supervised) report(session, attached);
   return attached;
@@ -53,7 +53,7 @@ export function connect({ exitOnDisconnect = true } = {}) {
   const flush = () =>
     new Promise((resolve) => {
       const id = ++flushes;
-      // Holds the process until it is said, and no longer than this.
+      // The timer keeps the process alive until the message is sent, but not longer.
       const timer = setTimeout(resolve, FLUSH_MS);
       flushed.set(id, () => {
         clearTimeout(timer);
@@ -67,7 +67,7 @@ export function connect({ exitOnDisconnect = true } = {}) {
     welcome: (message) => {
       if (message.job) Object.assign(job, { attempt: message.job.attempt, metadata: message.job.metadata });
     },
-    // A warm worker gets its room; told twice when the supervisor was away.
+    // The message comes twice if the supervisor restarted in between.
     assign: async ({ job: { session, room, attempt, metadata }, url, token }) => {
       Object.assign(job, { sessionId: session, room, attempt, metadata });
       Object.assign(job, { livekitUrl: url || null, livekitToken: token || null });
@@ -92,12 +92,12 @@ export function connect({ exitOnDisconnect = true } = {}) {
   wire?.on('message', (message) => {
     if (message.ping) wire.postMessage({ pong: message.ping });
     else if (message.flushed) flushed.get(message.flushed)?.();
-    // A message that this kit does not know is of a later version, and passed over.
+    // An unknown message belongs to a later version of curfew, so the kit ignores it.
     else if (message.heard && Object.hasOwn(handle, message.heard.type))
       void handle[message.heard.type]?.(message.heard);
   });
   wire?.on('error', (error) => process.stderr.write(`curfew kit: ${textOf(error)}\n`));
-  // The kit never keeps a process alive by itself.
+  // The kit alone never keeps a process alive.
   wire?.unref();
 
   return {
@@ -125,27 +125,27 @@ export function connect({ exitOnDisconnect = true } = {}) {
 /** @type {import('./curfew.d.mts').serve} */
 export function serve(run, options) {
   const curfew = connect(options);
-  // The kit alone never keeps a process alive, and a warm one has nothing else to wait for.
-  const waiting = setInterval(() => {}, 2 ** 30);
-  let begun = false;
-  const begin = async () => {
-    if (begun) return;
-    begun = true;
+  // Because: nothing else keeps the process of a warm worker alive while it waits for its room.
+  const keepAlive = setInterval(() => {}, 2 ** 30);
+  let hasStarted = false;
+  const start = async () => {
+    if (hasStarted) return;
+    hasStarted = true;
     try {
       const running = run(curfew.job, curfew);
-      // Not before: one that fails at once never had the call.
+      // Not earlier: a job that throws at once must not count as ready.
       curfew.ready();
       await running;
       await curfew.closed();
-      clearInterval(waiting);
+      clearInterval(keepAlive);
     } catch (error) {
-      // A crash, which curfew answers with another worker while a caller is there.
+      // curfew replaces a crashed worker while a caller is there.
       process.stderr.write(`${textOf(error)}\n`);
       process.exit(1);
     }
   };
-  curfew.onAssign(() => void begin());
-  if (!curfew.supervised || curfew.job.sessionId !== '') void begin();
+  curfew.onAssign(() => void start());
+  if (!curfew.supervised || curfew.job.sessionId !== '') void start();
   else curfew.ready();
   return curfew;
 }
@@ -160,7 +160,7 @@ function readJob() {
     livekitUrl: LIVEKIT_URL ?? null,
     livekitToken: LIVEKIT_TOKEN ?? null,
   };
-  // A job that is printed, or written as JSON, keeps its token out of the log.
+  // Not enumerable, so that a printed job does not put the token into the log.
   return Object.defineProperty(job, 'livekitToken', { enumerable: false });
 }
 

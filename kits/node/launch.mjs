@@ -1,12 +1,14 @@
 /**
- * Fits a LiveKit agent into curfew. curfew gives it to workers with `protocol: livekit`, by NODE_OPTIONS=--import. Tried with @livekit/agents 1.9.0.
- * Every Node process below the worker reads this file; whatever else such a process does is left as it is.
+ * Adapts a LiveKit agent to curfew. curfew sets NODE_OPTIONS=--import with this file for workers with
+ * `protocol: livekit`. Tested with @livekit/agents 1.9.0.
+ * Each Node process below the worker loads this file. It changes only these things:
  *
- * - The framework's health server takes any free port, so that several agents run on one host.
- * - One job process is kept idle, not one per core: a worker has one job at most.
- * - The worker tries to connect for as long as curfew is away: giving up would end its call. Node 22.15 or newer; older ones give up.
- * - The end of the job is told: the framework itself never tells it.
- * - API calls that are signed with the worker's own keys go to curfew, which is the only one that knows them.
+ * - The framework's health server uses any free port, so that several agents can run on one host.
+ * - The framework keeps one idle job process, not one per core, because a worker has one job at most.
+ * - The worker tries to connect for as long as curfew does not run, because giving up would end its call. This needs Node
+ *   22.15; on older versions the worker gives up.
+ * - curfew gets a report of the job's end, which the framework never sends.
+ * - API calls with the worker's own keys go to curfew, because no other server knows these keys.
  */
 import childProcess from 'node:child_process';
 import { createHmac } from 'node:crypto';
@@ -21,14 +23,14 @@ const REPORT_AGAIN_MS = 2000;
 const WORKER_MODULE = /\/@livekit\/agents\/dist\/worker\.c?js$/;
 const ATTEMPTS = /(\bMAX_RECONNECT_ATTEMPTS =) \d+\b/;
 
-/** By what it answers: its port may be set in the agent's own code. */
+/** Words in the code of the health server's listener. The port does not identify the server: the agent's code may set it. */
 const HEALTH = ['/worker', 'healthCheckListener', 'workerListener'];
 
 function isHealthServer(server) {
   return server.listeners('request').some((listener) => HEALTH.every((word) => `${listener}`.includes(word)));
 }
 
-function freeThePort() {
+function useAnyHealthPort() {
   const { listen } = net.Server.prototype;
   net.Server.prototype.listen = function listenBesideOthers(...args) {
     if (typeof args[0] === 'number' && isHealthServer(this)) args[0] = 0;
@@ -36,14 +38,14 @@ function freeThePort() {
   };
 }
 
-function keepOneIdle() {
+function keepOneIdleProcess() {
   const { availableParallelism } = os;
   os.availableParallelism = function availableParallelismForAgents() {
     return new Error().stack?.includes('.numIdleProcesses') ? 1 : availableParallelism();
   };
 }
 
-function neverGiveUp() {
+function reconnectForEver() {
   modules.registerHooks?.({
     load(url, context, nextLoad) {
       const loaded = nextLoad(url, context);
@@ -54,7 +56,7 @@ function neverGiveUp() {
   });
 }
 
-function tellTheEnd() {
+function reportJobEnds() {
   const { fork } = childProcess;
   childProcess.fork = function forkAndWatch(...args) {
     const child = fork(...args);
@@ -80,7 +82,7 @@ function watch(child, jobId) {
   });
 }
 
-/** Until it is heard: after a restart curfew knows the worker again once it is connected. */
+/** Repeats until curfew accepts the report. After a restart curfew answers 503 until the worker has reconnected. */
 async function report(status) {
   const response = await fetch(`${HTTP_URL}/curfew/job`, {
     method: 'POST',
@@ -100,14 +102,14 @@ function ownToken() {
   return `${content}.${createHmac('sha256', LIVEKIT_API_SECRET).update(content).digest('base64url')}`;
 }
 
-function keepOwnCallsHere() {
+function redirectOwnCalls() {
   const { fetch } = globalThis;
   globalThis.fetch = function fetchWithOwnKeys(input, init) {
     return fetch(isOwnCall(input, init) ? new URL(new URL(input).pathname, HTTP_URL) : input, init);
   };
 }
 
-/** The SDK calls with a URL, or its text, and plain headers. */
+/** The SDK calls fetch with a URL or a text, and with plain headers. */
 function isOwnCall(input, init) {
   if (!(typeof input === 'string' || input instanceof URL) || !`${input}`.includes('/twirp/livekit.'))
     return false;
@@ -122,10 +124,10 @@ function isOwnCall(input, init) {
 }
 
 if (LIVEKIT_API_KEY.startsWith('curfew-')) {
-  freeThePort();
-  keepOneIdle();
-  neverGiveUp();
-  tellTheEnd();
-  keepOwnCallsHere();
+  useAnyHealthPort();
+  keepOneIdleProcess();
+  reconnectForEver();
+  reportJobEnds();
+  redirectOwnCalls();
   modules.syncBuiltinESMExports();
 }

@@ -1,4 +1,4 @@
-/** The kit's thread: owns the socket, reconnects for ever, and writes the main thread's stack while that is blocked. */
+/** The kit's thread: owns the socket, reconnects for ever, and can write the stack of a blocked main thread. */
 import { writeSync } from 'node:fs';
 import { Session } from 'node:inspector';
 import { createConnection } from 'node:net';
@@ -9,9 +9,9 @@ const FIRST_WAIT_MS = 50;
 const LONGEST_WAIT_MS = 2000;
 const QUEUE_LENGTH = 1000;
 const BACKLOG_BYTES = 1024 * 1024;
-/** Less than the supervisor waits (5 s); a busy host needs more than a second. */
+/** Bound for the stack of the main thread. Less than the supervisor's 5 s; a busy host needs more than 1 s. */
 const STACK_MS = 3000;
-/** Trying again would be refused again. */
+/** Refusals that would repeat, so the kit does not reconnect. */
 const FINAL = ['wrong_token', 'wrong_version', 'other_instance'];
 
 const { path, worker, token } = workerData;
@@ -40,11 +40,11 @@ function hasRoom() {
   return welcomed && (socket?.writableLength ?? 0) < BACKLOG_BYTES;
 }
 
-/** What cannot be sent now waits, and nothing overtakes it; when too much waits, old activity is the first to go. */
+/** Sends a message, or queues it in order. A full queue drops its oldest activity first. */
 function say(/** @type {any} */ message) {
   if (message.type === 'ready') readySaid = true;
   if (queue.length === 0 && hasRoom()) return write(message);
-  // It is said anew at every welcome; activity that the supervisor does not read is worth nothing later.
+  // Each welcome sends `ready` again. Activity that the supervisor does not read now has no value later.
   if (welcomed ? message.type === 'activity' : message.type === 'ready') return;
   if (queue.length >= QUEUE_LENGTH) {
     const at = queue.findIndex((one) => one.type === 'activity');
@@ -53,7 +53,7 @@ function say(/** @type {any} */ message) {
   queue.push(message);
 }
 
-/** As much as has room now; the rest when the supervisor has read that. */
+/** Sends as much as the socket accepts. The event `drain` sends the rest. */
 function sendQueue() {
   while (queue.length > 0 && hasRoom()) write(queue.shift());
   if (queue.length > 0) return;
@@ -114,7 +114,7 @@ function refused(/** @type {any} */ { code, message }) {
   parentPort?.close();
 }
 
-/** The inspector reaches the main thread also while it runs a loop; a thread that waits in native code gives nothing. */
+/** The inspector interrupts a main thread that runs JavaScript. A thread that waits in native code gives no stack. */
 function dump() {
   const session = new Session();
   const done = (/** @type {string} */ text) => {
@@ -123,7 +123,7 @@ function dump() {
     write({ type: 'dumped' });
     session.disconnect();
   };
-  const timer = setTimeout(() => done('  (none: it does not run JavaScript now)'), STACK_MS);
+  const timer = setTimeout(() => done('  (none: the main thread does not run JavaScript now)'), STACK_MS);
   try {
     session.connectToMainThread();
     session.on('Debugger.paused', ({ params }) => {
@@ -148,7 +148,7 @@ parentPort?.on('message', (message) => {
   } else if (message.flush) flush(message.flush);
 });
 
-/** Answers when all that was said is with the kernel. */
+/** Answers when the kernel has all queued messages. */
 function flush(/** @type {number} */ id) {
   if (welcomed && socket !== null && queue.length === 0) socket.write('\n', () => tell({ flushed: id }));
   else unflushed.push(id);

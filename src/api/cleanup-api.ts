@@ -1,63 +1,76 @@
-/** The wire of a sweep: what is asked, and what it says of each process. */
+/** A cleanup over the wire: the request, and a verdict on each process. */
 import { z } from 'zod';
 import { patternText } from './text-rules.ts';
 
 const outcomeSchema = z.enum(['ended', 'gone', 'changed', 'denied', 'survived']).nullable();
 
-/** What a sweep says of one process and its tree. */
+/** What a cleanup says of one process and its tree. */
 const verdictSchema = z.object({
-  pid: z.number(),
-  startedAt: z.iso.datetime(),
-  session: z.string().nullable(),
-  room: z.string().nullable(),
-  worker: z.string().nullable(),
-  kind: z.enum(['orphan', 'overdue', 'stuck', 'doubled', 'unmanaged']),
-  action: z.enum(['kill', 'leave']),
-  why: z.string(),
-  command: z.string(),
-  ageMs: z.number(),
-  /** Of the whole tree. */
-  rssBytes: z.number(),
-  /** Whether it holds a connection to LiveKit; null: not known. */
-  livekit: z.boolean().nullable(),
-  tree: z.array(z.number()),
-  processes: z.array(z.object({ pid: z.number(), command: z.string(), outcome: outcomeSchema })),
-  /** What became of the tree in a real run: of its processes the worst; null: nothing was done. */
-  outcome: outcomeSchema,
+  pid: z.number().describe("Process id of the tree's first process."),
+  startedAt: z.iso.datetime().describe('When it started.'),
+  session: z.string().nullable().describe('Its session. `null`: not known.'),
+  room: z.string().nullable().describe('Its room. `null`: not known.'),
+  worker: z.string().nullable().describe('Id of the worker. `null`: curfew did not start it.'),
+  kind: z.enum(['orphan', 'overdue', 'stuck', 'doubled', 'unmanaged']).describe('What it is.'),
+  action: z.enum(['kill', 'leave']).describe('What a real run does.'),
+  why: z.string().describe('The rule that decided.'),
+  command: z.string().describe('Its command line.'),
+  ageMs: z.number().describe('Its age.'),
+  rssBytes: z.number().describe('Memory of the whole tree.'),
+  livekit: z.boolean().nullable().describe('Whether it holds a connection to LiveKit. `null`: not known.'),
+  tree: z.array(z.number()).describe('Process ids of the tree.'),
+  processes: z
+    .array(
+      z.object({
+        pid: z.number().describe('Process id.'),
+        command: z.string().describe('Its command line.'),
+        outcome: outcomeSchema.describe('What happened to it. `null`: nothing was done.'),
+      }),
+    )
+    .describe('The processes of the tree.'),
+  outcome: outcomeSchema.describe(
+    'What happened to the tree: the worst of its processes. `null`: nothing was done.',
+  ),
 });
 export type VerdictView = z.infer<typeof verdictSchema>;
 
 export const cleanupRequestSchema = z
   .strictObject({
-    dryRun: z.boolean().default(true),
-    /** Of a dry run: ends exactly what it showed. */
+    dryRun: z.boolean().default(true).describe('`false`: ends processes.'),
     plan: z
       .string()
       .regex(/^[0-9a-f]{1,64}$/, 'is not the id of a plan')
-      .optional(),
-    /** Who asks: neither it nor what it runs in is ended, whatever its command line matches. */
-    askerPid: z.number().int().positive().optional(),
-    /** Shows processes whose command matches, that curfew did not start. */
-    match: patternText.optional(),
-    /** Ends those that match and are at least so old. */
-    unmanaged: z.strictObject({ match: patternText, olderThanMs: z.number().int().min(0) }).optional(),
+      .optional()
+      .describe('Plan of a dry run: ends exactly what it showed.'),
+    askerPid: z
+      .number()
+      .int()
+      .positive()
+      .optional()
+      .describe('Process id of the asker. Neither it nor its parents are ended, even if they match.'),
+    match: patternText.optional().describe('Also shows matching processes that curfew did not start.'),
+    unmanaged: z
+      .strictObject({
+        match: patternText.describe('Parts of a command line, with `*` for anything.'),
+        olderThanMs: z.number().int().min(0).describe('The least age.'),
+      })
+      .optional()
+      .describe('Also ends matching processes of this age that curfew did not start.'),
   })
-  .refine((one) => one.plan === undefined || !one.dryRun, 'a plan is applied with "dryRun": false')
+  .refine((one) => one.plan === undefined || !one.dryRun, 'a plan needs "dryRun": false')
   .refine(
     (one) => one.plan === undefined || (one.match === undefined && one.unmanaged === undefined),
-    'a plan names its processes itself: give it alone',
+    'a plan already names its processes: send it without "match" and "unmanaged"',
   );
 export type CleanupRequest = z.infer<typeof cleanupRequestSchema>;
 
 export const cleanupSchema = z.object({
-  dryRun: z.boolean(),
-  plan: z.string(),
-  verdicts: z.array(verdictSchema),
-  /** Not in the plan, found right after it: left alone. */
-  appeared: z.array(verdictSchema),
-  /** What kept the look from being whole. */
-  remarks: z.array(z.string()),
-  scanned: z.number(),
-  tookMs: z.number(),
+  dryRun: z.boolean().describe('As asked.'),
+  plan: z.string().describe('Id of the plan.'),
+  verdicts: z.array(verdictSchema).describe('Each process that should not be there.'),
+  appeared: z.array(verdictSchema).describe('Found after the plan and not in it. curfew did not end them.'),
+  remarks: z.array(z.string()).describe('What made the scan incomplete.'),
+  scanned: z.number().describe('How many processes were scanned.'),
+  tookMs: z.number().describe('How long it took.'),
 });
 export type CleanupView = z.infer<typeof cleanupSchema>;

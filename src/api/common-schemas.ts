@@ -1,4 +1,4 @@
-/** What several schemas share. */
+/** Schemas that several files use. */
 import { z } from 'zod';
 import { FAILED_REASONS, RELEASED_REASONS } from '../core/model/reasons.ts';
 import { TEXT } from '../lib/limits/api-limits.ts';

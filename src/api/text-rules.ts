@@ -1,11 +1,11 @@
-/** Texts that come from outside, and what they may be. */
+/** Rules for texts in requests and in the config. */
 import { z } from 'zod';
 import { TEXT } from '../lib/limits/api-limits.ts';
 import { CLEANUP } from '../lib/limits/cleanup-limits.ts';
 
 export const upTo = (max: number) => z.string().max(max, `must have at most ${max} characters`);
 
-/** Printable, no control characters: room names may be unicode, but never end a log line or a terminal's. */
+/** Any Unicode text without control characters, because these would break a log line or a terminal. */
 export const printable = (max: number) =>
   upTo(max)
     .min(1, 'must not be empty')
@@ -18,8 +18,8 @@ export const idText = upTo(TEXT.idChars)
     'must be letters, digits, ".", "_", ":" or "-", and begin with a letter or digit',
   );
 
-/** A part of a command line; `*` stands for anything between two parts. */
+/** A part of a command line. `*` stands for any text. */
 export const patternText = printable(CLEANUP.patternChars).refine(
   (value) => value.replaceAll('*', '').trim().length >= CLEANUP.patternLeastChars,
-  `must have at least ${CLEANUP.patternLeastChars} characters beside *`,
+  `must have at least ${CLEANUP.patternLeastChars} characters without *`,
 );

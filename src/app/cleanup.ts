@@ -1,4 +1,4 @@
-/** A sweep without a supervisor: the registry read only, the folders, and the same rules. */
+/** A cleanup without a supervisor: it reads the registry and the workers' folders, and uses the same rules. */
 import { accessSync, constants, existsSync } from 'node:fs';
 import { homedir, userInfo } from 'node:os';
 import { join } from 'node:path';
@@ -25,10 +25,10 @@ import { note, sweptTargets } from '../runtime/audited-api.ts';
 import { CleanupRunner } from '../runtime/cleanup/cleanup-runner.ts';
 import { recordedSessions } from '../runtime/cleanup/cleanup-source.ts';
 
-/** Nothing is logged: the answer says it all. */
+/** Discards log lines, because the answer already has every remark. */
 const SILENT: Log = { debug() {}, info() {}, warn() {}, error() {} };
 
-/** Rejects invalid_config when the state directory is another user's. */
+/** Rejects `invalid_config` when this user cannot read the state directory, `invalid_request` when a field is wrong. */
 export async function cleanup(config: Config, request: CleanupRequest): Promise<CleanupView> {
   const parsed = cleanupRequestSchema.safeParse(request);
   if (!parsed.success)
@@ -38,11 +38,13 @@ export async function cleanup(config: Config, request: CleanupRequest): Promise<
   const instanceId = readInstanceId(stateDir);
   const reader =
     instanceId === null
-      ? { unreadable: `there is no state directory of curfew at ${stateDir}: only strangers are looked for` }
+      ? {
+          unreadable: `there is no state directory of curfew at ${stateDir}: only processes that curfew did not start are listed`,
+        }
       : openRegistryReader(stateDir);
   const clock = createClock();
   const records = createWorkerRecords(join(stateDir, STATE_FILES.workers));
-  const sweeper = new CleanupRunner({
+  const runner = new CleanupRunner({
     table: createProcessTable({
       instanceId,
       clock,
@@ -58,15 +60,15 @@ export async function cleanup(config: Config, request: CleanupRequest): Promise<
     graceMs: sweep.graceMs,
   });
   try {
-    const work = () => sweeper.sweep(parsed.data);
-    return await (parsed.data.dryRun || instanceId === null ? work() : noted(stateDir, parsed.data, work));
+    const work = () => runner.sweep(parsed.data);
+    return await (parsed.data.dryRun || instanceId === null ? work() : audited(stateDir, parsed.data, work));
   } finally {
     if (!('unreadable' in reader)) reader.close();
   }
 }
 
-/** Without a supervisor, too, it is written down who ended what. */
-function noted(
+/** Writes to the audit file what this user ended, as a supervisor does. */
+function audited(
   stateDir: string,
   request: CleanupRequest,
   work: () => Promise<CleanupView>,
@@ -83,18 +85,18 @@ function checkAccess(stateDir: string): void {
   } catch {
     throw new CurfewError(
       'invalid_config',
-      `state_dir: "${stateDir}" may not be read by this user; run it as the supervisor's user`,
+      `state_dir: this user may not read "${stateDir}"; run the command as the user of the supervisor`,
       { path: stateDir },
     );
   }
 }
 
-/** Where there is no state directory, a person's own place for what the dry run showed. */
+/** Folder for plans where there is no state directory. */
 function ownPlans(): string {
   return join(process.env.XDG_STATE_HOME ?? join(homedir(), '.local', 'state'), 'curfew', STATE_FILES.plans);
 }
 
-/** Null, too, where the file names anything but the instance's own group. */
+/** null: there is no such file, or it names a cgroup that does not belong to the instance. */
 function groupsOf(id: InstanceId, stateDir: string): Cgroups | null {
   const path = readText(join(stateDir, STATE_FILES.cgroup));
   return path !== null && isGroupOf(path, { instanceId: id }) ? cgroupsAt(path) : null;

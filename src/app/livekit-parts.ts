@@ -1,4 +1,4 @@
-/** What a supervisor has of LiveKit: rooms, calls that LiveKit hands out, and the stand-in for agents made for it. All of it or nothing. */
+/** The parts of a supervisor that need LiveKit: rooms, LiveKit's dispatch, and the stand-in for LiveKit's own agents. */
 import type { Config } from '../adapters/config/config.ts';
 import { VERSION } from '../lib/version.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -8,13 +8,14 @@ import type { Log } from '../ports/log.ts';
 import type { Rooms } from '../ports/rooms.ts';
 import type { StandIn } from '../ports/stand-in.ts';
 
+/** All null, or none. */
 interface LiveKitParts {
   readonly rooms: Rooms | null;
   readonly jobs: Jobs | null;
   readonly standIn: StandIn | null;
 }
 
-/** Its modules are the slowest of a start: loaded only where there is a LiveKit. */
+/** Loads LiveKit's modules only if LiveKit is configured, because they take the most time of a start. */
 export async function livekitParts(
   { livekit, agents, presence }: Config,
   { instance, clock, log }: { instance: Instance; clock: Clock; log: Log },
@@ -25,7 +26,7 @@ export async function livekitParts(
     import('../adapters/livekit/jobs/livekit-jobs.ts'),
     import('../adapters/livekit/standin/standin-server.ts'),
   ]);
-  // Registered also with no name: a reload may bring one.
+  // Also without any name, because a reload may add one.
   const agentNames = Object.values(agents).flatMap(({ agentName }) => agentName ?? []);
   return {
     rooms: createRooms({ livekit, clock, pollEveryMs: presence.pollEveryMs }),

@@ -1,4 +1,4 @@
-/** `curfew run`: one call in the foreground, with an instance of its own. Loaded by main.ts when needed. */
+/** `curfew run`: one call in the foreground, with its own instance. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
@@ -17,9 +17,10 @@ import type { Actor } from '../core/model/session.ts';
 import { CurfewError } from '../lib/errors.ts';
 import { RUN } from '../lib/limits/service-limits.ts';
 import type { Supervisor } from '../runtime/supervisor.ts';
-import { firstStopSignal, start } from './serve.ts';
+import { firstStopSignal } from './serve.ts';
+import { startSupervisor } from './start-supervisor.ts';
 
-/** One session in the foreground with an instance of its own; exits by its reason. */
+/** Runs one session. Returns the exit code of the session's reason. Rejects with CurfewError. */
 export async function run(options: RunOptions): Promise<number> {
   const stateDir = mkdtempSync(join(tmpdir(), 'curfew-run-'));
   try {
@@ -30,27 +31,31 @@ export async function run(options: RunOptions): Promise<number> {
 }
 
 async function runIn(stateDir: string, options: RunOptions): Promise<number> {
-  const stopping = stopAsked();
+  const stopping = stopCause();
   const config = runConfig(options, stateDir);
-  const running = await start(config, { faces: false, log: createLog(config.log), reread: null });
-  const by: Actor = { kind: 'local', name: userInfo().username };
+  const running = await startSupervisor(config, {
+    listeners: false,
+    log: createLog(config.log),
+    reread: null,
+  });
+  const actor: Actor = { kind: 'local', name: userInfo().username };
   try {
-    const session = await runOne(running.supervisor, options, { by, stopping });
+    const session = await runOne(running.supervisor, options, { actor, stopping });
     process.stderr.write(
       `${renderShow(session, painter(process.stderr.isTTY === true && process.env.NO_COLOR === undefined))}\n`,
     );
     return exitCodeOf(session);
   } finally {
-    await running.stop(by);
+    await running.stop(actor);
   }
 }
 
-/** Whoever closes the terminal, or what reads our output, ends the call too: nobody else would. */
-function stopAsked(): Promise<string> {
+/** The cause of the stop: a signal, or a closed output. A closed terminal must end the call, because nothing else would. */
+function stopCause(): Promise<string> {
   const closed = Promise.withResolvers<string>();
   for (const stream of [process.stdout, process.stderr]) {
     stream.removeAllListeners('error');
-    stream.on('error', ({ code }: NodeJS.ErrnoException) => closed.resolve(code ?? 'its output is closed'));
+    stream.on('error', ({ code }: NodeJS.ErrnoException) => closed.resolve(code ?? 'the output is closed'));
   }
   return Promise.race([firstStopSignal(['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT']), closed.promise]);
 }
@@ -62,22 +67,22 @@ function runConfig(options: RunOptions, stateDir: string): Config {
       ? { ...DEFAULT_CONFIG, livekit: resolveLiveKit({}, { env: process.env, folder: '.' }) }
       : loadConfig(configPath, process.env);
   const [program, ...args] = command;
-  // A command given by hand sees the shell's environment, as if it had been typed without curfew.
+  // A command in the arguments gets the shell's environment, as it would without curfew.
   const own =
     program === undefined
       ? {}
-      : { [agent]: { ...defaultProfile(agent, [program, ...args]), passEnv: passedByHand() } };
+      : { [agent]: { ...defaultProfile(agent, [program, ...args]), passEnv: shellVariables() } };
   return { ...base, stateDir, agents: { ...base.agents, ...own }, log: { level: 'warn', format: 'text' } };
 }
 
-function passedByHand(): string[] {
+function shellVariables(): string[] {
   return Object.keys(process.env).filter((name) => !RUN.withheldEnv.includes(name));
 }
 
 async function runOne(
   supervisor: Supervisor,
   options: RunOptions,
-  { by, stopping }: { by: Actor; stopping: Promise<string> },
+  { actor, stopping }: { actor: Actor; stopping: Promise<string> },
 ): Promise<SessionView> {
   const parsed = dispatchSchema.safeParse({
     room: options.room,
@@ -90,8 +95,8 @@ async function runOne(
     const detail = issues.map(({ field, message }) => `${field}: ${message}`).join('; ');
     throw new CurfewError('invalid_request', detail, { issues });
   }
-  const { session } = await supervisor.dispatch(parsed.data, by);
-  void stopping.then((cause) => supervisor.release(session.id, by, cause));
+  const { session } = await supervisor.dispatch(parsed.data, actor);
+  void stopping.then((cause) => supervisor.release(session.id, actor, cause));
   const { followLogs } = await import('../http/log-stream.ts');
   for await (const chunk of followLogs(supervisor, session.id, RUN.tailBytes))
     process.stdout.write(chunk as Buffer);

@@ -1,4 +1,4 @@
-/** What a command of the CLI works with. */
+/** The context of a command of the CLI. */
 
 import type { Config } from '../adapters/config/config.ts';
 import type { CleanupRequest, CleanupView } from '../api/cleanup-api.ts';
@@ -9,32 +9,32 @@ import type { Paint } from './terminal-text.ts';
 export interface RunOptions {
   readonly room: string;
   readonly agent: string;
-  /** Given after `--`: runs this instead of the agent's command. */
+  /** The arguments after `--`. They replace the agent's command; empty: the agent's command runs. */
   readonly command: readonly string[];
   readonly metadata: Record<string, unknown>;
   readonly limits: LimitOverrides;
   readonly configPath: string | null;
 }
 
-/** The long-running commands, which need the adapters; loaded only when asked for. Each answers its exit code. */
+/** Commands that need adapters. serve, dev and run return their exit code. All reject with CurfewError. */
 export interface Daemons {
-  /** `reread`: the same file once more. */
+  /** `reread` reads the config from its file again, for a reload. */
   serve(config: Config, reread: () => Config): Promise<number>;
   dev(): Promise<number>;
   run(options: RunOptions): Promise<number>;
-  /** A sweep without a supervisor. */
+  /** A cleanup without a supervisor. */
   cleanup(config: Config, request: CleanupRequest): Promise<CleanupView>;
 }
 
-/** The process around the program, so that tests can stand in its place. */
+/** The process around the program. Tests replace it. */
 export interface Terminal {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly isTty: boolean;
   out(text: string): void;
-  /** Bytes as they are. */
+  /** Writes bytes unchanged. */
   raw(bytes: Uint8Array): void;
   err(text: string): void;
-  /** A question on the terminal; the answer. */
+  /** Asks a question on the terminal and resolves with the answer. */
   ask(question: string): Promise<string>;
 }
 
@@ -52,8 +52,8 @@ export interface Context {
   readonly global: () => GlobalOptions;
   readonly client: () => Promise<Client>;
   readonly paint: () => Paint;
-  /** Data as JSON with --json, else as text. */
+  /** Prints the data as JSON with --json, else as text. */
   readonly show: (data: unknown, text: () => string) => void;
-  /** The command's exit code, when it is not 0. */
+  /** Sets the command's exit code. Without a call it is 0. */
   readonly exitWith: (code: number) => void;
 }

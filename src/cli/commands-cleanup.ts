@@ -1,4 +1,7 @@
-/** `curfew cleanup`: what should not be there, and its end. Through the supervisor where it answers, without it where it does not. */
+/**
+ * `curfew cleanup`: lists or ends processes that should not be there. The supervisor does the work if it answers;
+ * otherwise this command does it.
+ */
 import type { Command } from 'commander';
 import type { Config } from '../adapters/config/config.ts';
 import type { CleanupRequest, CleanupView } from '../api/cleanup-api.ts';
@@ -23,18 +26,18 @@ export function cleanupCommand(program: Command, context: Context): void {
   program
     .command('cleanup')
     .description('show processes that should not be there; end them only with --apply or --yes')
-    .option('--apply <plan>', 'end exactly what the dry run with this plan showed')
-    .option('--yes', 'look and end at once, as a timer does')
+    .option('--apply <plan>', 'end exactly the processes that the dry run with this plan showed')
+    .option('--yes', 'end them at once, without a dry run, for a timer')
     .option(
       '--match <pattern>',
-      'also show what curfew did not start: part of a command line, * for anything',
+      'also show processes that curfew did not start, by a part of their command line; * stands for any text',
     )
-    .option('--unmanaged', 'end those too; needs --match and --older-than')
-    .option('--older-than <duration>', 'only those of at least this age, such as 1d')
+    .option('--unmanaged', 'also end the processes of --match; needs --match and --older-than')
+    .option('--older-than <duration>', 'with --unmanaged: only processes of at least this age, such as 1d')
     .action(async (options: CleanupOptions) => {
-      const sweep = await run(readRequest(options), context).catch(withHint);
-      context.show(sweep, () => renderCleanup(sweep, context.paint()));
-      if (sweep.verdicts.some(isLeft)) context.exitWith(PARTLY_DONE);
+      const view = await run(readRequest(options), context).catch(withHint);
+      context.show(view, () => renderCleanup(view, context.paint()));
+      if (view.verdicts.some(isLeft)) context.exitWith(PARTLY_DONE);
     });
 }
 
@@ -43,17 +46,17 @@ function readRequest({ apply, yes, unmanaged, match, olderThan }: CleanupOptions
   if (apply !== undefined) {
     if (unmanaged !== undefined || match !== undefined || olderThan !== undefined)
       throw wrong(
-        '--apply takes the plan as it was shown; give it without --match, --unmanaged and --older-than',
+        '--apply ends exactly the processes of its plan; remove --match, --unmanaged and --older-than',
       );
     return { dryRun: false, plan: apply, askerPid: process.pid };
   }
   const dryRun = yes !== true;
   if (unmanaged !== true) {
-    if (olderThan !== undefined) throw wrong('--older-than goes with --unmanaged');
+    if (olderThan !== undefined) throw wrong('--older-than needs --unmanaged; add it');
     return { dryRun, askerPid: process.pid, ...(match !== undefined && { match }) };
   }
   if (match === undefined || olderThan === undefined)
-    throw wrong('--unmanaged needs --match PATTERN and --older-than DURATION beside it');
+    throw wrong('--unmanaged needs --match PATTERN and --older-than DURATION; add both');
   return {
     dryRun,
     askerPid: process.pid,
@@ -61,15 +64,15 @@ function readRequest({ apply, yes, unmanaged, match, olderThan }: CleanupOptions
   };
 }
 
-/** Of all that a sweep is asked only a plan can be not found. */
+/** Only a plan can be missing in a cleanup, so the hint is about plans. */
 function withHint(error: unknown): never {
   if (!(error instanceof CurfewError) || error.code !== 'not_found') throw error;
   throw new CurfewError('not_found', error.message, {
-    hint: 'Look again: `curfew cleanup` shows a new plan.',
+    hint: 'Run `curfew cleanup` again for a new plan.',
   });
 }
 
-/** A supervisor that does not answer at once is done without: cleaning up must be possible when it hangs. */
+/** If the supervisor does not answer soon, the cleanup runs without it, because it must also work while it hangs. */
 async function run(request: CleanupRequest, context: Context): Promise<CleanupView> {
   const client = await context.client();
   const answers = await client.answers(CLI.aliveMs);
@@ -81,7 +84,7 @@ async function localConfig({ global, terminal }: Context): Promise<Config> {
   const path = global().config ?? terminal.env.CURFEW_CONFIG;
   if (path === undefined) {
     const { DEFAULT_CONFIG } = await import('../adapters/config/config.ts');
-    // Only to see who talks to it; nothing is asked of it.
+    // The cleanup only needs the address, to find processes with a connection to it. It sends LiveKit no request.
     const url = terminal.env.LIVEKIT_URL;
     return { ...DEFAULT_CONFIG, livekit: url === undefined ? null : { url, apiKey: '', apiSecret: '' } };
   }

@@ -1,4 +1,4 @@
-/** Commands that are a supervisor themselves. */
+/** Commands that run a supervisor in this process: serve, dev and run. */
 import type { Command } from 'commander';
 import type { Context } from './command-context.ts';
 import { configPath } from './commands-host.ts';
@@ -25,7 +25,7 @@ export function daemonCommands(program: Command, context: Context): void {
     });
   program
     .command('dev')
-    .description('a LiveKit server for development, the supervisor and the example agent')
+    .description('run a LiveKit server for development, the supervisor and the example agent')
     .action(async () => context.exitWith(await context.daemons.dev()));
   const run = program
     .command('run [command...]')
@@ -33,14 +33,14 @@ export function daemonCommands(program: Command, context: Context): void {
       'supervise one call in the foreground, without a daemon: curfew run --room R -- python agent.py',
     )
     .requiredOption('--room <name>', 'the LiveKit room')
-    .option('--agent <name>', 'an agent of the config')
-    .option('--metadata <json>', 'a JSON object for the worker');
+    .option('--agent <name>', 'the agent in the config')
+    .option('--metadata <json>', 'metadata for the worker, as a JSON object');
   limitOptions(run).action(async (command: readonly string[], flags: RunFlags) => {
     if (command.length > 0 && flags.agent !== undefined)
-      throw usage('run: give --agent or a command after --, not both');
+      throw usage('run: --agent and a command after -- exclude each other; give one of them');
     const path = context.global().config ?? context.terminal.env.CURFEW_CONFIG ?? null;
     if (command.length === 0 && path === null)
-      throw usage('run: give a command after --, or a config and its --agent');
+      throw usage('run: there is no command; give one after --, or --config FILE and --agent NAME');
     const { room, agent = 'default', metadata } = flags;
     context.exitWith(
       await context.daemons.run({

@@ -19,9 +19,9 @@ interface DrainOptions {
 export function drainCommands(program: Command, context: Context): void {
   program
     .command('drain')
-    .description('take no new sessions, let the calls end, then stop the supervisor')
-    .option('--timeout <duration>', 'release what is left after this')
-    .option('--no-wait', 'do not wait for the end')
+    .description('refuse new sessions, wait for the calls to end, then stop the supervisor')
+    .option('--timeout <duration>', 'after this time, release the sessions that are left')
+    .option('--no-wait', 'return at once; the drain goes on')
     .action(async ({ timeout, wait }: DrainOptions) => {
       const client = await context.client();
       const body =
@@ -34,21 +34,24 @@ export function drainCommands(program: Command, context: Context): void {
     });
   program
     .command('undrain')
-    .description('take a drain back: new sessions are taken again')
+    .description('end a drain: the supervisor accepts new sessions again')
     .action(async () => {
       const client = await context.client();
       const { draining } = (await client.get('/v1/capacity')) as CapacityView;
       const { accepting } = (await client.post('/v1/undrain', {})) as CapacityView;
       context.show({ accepting }, () => {
-        if (!accepting) return 'the supervisor is stopping already';
+        if (!accepting) return 'the supervisor is already stopping';
         return draining === null
-          ? 'no drain is under way: nothing was changed'
-          : 'new sessions are taken again';
+          ? 'no drain is under way: nothing changed'
+          : 'the supervisor accepts new sessions again';
       });
     });
 }
 
-/** One that dies over the question is asked again when it is back; to drain twice does no harm. null: it was, and has stopped. */
+/**
+ * Starts the drain. A supervisor that dies during the request gets it again after its restart; a second request does no
+ * harm. null: the supervisor has already stopped.
+ */
 async function begin(client: Client, body: object): Promise<CapacityView | null> {
   const ask = () => client.post('/v1/drain', body) as Promise<CapacityView>;
   try {
@@ -56,7 +59,7 @@ async function begin(client: Client, body: object): Promise<CapacityView | null>
   } catch (error) {
     if (!isUnreachable(error) || !['UND_ERR_SOCKET', 'ECONNRESET'].includes(String(error.facts.cause)))
       throw error;
-    return (await lookAgain(client)) === null ? null : ask();
+    return (await pollAgain(client)) === null ? null : ask();
   }
 }
 
@@ -64,31 +67,31 @@ function isUnreachable(error: unknown): error is CurfewError {
   return error instanceof CurfewError && error.code === 'unreachable';
 }
 
-/** True: it has stopped. False: the drain was taken back. */
+/** true: the supervisor has stopped. false: an undrain ended the drain. */
 async function waitForEnd(client: Client, begun: CapacityView, { terminal }: Context): Promise<boolean> {
-  let said: DrainView | null = null;
+  let reported: DrainView | null = null;
   for (let capacity: CapacityView | null = begun; ; ) {
     if (capacity === null) return true;
     if (capacity.draining === null) {
-      terminal.err('the drain was taken back');
+      terminal.err('an undrain ended the drain; the supervisor accepts new sessions');
       return false;
     }
-    if (said === null || isNews(said, capacity.draining)) {
+    if (reported === null || isNews(reported, capacity.draining)) {
       terminal.err(describe(capacity));
-      said = capacity.draining;
+      reported = capacity.draining;
     }
-    await setTimeout(CLI.drainLookMs);
-    capacity = await lookAgain(client);
+    await setTimeout(CLI.drainPollMs);
+    capacity = await pollAgain(client);
   }
 }
 
-/** Each end of a call, and the time that is left now and then. */
-function isNews(said: DrainView, now: DrainView): boolean {
-  return said.open !== now.open || (said.leftMs ?? 0) - (now.leftMs ?? 0) >= CLI.drainSayMs;
+/** true: a session ended, or the last report of the remaining time is old. */
+function isNews(reported: DrainView, now: DrainView): boolean {
+  return reported.open !== now.open || (reported.leftMs ?? 0) - (now.leftMs ?? 0) >= CLI.drainReportMs;
 }
 
-/** Null: it has stopped. One that crashed is started again and goes on draining: it has some time to come back. */
-async function lookAgain(client: Client): Promise<CapacityView | null> {
+/** null: the supervisor has stopped. A crashed one has some time to start again; it then continues the drain. */
+async function pollAgain(client: Client): Promise<CapacityView | null> {
   const untilMs = performance.now() + CLI.drainBackMs;
   for (let missing = 0; ; ) {
     try {
@@ -96,12 +99,12 @@ async function lookAgain(client: Client): Promise<CapacityView | null> {
     } catch (error) {
       if (!isUnreachable(error)) throw error;
       const { cause, socket } = error.facts;
-      // Whoever stops takes the socket away; a dead one leaves it, and the next one puts its own there.
+      // A supervisor that stops removes its socket. A crashed one leaves it, and the next one replaces it.
       missing = cause === 'ENOENT' ? missing + 1 : 0;
       if (missing > 1) return null;
       if (performance.now() > untilMs && socket === null) return null;
       if (performance.now() > untilMs) throw error;
-      await setTimeout(CLI.drainLookMs);
+      await setTimeout(CLI.drainPollMs);
     }
   }
 }
@@ -109,6 +112,6 @@ async function lookAgain(client: Client): Promise<CapacityView | null> {
 function describe({ draining }: CapacityView): string {
   if (draining === null) return 'not draining';
   const { open, leftMs } = draining;
-  const left = leftMs === null ? '' : `, released in ${span(Math.ceil(leftMs / 1000) * 1000)}`;
+  const left = leftMs === null ? '' : `, curfew releases them in ${span(Math.ceil(leftMs / 1000) * 1000)}`;
   return `draining: ${plural(open, 'session')} left${left}`;
 }

@@ -1,4 +1,4 @@
-/** Commands on the host: capacity and the config. */
+/** Commands about the host: capacity, reload and config check. */
 import type { Command } from 'commander';
 import type { Finding } from '../adapters/config/config-check.ts';
 import type { CapacityView, ReloadView } from '../api/host-schemas.ts';
@@ -11,14 +11,14 @@ import { usage } from './usage-errors.ts';
 export function hostCommands(program: Command, context: Context): void {
   program
     .command('capacity')
-    .description('limits, who holds what, and what stands in the way')
+    .description('show the limits, their use, and problems of this host')
     .action(async () => {
       const capacity = (await (await context.client()).get('/v1/capacity')) as CapacityView;
       context.show(capacity, () => renderCapacity(capacity, context.paint()));
     });
   program
     .command('reload')
-    .description('read the config again; on an error the old one stays, and the error is shown')
+    .description('read the config again; after an error the old config stays in use')
     .action(async () => {
       const view = (await (await context.client()).post('/v1/reload', {})) as ReloadView;
       context.show(view, () => renderReload(view));
@@ -26,7 +26,7 @@ export function hostCommands(program: Command, context: Context): void {
   const config = program.command('config').description('the config file');
   config
     .command('check [file]')
-    .description('try a config without starting anything')
+    .description('check a config file; starts nothing')
     .action((file: string | undefined) => checkConfigFile(file, context));
 }
 
@@ -43,7 +43,7 @@ async function checkConfigFile(file: string | undefined, context: Context): Prom
   if (failed) context.exitWith(1);
 }
 
-/** What keeps it from being read at all is a finding like the others. */
+/** An error that makes the file unreadable is a finding too. */
 async function findingsIn(path: string, env: Context['terminal']['env']): Promise<Finding[]> {
   const [{ loadConfig }, { checkConfig }, { probeCgroups }] = await Promise.all([
     import('../adapters/config/config-file.ts'),
@@ -61,11 +61,11 @@ async function findingsIn(path: string, env: Context['terminal']['env']): Promis
 function renderReload({ changed, restartNeeded }: ReloadView): string {
   const now = changed.length === 0 ? 'nothing changed' : `changed: ${changed.join(', ')}`;
   if (restartNeeded.length === 0) return now;
-  return `${now}\nafter the next restart, with which every call goes on: ${restartNeeded.join(', ')}`;
+  return `${now}\nafter the next restart (calls go on over it): ${restartNeeded.join(', ')}`;
 }
 
 export function configPath(given: string | undefined, { global, terminal }: Context): string {
   const path = given ?? global().config ?? terminal.env.CURFEW_CONFIG;
   if (path !== undefined) return path;
-  throw usage('no config file was named', 'Give --config FILE, or set CURFEW_CONFIG.');
+  throw usage('there is no config file', 'Give --config FILE, or set CURFEW_CONFIG.');
 }

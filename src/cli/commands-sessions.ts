@@ -1,4 +1,4 @@
-/** Commands on sessions: they ask the daemon. */
+/** Commands about sessions. They send requests to the supervisor. */
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import type { SessionList, SessionView } from '../api/session-schemas.ts';
@@ -42,8 +42,11 @@ export function sessionCommands(program: Command, context: Context): void {
   releaseCommand(program, context);
   program
     .command('keep-alive <id>')
-    .description('postpone the idle timeout of a session')
-    .option('--for <duration>', 'as long as this')
+    .description('restart the idle timeout of a session')
+    .option(
+      '--for <duration>',
+      'time without activity to allow from now, 30s to 3599s (default: the idle timeout)',
+    )
     .action(async (id: string, { for: span }: { for?: string }) => {
       const body =
         span === undefined
@@ -59,17 +62,19 @@ export function sessionCommands(program: Command, context: Context): void {
 /** Options shared with `curfew run`. */
 export function limitOptions(command: Command): Command {
   return command
-    .option('--max-duration <duration>', 'the longest it may go on, such as 10m')
-    .option('--idle-timeout <duration>', 'without activity, 30s to 3599s')
-    .addOption(valued('--no-active-stream <duration>', 'without an audio track of a caller, or off'))
-    .option('--start-timeout <duration>', 'from its start to ready')
-    .addOption(valued('--no-caller <duration>', 'until the first caller joins'))
-    .option('--callers-lost <duration>', 'grace for callers who lost the connection')
-    .option('--callers-left <duration>', 'grace for callers who hung up')
-    .option('--error-limit <count>', 'errors in a row');
+    .option('--max-duration <duration>', 'longest duration of the session, such as 10m')
+    .option('--idle-timeout <duration>', 'longest time without activity, 30s to 3599s')
+    .addOption(
+      valued('--no-active-stream <duration>', 'longest time without an audio track of a caller, or off'),
+    )
+    .option('--start-timeout <duration>', 'longest time from the start of the worker to ready')
+    .addOption(valued('--no-caller <duration>', 'longest wait for the first caller'))
+    .option('--callers-lost <duration>', 'wait for a caller after a lost connection')
+    .option('--callers-left <duration>', 'wait for a caller after a hang-up')
+    .option('--error-limit <count>', 'number of errors in a row that ends the session');
 }
 
-/** commander takes every --no-x for the opposite of --x; here "no" is part of the name. */
+/** Because: commander reads each --no-x as the opposite of --x, but here "no" is part of the name. */
 function valued(flags: string, description: string): Option {
   const option = new Option(flags, description);
   option.negate = false;
@@ -85,13 +90,15 @@ function dispatchCommand(program: Command, context: Context): void {
     .command('dispatch')
     .description('start a worker for a room')
     .requiredOption('--room <name>', 'the LiveKit room')
-    .option('--agent <name>', 'the agent of the config (default: default)')
-    .option('--user <name>', 'whose call it is, for limits per user')
-    .option('--id <id>', 'your own id: the same call again gives the same session')
-    .option('--metadata <json>', 'a JSON object for the worker')
-    .option('--label <key=value>', 'a label, can be repeated', collect, [])
-    .addOption(new Option('--wait <state>', 'wait until it is this').choices(['live', 'ended']))
-    .option('--timeout <duration>', 'how long to wait', '30s');
+    .option('--agent <name>', 'the agent in the config (default: default)')
+    .option('--user <name>', 'the user of the call, for limits per user')
+    .option('--id <id>', 'your own id; the same command again returns the same session')
+    .option('--metadata <json>', 'metadata for the worker, as a JSON object')
+    .option('--label <key=value>', 'a label; repeat the option for more', collect, [])
+    .addOption(
+      new Option('--wait <state>', 'wait until the session has this state').choices(['live', 'ended']),
+    )
+    .option('--timeout <duration>', 'with --wait: the longest wait', '30s');
   limitOptions(command).action(async (options: DispatchOptions) => {
     const { room, agent, user, id, wait } = options;
     const body = {
@@ -109,12 +116,12 @@ function dispatchCommand(program: Command, context: Context): void {
         : `?wait=${encodeURIComponent(wait)}&timeoutMs=${durationOption('--timeout', options.timeout, [0, HTTP.waitMaxMs])}`;
     const session = (await (await context.client()).post(`/v1/sessions${query}`, body)) as SessionView;
     context.show(session, () => session.id);
-    if (wait !== undefined) tellWaited(session, { wait, timeout: options.timeout }, context);
+    if (wait !== undefined) reportWait(session, { wait, timeout: options.timeout }, context);
   });
 }
 
-/** Why it is not what was waited for, and the exit code for that. With --json the session says it all. */
-function tellWaited(
+/** Sets the exit code, and prints why the session is not in the wanted state. With --json the session itself shows why. */
+function reportWait(
   session: SessionView,
   { wait, timeout }: { wait: string; timeout: string },
   { exitWith, global, terminal }: Context,
@@ -122,9 +129,7 @@ function tellWaited(
   const code = exitCodeOfWait(session, wait);
   exitWith(code);
   if (code !== 0 && global().json !== true)
-    terminal.err(
-      renderError(renderWaited(session, { wait, timeout }), `Look at \`curfew show ${session.id}\`.`),
-    );
+    terminal.err(renderError(renderWaited(session, { wait, timeout }), `See \`curfew show ${session.id}\`.`));
 }
 
 function readCommands(program: Command, context: Context): void {
@@ -133,10 +138,10 @@ function readCommands(program: Command, context: Context): void {
     .description('sessions, newest first; those that have not ended, or --all')
     .option('--all', 'ended ones too')
     .option('--state <states>', 'only these, separated by commas')
-    .option('--room <name>')
-    .option('--agent <name>')
-    .option('--user <name>')
-    .option('--label <key=value>')
+    .option('--room <name>', 'only those of this room')
+    .option('--agent <name>', 'only those of this agent')
+    .option('--user <name>', 'only those of this user')
+    .option('--label <key=value>', 'only those with this label')
     .option('--limit <count>', 'at most this many', '100')
     .action(async ({ all, state, ...filters }: Record<string, string | boolean | undefined>) => {
       countOption('--limit', String(filters.limit), [1, REGISTRY.listMax]);
@@ -144,11 +149,12 @@ function readCommands(program: Command, context: Context): void {
       if (state !== undefined || all !== true) query.set('state', String(state ?? 'open'));
       const found = (await (await context.client()).get(`/v1/sessions?${query}`)) as SessionList;
       context.show(found, () => renderList(found.sessions));
-      if (found.nextCursor !== null) context.terminal.err('there are more; narrow the list or raise --limit');
+      if (found.nextCursor !== null)
+        context.terminal.err('there are more sessions; add a filter or raise --limit');
     });
   program
     .command('show <id>')
-    .description('the story of a session: what it is, what will end it, or why it ended')
+    .description('show one session: its state, its next deadlines, or why it ended')
     .action(async (id: string) => {
       const session = (await (
         await context.client()
@@ -157,9 +163,9 @@ function readCommands(program: Command, context: Context): void {
     });
   program
     .command('logs <id>')
-    .description('what its workers printed')
-    .option('-f, --follow', 'go on until it has ended')
-    .option('--tail-bytes <count>', 'from the end', String(HTTP.logBytes))
+    .description("print the output of the session's workers")
+    .option('-f, --follow', 'print new output until the session ends')
+    .option('--tail-bytes <count>', 'print this much from the end', String(HTTP.logBytes))
     .action(async (id: string, { follow, tailBytes }: { follow?: boolean; tailBytes: string }) => {
       const bytes = countOption('--tail-bytes', tailBytes, [0, HTTP.logBytes]);
       const query = `tailBytes=${bytes}&follow=${follow === true ? 1 : 0}`;
@@ -179,15 +185,15 @@ function givenOf(filters: Readonly<Record<string, string | boolean | undefined>>
 function releaseCommand(program: Command, context: Context): void {
   program
     .command('release [ids...]')
-    .description('end sessions: these, or those that a filter names, or --all')
+    .description('end sessions: by id, by a filter, or --all')
     .option('--all', 'every session')
-    .option('--room <name>')
-    .option('--agent <name>')
-    .option('--user <name>')
+    .option('--room <name>', 'those of this room')
+    .option('--agent <name>', 'those of this agent')
+    .option('--user <name>', 'those of this user')
     .option('--held', 'those whose end is held back because too many would end at once')
     .option('--dry-run', 'only show which')
     .option('--yes', 'do not ask')
-    .option('--reason <text>', 'kept with the sessions')
+    .option('--reason <text>', 'a text that the sessions keep')
     .action(async (ids: readonly string[], options: ReleaseOptions) => {
       const sessions =
         ids.length > 0 ? await releaseThese(ids, options, context) : await releaseMany(options, context);
@@ -223,7 +229,7 @@ async function releaseMany(options: ReleaseOptions, context: Context): Promise<S
   const { all, room, agent, user, held, dryRun, reason } = options;
   const filter = { room, agent, user, held };
   const hasFilter = Object.values(filter).some((value) => value !== undefined);
-  if (!hasFilter && all !== true) throw usage('release: name sessions, give a filter, or say --all');
+  if (!hasFilter && all !== true) throw usage('release: no session is named; give ids, a filter or --all');
   const client = await context.client();
   const body = { filter, all: all === true, detail: reason };
   const ask = async (dry: boolean) =>
@@ -233,7 +239,7 @@ async function releaseMany(options: ReleaseOptions, context: Context): Promise<S
   if (dryRun === true || chosen.length === 0) return chosen;
   if (options.yes === true) return ask(false);
   await confirm(chosen.length, context);
-  // Exactly those that were asked about: others may have begun meanwhile.
+  // Race: new sessions may match by now. Release exactly the sessions that the person confirmed.
   return releaseThese(
     chosen.map((one) => one.id),
     options,
@@ -244,8 +250,8 @@ async function releaseMany(options: ReleaseOptions, context: Context): Promise<S
 async function confirm(count: number, { terminal }: Context): Promise<void> {
   const sessions = plural(count, 'session');
   if (!terminal.isTty)
-    throw usage(`release: ${sessions} would be ended`, 'Say --yes, or look first with --dry-run.');
+    throw usage(`release: this would end ${sessions}`, 'Add --yes to end them, or --dry-run to see them.');
   const answer = await terminal.ask(`End ${sessions}? [y/N] `);
   if (!/^y(es)?$/i.test(answer.trim()))
-    throw usage('release: nothing was ended', 'Answer y to end them, or say --yes.');
+    throw usage('release: no session was ended', 'Answer y to end them, or add --yes.');
 }

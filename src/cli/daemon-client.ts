@@ -1,4 +1,4 @@
-/** The CLI's one way to the daemon: its HTTP API, over the Unix socket or a URL. Every call is bounded. */
+/** The CLI's client for the supervisor's HTTP API, over the Unix socket or a URL. Each request has a bound. */
 import { existsSync, readFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { resolve } from 'node:path';
@@ -10,40 +10,46 @@ import { CLI } from '../lib/limits/api-limits.ts';
 import { usage } from './usage-errors.ts';
 
 export interface Target {
-  /** What a person reads when nobody answers. */
+  /** The address as a person wrote it, for error messages. */
   readonly name: string;
   readonly baseUrl: string;
+  /** null: over TCP. */
   readonly socketPath: string | null;
+  /** null: none was given. */
   readonly token: string | null;
 }
 
 export interface Client {
-  /** Not over the Unix socket: then its host's processes are not ours to look at. */
+  /** true: over TCP. The supervisor may run on another host, so this command cannot scan its processes. */
   readonly isRemote: boolean;
-  /** Whether it answers within the bound; never rejects. */
+  /** true: the supervisor answers a health request within the bound. Never rejects. */
   answers(boundMs: number): Promise<boolean>;
+  /** All requests reject with the CurfewError of the answer, or with `unreachable`. */
   get(path: string): Promise<unknown>;
   post(path: string, body: unknown): Promise<unknown>;
   stream(path: string): Promise<Readable>;
 }
 
-/** In this order: --socket, CURFEW_API (either a path or a URL), the config's socket, a dev daemon here, the default. A URL wants a token; a worker's CURFEW_TOKEN is another one and never sent. */
+/**
+ * The first of these: --socket, CURFEW_API (each a path or a URL), the config's socket, the socket of `npm start` in
+ * this folder, the default socket. A URL needs a token. The variable CURFEW_TOKEN belongs to workers and is never sent.
+ */
 export function findTarget(
   { socket, tokenFile }: { readonly socket?: string; readonly tokenFile?: string },
   env: Readonly<Record<string, string | undefined>>,
   configured: string | null,
 ): Target {
-  const named = socket ?? env.CURFEW_API ?? configured;
-  if (named?.startsWith('http://') || named?.startsWith('https://')) {
+  const given = socket ?? env.CURFEW_API ?? configured;
+  if (given?.startsWith('http://') || given?.startsWith('https://')) {
     return {
-      name: named,
-      baseUrl: named.replace(/\/$/, ''),
+      name: given,
+      baseUrl: given.replace(/\/$/, ''),
       socketPath: null,
       token: tokenFile === undefined ? (env.CURFEW_API_TOKEN ?? null) : readToken(tokenFile),
     };
   }
   const dev = resolve(CLI.devSocket);
-  const path = named?.replace(/^unix:/, '') ?? (existsSync(dev) ? dev : CLI.defaultSocket);
+  const path = given?.replace(/^unix:/, '') ?? (existsSync(dev) ? dev : CLI.defaultSocket);
   return { name: path, baseUrl: 'http://curfew', socketPath: path, token: null };
 }
 
@@ -51,7 +57,10 @@ function readToken(path: string): string {
   try {
     return readFileSync(path, 'utf8').trim();
   } catch (error) {
-    throw usage(`--token-file: "${path}" cannot be read: ${messageOf(error)}`);
+    throw usage(
+      `--token-file: "${path}" cannot be read: ${messageOf(error)}`,
+      'Give a file that this user can read.',
+    );
   }
 }
 
@@ -117,11 +126,11 @@ function unreachable(target: Target, error: unknown): CurfewError {
   return new CurfewError('unreachable', detail, { cause: code ?? null, socket: target.socketPath });
 }
 
-/** The problem document as the error that it was on the other side. */
+/** The error of a problem document, as the supervisor threw it. */
 function toError(text: string, status: number): CurfewError {
   const problem = readProblem(text);
   if (problem === null)
-    return new CurfewError('internal', `the supervisor answered ${status} without saying why`);
+    return new CurfewError('internal', `the supervisor answered with status ${status} and gave no reason`);
   const { code, detail, type: _type, title: _title, status: _status, hint: _hint, ...facts } = problem;
   return new CurfewError(Object.hasOwn(ERRORS, code) ? (code as ErrorCode) : 'internal', detail, facts);
 }

@@ -1,4 +1,4 @@
-/** Option values as people type them. Each error names the option, the value and what it takes. */
+/** Values of options. Each error names the option, the value, and a valid form. */
 import type { LimitOverrides } from '../api/session-schemas.ts';
 import { readDuration, writeDuration } from '../lib/durations.ts';
 import type { CurfewError } from '../lib/errors.ts';
@@ -20,10 +20,11 @@ type Range = readonly [least: number, most: number];
 
 const FREE: Range = [0, Number.MAX_SAFE_INTEGER];
 
-function invalid(option: string, value: string, takes: string): CurfewError {
-  return usage(`${option}: "${value}" ${takes}`);
+function invalid(option: string, value: string, problem: string): CurfewError {
+  return usage(`${option}: "${value}" ${problem}`);
 }
 
+/** Milliseconds. Throws `invalid_request`. */
 export function durationOption(option: string, text: string, [least, most] = FREE): number {
   const durationMs = readDuration(text);
   if (durationMs === null)
@@ -32,11 +33,13 @@ export function durationOption(option: string, text: string, [least, most] = FRE
   throw invalid(option, text, `must be from ${writeDuration(least)} to ${writeDuration(most)}`);
 }
 
+/** A whole number. Throws `invalid_request`. */
 export function countOption(option: string, text: string, [least, most]: Range): number {
   if (/^\d{1,9}$/.test(text) && Number(text) >= least && Number(text) <= most) return Number(text);
   throw invalid(option, text, `must be a whole number from ${least} to ${most}`);
 }
 
+/** Only the limits that were given. Throws `invalid_request`. */
 export function readLimits(options: LimitOptions): LimitOverrides {
   const duration = (key: Exclude<keyof LimitOverrides, 'errorLimit'>, option: string, text?: string) =>
     text === undefined ? undefined : durationOption(option, text, LIMIT_RANGES[key]);
@@ -65,9 +68,9 @@ export function readMetadata(text: string | undefined): Record<string, unknown> 
     if (value !== null && typeof value === 'object' && !Array.isArray(value))
       return value as Record<string, unknown>;
   } catch {
-    // Said below, for both.
+    // The error below covers this case too.
   }
-  throw usage('--metadata: must be a JSON object, such as \'{"lang":"de"}\'');
+  throw usage('--metadata: the value must be a JSON object, such as \'{"lang":"de"}\'');
 }
 
 export function readLabels(pairs: readonly string[]): Record<string, string> {

@@ -1,4 +1,4 @@
-/** The command line: what can be typed. What a command does is in its own file. */
+/** The command line: its global options and its errors. Each group of commands has its own file. */
 import { Command, CommanderError } from 'commander';
 import { CurfewError, ERRORS } from '../lib/errors.ts';
 import { VERSION } from '../lib/version.ts';
@@ -14,7 +14,7 @@ import { inFlags, usage } from './usage-errors.ts';
 
 const USAGE = 2;
 
-/** Runs one command line; its exit code. Never throws. */
+/** Runs one command line and resolves with its exit code. Rejects only with an error inside curfew. */
 export async function runCli(
   args: readonly string[],
   given: { terminal: Terminal; daemons: Daemons; commit: string | null },
@@ -25,11 +25,7 @@ export async function runCli(
     exitCode = code;
   });
   configure(program, given);
-  daemonCommands(program, context);
-  sessionCommands(program, context);
-  hostCommands(program, context);
-  cleanupCommand(program, context);
-  drainCommands(program, context);
+  addCommands(program, context);
   try {
     await program.parseAsync([...args], { from: 'user' });
     return exitCode;
@@ -38,18 +34,27 @@ export async function runCli(
   }
 }
 
-function configure(
+/** Also for the printed page of the command line, which reads them off the program. */
+export function addCommands(program: Command, context: Context): void {
+  daemonCommands(program, context);
+  sessionCommands(program, context);
+  hostCommands(program, context);
+  cleanupCommand(program, context);
+  drainCommands(program, context);
+}
+
+export function configure(
   program: Command,
   { terminal, commit }: { terminal: Terminal; commit: string | null },
 ): void {
   program
     .version(commit === null ? VERSION : `${VERSION} (${commit})`, '--version')
     .description('Supervises voice-agent processes: one worker per LiveKit room.')
-    .option('--socket <path>', 'where the supervisor listens: a Unix socket or a URL (CURFEW_API)')
-    .option('--token-file <file>', 'the token that a URL wants (or the token itself in CURFEW_API_TOKEN)')
+    .option('--socket <path>', 'address of the supervisor: a Unix socket or a URL (CURFEW_API)')
+    .option('--token-file <file>', 'file with the token for a URL (or the token itself in CURFEW_API_TOKEN)')
     .option('--config <file>', 'the config file (CURFEW_CONFIG)')
     .option('--json', 'print data as JSON')
-    .option('--no-color', 'plain text (NO_COLOR)')
+    .option('--no-color', 'print without colours (NO_COLOR)')
     .hook('preAction', (_program, command) => refuseEmpty(command))
     .showHelpAfterError('(see --help)')
     .exitOverride()
@@ -61,7 +66,7 @@ function configure(
     });
 }
 
-/** What is run may have empty arguments; nothing else is named by one. */
+/** An empty argument is an error, except in the command of `curfew run`. */
 function refuseEmpty(command: Command): void {
   command.registeredArguments.forEach((argument, index) => {
     const values: unknown[] = [command.processedArgs[index]].flat();
@@ -90,7 +95,7 @@ function makeContext(
   };
 }
 
-/** A variable of ours that is empty is not set. */
+/** An empty variable counts as not set. */
 function withoutEmpty(env: Terminal['env']): Terminal['env'] {
   const isUnset = (name: string) => env[name] === '' && /^(CURFEW_.*|NO_COLOR|LIVEKIT_URL)$/.test(name);
   return Object.fromEntries(Object.entries(env).filter(([name]) => !isUnset(name)));
@@ -108,11 +113,11 @@ async function configuredSocket(
 }
 
 function explain(error: unknown, { terminal, global }: Context): number {
-  // commander has said it already: help is no failure, all else is wrong usage.
+  // commander has already printed its message. Only help exits with 0.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE;
   if (!(error instanceof CurfewError)) throw error;
-  const { exit, hint: usual } = ERRORS[error.code];
-  const { hint = usual, ...facts } = error.facts;
+  const { exit, hint: defaultHint } = ERRORS[error.code];
+  const { hint = defaultHint, ...facts } = error.facts;
   if (global().json === true)
     terminal.err(JSON.stringify({ ...facts, code: error.code, detail: error.message, hint }));
   else terminal.err(renderError(inFlags(error), String(hint)));

@@ -1,25 +1,25 @@
-/** What the CLI shows of a sweep. Pure: text from data. */
+/** Text for a cleanup. Pure. */
 import type { CleanupView, VerdictView } from '../api/cleanup-api.ts';
 import type { Column, Paint } from './terminal-text.ts';
 import { clip, outputColumns, safe, span, table, wrap } from './terminal-text.ts';
 
 const INDENT = 9;
 
-/** One row per verdict, with what it is, why, and the tree under it; the plan at the end. */
-export function renderCleanup(sweep: CleanupView, paint: Paint, available = outputColumns()): string {
-  const { verdicts, appeared, remarks, plan, dryRun } = sweep;
-  const doomed = verdicts.filter((one) => one.action === 'kill');
+/** One row for each verdict, with the processes and the reason below it; the plan at the end. `available`: columns. */
+export function renderCleanup(cleanup: CleanupView, paint: Paint, available = outputColumns()): string {
+  const { verdicts, appeared, remarks, plan, dryRun } = cleanup;
+  const toEnd = verdicts.filter((one) => one.action === 'kill');
   return [
     ...remarks.map((text) => paint('yellow', wrap(safe(text), 2))),
     ...(verdicts.length === 0 ? [] : [blocks(verdicts, paint, available)]),
     ...(appeared.length === 0
       ? []
       : [
-          paint('yellow', 'Not in the plan, found after it, left alone:'),
+          paint('yellow', 'These appeared after the plan. curfew left them alone:'),
           blocks(appeared, paint, available),
         ]),
-    wrap(summary(sweep, doomed), 0),
-    ...(dryRun && doomed.length > 0 ? [`To end exactly these:  curfew cleanup --apply ${plan}`] : []),
+    wrap(summary(cleanup, toEnd), 0),
+    ...(dryRun && toEnd.length > 0 ? [`To end exactly these:  curfew cleanup --apply ${plan}`] : []),
   ].join('\n');
 }
 
@@ -55,16 +55,16 @@ function details(one: VerdictView | undefined, paint: Paint, available: number):
   ];
 }
 
-function summary({ verdicts, dryRun, scanned, tookMs }: CleanupView, doomed: readonly VerdictView[]): string {
-  const looked = `${scanned} processes looked at in ${span(tookMs)}`;
-  if (verdicts.length === 0) return `Nothing that should not be there: ${looked}.`;
-  const processes = doomed.reduce((sum, one) => sum + one.tree.length, 0);
-  if (dryRun) return `${looked}: ${count(processes, 'process')} would be ended, nothing was touched.`;
-  const left = doomed.filter(isLeft).length;
-  return `${looked}: ${count(doomed.length - left, 'tree')} of ${doomed.length} ended or gone${left === 0 ? '.' : `, ${left} left.`}`;
+function summary({ verdicts, dryRun, scanned, tookMs }: CleanupView, toEnd: readonly VerdictView[]): string {
+  const scan = `${scanned} processes scanned in ${span(tookMs)}`;
+  if (verdicts.length === 0) return `No process that should not be there: ${scan}.`;
+  const processes = toEnd.reduce((sum, one) => sum + one.tree.length, 0);
+  if (dryRun) return `${scan}. Dry run: ${count(processes, 'process')} would end, none was ended.`;
+  const left = toEnd.filter(isLeft).length;
+  return `${scan}: ${count(toEnd.length - left, 'tree')} of ${toEnd.length} ended or gone${left === 0 ? '.' : `, ${left} left.`}`;
 }
 
-/** Something of it goes on although it should have ended. */
+/** true: a process of the tree still runs although it should have ended. */
 export function isLeft({ outcome }: VerdictView): boolean {
   return outcome === 'survived' || outcome === 'denied';
 }

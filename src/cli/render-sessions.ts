@@ -1,15 +1,16 @@
-/** What the CLI shows of sessions and capacity. Pure: text from data. */
+/** Text for sessions and capacity. Pure. */
 import type { CapacityView } from '../api/host-schemas.ts';
 import type { SessionView } from '../api/session-schemas.ts';
 import type { Column, Paint } from './terminal-text.ts';
 import { displayWidth, outputColumns, pad, plural, safe, span, table, wrap } from './terminal-text.ts';
 
 const GAP = 2;
-/** Columns for names. */
+/** Width of the column of names, in columns of the terminal. */
 const NAMES_LEAST = 10;
 const NAMES_MOST = 40;
 const SHOWN_REPLACED = 3;
 
+/** One line for each session. `available`: columns of the terminal. */
 export function renderList(sessions: readonly SessionView[], available = outputColumns()): string {
   if (sessions.length === 0) return 'no sessions';
   const hasEnded = sessions.some((one) => one.endedAt !== null);
@@ -37,40 +38,40 @@ const ENDED: Column<SessionView> = {
   text: ({ endedAt }) => (endedAt === null ? '-' : `${endedAt.slice(5, 10)} ${endedAt.slice(11, 16)}Z`),
 };
 
-/** A session's story: what it is, who is there, what will end it next, or why it ended. */
+/** One session: its data, its participants, and its next deadlines or its end. */
 export function renderShow(session: SessionView, paint: Paint): string {
   const lines = [
     ...basics(session),
-    ...whoIsThere(session),
-    ...(session.evidence === null ? whatIsNext(session) : whyEnded(session)),
+    ...presenceLines(session),
+    ...(session.evidence === null ? nextLines(session) : endLines(session)),
   ];
   return [heading(session, paint), ...block(lines)].join('\n');
 }
 
-/** One sentence on a session that is not what `dispatch --wait` waited for. */
+/** One sentence about a session that did not reach the state that `dispatch --wait` waited for. */
 export function renderWaited(
   { id, state, reason, evidence }: SessionView,
   asked: { wait: string; timeout: string },
 ): string {
   if (reason === null || (state === 'closing' && asked.wait !== 'live'))
-    return `${safe(id)} is still ${state} after ${safe(asked.timeout)}; it goes on`;
+    return `${safe(id)} is still ${state} after ${safe(asked.timeout)}; the session goes on`;
   const why = evidence?.detail == null ? reason : `${reason}: ${firstLine(evidence.detail)}`;
   const when = asked.wait === 'live' ? 'ended before it was live' : 'failed';
   return `${safe(id)} ${when}: ${why}`;
 }
 
-/** A name and what is to be said of it; without a name it goes on from the line before. */
+/** A name and its text. An empty name continues the line above. */
 type Line = readonly [name: string, text: string];
 
-/** Names in a column as wide as the longest of them; a name beyond all measure has a line of its own. */
+/** The column is as wide as the longest name up to a limit. A longer name gets its own line. */
 function block(lines: readonly Line[]): string[] {
   const widths = lines.map(([name]) => displayWidth(safe(name)) + GAP).filter((width) => width <= NAMES_MOST);
   const column = Math.max(NAMES_LEAST, ...widths);
   const indent = GAP + column;
   return lines.map(([name, text]) => {
-    const told = wrap(safe(text), indent);
-    if (displayWidth(safe(name)) + GAP <= column) return `  ${pad(safe(name), column)}${told}`;
-    return `  ${safe(name)}\n${' '.repeat(indent)}${told}`;
+    const wrapped = wrap(safe(text), indent);
+    if (displayWidth(safe(name)) + GAP <= column) return `  ${pad(safe(name), column)}${wrapped}`;
+    return `  ${safe(name)}\n${' '.repeat(indent)}${wrapped}`;
   });
 }
 
@@ -80,7 +81,7 @@ function heading({ id, state, reason }: SessionView, paint: Paint): string {
   return `${paint('bold', safe(id))}  ${paint(colour, reason === null ? state : `${state}: ${reason}`)}`;
 }
 
-/** Of a stack what went wrong; --json and the worker's log have the rest. */
+/** The message of a stack trace. --json and the worker's log have the rest. */
 function firstLine(text: string): string {
   return text.trim().split('\n')[0] ?? '';
 }
@@ -112,12 +113,12 @@ function basics(session: SessionView): Line[] {
     ...replacedLines(session),
     [
       'errors',
-      `${session.errors.consecutive} in a row of ${session.errors.limit} allowed, ${session.errors.total} in all`,
+      `${session.errors.consecutive} in a row of ${session.errors.limit} allowed, ${session.errors.total} in total`,
     ],
   ];
 }
 
-/** The newest last. */
+/** The newest comes last. */
 function replacedLines({ replaced }: SessionView): Line[] {
   const earlier = replaced.length - SHOWN_REPLACED;
   const shown = replaced
@@ -132,14 +133,14 @@ function replacedLines({ replaced }: SessionView): Line[] {
 }
 
 function timesText({ createdAt, startedAt, liveAt, endedAt, durationMs }: SessionView): string {
-  const parts = [`asked for ${clock(createdAt)}`];
+  const parts = [`requested ${clock(createdAt)}`];
   if (startedAt !== null) parts.push(`started ${clock(startedAt)}`);
   if (liveAt !== null) parts.push(`live ${clock(liveAt)}`);
   if (endedAt !== null) parts.push(`ended ${clock(endedAt)}`);
   return `${parts.join(', ')} (${span(durationMs)})`;
 }
 
-/** The time of day, UTC; the day stands in --json. */
+/** The time of day in UTC. --json also has the day. */
 function clock(iso: string): string {
   return `${iso.slice(11, 19)}Z`;
 }
@@ -150,37 +151,37 @@ function exitText({ exit }: SessionView): string {
   return exit.code === null ? ', gone, exit status unknown' : `, exited with ${exit.code}`;
 }
 
-function whoIsThere({ presence }: SessionView): Line[] {
-  if (presence === null) return [['presence', 'not known']];
+function presenceLines({ presence }: SessionView): Line[] {
+  if (presence === null) return [['in room', 'unknown: no answer from LiveKit']];
   const { callers, ringing, agents, asOf, source } = presence;
   const phones = ringing > 0 ? `, ${plural(ringing, 'phone')} ringing` : '';
   return [
     [
-      'presence',
-      `${plural(callers, 'caller')}${phones}, ${plural(agents, 'agent')} (by ${source}, ${clock(asOf)})`,
+      'in room',
+      `${plural(callers, 'caller')}${phones}, ${plural(agents, 'agent')} (from a ${source} at ${clock(asOf)})`,
     ],
   ];
 }
 
-function whatIsNext({ deadlines, held }: SessionView): Line[] {
+function nextLines({ deadlines, held }: SessionView): Line[] {
   const lines = deadlines.map(
     (one, index): Line => [index === 0 ? 'next' : '', `${one.kind} in ${span(one.inMs)} (${clock(one.at)})`],
   );
   if (held !== null)
     lines.push([
       'held',
-      `${held.reason} is held back: too many would end at once; looked at afresh at ${clock(held.until)}`,
+      `curfew holds the end by ${held.reason}, because too many sessions would end at once; next check at ${clock(held.until)}`,
     ]);
   return lines;
 }
 
-function whyEnded({ evidence, reason }: SessionView): Line[] {
+function endLines({ evidence, reason }: SessionView): Line[] {
   if (evidence === null) return [];
   const by = evidence.by === null ? '' : ` by ${evidence.by}`;
   const detail = evidence.detail === null ? '' : `: ${firstLine(evidence.detail)}`;
   return [
-    ['why', `${reason}, decided by ${evidence.cause}${by} at ${clock(evidence.at)}${detail}`],
-    ...evidence.ladder.map((step, index): Line => [index === 0 ? 'ladder' : '', stepText(step)]),
+    ['why', `${reason}, cause ${evidence.cause}${by} at ${clock(evidence.at)}${detail}`],
+    ...evidence.ladder.map((step, index): Line => [index === 0 ? 'teardown' : '', stepText(step)]),
     ...optional(evidence.room, ({ action, why }) => ['the room', `${action}: ${why}`]),
   ];
 }
@@ -196,6 +197,7 @@ function stepText({
   return `${clock(startedAt)} ${step.padEnd(12)} ${took}${detail === null ? '' : ` (${firstLine(detail)})`}`;
 }
 
+/** The host: limits and their use, then the state of each part. */
 export function renderCapacity(capacity: CapacityView, paint: Paint): string {
   const { quotas, queue, sessions, livekit, registry, jobs, warm, unkillable, held } = capacity;
   const counts = Object.entries(sessions).filter(([, count]) => count > 0);
@@ -212,22 +214,20 @@ export function renderCapacity(capacity: CapacityView, paint: Paint): string {
     ...warm.map((one): Line => [`warm ${one.agent}`, warmText(one)]),
     ...jobs.map((one): Line => [`agent "${one.agentName}"`, jobsText(one)]),
     ['registry', registry.writable ? 'writable' : `not writable: ${registry.error}`],
-    ...optional(registry.setAside, (path) => ['', `a damaged database was put to ${path}`]),
+    ...optional(registry.setAside, (path) => ['', `the damaged database is now ${path}`]),
     ...unkillable.map(
       (one): Line => [
         'unkillable',
-        `${one.session}, pid ${one.pid ?? 'unknown'}: holds its slot until it is gone`,
+        `${one.session}, pid ${one.pid ?? 'unknown'}: it survived SIGKILL, and holds its slot until it ends`,
       ],
     ),
-    ...held.map(
-      (one): Line => ['held', `${one.session}: ${one.reason}, looked at afresh at ${clock(one.until)}`],
-    ),
+    ...held.map((one): Line => ['held', `${one.session}: ${one.reason}, next check at ${clock(one.until)}`]),
   ];
   return [heading, ...block(lines)].join('\n');
 }
 
 function drainText({ by, since, leftMs }: NonNullable<CapacityView['draining']>): string {
-  const left = leftMs === null ? '' : `, what is left is released in ${span(leftMs)}`;
+  const left = leftMs === null ? '' : `, curfew releases the rest in ${span(leftMs)}`;
   return `begun by ${by} at ${clock(since)}${left}`;
 }
 
@@ -240,13 +240,13 @@ function warmText({
   startsAgainInMs,
 }: CapacityView['warm'][number]): string {
   const begun = starting === 0 ? '' : `, ${starting} starting`;
-  const crashed = crashes === 0 ? '' : `, ${crashes} died in a row: ${lastCrash ?? ''}`;
+  const crashed = crashes === 0 ? '' : `, ${crashes} crashed in a row: ${lastCrash ?? ''}`;
   const next =
     startsAgainInMs === null || ready + starting >= wanted ? '' : `, next in ${span(startsAgainInMs)}`;
   return `${ready} of ${wanted} ready${begun}${next}${crashed}`;
 }
 
-/** How LiveKit's own dispatch finds the agent of that name. */
+/** The registration of an agent name with LiveKit's own dispatch. */
 function jobsText({ state, since, error }: CapacityView['jobs'][number]): string {
   if (state === 'registered') return `registered since ${clock(since)}`;
   return `not registered since ${clock(since)}${error === null ? '' : `: ${safe(error)}`}`;
@@ -254,7 +254,7 @@ function jobsText({ state, since, error }: CapacityView['jobs'][number]): string
 
 function livekitText({ configured, reachable, since, error }: CapacityView['livekit']): string {
   if (!configured) return 'not configured';
-  if (reachable === null || since === null) return 'not asked yet';
+  if (reachable === null || since === null) return 'no request was sent yet';
   return reachable
     ? `answers since ${clock(since)}`
     : `does not answer since ${clock(since)}: ${error ?? ''}`;

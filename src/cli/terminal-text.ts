@@ -1,17 +1,17 @@
-/** Text for a terminal: safe, aligned, within its columns, and coloured only where wanted. */
+/** Text for a terminal: no control characters, aligned, within its columns, with optional colours. */
 import { stripVTControlCharacters, styleText } from 'node:util';
 import { CLI } from '../lib/limits/api-limits.ts';
 
-/** Names come from outside: nothing in them may move the cursor or start a new line. */
+/** Replaces control characters, because a name from outside must not move the cursor or start a new line. */
 export function safe(text: string): string {
   return stripVTControlCharacters(text).replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, '·');
 }
 
-/** East Asian wide and full-width blocks, and what is drawn as a picture. */
+/** East Asian wide and full-width characters, and emoji. */
 const WIDE =
   /[\p{Emoji_Presentation}\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6\u{20000}-\u{3fffd}]/u;
 
-/** Columns that a character takes: wide ones (CJK, emoji) take two, marks that combine none. */
+/** Columns of a character: two for wide ones (CJK, emoji), none for combining marks. */
 function widthOf(char: string): number {
   if (/[\p{Mn}\p{Me}]/u.test(char)) return 0;
   return WIDE.test(char) ? 2 : 1;
@@ -21,7 +21,7 @@ export function displayWidth(text: string): number {
   return [...text].reduce((sum, char) => sum + widthOf(char), 0);
 }
 
-/** Cut where it would go beyond the columns. */
+/** Cuts a text that is wider than `columns`, and ends it with `…`. */
 export function clip(text: string, columns: number): string {
   if (displayWidth(text) <= columns) return text;
   let kept = '';
@@ -38,14 +38,14 @@ export function pad(text: string, columns: number): string {
 
 export interface Column<Row> {
   readonly title: string;
-  /** The most it may take where not all fit; null: it has what the others leave. */
+  /** Largest width when the table does not fit. null: the column gets the width that the others leave. */
   readonly columns: number | null;
   readonly text: (row: Row) => string;
 }
 
 const GAP = 2;
 
-/** Of a terminal. In a pipe nothing is cut: what reads there searches and compares. */
+/** Width of the terminal. Infinity in a pipe, because a program that reads the output needs whole values. */
 export function outputColumns(): number {
   const { isTTY, columns } = process.stdout;
   return isTTY ? columns || CLI.columns : Number.POSITIVE_INFINITY;
@@ -81,12 +81,12 @@ function fitWidths(
   );
 }
 
-/** With the gaps between them. */
+/** The sum of the widths and the gaps. */
 function total(widths: readonly number[]): number {
   return widths.reduce((sum, width) => sum + width + GAP, -GAP);
 }
 
-/** Breaks at spaces, later lines indented. A longer word stays whole, so that it can be copied. */
+/** Breaks lines at spaces and indents later lines. A long word stays whole, so that a person can copy it. */
 export function wrap(text: string, indent: number): string {
   const lines: string[] = [];
   for (const word of text.split(' ')) {
@@ -98,19 +98,19 @@ export function wrap(text: string, indent: number): string {
   return lines.join(`\n${' '.repeat(indent)}`);
 }
 
-/** For stderr: what is wrong, a line each and wrapped on its own, and what to do. */
+/** An error for stderr: each line of the message, then the hint. */
 export function renderError(message: string, hint: string | null = null): string {
   const lines = message.split('\n');
   const prefix = lines.length === 1 ? 'curfew' : 'error';
-  const told = lines.map((one) => `${prefix}: ${wrap(safe(one), 2)}`);
-  return [...told, ...(hint === null ? [] : [`  ${wrap(hint, 2)}`])].join('\n');
+  const wrapped = lines.map((one) => `${prefix}: ${wrap(safe(one), 2)}`);
+  return [...wrapped, ...(hint === null ? [] : [`  ${wrap(hint, 2)}`])].join('\n');
 }
 
 export function plural(count: number, word: string): string {
   return `${count} ${word}${count === 1 ? '' : 's'}`;
 }
 
-/** 1 h 02 m, 3.2 s, 40 ms. */
+/** A duration for people: `1 h 02 m`, `3.2 s`, `40 ms`. */
 export function span(durationMs: number): string {
   const ms = Math.max(0, Math.round(durationMs));
   if (ms < 1000) return `${ms} ms`;

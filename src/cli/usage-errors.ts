@@ -1,7 +1,7 @@
-/** What a person typed wrong: named by its flag, whether the command line or the supervisor found it. */
+/** Errors in a command line. They name the option, even if the supervisor found the error. */
 import { CurfewError } from '../lib/errors.ts';
 
-/** Field of the API → what is typed for it. */
+/** Field of the API → option of the command line. */
 const FLAGS: Readonly<Record<string, string>> = {
   room: '--room',
   agent: '--agent',
@@ -20,12 +20,12 @@ const FLAGS: Readonly<Record<string, string>> = {
   plan: '--apply',
 };
 
-/** `hint`: what to do now. */
-export function usage(detail: string, hint = 'See --help for what it takes.'): CurfewError {
+/** `hint`: the next step for the person. */
+export function usage(detail: string, hint = 'See --help for the options.'): CurfewError {
   return new CurfewError('invalid_request', detail, { hint });
 }
 
-/** The supervisor's answer in the words of the command line; the error as it is where it names no field. */
+/** The supervisor's error with options in place of fields. An error without a field stays unchanged. */
 export function inFlags(error: CurfewError): string {
   const { issues } = error.facts;
   if (error.code !== 'invalid_request' || !Array.isArray(issues)) return error.message;

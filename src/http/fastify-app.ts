@@ -1,4 +1,4 @@
-/** fastify as the routes see it: validated by zod, with the author of each request. */
+/** The type of fastify for the routes: zod validates each request, and each request has an actor. */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
@@ -7,11 +7,11 @@ import type { Access } from './authorize.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Without it a route is open to all. */
+    /** Absent: the route needs no rights. */
     access?: Access;
   }
   interface FastifyRequest {
-    author: Actor;
+    actor: Actor;
   }
 }
 

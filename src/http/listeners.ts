@@ -1,11 +1,11 @@
-/** The HTTP API at its two doors: the Unix socket, and loopback TCP. */
+/** The two listeners of the HTTP API: the Unix socket and TCP. */
 import { chmodSync, mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { ApiToken, SupervisorApi } from '../api/supervisor-api.ts';
 import { CurfewError, messageOf } from '../lib/errors.ts';
 import { HTTP } from '../lib/limits/api-limits.ts';
 import { CONNECTION_SHARES, LISTEN_BACKLOG } from '../lib/limits/worker-limits.ts';
-import { makeWay, mostConnections } from '../lib/unix-sockets.ts';
+import { mostConnections, removeStaleSocket } from '../lib/unix-sockets.ts';
 import type { Log } from '../ports/log.ts';
 import type { App } from './fastify-app.ts';
 import { makeApp } from './make-app.ts';
@@ -21,9 +21,9 @@ export interface HttpListenersOptions {
 }
 
 export interface HttpListeners {
-  /** Makes the routes; `listen` does it too. */
+  /** Builds the routes, so that `listen` takes less time. Optional. */
   prepare(): Promise<void>;
-  /** The port that was taken; null without TCP. Rejects invalid_config when a door cannot be opened. */
+  /** `port`: null without TCP. Rejects `invalid_config` when a listener cannot be opened. */
   listen(): Promise<{ port: number | null }>;
   close(): Promise<void>;
 }
@@ -32,8 +32,8 @@ export function createHttpListeners(options: HttpListenersOptions): HttpListener
   const { api, log, listen, tokens } = options;
   let made: Promise<Apps> | null = null;
   const make = async (): Promise<Apps> => ({
-    socket: await makeApp({ api, log, door: { kind: 'socket' } }),
-    tcp: listen.http === null ? null : await makeApp({ api, log, door: { kind: 'tcp', tokens } }),
+    socket: await makeApp({ api, log, listener: { kind: 'socket' } }),
+    tcp: listen.http === null ? null : await makeApp({ api, log, listener: { kind: 'tcp', tokens } }),
   });
   const apps = () => {
     made ??= make();
@@ -59,7 +59,7 @@ interface Apps {
   readonly tcp: App | null;
 }
 
-/** Somebody may follow a log or wait for an end that is hours away. */
+/** Bounded, because a client may follow a log or wait for an end that is hours away. */
 async function closeBounded(app: App): Promise<void> {
   const timer = setTimeout(() => app.server.closeAllConnections(), HTTP.closeMs);
   await app.close();
@@ -69,7 +69,7 @@ async function closeBounded(app: App): Promise<void> {
 async function openSocket(app: App, path: string): Promise<void> {
   try {
     mkdirSync(dirname(path), { recursive: true });
-    await makeWay(path);
+    await removeStaleSocket(path);
     app.server.maxConnections = mostConnections(CONNECTION_SHARES.http);
     await app.listen({ path, backlog: LISTEN_BACKLOG });
     chmodSync(path, 0o600);
@@ -78,7 +78,7 @@ async function openSocket(app: App, path: string): Promise<void> {
   }
 }
 
-const TAKEN = 'Give it another port, or none: `listen: { http: off }` in the config.';
+const TAKEN = 'Set another port in listen.http, or turn TCP off with `listen: { http: off }`.';
 
 async function openTcp(app: App, { host, port }: { host: string; port: number }): Promise<number> {
   try {

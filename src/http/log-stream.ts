@@ -1,4 +1,4 @@
-/** A session's logs as a stream of text. Bounded from the end; following goes on until the session has ended. */
+/** A session's logs as a stream of text: the last `tailBytes`. A followed stream goes on until the session ends. */
 import type { FileHandle } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { Readable } from 'node:stream';
@@ -12,7 +12,7 @@ export function readLogs(paths: readonly string[], tailBytes: number): Readable 
   return Readable.from(tailOf(paths, tailBytes));
 }
 
-/** Returns how far each log was read: what is printed meanwhile comes after that. */
+/** Returns the position after the last read byte of each log. Later output follows there. */
 async function* tailOf(
   paths: readonly string[],
   tailBytes: number,
@@ -21,20 +21,20 @@ async function* tailOf(
   const sizes = await Promise.all(paths.map(sizeOf));
   const total = sizes.reduce((sum, size) => sum + size, 0);
   let skip = Math.max(0, total - tailBytes);
-  let told = false;
+  let hasText = false;
   for (const [index, path] of paths.entries()) {
     const size = sizes[index] ?? 0;
     const from = Math.min(skip, size);
     skip -= from;
-    if (from < size && told) yield border(path);
-    told ||= from < size;
+    if (from < size && hasText) yield separator(path);
+    hasText ||= from < size;
     seen.set(path, yield* readRange(path, from, size));
   }
   return seen;
 }
 
-/** Between a worker's words and those of its replacement, whose folder has its id. */
-function border(path: string): Buffer {
+/** A line before the output of a replacement. The folder's name is the worker's id. */
+function separator(path: string): Buffer {
   return Buffer.from(`\n--- ${basename(dirname(path))} ---\n`);
 }
 
@@ -42,7 +42,7 @@ async function sizeOf(path: string): Promise<number> {
   return withFile(path, async (file) => (await file.stat()).size, 0);
 }
 
-/** Returns how far it came: less than asked where the log was cut meanwhile. */
+/** Returns the position after the last read byte. It is less than `to` when the log was trimmed meanwhile. */
 async function* readRange(path: string, from: number, to: number): AsyncGenerator<Buffer, number> {
   let at = from;
   while (at < to) {
@@ -65,7 +65,7 @@ function readAt(path: string, position: number, bytes: number): Promise<Buffer> 
   );
 }
 
-/** A log that is not there (yet, or any more) is empty, as is what a worker put in its place. */
+/** A missing log counts as empty. So does anything but a plain file, because a worker may have replaced the log. */
 async function withFile<T>(path: string, work: (file: FileHandle) => Promise<T>, otherwise: T): Promise<T> {
   const file = await openRegular(path).catch(() => null);
   if (file === null) return otherwise;
@@ -76,6 +76,7 @@ async function withFile<T>(path: string, work: (file: FileHandle) => Promise<T>,
   }
 }
 
+/** Also sends new output until the session ends. */
 export function followLogs(api: SupervisorApi, id: string, tailBytes: number): Readable {
   const followed: Readable = Readable.from(
     follow(api, id, { tailBytes, isWanted: () => !followed.destroyed }),
@@ -83,7 +84,10 @@ export function followLogs(api: SupervisorApi, id: string, tailBytes: number): R
   return followed;
 }
 
-/** Ends with the session, or when nobody reads any more: while a log is silent nothing else would tell. New bytes as they come, over replacements of the worker; a log that was cut is read on from its new end. */
+/**
+ * Yields new output, also of replacements, until the session ends. A trimmed log continues at its new end.
+ * `isWanted`: false when the client is gone. While a log is silent, no failed write would show that.
+ */
 async function* follow(
   api: SupervisorApi,
   id: string,
@@ -96,7 +100,7 @@ async function* follow(
     for (const [index, path] of (await api.logPaths(id)).entries()) {
       const size = await sizeOf(path);
       const from = Math.min(seen.get(path) ?? 0, size);
-      if (index > 0 && from === 0 && size > 0) yield border(path);
+      if (index > 0 && from === 0 && size > 0) yield separator(path);
       seen.set(path, yield* readRange(path, from, size));
     }
   }

@@ -1,4 +1,4 @@
-/** One fastify application per door: the same routes, other ways to prove who asks. */
+/** One fastify application per listener: the same routes, but another check of the actor. */
 import swagger from '@fastify/swagger';
 import fastify from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
@@ -18,7 +18,7 @@ import { sessionRoutes } from './routes-sessions.ts';
 export interface AppOptions {
   readonly api: SupervisorApi;
   readonly log: Log;
-  readonly door: Listener;
+  readonly listener: Listener;
 }
 
 export async function makeApp(options: AppOptions): Promise<App> {
@@ -26,21 +26,21 @@ export async function makeApp(options: AppOptions): Promise<App> {
     bodyLimit: TEXT.bodyBytes,
     forceCloseConnections: 'idle',
     requestTimeout: HTTP.requestMs,
-    // Node's own choices would give a slow sender up to three times as long.
-    http: { headersTimeout: HTTP.requestMs, connectionsCheckingInterval: HTTP.requestLookMs },
+    // Because: with Node's defaults a slow client has up to three times as long.
+    http: { headersTimeout: HTTP.requestMs, connectionsCheckingInterval: HTTP.requestCheckMs },
     routerOptions: { maxParamLength: TEXT.idChars },
     exposeHeadRoutes: false,
-    // fastify's own word while it closes is no problem of ours; the supervisor knows why it takes nothing more.
+    // Because: fastify's own answer while it closes is not a problem document. The supervisor answers with the reason.
     return503OnClosing: false,
-    // A path that cannot be decoded reaches no route and no handler.
+    // Because: a path that cannot be decoded reaches no route and no error handler.
     frameworkErrors: (error, request, reply) =>
       sendProblem(reply, asCurfewError(error, { request, log: options.log })),
   }).withTypeProvider<ZodTypeProvider>();
   app.removeContentTypeParser('text/plain');
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
-  refuse(app, options);
-  guard(app, options);
+  addErrorHandlers(app, options);
+  addChecks(app, options);
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
@@ -60,8 +60,8 @@ export async function makeApp(options: AppOptions): Promise<App> {
   return app;
 }
 
-/** Unknown paths, wrong methods and everything thrown become problems. */
-function refuse(app: App, { log }: AppOptions): void {
+/** Unknown paths, wrong methods and thrown errors become problem documents. */
+function addErrorHandlers(app: App, { log }: AppOptions): void {
   app.setErrorHandler((error, request, reply) => sendProblem(reply, asCurfewError(error, { request, log })));
   app.setNotFoundHandler((request, reply) => {
     const [path = '/'] = request.url.split('?');
@@ -71,36 +71,36 @@ function refuse(app: App, { log }: AppOptions): void {
     if (allowed.length === 0)
       return sendProblem(
         reply,
-        new CurfewError('not_found', 'there is nothing at this path; see /openapi.json'),
+        new CurfewError('not_found', `there is no path ${path}; /openapi.json lists all paths`),
       );
     reply.header('allow', allowed.join(', '));
     return sendProblem(
       reply,
       new CurfewError(
         'method_not_allowed',
-        `${request.method} is not possible here; ${allowed.join(', ')} is`,
+        `${path} does not allow ${request.method}; it allows ${allowed.join(', ')}`,
         { allowed },
       ),
     );
   });
 }
 
-/** Before the body is read, so that a stranger cannot make us work. */
-function guard(app: App, { api, door, log }: AppOptions): void {
+/** Checks the token before the body is read, so that a client without rights costs little work. */
+function addChecks(app: App, { api, listener, log }: AppOptions): void {
   const sessionOfToken = (token: string) => api.sessionOfToken(token);
-  app.decorateRequest('author', { getter: () => STRANGER });
+  app.decorateRequest('actor', { getter: () => UNKNOWN_ACTOR });
   app.addHook('onRequest', async (request) => {
     const { access } = request.routeOptions.config;
     if (access === undefined) return;
-    const author = authorize(request, access, { door, sessionOfToken });
-    Object.defineProperty(request, 'author', { value: author });
+    const actor = authorize(request, access, { listener, sessionOfToken });
+    Object.defineProperty(request, 'actor', { value: actor });
   });
-  // Deeper nesting would exhaust the stack of what reads it.
+  // Deeper nesting could exhaust the stack of a recursive check.
   app.addHook('preValidation', async ({ body }) => {
     if (hasLevels(body, TEXT.bodyLevels + 1))
       throw new CurfewError(
         'invalid_request',
-        `the body may have ${TEXT.bodyLevels} levels within each other`,
+        `the body nests lists and maps more than ${TEXT.bodyLevels} levels deep`,
       );
   });
   app.addHook('onResponse', async (request, reply) => {
@@ -127,4 +127,4 @@ function hasLevels(value: unknown, levels: number): boolean {
   return level.length > 0;
 }
 
-const STRANGER: Actor = { kind: 'token', name: 'nobody' };
+const UNKNOWN_ACTOR: Actor = { kind: 'token', name: 'nobody' };

@@ -9,12 +9,12 @@ import type { Log } from '../ports/log.ts';
 
 const PROBLEM_TYPE = 'application/problem+json';
 
-/** fastify's own codes for what it refuses before a route is asked. */
+/** Requests that fastify refuses before they reach a route, by fastify's own code. */
 const FASTIFY_CODES: Readonly<Record<string, { code: ErrorCode; detail: string }>> = {
-  FST_ERR_CTP_BODY_TOO_LARGE: { code: 'too_large', detail: `the body may have ${TEXT.bodyBytes} bytes` },
+  FST_ERR_CTP_BODY_TOO_LARGE: { code: 'too_large', detail: `the body has more than ${TEXT.bodyBytes} bytes` },
   FST_ERR_CTP_INVALID_MEDIA_TYPE: {
     code: 'unsupported_media_type',
-    detail: 'the body must be sent as application/json',
+    detail: 'the content type of the body is not application/json',
   },
   FST_ERR_CTP_EMPTY_JSON_BODY: { code: 'invalid_request', detail: 'the body is empty; send a JSON object' },
   FST_ERR_CTP_INVALID_JSON_BODY: {
@@ -23,7 +23,7 @@ const FASTIFY_CODES: Readonly<Record<string, { code: ErrorCode; detail: string }
   },
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: {
     code: 'invalid_request',
-    detail: 'the body has another length than Content-Length says',
+    detail: 'the length of the body differs from the header Content-Length',
   },
 };
 
@@ -48,7 +48,7 @@ export function sendProblem(reply: FastifyReply, error: CurfewError): FastifyRep
   return reply.code(problem.status).type(PROBLEM_TYPE).send(JSON.stringify(problem));
 }
 
-/** Whatever was thrown, as an error of the table; what is not known is told in the log only. */
+/** Any thrown value as an error of the table. Only the log gets the text of an unknown error, because it may be secret. */
 export function asCurfewError(
   error: unknown,
   { request, log }: { request: FastifyRequest; log: Log },

@@ -1,4 +1,4 @@
-/** The host: capacity, health, LiveKit's webhooks and the API's own description. */
+/** Routes of the host: capacity, health, reload, cleanup, drain, LiveKit's webhooks and the API's description. */
 import { z } from 'zod';
 import { cleanupRequestSchema, cleanupSchema } from '../api/cleanup-api.ts';
 import {
@@ -17,7 +17,7 @@ export function hostRoutes(app: App, api: SupervisorApi): void {
     {
       config: { access: { scope: 'read' } },
       schema: {
-        summary: 'Limits, who holds what, and what stands in the way',
+        summary: 'Limits, the sessions that use them, and problems of this host',
         response: { 200: capacitySchema, 401: problemSchema, 403: problemSchema },
       },
     },
@@ -28,14 +28,19 @@ export function hostRoutes(app: App, api: SupervisorApi): void {
   drainRoutes(app, api);
   app.get(
     '/healthz',
-    { schema: { summary: 'The process answers', response: { 200: z.object({ ok: z.literal(true) }) } } },
+    {
+      schema: {
+        summary: 'Answers while the process runs',
+        response: { 200: z.object({ ok: z.literal(true) }) },
+      },
+    },
     async () => ({ ok: true as const }),
   );
   app.get(
     '/readyz',
     {
       schema: {
-        summary: 'Whether it takes sessions, and since when LiveKit answers or does not',
+        summary: 'Whether the host accepts sessions, and since when LiveKit answers or does not',
         response: { 200: readySchema, 503: readySchema },
       },
     },
@@ -57,11 +62,12 @@ function reloadRoute(app: App, api: SupervisorApi): void {
       config: { access: { scope: 'admin' } },
       schema: {
         summary: 'Read the config again',
-        description: 'For new sessions. On any error the old config stays, and the error says what is wrong.',
+        description:
+          'The new config applies to new sessions. After an error the old config stays in use, and the error names the key.',
         response: { 200: reloadSchema, 400: problemSchema, 401: problemSchema, 403: problemSchema },
       },
     },
-    async (request) => api.reload(request.author),
+    async (request) => api.reload(request.actor),
   );
 }
 
@@ -78,7 +84,7 @@ function webhookRoute(app: App, api: SupervisorApi): void {
       '/webhooks/livekit',
       {
         schema: {
-          summary: "LiveKit's webhooks, proven by their own signature",
+          summary: 'Receives the webhooks of LiveKit. Their signature replaces a token',
           response: { 204: z.void(), 401: problemSchema, 503: problemSchema },
         },
       },
@@ -99,7 +105,7 @@ function sweepRoute(app: App, api: SupervisorApi): void {
     {
       config: { access: { scope: 'admin' } },
       schema: {
-        summary: 'Processes that should not be there; ends them only with "dryRun": false',
+        summary: 'Lists processes that should not be there. Ends them only with "dryRun": false',
         body: cleanupRequestSchema.nullish(),
         response: {
           200: cleanupSchema,
@@ -110,7 +116,7 @@ function sweepRoute(app: App, api: SupervisorApi): void {
         },
       },
     },
-    async (request) => api.cleanup(request.body ?? { dryRun: true }, request.author),
+    async (request) => api.cleanup(request.body ?? { dryRun: true }, request.actor),
   );
 }
 
@@ -120,22 +126,22 @@ function drainRoutes(app: App, api: SupervisorApi): void {
     {
       config: { access: { scope: 'admin' } },
       schema: {
-        summary: 'Take nothing new, let the calls end, then stop',
+        summary: 'Refuse new sessions, wait for the calls to end, then stop',
         body: drainRequestSchema.nullish(),
         response: { 200: capacitySchema, 400: problemSchema, 401: problemSchema, 403: problemSchema },
       },
     },
-    async (request) => api.drain(request.body?.timeoutMs ?? null, request.author),
+    async (request) => api.drain(request.body?.timeoutMs ?? null, request.actor),
   );
   app.post(
     '/v1/undrain',
     {
       config: { access: { scope: 'admin' } },
       schema: {
-        summary: 'Take a drain back',
+        summary: 'End the drain and accept sessions again',
         response: { 200: capacitySchema, 401: problemSchema, 403: problemSchema },
       },
     },
-    async (request) => api.undrain(request.author),
+    async (request) => api.undrain(request.actor),
   );
 }

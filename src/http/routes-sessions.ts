@@ -1,4 +1,4 @@
-/** Sessions over HTTP. The schemas are those of api.ts: they validate, type and document. */
+/** Routes of the sessions. The schemas of src/api/ validate, type and document them. */
 import { z } from 'zod';
 import { problemSchema } from '../api/host-schemas.ts';
 import {
@@ -51,14 +51,14 @@ function dispatchRoute(app: App, api: SupervisorApi): void {
       schema: {
         summary: 'Start a worker for a room',
         description:
-          'With an `id` of your own the call is idempotent: the same body again answers 200 and the same session.',
+          'With your own `id` the request is idempotent: a repeat with the same body answers 200 with the same session.',
         body: dispatchSchema,
         querystring: waitQuery,
         response: { 201: sessionSchema, 200: sessionSchema, 429: problemSchema, ...problems },
       },
     },
     async (request, reply) => {
-      const { session, created } = await api.dispatch(request.body, request.author);
+      const { session, created } = await api.dispatch(request.body, request.actor);
       reply.code(created ? 201 : 200).header('location', `/v1/sessions/${session.id}`);
       const { wait, timeoutMs } = request.query;
       return wait === undefined ? session : api.wait(session.id, wait, timeoutMs);
@@ -93,7 +93,7 @@ function readRoutes(app: App, api: SupervisorApi): void {
     {
       config: own,
       schema: {
-        summary: 'Whether the session is live, cheap to ask often',
+        summary: 'Whether the session is live, for frequent requests',
         params,
         response: {
           200: z.object({ live: z.boolean(), state: z.string(), reason: z.string().nullable() }),
@@ -111,7 +111,7 @@ function readRoutes(app: App, api: SupervisorApi): void {
     {
       config: { access: { scope: 'read' } },
       schema: {
-        summary: 'What its workers printed, as text; follow=1 goes on until it has ended',
+        summary: "The output of the session's workers as text. follow=1 continues until the session ends",
         params,
         querystring: logsQuery,
         response: {
@@ -139,26 +139,26 @@ function changeRoutes(app: App, api: SupervisorApi): void {
     {
       config: own,
       schema: {
-        summary: 'Postpone its idle timeout',
+        summary: 'Restart the idle timeout of the session',
         params,
         body: keepAliveSchema.nullish(),
         response: { 200: sessionSchema, ...problems },
       },
     },
-    async (request) => api.keepAlive(request.params.id, request.body?.forMs ?? null, request.author),
+    async (request) => api.keepAlive(request.params.id, request.body?.forMs ?? null, request.actor),
   );
   app.patch(
     '/v1/sessions/:id/metadata',
     {
       config: { access: { scope: 'dispatch' } },
       schema: {
-        summary: 'Give its worker new metadata',
+        summary: 'Replace the metadata and send it to the worker',
         params,
         body: metadataPatchSchema,
         response: { 200: sessionSchema, ...problems },
       },
     },
-    async (request) => api.setMetadata(request.params.id, request.body.metadata, request.author),
+    async (request) => api.setMetadata(request.params.id, request.body.metadata, request.actor),
   );
 }
 
@@ -169,7 +169,7 @@ function endRoutes(app: App, api: SupervisorApi): void {
     {
       config: own,
       schema: {
-        summary: 'End it',
+        summary: 'End the session',
         params,
         querystring: waitQuery,
         body: releaseSchema.nullish(),
@@ -177,7 +177,7 @@ function endRoutes(app: App, api: SupervisorApi): void {
       },
     },
     async (request, reply) => {
-      const released = await api.release(request.params.id, request.author, request.body?.detail ?? null);
+      const released = await api.release(request.params.id, request.actor, request.body?.detail ?? null);
       const session =
         request.query.wait === undefined
           ? released
@@ -190,7 +190,7 @@ function endRoutes(app: App, api: SupervisorApi): void {
     {
       config: { access: { scope: 'dispatch' } },
       schema: {
-        summary: 'A token that may watch, keep alive and release this session only',
+        summary: 'A token that can read, keep alive and release this session only',
         params,
         response: { 200: z.object({ token: z.string() }), ...problems },
       },
@@ -202,15 +202,15 @@ function endRoutes(app: App, api: SupervisorApi): void {
     {
       config: { access: { scope: 'release' } },
       schema: {
-        summary: 'End many',
+        summary: 'End many sessions',
         body: releaseManySchema,
         response: { 200: releasedManySchema, ...problems },
       },
     },
     async (request) => {
       if (request.body === undefined)
-        throw new CurfewError('invalid_request', 'the body is empty; send a filter, or "all": true');
-      return { dryRun: request.body.dryRun, sessions: await api.releaseMany(request.body, request.author) };
+        throw new CurfewError('invalid_request', 'the body is empty; send a filter or "all": true');
+      return { dryRun: request.body.dryRun, sessions: await api.releaseMany(request.body, request.actor) };
     },
   );
 }

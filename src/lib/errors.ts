@@ -1,11 +1,11 @@
-/** The one error table: code → HTTP status, CLI exit code, what to do. docs/errors.md is held to it by a test. */
+/** The one error table: code → HTTP status, CLI exit code, what to do. A test compares docs/reference/errors.md with it. */
 interface ErrorRow {
   /** HTTP status of the problem document. */
   status: number;
   /** Exit code of the CLI. */
   exit: number;
   title: string;
-  /** What the person or program should do now. */
+  /** The next step of the person or program that made the request. HTTP and CLI show the same text. */
   hint: string;
 }
 
@@ -14,54 +14,54 @@ export const ERRORS = {
     status: 400,
     exit: 2,
     title: 'The request is not valid',
-    hint: 'Correct the field that is named and send it again.',
+    hint: 'Correct the field named in the detail and send the request again.',
   },
   invalid_config: {
     status: 400,
     exit: 2,
     title: 'The configuration is not valid',
-    hint: 'Correct the key that is named; `curfew config check` tries it without starting anything.',
+    hint: 'Correct the key named in the detail. `curfew config check FILE` checks the file and starts nothing.',
   },
   unauthorized: {
     status: 401,
     exit: 4,
-    title: 'No valid token',
-    hint: 'Send `Authorization: Bearer TOKEN` (curfew itself: --token-file or CURFEW_API_TOKEN); the first token is in admin.token in the state directory.',
+    title: 'The request has no valid token',
+    hint: 'Send the header `Authorization: Bearer TOKEN`; on the command line set --token-file or CURFEW_API_TOKEN. The file admin.token in the state directory holds the first token.',
   },
   forbidden: {
     status: 403,
     exit: 4,
     title: 'The token does not allow this',
-    hint: 'Use a token with the scope that is named.',
+    hint: 'Use a token with the scope named in the detail.',
   },
   bad_signature: {
     status: 401,
     exit: 4,
-    title: 'The webhook is not signed by our LiveKit',
-    hint: 'Set webhook.api_key in LiveKit to the key in the livekit section of the config.',
+    title: 'The signature of the webhook is not valid',
+    hint: "Set webhook.api_key in LiveKit's config to the API key in the livekit section of curfew's config.",
   },
   not_found: {
     status: 404,
     exit: 3,
     title: 'Not found',
-    hint: 'Look at `curfew list --all` for the ids that exist.',
+    hint: 'Check the path and the id. GET /v1/sessions and `curfew list --all` show the ids that exist.',
   },
   method_not_allowed: {
     status: 405,
     exit: 2,
-    title: 'Method not allowed',
-    hint: 'See /openapi.json for the methods of this path.',
+    title: 'This path does not allow the method',
+    hint: 'Read the methods of the path in /openapi.json.',
   },
   room_taken: {
     status: 409,
     exit: 5,
     title: 'The room already has a live session',
-    hint: 'Use the session that is named, or release it first.',
+    hint: 'Use the session named in the detail, or release it first.',
   },
   id_conflict: {
     status: 409,
     exit: 5,
-    title: 'The id was used with another body',
+    title: 'Another session with another body has this id',
     hint: 'Send the same body again, or choose a new id.',
   },
   already_ended: { status: 409, exit: 5, title: 'The session has ended', hint: 'Dispatch a new session.' },
@@ -69,94 +69,94 @@ export const ERRORS = {
     status: 413,
     exit: 2,
     title: 'The request is too large',
-    hint: 'Keep within the bound that is named.',
+    hint: 'Send less than the bound named in the detail.',
   },
   unsupported_media_type: {
     status: 415,
     exit: 2,
-    title: 'Unsupported content type',
-    hint: 'Send application/json.',
+    title: 'The content type is not supported',
+    hint: 'Send the header `Content-Type: application/json`.',
   },
   at_capacity: {
     status: 429,
     exit: 6,
     title: 'A limit is reached',
-    hint: 'Try again after Retry-After seconds, or release a session that holds a slot.',
+    hint: 'Try again after the seconds in the header Retry-After, or release a session that holds a slot.',
   },
   stopping: {
     status: 503,
     exit: 4,
     title: 'The supervisor is stopping',
-    hint: 'Dispatch to another host, or wait until it is back.',
+    hint: 'Dispatch to another host, or wait until the supervisor runs again.',
   },
   draining: {
     status: 503,
     exit: 4,
     title: 'The supervisor is draining',
-    hint: 'Dispatch to another host; `curfew undrain` takes the drain back.',
+    hint: 'Dispatch to another host, or end the drain with POST /v1/undrain or `curfew undrain`.',
   },
   registry_unavailable: {
     status: 503,
     exit: 4,
     title: 'The session could not be recorded',
-    hint: 'Look at free space and permissions of the state directory; live calls go on.',
+    hint: 'Check free space and permissions of the state directory. Live calls go on.',
   },
   no_livekit: {
     status: 503,
     exit: 4,
     title: 'No LiveKit is configured',
-    hint: 'Set livekit.url, api_key and api_secret in the config.',
+    hint: 'Set livekit.url, livekit.api_key and livekit.api_secret in the config.',
   },
   unreachable: {
     status: 503,
     exit: 4,
     title: 'The supervisor is not reachable',
-    hint: 'Is `curfew serve` running? Name its socket with --socket or CURFEW_API.',
+    hint: 'Check that `curfew serve` runs. Give its address with --socket or CURFEW_API.',
   },
   already_running: {
     status: 503,
     exit: 4,
     title: 'Another supervisor uses this state directory',
-    hint: 'Stop it first, or give this one a state_dir of its own.',
+    hint: 'Stop the other supervisor first, or set another state_dir for this one.',
   },
   newer_schema: {
     status: 503,
     exit: 1,
-    title: 'The registry was written by a newer curfew',
-    hint: 'Install that version again, or give this one a state_dir of its own.',
+    title: 'A newer version of curfew wrote the registry',
+    hint: 'Install the newer version again, or set another state_dir for this one.',
   },
   old_node: {
     status: 500,
     exit: 1,
-    title: 'This Node is too old',
-    hint: 'Type `npx curfew` in its folder, or install it (`npm run install:systemd`): both bring the Node it needs.',
+    title: 'This version of Node is too old',
+    hint: "Run `npx curfew` in curfew's folder, or install curfew with `npm run install:systemd`. Both use the right Node.",
   },
   spawn_failed: {
     status: 500,
     exit: 1,
     title: 'The worker could not be started',
-    hint: "Correct what is named in the agent's profile: its command, folder or environment.",
+    hint: "Correct the agent's profile: its command, cwd or env, as named in the detail.",
   },
   partly_done: {
     status: 500,
     exit: 7,
-    title: 'Only a part could be done',
-    hint: 'See what is named and try again.',
+    title: 'Only a part of the request succeeded',
+    hint: 'Read in the detail what failed, and try again.',
   },
   internal: {
     status: 500,
     exit: 1,
     title: 'An error inside curfew',
-    hint: 'See the log of the supervisor for this request id, and report it.',
+    hint: "Find the id of the detail in the supervisor's log, and report the error of that line.",
   },
 } as const satisfies Record<string, ErrorRow>;
 
 export type ErrorCode = keyof typeof ERRORS;
 
-/** An error that a person reads: what failed, with which value (`detail`), and what to do (the table's hint). */
+/** An error that a person reads. `detail`: what failed, with the value. The table's `hint`: what to do. */
 export class CurfewError extends Error {
   readonly code: ErrorCode;
-  /** Machine-readable facts added to the problem document, such as `holder`, `limit`, `retryAfterSeconds`. */
+  /** Machine-readable fields of the problem document, such as `holder`, `limit`, `retryAfterSeconds`. */
   readonly facts: Readonly<Record<string, unknown>>;
 
   constructor(code: ErrorCode, detail: string, facts: Record<string, unknown> = {}, cause?: unknown) {
@@ -167,7 +167,7 @@ export class CurfewError extends Error {
   }
 }
 
-/** The message of anything thrown, for a log line or an error's detail. */
+/** The message of any thrown value, for a log line or an error's detail. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

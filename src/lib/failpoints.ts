@@ -1,6 +1,6 @@
 /**
- * Places where a test lets the supervisor die. Only with CURFEW_TEST=1, and CURFEW_FAILPOINT=NAME or NAME:N for the N-th visit;
- * else each costs one comparison.
+ * Points at which a test kills the supervisor. They need CURFEW_TEST=1, and CURFEW_FAILPOINT=NAME, or NAME:N for the
+ * N-th visit. Without these variables a point costs one comparison.
  */
 export const FAILPOINTS = [
   // A dispatch.
@@ -32,17 +32,17 @@ type Failpoint = (typeof FAILPOINTS)[number];
 const [armed, nth] = process.env.CURFEW_TEST === '1' ? (process.env.CURFEW_FAILPOINT ?? '').split(':') : [];
 let left = Number(nth ?? 1);
 
-/** The name of the point that is armed; for a loud word at the start. */
+/** The name of the armed point, for an error in the log at the start. null: none is armed. */
 export function armedFailpoint(): string | null {
   return armed === undefined || armed === '' ? null : armed;
 }
 
-/** Dies here at once, as by `kill -9`: nothing after it happens. */
+/** Kills this process with SIGKILL if the point is armed. No code after the call runs then. */
 export function failpoint(name: Failpoint): void {
   if (armed !== name) return;
   left -= 1;
   if (left > 0) return;
   process.kill(process.pid, 'SIGKILL');
-  // The signal comes when the kernel likes; until then nothing may go on.
+  // Race: the kernel delivers the signal a moment later. Until then this thread must not go on.
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
 }

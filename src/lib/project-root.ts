@@ -1,4 +1,4 @@
-/** The folder that holds package.json and kits/: the same from src/ and from dist/, wherever a module lies below them. */
+/** The folder that holds package.json and kits/. It is the same for modules below src/ and below dist/. */
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 

@@ -1,6 +1,6 @@
 /**
- * Files in places where a worker may write. There a FIFO without a writer would hold a reader for ever, a link lead to another
- * file, and one without an end fill the memory: all three are refused. Source: open(2), fifo(7).
+ * Files in folders where a worker may write. A FIFO without a writer would block a reader for ever. A link would lead to
+ * another file. An endless file would fill the memory. All three are refused. Source: open(2), fifo(7).
  */
 import {
   closeSync,
@@ -18,22 +18,22 @@ import { open } from 'node:fs/promises';
 const { O_RDONLY, O_WRONLY, O_CREAT, O_TRUNC, O_NONBLOCK, O_NOFOLLOW } = constants;
 const FLAGS = O_RDONLY | O_NONBLOCK | O_NOFOLLOW;
 
-/** For writing a whole file there: a FIFO that nobody reads, or a link, is an error at once. */
+/** Flags to write a whole file. A FIFO without a reader, or a link, is an error at once. */
 export const WRITE_FLAGS = O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK | O_NOFOLLOW;
 
-/** Rejects for what is no plain file. */
+/** Opens a file to read. Rejects when the path is not a plain file. */
 export async function openRegular(path: string): Promise<FileHandle> {
   const file = await open(path, FLAGS);
   try {
     if ((await file.stat()).isFile()) return file;
-    throw strange(path);
+    throw notPlain(path);
   } catch (error) {
     await file.close();
     throw error;
   }
 }
 
-/** Rejects, too, for a file with more than that many bytes. */
+/** The whole text of a file. Rejects when the path is not a plain file, or the file has more than `maxBytes`. */
 export async function readFileSafely(path: string, maxBytes: number): Promise<string> {
   const file = await openRegular(path);
   try {
@@ -47,7 +47,7 @@ export async function readFileSafely(path: string, maxBytes: number): Promise<st
   }
 }
 
-/** The same at once. `links`: in the state directory itself a person may have put one. */
+/** The same, synchronously. `links`: a person may have made a link in the state directory itself. */
 export function readFileSafelySync(
   path: string,
   maxBytes: number,
@@ -55,7 +55,7 @@ export function readFileSafelySync(
 ): string {
   const fd = openSync(path, links === 'followed' ? FLAGS & ~O_NOFOLLOW : FLAGS);
   try {
-    if (!fstatSync(fd).isFile()) throw strange(path);
+    if (!fstatSync(fd).isFile()) throw notPlain(path);
     const buffer = Buffer.allocUnsafe(maxBytes + 1);
     let length = 0;
     for (let got = -1; got !== 0 && length <= maxBytes; length += got)
@@ -66,23 +66,23 @@ export function readFileSafelySync(
   }
 }
 
-/** A whole file at once, readable by its owner alone. `flush`: it survives a power cut. */
+/** Writes a whole file with mode 0600. `flush`: the file survives a power cut. Throws when the path is not a plain file. */
 export function writeFileSafelySync(path: string, text: string, { flush = false } = {}): void {
   const fd = openSync(path, WRITE_FLAGS, 0o600);
   try {
-    if (!fstatSync(fd).isFile()) throw strange(path);
+    if (!fstatSync(fd).isFile()) throw notPlain(path);
     writeFileSync(fd, text, { flush });
   } finally {
     closeSync(fd);
   }
 }
 
-/** Asked before a path is opened by others than us: SQLite waits for a FIFO's writer. */
+/** For a path that other code opens. SQLite, for example, would wait for a FIFO's writer. */
 export function isPlainFile(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
 }
 
-/** Where a link leads; empty for what is none, or is gone. */
+/** The target of a link. Empty: the path is not a link, or does not exist. */
 export function linkOf(path: string): string {
   try {
     return readlinkSync(path);
@@ -99,6 +99,6 @@ function textOf(
   return buffer.toString('utf8', 0, length);
 }
 
-function strange(path: string): Error {
+function notPlain(path: string): Error {
   return new Error(`${path} is not a plain file`);
 }

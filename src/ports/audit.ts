@@ -1,17 +1,20 @@
-/** One change that a person caused. */
+/** The audit file: one entry for each change that a person made. */
+
+/** One change. */
 export interface AuditEntry {
   readonly action: 'release' | 'release_many' | 'cleanup' | 'drain' | 'undrain' | 'reload' | 'stop';
   readonly actor: string;
-  /** By a token; a local user is only stated. */
+  /** true: a token proves the actor. false: the client on the Unix socket only claims the name. */
   readonly verified: boolean;
   readonly source: 'socket' | 'tcp' | 'cli' | 'signal';
   readonly request: object;
   readonly targets: readonly object[];
   readonly outcome: 'done' | 'refused';
+  /** null: the request succeeded. */
   readonly error: string | null;
 }
 
 export interface Audit {
-  /** Never rejects: what could not be written is logged. */
+  /** Never rejects. A failed write is logged as an error. */
   write(entry: AuditEntry): Promise<void>;
 }

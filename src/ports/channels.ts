@@ -1,20 +1,21 @@
+/** The control socket between the supervisor and its workers. */
 import type { WorkerId } from '../core/ids.ts';
 import type { SupervisorMessage, WorkerMessage } from '../core/model/control-protocol.ts';
 
 export interface ChannelsListener {
-  /** A valid hello. `true`: this worker is known and welcome; false: refused. */
+  /** A valid hello. true: the worker is known, and the connection stays. false: it is refused. */
   hello(workerId: WorkerId): boolean;
   message(workerId: WorkerId, message: WorkerMessage): void;
   closed(workerId: WorkerId): void;
 }
 
-/** The control socket, with one connection per worker (the newer wins). */
+/** One connection per worker; a newer connection replaces an older one. */
 export interface Channels {
   readonly socketPath: string;
   listen(listener: ChannelsListener): Promise<void>;
-  /** The token that worker must say in its hello; derived, so that it holds over a restart. */
+  /** The token that the worker sends in its hello. It is derived from the master key, so it is valid after a restart. */
   tokenFor(workerId: WorkerId): string;
-  /** False: no connection, or its backlog is full. */
+  /** false: the worker has no connection, or too many bytes are unsent. */
   tell(workerId: WorkerId, message: SupervisorMessage): boolean;
   close(): Promise<void>;
 }

@@ -1,16 +1,18 @@
+/** The record of a drain, which outlives the supervisor. */
 import type { Stamp } from '../core/ids.ts';
 import type { Actor } from '../core/model/session.ts';
 
 export interface DrainRecord {
   readonly by: Actor;
   readonly at: Stamp;
-  /** When what is left is released; null: it waits as long as it takes. */
+  /** Boot time in milliseconds when the drain releases the remaining sessions. null: the drain has no bound. */
   readonly untilMs: number | null;
   readonly bootId: string;
 }
 
-/** None of these throws. */
+/** No method throws. */
 export interface DrainStore {
+  /** null: no drain is under way. */
   read(): DrainRecord | null;
   write(record: DrainRecord): void;
   clear(): void;

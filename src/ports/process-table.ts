@@ -1,20 +1,23 @@
+/** The host's processes, for a cleanup. */
 import type { WorkerId } from '../core/ids.ts';
 import type { ProcessIdentity } from '../core/model/session.ts';
 import type { ListedProcess, UnmanagedTree, Verdict } from '../core/workers/cleanup-verdict.ts';
 
-/** One look at every process of this host. */
+/** One scan of every process of this host. */
 export interface HostScan {
+  /** Number of processes. */
   readonly scanned: number;
-  /** Workers of this instance of which a mark or a cgroup speaks. */
+  /** Workers of this instance that have a process with their mark, or a cgroup. */
   readonly workerIds: readonly WorkerId[];
-  /** What lives of a worker's tree, the oldest first, its shim included; empty: nothing. */
+  /** Live processes of a worker's tree, including its shim, the oldest first. */
   treeOf(workerId: WorkerId, shim: ProcessIdentity | null): ListedProcess[];
-  /** Who asks and who looks, each with all its parents. */
+  /** Pids that a cleanup must never end: this process and the one that asked, each with all its parents. */
   spared(askerPid: number | null): ReadonlySet<number>;
-  /** Processes whose command matches a pattern, that no curfew started, each with its descendants. */
+  /** Processes with a matching command that no curfew started, each with its descendants. */
   unmanaged(patterns: readonly string[], askerPid: number | null): UnmanagedTree[];
 }
 
+/** `gone`: already ended. `changed`: the pid belongs to another process now. `denied`: curfew may not signal the process. */
 export type EndOutcome = 'ended' | 'gone' | 'changed' | 'denied' | 'survived';
 
 export interface Ended {
@@ -23,11 +26,10 @@ export interface Ended {
   readonly outcome: EndOutcome;
 }
 
-/** The host's processes for a sweep. */
 export interface ProcessTable {
   scan(): Promise<HostScan>;
-  /** TERM, then KILL, to exactly these; each is checked right before. Bounded. */
+  /** Sends TERM, then KILL, to exactly these processes. Checks each identity right before the signal. Bounded. */
   end(targets: readonly Pick<Verdict, 'workerId' | 'members'>[]): Promise<Ended[]>;
-  /** Removes cgroups of workers that nothing lives in; their ids. */
+  /** Removes workers' cgroups without a process. Returns the ids of these workers. */
   removeEmptyGroups(): WorkerId[];
 }

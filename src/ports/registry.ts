@@ -1,10 +1,11 @@
+/** The registry: sessions, claims and watched rooms in a database. */
 import type { ClaimKey, RoomKey, SessionId } from '../core/ids.ts';
 import type { Session } from '../core/model/session.ts';
 import type { RoomWatch } from '../core/rooms/kept-room.ts';
 
 export interface DurableWrite {
   readonly session: Session;
-  /** Null: the session holds no claim (any more). */
+  /** null: the session holds no claim, or no claim any more. */
   readonly claim: ClaimKey | null;
 }
 
@@ -15,44 +16,49 @@ export interface SessionQuery {
   readonly user?: string;
   readonly label?: readonly [string, string];
   readonly limit: number;
+  /** From the answer before. */
   readonly cursor?: string;
 }
 
-/** The database was damaged, or somebody took it away; another is in its place. */
-export interface Lost {
-  /** Where what was found there is now; null: there was nothing. */
+/** The database was damaged or disappeared, and a new one replaces it. */
+export interface DatabaseLoss {
+  /** New path of the damaged file. null: there was no file. */
   readonly setAside: string | null;
   readonly why: string;
-  /** Everything is in the new one; else it is empty, and what is known must be written again. */
+  /** true: the new database has all records. false: it is empty, and the supervisor must write its sessions again. */
   readonly isCopied: boolean;
 }
 
-/** Storage on a thread of its own; each call is bounded and rejects with `registry_unavailable`. */
+/** Storage on its own thread. Each call has a bound and rejects with `registry_unavailable`. */
 export interface Registry {
-  /** The database was made at this start, or `open` found damaged records in it: what was known before, if anything, is lost. */
+  /** true: this start made the database, or `open` found damaged records in it. Earlier sessions may be missing. */
   readonly isNew: boolean;
-  /** Called for what was lost before, too. */
-  onLost(listener: (lost: Lost) => void): void;
-  /** Claim, session and client id in one transaction, durable when resolved. Rejects `room_taken` when the claim is recorded for another session. */
+  /** The listener also gets losses from before this call. */
+  onLost(listener: (lost: DatabaseLoss) => void): void;
+  /**
+   * Writes claim, session and client id in one transaction. Durable when it resolves.
+   * Rejects `room_taken` when another session holds the claim.
+   */
   create(write: DurableWrite): Promise<void>;
-  /** Replaces the session's record. `durable`: survives a power cut when resolved. */
+  /** Replaces the session's record. `durable`: when it resolves, the record survives a power cut. */
   save(write: DurableWrite, durable: boolean): Promise<void>;
-  /** Forgets a session that was refused because its first record was late. */
+  /** Deletes a session that was refused because its first record came too late. */
   discard(id: SessionId): Promise<void>;
-  /** Writes what changes nothing: rejects as long as nothing can be written. */
+  /** Writes without a change of the data. Rejects while the database cannot be written. */
   probe(): Promise<void>;
+  /** null: no such session. */
   get(id: SessionId): Promise<Session | null>;
-  /** Newest first. The cursor is opaque. */
+  /** Newest first. The cursor is opaque; null: there are no more. */
   list(query: SessionQuery): Promise<{ sessions: Session[]; nextCursor: string | null }>;
-  /** Every session that has not ended, and those that ended but still hold their claim. A record that is none is named and set aside. */
+  /** Sessions that have not ended or still hold their claim. Damaged records are logged and set aside in a file. */
   open(): Promise<Session[]>;
   saveWatch(watch: RoomWatch): Promise<void>;
   deleteWatch(room: RoomKey): Promise<void>;
   watches(): Promise<RoomWatch[]>;
-  /** Deletes ended sessions older than that; how many. */
+  /** Deletes sessions that ended before this Unix time in milliseconds. Returns their number. */
   prune(endedBeforeWallMs: number): Promise<number>;
   close(): Promise<void>;
 }
 
-/** The registry for a look only. */
+/** The registry, read only. */
 export type RegistryReader = Pick<Registry, 'open' | 'get'> & { close(): void };

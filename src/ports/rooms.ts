@@ -1,13 +1,15 @@
+/** LiveKit's rooms: presence, and the last steps of a room. */
 import type { RoomKey, Stamp } from '../core/ids.ts';
 import type { Effect } from '../core/model/effects.ts';
 import type { RoomSnapshot, RoomWebhook } from '../core/rooms/presence.ts';
 
 export interface RoomsListener {
-  /** A complete look at one room. */
+  /** All participants of one room at one time. */
   snapshot(room: RoomKey, observation: RoomSnapshot): void;
   event(room: RoomKey, event: RoomWebhook): void;
+  /** LiveKit began or stopped to answer. */
   reachable(reachable: boolean): void;
-  /** A room that was asked for by `discover` is there; told again and again while it is. */
+  /** A room that `discover` wants exists. Called again at each poll while the room exists. */
   found(room: RoomKey, roomSid: string): void;
 }
 
@@ -19,31 +21,30 @@ export type RoomStepResult = {
 export interface RefusedRoom {
   readonly room: RoomKey;
   readonly roomSid: string | null;
-  /** The job that we had and gave up, which LiveKit shows as running all the same; null: there was none. */
+  /** The job that curfew had and gave up; LiveKit still shows it as running. null: there was none. */
   readonly ownJob: string | null;
   readonly boundMs: number;
 }
 
-/** LiveKit: presence and the room's last steps. */
 export interface Rooms {
-  /** Rooms to keep an eye on; every one of them is observed once per poll. */
+  /** Each followed room gets a snapshot at each poll. */
   follow(room: RoomKey): void;
   unfollow(room: RoomKey): void;
   start(listener: RoomsListener): void;
-  /** Tells of every room whose name is wanted, by webhook and by listing them all at each poll; null: of none. */
+  /** Reports each room with a wanted name, from webhooks and from the list of all rooms at each poll. null: no room. */
   discover(isWanted: ((name: string) => boolean) | null): void;
-  /** Looks at the room soon; many requests for one room make one question. */
+  /** Takes a snapshot of the room soon. Several requests for one room make one request to LiveKit. */
   poll(room: RoomKey): void;
-  /** `not_found` counts as done. */
+  /** LiveKit's answer `not_found` counts as done. */
   removeAgent(effect: Extract<Effect, { do: 'remove_agent' }>): Promise<RoomStepResult>;
   closeRoom(effect: Extract<Effect, { do: 'close_room' }>): Promise<RoomStepResult>;
-  /** Closes it unless LiveKit has given its call to an agent by now, who may not be there yet. */
+  /** Closes the room, except if LiveKit has given the call to another agent, even one that has not joined yet. */
   closeRefused(refused: RefusedRoom): Promise<RoomStepResult>;
-  /** A token for this room alone, kind agent. */
+  /** A token of kind agent that is valid for this room alone. */
   workerToken(grant: { room: RoomKey; identity: string; ttlMs: number }): Promise<string>;
-  /** Verifies, de-duplicates and hands on. Rejects `bad_signature`. */
+  /** Verifies a webhook, drops repeats and passes the rest to the listener. Rejects `bad_signature`. */
   webhook(rawBody: string, authorization: string | undefined): Promise<void>;
-  /** Since when LiveKit answers or does not; null: not asked yet. */
+  /** `since`: the last change between reachable and not. null: no request was made yet. */
   status(): { reachable: boolean; since: Stamp; lastError: string | null } | null;
   readonly url: string;
   close(): Promise<void>;

@@ -1,38 +1,39 @@
+/** The stand-in for the LiveKit server, for unchanged LiveKit agents. */
 import type { WorkerId } from '../core/ids.ts';
 import type { Profile } from '../core/model/profile.ts';
 import type { ChannelsListener } from './channels.ts';
 
-/** The job that an unchanged LiveKit agent is given. */
+/** The job that an unchanged LiveKit agent gets. */
 export interface StandInJob {
   readonly id: string;
   readonly room: { readonly name: string; readonly sid: string | null };
-  /** As the agent's `ctx.job.metadata` shows it. */
+  /** The agent reads it as `ctx.job.metadata`. */
   readonly metadata: string;
   readonly attributes: Readonly<Record<string, string>>;
   readonly agentName: string;
-  /** The real LiveKit and a token for this one room. */
+  /** The real LiveKit server, and a token that is valid for this room alone. */
   readonly url: string;
   readonly token: string;
 }
 
 export interface StandInListener extends ChannelsListener {
-  /** The room in which this worker works, and its side rooms; a call of the LiveKit API for any other is refused. */
+  /** The worker's room and its side rooms. The stand-in refuses calls of the LiveKit API for other rooms. */
   roomsOf(workerId: WorkerId): readonly string[];
 }
 
-/** Stands in for the LiveKit server's `/agent` towards unchanged LiveKit agents; one connection per worker, the newer wins. */
+/** Serves LiveKit's path `/agent`. One connection per worker; a newer connection replaces an older one. */
 export interface StandIn {
-  /** Where workers find it; the same over restarts. */
+  /** Address for workers. It stays the same after a restart. */
   readonly url: string;
-  /** Rejects invalid_config when its port is taken. */
+  /** Rejects `invalid_config` when another process uses the port. */
   listen(listener: StandInListener): Promise<void>;
-  /** Made for this worker alone; derived, so that they hold over a restart. */
+  /** Keys for this worker alone. They are derived from the master key, so they are valid after a restart. */
   keysFor(workerId: WorkerId): { readonly apiKey: string; readonly apiSecret: string };
-  /** What such a worker finds in its environment beyond what every worker does: the address, its keys, the launchers. */
+  /** Additional variables for such a worker: the address, its keys and the launchers. */
   envFor(workerId: WorkerId, profile: Pick<Profile, 'env' | 'passEnv'>): Readonly<Record<string, string>>;
-  /** The worker says `ready` when it has accepted the job. False: it is not connected. */
+  /** The worker sends `ready` after it accepted the job. false: it is not connected. */
   assign(workerId: WorkerId, job: StandInJob): boolean;
-  /** The graceful end of its job. False: it is not connected. */
+  /** Asks the worker to end its job gracefully. false: it is not connected. */
   terminate(workerId: WorkerId): boolean;
   close(): Promise<void>;
 }

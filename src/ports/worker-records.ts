@@ -1,19 +1,20 @@
+/** The records in the workers' folders, which outlive the registry. */
 import type { WorkerId } from '../core/ids.ts';
 import type { Profile } from '../core/model/profile.ts';
 import type { Session, WorkerProcess } from '../core/model/session.ts';
 
 export interface WarmRecord {
   readonly profile: Profile;
+  /** null: the start was recorded, but not the process. */
   readonly process: WorkerProcess | null;
-  /** Not to be handed out: it was being let go, or is a LiveKit agent that was given a job. */
+  /** true: no call may get this worker. It was about to end, or it is a LiveKit agent that already had a job. */
   readonly isSpent: boolean;
 }
 
-/** The records in the workers' folders. */
 export interface WorkerRecords {
   list(): Promise<WorkerId[]>;
-  /** The session as it was when the worker was started or last changed; null: none that can be read. */
+  /** The session at the worker's start, or at the last change of the record. null: there is no readable record. */
   read(id: WorkerId): Promise<{ session: Session; process: WorkerProcess | null } | null>;
-  /** What a warm worker that has no session yet was started with; null: it is none. */
+  /** The start of a warm worker without a session. null: the worker is not warm. */
   readWarm(id: WorkerId): Promise<WarmRecord | null>;
 }

@@ -1,49 +1,51 @@
+/** The workers' process trees. */
 import type { WorkerId } from '../core/ids.ts';
 import type { Profile } from '../core/model/profile.ts';
 import type { ExitInfo, WorkerProcess } from '../core/model/session.ts';
 
-/** What a worker is started with. */
+/** The start of one worker. */
 export interface SpawnRequest {
   readonly workerId: WorkerId;
   readonly profile: Profile;
-  /** Complete environment beyond the small base that every worker gets. */
+  /** All variables beyond the small base that every worker gets. */
   readonly env: Readonly<Record<string, string>>;
-  /** Written to the worker's folder before the spawn, for a recovery without the database. */
+  /** Goes into the worker's folder before the spawn, for a recovery without the database. */
   readonly record: object;
 }
 
 export interface WorkersListener {
   exited(workerId: WorkerId, exit: ExitInfo): void;
-  /** After an exit, a `signal` or a `reap`: how many processes of the tree are left. 0 exactly once, as the last word. */
+  /** Processes left in the tree, after an exit, a `signal` or a `reap`. 0 comes exactly once, as the last call. */
   tree(workerId: WorkerId, left: number): void;
   resources(workerId: WorkerId, rssBytes: number, cpuPercent: number): void;
 }
 
-/** `exit`: it ended while no supervisor was there; null: it runs, or how it ended is not known yet. */
+/** `exit`: the worker ended while no supervisor ran. null: it runs, or its end is not known yet. */
 export interface Adopted {
   readonly process: WorkerProcess;
   readonly exit: ExitInfo | null;
 }
 
-/** Process trees. Nothing is signalled but by identity and mark, checked right before. */
+/** Signals a process only by identity and mark, both checked right before the signal. */
 export interface Workers {
-  /** Resolves when the command runs (its pid is known); rejects with CurfewError or a system error, leaving nothing behind. */
+  /** Resolves when the command runs and its pid is known. Rejects with CurfewError or a system error; then no process is left. */
   spawn(request: SpawnRequest): Promise<WorkerProcess>;
   /**
-   * Takes over a worker of a supervisor before this one; its exit and tree are told as those of any other.
-   * `known` null: only the intent was recorded; then the claim file decides.
-   * Null: it was never started and never will be, or it was of another boot.
+   * Adopts a worker of an earlier supervisor. The listener then gets its exit and tree like those of any worker.
+   * `known` null: only the intent was recorded, so the claim file decides.
+   * Resolves with null: the worker never started and never will, or it belongs to another boot.
    */
   adopt(workerId: WorkerId, known: WorkerProcess | null): Promise<Adopted | null>;
+  /** To each process of the tree. */
   signal(workerId: WorkerId, signal: 'SIGTERM' | 'SIGKILL'): void;
+  /** Scans for processes that a dead worker left, and reports their number. */
   reap(workerId: WorkerId): void;
-  /** Rewrites what the worker's folder says of it, for a recovery without the database. */
+  /** Replaces the record in the worker's folder, for a recovery without the database. */
   record(workerId: WorkerId, record: object): void;
-  /** The path of the worker's log file. */
   logPath(workerId: WorkerId): string;
-  /** Forgets a worker whose tree is gone; the folder stays for the retention. */
+  /** Forgets a worker without processes. Its folder stays for the retention. */
   forget(workerId: WorkerId): void;
-  /** Removes folders of workers whose logs are older than the retention and not in `keep`. */
+  /** Removes workers' folders with a log older than this Unix time in milliseconds, except those in `keep`. */
   prune(olderThanWallMs: number, keep: ReadonlySet<WorkerId>): Promise<number>;
   close(): Promise<void>;
 }

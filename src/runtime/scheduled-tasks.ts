@@ -22,7 +22,7 @@ export function startTasks(
     const { startTask } = await import('./cron-task.ts');
     if (stopped) return;
     stops.push(
-      startTask({ name: 'retention', cron: RETENTION.cron, log, work: () => prune(supervisor.sessions) }),
+      startTask({ name: 'retention', cron: RETENTION.cron, log, work: () => prune(supervisor.parts) }),
       startTask({ name: 'sweep', cron: CLEANUP.cron, log, work: sweep }),
     );
     await supervisor.lookForUnknown();

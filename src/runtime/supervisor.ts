@@ -24,9 +24,10 @@ import { Dispatcher } from './dispatch/dispatcher.ts';
 import { Drain } from './drain.ts';
 import { makeSessionToken, readSessionToken } from './session-token.ts';
 import { rebuildUnknown, recover } from './sessions/recovery.ts';
-import { SessionHost } from './sessions/session-host.ts';
+import type { SessionHost } from './sessions/session-host.ts';
 import { untilChanged } from './sessions/wait-until.ts';
 import type { SupervisorDeps } from './supervisor-deps.ts';
+import { SupervisorParts } from './supervisor-parts.ts';
 import { capacityView, readyView } from './views/capacity-view.ts';
 import { logPathsOf } from './views/log-paths.ts';
 import { isEmptyFilter, listSessions, matchesFilter } from './views/session-list.ts';
@@ -34,8 +35,8 @@ import { sessionView } from './views/session-view.ts';
 
 export class Supervisor implements SupervisorApi {
   readonly #deps: SupervisorDeps;
-  /** For the tasks that run beside the faces. */
-  readonly sessions: SessionHost;
+  /** For the tasks that run beside the listeners, and for tests. */
+  readonly parts: SupervisorParts;
   readonly #dispatcher: Dispatcher;
   readonly #sweeper: CleanupRunner;
   readonly #drain: Drain;
@@ -44,16 +45,12 @@ export class Supervisor implements SupervisorApi {
 
   constructor(deps: SupervisorDeps) {
     this.#deps = deps;
-    this.sessions = new SessionHost(deps);
-    this.#dispatcher = new Dispatcher(this.sessions, () => this.#checkAccepting());
+    this.parts = new SupervisorParts(deps);
+    this.#dispatcher = new Dispatcher(this.parts, () => this.#checkAccepting());
     const isAccepting = () => this.#accepting && this.#drain.view === null;
-    this.#dispatchSources = new DispatchSources({
-      sessions: this.sessions,
-      dispatcher: this.#dispatcher,
-      isAccepting,
-    });
-    const { table, plans, records, clock, log, instance, sweep } = deps;
-    const source = ownSessions(this.sessions, records);
+    this.#dispatchSources = new DispatchSources(this.parts, { dispatcher: this.#dispatcher, isAccepting });
+    const { table, plans, clock, log, instance, sweep } = deps;
+    const source = ownSessions(this.parts);
     this.#drain = new Drain({
       clock,
       log,
@@ -73,19 +70,24 @@ export class Supervisor implements SupervisorApi {
     });
   }
 
+  get sessions(): SessionHost {
+    return this.parts.sessions;
+  }
+
   /** Takes over what was there before; only then is anything accepted. */
   async start(): Promise<void> {
-    await recover(this.sessions);
-    await this.sessions.pool.restore((id) => this.sessions.isOwned(id));
+    const { parts } = this;
+    await recover(parts);
+    await parts.pool.restore((id) => parts.workerIndex.has(id));
     this.sessions.onChange(() => this.#drain.look());
     this.#drain.restore();
-    await this.sessions.start();
+    await parts.start();
     this.#dispatchSources.start();
   }
 
   /** Before the first sweep, and after the start: a database that was not lost explains every worker but in rare cases. */
   async lookForUnknown(): Promise<void> {
-    await rebuildUnknown(this.sessions);
+    await rebuildUnknown(this.parts);
   }
 
   /** Accepts nothing more and releases every session, all at once. Resolves when all have ended, or at the bound after a last KILL. */
@@ -93,16 +95,16 @@ export class Supervisor implements SupervisorApi {
     this.#refuseNew();
     const startedMs = this.#nowMs();
     const deadlineMs = startedMs + boundMs;
-    this.sessions.releaseAll({ type: 'release', reason: 'shutdown', by, detail: null });
+    this.sessions.postAll({ type: 'release', reason: 'shutdown', by, detail: null });
     const killMs = Math.max(0, ...this.#open().map((one) => one.spec.profile.ladder.killMs));
     await this.#until(() => this.#open().length === 0, deadlineMs - killMs);
-    for (const worker of this.#openWorkers()) this.sessions.workers.signal(worker, 'SIGKILL');
+    for (const worker of this.#openWorkers()) this.parts.workers.signal(worker, 'SIGKILL');
     await this.#until(() => this.#open().length === 0, deadlineMs);
-    await this.sessions.pool.emptied(Math.max(deadlineMs, startedMs + WARM.termMs + WARM.killMs));
-    await this.sessions.recorder.flush();
+    await this.parts.pool.emptied(Math.max(deadlineMs, startedMs + WARM.termMs + WARM.killMs));
+    await this.parts.recorder.flush();
     this.#drain.stopped();
     this.#dispatchSources.close();
-    this.sessions.close();
+    this.parts.close();
     return { left: this.#open().length + this.sessions.all().filter(isUnkillable).length };
   }
 
@@ -138,9 +140,9 @@ export class Supervisor implements SupervisorApi {
   async leave(): Promise<void> {
     this.#accepting = false;
     this.#dispatchSources.leave();
-    await this.sessions.recorder.flush();
+    await this.parts.recorder.flush();
     this.#dispatchSources.close();
-    this.sessions.close();
+    this.parts.close();
   }
 
   async reload(_by: Actor): Promise<ReloadView> {
@@ -148,7 +150,7 @@ export class Supervisor implements SupervisorApi {
     if (reload === undefined)
       throw new CurfewError('invalid_request', 'this supervisor has no config file to read again');
     const view = await reload();
-    this.sessions.admission.relimit(this.#deps.limits);
+    this.parts.admission.relimit(this.#deps.limits);
     this.#dispatchSources.reload();
     return view;
   }
@@ -229,7 +231,7 @@ export class Supervisor implements SupervisorApi {
 
   logPaths(id: string): Promise<string[]> {
     const find = () => this.#find(id);
-    return logPathsOf(id, { find, workers: this.sessions.workers, records: this.#deps.records });
+    return logPathsOf(id, { find, workers: this.parts.workers, records: this.#deps.records });
   }
 
   cleanup(request: CleanupRequest, _by: Actor): Promise<CleanupView> {
@@ -237,11 +239,11 @@ export class Supervisor implements SupervisorApi {
   }
 
   capacity(): CapacityView {
-    return capacityView(this.sessions, { accepting: this.#accepting, draining: this.#drain.view });
+    return capacityView(this.parts, { accepting: this.#accepting, draining: this.#drain.view });
   }
 
   ready(): ReadyView {
-    return readyView(this.sessions, this.#accepting && this.#drain.view === null);
+    return readyView(this.parts, this.#accepting && this.#drain.view === null);
   }
 
   async webhook(rawBody: string, authorization: string | undefined): Promise<void> {
@@ -294,7 +296,7 @@ export class Supervisor implements SupervisorApi {
   }
 
   #until(reached: () => boolean, deadlineMs: number): Promise<void> {
-    return untilChanged(this.sessions, { reached, deadlineMs });
+    return untilChanged(this.parts, { reached, deadlineMs });
   }
 
   #nowMs(): number {

@@ -1,16 +1,16 @@
-/** Processes beside the chaos that look like workers and are nobody's business. None of them may die. */
+/** Processes that resemble workers of the instance and are not its own. None of them may die. */
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
-import { isAlive } from '../support/proc.ts';
+import { isAlive } from '../support/processes/test-processes.ts';
 
 export interface Bystanders {
-  /** Those that are gone, by what they are. */
+  /** The kinds of the bystanders that are gone. */
   dead(): string[];
   readonly count: number;
   close(): void;
 }
 
-/** `instance`: whose workers they resemble. */
+/** The bystanders resemble workers of `instance`. */
 export function startBystanders(instance: string): Bystanders {
   const env = { PATH: process.env.PATH ?? '' };
   const other = instance.split('').reverse().join('');
@@ -24,7 +24,7 @@ export function startBystanders(instance: string): Bystanders {
     ],
     ['the mark in an argument', ['sh', '-c', `: CURFEW_WORKER=${instance}/s-1.1; sleep 10000; :`], env],
     ['the mark in another variable', ['sleep', '10000'], { ...env, NOT_CURFEW_WORKER: `${instance}/s-1.1` }],
-    ['a shim by its look', ['sh', '-c', 'sleep 10000; :', 'curfew-shim', '/nowhere'], env],
+    ['the command line of a shim', ['sh', '-c', 'sleep 10000; :', 'curfew-shim', '/nowhere'], env],
   ];
   const running = kinds.flatMap(([what, [program = '', ...args], variables]) =>
     [1, 2].map((): [string, ChildProcess] => [
@@ -45,6 +45,6 @@ function killGroup(pid: number): void {
   try {
     process.kill(-pid, 'SIGKILL');
   } catch {
-    // It is gone already.
+    // The bystander is gone already.
   }
 }

@@ -1,16 +1,16 @@
 /**
- * Real workers, a real LiveKit and real callers, and somebody who kills supervisor, workers, shims and LiveKit at random.
- * What is there in the end is read from /proc, not asked of curfew; every session must have a reason that is true.
+ * Real workers, a real LiveKit and real callers, while the test kills the supervisor, workers, shims and LiveKit at random.
+ * At the end the test reads the processes that are left from /proc, without curfew. Every session must have a true reason.
  */
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { SessionView } from '../../src/api/session-schemas.ts';
-import { Callers } from '../support/callers.ts';
-import { Daemon, ROOT } from '../support/daemon.ts';
-import { HAS_LIVEKIT, LiveKit } from '../support/livekit.ts';
-import { marked } from '../support/marks.ts';
-import { isAlive, killAll } from '../support/proc.ts';
-import { until } from '../support/wait.ts';
+import { Callers } from '../support/callers/callers.ts';
+import { Daemon, ROOT } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import { HAS_LIVEKIT, LiveKit } from '../support/livekit/livekit-server.ts';
+import { marked } from '../support/processes/marked-processes.ts';
+import { isAlive, killAll } from '../support/processes/test-processes.ts';
 import { startBystanders } from './bystanders.ts';
 import type { Dice } from './dice.ts';
 import { dice } from './dice.ts';
@@ -30,7 +30,7 @@ export interface ChaosResult {
 
 const AT_ONCE = 40;
 const CALLS_AT_ONCE = 3;
-/** One in so many deaths of LiveKit takes all phones along; else they try to come back to it. */
+/** In one of this many deaths of LiveKit all callers die, too. In the others they try to reconnect. */
 const FRESH_CALLERS = 4;
 const LADDER = {
   aclose: '500ms',
@@ -51,7 +51,7 @@ const common = {
   start_timeout: '120s',
 };
 
-/** How often each kind comes, and how it ends when nobody does anything to it. */
+/** `weight`: how often the kind comes. `ends`: the reasons of a session that is left alone; empty: it never ends. */
 const KINDS: Readonly<
   Record<string, { weight: number; ends: readonly string[]; agent: Record<string, unknown> }>
 > = {
@@ -84,10 +84,10 @@ const KINDS: Readonly<
 interface Tracked {
   readonly id: string;
   readonly kind: string;
-  /** A caller is in its room. */
+  /** A caller joined its room. */
   readonly called: boolean;
-  /** What was done to it, in the words of the reasons that it may then have. */
-  readonly done: Set<string>;
+  /** The reasons that the test's own deeds allow. `worker_lost?`: allowed only if the worker also ended. */
+  readonly allowed: Set<string>;
 }
 
 export async function runChaos({ sessions, seed, say }: ChaosOptions): Promise<ChaosResult> {
@@ -111,7 +111,7 @@ class Chaos {
   readonly #counts: Record<string, number> = {};
   readonly #instance: string;
   readonly #bystanders: ReturnType<typeof startBystanders>;
-  #watching = true;
+  #isWatching = true;
 
   private constructor(parts: {
     daemon: Daemon;
@@ -150,7 +150,7 @@ class Chaos {
     const watch = this.#watchForDoubles();
     while (this.#all.length < sessions) await this.#act();
     await this.#releaseAll();
-    this.#watching = false;
+    this.#isWatching = false;
     await watch;
     const reasons = await this.#judge();
     await this.#takeStock();
@@ -163,7 +163,7 @@ class Chaos {
   }
 
   async close(): Promise<void> {
-    this.#watching = false;
+    this.#isWatching = false;
     this.#bystanders.close();
     this.#callers?.kill();
     const left = marked(this.#instance).map((one) => one.pid);
@@ -200,18 +200,18 @@ class Chaos {
     const calls = [...this.#open.values()].filter((one) => one.called).length;
     const called =
       kind === 'plain' && this.#callers !== null && calls < CALLS_AT_ONCE && this.#dice.below(10) === 0;
-    const tracked: Tracked = { id, kind, called, done: new Set() };
+    const tracked: Tracked = { id, kind, called, allowed: new Set() };
     this.#all.push(tracked);
     this.#count('dispatched');
     if (called) {
-      await this.#callers?.join(id, 'caller').catch(() => tracked.done.add('no_caller_joined'));
+      await this.#callers?.join(id, 'caller').catch(() => tracked.allowed.add('no_caller_joined'));
       this.#count('callers');
     }
     await this.#insist('dispatch', () => this.#daemon.dispatch({ room: id, id, agent: kind }), [200, 201]);
     this.#open.set(id, tracked);
   }
 
-  /** Again while the supervisor is just being killed or started. */
+  /** Repeats the request until the supervisor answers, because it may just die or start. */
   async #insist<T extends { status: number; body: unknown }>(
     what: string,
     ask: () => Promise<T>,
@@ -237,7 +237,7 @@ class Chaos {
   async #release(): Promise<void> {
     const one = this.#pick();
     if (one === null) return;
-    one.done.add('requested');
+    one.allowed.add('requested');
     this.#count('released');
     await this.#insist(
       'release',
@@ -247,7 +247,7 @@ class Chaos {
     this.#open.delete(one.id);
   }
 
-  /** Its own processes, found by their mark, without the shims. */
+  /** The processes of its workers, found by their mark. */
   #processesOf({ id }: Tracked): { pid: number; isShim: boolean }[] {
     return marked(this.#instance)
       .filter((one) => one.worker.startsWith(`${id}.`))
@@ -257,19 +257,19 @@ class Chaos {
   #killWorker(): void {
     const one = this.#pick();
     if (one === null) return;
-    const mains = this.#processesOf(one).filter((process) => !process.isShim);
-    if (mains.length === 0) return;
-    one.done.add('crashed').add('worker_lost').add('completed');
+    const own = this.#processesOf(one).filter((process) => !process.isShim);
+    if (own.length === 0) return;
+    one.allowed.add('crashed').add('worker_lost').add('completed');
     this.#count('workers killed');
-    killAll(mains.map((process) => process.pid));
+    killAll(own.map((process) => process.pid));
   }
 
   #killShim(): void {
     const one = this.#pick();
     const shim = one === null ? undefined : this.#processesOf(one).find((process) => process.isShim);
     if (one === null || shim === undefined) return;
-    // The worker goes on; only how it ends will not be known.
-    one.done.add('worker_lost?');
+    // The worker goes on. Without its shim no exit status will be known.
+    one.allowed.add('worker_lost?');
     this.#count('shims killed');
     killAll([shim.pid]);
   }
@@ -277,7 +277,7 @@ class Chaos {
   async #hangUp(): Promise<void> {
     const one = this.#pick((tracked) => tracked.called);
     if (one === null) return;
-    one.done.add('callers_left').add('room_finished');
+    one.allowed.add('callers_left').add('room_finished');
     this.#count('hang-ups');
     await this.#callers?.leave(one.id, 'caller').catch(() => undefined);
     this.#open.delete(one.id);
@@ -289,22 +289,21 @@ class Chaos {
     await pause(this.#dice.below(30));
     this.#daemon.signal('SIGKILL');
     await this.#daemon.exited();
-    const starting = this.#daemon.start();
-    await starting;
+    await this.#daemon.start();
     await Promise.all(racing);
   }
 
   async #killLiveKit(): Promise<void> {
     if (this.#livekit === null) return;
     this.#count('LiveKit killed');
-    // Its rooms are gone with it, and with them whoever was called.
+    // The death of LiveKit ends its rooms, and their callers are gone, too.
     for (const one of this.#open.values())
-      if (one.called) for (const reason of ['callers_left', 'room_finished']) one.done.add(reason);
+      if (one.called) for (const reason of ['callers_left', 'room_finished']) one.allowed.add(reason);
     await this.#livekit.kill();
     await pause(this.#dice.below(300));
     await this.#livekit.boot();
     if (this.#dice.below(FRESH_CALLERS) > 0) return;
-    // Callers that tried to come back to tens of killed servers hold up whoever joins with them.
+    // Because: callers that tried to reconnect to tens of killed servers slow down later joins of the same process.
     this.#callers?.kill();
     this.#callers = new Callers(this.#livekit);
   }
@@ -319,14 +318,14 @@ class Chaos {
   async #releaseAll(): Promise<void> {
     const { body } = await this.#daemon.get<{ sessions: SessionView[] }>('/v1/sessions?state=open&limit=500');
     const open = new Set(body.sessions.map((one) => one.id));
-    for (const one of this.#all) if (open.has(one.id)) one.done.add('requested');
+    for (const one of this.#all) if (open.has(one.id)) one.allowed.add('requested');
     await this.#insist(
       'release of all',
       () => this.#daemon.call('POST', '/v1/sessions/release', { all: true }),
       [200],
     );
     await until(
-      'all have ended',
+      'all sessions have ended',
       async () => {
         const { body } = await this.#daemon.get<{ sessions: Record<string, number> }>('/v1/capacity');
         return Object.values(body.sessions).every((count) => count === 0);
@@ -335,9 +334,9 @@ class Chaos {
     );
   }
 
-  /** Two workers of one session alive at once, by /proc. */
+  /** Reads /proc again and again for two live workers of one session. */
   async #watchForDoubles(): Promise<void> {
-    while (this.#watching) {
+    while (this.#isWatching) {
       const workers = new Map<string, Set<string>>();
       for (const { worker } of marked(this.#instance)) {
         const session = worker.replace(/\.\d+$/, '');
@@ -357,26 +356,28 @@ class Chaos {
       reasons[reason ?? 'none'] = (reasons[reason ?? 'none'] ?? 0) + 1;
       if (!this.#isTrue(one, session))
         this.#violations.add(
-          `${one.id} (${one.kind}) ended as ${reason}: ${session.evidence?.detail}; done to it: ${[...one.done].join(', ') || 'nothing'}`,
+          `${one.id} (${one.kind}) ended as ${reason}: ${session.evidence?.detail}; allowed reasons: ${[...one.allowed].join(', ') || 'none'}`,
         );
     }
     return reasons;
   }
 
-  #isTrue({ kind, done }: Tracked, { reason }: SessionView): boolean {
+  #isTrue({ kind, allowed }: Tracked, { reason }: SessionView): boolean {
     if (reason === null) return false;
     const ends = KINDS[kind]?.ends ?? [];
-    // Without its shim nobody knows how it ended.
+    // Without its shim a worker's exit status is unknown, so any end of it is `worker_lost`.
     const lost =
-      done.has('worker_lost?') && reason === 'worker_lost' && (ends.length > 0 || done.has('crashed'));
-    return done.has(reason) || ends.includes(reason) || lost;
+      allowed.has('worker_lost?') && reason === 'worker_lost' && (ends.length > 0 || allowed.has('crashed'));
+    return allowed.has(reason) || ends.includes(reason) || lost;
   }
 
   async #takeStock(): Promise<void> {
-    await until('nothing is left', () => marked(this.#instance).length === 0, 10_000).catch(() => undefined);
+    await until('no process is left', () => marked(this.#instance).length === 0, 10_000).catch(
+      () => undefined,
+    );
     for (const { pid, worker, command } of marked(this.#instance))
       this.#violations.add(`${pid} of ${worker} was left: ${command}`);
     for (const what of this.#bystanders.dead()) this.#violations.add(`a bystander was killed: ${what}`);
-    if (!isAlive(this.#daemon.pid)) this.#violations.add('the supervisor ended by itself');
+    if (!isAlive(this.#daemon.pid)) this.#violations.add('the supervisor ended without a kill');
   }
 }

@@ -1,4 +1,4 @@
-/** The same seed, the same choices. */
+/** The same seed gives the same choices. */
 export interface Dice {
   below(limit: number): number;
   weighted<T extends string>(kinds: Readonly<Record<T, { readonly weight: number }>>): T;

@@ -1,4 +1,4 @@
-/** `npm run chaos -- --sessions N --seed S`: a table of what was done, and exit code 1 when anything was not as it must be. */
+/** `npm run chaos -- --sessions N --seed S` prints the counts of its deeds, and exits with 1 after any violation. */
 import { parseArgs } from 'node:util';
 import { runChaos } from './chaos.ts';
 

@@ -1,8 +1,8 @@
 /** Every way down: the process track, the room's track, and what becomes of the room. */
 import { describe, expect, it } from 'vitest';
 import { allocationOf } from '../../src/core/admission/allocation.ts';
+import { repeatRoomStep } from '../../src/core/adoption/repeat-room-step.ts';
 import type { Participant } from '../../src/core/rooms/presence.ts';
-import { repeatRoomStep } from '../../src/core/session/closing.ts';
 import { DEADLINES, DEFAULT_LADDER } from '../../src/lib/limits/session-limits.ts';
 import {
   agent,

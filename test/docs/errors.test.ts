@@ -1,4 +1,4 @@
-/** docs/errors.md and the tables in the code say the same, in both directions. */
+/** Compares docs/reference/errors.md with the tables in the code, in both directions. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -6,7 +6,7 @@ import { exitCodeOf, exitCodeOfWait } from '../../src/cli/exit-codes.ts';
 import { FAILED_REASONS, RELEASED_REASONS } from '../../src/core/model/reasons.ts';
 import { ERRORS } from '../../src/lib/errors.ts';
 
-const TEXT = readFileSync(join(import.meta.dirname, '../../docs/errors.md'), 'utf8');
+const TEXT = readFileSync(join(import.meta.dirname, '../../docs/reference/errors.md'), 'utf8');
 
 /** The body of the table below a heading, a list of cells per row. */
 function tableUnder(heading: string): string[][] {
@@ -20,8 +20,8 @@ function tableUnder(heading: string): string[][] {
   );
 }
 
-describe('docs/errors.md', () => {
-  it('has every error with its status, exit code, meaning and advice, and no other', () => {
+describe('docs/reference/errors.md', () => {
+  it('docs/reference/errors.md has exactly the errors of the code, with status, exit code, meaning and advice', () => {
     const expected = Object.entries(ERRORS).map(([code, { status, exit, title, hint }]) => [
       `\`${code}\``,
       String(status),
@@ -32,7 +32,7 @@ describe('docs/errors.md', () => {
     expect(tableUnder('Codes')).toEqual(expected);
   });
 
-  it('has every exit code of `curfew run`, and no other', () => {
+  it('docs/reference/errors.md has exactly the exit codes of `curfew run`', () => {
     const expected = FAILED_REASONS.map((reason) => [
       String(exitCodeOf({ state: 'failed', reason })),
       `\`${reason}\``,
@@ -43,7 +43,7 @@ describe('docs/errors.md', () => {
 });
 
 describe('exit codes of `curfew run`', () => {
-  it('are 0 for what was released, and one of its own for each way to fail', () => {
+  it('`curfew run` exits with 0 for a released session, and with a code of its own for each failure', () => {
     for (const reason of RELEASED_REASONS) expect(exitCodeOf({ state: 'released', reason })).toBe(0);
     const codes = FAILED_REASONS.map((reason) => exitCodeOf({ state: 'failed', reason }));
     expect(new Set(codes).size).toBe(FAILED_REASONS.length);
@@ -70,7 +70,7 @@ describe('exit codes of `curfew dispatch --wait`', () => {
     ['ended', { state: 'live', reason: null, liveAt: AT }, 8],
     ['ended', { state: 'closing', reason: 'crashed', liveAt: AT }, 8],
     ['ended', { state: 'failed', reason: 'unkillable', liveAt: AT }, 18],
-  ] as const)('%s of %j is %i', (wanted, session, code) => {
+  ] as const)('`curfew dispatch --wait %s` with the session %j exits with %i', (wanted, session, code) => {
     expect(exitCodeOfWait(session, wanted)).toBe(code);
   });
 });

@@ -1,14 +1,14 @@
-/** Calls with audio under a supervisor that is killed again and again. CURFEW_CALLS and CURFEW_KILLS make it larger. */
+/** Calls with audio under a supervisor that is killed several times. CURFEW_CALLS and CURFEW_KILLS raise the numbers. */
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Daemon, ROOT } from '../support/daemon.ts';
-import { EchoCallers } from '../support/echo-callers.ts';
-import { HAS_LIVEKIT, LiveKit } from '../support/livekit.ts';
-import { marked } from '../support/marks.ts';
+import { EchoCallers } from '../support/callers/echo-callers.ts';
+import { Daemon, ROOT } from '../support/daemon/daemon.ts';
+import { HAS_LIVEKIT, LiveKit } from '../support/livekit/livekit-server.ts';
+import { marked } from '../support/processes/marked-processes.ts';
 
 const CALLS = Number(process.env.CURFEW_CALLS ?? 2);
 const KILLS = Number(process.env.CURFEW_KILLS ?? 5);
-/** Jitter of a busy machine is far below, a call that was dropped far above. */
+/** Jitter on a busy machine stays far below it. A dropped call goes far above it. */
 const SILENCE_MS = 3000;
 
 let livekit: LiveKit;
@@ -37,8 +37,8 @@ afterEach(async () => {
   await livekit.close();
 });
 
-describe.runIf(HAS_LIVEKIT)('calls with audio', () => {
-  it(`go on through ${KILLS} kills of the supervisor`, async () => {
+describe.runIf(HAS_LIVEKIT)('audio', () => {
+  it(`calls keep their audio through ${KILLS} kills of the supervisor`, async () => {
     const before = [];
     for (let call = 0; call < CALLS; call += 1) {
       const { body } = await daemon.dispatch({ room: `call ${call}`, limits: { maxDurationMs: 3_600_000 } });

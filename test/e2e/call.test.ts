@@ -2,18 +2,18 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Callers } from '../support/callers.ts';
-import { Daemon, ROOT } from '../support/daemon.ts';
-import { HAS_LIVEKIT, LiveKit, SECRET } from '../support/livekit.ts';
-import { marked } from '../support/marks.ts';
-import { until } from '../support/wait.ts';
+import { Callers } from '../support/callers/callers.ts';
+import { Daemon, ROOT } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import { HAS_LIVEKIT, LiveKit, SECRET } from '../support/livekit/livekit-server.ts';
+import { marked } from '../support/processes/marked-processes.ts';
 
 const AGENT = { command: [process.execPath, join(ROOT, 'test/fixtures/agent.mjs')], protocol: 'curfew' };
-/** Time enough for a caller who has to try more than once. */
+/** Long enough for several attempts of a caller to join. */
 const JOIN_AGAIN_MS = 120_000;
 const SHORT = { callersLeftMs: 500, callersLostMs: 4000 };
 
-describe.runIf(HAS_LIVEKIT)('a call', () => {
+describe.runIf(HAS_LIVEKIT)('whole calls', () => {
   let livekit: LiveKit;
   let daemon: Daemon;
   let callers: Callers;
@@ -60,15 +60,15 @@ describe.runIf(HAS_LIVEKIT)('a call', () => {
   const sees = (id: string, count: number) =>
     until(`${count} callers are seen`, async () => (await daemon.session(id)).presence?.callers === count);
 
-  it('goes from dispatch to hang-up, and the room can be used again', async () => {
+  it('a call ends after its caller hung up, and its room can be used again', async () => {
     const room = newRoom();
     const id = await live(room);
     await callers.join(room, 'ann');
     await sees(id, 1);
     const environ = readFileSync(`/proc/${(await daemon.session(id)).pid}/environ`, 'utf8');
     expect(environ).toContain('LIVEKIT_TOKEN=');
-    for (const told of [environ, daemon.stderr, JSON.stringify(await daemon.session(id))])
-      expect(told).not.toContain(SECRET);
+    for (const text of [environ, daemon.stderr, JSON.stringify(await daemon.session(id))])
+      expect(text).not.toContain(SECRET);
     expect(daemon.stderr).not.toContain(room);
     await callers.leave(room, 'ann');
     const ended = await daemon.ended(id);
@@ -89,7 +89,7 @@ describe.runIf(HAS_LIVEKIT)('a call', () => {
     expect(await daemon.ended(again)).toMatchObject({ state: 'released', reason: 'requested' });
   });
 
-  it('goes on while one of two callers stays', async () => {
+  it('a session stays live while one of two callers stays', async () => {
     const room = newRoom();
     const id = await live(room);
     await callers.join(room, 'ann');
@@ -102,7 +102,7 @@ describe.runIf(HAS_LIVEKIT)('a call', () => {
     expect(await daemon.ended(id)).toMatchObject({ reason: 'callers_left' });
   });
 
-  it('never counts hidden, recording and agent participants', async () => {
+  it('a session counts no hidden, recording or agent participant as a caller', async () => {
     const room = newRoom();
     const id = await live(room, { limits: { ...SHORT, noCallerMs: 3000 } });
     await callers.join(room, 'hidden', { grant: { hidden: true }, audio: false });
@@ -113,7 +113,7 @@ describe.runIf(HAS_LIVEKIT)('a call', () => {
     await callers.leave(room, 'hidden');
   });
 
-  it('counts a phone when it has picked up, and waits while it rings', async () => {
+  it('a phone counts as a caller once it has picked up, and the session waits while it rings', async () => {
     const room = newRoom();
     const id = await live(room, { limits: { ...SHORT, noCallerMs: 15_000 } });
     await callers.join(room, 'sip_1', {
@@ -121,23 +121,23 @@ describe.runIf(HAS_LIVEKIT)('a call', () => {
       attributes: { 'sip.callStatus': 'ringing' },
       grant: { canUpdateOwnMetadata: true },
     });
-    await until('it rings', async () => (await daemon.session(id)).presence?.ringing === 1);
+    await until('the phone rings', async () => (await daemon.session(id)).presence?.ringing === 1);
     await callers.setAttributes(room, 'sip_1', { 'sip.callStatus': 'active' });
     await sees(id, 1);
     await callers.leave(room, 'sip_1');
     expect(await daemon.ended(id)).toMatchObject({ reason: 'callers_left' });
   });
 
-  it('ends as not_answered when the phone stops ringing and nobody picked up', async () => {
+  it('a session ends as not_answered when its phone stops ringing and nobody picked up', async () => {
     const room = newRoom();
     const id = await live(room);
     await callers.join(room, 'sip_2', { kind: 'sip', attributes: { 'sip.callStatus': 'ringing' } });
-    await until('it rings', async () => (await daemon.session(id)).presence?.ringing === 1);
+    await until('the phone rings', async () => (await daemon.session(id)).presence?.ringing === 1);
     await callers.leave(room, 'sip_2');
     expect(await daemon.ended(id)).toMatchObject({ state: 'released', reason: 'not_answered' });
   });
 
-  it('keeps the room of two callers who talk on, until one is alone', async () => {
+  it('a room with two callers stays open after a release, until one caller is alone', async () => {
     const room = newRoom();
     const id = await live(room);
     await callers.join(room, 'ann');
@@ -156,7 +156,7 @@ describe.runIf(HAS_LIVEKIT)('a call', () => {
     );
   });
 
-  it('closes the room of a lone phone whose agent was killed', async () => {
+  it('the room of a lone phone is closed when its agent was killed and is not replaced', async () => {
     const room = newRoom();
     await callers.join(room, 'sip_3', { kind: 'sip' });
     const id = await live(room, { agent: 'once' });
@@ -172,7 +172,7 @@ describe.runIf(HAS_LIVEKIT)('a call', () => {
     expect(await livekit.rooms.listRooms([room])).toEqual([]);
   });
 
-  it('replaces an agent that was killed under its caller, in the same room and session', async () => {
+  it('an agent that was killed during its call is replaced in the same room and session', async () => {
     const room = newRoom();
     await callers.join(room, 'ann');
     const id = await live(room);
@@ -181,7 +181,7 @@ describe.runIf(HAS_LIVEKIT)('a call', () => {
       (await livekit.rooms.listParticipants(room)).find((one) => one.identity.startsWith('agent-')) ?? null;
     const agent = await until('the agent is there', agentIn);
     process.kill((await daemon.session(id)).pid ?? 0, 'SIGKILL');
-    await until('another one is there', async () => {
+    await until('another agent is there', async () => {
       const other = await agentIn();
       return other !== null && other.sid !== agent.sid;
     });
@@ -190,7 +190,7 @@ describe.runIf(HAS_LIVEKIT)('a call', () => {
     await daemon.ended(id);
   });
 
-  it('notices an agent that lost its place in the room', async () => {
+  it('a session ends as agent_absent when LiveKit removed its agent from the room', async () => {
     const room = newRoom();
     const id = await live(room, { agent: 'quick' });
     await callers.join(room, 'ann');
@@ -202,7 +202,7 @@ describe.runIf(HAS_LIVEKIT)('a call', () => {
     expect(await daemon.ended(id)).toMatchObject({ state: 'failed', reason: 'agent_absent' });
   });
 
-  it('takes an agent that leaves by itself for done', async () => {
+  it('a session ends as completed when its agent leaves the room without a request', async () => {
     const room = newRoom();
     await callers.join(room, 'ann');
     const id = await live(room, { metadata: { mode: 'leaves' } });
@@ -211,7 +211,7 @@ describe.runIf(HAS_LIVEKIT)('a call', () => {
     expect((await livekit.rooms.listParticipants(room)).map((one) => one.identity)).toEqual(['ann']);
   });
 
-  it('ends when the room is closed', async () => {
+  it('a session ends when its room is closed', async () => {
     const room = newRoom();
     const id = await live(room, { agent: 'sleeper' });
     await callers.join(room, 'ann');
@@ -220,7 +220,7 @@ describe.runIf(HAS_LIVEKIT)('a call', () => {
     expect(['room_finished', 'callers_left']).toContain((await daemon.ended(id)).reason);
   });
 
-  it('keeps the session of a caller whose phone died and came back, and ends it when nobody comes', async () => {
+  it('a session goes on when a lost caller comes back, and ends when nobody comes back', async () => {
     const room = newRoom();
     const id = await live(room, { limits: { callersLeftMs: 500, callersLostMs: JOIN_AGAIN_MS } });
     const phone = new Callers(livekit);
@@ -228,7 +228,7 @@ describe.runIf(HAS_LIVEKIT)('a call', () => {
     await sees(id, 1);
     phone.kill();
     await until(
-      'the loss is noticed',
+      'the session notices the loss',
       async () => (await daemon.session(id)).deadlines.some((one) => one.kind === 'callers_left'),
       40_000,
     );
@@ -250,12 +250,12 @@ describe.runIf(HAS_LIVEKIT)('a call', () => {
     });
   });
 
-  it('accepts a redial while the last call is torn down, and does not touch it afterwards', async () => {
+  it('a redial during a teardown is accepted, and that teardown leaves the new session alone', async () => {
     const room = newRoom();
     const first = await live(room, { agent: 'stubborn' });
     await callers.join(room, 'ann');
     await sees(first, 1);
-    // What becomes of the room is decided by LiveKit's next answer: the redial comes before it.
+    // LiveKit's next answer decides about the room. Stop LiveKit, so that the redial comes before that answer.
     livekit.signal('SIGSTOP');
     await daemon.release(first);
     const { status, body } = await daemon
@@ -272,17 +272,18 @@ describe.runIf(HAS_LIVEKIT)('a call', () => {
     await daemon.ended(body.id);
   });
 
-  it('starts one worker for 100 dispatches at once for one room, and 100 for 100 rooms', async () => {
+  it('100 dispatches at once start one worker for one room, and 100 workers for 100 rooms', async () => {
     const room = newRoom();
     const answers = await Promise.all(
       Array.from({ length: 100 }, () => daemon.dispatch({ room, agent: 'sleeper' })),
     );
     const created = answers.filter((one) => one.status === 201);
     expect(created).toHaveLength(1);
+    const winner = answers.find((one) => one.status === 201);
     expect(answers.filter((one) => one.status === 409)).toHaveLength(99);
     expect(answers.find((one) => one.status === 409)?.body).toMatchObject({
       code: 'room_taken',
-      holder: created[0]?.body.id,
+      holder: winner?.body.id,
     });
     const many = await Promise.all(
       Array.from({ length: 100 }, (_, index) => daemon.dispatch({ room: `many ${index}`, agent: 'sleeper' })),

@@ -1,21 +1,21 @@
-/** `curfew cleanup` and the sweep with a real daemon, and without one. */
+/** `curfew cleanup` and the supervisor's own cleanup, with a supervisor and without one. */
 import { execFile, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CleanupView } from '../../src/api/cleanup-api.ts';
-import { Daemon, MAIN } from '../support/daemon.ts';
-import { marked } from '../support/marks.ts';
-import { isAlive, killAll } from '../support/proc.ts';
-import { beganEarlier } from '../support/records.ts';
-import { until } from '../support/wait.ts';
+import { Daemon, MAIN } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import { marked } from '../support/processes/marked-processes.ts';
+import { isAlive, killAll } from '../support/processes/test-processes.ts';
+import { beganEarlier } from '../support/sessions/recorded-sessions.ts';
 
-/** Nobody else on this machine sleeps so long. */
+/** No other process on this machine has this argument. */
 const NAP = ['sleep', `1000${process.pid}`];
-/** Far above the longest that a session may last by default. */
+/** Far above the default maximum duration of a session. */
 const A_DAY_MS = 24 * 3_600_000;
-/** The daemon sweeps by the clock, too: at each of these. */
+/** The supervisor also cleans up by the clock, at every multiple of this time. */
 const SWEEP_EVERY_MS = 300_000;
 const config = {
   log: { level: 'debug' },
@@ -60,7 +60,7 @@ async function killed(): Promise<void> {
   await daemon.exited();
 }
 
-/** As if its end had been recorded and its worker had lived on. */
+/** Makes the record say that the session ended, although its worker lives. */
 function recordAsEnded(id: string): void {
   const database = new DatabaseSync(join(daemon.stateDir, 'registry.db'));
   const row = database.prepare('SELECT body FROM sessions WHERE id = ?').get(id);
@@ -87,7 +87,7 @@ function recordAsEnded(id: string): void {
 
 const old = (pid: number | null) =>
   until(
-    'it is older than the grace',
+    'the worker is older than the grace',
     async () => {
       const { sweep } = await cleanup('--match', NAP.join(' '));
       return sweep.verdicts.some((one) => one.tree.includes(pid ?? 0) && one.action === 'kill');
@@ -95,7 +95,10 @@ const old = (pid: number | null) =>
     20_000,
   );
 
-/** A shell with the environment of a worker, as for a look at its fault; each command gets a group of its own, as at a terminal. */
+/**
+ * A shell with the environment of a worker, as a person opens it to find a fault.
+ * Each command gets a process group of its own, as at a terminal.
+ */
 async function shellOf(
   worker: string,
 ): Promise<{ pid: number; cleanup(...args: string[]): Promise<CleanupView> }> {
@@ -111,7 +114,7 @@ async function shellOf(
   });
   const done = () =>
     until(
-      'it is done, or ended',
+      'the shell is done, or has ended',
       () => said.endsWith('done\n') || shell.exitCode !== null || shell.signalCode !== null,
       30_000,
     );
@@ -128,19 +131,22 @@ async function shellOf(
   };
 }
 
-describe('a command that runs in a shell with the mark of a worker that has ended', () => {
-  it.each(['with', 'without'])('leaves that shell and says so, %s a supervisor', async (how) => {
+describe('a cleanup in a shell with the mark of an ended worker', () => {
+  it.each([
+    'with',
+    'without',
+  ])('a cleanup %s a supervisor leaves the shell that it runs in, and says why', async (how) => {
     const { id, pid } = await live('a');
     await daemon.release(id);
     await daemon.ended(id);
     expect(isAlive(pid ?? 0)).toBe(false);
-    // The daemon's own sweep would end the shell, which only a command in it spares.
-    await until('its first sweep is over', () => daemon.stderr.includes('the first sweep is done'), 30_000);
+    // Because: the supervisor's own cleanup would end the shell. Only a command that runs in the shell spares it.
+    await until('the first cleanup is over', () => daemon.stderr.includes('the first sweep is done'), 30_000);
     const isFar = () => Date.now() % SWEEP_EVERY_MS < SWEEP_EVERY_MS - 20_000;
-    await until('its next one is far', isFar, 30_000);
+    await until('the next cleanup is far', isFar, 30_000);
     const shell = await shellOf(`${id}.1`);
     if (how === 'without') await killed();
-    const dry = await until('it is older than the grace', async () => {
+    const dry = await until('the shell is older than the grace', async () => {
       const { sweep } = await cleanup();
       return sweep.verdicts.some((one) => one.tree.includes(shell.pid) && one.action === 'kill') && sweep;
     });
@@ -151,13 +157,13 @@ describe('a command that runs in a shell with the mark of a worker that has ende
     expect((await shell.cleanup('--yes')).verdicts).toMatchObject(left);
     expect((await shell.cleanup('--apply', dry ? dry.plan : '')).verdicts).toMatchObject(left);
     expect(isAlive(shell.pid)).toBe(true);
-    // From elsewhere it is what its mark says.
+    // A command outside of the shell judges it by its mark.
     expect((await cleanup('--yes')).sweep.verdicts).toMatchObject([{ pid: shell.pid, outcome: 'ended' }]);
   });
 });
 
-describe('without a supervisor', () => {
-  it('leaves the calls that go on, ends an orphan by its plan, and says what became of it', async () => {
+describe('a cleanup without a supervisor', () => {
+  it('a cleanup without a supervisor ends exactly the orphan of its plan, and reports the outcome', async () => {
     const [orphan, call] = [await live('a'), await live('b')];
     await killed();
     expect((await cleanup()).sweep).toMatchObject({ dryRun: true, verdicts: [] });
@@ -177,7 +183,7 @@ describe('without a supervisor', () => {
     expect(await daemon.reaches(call.id, ['live'])).toMatchObject({ pid: call.pid, restarts: 0 });
   });
 
-  it('ends what is overdue, and the next supervisor says why', async () => {
+  it('a cleanup without a supervisor ends an overdue worker, and the next supervisor names the reason', async () => {
     const { id, pid } = await live('a');
     await killed();
     beganEarlier(daemon.stateDir, id, A_DAY_MS);
@@ -192,7 +198,7 @@ describe('without a supervisor', () => {
     expect((await daemon.ended(id)).reason).toBe('max_duration');
   });
 
-  it('ends nothing that it cannot explain, as with a lost database', async () => {
+  it('a cleanup without a supervisor and without a database ends nothing', async () => {
     const { pid } = await live('a');
     await killed();
     const { rmSync } = await import('node:fs');
@@ -205,8 +211,8 @@ describe('without a supervisor', () => {
   });
 });
 
-describe('with a supervisor', () => {
-  it('a live session is not touched, and an unknown plan is refused', async () => {
+describe('a cleanup with a supervisor', () => {
+  it('a cleanup leaves a live session alone, and an unknown plan is refused', async () => {
     const { pid } = await live('a');
     const { sweep } = await cleanup('--yes');
     expect(sweep.verdicts).toEqual([]);
@@ -216,7 +222,7 @@ describe('with a supervisor', () => {
     expect((await daemon.call('POST', '/v1/sweep', {})).body).toMatchObject({ dryRun: true, verdicts: [] });
   });
 
-  it('that hangs, its sessions are still its own', async () => {
+  it('a cleanup leaves the sessions of a supervisor that hangs alone', async () => {
     const { pid } = await live('a');
     daemon.signal('SIGSTOP');
     const { code, sweep } = await cleanup('--yes');
@@ -226,7 +232,7 @@ describe('with a supervisor', () => {
     expect(isAlive(pid ?? 0)).toBe(true);
   });
 
-  it('two instances on one host do not see each other', async () => {
+  it('a cleanup leaves the workers of another instance on the same host alone', async () => {
     const other = await new Daemon({ config }).start();
     const { body } = await other.dispatch({ room: 'x' });
     const theirs = await other.reaches(body.id, ['live']);

@@ -6,11 +6,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { findLiveKitBinary } from '../../scripts/livekit-binary.mjs';
-import { MAIN, ROOT } from '../support/daemon.ts';
-import { HAS_LIVEKIT } from '../support/livekit.ts';
-import { marked } from '../support/marks.ts';
-import { pidsCalled } from '../support/proc.ts';
-import { until } from '../support/wait.ts';
+import { MAIN, ROOT } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import { HAS_LIVEKIT } from '../support/livekit/livekit-server.ts';
+import { marked } from '../support/processes/marked-processes.ts';
+import { pidsCalled } from '../support/processes/test-processes.ts';
 
 const CALL = join(ROOT, 'examples', 'call', 'call.mjs');
 
@@ -29,7 +29,11 @@ describe.runIf(HAS_LIVEKIT)('dev mode', () => {
 
   afterEach(async () => {
     for (const child of started.splice(0)) child.kill('SIGTERM');
-    await until('everything is gone', () => livekits().length === 0 && workers().length === 0, 30_000);
+    await until(
+      'no LiveKit and no worker is left',
+      () => livekits().length === 0 && workers().length === 0,
+      30_000,
+    );
     rmSync(dir, { recursive: true, force: true });
   });
 
@@ -53,7 +57,7 @@ describe.runIf(HAS_LIVEKIT)('dev mode', () => {
   async function startDev() {
     const dev = run(MAIN, 'dev');
     await until(
-      'it is running',
+      'dev mode is running',
       () => dev.printed().includes('npm run call') || dev.child.exitCode !== null,
       30_000,
     );
@@ -67,7 +71,7 @@ describe.runIf(HAS_LIVEKIT)('dev mode', () => {
     return existsSync(idPath) ? marked(readFileSync(idPath, 'utf8').trim()) : [];
   };
 
-  it('answers a call from dispatch to hang-up, and Ctrl-C leaves nothing behind', async () => {
+  it('dev mode answers a call from dispatch to hang-up, and Ctrl-C leaves nothing behind', async () => {
     const dev = await startDev();
     const { code, printed } = await run(CALL, '--seconds', '1').ended;
     expect(code, printed).toBe(0);
@@ -84,16 +88,16 @@ describe.runIf(HAS_LIVEKIT)('dev mode', () => {
     expect(existsSync(join(dir, '.curfew', 'dev.json'))).toBe(false);
   });
 
-  it('is one per folder: a second one says so and disturbs nothing', async () => {
+  it('a second dev mode in the same folder says so and disturbs nothing', async () => {
     await startDev();
     const second = await run(MAIN, 'dev').ended;
     expect(second.code).toBe(4);
-    expect(second.printed).toContain('somebody already listens there');
+    expect(second.printed.replaceAll(/\s+/g, ' ')).toContain('another process already listens on this path');
     expect(existsSync(join(dir, '.curfew', 'dev.json'))).toBe(true);
     expect(livekits()).toHaveLength(1);
   });
 
-  it('takes its LiveKit server along when it is killed', async () => {
+  it('the LiveKit server of dev mode ends when dev mode is killed', async () => {
     const dev = await startDev();
     dev.child.kill('SIGKILL');
     await until('LiveKit is gone', () => livekits().length === 0);
@@ -102,10 +106,10 @@ describe.runIf(HAS_LIVEKIT)('dev mode', () => {
   it.each([
     ['no supervisor', [], 'run npm start first'],
     ['a wrong option', ['--rooms', 'x'], '--room, --agent'],
-    ['a wrong number', ['--seconds', 'two'], 'give a number above 0'],
-  ])('a caller with %s is told what to do', async (_what, args, told) => {
+    ['a wrong number', ['--seconds', 'two'], 'is not a number above 0'],
+  ])('the example caller with %s says what to do', async (_what, args, advice) => {
     const { code, printed } = await run(CALL, ...args).ended;
     expect(code).toBe(1);
-    expect(printed).toContain(told);
+    expect(printed).toContain(advice);
   });
 });

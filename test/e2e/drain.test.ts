@@ -1,14 +1,14 @@
-/** A drain: nothing new, the calls end, the supervisor stops; and what a person did is in the audit file. */
+/** During a drain the supervisor takes nothing new, waits for its calls, and stops. The audit file names each action of a person. */
 import { execFile } from 'node:child_process';
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CapacityView } from '../../src/api/host-schemas.ts';
-import { Daemon, MAIN } from '../support/daemon.ts';
-import { marked } from '../support/marks.ts';
-import { isAlive } from '../support/proc.ts';
-import { until } from '../support/wait.ts';
+import { Daemon, MAIN } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import { marked } from '../support/processes/marked-processes.ts';
+import { isAlive } from '../support/processes/test-processes.ts';
 
 let daemon: Daemon;
 beforeEach(async () => {
@@ -40,10 +40,10 @@ function audit(): Line[] {
 }
 
 describe('a drain', () => {
-  it('takes nothing new, waits for the calls, then the supervisor stops with 0', async () => {
+  it('a drain takes nothing new, waits for the calls, then the supervisor exits with 0', async () => {
     const { id } = await live('a');
     const drained = curfew('drain');
-    await until('it drains', async () => (await capacity()).draining);
+    await until('the supervisor drains', async () => (await capacity()).draining);
     expect(await capacity()).toMatchObject({ accepting: false, draining: { open: 1, leftMs: null } });
     expect(await daemon.dispatch({ room: 'b' })).toMatchObject({ status: 503, body: { code: 'draining' } });
     expect((await daemon.get('/readyz')).status).toBe(503);
@@ -55,7 +55,7 @@ describe('a drain', () => {
     expect(await capacity()).toMatchObject({ accepting: true, draining: null });
   });
 
-  it('holds over a crash, and is taken back by undrain', async () => {
+  it('a drain survives a crash of the supervisor, and undrain ends it', async () => {
     const { id, pid } = await live('a');
     await curfew('drain', '--no-wait');
     daemon.signal('SIGKILL');
@@ -70,21 +70,21 @@ describe('a drain', () => {
     expect(await daemon.reaches(id, ['live'])).toMatchObject({ pid });
   });
 
-  it('answers a repeat of what it took before, so that nobody takes the call elsewhere', async () => {
+  it('a draining supervisor still answers a repeated dispatch of a session that it has', async () => {
     const { id } = (await daemon.dispatch({ room: 'a', id: 'mine' })).body;
     await curfew('drain', '--no-wait');
     expect(await daemon.dispatch({ room: 'a', id: 'mine' })).toMatchObject({ status: 200, body: { id } });
     expect(await daemon.dispatch({ room: 'a', id: 'other' })).toMatchObject({ status: 503 });
   });
 
-  it('is waited for over a crash of the supervisor', async () => {
+  it('the drain command keeps waiting through a crash of the supervisor', async () => {
     const { id } = await live('a');
     const drained = curfew('--json', 'drain');
-    let said = '';
+    let printed = '';
     drained.child.stderr?.on('data', (chunk: string) => {
-      said += chunk;
+      printed += chunk;
     });
-    await until('it says that it waits', () => said.includes('1 session left'));
+    await until('the command says that it waits', () => printed.includes('1 session left'));
     daemon.signal('SIGKILL');
     await daemon.exited();
     await daemon.start();
@@ -94,10 +94,10 @@ describe('a drain', () => {
     expect(JSON.parse((await drained).stdout)).toMatchObject({ drained: true });
   });
 
-  it('by SIGUSR1, and with a time after which the rest is released', async () => {
+  it('SIGUSR1 starts a drain, and its timeout releases the sessions that are left', async () => {
     const { id, pid } = await live('a');
     daemon.signal('SIGUSR1');
-    await until('it drains', async () => (await capacity()).draining);
+    await until('the supervisor drains', async () => (await capacity()).draining);
     expect((await daemon.session(id)).state).toBe('live');
     await curfew('drain', '--timeout', '1s', '--no-wait');
     expect(await daemon.exited()).toBe(0);
@@ -109,7 +109,7 @@ describe('a drain', () => {
 });
 
 describe('the audit file', () => {
-  it('has the signal that stopped the supervisor, with the calls that it ended', async () => {
+  it('the audit file has the signal that stopped the supervisor, with the calls that it ended', async () => {
     const { id, pid } = await live('a');
     await daemon.stop();
     expect(audit()).toMatchObject([
@@ -123,7 +123,7 @@ describe('the audit file', () => {
     ]);
   });
 
-  it('has every change by a person, with targets and outcome, also without the supervisor', async () => {
+  it('the audit file has each change by a person with targets and outcome, also without a supervisor', async () => {
     const { id, pid } = await live('a');
     await curfew('release', id);
     await daemon.ended(id);

@@ -1,4 +1,4 @@
-/** The example agents for LiveKit, with a caller who speaks: real frameworks, real pipelines, real audio. */
+/** The example agents for LiveKit and a caller that speaks: real frameworks, real pipelines, real audio. */
 import { spawn } from 'node:child_process';
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -6,21 +6,21 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, onTestFailed } from 'vitest';
 import { findPythonAgents } from '../../scripts/python-agents.mjs';
 import type { SessionView } from '../../src/api/session-schemas.ts';
-import { jobProcessOf } from '../support/agents.ts';
-import { Daemon, ROOT } from '../support/daemon.ts';
-import type { Keeper } from '../support/keeper.ts';
-import { keepChild } from '../support/keeper.ts';
-import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit.ts';
-import { marked } from '../support/marks.ts';
-import { Speakers } from '../support/speakers.ts';
-import { until } from '../support/wait.ts';
+import { Speakers } from '../support/callers/speakers.ts';
+import { Daemon, ROOT } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import { jobProcessOf } from '../support/livekit/framework-agents.ts';
+import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit/livekit-server.ts';
+import type { Keeper } from '../support/processes/keeper.ts';
+import { keepChild } from '../support/processes/keeper.ts';
+import { marked } from '../support/processes/marked-processes.ts';
 
 const START_MS = 60_000;
 const ERROR_LIMIT = 5;
-/** After so many errors in a row LiveKit closes its session. */
+/** LiveKit's framework closes its AgentSession after this many errors in a row. */
 const LIVEKIT_ERROR_LIMIT = 4;
 const EXAMPLES = join(ROOT, 'examples/livekit-agents');
-/** What the caller says, in the examples' own language. */
+/** The caller's words, in Hz: the examples understand one tone as one sentence. */
 const UNSPEAKABLE = 220;
 const HELLO = 440;
 const WHERE_IS_MY_ORDER = 880;
@@ -32,7 +32,7 @@ const FRAMEWORKS = [
   ['JavaScript', 'node', [process.execPath, join(EXAMPLES, 'agent.mjs')], ['dev']],
 ] as const;
 
-describe.each(FRAMEWORKS)('the %s example without curfew', (_name, found, command, dev) => {
+describe.each(FRAMEWORKS)('the %s example without curfew', (name, found, command, dev) => {
   let livekit: LiveKit;
   let speakers: Speakers;
   let agent: DirectAgent;
@@ -48,13 +48,16 @@ describe.each(FRAMEWORKS)('the %s example without curfew', (_name, found, comman
     await livekit.close();
   });
 
-  it.runIf(HAS_LIVEKIT && found !== null)("answers who comes by LiveKit's own dispatch", async () => {
-    onTestFailed(() => console.error(agent.output()));
-    await until('it is registered', () => agent.output().includes('registered worker'), START_MS);
-    await speakers.join('r');
-    await speakers.converse('r', HELLO);
-    expect(agent.output()).not.toMatch(/curfew kit/);
-  });
+  it.runIf(HAS_LIVEKIT && found !== null)(
+    `the ${name} example answers a caller by LiveKit's own dispatch`,
+    async () => {
+      onTestFailed(() => console.error(agent.output()));
+      await until('the agent is registered', () => agent.output().includes('registered worker'), START_MS);
+      await speakers.join('r');
+      await speakers.converse('r', HELLO);
+      expect(agent.output()).not.toMatch(/curfew kit/);
+    },
+  );
 });
 
 interface DirectAgent {
@@ -79,7 +82,7 @@ function startDirectly(command: readonly string[], livekit: LiveKit): DirectAgen
   return { keeper, output: () => output };
 }
 
-describe.each(FRAMEWORKS)('the %s example under curfew', (_name, found, command) => {
+describe.each(FRAMEWORKS)('the %s example under curfew', (name, found, command) => {
   let livekit: LiveKit;
   let daemon: Daemon;
   let speakers: Speakers;
@@ -121,7 +124,7 @@ describe.each(FRAMEWORKS)('the %s example under curfew', (_name, found, command)
   };
 
   describe.runIf(HAS_LIVEKIT && found !== null)('with a caller', () => {
-    it('answers its caller, uses its tool, and is over soon after the hang-up', async () => {
+    it(`the ${name} example answers its caller, uses its tool, and ends soon after the hang-up`, async () => {
       await speakers.converse('r', HELLO);
       await speakers.converse('r', WHERE_IS_MY_ORDER);
       const isArmed = ({ deadlines }: SessionView) => deadlines.some((one) => one.kind === 'idle_timeout');
@@ -133,7 +136,7 @@ describe.each(FRAMEWORKS)('the %s example under curfew', (_name, found, command)
       expect(marked(daemon.instanceId())).toEqual([]);
     });
 
-    it('is replaced when its tool blocks the event loop, and the log says which one', async () => {
+    it(`the ${name} example is replaced when its tool blocks the event loop, and the log names the tool`, async () => {
       await speakers.converse('r', HELLO);
       await speakers.speakUntil('r', WHERE_IS_MY_LOST_ORDER, () =>
         /curfew kit: stack/.test(daemon.workerLogs()),
@@ -147,14 +150,14 @@ describe.each(FRAMEWORKS)('the %s example under curfew', (_name, found, command)
     it.each([
       ['worker', async () => (await session()).pid],
       ['job alone', async () => jobProcessOf(marked(daemon.instanceId()))],
-    ])('is in the room again after a kill -9 of its %s, and answers', async (_what, find) => {
+    ])(`the ${name} example answers again in its room after a SIGKILL of its %s`, async (_what, find) => {
       await speakers.converse('r', HELLO);
       kill(await find());
       await replaced(1);
       await speakers.converse('r', HELLO);
     });
 
-    it('is given up when its LLM stays down, and nobody is left in a silent room', async () => {
+    it(`the ${name} example fails as error_limit when its LLM stays down`, async () => {
       await speakers.converse('r', HELLO);
       await speakers.speakUntil('r', UNSPEAKABLE, async () => (await session()).endedAt !== null);
       const ended = await session();
@@ -162,7 +165,7 @@ describe.each(FRAMEWORKS)('the %s example under curfew', (_name, found, command)
       expect(ended.errors.total).toBeGreaterThanOrEqual(LIVEKIT_ERROR_LIMIT);
     });
 
-    it('is given up after five crashes in a row', async () => {
+    it(`the ${name} example fails as error_limit after five crashes in a row`, async () => {
       for (let restarts = 0; restarts < ERROR_LIMIT; restarts += 1) {
         await daemon.reaches(id, ['live'], START_MS);
         kill((await replaced(restarts)).pid);

@@ -1,4 +1,4 @@
-/** Calls that LiveKit itself hands to curfew, and rooms by pattern: real server, real callers, real agents. */
+/** Calls by LiveKit's own dispatch and by a room pattern: real server, real callers, real agents. */
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,10 +6,10 @@ import { AccessToken, AgentDispatchClient } from 'livekit-server-sdk';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CapacityView } from '../../src/api/host-schemas.ts';
 import type { SessionView } from '../../src/api/session-schemas.ts';
-import { Callers } from '../support/callers.ts';
-import { Daemon, ROOT } from '../support/daemon.ts';
-import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit.ts';
-import { until } from '../support/wait.ts';
+import { Callers } from '../support/callers/callers.ts';
+import { Daemon, ROOT } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit/livekit-server.ts';
 
 const AGENT = {
   command: [process.execPath, `${ROOT}/test/fixtures/agent.mjs`],
@@ -17,7 +17,7 @@ const AGENT = {
   callers_left: '300ms',
 };
 
-describe.runIf(HAS_LIVEKIT)('calls that come by themselves', () => {
+describe.runIf(HAS_LIVEKIT)('calls without a dispatch by HTTP', () => {
   let livekit: LiveKit;
   let daemon: Daemon;
   let callers: Callers;
@@ -59,7 +59,7 @@ describe.runIf(HAS_LIVEKIT)('calls that come by themselves', () => {
   const jobEnds = (status: string) =>
     livekit.log.split('\n').filter((line) => line.includes('job ended') && line.includes(status));
 
-  it('a dispatch becomes a session with its metadata, shown as success after the caller has hung up', async () => {
+  it("LiveKit's dispatch becomes a session with its metadata, and LiveKit shows success after the hang-up", async () => {
     await serve({ default: { ...AGENT, agent_name: 'voice' } });
     await callers.join('r', 'ann');
     const metadata = JSON.stringify({
@@ -67,7 +67,7 @@ describe.runIf(HAS_LIVEKIT)('calls that come by themselves', () => {
       curfew: { user: 'u1', labels: { tier: 'gold' }, limits: { maxDurationMs: 600_000 } },
     });
     await dispatches().createDispatch('r', 'voice', { metadata });
-    const session = await until('it is live', async () => {
+    const session = await until('the session is live', async () => {
       const one = await sessionIn('r');
       return one?.state === 'live' ? one : null;
     });
@@ -78,9 +78,9 @@ describe.runIf(HAS_LIVEKIT)('calls that come by themselves', () => {
       metadata: { lang: 'de' },
     });
     expect(session.id).toMatch(/^AJ_/);
-    await until('the agent is there', async () => (await agentsIn('r')) === 1);
+    await until('the agent is in the room', async () => (await agentsIn('r')) === 1);
     await callers.leave('r', 'ann');
-    const ended = await until('it has ended', async () => {
+    const ended = await until('the session has ended', async () => {
       const one = await daemon.session(session.id);
       return one.state === 'released' ? one : null;
     });
@@ -89,33 +89,33 @@ describe.runIf(HAS_LIVEKIT)('calls that come by themselves', () => {
     expect(jobEnds('JS_FAILED')).toEqual([]);
   });
 
-  it("a token's room configuration brings an agent", async () => {
+  it("an agent joins the room that a token's room configuration asks it for", async () => {
     await serve({ default: { ...AGENT, agent_name: 'voice' } });
     const token = new AccessToken(KEY, SECRET, { identity: 'ann', ttl: 600 });
     token.addGrant({ room: 'r', roomJoin: true });
     const { RoomConfiguration } = await import('@livekit/protocol');
     token.roomConfig = RoomConfiguration.fromJson({ agents: [{ agentName: 'voice' }] }) as never;
     await callers.joinWith('r', 'ann', await token.toJwt());
-    await until('the agent is there', async () => (await agentsIn('r')) === 1);
+    await until('the agent is in the room', async () => (await agentsIn('r')) === 1);
   });
 
-  it('an empty name gets every new room; a dispatch by HTTP for the same room finds it taken', async () => {
+  it('an agent with an empty name gets each new room, and a dispatch by HTTP for that room is refused', async () => {
     await serve({ default: { ...AGENT, agent_name: '' } });
     await callers.join('r', 'ann');
-    const session = await until('it is live', async () => {
+    const session = await until('the session is live', async () => {
       const one = await sessionIn('r');
       return one?.state === 'live' ? one : null;
     });
     expect(await daemon.dispatch({ room: 'r' })).toMatchObject({ status: 409, body: { holder: session.id } });
   });
 
-  it('a deleted dispatch ends the session', async () => {
+  it('a session ends when its dispatch is deleted in LiveKit', async () => {
     await serve({ default: { ...AGENT, agent_name: 'voice' } });
     await callers.join('r', 'ann');
     const { id } = await dispatches().createDispatch('r', 'voice');
-    await until('the agent is there', async () => (await agentsIn('r')) === 1);
+    await until('the agent is in the room', async () => (await agentsIn('r')) === 1);
     await dispatches().deleteDispatch(id, 'r');
-    const ended = await until('it has ended', async () => {
+    const ended = await until('the session has ended', async () => {
       const one = await sessionIn('r');
       return one?.state === 'released' ? one : null;
     });
@@ -128,18 +128,18 @@ describe.runIf(HAS_LIVEKIT)('calls that come by themselves', () => {
   it.each([
     ['while it starts', 'joins-twice'],
     ['in its call', 'joins-again'],
-  ])('an agent that joins its room anew %s keeps its call, though LiveKit ends the job', async (_when, mode) => {
+  ])('an agent that joins its room again %s keeps its call, although LiveKit ends the job', async (_when, mode) => {
     await serve({ default: { ...AGENT, agent_name: 'voice' } });
-    // For 5 s from the first dispatch LiveKit does not know whose job an agent does.
+    // Because: for 5 s from the first dispatch LiveKit does not know which job an agent serves.
     await dispatches().createDispatch('first', 'voice');
-    await until('LiveKit knows', async () => {
-      const [first] = await dispatches().listDispatch('first');
-      return first?.state?.jobs.length === 1;
+    await until('LiveKit knows the job', async () => {
+      const all = await dispatches().listDispatch('first');
+      return all.find((one) => one.agentName === 'voice')?.state?.jobs.length === 1;
     });
     await callers.join('r', 'ann');
     await dispatches().createDispatch('r', 'voice', { metadata: JSON.stringify({ mode }) });
     await until('LiveKit has ended the job', () => jobEnds('JS_FAILED').length === 1);
-    const session = await until('it is live, with its agent', async () => {
+    const session = await until('the session is live, with its agent', async () => {
       const one = await sessionIn('r');
       return one?.state === 'live' && (await agentsIn('r')) === 1 ? one : null;
     });
@@ -147,39 +147,42 @@ describe.runIf(HAS_LIVEKIT)('calls that come by themselves', () => {
     expect(await daemon.ended(session.id)).toMatchObject({ reason: 'callers_left', restarts: 0 });
   });
 
-  it('at the limit a call does not wait for its place, and a phone alone in its room is hung up on; a browser is not', async () => {
+  it('a call at the limit is refused at once: a lone phone is hung up on, a browser is not', async () => {
     await serve({ default: { ...AGENT, agent_name: 'voice' } }, { limits: { per_user: 1 } });
-    // LiveKit offers nothing to a host that is full; of the limit of a user it knows nothing.
+    // LiveKit offers nothing to a full host, so the test uses the limit of a user, which LiveKit does not know.
     const metadata = JSON.stringify({ curfew: { user: 'u1' } });
     const call = (room: string) => dispatches().createDispatch(room, 'voice', { metadata });
     await callers.join('a', 'ann');
     await call('a');
-    await until('it is live', async () => (await sessionIn('a'))?.state === 'live');
+    await until('the session is live', async () => (await sessionIn('a'))?.state === 'live');
     await callers.join('b', 'cleo');
     await callers.join('c', 'bob', { kind: 'sip' });
     await call('b');
     await call('c');
-    await until('the phone is let go', async () => (await livekit.rooms.listRooms(['c'])).length === 0);
+    await until(
+      'the room of the phone is closed',
+      async () => (await livekit.rooms.listRooms(['c'])).length === 0,
+    );
     expect(await livekit.rooms.listRooms(['b'])).toHaveLength(1);
     expect((await sessions()).map((one) => [one.room, one.state])).toEqual([['a', 'live']]);
   });
 
-  it('a room whose name matches gets one session, also when no webhook came', async () => {
+  it('a room with a matching name gets one session, also without a webhook', async () => {
     await serve({ default: { ...AGENT, rooms: 'call-*' } });
     await callers.join('call-1', 'ann');
     await callers.join('other', 'bob');
-    const session = await until('it is live', async () => {
+    const session = await until('the session is live', async () => {
       const one = await sessionIn('call-1');
       return one?.state === 'live' ? one : null;
     });
     await daemon.release(session.id);
     await daemon.reaches(session.id, ['released']);
     await callers.join('call-2', 'cleo');
-    await until('the next room has one', async () => (await sessionIn('call-2'))?.state === 'live');
+    await until('the next room has a session', async () => (await sessionIn('call-2'))?.state === 'live');
     expect((await sessions()).map((one) => one.room).sort()).toEqual(['call-1', 'call-2']);
   });
 
-  it('a room that was served another way gets no agent by its name, also after a restart', async () => {
+  it('a room that a dispatch served gets no second agent by its name, also after a restart', async () => {
     const keeps = { ...AGENT, room_on_end: 'keep' };
     await serve({ default: AGENT, keeps });
     const served = async (room: string, agent: string, who: string[]) => {
@@ -187,7 +190,7 @@ describe.runIf(HAS_LIVEKIT)('calls that come by themselves', () => {
       const { body } = await daemon.dispatch({ room, agent });
       const isSeen = ({ state, presence }: SessionView) =>
         state === 'live' && presence?.callers === who.length && presence.agents === 1;
-      await until('all are there', async () => isSeen(await daemon.session(body.id)));
+      await until('all callers and the agent are seen', async () => isSeen(await daemon.session(body.id)));
       await daemon.release(body.id);
       const { evidence } = await daemon.reaches(body.id, ['released']);
       return evidence?.room?.action;
@@ -201,12 +204,12 @@ describe.runIf(HAS_LIVEKIT)('calls that come by themselves', () => {
     expect((await sessions()).map((one) => one.room).sort()).toEqual(['hall-kept', 'hall-watched', 'new']);
   });
 
-  it('a phone whose room could not be taken is hung up on; a browser is not', async () => {
+  it('a phone is hung up on when curfew cannot take its room, and a browser is not', async () => {
     await serve({ default: { ...AGENT, rooms: 'call-*', sessions: 0 } });
     await callers.join('call-phone', 'bob', { kind: 'sip' });
     await callers.join('call-browser', 'ann');
     await until(
-      'the phone is let go',
+      'the room of the phone is closed',
       async () => (await livekit.rooms.listRooms(['call-phone'])).length === 0,
       30_000,
     );
@@ -214,10 +217,10 @@ describe.runIf(HAS_LIVEKIT)('calls that come by themselves', () => {
     expect(await sessions()).toEqual([]);
   });
 
-  it('who is in the side room keeps the session in use', async () => {
+  it('a caller in the side room keeps the session in use', async () => {
     await serve({ default: { ...AGENT, rooms: '*', side_rooms: '{room}-human' } });
     await callers.join('r', 'ann');
-    const session = await until('it is live', async () => {
+    const session = await until('the session is live', async () => {
       const one = await sessionIn('r');
       return one?.state === 'live' && one.presence?.callers === 1 ? one : null;
     });
@@ -227,7 +230,7 @@ describe.runIf(HAS_LIVEKIT)('calls that come by themselves', () => {
       const one = await daemon.session(session.id);
       return one.presence?.callers === 0;
     };
-    await until('it is seen that the caller left', seen);
+    await until('the session shows that the caller left', seen);
     expect(await sessionIn('r-human')).toBeNull();
     expect(await daemon.session(session.id)).toMatchObject({ state: 'live' });
     await callers.leave('r-human', 'ann');

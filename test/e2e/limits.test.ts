@@ -1,16 +1,16 @@
-/** Limits, the queue and the stop of the supervisor, with real processes. */
+/** Limits, the queue and the supervisor's stop, with real processes. */
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { CapacityView } from '../../src/api/host-schemas.ts';
-import { Daemon, ROOT } from '../support/daemon.ts';
-import { marked } from '../support/marks.ts';
-import { killAll } from '../support/proc.ts';
-import { until } from '../support/wait.ts';
+import { Daemon, ROOT } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import { marked } from '../support/processes/marked-processes.ts';
+import { killAll } from '../support/processes/test-processes.ts';
 
 const STUBBORN = join(ROOT, 'test/fixtures/workers/ignores-term.sh');
-/** Outlives every test: what happens while it is asked to end does not depend on how fast that is. */
+/** Ignores TERM for longer than every test lasts, so that no test depends on the speed of a teardown. */
 const PATIENT = { command: [STUBBORN], ladder: { term: '10m' } };
 const AGENTS = {
   default: { command: ['sleep', '1000'] },
@@ -34,7 +34,7 @@ const live = async (room: string, more: Record<string, unknown> = {}) => {
 };
 
 describe('at the limit', () => {
-  it('refuses by name, with who holds it and when to come again', async () => {
+  it('a dispatch at the limit is refused with the limit, its holders and Retry-After', async () => {
     await up({ limits: { sessions: 1, queue: 0 } });
     const id = await live('a');
     const answer = await daemon.dispatch({ room: 'b' });
@@ -45,7 +45,7 @@ describe('at the limit', () => {
     expect(Number(answer.headers['retry-after'])).toBeGreaterThan(0);
   });
 
-  it('refuses a user who has enough, and not another', async () => {
+  it('a dispatch at the limit of its user is refused, and one of another user is not', async () => {
     await up({ limits: { per_user: 1, queue: 0 } });
     await live('a', { user: 'ann' });
     expect(await daemon.dispatch({ room: 'b', user: 'ann' })).toMatchObject({
@@ -55,7 +55,7 @@ describe('at the limit', () => {
     await live('c', { user: 'bob' });
   });
 
-  it('frees the slot only when the whole tree is gone', async () => {
+  it('a slot is free only when the whole process tree of its session is gone', async () => {
     await up({ limits: { sessions: 1, queue: 0 } });
     const id = await live('a', { agent: 'patient' });
     await daemon.release(id);
@@ -67,7 +67,7 @@ describe('at the limit', () => {
     await live('b');
   });
 
-  it('serves the queue in order, and one that gave up is out of it', async () => {
+  it('the queue serves its sessions in order, and a released one leaves it', async () => {
     await up({ limits: { sessions: 1, queue: 10, queue_timeout: '60s' } });
     const first = await live('a');
     const waiting = [];
@@ -87,7 +87,7 @@ describe('at the limit', () => {
     await daemon.reaches(d, ['live']);
   });
 
-  it('gives up a place in the queue after its time', async () => {
+  it('a queued session ends as start_timeout after the queue timeout', async () => {
     await up({ limits: { sessions: 1, queue: 10, queue_timeout: '500ms' } });
     await live('a');
     const { body } = await daemon.dispatch({ room: 'b' });
@@ -99,7 +99,7 @@ describe('at the limit', () => {
     });
   });
 
-  it('refuses an override out of its range, naming the range', async () => {
+  it('a limit out of its range is refused, and the answer names the range', async () => {
     await up({});
     const answer = await daemon.dispatch({ room: 'a', limits: { activityIdleTimeoutMs: 5000 } });
     expect(answer).toMatchObject({
@@ -112,8 +112,8 @@ describe('at the limit', () => {
   });
 });
 
-describe('SIGTERM', () => {
-  it('releases every call, in parallel, and exits 0; a second one skips nothing', async () => {
+describe('start and stop', () => {
+  it('SIGTERM releases all calls in parallel and exits with 0, and a second SIGTERM skips no step', async () => {
     await up({ limits: { start_rate: '1000/s' } });
     await Promise.all(
       Array.from({ length: 10 }, (_, index) =>
@@ -128,11 +128,11 @@ describe('SIGTERM', () => {
     expect(marked(instance)).toEqual([]);
   });
 
-  it('takes no new session while it stops, and remembers how each ended', async () => {
+  it('a stopping supervisor takes no new session, and its record says how each session ended', async () => {
     await up({});
     const id = await live('a', { agent: 'patient' });
     daemon.signal('SIGTERM');
-    const refused = await until('it refuses', async () => {
+    const refused = await until('the supervisor refuses', async () => {
       const answer = await daemon.dispatch({ room: 'b' });
       return answer.status === 503 ? answer : null;
     });
@@ -147,7 +147,7 @@ describe('SIGTERM', () => {
     });
   });
 
-  it('a port that is taken ends the start, with the port in the message', async () => {
+  it('a start on a taken port fails, and the message names the port', async () => {
     const taken = createServer();
     await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
     const { port } = taken.address() as AddressInfo;

@@ -5,12 +5,13 @@ import { join } from 'node:path';
 import { AgentDispatchClient } from 'livekit-server-sdk';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { findPythonAgents } from '../../scripts/python-agents.mjs';
+import type { CapacityView } from '../../src/api/host-schemas.ts';
 import type { SessionView } from '../../src/api/session-schemas.ts';
-import { Callers } from '../support/callers.ts';
-import { Daemon, ROOT } from '../support/daemon.ts';
-import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit.ts';
-import { marked } from '../support/marks.ts';
-import { until } from '../support/wait.ts';
+import { Callers } from '../support/callers/callers.ts';
+import { Daemon, ROOT } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit/livekit-server.ts';
+import { marked } from '../support/processes/marked-processes.ts';
 
 /** A framework takes seconds to import on a loaded machine. */
 const START_MS = 60_000;
@@ -20,7 +21,7 @@ const FRAMEWORKS = [
   ['JavaScript', 'node', [process.execPath, join(FILES, 'waits.mjs'), 'start']],
 ] as const;
 
-describe.each(FRAMEWORKS)('an unchanged %s agent', (_name, found, command) => {
+describe.each(FRAMEWORKS)('an unchanged %s agent', (name, found, command) => {
   let livekit: LiveKit;
   let daemon: Daemon;
   let callers: Callers;
@@ -54,9 +55,11 @@ describe.each(FRAMEWORKS)('an unchanged %s agent', (_name, found, command) => {
 
   const agentsIn = async (room: string) =>
     (await livekit.rooms.listParticipants(room)).filter((one) => one.identity.startsWith('agent-'));
+  const sidOfAgentIn = async (room: string) =>
+    (await livekit.rooms.listParticipants(room)).find((one) => one.identity.startsWith('agent-'))?.sid;
   const live = (id: string) =>
     until(
-      'it is live',
+      'the session is live',
       async () => {
         const session = await daemon.session(id);
         if (session.state === 'failed') throw new Error(JSON.stringify(session));
@@ -69,7 +72,7 @@ describe.each(FRAMEWORKS)('an unchanged %s agent', (_name, found, command) => {
   const workers = () => marked(daemon.instanceId());
 
   it.runIf(HAS_LIVEKIT && found !== null)(
-    'is ready when registered, gets one job for one room, and is over when the caller has hung up',
+    `an unchanged ${name} agent gets one job for its room, and ends when the caller has hung up`,
     async () => {
       await callers.join('r', 'ann');
       const { body } = await daemon.dispatch({ room: 'r', metadata: { lang: 'de' } });
@@ -77,7 +80,7 @@ describe.each(FRAMEWORKS)('an unchanged %s agent', (_name, found, command) => {
       await joined('r');
       await callers.leave('r', 'ann');
       const ended = await until(
-        'it is over',
+        'the session is over',
         async () => {
           const session = await daemon.session(body.id);
           return session.state === 'released' ? session : null;
@@ -85,19 +88,20 @@ describe.each(FRAMEWORKS)('an unchanged %s agent', (_name, found, command) => {
         30_000,
       );
       expect(ended).toMatchObject({ reason: 'callers_left' });
-      expect(ended.evidence?.ladder[0]).toMatchObject({ step: 'aclose', outcome: 'done' });
+      const [firstStep] = ended.evidence?.ladder ?? [];
+      expect(firstStep).toMatchObject({ step: 'aclose', outcome: 'done' });
       expect(workers()).toEqual([]);
     },
     120_000,
   );
 
   it.runIf(HAS_LIVEKIT && found !== null)(
-    "comes by LiveKit's own dispatch, goes on when the supervisor is killed, and is replaced when it is killed",
+    `an unchanged ${name} agent keeps its call when the supervisor dies, and is replaced when it dies`,
     async () => {
       await callers.join('r', 'ann');
       await until('the name is registered', async () => {
-        const { body } = await daemon.get<{ jobs: { state: string }[] }>('/v1/capacity');
-        return body.jobs[0]?.state === 'registered';
+        const { body } = await daemon.get<CapacityView>('/v1/capacity');
+        return body.jobs.find((one) => one.agentName === 'voice')?.state === 'registered';
       });
       await new AgentDispatchClient(`http://127.0.0.1:${livekit.port}`, KEY, SECRET).createDispatch(
         'r',
@@ -105,16 +109,16 @@ describe.each(FRAMEWORKS)('an unchanged %s agent', (_name, found, command) => {
       );
       const session = await until('there is a session', async () => {
         const { body } = await daemon.get<{ sessions: SessionView[] }>('/v1/sessions');
-        return body.sessions[0] ?? null;
+        return body.sessions.find((one) => one.room === 'r') ?? null;
       });
       const { pid } = await live(session.id);
       await joined('r');
-      const [agent] = await agentsIn('r');
+      const agent = await sidOfAgentIn('r');
       daemon.signal('SIGKILL');
       await daemon.exited();
       await daemon.start();
       expect(await daemon.reaches(session.id, ['live'])).toMatchObject({ pid, restarts: 0 });
-      expect((await agentsIn('r'))[0]?.sid).toBe(agent?.sid);
+      expect(await sidOfAgentIn('r')).toBe(agent);
       if (pid === null) throw new Error('no pid');
       process.kill(pid, 'SIGKILL');
       await until(
@@ -125,8 +129,8 @@ describe.each(FRAMEWORKS)('an unchanged %s agent', (_name, found, command) => {
       await until(
         'another agent is in the room',
         async () => {
-          const [other] = await agentsIn('r');
-          return other !== undefined && other.sid !== agent?.sid;
+          const other = await sidOfAgentIn('r');
+          return other !== undefined && other !== agent;
         },
         START_MS,
       );

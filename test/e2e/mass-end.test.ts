@@ -1,19 +1,19 @@
-/** A hundred calls: many that seem to end at once are held, a few are ended. Real participants, killed as a network's failure kills them. */
+/** A hundred calls: curfew ends a few lost ones, and holds many that are lost at once. The test kills real participants with SIGKILL. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { CapacityView } from '../../src/api/host-schemas.ts';
-import { Callers } from '../support/callers.ts';
-import { Daemon } from '../support/daemon.ts';
-import { HAS_LIVEKIT, LiveKit } from '../support/livekit.ts';
-import { until } from '../support/wait.ts';
+import { Callers } from '../support/callers/callers.ts';
+import { Daemon } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import { HAS_LIVEKIT, LiveKit } from '../support/livekit/livekit-server.ts';
 
 const CALLS = 100;
 const MANY = 60;
 const FEW = 3;
 const AT_ONCE = 10;
-/** LiveKit's client loses one of a hundred now and then on a busy machine. */
+/** Because: on a busy machine LiveKit's client sometimes loses one of a hundred participants. */
 const JOIN_ATTEMPTS = 3;
 
-describe.runIf(HAS_LIVEKIT)('many callers gone in the same second', () => {
+describe.runIf(HAS_LIVEKIT)('a mass end', () => {
   let livekit: LiveKit;
   let daemon: Daemon;
   const phones: Callers[] = [];
@@ -39,7 +39,7 @@ describe.runIf(HAS_LIVEKIT)('many callers gone in the same second', () => {
     await livekit?.close();
   });
 
-  /** The caller is there first: one whose join takes long on a busy machine is then not one whom the call lost. */
+  /** The caller joins before the dispatch. Because: on a busy machine a slow join would look like a lost caller. */
   const call = async (phone: Callers, index: number) => {
     const room = `call ${index}`;
     await phone.join(room, 'ann', { audio: false });
@@ -48,7 +48,10 @@ describe.runIf(HAS_LIVEKIT)('many callers gone in the same second', () => {
     const isThere = async () =>
       (await livekit.rooms.listParticipants(room)).some(({ identity }) => identity === 'ann');
     for (let attempt = 1; attempt <= JOIN_ATTEMPTS; attempt += 1) {
-      await until('curfew sees whom LiveKit has', async () => (await isSeen()) || !(await isThere()));
+      await until(
+        'curfew sees the callers that LiveKit has',
+        async () => (await isSeen()) || !(await isThere()),
+      );
       if (await isSeen()) return body.id;
       await phone.join(room, 'ann', { audio: false });
     }
@@ -65,7 +68,7 @@ describe.runIf(HAS_LIVEKIT)('many callers gone in the same second', () => {
     return { phone, ids };
   };
 
-  it('3 of 100 are ended, 60 of the rest are held and named, and a person can let them go', async () => {
+  it(`of ${CALLS} calls ${FEW} lost ones end, ${MANY} lost at once are held and named, and a person can release them`, async () => {
     const few = await connect(0, FEW);
     const many = await connect(FEW, MANY);
     const rest = await connect(FEW + MANY, CALLS - FEW - MANY);
@@ -75,7 +78,7 @@ describe.runIf(HAS_LIVEKIT)('many callers gone in the same second', () => {
 
     many.phone.kill();
     const held = async () => (await daemon.get<CapacityView>('/v1/capacity')).body.held;
-    await until('all sixty are held', async () => (await held()).length === MANY, 60_000);
+    await until(`all ${MANY} sessions are held`, async () => (await held()).length === MANY, 60_000);
     expect((await held()).map((one) => one.session).sort()).toEqual([...many.ids].sort());
     const states = await Promise.all(
       [...many.ids, ...rest.ids].map(async (id) => (await daemon.session(id)).state),

@@ -1,20 +1,20 @@
-/** LiveKit away in the middle of calls: nothing is ended for absence until it answers again. */
+/** LiveKit stops during calls: no session ends for absence until LiveKit answers again. */
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { CapacityView, ReadyView } from '../../src/api/host-schemas.ts';
-import { Callers } from '../support/callers.ts';
-import { Daemon, ROOT } from '../support/daemon.ts';
-import { HAS_LIVEKIT, LiveKit } from '../support/livekit.ts';
-import { until } from '../support/wait.ts';
+import { Callers } from '../support/callers/callers.ts';
+import { Daemon, ROOT } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import { HAS_LIVEKIT, LiveKit } from '../support/livekit/livekit-server.ts';
 
 const STOPPED_MS = 10_000;
 const DEAD_MS = 60_000;
 const LOST_MS = 8000;
-/** Time enough for a caller who has to try more than once. */
+/** Long enough for several attempts of a caller to join. */
 const JOIN_AGAIN_MS = 180_000;
 
-describe.runIf(HAS_LIVEKIT)('LiveKit away', () => {
+describe.runIf(HAS_LIVEKIT)('an outage of LiveKit', () => {
   let livekit: LiveKit;
   let daemon: Daemon;
   let callers: Callers;
@@ -27,7 +27,7 @@ describe.runIf(HAS_LIVEKIT)('LiveKit away', () => {
       config: {
         ...livekit.config(dir.socket),
         presence: { poll_interval: '1s' },
-        // A worker that needs no LiveKit itself, and is not missed in the room.
+        // The worker of `default` needs no LiveKit and never joins the room, so that no session ends as agent_absent.
         agents: {
           default: { command: ['sleep', '1000'], start_timeout: '1h' },
           joins: { command: [process.execPath, join(ROOT, 'test/fixtures/agent.mjs')], protocol: 'curfew' },
@@ -62,7 +62,7 @@ describe.runIf(HAS_LIVEKIT)('LiveKit away', () => {
       30_000,
     );
 
-  it('stopped for 10 s: the call goes on, and it is said since when', async () => {
+  it('a call goes on while LiveKit is stopped for 10 s, and readyz says since when', async () => {
     const id = await start('stopped', 5000);
     await callers.join('stopped', 'ann');
     await sees(id, 1);
@@ -74,7 +74,7 @@ describe.runIf(HAS_LIVEKIT)('LiveKit away', () => {
       reachable: false,
       since: expect.stringMatching(/^20/),
     });
-    // The outage itself is the thing under test, not something to wait for.
+    // The outage itself is under test, so the test lets it last for a fixed time.
     await pause(STOPPED_MS);
     expect((await daemon.session(id)).state).toBe('live');
     livekit.signal('SIGCONT');
@@ -85,7 +85,7 @@ describe.runIf(HAS_LIVEKIT)('LiveKit away', () => {
     await daemon.ended(id);
   });
 
-  it('killed for 60 s: callers who come back keep their session, the others have the grace of a lost connection', async () => {
+  it('a caller keeps its session after 60 s without LiveKit, and a lost one has its grace from then on', async () => {
     const phone = new Callers(livekit);
     const [back, gone] = [await start('back', JOIN_AGAIN_MS), await start('gone', LOST_MS)];
     await phone.join('back', 'ann');
@@ -107,7 +107,7 @@ describe.runIf(HAS_LIVEKIT)('LiveKit away', () => {
     await sees(back, 1);
     const ended = await daemon.ended(gone);
     expect(ended).toMatchObject({ state: 'released', reason: 'callers_left' });
-    // Counted from LiveKit's first answer on, which came later than that.
+    // The grace counts from LiveKit's first answer, which comes after the boot.
     expect(Date.parse(ended.evidence?.at ?? '') - bootedAt).toBeGreaterThanOrEqual(LOST_MS);
     expect((await daemon.session(back)).state).toBe('live');
     await daemon.release(back);

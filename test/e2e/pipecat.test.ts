@@ -1,17 +1,17 @@
-/** The Pipecat example, with a caller who speaks: the real framework on its LiveKit transport, real audio. */
+/** The Pipecat example and a caller that speaks: the real framework on its LiveKit transport, real audio. */
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { findPythonAgents } from '../../scripts/python-agents.mjs';
-import { Daemon, ROOT } from '../support/daemon.ts';
-import { HAS_LIVEKIT, LiveKit } from '../support/livekit.ts';
-import { marked } from '../support/marks.ts';
-import { Speakers } from '../support/speakers.ts';
+import { Speakers } from '../support/callers/speakers.ts';
+import { Daemon, ROOT } from '../support/daemon/daemon.ts';
+import { HAS_LIVEKIT, LiveKit } from '../support/livekit/livekit-server.ts';
+import { marked } from '../support/processes/marked-processes.ts';
 
 const START_MS = 60_000;
 const ERROR_LIMIT = 2;
-/** What the caller says, in the example's own language. */
+/** The caller's words, in Hz: the example understands one tone as one sentence. */
 const UNSPEAKABLE = 220;
 const HELLO = 440;
 const WHERE_IS_MY_LOST_ORDER = 1320;
@@ -52,7 +52,7 @@ describe.runIf(HAS_LIVEKIT && PYTHON !== null)('the Pipecat example under curfew
     await livekit.close();
   });
 
-  it('answers its caller, and is over soon after the hang-up', async () => {
+  it('the Pipecat example answers its caller, and ends soon after the hang-up', async () => {
     await speakers.converse('r', HELLO);
     await speakers.leave('r');
     const ended = await daemon.ended(id, START_MS);
@@ -65,14 +65,14 @@ describe.runIf(HAS_LIVEKIT && PYTHON !== null)('the Pipecat example under curfew
     expect(marked(daemon.instanceId())).toEqual([]);
   });
 
-  it('answers again after it was killed', async () => {
+  it('the Pipecat example answers again after it was killed', async () => {
     await speakers.converse('r', HELLO);
     process.kill((await daemon.session(id)).pid ?? 0, 'SIGKILL');
     await daemon.replaced(id, 1, START_MS);
     await speakers.converse('r', HELLO);
   });
 
-  it('is replaced when it blocks its event loop', async () => {
+  it('the Pipecat example is replaced when it blocks its event loop', async () => {
     await speakers.converse('r', HELLO);
     await speakers.speakUntil('r', WHERE_IS_MY_LOST_ORDER, () =>
       /curfew kit: stack/.test(daemon.workerLogs()),
@@ -81,7 +81,7 @@ describe.runIf(HAS_LIVEKIT && PYTHON !== null)('the Pipecat example under curfew
     await speakers.converse('r', HELLO);
   });
 
-  it('is given up when its LLM stays down', async () => {
+  it('the Pipecat example fails as error_limit when its LLM stays down', async () => {
     await speakers.converse('r', HELLO);
     await speakers.speakUntil('r', UNSPEAKABLE, async () => (await daemon.session(id)).endedAt !== null);
     const ended = await daemon.session(id);

@@ -1,12 +1,12 @@
-/** The supervisor killed with -9 and started again: calls go on, and what ended meanwhile is told truly. */
+/** SIGKILL of the supervisor and a new start: calls go on, and endings in between are reported truly. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Daemon, ROOT } from '../support/daemon.ts';
-import { marked } from '../support/marks.ts';
-import { isAlive, killAll } from '../support/proc.ts';
-import { until } from '../support/wait.ts';
+import { Daemon, ROOT } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import { marked } from '../support/processes/marked-processes.ts';
+import { isAlive, killAll } from '../support/processes/test-processes.ts';
 
 const fixture = (name: string) => join(ROOT, 'test/fixtures', name);
 let daemon: Daemon;
@@ -34,13 +34,15 @@ afterEach(async () => {
   await daemon.close();
 });
 
-/** Live, and recorded as live, in the database and in its folder: both follow the answer by a moment. */
+/** Waits until the database and the worker's folder say live, too: both follow the answer by a moment. */
 const live = async (room: string, agent: string) => {
   const { body } = await daemon.dispatch({ room, agent });
   const session = await daemon.reaches(body.id, ['live']);
   await daemon.recorded(body.id, 'live');
   const record = join(daemon.dir, 'state/workers', `${body.id}.1`, 'record.json');
-  await until('its folder says live', () => readFileSync(record, 'utf8').includes('"name":"live"'));
+  await until('the folder of the worker says live', () =>
+    readFileSync(record, 'utf8').includes('"name":"live"'),
+  );
   return session;
 };
 const restart = async () => {
@@ -49,8 +51,8 @@ const restart = async () => {
   await daemon.start();
 };
 
-describe('a start that fails half-way', () => {
-  it('ends by itself, says why and lets everything go on for the next one', async () => {
+describe('a failed start', () => {
+  it('a start that fails half-way says why and leaves each call to the next start', async () => {
     const before = [await live('a', 'default'), await live('b', 'kit')];
     daemon.signal('SIGKILL');
     await daemon.exited();
@@ -60,20 +62,20 @@ describe('a start that fails half-way', () => {
     await expect(daemon.start()).rejects.toThrow(/the daemon exited with 2.*control\.sock/s);
     rmSync(socket, { recursive: true });
     await daemon.start();
-    // It may have been killed before its record said live: then its worker says so once more.
+    // Race: the kill can come before the record says live. The worker then reports ready again.
     for (const { id, pid } of before)
       expect(await daemon.reaches(id, ['live'])).toMatchObject({ pid, restarts: 0 });
   });
 });
 
-describe('what a worker may put into its folder', () => {
+describe('hostile files in the folder of a worker', () => {
   const inFolder = (id: string, name: string) => join(daemon.dir, 'state/workers', `${id}.1`, name);
   const makeFifo = (path: string) => {
     rmSync(path, { force: true, recursive: true });
     execFileSync('mkfifo', [path]);
   };
 
-  it('FIFOs hold up neither calls nor a restart nor the end', async () => {
+  it("FIFOs in a worker's folder hold up neither calls, nor a restart, nor the session's end", async () => {
     const { id, pid } = await live('a', 'default');
     makeFifo(inFolder(id, 'log'));
     for (let round = 0; round < 8; round++)
@@ -89,20 +91,20 @@ describe('what a worker may put into its folder', () => {
     expect(await daemon.stop()).toBe(0);
   });
 
-  it('FIFOs do not keep the calls from being rebuilt without the database', async () => {
-    const [{ id: odd }, { id, pid }] = [await live('a', 'default'), await live('b', 'default')];
+  it("FIFOs in one worker's folder do not keep curfew from rebuilding the other calls without the database", async () => {
+    const [{ id: blocked }, { id, pid }] = [await live('a', 'default'), await live('b', 'default')];
     daemon.signal('SIGKILL');
     await daemon.exited();
-    for (const name of ['status', 'cgroup', 'record.json']) makeFifo(inFolder(odd, name));
+    for (const name of ['status', 'cgroup', 'record.json']) makeFifo(inFolder(blocked, name));
     rmSync(join(daemon.dir, 'state/registry.db'));
     await daemon.start();
     expect(await daemon.reaches(id, ['live'])).toMatchObject({ pid, restarts: 0 });
-    expect((await daemon.get(`/v1/sessions/${odd}`)).status).toBe(404);
+    expect((await daemon.get(`/v1/sessions/${blocked}`)).status).toBe(404);
     expect(await daemon.stop()).toBe(0);
     killAll(marked(daemon.instanceId()).map((one) => one.pid));
   });
 
-  it('a folder in place of its cgroup file does not make it unkillable', async () => {
+  it('a worker with a folder in place of its cgroup file is not unkillable', async () => {
     const { id, pid } = await live('a', 'default');
     daemon.signal('SIGKILL');
     await daemon.exited();
@@ -115,7 +117,7 @@ describe('what a worker may put into its folder', () => {
     expect(isAlive(pid ?? 0)).toBe(false);
   });
 
-  it('a file in place of the whole folder neither', async () => {
+  it('a worker with a file in place of its whole folder is not unkillable', async () => {
     const { id, pid } = await live('a', 'default');
     daemon.signal('SIGKILL');
     await daemon.exited();
@@ -129,8 +131,8 @@ describe('what a worker may put into its folder', () => {
   });
 });
 
-describe('FIFOs in the state directory itself', () => {
-  it('hold up neither a start nor a drain', async () => {
+describe('FIFOs in the state directory', () => {
+  it('FIFOs in the state directory hold up neither a start nor a drain', async () => {
     const { id, pid } = await live('a', 'default');
     daemon.signal('SIGKILL');
     await daemon.exited();
@@ -142,30 +144,32 @@ describe('FIFOs in the state directory itself', () => {
     await daemon.start();
     expect(await daemon.reaches(id, ['live'])).toMatchObject({ pid, restarts: 0 });
     expect((await daemon.call('POST', '/v1/drain', {})).status).toBe(200);
-    await until('it is said', () => daemon.stderr.includes('the state of the drain could not be written'));
-    await until('that, too', () => daemon.stderr.includes('the audit file could not be written'));
+    await until('the log names the drain', () => daemon.stderr.includes('the state of the drain could not be written'));
+    await until('the log names the audit file', () =>
+      daemon.stderr.includes('the audit file could not be written'),
+    );
     expect((await daemon.get(`/v1/sessions/${id}`)).status).toBe(200);
   });
 });
 
-describe('what a worker proves itself by', () => {
+describe('a lost secret of the instance', () => {
   it.each([
     'master.key',
     'instance.id',
-  ])('without %s its calls go on; the time and a release still end them', async (name) => {
+  ])('calls go on without %s, and a deadline or a release still ends them', async (name) => {
     const [timed, released] = [await live('a', 'brief'), await live('b', 'brief')];
     const before = daemon.instanceId();
     daemon.signal('SIGKILL');
     await daemon.exited();
     rmSync(join(daemon.dir, 'state', name));
-    // Made anew by a start that fails later: the next one must know, too.
+    // A start makes the file again and then fails. The next start must also know that it is new.
     const socket = join(daemon.dir, 'state/control.sock');
     rmSync(socket);
     mkdirSync(join(socket, 'in the way'), { recursive: true });
     await expect(daemon.start()).rejects.toThrow();
     rmSync(socket, { recursive: true });
     await daemon.start();
-    await until('it is said', () => daemon.stderr.includes('their workers cannot reconnect'));
+    await until('the log says so', () => daemon.stderr.includes('their workers cannot reconnect'));
     for (const { id, pid } of [timed, released]) {
       const seen = await daemon.reaches(id, ['live']);
       expect(seen).toMatchObject({ pid, restarts: 0 });
@@ -183,9 +187,10 @@ describe('what a worker proves itself by', () => {
   });
 });
 
-describe('a supervisor that was killed', () => {
-  it('takes its workers over: same processes, deadlines as they were, ten times in a row', async () => {
-    const before = [await live('a', 'default'), await live('b', 'kit'), await live('c', 'default')];
+describe('a restart after SIGKILL', () => {
+  it('a restarted supervisor adopts its workers with their pids and deadlines, ten times in a row', async () => {
+    const kit = await live('b', 'kit');
+    const before = [await live('a', 'default'), kit, await live('c', 'default')];
     const instance = daemon.instanceId();
     for (let round = 0; round < 10; round++) await restart();
     expect(daemon.instanceId()).toBe(instance);
@@ -198,15 +203,15 @@ describe('a supervisor that was killed', () => {
     }
     expect(new Set(marked(instance).map((one) => one.worker)).size).toBe(3);
     expect(await daemon.dispatch({ room: 'a', agent: 'default' })).toMatchObject({ status: 409 });
-    await daemon.call('PATCH', `/v1/sessions/${before[1]?.id}/metadata`, { metadata: { lang: 'fr' } });
-    await until('the kit is back', () => daemon.workerLogs().includes('configure {"lang":"fr"}'));
+    await daemon.call('PATCH', `/v1/sessions/${kit.id}/metadata`, { metadata: { lang: 'fr' } });
+    await until('the kit has connected again', () => daemon.workerLogs().includes('configure {"lang":"fr"}'));
     for (const { id } of before) await daemon.release(id);
     for (const { id } of before)
       expect(await daemon.ended(id)).toMatchObject({ state: 'released', reason: 'requested' });
     expect(marked(instance)).toEqual([]);
   });
 
-  it('tells truly how a worker ended meanwhile', async () => {
+  it('a restarted supervisor reports the true exit of a worker that died meanwhile', async () => {
     const { id, pid } = await live('a', 'default');
     daemon.signal('SIGKILL');
     await daemon.exited();
@@ -220,12 +225,12 @@ describe('a supervisor that was killed', () => {
     await live('a', 'default');
   });
 
-  it('dates the end of a worker that ended meanwhile by its own end', async () => {
+  it('a session of a worker that died without a supervisor has the time of that death as its end', async () => {
     const { id, pid } = await live('a', 'default');
     daemon.signal('SIGKILL');
     await daemon.exited();
     process.kill(pid ?? 0, 'SIGTERM');
-    await until('its status is written', () =>
+    await until('the shim has written the status', () =>
       existsSync(join(daemon.dir, 'state/workers', `${id}.1`, 'status')),
     );
     const endedMs = Date.now();
@@ -235,7 +240,7 @@ describe('a supervisor that was killed', () => {
     expect(Math.abs(Date.parse(endedAt ?? '') - endedMs)).toBeLessThan(1000);
   });
 
-  it('without its database rebuilds the sessions from the folders of their workers', async () => {
+  it('a restarted supervisor without its database rebuilds the sessions from the folders of their workers', async () => {
     const before = [await live('a', 'default'), await live('b', 'kit')];
     daemon.signal('SIGKILL');
     await daemon.exited();
@@ -254,7 +259,7 @@ describe('a supervisor that was killed', () => {
     expect(marked(daemon.instanceId())).toEqual([]);
   });
 
-  it('leaves a worker that nothing explains, and names it', async () => {
+  it('a restarted supervisor leaves a worker without any record alone, and names it', async () => {
     const { id, pid } = await live('a', 'default');
     daemon.signal('SIGKILL');
     await daemon.exited();
@@ -269,7 +274,7 @@ describe('a supervisor that was killed', () => {
     killAll(marked(daemon.instanceId()).map((one) => one.pid));
   });
 
-  it('goes on with a teardown where it was', async () => {
+  it('a restarted supervisor continues a teardown', async () => {
     const { id } = await live('a', 'stubborn');
     await daemon.release(id);
     await daemon.recorded(id, 'closing');
@@ -278,11 +283,11 @@ describe('a supervisor that was killed', () => {
     expect(marked(daemon.instanceId())).toEqual([]);
   });
 
-  it('during dispatches starts each once or not at all', async () => {
+  it('a dispatch during a restart starts its worker once or not at all', async () => {
     const asked = Array.from({ length: 8 }, (_, index) =>
       daemon.dispatch({ room: `r${index}`, id: `d${index}`, agent: 'default' }).catch(() => null),
     );
-    await until('some were recorded', () => marked(daemon.instanceId()).length > 0);
+    await until('some workers run', () => marked(daemon.instanceId()).length > 0);
     await restart();
     await Promise.all(asked);
     for (let index = 0; index < 8; index++) {
@@ -292,19 +297,19 @@ describe('a supervisor that was killed', () => {
         agent: 'default',
       });
       expect([200, 201]).toContain(status);
-      // The list below is the database's.
+      // The list below comes from the database.
       await daemon.recorded(body.id, (await daemon.reaches(body.id, ['live', 'failed'])).state);
     }
     const workers = marked(daemon.instanceId()).filter((one) => /^\S*sleep 1000$/.test(one.command));
     expect(new Set(workers.map((one) => one.worker)).size).toBe(workers.length);
-    const liveOnes = (await daemon.get<{ sessions: { id: string }[] }>('/v1/sessions?state=live')).body
+    const listed = (await daemon.get<{ sessions: { id: string }[] }>('/v1/sessions?state=live')).body
       .sessions;
     expect(workers.map((one) => one.worker.replace(/\.\d+$/, '')).sort()).toEqual(
-      liveOnes.map((one) => one.id).sort(),
+      listed.map((one) => one.id).sort(),
     );
   });
 
-  it('starts what was admitted and only waited for the start rate', async () => {
+  it('a restarted supervisor starts each session that waited for the start rate', async () => {
     await daemon.close();
     daemon = await new Daemon({
       config: { limits: { start_rate: '1/s' }, agents: { default: { command: ['sleep', '1000'] } } },
@@ -315,14 +320,14 @@ describe('a supervisor that was killed', () => {
     for (const { body } of answers) await daemon.reaches(body.id, ['live']);
   });
 
-  it('keeps the queue', async () => {
-    const running = [];
-    for (let index = 0; index < 10; index++) running.push(await live(`r${index}`, 'default'));
+  it('a restarted supervisor keeps its queue', async () => {
+    const { id: running } = await live('r0', 'default');
+    for (let index = 1; index < 10; index++) await live(`r${index}`, 'default');
     const { body } = await daemon.dispatch({ room: 'waiting', agent: 'default' });
     expect(body.state).toBe('queued');
     await restart();
     expect((await daemon.session(body.id)).state).toBe('queued');
-    await daemon.release(running[0]?.id ?? '');
+    await daemon.release(running);
     await daemon.reaches(body.id, ['live']);
   });
 });

@@ -1,11 +1,11 @@
-/** SIGTERM and SIGHUP without systemd: what the config says of them. */
+/** SIGTERM and SIGHUP without systemd, as the config says. */
 import { writeFileSync } from 'node:fs';
 import { afterEach, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import type { CapacityView } from '../../src/api/host-schemas.ts';
-import { Daemon } from '../support/daemon.ts';
-import { marked } from '../support/marks.ts';
-import { until } from '../support/wait.ts';
+import { Daemon } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import { marked } from '../support/processes/marked-processes.ts';
 
 let daemon: Daemon;
 afterEach(() => daemon.close());
@@ -24,10 +24,10 @@ const live = async (room: string) => {
 };
 
 describe('SIGTERM', () => {
-  it('on_term: leave ends at once and no call; the next start takes it over', async () => {
+  it('a supervisor with `on_term: leave` ends no call on SIGTERM, and the next one adopts it', async () => {
     await start('leave');
     const { id, pid } = await live('r');
-    // Somebody who waits for its end must not hold it up.
+    // A client that follows the log must not hold the supervisor up.
     const waiting = daemon.get(`/v1/sessions/${id}/logs?follow=1`).catch(() => null);
     expect(await daemon.stop()).toBe(0);
     await waiting;
@@ -38,19 +38,19 @@ describe('SIGTERM', () => {
     expect(marked(daemon.instanceId())).toEqual([]);
   });
 
-  it('on_term: drain takes nothing new and waits for the calls', async () => {
+  it('a supervisor with `on_term: drain` takes nothing new on SIGTERM and waits for its calls', async () => {
     await start('drain');
     const { id } = await live('r');
     daemon.signal('SIGTERM');
-    // Not by dispatching: what is taken before the signal arrives is a call to wait for.
-    await until('it takes nothing new', async () => (await daemon.get('/readyz')).status === 503);
+    // Race: a dispatch here could arrive before the signal, and would be one more call to wait for.
+    await until('the supervisor takes nothing new', async () => (await daemon.get('/readyz')).status === 503);
     expect((await daemon.dispatch({ room: 'new' })).status).toBe(503);
     expect(await daemon.session(id)).toMatchObject({ state: 'live' });
     await daemon.release(id);
     expect(await daemon.exited()).toBe(0);
   });
 
-  it('on_term: drain releases what has not ended within its bound', async () => {
+  it('a supervisor with `on_term: drain` releases the calls that are left at its timeout', async () => {
     await start('drain', '1s');
     await live('r');
     expect(await daemon.stop()).toBe(0);
@@ -59,20 +59,21 @@ describe('SIGTERM', () => {
 });
 
 describe('SIGHUP', () => {
-  it('reads the config again: limits at once, profiles for new sessions, and nothing with an error', async () => {
+  it('SIGHUP applies new limits at once and new profiles to new sessions, and rejects a wrong config', async () => {
     await start('release');
     const before = await live('before');
-    const limit = async () => (await daemon.get<CapacityView>('/v1/capacity')).body.quotas[0]?.limit;
+    const limit = async () =>
+      (await daemon.get<CapacityView>('/v1/capacity')).body.quotas.find((one) => one.name === 'host')?.limit;
     const config = { listen: { socket: daemon.socket, http: 'off' }, state_dir: `${daemon.dir}/state` };
     const write = (more: object) => writeFileSync(daemon.configPath, stringify({ ...config, ...more }));
     write({ limits: { sessions: 3 }, agents: { default: { command: ['sleep', '2000'] } } });
     daemon.signal('SIGHUP');
-    await until('the limit holds', async () => (await limit()) === 3);
+    await until('the new limit holds', async () => (await limit()) === 3);
     const { id, pid } = await live('after');
     expect(marked(daemon.instanceId()).find((one) => one.pid === pid)?.command).toContain('2000');
     write({ limits: { sessions: 'many' } });
     daemon.signal('SIGHUP');
-    await until('it is said', () => daemon.stderr.includes('limits.sessions'));
+    await until('the log names the wrong key', () => daemon.stderr.includes('limits.sessions'));
     expect(await limit()).toBe(3);
     expect(await daemon.reaches(before.id, ['live'])).toMatchObject({ pid: before.pid });
     expect(await daemon.reaches(id, ['live'])).toMatchObject({ pid });

@@ -1,4 +1,4 @@
-/** Faults of the storage under live calls: they go on, and new ones are refused with the reason where they could not be recorded. */
+/** Faults of the storage during calls: calls go on. curfew refuses a new call that it cannot record, and says why. */
 import { execFileSync } from 'node:child_process';
 import {
   cpSync,
@@ -16,10 +16,10 @@ import { DatabaseSync } from 'node:sqlite';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { CapacityView } from '../../src/api/host-schemas.ts';
 import type { SessionView } from '../../src/api/session-schemas.ts';
-import { Daemon, ROOT } from '../support/daemon.ts';
-import { marked } from '../support/marks.ts';
-import { isAlive } from '../support/proc.ts';
-import { until } from '../support/wait.ts';
+import { Daemon, ROOT } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import { marked } from '../support/processes/marked-processes.ts';
+import { isAlive } from '../support/processes/test-processes.ts';
 
 const fixture = (name: string) => join(ROOT, 'test/fixtures', name);
 const config = {
@@ -33,13 +33,13 @@ const config = {
 
 let daemon: Daemon;
 const undo: (() => void)[] = [];
+/** Runs after the daemon is closed, because it holds files on the disk open. */
+const unmounts: (() => void)[] = [];
 afterEach(async () => {
   for (const one of undo.splice(0).reverse()) one();
   await daemon.close();
-  for (const one of late.splice(0)) one();
+  for (const one of unmounts.splice(0)) one();
 });
-/** After the daemon let go of it. */
-const late: (() => void)[] = [];
 
 const start = async (dir?: string) => {
   daemon = await new Daemon({ config, ...(dir !== undefined && { dir }) }).start();
@@ -47,9 +47,9 @@ const start = async (dir?: string) => {
 const live = async (room: string, agent = 'default') =>
   daemon.reaches((await daemon.dispatch({ room, agent })).body.id, ['live']);
 const recorded = (ids: readonly string[]) => Promise.all(ids.map((id) => daemon.recorded(id, 'live')));
-/** Its log comes by a pipe, and what a look finds comes with the next look. */
+/** Waits, because the log comes through a pipe and names a fault only at the next check of the disk. */
 const says = (what: RegExp) =>
-  until(`it says "${what.source}"`, () => what.test(daemon.stderr + daemon.stdout), 15_000);
+  until(`the log says "${what.source}"`, () => what.test(daemon.stderr + daemon.stdout), 15_000);
 const registry = async () => (await daemon.get<CapacityView>('/v1/capacity')).body.registry;
 const database = (name = '') => join(daemon.dir, 'state', `registry.db${name}`);
 const listed = async () =>
@@ -57,11 +57,11 @@ const listed = async () =>
     .map((one) => one.id)
     .sort();
 
-describe('the database, while it is in use', () => {
+describe('faults of the database', () => {
   it.each<[string, () => void]>([
     ['deleted', () => ['', '-wal', '-shm'].forEach((name) => void rmSync(database(name), { force: true }))],
     ['overwritten', () => writeFileSync(database(), 'garbage '.repeat(2000))],
-  ])('%s: calls go on, and a restart finds them in the new one', async (_name, damage) => {
+  ])('calls go on when the database is %s, and a restart finds them in the new one', async (_name, damage) => {
     await start();
     const before = [await live('a'), await live('b', 'kit')];
     damage();
@@ -82,7 +82,7 @@ describe('the database, while it is in use', () => {
     expect(marked(daemon.instanceId())).toEqual([]);
   });
 
-  it('replaced by an old copy: that is set aside, and what had ended is still known', async () => {
+  it('an old copy in place of the database is set aside, and ended sessions are still known', async () => {
     await start();
     const { id: ended } = await live('before');
     await daemon.release(ended);
@@ -102,7 +102,7 @@ describe('the database, while it is in use', () => {
     expect((await daemon.session(ended)).state).toBe('released');
   });
 
-  it('corrupt at the start: it is set aside, and the calls are rebuilt', async () => {
+  it('a corrupt database is set aside at a start, and the calls are rebuilt', async () => {
     await start();
     const { id, pid } = await live('a', 'kit');
     daemon.signal('SIGKILL');
@@ -110,7 +110,7 @@ describe('the database, while it is in use', () => {
     for (const name of ['-wal', '-shm']) rmSync(database(name), { force: true });
     writeFileSync(database(), 'garbage '.repeat(2000));
     await daemon.start();
-    // Its folder may not have had the last step yet: then the worker says again that it is ready.
+    // Race: the folder may not have the last step yet. The worker then reports ready again.
     expect(await daemon.reaches(id, ['live'])).toMatchObject({ pid, restarts: 0 });
     expect((await registry()).setAside).toContain('registry.db.corrupt-');
     expect(readdirSync(join(daemon.dir, 'state')).filter((name) => name.includes('corrupt'))).toHaveLength(1);
@@ -119,10 +119,10 @@ describe('the database, while it is in use', () => {
   });
 });
 
-describe('the whole state directory', () => {
-  it('moved away, and another supervisor in its place: neither has the calls of the other', async () => {
+describe('a moved state directory', () => {
+  it('two supervisors that had the same state directory keep their own calls', async () => {
     await start();
-    const call = await live('a', 'kit');
+    const first = await live('a', 'kit');
     const state = join(daemon.dir, 'state');
     renameSync(state, `${state}.old`);
     mkdirSync(state);
@@ -133,7 +133,7 @@ describe('the whole state directory', () => {
       const refused = await daemon.dispatch({ room: 'c' });
       expect(refused).toMatchObject({ status: 503, body: { code: 'registry_unavailable' } });
       expect(refused.body).toMatchObject({ detail: expect.stringContaining('another supervisor uses it') });
-      expect(await daemon.reaches(call.id, ['live'])).toMatchObject({ pid: call.pid });
+      expect(await daemon.reaches(first.id, ['live'])).toMatchObject({ pid: first.pid });
       second.signal('SIGKILL');
       await second.exited();
       await second.start();
@@ -147,25 +147,29 @@ describe('the whole state directory', () => {
     }
     rmSync(state, { recursive: true });
     renameSync(`${state}.old`, state);
-    await until('it records again', async () => (await daemon.get('/readyz')).status === 200, 15_000);
-    expect(await daemon.reaches(call.id, ['live'])).toMatchObject({ pid: call.pid, restarts: 0 });
-    await daemon.release(call.id);
-    expect(await daemon.ended(call.id)).toMatchObject({ reason: 'requested' });
+    await until(
+      'the first supervisor records again',
+      async () => (await daemon.get('/readyz')).status === 200,
+      15_000,
+    );
+    expect(await daemon.reaches(first.id, ['live'])).toMatchObject({ pid: first.pid, restarts: 0 });
+    await daemon.release(first.id);
+    expect(await daemon.ended(first.id)).toMatchObject({ reason: 'requested' });
   });
 });
 
-describe('a damaged record, with the database whole', () => {
+describe('damaged records', () => {
   const damage = (sql: string) => {
     const file = new DatabaseSync(database());
     file.exec(sql);
     file.close();
   };
-  const without = `UPDATE sessions SET body = json_remove(body, '$.spec.limits')`;
+  const withoutLimits = `UPDATE sessions SET body = json_remove(body, '$.spec.limits')`;
 
   it.each([
-    ['an empty one', `UPDATE sessions SET body = '{}'`],
-    ['one that lacks a part', without],
-  ])('%s is set aside and its session rebuilt, with its room; the others go on', async (_name, sql) => {
+    ['an empty record', `UPDATE sessions SET body = '{}'`],
+    ['a record without its limits', withoutLimits],
+  ])('%s is set aside and its session rebuilt with its room, and the other sessions go on', async (_name, sql) => {
     await start();
     const [{ id: damaged, pid }, other] = [await live('a'), await live('b', 'kit')];
     daemon.signal('SIGKILL');
@@ -183,7 +187,7 @@ describe('a damaged record, with the database whole', () => {
     await live('a');
   });
 
-  it('of an ended session spoils neither the list nor a start', async () => {
+  it('a damaged record of an ended session spoils neither the list nor a start', async () => {
     await start();
     const { id } = await live('a');
     await daemon.release(id);
@@ -199,18 +203,18 @@ describe('a damaged record, with the database whole', () => {
   });
 });
 
-/** Only root can make a small disk of its own. */
-describe.runIf(process.getuid?.() === 0)('a small disk', () => {
+/** Only root can mount a small disk. */
+describe.runIf(process.getuid?.() === 0)('a full disk', () => {
   const mount = (size: string) => {
     const dir = mkdtempSync(join(tmpdir(), 'curfew-disk-'));
     execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', dir]);
-    late.push(() => {
+    unmounts.push(() => {
       execFileSync('umount', ['-l', dir]);
       rmSync(dir, { recursive: true, force: true });
     });
     return dir;
   };
-  /** To the last byte: in ever smaller pieces. */
+  /** Fills the disk to the last byte, in smaller and smaller pieces. */
   const fill = (dir: string) => {
     const path = join(dir, 'filler');
     for (let size = 65_536; size >= 1; size = Math.floor(size / 4)) append(path, size);
@@ -220,7 +224,7 @@ describe.runIf(process.getuid?.() === 0)('a small disk', () => {
     try {
       for (;;) writeFileSync(path, Buffer.alloc(size), { flag: 'a' });
     } catch {
-      // Nothing of this size fits any more.
+      // A piece of this size does not fit any more.
     }
   };
 
@@ -244,7 +248,7 @@ describe.runIf(process.getuid?.() === 0)('a small disk', () => {
     end();
     undo.pop();
     await until(
-      'it records again',
+      'the supervisor records again',
       async () => (await daemon.dispatch({ room: 'd' })).status !== 503,
       30_000,
     );
@@ -256,13 +260,13 @@ describe.runIf(process.getuid?.() === 0)('a small disk', () => {
     expect(await daemon.session(other.id)).toMatchObject({ state: 'released', reason: 'requested' });
   };
 
-  it('that is full: calls go on, new ones are refused, and all is recorded afterwards', () =>
+  it('calls go on while the disk is full, new ones are refused, and the record is complete afterwards', () =>
     refusesAndGoesOn((dir) => {
       const path = fill(dir);
       return () => rmSync(path, { force: true });
     }));
 
-  it('that was full is ready again by itself, though nothing waits for its record', async () => {
+  it('the supervisor is ready again after a full disk, although no session waits for its record', async () => {
     const dir = join(mount('8m'), 'd');
     mkdirSync(dir);
     await start(dir);
@@ -272,16 +276,16 @@ describe.runIf(process.getuid?.() === 0)('a small disk', () => {
       async () => (await daemon.dispatch({ room: `c${Date.now()}` })).status === 503,
     );
     await until(
-      'none is under way',
+      'no session is open',
       async () =>
         (await daemon.get<{ sessions: unknown[] }>('/v1/sessions?state=open')).body.sessions.length === 0,
     );
     expect((await daemon.get('/readyz')).status).toBe(503);
     rmSync(filler);
-    await until('it is ready', async () => (await daemon.get('/readyz')).status === 200, 15_000);
+    await until('the supervisor is ready', async () => (await daemon.get('/readyz')).status === 200, 15_000);
   });
 
-  it('that is full at a start: the calls are taken over, and recorded when there is room again', async () => {
+  it('a supervisor that starts on a full disk adopts its calls, and records them when there is room', async () => {
     const dir = join(mount('8m'), 'd');
     mkdirSync(dir);
     await start(dir);
@@ -304,7 +308,7 @@ describe.runIf(process.getuid?.() === 0)('a small disk', () => {
     expect(await daemon.reaches(id, ['live'])).toMatchObject({ pid, restarts: 0 });
   });
 
-  it("full of a worker's log ends neither the worker nor the supervisor", async () => {
+  it("a disk that a worker's log filled ends neither the worker nor the supervisor", async () => {
     const dir = join(mount('8m'), 'd');
     mkdirSync(dir);
     await start(dir);
@@ -323,12 +327,15 @@ describe.runIf(process.getuid?.() === 0)('a small disk', () => {
     );
     expect(await daemon.reaches(id, ['live'])).toMatchObject({ pid });
     rmSync(join(dir, 'probe'), { force: true });
-    // Its log is cut short, so that there is room for what matters.
-    const other = await until('another call is taken', async () => {
+    // curfew cuts the log, so that the disk has room for the next record.
+    const other = await until('another call is accepted', async () => {
       const { status, body } = await daemon.dispatch({ room: 'b' });
       return status === 201 ? body : null;
     });
-    await until('that has ended or lives', async () => (await daemon.session(other.id)).state !== 'starting');
+    await until(
+      'the other call has started or ended',
+      async () => (await daemon.session(other.id)).state !== 'starting',
+    );
     await says(/the disk is almost full/);
     expect(daemon.stderr + daemon.stdout).not.toContain('could not be cut');
     expect(await daemon.reaches(id, ['live'])).toMatchObject({ pid });

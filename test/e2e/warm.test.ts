@@ -1,18 +1,18 @@
-/** Warm workers: a call has its worker at once, whatever happens to the pool. */
+/** Warm workers: a call gets its worker at once, also when workers of the pool die. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { CapacityView } from '../../src/api/host-schemas.ts';
-import { Daemon, ROOT } from '../support/daemon.ts';
-import { marked } from '../support/marks.ts';
-import { killAll } from '../support/proc.ts';
-import { until } from '../support/wait.ts';
+import { Daemon, ROOT } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import { marked } from '../support/processes/marked-processes.ts';
+import { killAll } from '../support/processes/test-processes.ts';
 
 const NODE = [process.execPath, join(ROOT, 'test/fixtures/workers/warm.mjs')];
 const PYTHON = ['python3', join(ROOT, 'test/fixtures/workers/warm.py')];
 
-/** Two minutes by CURFEW_SOAK_SECONDS=120. */
+/** The long run uses CURFEW_SOAK_SECONDS=120. */
 const SOAK_SECONDS = Number(process.env.CURFEW_SOAK_SECONDS ?? 5);
 
 describe('warm workers', () => {
@@ -28,15 +28,16 @@ describe('warm workers', () => {
     };
     daemon = await new Daemon({ config: { agents, limits: { sessions: 1000, queue: 0 }, ...more } }).start();
   }
-  const pool = async () => (await daemon.get<CapacityView>('/v1/capacity')).body.warm[0];
+  const pool = async () =>
+    (await daemon.get<CapacityView>('/v1/capacity')).body.warm.find((one) => one.agent === 'default');
   const ready = (count: number) =>
-    until(`${count} are ready`, async () => (await pool())?.ready === count, 30_000);
+    until(`${count} warm workers are ready`, async () => (await pool())?.ready === count, 30_000);
   const workers = () => marked(daemon.instanceId()).filter((one) => one.command.includes('warm.'));
   const warmPids = () =>
     workers()
       .filter((one) => one.worker.startsWith('warm-'))
       .map((one) => one.pid);
-  /** Of the worker with this process. */
+  /** The log of the worker with this main process. */
   const logOf = (pid: number | null) => {
     const id = workers().find((one) => one.pid === pid)?.worker ?? '';
     return readFileSync(join(daemon.dir, 'state', 'workers', id, 'log'), 'utf8');
@@ -45,7 +46,7 @@ describe('warm workers', () => {
   it.each([
     ['Node', NODE],
     ['Python', PYTHON],
-  ])('of the %s kit get their job, and others take their place', async (_kit, command) => {
+  ])('a warm worker of the %s kit gets a job, and another one is started for the pool', async (_kit, command) => {
     await serve({ command });
     await ready(2);
     const before = warmPids();
@@ -62,14 +63,14 @@ describe('warm workers', () => {
     expect(new Set(workers().map((one) => one.worker)).size).toBe(2);
   });
 
-  it('that die on assignment are replaced within the same dispatch', async () => {
+  it('a warm worker that dies on its assignment is replaced within the same dispatch', async () => {
     await serve({ env: { MODE: 'dies-on-assignment' }, warm: 1 });
     await ready(1);
     const { body } = await daemon.dispatch({ room: 'r' });
     expect(await daemon.reaches(body.id, ['live', 'failed'])).toMatchObject({ state: 'live', reason: null });
   });
 
-  it('that are killed are never handed out, and no dispatch fails', async () => {
+  it('a killed warm worker gets no call, and no dispatch fails', async () => {
     await serve({ warm: 3 });
     await ready(3);
     for (let round = 0; round < 20; round++) {
@@ -81,7 +82,7 @@ describe('warm workers', () => {
     }
   });
 
-  it(`killed at random under 20 calls a second for ${SOAK_SECONDS} s: no dispatch fails`, async () => {
+  it(`no dispatch fails while warm workers die at random under 20 calls a second for ${SOAK_SECONDS} s`, async () => {
     await serve(
       { command: PYTHON, warm: 6 },
       { limits: { sessions: 1000, start_rate: '1000/s', per_user: 'off' } },
@@ -97,21 +98,21 @@ describe('warm workers', () => {
       if (index % 4 === 0 && victim !== undefined) killAll([victim]);
       await pause(1000 / 20);
     }
-    const statuses = await Promise.all(
+    const failures = await Promise.all(
       answers.map(async (one) => {
         const { body } = await one;
         const { state, reason, evidence } = await daemon.reaches(body.id, ['live', 'failed'], 60_000);
         return state === 'live' ? null : { reason, evidence };
       }),
     );
-    expect(statuses.filter((one) => one !== null)).toEqual([]);
+    expect(failures.filter((one) => one !== null)).toEqual([]);
     await daemon.call('POST', '/v1/sessions/release', { all: true });
   });
 
-  it('that crash again and again are started less and less often, and capacity names it', async () => {
+  it('the pool starts crashing workers less and less often, and capacity names the crash', async () => {
     await serve({ env: { MODE: 'crashes' }, warm: 1 });
     const view = await until(
-      'three have died',
+      'three warm workers have died',
       async () => {
         const one = await pool();
         return one !== undefined && one.crashes >= 3 ? one : null;
@@ -126,7 +127,7 @@ describe('warm workers', () => {
     expect(view.startsAgainInMs).toBeGreaterThan(1000);
   });
 
-  it('are adopted after the supervisor was killed, and are handed out', async () => {
+  it('a restarted supervisor adopts its warm workers, and gives one to the next call', async () => {
     await serve({});
     await ready(2);
     const before = warmPids().sort();
@@ -139,7 +140,7 @@ describe('warm workers', () => {
     expect(before).toContain((await daemon.reaches(body.id, ['live'])).pid);
   });
 
-  it('stay when the supervisor leaves, and are nobody’s crash', async () => {
+  it('warm workers survive a stop with `on_term: leave`, and count as no crash', async () => {
     await serve({}, { shutdown: { on_term: 'leave' } });
     await ready(2);
     const before = warmPids().sort();
@@ -150,13 +151,13 @@ describe('warm workers', () => {
     await ready(2);
     expect(warmPids().sort()).toEqual(before);
     expect(await pool()).toMatchObject({ crashes: 0 });
-    // It would leave them once more.
+    // Another SIGTERM would leave the workers running, so the test kills both.
     daemon.signal('SIGKILL');
     await daemon.exited();
     killAll(before);
   });
 
-  it('go on with their call when the supervisor is killed', async () => {
+  it('a warm worker keeps its call when the supervisor is killed', async () => {
     await serve({});
     await ready(2);
     const { body } = await daemon.dispatch({ room: 'r' });
@@ -166,12 +167,12 @@ describe('warm workers', () => {
     await daemon.start();
     expect(await daemon.reaches(body.id, ['live'])).toMatchObject({ pid, restarts: 0 });
     await daemon.call('PATCH', `/v1/sessions/${body.id}/metadata`, { metadata: { lang: 'fr' } });
-    await until('it has connected again', () => logOf(pid).includes('configure {"lang":"fr"}'));
+    await until('the worker has connected again', () => logOf(pid).includes('configure {"lang":"fr"}'));
     await daemon.release(body.id);
     expect(await daemon.reaches(body.id, ['released'])).toMatchObject({ exit: { code: 0 } });
   });
 
-  it('are renewed when the profile changes, and let go when nothing new is taken', async () => {
+  it('a changed profile renews the warm workers, and a drain ends them', async () => {
     await serve({ warm: 1 });
     await ready(1);
     const [first] = warmPids();
@@ -183,16 +184,20 @@ describe('warm workers', () => {
     writeFileSync(daemon.configPath, config);
     await daemon.call('POST', '/v1/reload', {});
     await until(
-      'another one is ready',
+      'another warm worker is ready',
       async () => (await pool())?.ready === 1 && !warmPids().includes(first ?? 0),
       30_000,
     );
     await daemon.dispatch({ room: 'r' });
     await daemon.call('POST', '/v1/drain', {});
-    await until('none is kept', () => new Set(workers().map((one) => one.worker)).size === 1, 30_000);
+    await until(
+      'no warm worker is left',
+      () => new Set(workers().map((one) => one.worker)).size === 1,
+      30_000,
+    );
   });
 
-  it('are left alone by a sweep', async () => {
+  it('a cleanup leaves warm workers alone', async () => {
     await serve({}, { sweep: { grace: '1s' } });
     await ready(2);
     const { body } = await daemon.call<{ verdicts: unknown[] }>('POST', '/v1/sweep', { dryRun: true });

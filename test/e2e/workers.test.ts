@@ -4,10 +4,10 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { SessionView } from '../../src/api/session-schemas.ts';
-import { Daemon, MAIN, ROOT } from '../support/daemon.ts';
-import { marked } from '../support/marks.ts';
-import { isAlive } from '../support/proc.ts';
-import { until } from '../support/wait.ts';
+import { Daemon, MAIN, ROOT } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import { marked } from '../support/processes/marked-processes.ts';
+import { isAlive } from '../support/processes/test-processes.ts';
 
 const fixture = (name: string) => join(ROOT, 'test/fixtures', name);
 const python = (name: string, ...args: string[]) => ['python3', fixture(`workers/${name}`), ...args];
@@ -73,17 +73,17 @@ const live = async (agent: string, more: Record<string, unknown> = {}) => {
 const marksOf = (id: string) => marked(daemon.instanceId()).filter((one) => one.worker.startsWith(`${id}.`));
 const logOf = (id: string) => readFileSync(join(daemon.dir, 'state/workers', `${id}.1`, 'log'), 'utf8');
 
-describe('how a worker ends', () => {
+describe('the end of a worker', () => {
   it.each([
     ['exit 0', { state: 'released', reason: 'completed', exit: { code: 0, signal: null } }],
     ['exit 3', { state: 'failed', reason: 'crashed', exit: { code: 3, signal: null } }],
     ['kill -9 $$', { state: 'failed', reason: 'crashed', exit: { code: null, signal: 'SIGKILL' } }],
     ['kill -SEGV $$', { state: 'failed', reason: 'crashed', exit: { code: null, signal: 'SIGSEGV' } }],
-  ])('%s', async (run, expected) => {
+  ])('a worker that ends with `%s` gives its session the matching reason and exit', async (run, expected) => {
     expect(await daemon.ended(await start('shell', { metadata: { run } }))).toMatchObject(expected);
   });
 
-  it('says which command could not be started', async () => {
+  it('a session names the command that could not be started', async () => {
     const ended = await daemon.ended(await start('missing'));
     expect(ended).toMatchObject({
       state: 'failed',
@@ -93,7 +93,7 @@ describe('how a worker ends', () => {
     });
   });
 
-  it('is not told by a session that was never started', async () => {
+  it('a session that was never started is not found', async () => {
     expect(await daemon.get('/v1/sessions/nobody')).toMatchObject({
       status: 404,
       body: { code: 'not_found' },
@@ -101,11 +101,11 @@ describe('how a worker ends', () => {
   });
 });
 
-describe('a worker that reports', () => {
+describe('reports of a worker', () => {
   const reports = (mode: string, more: Record<string, unknown> = {}) =>
     live('level1', { metadata: { mode, ...more } });
 
-  it('5 errors in a row end it', async () => {
+  it('a session fails as error_limit after 5 errors in a row', async () => {
     const ended = await daemon.ended(await start('level1', { metadata: { mode: 'errors' } }));
     expect(ended).toMatchObject({
       state: 'failed',
@@ -115,59 +115,62 @@ describe('a worker that reports', () => {
     expect(ended.evidence?.detail).toContain('error 5');
   });
 
-  it('4, one ok and 4 more do not', async () => {
+  it('a session stays live through 4 errors, an ok and 4 more errors', async () => {
     const id = await reports('errors-and-ok');
-    await until('all were heard', async () => (await daemon.session(id)).errors.total === 8);
+    await until('all errors were heard', async () => (await daemon.session(id)).errors.total === 8);
     expect(await daemon.session(id)).toMatchObject({ state: 'live', errors: { consecutive: 4 } });
     await daemon.release(id);
     expect(await daemon.ended(id)).toMatchObject({ reason: 'requested', exit: { code: 0 } });
   });
 
-  it('is asked for its stacks and ended when it falls silent', async () => {
+  it('a worker that falls silent is asked for its stacks and ended', async () => {
     const id = await reports('silent');
     const ended = await daemon.ended(id);
     expect(ended).toMatchObject({ state: 'failed', reason: 'unresponsive' });
-    expect(ended.evidence?.ladder[0]?.step).toBe('term');
+    const [firstStep] = ended.evidence?.ladder ?? [];
+    expect(firstStep?.step).toBe('term');
     expect(logOf(id)).toContain('"type":"dump"');
   });
 
-  it('acknowledges new metadata', async () => {
+  it('a worker acknowledges new metadata', async () => {
     const id = await reports('plain');
     const patched = await daemon.call<SessionView>('PATCH', `/v1/sessions/${id}/metadata`, {
       metadata: { lang: 'fr' },
     });
     expect(patched.body.metadata).toEqual({ lang: 'fr' });
-    await until('it has it', () =>
+    await until('the worker has the metadata', () =>
       logOf(id).includes('{"type":"configure","rev":1,"metadata":{"lang":"fr"}}'),
     );
     await daemon.release(id);
     await daemon.ended(id);
   });
 
-  it('is told 60 s before its maximum duration, or at once where that is shorter', async () => {
+  it('a worker hears of its maximum duration 60 s before it, or at once for a shorter one', async () => {
     const id = await live('level1', { metadata: { mode: 'plain' }, limits: { maxDurationMs: 30_000 } });
-    await until('the notice', () => logOf(id).includes('"type":"notice","reason":"max_duration"'));
+    await until('the worker has the notice', () =>
+      logOf(id).includes('"type":"notice","reason":"max_duration"'),
+    );
     await daemon.release(id);
     await daemon.ended(id);
   });
 
-  it('ends at its maximum duration', async () => {
+  it('a session ends at its maximum duration', async () => {
     const id = await start('level1', { metadata: { mode: 'plain' }, limits: { maxDurationMs: 1000 } });
     expect(await daemon.ended(id)).toMatchObject({ state: 'released', reason: 'max_duration' });
   });
 
-  it('that never becomes ready ends as start_timeout', async () => {
+  it('a worker that never becomes ready ends its session as start_timeout', async () => {
     const id = await start('level1', { metadata: { mode: 'never-ready' }, limits: { startTimeoutMs: 1000 } });
     expect(await daemon.ended(id)).toMatchObject({ state: 'failed', reason: 'start_timeout', liveAt: null });
   });
 
-  it('arms the idle timeout, which keep-alive moves', async () => {
+  it('the first activity arms the idle timeout, and keep_alive moves it', async () => {
     const id = await live('level1', {
       metadata: { mode: 'activity' },
       limits: { activityIdleTimeoutMs: 30_000 },
     });
     const idle = async () => (await daemon.session(id)).deadlines.find((one) => one.kind === 'idle_timeout');
-    const before = await until('it is armed', idle);
+    const before = await until('the idle timeout is armed', idle);
     expect(before.inMs).toBeLessThanOrEqual(30_000);
     await daemon.call('POST', `/v1/sessions/${id}/keep_alive`, { forMs: 600_000 });
     expect((await idle())?.inMs).toBeGreaterThan(500_000);
@@ -176,7 +179,7 @@ describe('a worker that reports', () => {
   });
 });
 
-describe('a hostile worker', () => {
+describe('hostile workers', () => {
   it.each([
     'ignores-term',
     'blocked-loop',
@@ -185,33 +188,34 @@ describe('a hostile worker', () => {
     'closes-stdio',
     'forks',
     'prints-much',
-  ])('%s ends within its ladder and leaves nothing', async (agent) => {
+  ])('the hostile worker %s ends within its ladder and leaves no process', async (agent) => {
     const id = await live(agent);
-    await until('it is at it', () => /^(up$|line )/m.test(logOf(id)));
+    await until('the worker has begun', () => /^(up$|line )/m.test(logOf(id)));
     await daemon.release(id);
     const ended = await daemon.ended(id);
     expect(ended).toMatchObject({ state: 'released', reason: 'requested' });
-    expect(ended.evidence?.ladder[0]?.step).toBe('term');
+    const [firstStep] = ended.evidence?.ladder ?? [];
+    expect(firstStep?.step).toBe('term');
     expect(marksOf(id)).toEqual([]);
   });
 
-  it('that leaves a child behind is not over before the child is', async () => {
+  it('a session does not end before the last child of its worker is gone', async () => {
     const id = await start('holds-stdout');
     expect(await daemon.ended(id)).toMatchObject({ state: 'failed', reason: 'crashed', exit: { code: 7 } });
     expect(marksOf(id)).toEqual([]);
   });
 
-  it('that prints 1 GB fills no disk', async () => {
+  it('a worker that prints 1 GB does not fill the disk', async () => {
     const id = await live('prints-much');
     const log = join(daemon.dir, 'state/workers', `${id}.1`, 'log');
-    await until('it printed', () => existsSync(log) && statSync(log).size > 1_000_000);
+    await until('the worker has printed', () => existsSync(log) && statSync(log).size > 1_000_000);
     await daemon.release(id);
     await daemon.ended(id);
-    // The last cut is not waited for.
-    await until('it is cut', () => statSync(log).size < 32 * 1024 * 1024);
+    // The session's end does not wait for the last cut of the log.
+    await until('the log is cut', () => statSync(log).size < 32 * 1024 * 1024);
   });
 
-  it('that floods the socket starves nobody', async () => {
+  it('a worker that floods the socket does not starve another one', async () => {
     const id = await live('level1', { metadata: { mode: 'floods' } });
     expect((await daemon.get('/healthz')).status).toBe(200);
     const other = await live('level1', { metadata: { mode: 'plain' } });
@@ -221,7 +225,7 @@ describe('a hostile worker', () => {
     expect(await daemon.ended(id)).toMatchObject({ reason: 'requested' });
   });
 
-  it('that never closes is ended by KILL, after every step had its time', async () => {
+  it('a worker that never closes is killed after each earlier step had its full time', async () => {
     const id = await live('level1', { metadata: { mode: 'never-closes' } });
     await daemon.release(id);
     const ended = await daemon.ended(id);
@@ -234,7 +238,7 @@ describe('a hostile worker', () => {
     expect(ended).toMatchObject({ state: 'released', reason: 'requested', exit: { signal: 'SIGKILL' } });
   });
 
-  it('that dies while it closes keeps the first cause', async () => {
+  it('a session keeps its first cause when its worker dies during the teardown', async () => {
     const id = await live('level1', { metadata: { mode: 'dies-in-aclose' } });
     await daemon.release(id);
     expect(await daemon.ended(id)).toMatchObject({
@@ -244,13 +248,13 @@ describe('a hostile worker', () => {
     });
   });
 
-  it('that takes too much memory is ended for it', async () => {
+  it('a worker that takes too much memory ends its session as memory_limit', async () => {
     expect(await daemon.ended(await start('big'))).toMatchObject({ state: 'failed', reason: 'memory_limit' });
   });
 });
 
-describe('secrets and strangers', () => {
-  it('gives a worker its own tokens and nothing of the supervisor', async () => {
+describe('secrets and hostile names', () => {
+  it('a worker gets its own tokens and no secret of the supervisor', async () => {
     const id = await live('default');
     const environ = readFileSync(`/proc/${(await daemon.session(id)).pid}/environ`, 'utf8');
     expect(environ).toContain(`CURFEW_SESSION_ID=${id}`);
@@ -287,7 +291,7 @@ describe('secrets and strangers', () => {
     '`id`',
     'кухня 🍳',
     'a b "c" \'d\'',
-  ])('takes %s for a room name and no more', async (room) => {
+  ])('the room name %s reaches the worker unchanged and runs nothing', async (room) => {
     const { status, body } = await daemon.dispatch({ room, agent: 'default' });
     expect(status).toBe(201);
     await daemon.reaches(body.id, ['live']);
@@ -308,8 +312,8 @@ function readSafely(path: string): string {
   }
 }
 
-describe('the same id again', () => {
-  it('is the same session for the same body, also after its end, and a conflict for another', async () => {
+describe('ids of a client', () => {
+  it('a repeated id gives the same session for the same body, also after its end, and else a conflict', async () => {
     const body = { room: 'same', id: 'call-1', agent: 'default', metadata: { a: 1, b: 2 } };
     const answers = await Promise.all([
       daemon.dispatch(body),
@@ -334,7 +338,7 @@ it.each([
   'call:17',
   'a.b_c-D',
   '9'.repeat(128),
-])('takes %s for an id of the client, and a worker is found by it', async (id) => {
+])('a client may choose the id %s, and the mark of the worker has it', async (id) => {
   const { status } = await daemon.dispatch({ room: `id ${id.slice(0, 9)}`, id, agent: 'default' });
   expect(status).toBe(201);
   await daemon.reaches(id, ['live']);
@@ -360,41 +364,38 @@ describe('curfew run', () => {
     return { child, code, out: () => out, err: () => err };
   };
 
-  it('shows what the worker prints and exits 0 for released', async () => {
+  it('curfew run shows the output of the worker and exits with 0 for released', async () => {
     const one = run('--', 'sh', '-c', 'echo "hello from $CURFEW_ROOM"');
     expect(await one.code, one.err()).toBe(0);
     expect(one.out()).toContain('hello from r');
     expect(one.err()).toContain('completed');
   });
 
-  it('exits by reason', async () => {
+  it('curfew run exits with the code of its reason', async () => {
     const one = run('--', 'sh', '-c', 'exit 9');
     expect(await one.code, one.err()).toBe(12);
     expect(one.err()).toContain('crashed');
   });
 
-  it.each([
-    'SIGHUP',
-    'SIGQUIT',
-  ] as const)('is ended by %s as by Ctrl-C: its worker does not stay', async (signal) => {
+  it.each(['SIGHUP', 'SIGQUIT'] as const)('curfew run ends its worker on %s', async (signal) => {
     const one = run('--', 'sh', '-c', 'echo "up $$"; exec sleep 1000');
-    const pid = await until('it is up', () => Number(/up (\d+)/.exec(one.out())?.[1]), 20_000);
+    const pid = await until('the worker is up', () => Number(/up (\d+)/.exec(one.out())?.[1]), 20_000);
     one.child.kill(signal);
     expect(await one.code, one.err()).toBe(0);
     expect(isAlive(pid)).toBe(false);
   });
 
-  it('is ended when nobody reads its output any more', async () => {
+  it('curfew run ends when its output has no reader any more', async () => {
     const one = run('--', 'sh', '-c', 'trap "exit 0" TERM; while :; do echo "up $$"; sleep 0.1; done');
-    const pid = await until('it is up', () => Number(/up (\d+)/.exec(one.out())?.[1]), 20_000);
+    const pid = await until('the worker is up', () => Number(/up (\d+)/.exec(one.out())?.[1]), 20_000);
     one.child.stdout.destroy();
     expect(await one.code, one.err()).toBe(0);
     expect(isAlive(pid)).toBe(false);
   });
 
-  it('takes Ctrl-C for a release', async () => {
+  it('curfew run takes Ctrl-C for a release', async () => {
     const one = run('--', 'sh', '-c', 'trap "echo bye; exit 0" TERM; echo up; while :; do sleep 0.1; done');
-    await until('it is up', () => one.out().includes('up'), 20_000);
+    await until('the worker is up', () => one.out().includes('up'), 20_000);
     one.child.kill('SIGINT');
     one.child.kill('SIGINT');
     expect(await one.code, one.err()).toBe(0);

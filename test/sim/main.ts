@@ -1,10 +1,13 @@
 /**
  * `npm run sim`: the real core and runtime in a simulated world, checked after every event.
- *   --seed N        plays that seed and prints what happened; with --events it stops there
- *   --events N      fresh seeds until that many events have happened
- *   --seconds N     fresh seeds for that long (120)
- *   --from N        instead of fresh seeds those from N on
- * Ends with 3 when something is wrong: the seed and a shortened trace are printed.
+ *
+ * - `--seed N`: plays that seed and prints its trace; with `--events` it stops after so many events
+ * - `--events N`: fresh seeds until that many events have happened
+ * - `--seconds N`: fresh seeds for that long (120)
+ * - `--from N`: the seeds from N on in place of fresh ones
+ * - `--brief`: prints only the seed and the violation, without the shortened run
+ *
+ * A violation prints the seed and a shortened trace, and exits with 3.
  */
 import { parseArgs } from 'node:util';
 import { describeFailure } from './report.ts';

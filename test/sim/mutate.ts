@@ -1,4 +1,4 @@
-/** Loaded before the simulation (`node --import`): breaks one rule in the source text as it is read. */
+/** Runs before the simulation (`node --import`) and breaks one rule in the source text while Node reads it. */
 import { readFileSync } from 'node:fs';
 import { registerHooks } from 'node:module';
 import { fileURLToPath } from 'node:url';

@@ -1,4 +1,4 @@
-/** Rules of the core and the runtime, each broken on purpose by one change of its source text. The simulation must find each. */
+/** Rules of the core and the runtime. One change of the source text breaks each, and the simulation must find it. */
 
 export interface Mutation {
   readonly rule: string;
@@ -9,13 +9,13 @@ export interface Mutation {
 
 export const MUTATIONS: readonly Mutation[] = [
   {
-    rule: 'one session per claim',
+    rule: 'a claim has one session',
     file: 'src/core/admission/admission.ts',
     from: 'if (taken !== null) return',
     to: 'if (taken === asked.sessionId) return',
   },
   {
-    rule: 'a spawn waits for its durable record',
+    rule: 'a start waits for its durable record',
     file: 'src/runtime/sessions/commit.ts',
     from: 'await host.recorder.saveDurably(after);',
     to: 'void host.recorder.saveDurably(after).catch(() => undefined);',
@@ -27,28 +27,28 @@ export const MUTATIONS: readonly Mutation[] = [
     to: 'return stay({ ...(next.phase.name === "live" ? { ...next, phase: { ...next.phase, startedAt: now } } : next), restarts',
   },
   {
-    rule: 'absence is decided by a look made after it',
+    rule: 'a snapshot made after the deadline decides an absence',
     file: 'src/core/session/absence.ts',
     from: 'find((one) => asOfMs >= one.dueMs)',
     to: 'find((one) => asOfMs >= one.dueMs - 15_000)',
   },
   {
-    rule: 'the ladder ends with KILL',
+    rule: 'a teardown ends with KILL',
     file: 'src/core/session/closing.ts',
     from: "next: 'kill', now",
     to: "next: 'over', now",
   },
   {
-    rule: 'a claim is held until the ladder is over',
+    rule: 'a session holds its claim until its teardown is over',
     file: 'src/core/admission/allocation.ts',
     from: 'return { ...base, closing: true, quotas: closingQuotas(session) };',
     to: 'return { ...base, claim: null, closing: true, quotas: closingQuotas(session) };',
   },
   {
-    rule: 'a recorded intent is started or failed, never both',
+    rule: 'a recorded start runs or fails, and never both',
     file: 'src/runtime/sessions/recovery.ts',
-    from: 'const found = await sessions.workers.adopt(worker.id, known);',
-    to: 'const found = known === null ? null : await sessions.workers.adopt(worker.id, known);',
+    from: 'const found = await search(parts, worker.id, known);',
+    to: "const found: Found = known === null ? { kind: 'absent' } : await search(parts, worker.id, known);",
   },
   {
     rule: 'a replacement starts when the whole old tree is gone',
@@ -63,19 +63,19 @@ export const MUTATIONS: readonly Mutation[] = [
     to: 'consecutive: Math.min(consecutive + 1, 0)',
   },
   {
-    rule: 'no mass end',
+    rule: 'the budget for inferred endings prevents a mass end',
     file: 'src/core/admission/mass-end-breaker.ts',
     from: '? { budget: { granted }, granted: false }',
     to: '? { budget: { granted }, granted: true }',
   },
   {
-    rule: 'an ended session hears nothing any more',
-    file: 'src/core/session/decide.ts',
-    from: "if (event.type !== 'spawned') return stay(session);",
-    to: "if (event.type !== 'spawned') return stay({ ...session, phase: { name: 'queued', grant: null } });",
+    rule: 'an ended session ignores later events',
+    file: 'src/core/session/ended.ts',
+    from: '  tick: ignore,',
+    to: "  tick: (session) => stay({ ...session, phase: { name: 'queued', grant: null } }),",
   },
   {
-    rule: 'after a gap everything is counted anew',
+    rule: 'a gap restarts the deadlines of absence and silence',
     file: 'src/core/session/apply-event.ts',
     from: 'return gap(session, now);',
     to: 'return session;',
@@ -84,12 +84,12 @@ export const MUTATIONS: readonly Mutation[] = [
     rule: 'a warm worker leaves the pool when its session begins',
     file: 'src/runtime/workers/warm-handoff.ts',
     from: 'worker.id !== workerOf(before)?.id',
-    to: 'worker.id === reservedBy(before)?.id',
+    to: 'worker.id === reservedWorker(before)?.id',
   },
   {
-    rule: 'a promised worker is taken over with its session',
+    rule: 'a restarted supervisor adopts a reserved warm worker with its session',
     file: 'src/runtime/sessions/recovery.ts',
-    from: 'await sessions.workers.adopt(id, process)',
-    to: 'null',
+    from: 'return search(parts, reserved.id, reserved.process);',
+    to: "return { kind: 'absent' };",
   },
 ];

@@ -1,15 +1,15 @@
-/** What a person reads of a run that failed: the seed, what was done, and the end of the trace. */
+/** The report of a failed run for a person: the seed, the actions and the end of the trace. */
 import type { Outcome } from './run.ts';
 import { shrink } from './shrink.ts';
 
 const TRACE_LINES = 80;
-/** Of no use to whoever looks for a fault. */
+/** Lines that do not help to find a fault. */
 const NOISE =
   /: alarm$|registry (works|answers)|LiveKit (is asked|answers)| beats$| heartbeat$|connects again$/;
 
 export async function describeFailure({ seed, violation }: Outcome): Promise<string> {
   if (violation === null) return `seed ${seed} fails nothing`;
-  const { scenario, outcome } = await shrink(seed, violation.rule);
+  const { scenario, outcome } = await shrink(seed, violation.check);
   const actions = scenario.actions.map(
     ({ atMs, ...deed }) => `  ${(atMs / 1000).toFixed(3)} ${JSON.stringify(deed)}`,
   );

@@ -1,12 +1,12 @@
 /** Plays one scenario from its first event to the last check. */
 import { deadlines } from '../../src/core/session/deadlines.ts';
 import { messageOf } from '../../src/lib/errors.ts';
-import { checkAfterEvent, checkAtEnd } from './checks.ts';
-import type { Run } from './host.ts';
+import { checkAfterEvent, checkAtEnd } from './checks/invariants.ts';
 import type { Action, Scenario } from './scenario.ts';
 import { makeScenario } from './scenario.ts';
 import { Sim } from './sim.ts';
-import type { Place, Violation } from './world.ts';
+import type { Run } from './world/host.ts';
+import type { Place, Violation } from './world/world.ts';
 
 export interface Outcome {
   readonly seed: number;
@@ -20,18 +20,18 @@ export interface Outcome {
 
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
-/** The longest maximum duration, a ladder and some air: by then a world that was left alone is empty. */
+/** The longest maximum duration, a teardown and a margin: by then a world that was left alone is empty. */
 const CALM_MS = 1_500_000;
 const STOP_MS = 300_000;
-/** A process may be beyond any signal for 400 s, and is found by the next sweep after that. */
+/** A process may be stuck for 400 s. The next cleanup after that finds it. */
 const EMPTY_MS = 750_000;
-/** Whoever is just being taken in is there by then. */
-const TAKEN_IN_MS = 15_000;
+/** A session that is just being admitted is known by then. */
+const ADMITTED_MS = 15_000;
 const MAX_EVENTS = 400_000;
 
 interface RunOptions {
   readonly tracing?: boolean;
-  /** Stops there, without the checks of the end. */
+  /** Stops after this many events, without the checks at the end. */
   readonly maxEvents?: number;
 }
 
@@ -44,7 +44,8 @@ export async function runScenario(
   { tracing = false, maxEvents = Number.POSITIVE_INFINITY }: RunOptions = {},
 ): Promise<Outcome> {
   const sim = new Sim(scenario, tracing);
-  const onRejection = (error: unknown) => sim.world.fail('no promise is left alone', messageOf(error));
+  const onRejection = (error: unknown) =>
+    sim.world.fail('every-wait-has-a-bound: every rejection is handled', messageOf(error));
   process.on('unhandledRejection', onRejection);
   try {
     return await runSim(sim, maxEvents);
@@ -80,7 +81,7 @@ async function runSim(sim: Sim, maxEvents: number): Promise<Outcome> {
   };
 }
 
-/** A request waits at the door of a supervisor that stands still. */
+/** A request waits in the socket while the supervisor is suspended. */
 function placeOf(action: Action): Place {
   switch (action.do) {
     case 'dispatch':
@@ -99,7 +100,7 @@ function textOf({ atMs: _, ...deed }: Action): string {
   return `ACTION ${JSON.stringify(deed)}`;
 }
 
-/** After each event everything that it set off in the supervisor is over before anything is checked. */
+/** The checks run after each event, when all microtasks and immediates of that event are over. */
 async function play(sim: Sim, untilMs: number, done: () => boolean = () => false): Promise<void> {
   const { world } = sim;
   while (world.nextMs() <= untilMs && world.violation === null && !done()) {
@@ -107,11 +108,11 @@ async function play(sim: Sim, untilMs: number, done: () => boolean = () => false
     await turn();
     checkAfterEvent(sim);
     if (world.events > MAX_EVENTS)
-      world.fail('a run comes to an end', `${world.events} events; ${dueNow(sim)}`);
+      world.fail('every-wait-has-a-bound: a run becomes quiet', `${world.events} events; ${dueNow(sim)}`);
   }
 }
 
-/** Fate lets go, and everything must come home. */
+/** The troubles end. Then every session must end, and the world must become empty. */
 async function end(sim: Sim): Promise<void> {
   const { world, scenario } = sim;
   sim.host.disk = 'ok';
@@ -120,12 +121,12 @@ async function end(sim: Sim): Promise<void> {
   sim.calm();
   await play(sim, world.nowMs + 60_000);
   await play(sim, world.nowMs + STOP_MS, () => sim.serving !== null);
-  // Nobody can ask a host that stands still.
-  await play(sim, Math.max(world.nowMs, world.stillUntilMs('supervisor')) + 1);
+  // A request can reach only a host that is not suspended.
+  await play(sim, Math.max(world.nowMs, world.suspendedUntilMs('supervisor')) + 1);
   let stopped = scenario.end !== 'stop';
   if (scenario.end === 'release') {
     sim.releaseAll();
-    await play(sim, world.nowMs + TAKEN_IN_MS);
+    await play(sim, world.nowMs + ADMITTED_MS);
     sim.releaseAll();
   }
   if (scenario.end === 'stop')
@@ -138,7 +139,8 @@ async function end(sim: Sim): Promise<void> {
   const untilMs = world.nowMs + (scenario.end === 'by_itself' ? CALM_MS : EMPTY_MS);
   await play(sim, untilMs, () => stopped && isEmpty(sim) && scenario.end !== 'by_itself');
   if (world.violation !== null) return;
-  if (!stopped) world.fail('a stop has its bound', `it was not over after ${STOP_MS} ms`);
+  if (!stopped)
+    world.fail('every-wait-has-a-bound: a stop ends within its bound', `not over after ${STOP_MS} ms`);
   await play(sim, world.nowMs + 10_000);
   checkAtEnd(sim);
 }
@@ -230,11 +232,11 @@ function act(sim: Sim, action: Action): void {
       world.jumpWall(action.byMs);
       return;
     case 'suspend':
-      world.standStill('host', action.forMs);
-      world.standStill('supervisor', action.forMs);
+      world.suspend('host', action.forMs);
+      world.suspend('supervisor', action.forMs);
       return;
     case 'stall':
-      world.standStill('supervisor', action.forMs);
+      world.suspend('supervisor', action.forMs);
       return;
     case 'disk':
       sim.setDisk(action.state, action.forMs);
@@ -295,7 +297,7 @@ function befall(sim: Sim, run: Run, { deed }: Extract<Action, { do: 'worker' }>)
   }
 }
 
-/** Who wants to be woken at once, again and again. */
+/** The sessions with a deadline in the past, as JSON. They make the supervisor wake up without pause. */
 function dueNow({ serving, world }: Sim): string {
   const all = serving?.supervisor.sessions.all() ?? [];
   const due = all.flatMap((session) =>

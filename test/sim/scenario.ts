@@ -1,8 +1,8 @@
-/** What people, LiveKit, workers and fate do in one run: a list of actions with their times, made from a seed. */
+/** The actions of people, LiveKit, workers and troubles in one run, with their times, made from a seed. */
 import type { DisconnectReason } from '../../src/core/rooms/presence.ts';
-import type { DiskState } from './host.ts';
-import type { ApiState } from './livekit.ts';
-import { Random } from './random.ts';
+import type { DiskState } from './world/host.ts';
+import type { ApiState } from './world/livekit.ts';
+import { Random } from './world/random.ts';
 
 export type WorkerDeed =
   | 'crash'
@@ -27,7 +27,7 @@ export type Deed =
       readonly user: string | null;
       readonly id: string | null;
       readonly limits: Readonly<Record<string, number>>;
-      /** LiveKit offers it. */
+      /** LiveKit's own dispatch offers the call. */
       readonly asJob?: true;
     }
   | {
@@ -49,7 +49,7 @@ export type Deed =
   | { readonly do: 'disk'; readonly state: DiskState; readonly forMs: number }
   | { readonly do: 'livekit'; readonly state: ApiState; readonly forMs: number }
   | { readonly do: 'reboot' }
-  /** All that wait for a call. */
+  /** Kills every warm worker. */
   | { readonly do: 'warm_killed' };
 
 export type Action = Deed & { readonly atMs: number };
@@ -68,7 +68,7 @@ export interface Scenario {
   };
   readonly actions: readonly Action[];
   readonly lengthMs: number;
-  /** How it ends: by a person's release of all, by an orderly stop, or by itself. */
+  /** A person releases all sessions, the supervisor stops in order, or every session ends without a request. */
   readonly end: 'release' | 'stop' | 'by_itself';
 }
 
@@ -104,7 +104,7 @@ export function makeScenario(seed: number): Scenario {
   };
 }
 
-/** Some calls are for the agent with warm workers, some of these come from LiveKit, and trouble comes just then. */
+/** Turns some calls into calls for the agent with warm workers, some by LiveKit's dispatch, some with a trouble at that moment. */
 function warmed(action: Action, fate: Random): Action[] {
   if (action.do !== 'dispatch' || fate.chance(0.3)) return [action];
   const asJob = fate.chance(0.6) ? { asJob: true as const, id: action.id ?? `job-${fate.below(1e6)}` } : {};
@@ -121,7 +121,7 @@ function warmed(action: Action, fate: Random): Action[] {
   return [call, { ...crash, atMs: action.atMs + fate.between(0, 100) }];
 }
 
-/** A dispatch, its callers, and what befalls its worker. */
+/** Adds a dispatch, its callers, and the deeds of its worker. */
 function addCall(
   actions: Action[],
   random: Random,
@@ -208,7 +208,7 @@ function addDeed(actions: Action[], random: Random, room: number, fromMs: number
     'shim_killed',
   ] as const);
   const atMs = fromMs + random.wait(60_000, 400_000);
-  // Troubles come in rows: only then do limits of errors matter.
+  // Errors and crashes come in rows, because the error limit counts errors in a row.
   const times = deed === 'error' || deed === 'crash' ? 1 + random.below(7) : 1;
   for (let count = 0; count < times; count++)
     actions.push({ do: 'worker', room, deed, atMs: atMs + count * random.wait(12_000, 90_000) });
@@ -242,7 +242,7 @@ function addTrouble(actions: Action[], random: Random, lengthMs: number): void {
   else actions.push({ do: 'reboot', atMs });
 }
 
-/** Many calls, and LiveKit that suddenly knows none of them. */
+/** Adds many calls, and a LiveKit that suddenly answers with empty lists. */
 function addMassSilence(actions: Action[], random: Random, rooms: number, lengthMs: number): void {
   const atMs = random.between(0, lengthMs / 2);
   for (let room = 0; room < rooms; room++) {

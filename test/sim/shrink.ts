@@ -1,4 +1,5 @@
-/** Makes a failing run short: drops actions as long as the same rule is still broken, within a bound of time. */
+/** Makes a failing run short: drops actions as long as the same check still fails, within a bound of time. */
+import type { CheckName } from '../promises.ts';
 import type { Outcome } from './run.ts';
 import { runScenario } from './run.ts';
 import type { Scenario } from './scenario.ts';
@@ -11,7 +12,7 @@ export interface Shrunk {
   readonly outcome: Outcome;
 }
 
-export async function shrink(seed: number, rule: string): Promise<Shrunk> {
+export async function shrink(seed: number, check: CheckName): Promise<Shrunk> {
   const untilMs = performance.now() + SHRINK_MS;
   let scenario = makeScenario(seed);
   for (let size = scenario.actions.length >> 1; size >= 1; size = size === 1 ? 0 : size >> 1)
@@ -19,7 +20,7 @@ export async function shrink(seed: number, rule: string): Promise<Shrunk> {
       const { actions } = scenario;
       const less = { ...scenario, actions: [...actions.slice(0, at), ...actions.slice(at + size)] };
       const { violation } = await runScenario(less);
-      if (violation?.rule === rule) scenario = less;
+      if (violation?.check === check) scenario = less;
       else at += size;
     }
   return { scenario, outcome: await runScenario(scenario, { tracing: true }) };

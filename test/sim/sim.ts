@@ -1,4 +1,4 @@
-/** One simulated world with the real core and runtime in it: supervisors come and go, everything else stays. */
+/** One simulated world with the real core and runtime in it. Supervisors start and die, everything else stays. */
 
 import { defaultProfile } from '../../src/adapters/config/config-schema.ts';
 import type { DispatchRequest } from '../../src/api/session-schemas.ts';
@@ -12,28 +12,28 @@ import { WORKERS } from '../../src/lib/limits/worker-limits.ts';
 import type { Instance } from '../../src/ports/instance.ts';
 import type { Log } from '../../src/ports/log.ts';
 import { Supervisor } from '../../src/runtime/supervisor.ts';
-import { Agent } from './agent.ts';
-import { SimChannels } from './channels.ts';
-import type { DiskState, Run } from './host.ts';
-import { Host } from './host.ts';
-import { SimJobs } from './jobs.ts';
-import { Ledger } from './ledger.ts';
-import { Life } from './life.ts';
-import type { ApiState } from './livekit.ts';
-import { LiveKit } from './livekit.ts';
-import { Disk, SimRegistry } from './registry.ts';
-import { SimRooms } from './rooms.ts';
+import { Ledger } from './checks/ledger.ts';
 import type { Scenario } from './scenario.ts';
-import { recordsOf, SimPlans, SimTable } from './table.ts';
-import { SimWorkers } from './workers.ts';
-import { clockOf, World } from './world.ts';
+import { Agent } from './world/agent.ts';
+import { SimChannels } from './world/channels.ts';
+import type { DiskState, Run } from './world/host.ts';
+import { Host } from './world/host.ts';
+import { SimJobs } from './world/jobs.ts';
+import { Life } from './world/life.ts';
+import type { ApiState } from './world/livekit.ts';
+import { LiveKit } from './world/livekit.ts';
+import { recordsOf, SimPlans, SimTable } from './world/process-table.ts';
+import { Disk, SimRegistry } from './world/registry.ts';
+import { SimRooms } from './world/rooms.ts';
+import { SimWorkers } from './world/workers.ts';
+import { clockOf, World } from './world/world.ts';
 
 const MEMORY_BYTES = 1_000_000_000;
-const SWEEP_EVERY_MS = 300_000;
-const SWEEP_GRACE_MS = 60_000;
+const CLEANUP_EVERY_MS = 300_000;
+const CLEANUP_GRACE_MS = 60_000;
 const PERSON: Actor = { kind: 'token', name: 'ops' };
 
-/** One supervisor and what it is made of. */
+/** One supervisor and its parts. */
 export interface Generation {
   readonly life: Life;
   readonly supervisor: Supervisor;
@@ -111,7 +111,7 @@ export class Sim {
     this.disk.watch = this.ledger;
   }
 
-  /** The supervisor that takes requests now. */
+  /** The supervisor that takes requests now; null: none. */
   get serving(): Generation | null {
     const { generation } = this;
     return generation?.life.alive && generation.life.ready ? generation : null;
@@ -144,7 +144,7 @@ export class Sim {
       plans: new SimPlans(),
       drainStore: { read: () => null, write: () => undefined, clear: () => undefined },
       records: recordsOf(this.host),
-      sweep: { unmanaged: [], graceMs: SWEEP_GRACE_MS },
+      sweep: { unmanaged: [], graceMs: CLEANUP_GRACE_MS },
       host: 'simulated',
       newId: () => `${++this.#ids}`,
       limits: { ...this.scenario.limits, perAgent: { scribe: 3 } },
@@ -161,7 +161,7 @@ export class Sim {
         life.ready = true;
         world.note(`life ${life.number}`, 'is ready');
         this.ledger.anew();
-        void supervisor.lookForUnknown().then(() => this.#sweep(life, supervisor));
+        void supervisor.lookForUnknown().then(() => this.#cleanUp(life, supervisor));
       },
       (error: unknown) => {
         world.note(`life ${life.number}`, `does not start: ${messageOf(error)}`);
@@ -170,14 +170,14 @@ export class Sim {
     );
   }
 
-  /** It ends at one of its next calls, and a new one begins `downMs` later, which may end while it takes over. */
+  /** The supervisor dies at one of its next calls. The next one starts `downMs` later, and may die during its own start (`again`). */
   crash({ points, downMs, again }: { points: number; downMs: number; again: number | null }): void {
     const life = this.generation?.life;
     if (!life?.alive || life.stopping) return;
     this.#downMs = downMs;
     this.#nextFuse = again;
     life.light(points);
-    // A quiet supervisor calls nothing for a while: then it ends between two calls.
+    // A quiet supervisor calls no adapter for a while. Then it dies between two calls.
     this.world.after(this.world.random.between(0, 5_000), {
       place: 'cloud',
       what: 'the supervisor is killed',
@@ -213,11 +213,13 @@ export class Sim {
     );
   }
 
-  /** By LiveKit. */
+  /** LiveKit's own dispatch offers a job. */
   offer(job: { id: string; agentName: string; room: string }): void {
     this.serving?.jobs
       ?.offer(job)
-      .catch((error: unknown) => this.world.fail('no offer fails', messageOf(error)));
+      .catch((error: unknown) =>
+        this.world.fail('livekit-agents-run-unchanged: every offered job is answered', messageOf(error)),
+      );
   }
 
   release(id: string): void {
@@ -241,7 +243,7 @@ export class Sim {
   releaseAll(): void {
     const { supervisor } = this.serving ?? {};
     if (supervisor === undefined) return;
-    // One that is just being taken in is not among all yet.
+    // A session that is just being admitted is not in this list yet.
     for (const { spec } of supervisor.sessions.all()) this.ledger.requested(spec.id);
     supervisor.releaseMany({ filter: {}, all: true, dryRun: false }, PERSON).then(
       (sessions) => sessions.length,
@@ -261,7 +263,7 @@ export class Sim {
     this.disk.state = state;
     this.world.after(forMs, {
       place: 'cloud',
-      what: 'the disk is well again',
+      what: 'the disk works again',
       run: () => {
         this.host.disk = 'ok';
         this.disk.state = 'ok';
@@ -275,7 +277,7 @@ export class Sim {
     if (state === 'blind') this.livekit.blindSpells.push({ fromMs: nowMs, toMs: nowMs + forMs });
     this.world.after(forMs, {
       place: 'cloud',
-      what: 'LiveKit is well again',
+      what: 'LiveKit works again',
       run: () => {
         this.livekit.api = 'ok';
       },
@@ -285,7 +287,7 @@ export class Sim {
   useMemory(run: Run): void {
     const one = this.ledger.ofWorker(run.id);
     if (one !== undefined) one.memoryMs ??= this.world.nowMs;
-    // One sample is a peak, the next one decides.
+    // curfew takes one sample for a peak. The next one decides.
     for (const waitMs of [0, 1, 2].map((count) => count * WORKERS.sampleMs))
       this.world.after(waitMs, {
         place: 'supervisor',
@@ -294,28 +296,28 @@ export class Sim {
       });
   }
 
-  /** No more evil: what is stuck comes loose, and nothing kills the supervisor again. */
+  /** The troubles end: no new process gets stuck, and the supervisor does not die any more. */
   calm(): void {
     this.#nextFuse = null;
     this.generation?.life.spare();
     this.host.calm();
   }
 
-  /** At the start, and then again and again. */
-  #sweep(life: Life, supervisor: Supervisor): void {
+  /** Cleans up now, and then in every interval. */
+  #cleanUp(life: Life, supervisor: Supervisor): void {
     if (life.stopping) return;
     supervisor.cleanup({ dryRun: false }, PERSON).then(
       ({ verdicts }) => {
         for (const one of verdicts)
-          this.world.note('sweep', `${one.worker} ${one.kind}: ${one.action}, ${one.why} (${one.outcome})`);
+          this.world.note('cleanup', `${one.worker} ${one.kind}: ${one.action}, ${one.why} (${one.outcome})`);
       },
-      (error: unknown) => this.world.note('sweep', messageOf(error)),
+      (error: unknown) => this.world.note('cleanup', messageOf(error)),
     );
-    this.world.after(SWEEP_EVERY_MS, {
+    this.world.after(CLEANUP_EVERY_MS, {
       place: 'supervisor',
-      what: 'a sweep is due',
+      what: 'a cleanup is due',
       life,
-      run: () => this.#sweep(life, supervisor),
+      run: () => this.#cleanUp(life, supervisor),
     });
   }
 

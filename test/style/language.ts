@@ -6,7 +6,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import ts from 'typescript';
-import { ROOT } from '../support/daemon.ts';
+import { ROOT } from '../support/daemon/daemon.ts';
 
 /** Words in one sentence. Inline code and a link count as one word each. */
 export const SENTENCE_WORDS = 25;

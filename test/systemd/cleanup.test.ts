@@ -1,10 +1,10 @@
-/** The timer in a real systemd: it sweeps also when the daemon is dead, and spares what is not due. */
+/** The timer in a real systemd: it cleans up also without a supervisor, and spares each session that is not due. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Machine } from '../support/machine.ts';
-import { beganEarlier } from '../support/records.ts';
-import { until } from '../support/wait.ts';
+import { Machine } from '../support/daemon/systemd-machine.ts';
+import { until } from '../support/lib/wait.ts';
+import { beganEarlier } from '../support/sessions/recorded-sessions.ts';
 
-/** Far above the longest that a session may last by default. */
+/** Far above the default maximum duration of a session. */
 const A_DAY_MS = 24 * 3_600_000;
 
 let machine: Machine;
@@ -23,26 +23,26 @@ afterAll(() => machine.close());
 
 const ranUntil = (what: string, holds: () => Promise<boolean>) =>
   until(`${what}: ${holds}`, holds, 40_000).then(() =>
-    until('the sweep is over', async () =>
+    until('the cleanup is over', async () =>
       ['inactive', 'failed'].includes(await machine.show('ActiveState', 'curfew-cleanup.service')),
     ),
   );
 
 describe('curfew-cleanup.timer', () => {
-  it('goes through the daemon while it lives, and touches nothing', async () => {
+  it('curfew-cleanup.service asks a living supervisor, and leaves its session alone', async () => {
     const { id, pid } = await machine.dispatch('before');
     await machine.must('systemctl', 'start', 'curfew-cleanup.service');
     expect(await machine.show('Result', 'curfew-cleanup.service')).toBe('success');
     expect(await machine.session(id)).toMatchObject({ state: 'live', pid });
     await machine.must('curfew', 'release', id);
-    await until('it has ended', async () => (await machine.session(id)).state === 'released');
+    await until('the session has ended', async () => (await machine.session(id)).state === 'released');
   });
 
-  it('ends what is overdue when the daemon is dead, and leaves what is not', async () => {
+  it('curfew-cleanup.timer ends an overdue worker without a supervisor, and leaves the others', async () => {
     const spared = await machine.dispatch('spared');
     const overdue = await machine.dispatch('overdue');
     await machine.must('systemctl', 'kill', '--kill-who=main', '-s', 'KILL', 'curfew');
-    await until('the daemon is dead', async () => (await machine.show('ActiveState')) === 'failed');
+    await until('the supervisor is dead', async () => (await machine.show('ActiveState')) === 'failed');
     expect(await machine.runs(overdue.pid)).toBe(true);
     beganEarlier(machine.stateDir, overdue.id, A_DAY_MS);
     await machine.must('systemctl', 'start', 'curfew-cleanup.timer');

@@ -1,7 +1,7 @@
-/** The supervisor's deaths in a real systemd: it comes back, and no call notices. */
+/** The supervisor's deaths in a real systemd: systemd starts it again, and each call goes on. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Machine } from '../support/machine.ts';
-import { until } from '../support/wait.ts';
+import { Machine } from '../support/daemon/systemd-machine.ts';
+import { until } from '../support/lib/wait.ts';
 
 let machine: Machine;
 beforeAll(async () => {
@@ -16,7 +16,7 @@ beforeAll(async () => {
 });
 afterAll(() => machine.close());
 
-/** Its pid first: there is none between two lives, and the state of before is still `active` right after a kill. */
+/** Race: right after a kill ActiveState is still `active`. So wait for another MainPID first, which is 0 between two supervisors. */
 const restarted = (before: string) =>
   until(
     'systemd has started it again',
@@ -26,10 +26,10 @@ const restarted = (before: string) =>
     },
     20_000,
   );
-const fedAtUs = async () => Number(await machine.show('WatchdogTimestampMonotonic'));
+const watchdogFedAtUs = async () => Number(await machine.show('WatchdogTimestampMonotonic'));
 
-describe('a supervisor that', () => {
-  it('is killed five times is started again each time, with the same worker', async () => {
+describe('a supervisor in systemd', () => {
+  it('a supervisor that was killed five times has the same worker after each start', async () => {
     const { id, pid } = await machine.dispatch('killed');
     for (let round = 0; round < 5; round++) {
       const before = await machine.show('MainPID');
@@ -40,7 +40,7 @@ describe('a supervisor that', () => {
     expect(Number(await machine.show('NRestarts'))).toBeGreaterThanOrEqual(5);
   });
 
-  it('hangs is killed by the watchdog and started again, with the same worker', async () => {
+  it('a supervisor that hangs is restarted by the watchdog, and has the same worker', async () => {
     const { id, pid } = await machine.dispatch('hung');
     const before = await machine.show('MainPID');
     await machine.must('kill', '-STOP', before);
@@ -49,14 +49,18 @@ describe('a supervisor that', () => {
     expect(await machine.session(id)).toMatchObject({ state: 'live', pid, restarts: 0 });
   });
 
-  it('is well is not killed by the watchdog', async () => {
+  it('a healthy supervisor is not killed by the watchdog', async () => {
     const before = await machine.show('MainPID');
-    const fed = await until('it is watched', fedAtUs);
-    await until('it was fed over twice its time', async () => (await fedAtUs()) - fed > 4_000_000, 20_000);
+    const fed = await until('the watchdog is on', watchdogFedAtUs);
+    await until(
+      'the watchdog was fed for twice its time',
+      async () => (await watchdogFedAtUs()) - fed > 4_000_000,
+      20_000,
+    );
     expect(await machine.show('MainPID')).toBe(before);
   });
 
-  it('gets SIGTERM from nobody who wants a stop leaves the calls and comes back', async () => {
+  it('a supervisor that gets a SIGTERM without a stop leaves its calls and is started again', async () => {
     const { id, pid } = await machine.dispatch('termed');
     const before = await machine.show('MainPID');
     await machine.must('kill', '-TERM', before);

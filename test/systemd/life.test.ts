@@ -1,7 +1,7 @@
-/** A service's ordinary life in a real systemd: start, restart, reload, stop, and the host's shutdown. */
+/** The service in a real systemd: start, restart, reload, drain, stop, and the host's shutdown. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Machine } from '../support/machine.ts';
-import { until } from '../support/wait.ts';
+import { Machine } from '../support/daemon/systemd-machine.ts';
+import { until } from '../support/lib/wait.ts';
 
 let machine: Machine;
 beforeAll(async () => {
@@ -12,14 +12,14 @@ beforeAll(async () => {
 afterAll(() => machine.close());
 
 describe('curfew.service', () => {
-  it('is ready when it answers, and says how it is', async () => {
+  it('the service is ready when it answers, and its status text counts the sessions', async () => {
     await machine.must('systemctl', 'start', 'curfew');
     expect(await machine.must('curfew', 'capacity')).not.toBe('');
     expect(await machine.show('StatusText')).toBe('0 live, 0 starting, 0 closing, 0 queued; at most 50');
     expect(await machine.show('ActiveState')).toBe('active');
   });
 
-  it('a restart is the upgrade: same worker, same session, its /tmp as it was; ready only when taken over', async () => {
+  it('a restart keeps each worker, its session and its /tmp, and is over only after the adoption', async () => {
     const { id, pid } = await machine.dispatch('restarted');
     const inWorker = ['nsenter', '-t', String(pid), '-m'];
     await machine.must(...inWorker, 'touch', '/tmp/before');
@@ -33,7 +33,7 @@ describe('curfew.service', () => {
     await machine.must(...inWorker, 'touch', '/tmp/after');
   });
 
-  it('a reload is over when the new config holds, for new sessions', async () => {
+  it('a reload is over when the new config holds for new sessions', async () => {
     machine.configure({ limits: { sessions: 7, start_rate: '1000/s' } });
     await machine.must('systemctl', 'reload', 'curfew');
     expect(await machine.must('curfew', '--json', 'capacity')).toContain('"limit": 7');
@@ -52,10 +52,13 @@ describe('curfew.service', () => {
     expect(await machine.show('ActiveState')).toBe('active');
     machine.configure();
     await machine.must('systemctl', 'kill', '--kill-who=main', '-s', 'HUP', 'curfew');
-    await until('SIGHUP reads it again', async () =>
+    await until('SIGHUP applies the config', async () =>
       (await machine.must('curfew', '--json', 'capacity')).includes('"limit": 50'),
     );
-    await until('it is no longer reloading', async () => (await machine.show('ActiveState')) === 'active');
+    await until(
+      'the service is no longer reloading',
+      async () => (await machine.show('ActiveState')) === 'active',
+    );
   });
 
   it('a stop releases every call, and the next start begins with none', async () => {
@@ -68,23 +71,23 @@ describe('curfew.service', () => {
     expect(await machine.session(id)).toMatchObject({ state: 'released', reason: 'shutdown' });
   });
 
-  it('a drain waits for the calls, then stops it, and systemd does not start it again', async () => {
+  it('a drain waits for the calls, then the service stops, and systemd does not start it again', async () => {
     const { id } = await machine.dispatch('drained');
     await machine.must('systemctl', 'kill', '--kill-who=main', '-s', 'USR1', 'curfew');
-    await until('it takes nothing new', async () =>
+    await until('the supervisor takes nothing new', async () =>
       (await machine.must('curfew', '--json', 'capacity')).includes('"accepting": false'),
     );
     expect(await machine.run('curfew', 'dispatch', '--room', 'late')).toMatchObject({ code: 4 });
     expect(await machine.session(id)).toMatchObject({ state: 'live' });
     await machine.must('curfew', 'release', id);
-    await until('it has stopped', async () => (await machine.show('ActiveState')) === 'inactive');
+    await until('the service has stopped', async () => (await machine.show('ActiveState')) === 'inactive');
     expect(await machine.show('Result')).toBe('success');
     await machine.must('systemctl', 'start', 'curfew');
     expect(await machine.session(id)).toMatchObject({ state: 'released', reason: 'requested' });
     await machine.dispatch('early');
   });
 
-  it('a stop works where /proc hides what is of others (hidepid)', async () => {
+  it('a stop ends every worker where /proc hides processes of other users (hidepid)', async () => {
     const drop = '/etc/systemd/system/curfew.service.d/test.conf';
     machine.write(drop, '[Service]\nProtectProc=noaccess\n');
     await machine.must('systemctl', 'daemon-reload');
@@ -98,7 +101,7 @@ describe('curfew.service', () => {
     expect(await machine.session(id)).toMatchObject({ state: 'released', reason: 'shutdown' });
   });
 
-  it('a stop may take longer than the unit says, when the teardown does', async () => {
+  it('a stop takes longer than TimeoutStopSec when a teardown needs more time', async () => {
     const patient = { term: '6s', kill: '2s' };
     const stubborn = ['sh', '-c', 'trap "" TERM; while :; do sleep 1; done'];
     machine.configure({ agents: { default: { command: stubborn, ladder: patient } } });

@@ -1,20 +1,20 @@
-/** Once for all tests in a real systemd: the build, installed by the project's own installer into a folder of its own. */
+/** Runs once for all tests in a real systemd: the project's own installer installs the build into a new folder. */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
 import { ensureDebianTree } from '../../scripts/debian-tree.mjs';
-import { ROOT } from '../support/daemon.ts';
-import { keep } from '../support/keeper.ts';
+import { ROOT } from '../support/daemon/daemon.ts';
+import { keep } from '../support/processes/keeper.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
-    /** A Debian tree. */
+    /** The path of a Debian tree. */
     debian: string;
-    /** What the installer made, to be laid over it. */
+    /** The path of the installer's files. The machine lays them over the Debian tree. */
     installed: string;
-    /** The build that was installed. */
+    /** The path of the installed build. */
     dist: string;
   }
 }

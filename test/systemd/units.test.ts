@@ -1,8 +1,8 @@
-/** The units and the installer, judged by systemd itself. */
+/** systemd itself judges the units and the installer. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { Machine, PROJECT, PROJECT_BINDS } from '../support/machine.ts';
+import { Machine, PROJECT, PROJECT_BINDS } from '../support/daemon/systemd-machine.ts';
 
 const UNITS = ['curfew.service', 'curfew-cleanup.service', 'curfew-cleanup.timer'];
 
@@ -13,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(() => machine.close());
 
-/** On the machine itself, not into a staging root: it is installed there already. */
+/** Installs on the machine itself, without a staging root, over the version that is there. */
 const install = (...args: readonly string[]) =>
   machine.run(
     `${PROJECT}/node_modules/node/bin/node`,
@@ -23,12 +23,15 @@ const install = (...args: readonly string[]) =>
 const here = (path: string) => join(machine.root, path);
 
 describe('the units', () => {
-  it('have nothing that systemd does not know', async () => {
+  it('the units have no line that systemd does not know', async () => {
     const { code, out, err } = await machine.run('systemd-analyze', 'verify', ...UNITS);
     expect({ code, out, err }).toEqual({ code: 0, out: '', err: '' });
   });
 
-  it.each(['curfew.service', 'curfew-cleanup.service'])('%s is exposed by 2.0 at most', async (unit) => {
+  it.each([
+    'curfew.service',
+    'curfew-cleanup.service',
+  ])('%s has an exposure level of at most 2.0', async (unit) => {
     const out = await machine.must('systemd-analyze', 'security', '--no-pager', unit);
     const [, exposure] = /Overall exposure level for \S+: ([\d.]+)/.exec(out) ?? [];
     expect(Number(exposure), out).toBeLessThanOrEqual(2);
@@ -36,7 +39,7 @@ describe('the units', () => {
 });
 
 describe('an installed curfew', () => {
-  it('starts as it was installed, with its secrets as credentials and a cgroup for each worker', async () => {
+  it('an installed curfew starts with its secrets as credentials and a cgroup for each worker', async () => {
     machine.write('/etc/curfew/credentials/backend', 'a-token-of-a-backend\n');
     await machine.must('chmod', '-R', 'go=', '/etc/curfew/credentials');
     const config = readFileSync(here('/etc/curfew/curfew.yaml'), 'utf8');
@@ -49,26 +52,26 @@ describe('an installed curfew', () => {
     expect(await machine.must('curfew', 'config', 'check', '/etc/curfew/curfew.yaml')).toContain('is good');
   });
 
-  it('is upgraded by installing again, which leaves the config alone and every call', async () => {
+  it('a second installation upgrades curfew, and keeps the config and each call', async () => {
     const config = readFileSync(here('/etc/curfew/curfew.yaml'), 'utf8');
     const before = await machine.dispatch('upgraded');
     expect((await install('--dry-run')).out).toMatch(/^would: install the program/);
     const { code, out, err } = await install();
     expect({ code, err }).toEqual({ code: 0, err: '' });
-    expect(out).toContain('/etc/curfew/curfew.yaml is there and stays as it is');
+    expect(out).toContain('/etc/curfew/curfew.yaml exists and stays unchanged');
     expect(readFileSync(here('/etc/curfew/curfew.yaml'), 'utf8')).toBe(config);
     await machine.must('systemctl', 'restart', 'curfew');
     expect(await machine.session(before.id)).toMatchObject({ state: 'live', pid: before.pid });
   });
 
-  it('takes no folder that is not its own', async () => {
+  it('the installer takes no folder that is not its own', async () => {
     for (const prefix of ['/', '/etc', 'relative'])
       expect((await install('--prefix', prefix)).code, prefix).toBe(1);
     expect((await install('--uninstall', '--prefix', '/etc')).code).toBe(1);
     expect(existsSync(here('/etc/passwd'))).toBe(true);
   });
 
-  it('is stopped and taken away but for config, state and user', async () => {
+  it('an uninstallation stops curfew and removes everything except config, state and user', async () => {
     await machine.must('systemctl', 'enable', '--now', 'curfew.service', 'curfew-cleanup.timer');
     expect(await install('--uninstall')).toMatchObject({ code: 0 });
     expect((await machine.run('systemctl', 'is-active', 'curfew')).out).toBe('inactive\n');

@@ -1,4 +1,4 @@
-"""The Python kit: a voice agent's line to its curfew supervisor. No dependencies."""
+"""The Python kit: the connection of a voice agent to its curfew supervisor. No dependencies."""
 
 from ._kit import Curfew, Job, attach, connect, serve
 

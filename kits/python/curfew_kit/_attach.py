@@ -1,6 +1,7 @@
-"""What a LiveKit AgentSession tells of itself, told to curfew: speech, tools, and how STT, LLM and TTS are doing.
+"""Reports the events of a LiveKit AgentSession to curfew: speech, tools, and errors of STT, LLM and TTS.
 
-The framework is not imported: events come by name, as in livekit-agents 1.8.9, and a name that a version does not have is never heard.
+The kit does not import the framework. It subscribes to events by name, as in livekit-agents 1.8.9.
+A version without such an event never sends it.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Set
 if TYPE_CHECKING:
     from ._kit import Curfew
 
-#: At most one of a kind in this time; while somebody speaks, one again after each.
+#: At most one report of each kind in this time. While a person or the agent speaks, the report repeats.
 EVERY_SECONDS = 1.0
 SOURCES = {"stt_error": "stt", "llm_error": "llm", "realtime_model_error": "llm", "tts_error": "tts"}
 
 
 class Reporter:
-    """Listens to one session for as long as that emits events."""
+    """Subscribes to the events of one session."""
 
     def __init__(self, curfew: "Curfew") -> None:
         self._curfew = curfew
@@ -64,8 +65,8 @@ class Reporter:
         self._caller.changed("", "closed")
         self._agent.changed("", "closed")
         if event.reason == "error":
-            # The job would stay in its room and answer nobody.
-            self._curfew.failed(getattr(event.error, "error", None) or "the session was closed by an error")
+            # Without this the job would stay in its room and not answer the caller.
+            self._curfew.failed(getattr(event.error, "error", None) or "an error closed the session")
 
     def _active(self, kind: str) -> None:
         if self._is_due(kind):
@@ -78,7 +79,7 @@ class Reporter:
             self._curfew.error(getattr(failure, "error", None) or failure.type, source)
 
     def _worked(self, *sources: str) -> None:
-        """A success is told when no component is failing: that the STT hears must not hide that the TTS is down."""
+        """Reports a success only while no component fails. Otherwise a working STT would hide a broken TTS."""
         recovered = not self._failing.isdisjoint(sources)
         self._failing.difference_update(sources)
         if not self._failing and (recovered or self._is_due("ok")):
@@ -93,7 +94,7 @@ class Reporter:
 
 
 class _WhileSpeaking:
-    """A long sentence is activity from its beginning to its end."""
+    """Repeats the report during a long sentence, so that all of it counts as activity."""
 
     def __init__(self, say: Callable[[], None]) -> None:
         self._say = say
@@ -117,12 +118,12 @@ class _WhileSpeaking:
 
 
 def _guarded(listener: Callable[[Any], None]) -> Callable[[Any], None]:
-    """What one version sends otherwise than another must not harm the talk."""
+    """Catches errors of a listener, because an event of another version must not end the conversation."""
 
     def heard(event: Any) -> None:
         try:
             listener(event)
         except Exception as error:
-            print(f"curfew kit: an event was not understood: {error!r}", file=sys.stderr, flush=True)
+            print(f"curfew kit: an event of the session could not be read: {error!r}", file=sys.stderr, flush=True)
 
     return heard

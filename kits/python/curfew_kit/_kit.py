@@ -1,4 +1,4 @@
-"""What an agent calls. The socket lives in a thread of its own (see _wire)."""
+"""The functions and classes for agents. The socket has its own thread (see _wire)."""
 
 from __future__ import annotations
 
@@ -21,27 +21,28 @@ FLUSH_SECONDS = 1.0
 ERROR_CHARS = 4000
 DETAIL_CHARS = 500
 NO_ROOM = (
-    "this worker is kept warm and has no room yet, but nothing waits for one: "
-    "use serve() instead of connect(), or take `warm` out of its profile"
+    "this warm worker has no room yet, and the program does not wait for one. "
+    "Use serve() instead of connect(), or remove `warm` from the profile."
 )
 
 
 @dataclass
 class Job:
-    """What this worker was started for."""
+    """The job of this worker. Of a warm worker it is empty until the assignment."""
 
     session_id: str
     room: str
-    #: 1 for the first worker of the session, one more for each replacement.
+    #: 1 for the first worker of the session, plus 1 for each replacement.
     attempt: int = 1
     metadata: Dict[str, Any] = field(default_factory=dict)
+    #: None: curfew has no LiveKit, or the worker has no room yet.
     livekit_url: Optional[str] = None
-    #: For this room alone. Not shown by repr, so that a printed job keeps it out of the log.
+    #: Valid for this room alone. repr does not show it, so that a printed job does not put the token into the log.
     livekit_token: Optional[str] = field(default=None, repr=False)
 
 
 class Curfew:
-    """The line to the supervisor. Outside of curfew every call does nothing."""
+    """The connection to the supervisor. If curfew did not start the program, every call does nothing."""
 
     def __init__(self, *, exit_on_disconnect: bool, loop: Optional[asyncio.AbstractEventLoop]) -> None:
         self.job = _read_job()
@@ -56,7 +57,7 @@ class Curfew:
 
     @property
     def supervised(self) -> bool:
-        """Whether curfew started this process."""
+        """True: curfew started this process."""
         return self._wire is not None
 
     def ready(self) -> None:
@@ -66,27 +67,27 @@ class Curfew:
         self._say({"type": "ready"})
 
     def activity(self, kind: str) -> None:
-        """caller_speech, agent_speech or task: postpones the idle timeout."""
+        """Restarts the idle timeout. `kind`: caller_speech, agent_speech or task."""
         self._say({"type": "activity", "kind": kind})
 
     def keep_alive(self, for_seconds: float) -> None:
-        """Silence is meant, for so long: at most 3599 s."""
+        """The agent is silent on purpose for this time: at most 3599 s."""
         self._say({"type": "activity", "kind": "keep_alive", "forMs": round(for_seconds * 1000)})
 
     def ok(self) -> None:
-        """Something went well: errors in a row begin anew."""
+        """An operation worked. Resets the count of errors in a row."""
         self._say({"type": "ok"})
 
     def error(self, error: Union[BaseException, str], source: str = "agent") -> None:
-        """Something failed; too many in a row end the session."""
+        """An operation failed. Too many errors in a row end the session."""
         self._say({"type": "error", "message": _text_of(error), "source": source})
 
     def failed(self, error: Union[BaseException, str]) -> None:
-        """This worker can do its job no longer: another one takes its place while a caller is there."""
+        """This worker cannot do its job any more. While a caller is there, curfew replaces it."""
         self._say({"type": "failed", "message": _text_of(error)})
 
     def closed(self, detail: Optional[str] = None) -> None:
-        """The job is done, or (after aclose) the session is closed. Returns when it was sent, or after a second."""
+        """The job is done, or (after aclose) the session is closed. Returns when the message was sent, or after 1 s."""
         message = {"type": "closed"}
         if detail is not None:
             message["detail"] = detail[:DETAIL_CHARS]
@@ -95,7 +96,7 @@ class Curfew:
             self._wire.flush(FLUSH_SECONDS)
 
     def on_aclose(self, callback: Callback) -> None:
-        """callback(reason, bound_ms): finish the talk. `closed` is sent when all callbacks are done."""
+        """callback(reason, bound_ms): finish the conversation. When all callbacks are done, the kit sends `closed`."""
         self._callbacks["aclose"].append(callback)
 
     def on_disconnect(self, callback: Callback) -> None:
@@ -103,15 +104,15 @@ class Curfew:
         self._callbacks["disconnect"].append(callback)
 
     def on_configure(self, callback: Callback) -> None:
-        """callback(metadata): new metadata; acknowledged when all callbacks are done."""
+        """callback(metadata): new metadata. When all callbacks are done, the kit acknowledges it."""
         self._callbacks["configure"].append(callback)
 
     def on_assign(self, callback: Callback) -> None:
-        """callback(job): a worker that was started warm has its room now; `serve` does this for you."""
+        """callback(job): a warm worker got its room. `serve` handles this for you."""
         self._callbacks["assign"].append(callback)
 
     def on_notice(self, callback: Callback) -> None:
-        """callback(reason, in_ms): something will end the session soon."""
+        """callback(reason, in_ms): the session will end in `in_ms` milliseconds for this reason."""
         self._callbacks["notice"].append(callback)
 
     def _say(self, message: Dict[str, Any]) -> None:
@@ -119,7 +120,7 @@ class Curfew:
             self._wire.say(message)
 
     def _alive(self, proven: Callable[[], None]) -> None:
-        """Asks the main loop to prove that it runs; without a loop the process' life is all that is known."""
+        """Calls `proven` on the main loop. Without a loop it calls `proven` at once, because the process runs."""
         if self._loop is None or self._loop.is_closed():
             proven()
             return
@@ -129,7 +130,7 @@ class Curfew:
             proven()
 
     def _heard(self, message: Dict[str, Any]) -> None:
-        """Runs on the wire's thread; the work is done on the loop, or on a thread of its own."""
+        """Runs on the wire's thread. The callbacks run on the loop, or on a new thread."""
         kind = message.get("type")
         if kind == "welcome":
             job = message.get("job") or {}
@@ -137,7 +138,7 @@ class Curfew:
             self.job.metadata = job.get("metadata", self.job.metadata)
         elif kind in ("assign", "configure", "notice", "aclose", "disconnect"):
             self._start(self._handle(str(kind), message))
-        # A message that this kit does not know is of a later version, and passed over.
+        # An unknown message belongs to a later version of curfew, so the kit ignores it.
 
     def _start(self, work: Any) -> None:
         loop = self._loop
@@ -173,14 +174,14 @@ class Curfew:
                 result = callback(*arguments)
                 if inspect.isawaitable(result):
                     await result
-            except Exception as error:  # A callback's fault must not keep the answer back.
+            except Exception as error:  # The kit must answer even if a callback fails.
                 self.error(error, kind)
 
 
 def connect(*, exit_on_disconnect: bool = True, loop: Optional[asyncio.AbstractEventLoop] = None) -> Curfew:
-    """Connects to the supervisor that started this process, in the background, and again whenever it was away.
+    """Connects to the supervisor that started this process, in the background. Reconnects after a restart of it.
 
-    Called inside a running asyncio loop, that loop is the one whose life the heartbeats prove.
+    `loop`: the loop that the heartbeats prove. Default: the running loop, if there is one.
     """
     if loop is None:
         try:
@@ -191,9 +192,9 @@ def connect(*, exit_on_disconnect: bool = True, loop: Optional[asyncio.AbstractE
 
 
 async def serve(run: Callable[["Job", Curfew], Awaitable[None]], *, exit_on_disconnect: bool = True) -> None:
-    """For an agent that may be kept warm (`warm: N`): waits for its room where it has none yet, then runs the job once.
+    """For an agent that may be warm (`warm: N`): waits for its room if it has none yet, then runs the job once.
 
-    Do the slow things (imports, models) before. When `run` returns the job is done; when it raises, the worker has crashed.
+    Load imports and models before the call. When `run` returns, the job is done. When it raises, the worker has crashed.
     """
     curfew = connect(exit_on_disconnect=exit_on_disconnect)
     assigned = asyncio.Event()
@@ -202,28 +203,28 @@ async def serve(run: Callable[["Job", Curfew], Awaitable[None]], *, exit_on_disc
         curfew.ready()
         await assigned.wait()
     running = asyncio.ensure_future(run(curfew.job, curfew))
-    await asyncio.sleep(0)  # One that fails at once never had the call.
+    await asyncio.sleep(0)  # A job that raises at once must not count as ready.
     if not (running.done() and running.exception() is not None):
         curfew.ready()
     await running
     await asyncio.to_thread(curfew.closed)
     if curfew.supervised and exit_on_disconnect:
-        await asyncio.Event().wait()  # The supervisor says when to go.
+        await asyncio.Event().wait()  # The supervisor's `disconnect` ends the process.
 
 
-#: One for all sessions of this process: of two the newer connection would win over the older, for ever.
+#: One for all sessions of this process. Two connections of one worker would replace each other for ever.
 _attached: Optional[Curfew] = None
 
 
 def attach(session: Any) -> Curfew:
-    """For a LiveKit agent (`protocol: livekit`), in its job's entrypoint, before `session.start`.
+    """For a LiveKit agent (`protocol: livekit`): call it in the job's entrypoint, before `session.start`.
 
-    Speech, tools, errors of STT, LLM and TTS and a blocked event loop are seen from then on.
-    Does nothing when the program was not started by curfew.
+    Reports speech, tools, errors of STT, LLM and TTS, and a blocked event loop to curfew.
+    Does nothing if curfew did not start the program.
     """
     global _attached
     if _attached is None:
-        # What the job is asked to do, LiveKit's own protocol says.
+        # LiveKit's protocol asks the job to end, so `disconnect` must not end the process.
         _attached = connect(exit_on_disconnect=False)
     if _attached.supervised:
         Reporter(_attached).listen(session)
@@ -231,7 +232,7 @@ def attach(session: Any) -> Curfew:
 
 
 def _exit() -> None:
-    """Ends the process from whatever thread, with nothing left unsaid; `sys.exit` would only end this thread."""
+    """Flushes the output and ends the process from any thread. `sys.exit` would only end this thread."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -259,7 +260,7 @@ def _read_job() -> Job:
 def _text_of(error: Union[BaseException, str]) -> str:
     if not isinstance(error, BaseException):
         return str(error).strip()[:ERROR_CHARS]
-    # What went wrong comes first: what is short of room keeps the beginning. Of the stack the innermost calls are kept.
-    what = "".join(traceback.format_exception_only(type(error), error)).strip()[: ERROR_CHARS // 2]
+    # The message comes first, because curfew cuts the end of a long text. The stack keeps its innermost calls.
+    message = "".join(traceback.format_exception_only(type(error), error)).strip()[: ERROR_CHARS // 2]
     stack = "".join(traceback.format_exception(type(error), error, error.__traceback__)).strip()
-    return f"{what}\n{stack[-(ERROR_CHARS - len(what) - 1) :]}"
+    return f"{message}\n{stack[-(ERROR_CHARS - len(message) - 1) :]}"

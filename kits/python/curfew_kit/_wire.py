@@ -1,4 +1,4 @@
-"""The kit's thread: owns the socket, reconnects for ever, and writes all stacks while the main loop is blocked."""
+"""The kit's thread: owns the socket, reconnects for ever, and can write all stacks while the main loop is blocked."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ VERSION = 1
 FIRST_WAIT_SECONDS = 0.05
 LONGEST_WAIT_SECONDS = 2.0
 QUEUE_LENGTH = 1000
-#: Trying again would be refused again.
+#: Refusals that would repeat, so the kit does not reconnect.
 FINAL = ("wrong_token", "wrong_version", "other_instance")
 
 
 class Wire(threading.Thread):
-    """One connection at a time; what cannot be sent now waits."""
+    """Holds one connection at a time. Messages wait in a queue until the connection can send them."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Wire(threading.Thread):
         alive: Callable[[Callable[[], None]], None],
         loop: Callable[[], Optional[asyncio.AbstractEventLoop]],
     ) -> None:
-        # A daemon thread: the kit never keeps a process alive by itself.
+        # A daemon thread, because the kit alone must never keep a process alive.
         super().__init__(daemon=True, name="curfew-wire")
         self._path, self._worker, self._token = path, worker, token
         self._heard, self._alive, self._loop = heard, alive, loop
@@ -47,11 +47,11 @@ class Wire(threading.Thread):
 
     def start(self) -> None:
         super().start()
-        # A thread for writing: a supervisor that stands still must not hold the agent's loop.
+        # Another thread writes, because a suspended supervisor must not block the agent's loop.
         threading.Thread(target=self._send, daemon=True, name="curfew-send").start()
 
     def say(self, message: Dict[str, Any]) -> None:
-        """Queues for now, or for when the supervisor is back; when too much waits, old activity is the first to go."""
+        """Queues a message. A full queue drops its oldest activity first."""
         with self._changed:
             if message["type"] == "ready":
                 self._ready_said = True
@@ -64,7 +64,7 @@ class Wire(threading.Thread):
             self._changed.notify_all()
 
     def flush(self, seconds: float) -> None:
-        """Waits until nothing waits any more: what was written is with the kernel."""
+        """Waits until the queue is empty. Then the kernel has all messages. `seconds`: the bound."""
         with self._changed:
             self._changed.wait_for(lambda: not self._queue, timeout=seconds)
 
@@ -74,7 +74,7 @@ class Wire(threading.Thread):
                 self._changed.wait_for(lambda: self._welcomed and len(self._queue) > 0)
                 message, connection = self._queue[0], self._connection
             if not self._write(message):
-                # The reader sees the same end and connects again; the message stays first.
+                # The reading thread sees the end of the connection and reconnects. The message stays first in the queue.
                 time.sleep(FIRST_WAIT_SECONDS)
                 continue
             with self._changed:
@@ -94,9 +94,9 @@ class Wire(threading.Thread):
             wait = min(LONGEST_WAIT_SECONDS, wait * 2)
 
     def _serve(self) -> bool:
-        """One connection from hello to its end; whether it was welcome."""
+        """Runs one connection from hello to its end. True: the supervisor sent a welcome."""
         welcomed = False
-        # Python's sockets are close-on-exec: a grandchild does not hold them open.
+        # Python's sockets are close-on-exec, so a grandchild does not keep them open.
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.connect(self._path)
             with self._changed:
@@ -161,7 +161,7 @@ class Wire(threading.Thread):
         self._refused_for_good = message.get("code") in FINAL
 
     def _dump(self) -> None:
-        """Stacks of all threads and of all tasks of the loop, from this thread, so that a blocked loop does not matter."""
+        """Writes the stacks of all threads and tasks. It runs on this thread, so it works while the loop is blocked."""
         names = {thread.ident: thread.name for thread in threading.enumerate()}
         parts = []
         for ident, frame in sys._current_frames().items():
@@ -177,5 +177,5 @@ class Wire(threading.Thread):
 def _tasks_of(loop: Optional[asyncio.AbstractEventLoop]) -> Iterable["asyncio.Task[Any]"]:
     try:
         return asyncio.all_tasks(loop) if loop is not None else ()
-    except RuntimeError:  # The loop changed its tasks while they were read.
+    except RuntimeError:  # Race: the loop changed its tasks during the call.
         return ()

@@ -1,25 +1,29 @@
 """
-Runs several LiveKit agents on one host without a clash. curfew puts this folder on PYTHONPATH of workers with `protocol: livekit`.
+Adapts a LiveKit agent to curfew. curfew puts this folder on PYTHONPATH of workers with `protocol: livekit`.
 
-A worker has one job at most and curfew decides who is admitted, so `AgentServer.run` is given: any free port for its health server,
-one idle job process and none once it has its job, no load above which it takes no job, and no number of attempts
-after which it gives up to connect: that would end its call.
-Every Python process below the worker reads this file: nothing but `sys` is needed until livekit.agents.worker is imported.
-Whatever is not as expected is left as it is, with one line on stderr.
+A worker has one job at most, and curfew decides on admission. So `AgentServer.run` gets other settings:
+
+- Any free port for its health server, so that several agents can run on one host.
+- One idle job process, and none after it got its job.
+- No load limit for new jobs.
+- No limit of connection attempts, because giving up would end the call.
+
+Each Python process below the worker loads this file, so it imports only `sys` until livekit.agents.worker is imported.
+If a version differs from the expected one, the file changes nothing and writes one line to stderr.
 """
 
 import sys
 
-TRIED = "1.8.9"
+TESTED = "1.8.9"
 WORKER = "livekit.agents.worker"
 
 
 def _say(what):
-    sys.stderr.write("curfew: livekit-agents is left as it is: %s (tried with %s)\n" % (what, TRIED))
+    sys.stderr.write("curfew: livekit-agents stays unchanged: %s (tested with %s)\n" % (what, TESTED))
 
 
 class _Finder:
-    """Wraps the loader of that one module, once."""
+    """Wraps the loader of the module WORKER, once."""
 
     @staticmethod
     def find_spec(name, path=None, target=None):
@@ -78,7 +82,7 @@ def _adapt(worker):
 
 
 def _chain():
-    """The sitecustomize that this one hides, if there is one."""
+    """Runs the other sitecustomize that this file hides, if there is one."""
     try:
         from _frozen_importlib import module_from_spec
         from _frozen_importlib_external import PathFinder

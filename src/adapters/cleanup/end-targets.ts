@@ -88,7 +88,7 @@ async function strike(
 async function allGone(targets: readonly Target[], { proc }: Means, boundMs: number): Promise<void> {
   const untilMs = performance.now() + boundMs;
   const alive = () => targets.some((one) => one.shot !== 'denied' && findAlive(proc, one.member) !== null);
-  while (alive() && performance.now() < untilMs) await setTimeout(CLEANUP.lookMs);
+  while (alive() && performance.now() < untilMs) await setTimeout(CLEANUP.checkMs);
 }
 
 function outcomeOf(one: Target, { proc }: Means): EndOutcome {

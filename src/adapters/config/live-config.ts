@@ -13,7 +13,7 @@ export interface LiveConfig {
 }
 
 /** Keys of the file that the supervisor uses only at its start. */
-const FIXED = {
+export const FIXED = {
   livekit: 'livekit',
   listen: 'listen',
   stateDir: 'state_dir',

@@ -8,7 +8,7 @@ import { workerId } from '../../core/ids.ts';
 import type { Hello, SupervisorMessage } from '../../core/model/control-protocol.ts';
 import { CurfewError, messageOf } from '../../lib/errors.ts';
 import { CONNECTION_SHARES, LISTEN_BACKLOG } from '../../lib/limits/worker-limits.ts';
-import { makeWay, mostConnections } from '../../lib/unix-sockets.ts';
+import { mostConnections, removeStaleSocket } from '../../lib/unix-sockets.ts';
 import type { Channels, ChannelsListener } from '../../ports/channels.ts';
 import type { Instance } from '../../ports/instance.ts';
 import type { Log } from '../../ports/log.ts';
@@ -125,7 +125,7 @@ function refused(code: string, message: string, field: string): { ok: false; err
 /** Rejects already_running or invalid_config. */
 async function listenOn(server: Server, path: string): Promise<void> {
   try {
-    await makeWay(path);
+    await removeStaleSocket(path);
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
       server.listen({ path, backlog: LISTEN_BACKLOG }, resolve);

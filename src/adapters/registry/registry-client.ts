@@ -7,7 +7,7 @@ import type { ErrorCode } from '../../lib/errors.ts';
 import { CurfewError, ERRORS, messageOf } from '../../lib/errors.ts';
 import { REGISTRY } from '../../lib/limits/storage-limits.ts';
 import type { Log } from '../../ports/log.ts';
-import type { Lost, Registry } from '../../ports/registry.ts';
+import type { DatabaseLoss, Registry } from '../../ports/registry.ts';
 import { DamagedRecords } from './quarantine.ts';
 import type { Begin, FromThread, WireError } from './registry-thread.ts';
 import { rowOf } from './session-row.ts';
@@ -70,8 +70,8 @@ class ThreadClient {
   #closing = false;
   isNew = false;
   /** Losses that wait for a listener. */
-  #unreported: Lost[] = [];
-  #listener: ((lost: Lost) => void) | null = null;
+  #unreported: DatabaseLoss[] = [];
+  #listener: ((lost: DatabaseLoss) => void) | null = null;
 
   constructor(path: string, log: Log) {
     this.#path = path;
@@ -109,12 +109,12 @@ class ThreadClient {
     });
   }
 
-  onLost(listener: (lost: Lost) => void): void {
+  onLost(listener: (lost: DatabaseLoss) => void): void {
     this.#listener = listener;
     for (const lost of this.#unreported.splice(0)) listener(lost);
   }
 
-  #reportLost(lost: Lost): void {
+  #reportLost(lost: DatabaseLoss): void {
     if (this.#listener === null) this.#unreported.push(lost);
     else this.#listener(lost);
   }

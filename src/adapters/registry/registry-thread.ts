@@ -5,7 +5,7 @@
  */
 import { parentPort } from 'node:worker_threads';
 import { CurfewError, messageOf } from '../../lib/errors.ts';
-import type { Lost } from '../../ports/registry.ts';
+import type { DatabaseLoss } from '../../ports/registry.ts';
 import type { Outcome, Request } from './sqlite-store.ts';
 import type { StateDirIdentity } from './state-dir-identity.ts';
 import { StoreRecovery } from './store-recovery.ts';
@@ -29,7 +29,7 @@ export interface WireError {
 
 export type FromThread =
   | { readonly kind: 'ready'; readonly isNew: boolean }
-  | { readonly kind: 'lost'; readonly lost: Lost }
+  | { readonly kind: 'lost'; readonly lost: DatabaseLoss }
   | { readonly kind: 'refused'; readonly error: WireError }
   | { readonly kind: 'answer'; readonly seq: number; readonly value: unknown }
   | { readonly kind: 'failed'; readonly seq: number; readonly error: WireError };

@@ -2,6 +2,7 @@
 import type { ClaimKey, SessionId } from '../../core/ids.ts';
 import type { Session } from '../../core/model/session.ts';
 import { publicState } from '../../core/model/session.ts';
+import { toRecord } from '../../core/model/session-record.ts';
 import type { DurableWrite } from '../../ports/registry.ts';
 
 export interface SessionRow {
@@ -41,7 +42,7 @@ const specs = new WeakMap<Session['spec'], string>();
 
 /** The spec is half of a session and never changes, so its JSON is made once. */
 function bodyOf(session: Session): string {
-  const { spec, ...rest } = session;
+  const { spec, ...rest } = toRecord(session);
   const known = specs.get(spec) ?? JSON.stringify(spec);
   specs.set(spec, known);
   return `{"spec":${known},${JSON.stringify(rest).slice(1)}`;

@@ -10,7 +10,7 @@ import { existsSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { messageOf } from '../../lib/errors.ts';
 import { REGISTRY, STATE_FILES } from '../../lib/limits/storage-limits.ts';
-import type { Lost } from '../../ports/registry.ts';
+import type { DatabaseLoss } from '../../ports/registry.ts';
 import type { Outcome, Request } from './sqlite-store.ts';
 import { FileLost, Store } from './sqlite-store.ts';
 import type { StateDirIdentity } from './state-dir-identity.ts';
@@ -21,17 +21,17 @@ const DAMAGED = [11, 26];
 
 export class StoreRecovery {
   readonly #path: string;
-  readonly #onLost: (lost: Lost) => void;
+  readonly #onLost: (lost: DatabaseLoss) => void;
   readonly #identity: StateDirIdentity;
   /** `null`: the old database is set aside, and no new one could be created yet. */
   #store: Store | null;
-  #unreported: Lost | null = null;
+  #unreported: DatabaseLoss | null = null;
   #replacedMs = Number.NEGATIVE_INFINITY;
 
   /** `identity`: the expected state directory. A restarted thread gets the identity from the time of the first start. */
   constructor(
     path: string,
-    onLost: (lost: Lost) => void,
+    onLost: (lost: DatabaseLoss) => void,
     identity: StateDirIdentity = stateDirIdentityAt(dirname(path)),
   ) {
     this.#path = path;
@@ -83,7 +83,7 @@ export class StoreRecovery {
   }
 
   /** Detects a lost database by the files that it left. `null`: none. The log is set aside, because SQLite would delete it. */
-  #findLoss(): Lost | null {
+  #findLoss(): DatabaseLoss | null {
     if (sizeOf(this.#path) > 0 || this.#unreported !== null) return null;
     if (sizeOf(`${this.#path}-wal`) > 0) {
       const why = `the database file ${this.#path} is gone, but its log is still there`;

@@ -65,7 +65,7 @@ async function writeWhole(file: FileHandle, bytes: Buffer): Promise<void> {
 /** True: the last line is incomplete, because the disk was full. A line that is being written looks the same at first. */
 async function isTorn(file: FileHandle): Promise<boolean> {
   const end = Buffer.alloc(1);
-  for (let checks = 0; checks < AUDIT.looksAtEnd; checks++) {
+  for (let checks = 0; checks < AUDIT.lineEndChecks; checks++) {
     const { size, mode } = await file.stat();
     if (size === 0) return false;
     await file.read(end, 0, 1, size - 1);

@@ -1,4 +1,4 @@
-/** `curfew dev`: a LiveKit server, the supervisor and the example agent, on this machine, with nothing to configure. */
+/** `curfew dev`: a LiveKit server, the supervisor and the example agent on this machine, without a config. */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Config } from '../../adapters/config/config.ts';
@@ -8,19 +8,19 @@ import { defaultProfile } from '../../adapters/config/config-schema.ts';
 import { CurfewError, messageOf } from '../../lib/errors.ts';
 import { DEV } from '../../lib/limits/service-limits.ts';
 import { PROJECT_ROOT } from '../../lib/project-root.ts';
-import { makeWay } from '../../lib/unix-sockets.ts';
+import { removeStaleSocket } from '../../lib/unix-sockets.ts';
 import { freePorts } from './free-ports.ts';
 import { startLiveKit } from './livekit-server.ts';
 
 export interface DevOptions {
-  /** Runs a supervisor until a signal stops it; its exit code. */
+  /** Runs a supervisor until a signal stops it. Returns the exit code. */
   readonly serve: (config: Config, options: { onReady: () => void }) => Promise<number>;
 }
 
 type LiveKitAccess = Config['livekit'];
 
-/** Where this run keeps its things, and the port that it takes. */
-interface Place {
+/** The folder, the socket and the TCP port of this run. */
+interface Addresses {
   readonly dir: string;
   readonly socket: string;
   readonly httpPort: number;
@@ -28,58 +28,59 @@ interface Place {
 
 interface LiveKitInUse {
   readonly access: LiveKitAccess;
-  /** Who started it: we say what to do where it is not ours. */
+  /** false: the server of LIVEKIT_URL. The banner then says how to set its webhooks. */
   readonly owned: boolean;
   readonly stop: () => Promise<void>;
 }
 
 const INTERRUPTED = 130;
 
-/** Until Ctrl-C: the calls are released first, then LiveKit is stopped. Rejects already_running, invalid_config. */
+/** Runs until Ctrl-C, then releases the calls and stops LiveKit. Rejects `already_running`, `invalid_config`. */
 export async function runDev({ serve }: DevOptions): Promise<number> {
-  const { signal } = stopAsked();
-  const place = await settle();
-  const livekit = await findLiveKit(place, signal);
-  const notePath = join(place.dir, 'dev.json');
+  const { signal } = abortOnSignal();
+  const addresses = await chooseAddresses();
+  const livekit = await findLiveKit(addresses, signal);
+  const accessPath = join(addresses.dir, 'dev.json');
   try {
     if (signal.aborted) return INTERRUPTED;
     const onReady = () => {
-      // For `npm run call`. Only here: until now another run could have been the one.
-      writeFileSync(notePath, JSON.stringify({ livekit: livekit.access }), { mode: 0o600 });
-      print(banner(place, livekit));
+      // For `npm run call`. Not earlier, because until now this run could lose the socket to another one.
+      writeFileSync(accessPath, JSON.stringify({ livekit: livekit.access }), { mode: 0o600 });
+      print(banner(addresses, livekit));
     };
-    return await serve(devConfig(place, livekit.access), { onReady });
+    return await serve(devConfig(addresses, livekit.access), { onReady });
   } finally {
-    rmSync(notePath, { force: true });
+    rmSync(accessPath, { force: true });
     await livekit.stop();
   }
 }
 
-/** A stop that comes before the supervisor listens for signals. A closed terminal is a stop too. */
-function stopAsked(): AbortController {
-  const asked = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => asked.abort());
+/** For a stop before the supervisor handles signals. A closed terminal is a stop too. */
+function abortOnSignal(): AbortController {
+  const controller = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => controller.abort());
   process.on('SIGHUP', () => process.kill(process.pid, 'SIGTERM'));
-  // What is written to a terminal that is gone is lost, and no reason to leave calls behind.
+  // A write to a closed terminal fails. This must not end the process before it has released the calls.
   for (const stream of [process.stdout, process.stderr]) {
     stream.removeAllListeners('error');
     stream.on('error', () => undefined);
   }
-  return asked;
+  return controller;
 }
 
-async function settle(): Promise<Place> {
+/** Rejects `already_running` when another run uses the folder. */
+async function chooseAddresses(): Promise<Addresses> {
   const dir = resolve(DEV.dir);
   const socket = join(dir, 'curfew.sock');
   mkdirSync(dir, { recursive: true, mode: 0o700 });
-  await makeWay(socket).catch((error: unknown) => {
+  await removeStaleSocket(socket).catch((error: unknown) => {
     throw new CurfewError('already_running', `${socket}: ${messageOf(error)}`);
   });
   const [httpPort] = await freePorts([DEV.httpPort]);
   return { dir, socket, httpPort };
 }
 
-function devConfig({ dir, socket, httpPort }: Place, livekit: LiveKitAccess): Config {
+function devConfig({ dir, socket, httpPort }: Addresses, livekit: LiveKitAccess): Config {
   const parrot: [string, string] = [process.execPath, join(PROJECT_ROOT, 'examples', 'parrot', 'agent.mjs')];
   return {
     ...DEFAULT_CONFIG,
@@ -87,42 +88,42 @@ function devConfig({ dir, socket, httpPort }: Place, livekit: LiveKitAccess): Co
     listen: { socket, http: { host: '127.0.0.1', port: httpPort } },
     stateDir: join(dir, 'state'),
     agents: {
-      // LiveKit's SDK prints its debug lines otherwise.
+      // Without it LiveKit's SDK prints debug lines.
       default: { ...defaultProfile('default', parrot), protocol: 'curfew', env: { NODE_ENV: 'production' } },
     },
     log: { level: 'info', format: 'text' },
   };
 }
 
-/** LIVEKIT_URL with its keys, else a server of our own, else none: then it says how to get one. */
-async function findLiveKit(place: Place, signal: AbortSignal): Promise<LiveKitInUse> {
+/** The server of LIVEKIT_URL, else one that this run starts, else none. Then it prints why, and how to get one. */
+async function findLiveKit(addresses: Addresses, signal: AbortSignal): Promise<LiveKitInUse> {
   const stop = async () => undefined;
   const given = resolveLiveKit({}, { env: process.env, folder: '.' });
   if (given !== null) return { access: given, owned: false, stop };
   try {
-    return await ownLiveKit(place, signal);
+    return await startOwnLiveKit(addresses, signal);
   } catch (error) {
-    if (!signal.aborted) print(`no LiveKit server, so no rooms and no presence: ${messageOf(error)}`);
+    if (!signal.aborted) print(`there is no LiveKit server, so curfew sees no rooms: ${messageOf(error)}`);
     return { access: null, owned: true, stop };
   }
 }
 
-async function ownLiveKit(place: Place, signal: AbortSignal): Promise<LiveKitInUse> {
+async function startOwnLiveKit(addresses: Addresses, signal: AbortSignal): Promise<LiveKitInUse> {
   const { ensureLiveKitBinary } = (await import(join(PROJECT_ROOT, 'scripts', 'livekit-binary.mjs'))) as {
     ensureLiveKitBinary: (say: (text: string) => void) => Promise<string>;
   };
   const binary = await ensureLiveKitBinary(print);
   const { url, apiKey, apiSecret, stop } = await startLiveKit({
     binary,
-    dir: place.dir,
-    webhookUrl: webhookUrl(place),
+    dir: addresses.dir,
+    webhookUrl: webhookUrl(addresses),
     signal,
     onLost: print,
   });
   return { access: { url, apiKey, apiSecret }, owned: true, stop };
 }
 
-function webhookUrl({ httpPort }: Place): string {
+function webhookUrl({ httpPort }: Addresses): string {
   return `http://127.0.0.1:${httpPort}/webhooks/livekit`;
 }
 
@@ -130,21 +131,21 @@ function print(text: string): void {
   process.stderr.write(`curfew: ${text}\n`);
 }
 
-function banner(place: Place, { access, owned }: LiveKitInUse): string {
+function banner(addresses: Addresses, { access, owned }: LiveKitInUse): string {
   return [
     'running. Ctrl-C releases every call and stops everything.',
     `  LiveKit    ${access?.url ?? 'none'}`,
     ...(owned && access !== null
-      ? [`             for a config of your own: key ${access.apiKey}, secret in ${DEV.dir}/livekit.secret`]
+      ? [`             for your own config: key ${access.apiKey}, secret in ${DEV.dir}/livekit.secret`]
       : []),
-    ...(owned ? [] : [`             let it send its webhooks to ${webhookUrl(place)}`]),
-    `  HTTP API   http://127.0.0.1:${place.httpPort}  (token: ${DEV.dir}/state/admin.token)`,
+    ...(owned ? [] : [`             set its webhooks to ${webhookUrl(addresses)}`]),
+    `  HTTP API   http://127.0.0.1:${addresses.httpPort}  (token: ${DEV.dir}/state/admin.token)`,
     '',
     'Now, in another terminal:',
     ...(access === null ? [] : ['  npm run call                              make a call to the parrot']),
     '  npx curfew dispatch --room hello          start an agent for a room',
-    '  npx curfew list                           what is running',
-    '  npx curfew show ID                        the story of a session',
-    '  npx curfew release ID                     end it',
+    '  npx curfew list                           list the sessions',
+    '  npx curfew show ID                        show the state of a session, and why it ended',
+    '  npx curfew release ID                     end a session',
   ].join('\n');
 }

@@ -1,4 +1,4 @@
-/** Free ports for servers that must be told theirs before they start. */
+/** Free ports for servers that need a port number before they start. */
 import { createSocket } from 'node:dgram';
 import { createServer } from 'node:net';
 
@@ -7,7 +7,10 @@ interface Held {
   release(): void;
 }
 
-/** For each wanted port of 127.0.0.1 itself, or any other that is free for TCP and UDP. All are held until the last is found, so that none comes twice. */
+/**
+ * For each wanted port of 127.0.0.1 the port itself, or another one that is free for TCP and UDP.
+ * Holds each port until the last one is found, so that no port appears twice. Rejects when no port is free.
+ */
 export async function freePorts<const Wanted extends readonly number[]>(
   wanted: Wanted,
 ): Promise<{ [Index in keyof Wanted]: number }> {
@@ -30,7 +33,7 @@ async function holdAny(): Promise<Held> {
   throw new Error('no free port on 127.0.0.1');
 }
 
-/** null: taken. */
+/** null: another program uses the port. */
 async function hold(wanted: number): Promise<Held | null> {
   const tcp = createServer();
   const port = await new Promise<number | null>((resolve) => {
@@ -42,7 +45,7 @@ async function hold(wanted: number): Promise<Held | null> {
   });
   if (port === null) return null;
   const udp = createSocket('udp4');
-  const both = await new Promise<boolean>((resolve) => {
+  const isFreeForBoth = await new Promise<boolean>((resolve) => {
     udp.once('error', () => resolve(false));
     udp.bind(port, '127.0.0.1', () => resolve(true));
   });
@@ -50,7 +53,7 @@ async function hold(wanted: number): Promise<Held | null> {
     tcp.close();
     udp.close();
   };
-  if (both) return { port, release };
+  if (isFreeForBoth) return { port, release };
   release();
   return null;
 }

@@ -1,4 +1,4 @@
-/** A LiveKit server for development, a child of ours: it goes when we go, however we go. */
+/** A LiveKit server for development, as a child process. It ends with this process, even after SIGKILL. */
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -20,22 +20,25 @@ export interface DevLiveKit {
 
 export interface DevLiveKitOptions {
   readonly binary: string;
-  /** Where its config, its secret and its log are kept. */
+  /** Folder for the server's config, secret and log. */
   readonly dir: string;
   readonly webhookUrl: string;
-  /** Gives up starting. */
+  /** Stops a start that is under way. */
   readonly signal: AbortSignal;
-  /** It ended although nobody stopped it. */
+  /** The server ended without a call of `stop`. */
   readonly onLost: (why: string) => void;
 }
 
-/** What is settled for one attempt. */
+/** The options of one attempt to start. */
 interface Attempt extends DevLiveKitOptions {
   readonly ports: { readonly http: number; readonly tcp: number; readonly udp: number };
   readonly apiSecret: string;
 }
 
-/** Rejects with its last words when it does not come up; then it is gone. A port may be lost to another program meanwhile: then it is tried on others. */
+/**
+ * Resolves when the server answers. Rejects with its last log line when it does not; then the process is gone.
+ * Race: another program may take a port before the server does. Then the next attempt uses other ports.
+ */
 export async function startLiveKit(options: DevLiveKitOptions): Promise<DevLiveKit> {
   const apiSecret = secretOf(options.dir);
   for (let attempt = 1; ; attempt += 1) {
@@ -49,7 +52,10 @@ export async function startLiveKit(options: DevLiveKitOptions): Promise<DevLiveK
   }
 }
 
-/** One for each folder, so that a server that took our port is never taken for ours, and a restart knows the tokens of before. */
+/**
+ * One secret per folder. A foreign server on the same port does not know the secret, so it does not count as ready.
+ * Tokens stay valid after a restart.
+ */
 function secretOf(dir: string): string {
   const path = join(dir, 'livekit.secret');
   if (!existsSync(path)) writeFileSync(path, randomBytes(24).toString('base64url'), { mode: 0o600 });
@@ -64,9 +70,9 @@ async function tryToStart(options: Attempt): Promise<DevLiveKit> {
     child.once('error', () => resolve());
   });
   try {
-    await comesUp(child, options);
+    await waitUntilReady(child, options);
   } catch (error) {
-    await end(child, ended);
+    await stopServer(child, ended);
     throw error;
   }
   const lost = () => options.onLost(`livekit-server ended; see ${logOf(options)}`);
@@ -77,7 +83,7 @@ async function tryToStart(options: Attempt): Promise<DevLiveKit> {
     apiSecret,
     stop: () => {
       child.off('exit', lost);
-      return end(child, ended);
+      return stopServer(child, ended);
     },
   };
 }
@@ -87,7 +93,7 @@ function launch(options: Attempt): ChildProcess {
   const configPath = join(dir, 'livekit.yaml');
   writeFileSync(configPath, stringify(serverConfig(options)), { mode: 0o600 });
   const log = openSync(logOf({ dir }), 'w', 0o600);
-  // A session of its own: Ctrl-C in the terminal must not end it before the calls are released.
+  // Detached: Ctrl-C in the terminal must not end the server before the calls are released.
   const child = spawn(binary, ['--config', configPath, '--node-ip', '127.0.0.1'], {
     stdio: ['ignore', log, log],
     detached: true,
@@ -97,7 +103,7 @@ function launch(options: Attempt): ChildProcess {
   return child;
 }
 
-/** Nothing but loopback: no STUN, no external address. */
+/** Loopback only: no STUN, no external address. */
 function serverConfig({ ports, apiSecret, webhookUrl }: Attempt): Record<string, unknown> {
   return {
     port: ports.http,
@@ -119,36 +125,36 @@ function logOf({ dir }: { dir: string }): string {
   return join(dir, 'livekit.log');
 }
 
-/** Also after SIGKILL: our end of the pipe closes, and the keeper ends the server. */
+/** Works after SIGKILL too: the kernel closes this process's end of the pipe, and the shell then kills the server. */
 function endWithThisProcess(child: ChildProcess): void {
   if (child.pid === undefined) return;
-  const keeper = spawn('sh', ['-c', 'read -r _; kill -9 "$1"', 'sh', String(child.pid)], {
+  const watcher = spawn('sh', ['-c', 'read -r _; kill -9 "$1"', 'sh', String(child.pid)], {
     stdio: ['pipe', 'ignore', 'ignore'],
     detached: true,
   });
-  keeper.once('error', () => undefined);
-  keeper.stdin.on('error', () => undefined);
-  child.once('exit', () => keeper.kill('SIGKILL'));
+  watcher.once('error', () => undefined);
+  watcher.stdin.on('error', () => undefined);
+  child.once('exit', () => watcher.kill('SIGKILL'));
 }
 
-async function comesUp(child: ChildProcess, options: Attempt): Promise<void> {
+async function waitUntilReady(child: ChildProcess, options: Attempt): Promise<void> {
   const failed = new Promise<never>((_, reject) => {
     child.once('error', (error) =>
       reject(new Error(`${options.binary} could not be started: ${messageOf(error)}`)),
     );
-    child.once('exit', () => reject(new Error(`livekit-server ended at once: ${lastWords(options)}`)));
+    child.once('exit', () => reject(new Error(`livekit-server ended at once: ${lastLogLine(options)}`)));
   });
-  // After the race is won its end is told by onLost.
+  // A later exit rejects too, and nothing awaits this promise then; onLost reports that exit.
   failed.catch(() => undefined);
   await Promise.race([answers(options), failed]);
 }
 
-function lastWords(options: Attempt): string {
+function lastLogLine(options: Attempt): string {
   const line = readFileSync(logOf(options), 'utf8').trim().split('\n').at(-1) ?? '';
-  return line.slice(-DEV.lastWordsChars) || `it said nothing in ${logOf(options)}`;
+  return line.slice(-DEV.lastLineChars) || `its log ${logOf(options)} is empty`;
 }
 
-/** It is up when it knows our secret. */
+/** Resolves when the server accepts this run's secret. Rejects after `livekitStartMs`. */
 async function answers({ ports, apiSecret, signal, dir }: Attempt): Promise<void> {
   const { RoomServiceClient } = await import('livekit-server-sdk');
   const rooms = new RoomServiceClient(`http://127.0.0.1:${ports.http}`, DEV.apiKey, apiSecret, {
@@ -167,13 +173,13 @@ async function answers({ ports, apiSecret, signal, dir }: Attempt): Promise<void
   throw new Error(`livekit-server did not answer within ${DEV.livekitStartMs} ms; see ${logOf({ dir })}`);
 }
 
-/** One SIGTERM makes it wait for its participants to go, a second one does not. */
-async function end(child: ChildProcess, ended: Promise<void>): Promise<void> {
+/** After one SIGTERM the server waits until its participants leave. After a second one it does not. */
+async function stopServer(child: ChildProcess, ended: Promise<void>): Promise<void> {
   if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
   child.kill('SIGTERM');
   const again = setTimeout(() => child.kill('SIGTERM'), DEV.livekitForceMs);
   const last = setTimeout(() => child.kill('SIGKILL'), DEV.livekitStopMs);
-  // What even SIGKILL does not end, the kernel holds: nothing to wait for.
+  // Bounded: a process that survives SIGKILL hangs in the kernel, and waiting longer does not help.
   await pTimeout(ended, { milliseconds: 2 * DEV.livekitStopMs, fallback: () => undefined });
   clearTimeout(again);
   clearTimeout(last);

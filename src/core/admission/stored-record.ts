@@ -2,6 +2,8 @@
 import { z } from 'zod';
 import type { Session } from '../model/session.ts';
 import { publicState } from '../model/session.ts';
+import type { SessionRecord } from '../model/session-record.ts';
+import { fromRecord } from '../model/session-record.ts';
 import type { RoomWatch } from '../rooms/kept-room.ts';
 import { deadlines } from '../session/deadlines.ts';
 import { allocationOf } from './allocation.ts';
@@ -19,8 +21,8 @@ const watchSchema = z.looseObject({ room, roomSid: z.string(), since: z.object({
 /** Null: it is none, or lacks what a takeover needs first. */
 export function asSession(value: unknown): Session | null {
   if (!sessionSchema.safeParse(value).success) return null;
-  const session = value as Session;
   try {
+    const session = fromRecord(value as SessionRecord);
     // These read most of a session; of one that lacks a part they throw.
     return publicState(session) && allocationOf(session) !== undefined && deadlines(session) ? session : null;
   } catch {

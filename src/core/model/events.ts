@@ -4,6 +4,23 @@ import type { RoomSnapshot, RoomWebhook } from '../rooms/presence.ts';
 import type { WorkerMessage } from './control-protocol.ts';
 import type { Actor, ExitInfo, StepOutcome, WorkerProcess } from './session.ts';
 
+/** What the host shows at a start of a session's worker. */
+export type Found =
+  | { readonly kind: 'other_boot' }
+  /** The session has no worker, or its worker's tree was gone on record. */
+  | { readonly kind: 'no_worker' }
+  /** The search failed, on a full disk for example. It is tried again. */
+  | { readonly kind: 'not_searched' }
+  /** Nothing of the worker is left, or it was never started and never will be. */
+  | { readonly kind: 'absent' }
+  /** `isMute`: its proof is of an older key, so that it can say nothing. `exit` null: it runs, or its status is not known yet. */
+  | {
+      readonly kind: 'present';
+      readonly process: WorkerProcess;
+      readonly exit: ExitInfo | null;
+      readonly isMute: boolean;
+    };
+
 export type SessionEvent =
   /** Admission gave claim and slots; the start rate allows the spawn from `startAtMs`, LiveKit's assignment is waited for until `assignedByMs`. */
   | {
@@ -14,6 +31,10 @@ export type SessionEvent =
       /** A warm worker that is kept for it. */
       readonly warm?: WorkerProcess;
     }
+  /** Admission put the session into its queue: the first event of a session that waits. */
+  | { readonly type: 'queued' }
+  /** The session's first record could not be written: nothing was accepted. */
+  | { readonly type: 'record_failed'; readonly detail: string }
   /** LiveKit has assigned the job that the session was promised to. */
   | { readonly type: 'assigned' }
   /** LiveKit has ended the job because its dispatch was deleted. */
@@ -38,6 +59,8 @@ export type SessionEvent =
   | { readonly type: 'message'; readonly workerId: WorkerId; readonly message: WorkerMessage }
   /** The worker's own process ended. Its descendants may still be there. */
   | { readonly type: 'exited'; readonly workerId: WorkerId; readonly exit: ExitInfo }
+  /** A supervisor takes the session over from an earlier one. `isRetry`: this supervisor told it before that its worker could not be searched for. */
+  | { readonly type: 'adopted'; readonly found: Found; readonly isRetry: boolean }
   /** The host was rebooted: no process of before is left. */
   | { readonly type: 'host_lost' }
   /** A look at the worker's process tree after its exit or a signal: how many are left. */

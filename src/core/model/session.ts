@@ -200,6 +200,9 @@ export type Phase =
       readonly roomEnd: RoomEnd | null;
     };
 
+export type PhaseName = Phase['name'];
+export type PhaseOf<P extends PhaseName> = Extract<Phase, { readonly name: P }>;
+
 export interface Errors {
   readonly consecutive: number;
   readonly total: number;
@@ -245,6 +248,19 @@ export interface Session {
   readonly vitals: Vitals;
 }
 
+/** A session of which the compiler knows the phase. */
+export type SessionIn<P extends PhaseName> = Session & { readonly phase: PhaseOf<P> };
+
+/** A session whose teardown has not begun. */
+export type OpenSession = SessionIn<'queued' | 'starting' | 'live'>;
+
+export function isIn<P extends PhaseName>(
+  session: Session,
+  ...phases: readonly P[]
+): session is SessionIn<P> {
+  return (phases as readonly PhaseName[]).includes(session.phase.name);
+}
+
 export function isEnded(session: Session): boolean {
   return session.phase.name === 'ended';
 }
@@ -276,9 +292,11 @@ export function wantsStart(session: Session, id: WorkerId): boolean {
   return isWanted && workerOf(session)?.id === id;
 }
 
-/** News of a worker that the session does not hold now: too late to count. */
-export function isOfAnotherWorker(session: Session, news: object): boolean {
-  return 'workerId' in news && news.workerId !== workerOf(session)?.id;
+/** The worker whose events count: the session's own, or the warm one that is reserved for it. */
+export function awaitedWorkerId(session: Session): WorkerId | null {
+  const { phase } = session;
+  if (phase.name !== 'queued') return workerOf(session)?.id ?? null;
+  return phase.grant?.warm == null ? null : phase.grant.workerId;
 }
 
 export function publicState(session: Session): PublicState {

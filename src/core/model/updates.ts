@@ -5,16 +5,29 @@ import type { PresenceContext } from '../rooms/presence.ts';
 import { NO_PRESENCE } from '../rooms/presence.ts';
 import type { Decision, Effect } from './effects.ts';
 import type { Reason } from './reasons.ts';
-import type { Actor, Ending, Phase, Session, SessionSpec, Worker } from './session.ts';
+import type {
+  Actor,
+  Ending,
+  Phase,
+  PhaseName,
+  PhaseOf,
+  Session,
+  SessionIn,
+  SessionSpec,
+  Worker,
+} from './session.ts';
 
-export type Next = Decision<Session>;
+export type Next<S extends Session = Session> = Decision<S>;
 
-export function stay(session: Session, effects: readonly Effect[] = []): Next {
+export function stay<S extends Session>(session: S, effects: readonly Effect[] = []): Next<S> {
   return { state: session, effects };
 }
 
 /** Does `step` on what `next` left, keeping both's effects in order. Not `then`: a module that exports that is taken for a promise by `import()`. */
-export function andThen(next: Next, step: (session: Session) => Next): Next {
+export function andThen<A extends Session, B extends Session>(
+  next: Next<A>,
+  step: (session: A) => Next<B>,
+): Next<B> {
   const after = step(next.state);
   return { state: after.state, effects: [...next.effects, ...after.effects] };
 }
@@ -42,11 +55,11 @@ export function newSession(spec: SessionSpec, metadata: Session['config']['metad
   };
 }
 
-export function withPhase(session: Session, phase: Phase): Session {
-  return { ...session, phase };
+export function withPhase<P extends PhaseName>(session: Session, phase: PhaseOf<P>): SessionIn<P> {
+  return { ...session, phase } as SessionIn<P>;
 }
 
-export function withVitals(session: Session, change: Partial<Session['vitals']>): Session {
+export function withVitals<S extends Session>(session: S, change: Partial<Session['vitals']>): S {
   return { ...session, vitals: { ...session.vitals, ...change } };
 }
 
@@ -93,7 +106,7 @@ export function newWorker(session: Session, start: { id: WorkerId; attempt: numb
 }
 
 /** Kept for people: why each of the last workers gave way. */
-export function noteReplaced(session: Session, worker: WorkerId, why: Ending): Session {
+export function noteReplaced<S extends Session>(session: S, worker: WorkerId, why: Ending): S {
   const before = session.replaced ?? [];
   return { ...session, replaced: [...before.slice(1 - BACKOFF.remembered), { worker, why }] };
 }

@@ -106,7 +106,7 @@ function noteMissing(known: readonly Departure[], one: Participant, now: Stamp):
     sid: one.sid,
     kind: 'lost',
     reason: 'unknown',
-    source: 'look',
+    source: 'snapshot',
     at: now,
   };
   return [...known, departure].slice(-MAX_KEPT);
@@ -170,7 +170,7 @@ function hintLeft(
   const was = presence.participants.find((one) => one.sid === participant.sid) ?? participant;
   const mattered = isCallersKind(was, context.agentIdentity);
   const others = presence.departures.filter((one) => one.sid !== participant.sid);
-  const missed = presence.departures.find((one) => one.sid === participant.sid && one.source === 'look');
+  const missed = presence.departures.find((one) => one.sid === participant.sid && one.source === 'snapshot');
   // Who left after a look that did not find it was there all the time: LiveKit may give an empty list.
   const wasThere = missed !== undefined && at.wallMs + PRESENCE.webhookGrainMs > missed.at.wallMs;
   const ours =
@@ -236,8 +236,8 @@ function countAgentGone(
   before: Presence['agentGone'],
   when: { now: Stamp; look: boolean },
 ): Presence['agentGone'] {
-  const looks = (before?.looks ?? 0) + (when.look ? 1 : 0);
-  return { sinceMs: before?.sinceMs ?? when.now.bootMs, looks };
+  const polls = (before?.polls ?? 0) + (when.look ? 1 : 0);
+  return { sinceMs: before?.sinceMs ?? when.now.bootMs, polls };
 }
 
 /** LiveKit answers again: whoever is absent now has the lost-connection grace from here. */

@@ -84,8 +84,8 @@ export interface Departure {
   readonly sid: string;
   readonly kind: 'left' | 'lost';
   readonly reason: DisconnectReason;
-  /** `participant_left` (a webhook told) or `look` (a look found it missing). */
-  readonly source: 'participant_left' | 'look';
+  /** `participant_left`: a webhook said so. `snapshot`: a poll did not find the participant. */
+  readonly source: 'participant_left' | 'snapshot';
   readonly at: Stamp;
 }
 
@@ -117,8 +117,8 @@ export interface Presence {
   readonly goneSinceMs: number | null;
   /** Callers are there, but none has a published audio track since then. */
   readonly silentSinceMs: number | null;
-  /** A caller is there, our agent is not; `looks`: complete looks that said so. */
-  readonly agentGone: { readonly sinceMs: number; readonly looks: number } | null;
+  /** A caller is there, our agent is not. `polls`: how many snapshots have shown that. */
+  readonly agentGone: { readonly sinceMs: number; readonly polls: number } | null;
   /** Nobody is missed before then: LiveKit was away, or the clock stood still. */
   readonly floorMs: number;
   /** Told by a webhook, to be confirmed by a look. */

@@ -116,7 +116,7 @@ function silent({ presence, spec }: Session): Absence | null {
 function agentGone(session: Session): Absence | null {
   const { agentGone: gone } = session.presence;
   const worker = runningWorker(session);
-  if (gone === null || worker === null || gone.looks < DEADLINES.agentAbsentPolls) return null;
+  if (gone === null || worker === null || gone.polls < DEADLINES.agentAbsentPolls) return null;
   const dueMs = Math.max(gone.sinceMs + session.spec.profile.agentAbsentMs, joiningUntilMs(session, worker));
   return {
     reason: 'agent_absent',

@@ -3,12 +3,12 @@ import { TEXT } from '../../lib/limits/api-limits.ts';
 import type { Stamp } from '../ids.ts';
 import type { WorkerMessage } from '../model/control-protocol.ts';
 import type { SessionEvent } from '../model/events.ts';
-import type { Ladder, Session } from '../model/session.ts';
-import { isReplacing, workerOf } from '../model/session.ts';
-import { presenceContext, withPhase, withVitals, withWorker } from '../model/updates.ts';
+import type { Session } from '../model/session.ts';
+import { isIn, isReplacing, workerOf } from '../model/session.ts';
+import { presenceContext, withVitals, withWorker } from '../model/updates.ts';
 import { applySnapshot, hint, reachableAgain, restartAbsence } from '../rooms/presence-reducer.ts';
-import { applySideSnapshot } from './side-room.ts';
-import { restartStepBounds } from './teardown.ts';
+import { applySideSnapshot } from '../rooms/side-room.ts';
+import { restartStepBounds, withLadder } from '../teardown/teardown.ts';
 
 export function applyEvent(session: Session, event: SessionEvent, now: Stamp): Session {
   switch (event.type) {
@@ -53,9 +53,12 @@ export function applyEvent(session: Session, event: SessionEvent, now: Stamp): S
       if (!isCurrent(session, event.workerId)) return session;
       return resources(session, event, now);
     case 'claim_wanted':
-      return session.phase.name === 'closing' ? withLadder(session, { successor: true }) : session;
+      return isIn(session, 'closing') ? withLadder(session, { successor: true }) : session;
+    case 'adopted':
     case 'host_lost':
     case 'not_started':
+    case 'queued':
+    case 'record_failed':
     case 'granted':
     case 'assigned':
     case 'job_terminated':
@@ -71,11 +74,6 @@ export function applyEvent(session: Session, event: SessionEvent, now: Stamp): S
 
 function isCurrent(session: Session, id: string): boolean {
   return workerOf(session)?.id === id;
-}
-
-function withLadder(session: Session, change: Partial<Ladder>): Session {
-  if (session.phase.name !== 'closing') return session;
-  return withPhase(session, { ...session.phase, ladder: { ...session.phase.ladder, ...change } });
 }
 
 function channel(session: Session, event: Extract<SessionEvent, { type: 'channel' }>, now: Stamp): Session {
@@ -125,7 +123,7 @@ function message(session: Session, said: WorkerMessage, now: Stamp): Session {
 }
 
 /** One more error in a row: reported by the worker, a crash or a missed start. */
-export function countError(session: Session, text: string, now: Stamp): Session {
+export function countError<S extends Session>(session: S, text: string, now: Stamp): S {
   const { consecutive, total } = session.errors;
   const last = text.slice(0, TEXT.detailChars);
   return { ...session, errors: { consecutive: consecutive + 1, total: total + 1, lastAt: now, last } };
@@ -183,10 +181,8 @@ function gap(session: Session, now: Stamp): Session {
     },
   );
   const worker = workerOf(counted);
-  if (worker?.readyByMs == null) return restartStepBounds(counted, now);
   const readyByMs = now.bootMs + spec.limits.startTimeoutMs;
-  return restartStepBounds(
-    withWorker(counted, worker.id, (one) => ({ ...one, readyByMs })),
-    now,
-  );
+  const anew =
+    worker?.readyByMs == null ? counted : withWorker(counted, worker.id, (one) => ({ ...one, readyByMs }));
+  return isIn(anew, 'closing') ? restartStepBounds(anew, now) : anew;
 }

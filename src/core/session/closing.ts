@@ -1,133 +1,106 @@
 /** A session in its teardown: which event moves which track on, and when both are over. */
 import { DEADLINES } from '../../lib/limits/session-limits.ts';
 import type { Stamp, WorkerId } from '../ids.ts';
-import type { Effect } from '../model/effects.ts';
 import type { SessionEvent } from '../model/events.ts';
-import type { Ending, Phase, Session, Worker } from '../model/session.ts';
-import { isOfAnotherWorker } from '../model/session.ts';
+import type { Session, SessionIn } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import { andThen, stay, tell, withPhase } from '../model/updates.ts';
 import { countSide } from '../rooms/presence.ts';
-import { greet } from './handshake.ts';
-import { decideRoomEnd } from './room-disposition.ts';
+import { decideRoomEnd } from '../teardown/room-disposition.ts';
 import {
   beginCloseRoom,
-  beginClosing,
   declareUnkillable,
   endRoom,
   enterProcess,
   isGraceful,
   leaveProcess,
   repeatStepEffects,
-} from './teardown.ts';
+  withLadder,
+} from '../teardown/teardown.ts';
+import { killLateSpawn, loseHost } from './ended.ts';
+import type { HandlerTable } from './handler-table.ts';
+import { ignore } from './handler-table.ts';
+import { greet } from './handshake.ts';
 
-type Closing = Extract<Phase, { name: 'closing' }>;
+type Closing = SessionIn<'closing'>;
 
-/** Ends a session that has not ended: the whole ladder, or at once where there is nothing to tear down. */
-export function close(session: Session, ending: Ending, now: Stamp): Next {
-  return andThen(beginClosing(session, ending, now), (next) => endIfOver(next, now));
+export const CLOSING: HandlerTable<'closing'> = {
+  tick: (session, _event, now) => andThen(processTick(session, now), (next) => roomTick(next, now)),
+  spawned: onSpawned,
+  spawn_failed: onSpawnFailed,
+  channel: onChannel,
+  message: onMessage,
+  exited: onExited,
+  host_lost: (session, _event, now) => loseHost(session, now),
+  tree: onTree,
+  room_snapshot: (session, event, now) =>
+    andThen(agentGone(session, now), (next) => onSnapshot(next, event.observation.asOf.bootMs, now)),
+  room_event: (session, _event, now) => agentGone(session, now),
+  room_step: onRoomStep,
+  release: (session, _event, now) => shorten(session, now),
+  claim_wanted: (session, _event, now) => shorten(session, now),
+  gap: (session, _event, now) => repeatStep(session, now),
+  queued: ignore,
+  record_failed: ignore,
+  granted: ignore,
+  assigned: ignore,
+  job_terminated: ignore,
+  job_withdrawn: ignore,
+  expired: ignore,
+  not_started: ignore,
+  side_room_snapshot: ignore,
+  livekit: ignore,
+  keep_alive: ignore,
+  metadata: ignore,
+  budget: ignore,
+  resources: ignore,
+};
+
+function onSpawned(session: Closing, { workerId }: { workerId: WorkerId }, now: Stamp): Next<Closing> {
+  const { step } = session.phase.ladder.process;
+  if (step === 'spawning') return enterProcess(session, 'term', now);
+  return stay(session, isGraceful(step) ? [] : killLateSpawn(session.phase, workerId));
 }
 
-export function onClosing(session: Session, event: SessionEvent, now: Stamp): Next {
-  return andThen(move(session, event, now), (next) => endIfOver(next, now));
+function onSpawnFailed(session: Closing, _event: object, now: Stamp): Next<Closing> {
+  const { worker, ladder } = session.phase;
+  return worker?.process === null && ladder.process.step !== 'over'
+    ? leaveProcess(session, { outcome: 'skipped', next: 'over', now })
+    : stay(session);
 }
 
-function move(session: Session, event: SessionEvent, now: Stamp): Next {
-  const { phase } = session;
-  if (phase.name !== 'closing' || isOfAnotherWorker(session, event)) return stay(session);
-  const { step } = phase.ladder.process;
-  switch (event.type) {
-    case 'spawned':
-      if (step === 'spawning') return enterProcess(session, 'term', now);
-      return stay(session, isGraceful(step) ? [] : killLateSpawn(phase, event.workerId));
-    case 'spawn_failed':
-      return phase.worker?.process === null && step !== 'over'
-        ? leaveProcess(session, { outcome: 'skipped', next: 'over', now })
-        : stay(session);
-    case 'channel':
-      return onChannel(session, phase, { open: event.open, now });
-    case 'message':
-      return step === 'aclose' && (event.message.type === 'closed' || event.message.type === 'failed')
-        ? leaveProcess(session, { outcome: 'done', next: 'disconnect', now })
-        : stay(session);
-    case 'exited':
-      return onExited(session, phase, now);
-    case 'tree':
-      return onTree(session, phase, event.left, now);
-    case 'room_snapshot':
-      return andThen(agentGone(session, now), (next) =>
-        next.phase.name === 'closing'
-          ? onObserved(next, next.phase, event.observation.asOf.bootMs, now)
-          : stay(next),
-      );
-    case 'room_event':
-      return agentGone(session, now);
-    case 'room_step':
-      return onRoomStep(session, event, now);
-    case 'release':
-    case 'claim_wanted':
-      return shorten(session, phase, now);
-    case 'gap':
-      return again(session, phase, now);
-    case 'tick':
-      return onTick(session, now);
-    case 'host_lost':
-    case 'not_started':
-    case 'granted':
-    case 'assigned':
-    case 'side_room_snapshot':
-    case 'job_terminated':
-    case 'job_withdrawn':
-    case 'expired':
-    case 'livekit':
-    case 'keep_alive':
-    case 'metadata':
-    case 'budget':
-    case 'resources':
-      return stay(session);
-  }
+function onMessage(
+  session: Closing,
+  { message }: Extract<SessionEvent, { type: 'message' }>,
+  now: Stamp,
+): Next<Closing> {
+  const isDone = message.type === 'closed' || message.type === 'failed';
+  return isDone && session.phase.ladder.process.step === 'aclose'
+    ? leaveProcess(session, { outcome: 'done', next: 'disconnect', now })
+    : stay(session);
 }
 
 /** Some LiveKit agents never report the end of their job: that they have left the room says it. */
-function agentGone(session: Session, now: Stamp): Next {
+function agentGone(session: Closing, now: Stamp): Next<Closing> {
   const { phase, presence, spec } = session;
-  if (phase.name !== 'closing' || spec.profile.protocol !== 'livekit') return stay(session);
+  if (spec.profile.protocol !== 'livekit') return stay(session);
   const there = countSide(presence, spec.agentIdentity, 'own_agent') > 0;
   if (phase.ladder.process.step !== 'aclose' || !presence.agentSeen || there) return stay(session);
   return leaveProcess(session, { outcome: 'done', next: 'disconnect', now });
 }
 
 /** A supervisor that was away, or stood still, does the step under way again. */
-function again(session: Session, phase: Closing, now: Stamp): Next {
+function repeatStep(session: Closing, now: Stamp): Next<Closing> {
+  const { phase } = session;
   const { step, deadlineMs } = phase.ladder.process;
   if (phase.worker?.process == null) return stay(session);
   return stay(session, repeatStepEffects(phase, step, Math.max(0, deadlineMs - now.bootMs)));
 }
 
-/** For a supervisor that takes a session over: LiveKit's answer went to the one before it. Never twice in one life, for a late second question would hit the room's next session. */
-export function repeatRoomStep({ phase, presence, spec }: Session): Effect[] {
-  if (phase.name !== 'closing') return [];
-  const { room, agentIdentity: identity } = spec;
-  const { removeAgentMs, closeRoomMs } = spec.profile.ladder;
-  const { step } = phase.ladder.room;
-  if (step === 'remove_agent') return [{ do: 'remove_agent', room, identity, boundMs: removeAgentMs }];
-  if (step !== 'close_room') return [];
-  return phase.ladder.roomEnd === null
-    ? [{ do: 'poll_room' }]
-    : [{ do: 'close_room', room, roomSid: presence.roomSid, boundMs: closeRoomMs }];
-}
-
-/** It was born after its teardown had given up waiting for it. */
-export function killLateSpawn(
-  { worker }: { readonly worker: Worker | null },
-  born: WorkerId,
-): Next['effects'] {
-  return worker?.id === born && !worker.treeGone ? [{ do: 'signal', workerId: born, signal: 'SIGKILL' }] : [];
-}
-
 /** A worker that reconnects during its teardown (the supervisor was away) is asked again. */
-function onChannel(session: Session, phase: Closing, { open, now }: { open: boolean; now: Stamp }): Next {
+function onChannel(session: Closing, { open }: { open: boolean }, now: Stamp): Next<Closing> {
   if (!open) return stay(session);
+  const { phase } = session;
   const { step, deadlineMs } = phase.ladder.process;
   if (step === 'reconnecting')
     return andThen(greet(session, now), (next) => enterProcess(next, 'aclose', now));
@@ -139,14 +112,16 @@ function onChannel(session: Session, phase: Closing, { open, now }: { open: bool
 }
 
 /** The leader is gone, its descendants perhaps not: the ladder goes on until the tree is. */
-function onExited(session: Session, phase: Closing, now: Stamp): Next {
+function onExited(session: Closing, _event: object, now: Stamp): Next<Closing> {
+  const { phase } = session;
   const { step } = phase.ladder.process;
   if (phase.worker?.exit == null) return stay(session);
   if (isGraceful(step)) return leaveProcess(session, { outcome: 'exited', next: 'reap', now });
   return step === 'spawning' ? enterProcess(session, 'reap', now) : stay(session);
 }
 
-function onTree(session: Session, phase: Closing, left: number, now: Stamp): Next {
+function onTree(session: Closing, { left }: { left: number }, now: Stamp): Next<Closing> {
+  const { phase } = session;
   const { step } = phase.ladder.process;
   if (phase.worker?.treeGone && step !== 'over')
     return leaveProcess(session, { outcome: 'exited', next: 'over', now });
@@ -154,13 +129,9 @@ function onTree(session: Session, phase: Closing, left: number, now: Stamp): Nex
   return left > 0 && step === 'reap' ? enterProcess(session, 'term', now) : stay(session);
 }
 
-function onTick(session: Session, now: Stamp): Next {
-  return andThen(processTick(session, now), (next) => roomTick(next, now));
-}
-
-function processTick(session: Session, now: Stamp): Next {
+function processTick(session: Closing, now: Stamp): Next<Closing> {
   const { phase } = session;
-  if (phase.name !== 'closing' || now.bootMs < phase.ladder.process.deadlineMs) return stay(session);
+  if (now.bootMs < phase.ladder.process.deadlineMs) return stay(session);
   switch (phase.ladder.process.step) {
     case 'aclose':
       return leaveProcess(session, { outcome: 'timeout', next: 'disconnect', now });
@@ -181,9 +152,9 @@ function processTick(session: Session, now: Stamp): Next {
   }
 }
 
-function roomTick(session: Session, now: Stamp): Next {
+function roomTick(session: Closing, now: Stamp): Next<Closing> {
   const { phase } = session;
-  if (phase.name !== 'closing' || now.bootMs < phase.ladder.room.deadlineMs) return stay(session);
+  if (now.bootMs < phase.ladder.room.deadlineMs) return stay(session);
   const late = { outcome: 'timeout', detail: 'LiveKit did not answer in time', now } as const;
   switch (phase.ladder.room.step) {
     case 'remove_agent':
@@ -196,14 +167,18 @@ function roomTick(session: Session, now: Stamp): Next {
   }
 }
 
-function onRoomStep(session: Session, event: Extract<SessionEvent, { type: 'room_step' }>, now: Stamp): Next {
+function onRoomStep(
+  session: Closing,
+  event: Extract<SessionEvent, { type: 'room_step' }>,
+  now: Stamp,
+): Next<Closing> {
   const left = { outcome: event.outcome, detail: event.detail, now };
   return event.step === 'remove_agent' ? beginCloseRoom(session, left) : endRoom(session, left);
 }
 
 /** The look that the room's rule waited for: asked after its step began. */
-function onObserved(session: Session, phase: Closing, asOfMs: number, now: Stamp): Next {
-  const { room, records, roomEnd } = phase.ladder;
+function onSnapshot(session: Closing, asOfMs: number, now: Stamp): Next<Closing> {
+  const { room, records, roomEnd } = session.phase.ladder;
   const begun = records.findLast((record) => record.step === 'close_room');
   if (
     room.step !== 'close_room' ||
@@ -213,7 +188,7 @@ function onObserved(session: Session, phase: Closing, asOfMs: number, now: Stamp
   )
     return stay(session);
   const decided = decideRoomEnd(session);
-  const next = withPhase(session, { ...phase, ladder: { ...phase.ladder, roomEnd: decided } });
+  const next = withLadder(session, { roomEnd: decided });
   if (decided.action !== 'close') return endRoom(next, { outcome: 'skipped', detail: decided.why, now });
   const boundMs = Math.max(1, room.deadlineMs - now.bootMs);
   return stay(next, [
@@ -222,19 +197,17 @@ function onObserved(session: Session, phase: Closing, asOfMs: number, now: Stamp
 }
 
 /** Asked to end while it wraps up, or its caller is back and waits: no longer than the ordinary bound. */
-function shorten(session: Session, phase: Closing, now: Stamp): Next {
-  const { process } = phase.ladder;
+function shorten(session: Closing, now: Stamp): Next<Closing> {
+  const { process } = session.phase.ladder;
   if (process.step !== 'aclose') return stay(session);
   const deadlineMs = Math.min(process.deadlineMs, now.bootMs + session.spec.profile.ladder.acloseMs);
-  return stay(
-    withPhase(session, { ...phase, ladder: { ...phase.ladder, process: { ...process, deadlineMs } } }),
-  );
+  return stay(withLadder(session, { process: { ...process, deadlineMs } }));
 }
 
-function endIfOver(session: Session, now: Stamp): Next {
+/** Ends the session when both tracks are over. */
+export function endIfOver(session: Closing, now: Stamp): Next {
   const { phase } = session;
-  if (phase.name !== 'closing' || phase.ladder.process.step !== 'over' || phase.ladder.room.step !== 'over')
-    return stay(session);
+  if (phase.ladder.process.step !== 'over' || phase.ladder.room.step !== 'over') return stay(session);
   const { startedAt, liveAt, ending, worker, ladder } = phase;
   const ended = withPhase(session, {
     name: 'ended',
@@ -250,7 +223,7 @@ function endIfOver(session: Session, now: Stamp): Next {
 }
 
 /** Of a worker that ended while no supervisor was there, its own end: what came after was only our late arrival. */
-function endOf({ ending, ladder }: Closing, now: Stamp): Stamp {
+function endOf({ ending, ladder }: Closing['phase'], now: Stamp): Stamp {
   const begun = ladder.records[0]?.startedAt ?? now;
   return ending.cause === 'exit' && begun.bootMs - ending.at.bootMs > DEADLINES.gapCheckMs ? ending.at : now;
 }

@@ -1,7 +1,10 @@
 /** Everything that time alone will bring about, computed from the state: nothing else arms or disarms a deadline. */
 import { DEADLINES } from '../../lib/limits/session-limits.ts';
+import type { Stamp } from '../ids.ts';
 import type { Session } from '../model/session.ts';
 import { workerOf } from '../model/session.ts';
+import type { Next } from '../model/updates.ts';
+import { stay, withVitals } from '../model/updates.ts';
 import { absences } from './absence.ts';
 
 type Grant = NonNullable<Extract<Session['phase'], { name: 'queued' }>['grant']>;
@@ -28,17 +31,26 @@ export function deadlines(session: Session): Deadline[] {
 /** When the session wants its next `tick`; null: nothing is pending. */
 export function nextTickMs(session: Session, nowMs: number): number | null {
   const times = deadlines(session).map((one) =>
-    one.needsPoll ? lookAtMs(session, one.atMs, nowMs) : one.atMs,
+    one.needsPoll ? pollAtMs(session, one.atMs, nowMs) : one.atMs,
   );
   return times.length === 0 ? null : Math.min(...times);
 }
 
-function lookAtMs(session: Session, dueMs: number, nowMs: number): number {
+function pollAtMs(session: Session, dueMs: number, nowMs: number): number {
   // While LiveKit is away there is nobody to ask; its return is an event.
   if (!session.presence.reachable) return Number.POSITIVE_INFINITY;
-  const { pollAskedMs: lookAskedMs } = session.vitals;
-  if (dueMs > nowMs || lookAskedMs === null || lookAskedMs < dueMs) return dueMs;
-  return lookAskedMs + DEADLINES.pollAgainMs;
+  const { pollAskedMs } = session.vitals;
+  if (dueMs > nowMs || pollAskedMs === null || pollAskedMs < dueMs) return dueMs;
+  return pollAskedMs + DEADLINES.pollAgainMs;
+}
+
+/** Asks for a poll, unless one that will decide is on its way. A poll that was asked for before `dueMs` decides nothing. */
+export function requestPoll(session: Session, dueMs: number, now: Stamp): Next {
+  const { pollAskedMs } = session.vitals;
+  const soon =
+    pollAskedMs !== null && pollAskedMs >= dueMs && now.bootMs < pollAskedMs + DEADLINES.pollAgainMs;
+  if (soon || !session.spec.livekit || !session.presence.reachable) return stay(session);
+  return stay(withVitals(session, { pollAskedMs: now.bootMs }), [{ do: 'poll_room' }]);
 }
 
 function deadline(kind: string, atMs: number, shown = true, needsLook = false): Deadline {

@@ -1,90 +1,52 @@
 /** The whole of a session's rules: `decide(state, event, now) → {state, effects}`. No clock, no I/O, no promise. */
 
+import { adopt } from '../adoption/adoption.ts';
 import type { Stamp } from '../ids.ts';
 import type { SessionEvent } from '../model/events.ts';
-import type { Phase, Session } from '../model/session.ts';
+import type { PhaseName, Session } from '../model/session.ts';
+import { awaitedWorkerId, isEnded, isIn } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
-import { endingOf, stay, withPhase } from '../model/updates.ts';
+import { andThen, stay } from '../model/updates.ts';
 import { applyEvent } from './apply-event.ts';
-import { killLateSpawn, onClosing } from './closing.ts';
-import { onLive } from './live.ts';
-import { onQueued, onStarting } from './starting.ts';
+import { CLOSING, endIfOver } from './closing.ts';
+import { ENDED } from './ended.ts';
+import type { HandlerTable, PhaseEvent } from './handler-table.ts';
+import { handle } from './handler-table.ts';
+import { dropStaleInference } from './inference.ts';
+import { LIVE } from './live.ts';
+import { QUEUED } from './queued.ts';
+import { STARTING } from './starting.ts';
 
-/** Total: every event in every phase has an outcome, and an ended session never changes but for its worker's tree. */
+const HANDLERS: { readonly [P in PhaseName]: HandlerTable<P> } = {
+  queued: QUEUED,
+  starting: STARTING,
+  live: LIVE,
+  closing: CLOSING,
+  ended: ENDED,
+};
+
+/** Total: every event has an outcome in every phase. An ended session changes only by what becomes of its worker's tree. */
 export function decide(session: Session, event: SessionEvent, now: Stamp): Next {
-  if (session.phase.name === 'ended') return onEnded(session, session.phase, { event, now });
-  if (event.type === 'host_lost') return stay(loseNode(session, now));
+  if (event.type === 'adopted') return adopt(session, event, { now, decide });
+  const known = settle(session, event, now);
+  const next = isLate(known, event) ? stay(known) : handleIn(known, event, now);
+  return andThen(next, (state) => (isIn(state, 'closing') ? endIfOver(state, now) : stay(state)));
+}
+
+/** Takes in the event's facts. An ended session has no use for them. */
+function settle(session: Session, event: SessionEvent, now: Stamp): Session {
+  if (isEnded(session)) return session;
   const known = applyEvent(session, event, now);
-  switch (known.phase.name) {
-    case 'queued':
-      return onQueued(known, event, now);
-    case 'starting':
-      return onStarting(known, event, now);
-    case 'live':
-      return onLive(known, event, now);
-    case 'closing':
-      return onClosing(known, event, now);
-    case 'ended':
-      return stay(known);
-  }
+  return isIn(known, 'live') ? dropStaleInference(known, now) : known;
 }
 
-/** Nothing changes for the public; a worker that outlived its session is still followed to its end. */
-function onEnded(
-  session: Session,
-  phase: Extract<Phase, { name: 'ended' }>,
-  { event, now }: { event: SessionEvent; now: Stamp },
-): Next {
-  if (event.type === 'tree' || event.type === 'spawn_failed') return stay(applyEvent(session, event, now));
-  if (event.type !== 'spawned') return stay(session);
-  return stay(applyEvent(session, event, now), killLateSpawn(phase, event.workerId));
+/** Race: an event of a worker that the session no longer holds. A grant names the worker that is still to come. */
+function isLate(session: Session, event: SessionEvent): boolean {
+  return event.type !== 'granted' && 'workerId' in event && event.workerId !== awaitedWorkerId(session);
 }
 
-/** Nothing is left to tear down; a session that was closing already keeps its first cause. */
-function loseNode(session: Session, now: Stamp): Session {
-  const { phase } = session;
-  const lost = endingOf('node_lost', now, { cause: 'reboot', detail: 'the host was rebooted' });
-  const base = { name: 'ended', endedAt: now, roomEnd: null } as const;
-  switch (phase.name) {
-    case 'queued':
-      return withPhase(session, {
-        ...base,
-        startedAt: null,
-        liveAt: null,
-        ending: lost,
-        worker: null,
-        records: [],
-      });
-    case 'starting':
-      return withPhase(session, {
-        ...base,
-        startedAt: phase.startedAt,
-        liveAt: null,
-        ending: lost,
-        worker: null,
-        records: [],
-      });
-    case 'live':
-      return withPhase(session, {
-        ...base,
-        startedAt: phase.startedAt,
-        liveAt: phase.liveAt,
-        ending: lost,
-        worker: null,
-        records: [],
-      });
-    case 'closing': {
-      const { startedAt, liveAt, ending, ladder } = phase;
-      return withPhase(session, {
-        ...base,
-        startedAt,
-        liveAt,
-        ending,
-        worker: null,
-        records: ladder.records,
-      });
-    }
-    case 'ended':
-      return session;
-  }
+function handleIn(session: Session, event: PhaseEvent, now: Stamp): Next {
+  // The compiler cannot see that the table under a session's own phase takes that session.
+  const table = HANDLERS[session.phase.name] as HandlerTable<PhaseName>;
+  return handle(table, session, { event, now });
 }

@@ -1,5 +1,6 @@
-/** Endings that a worker brings about, with what is known of them. */
+/** Endings with what is known of them. */
 import type { Stamp } from '../ids.ts';
+import type { SessionEvent } from '../model/events.ts';
 import type { Ending, ExitInfo, Session } from '../model/session.ts';
 import { endingOf } from '../model/updates.ts';
 
@@ -35,4 +36,29 @@ export function unresponsive(session: Session, now: Stamp): Ending {
     cause: 'deadline:unresponsive',
     detail: `no heartbeat for ${Math.round(silentMs)} ms; its stacks are in its log if it could write them`,
   });
+}
+
+export function releaseEnding(
+  { reason, detail, by }: Extract<SessionEvent, { type: 'release' }>,
+  now: Stamp,
+): Ending {
+  return endingOf(reason, now, { cause: 'release', detail, by });
+}
+
+/** The worker says that its job is done. */
+export function closedEnding(
+  { detail = null }: { readonly detail?: string | null | undefined },
+  now: Stamp,
+): Ending {
+  return endingOf('completed', now, { cause: 'closed', detail });
+}
+
+/** The worker says that it can do its job no longer. */
+export function failedEnding(detail: string | null, now: Stamp): Ending {
+  return endingOf('crashed', now, { cause: 'failed', detail });
+}
+
+export function startTimeoutEnding({ spec }: Session, now: Stamp): Ending {
+  const detail = `not ready after ${spec.limits.startTimeoutMs} ms`;
+  return endingOf('start_timeout', now, { cause: 'deadline:start_timeout', detail });
 }

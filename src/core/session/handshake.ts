@@ -8,7 +8,7 @@ import { workerOf } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import { andThen, stay, tell } from '../model/updates.ts';
 
-export function greet(session: Session, now: Stamp): Next {
+export function greet<S extends Session>(session: S, now: Stamp): Next<S> {
   return andThen(stay(session, [...welcome(session), ...assign(session)]), (next) =>
     sendConfigure(next, now),
   );
@@ -45,7 +45,7 @@ function welcome(session: Session): Effect[] {
 }
 
 /** New metadata, again and again until it is acknowledged. */
-export function sendConfigure(session: Session, now: Stamp): Next {
+export function sendConfigure<S extends Session>(session: S, now: Stamp): Next<S> {
   const { config } = session;
   const worker = workerOf(session);
   if (config.ackedRev >= config.rev || worker?.channel !== 'open') return stay(session);

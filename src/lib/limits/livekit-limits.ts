@@ -1,87 +1,105 @@
-/** Every default and bound towards LiveKit and its agents. Milliseconds and bytes. */
+/** Every default and bound towards LiveKit and its agents. Milliseconds, bytes and characters. */
+import { MINUTE_MS, SECOND_MS } from './time-units.ts';
 
-const SECOND_MS = 1000;
-const MINUTE_MS = 60 * SECOND_MS;
-
-/** LiveKit's own dispatch. Source: its agent protocol and its server's bounds. */
+/** LiveKit's own dispatch. Source: LiveKit's agent protocol and the bounds of its server. */
 export const JOBS = {
   agentProtocol: 1,
-  /** From the first packet to the WebSocket; from there to the answer to the registration. */
+  /** From the first packet to an open WebSocket. */
   openMs: 10 * SECOND_MS,
+  /** From the open WebSocket to the answer to the registration. */
   registerMs: 10 * SECOND_MS,
+  /** Lifetime of the token for the registration. Only the connection's start uses it. */
   tokenSeconds: 600,
-  /** LiveKit gives up after 3 s, and the call is lost then. */
+  /** curfew answers an offered job within this. LiveKit gives up after 3 s, and the call is lost then. */
   answerMs: 1800,
-  /** An accepted job is assigned at once, or never. */
+  /** LiveKit assigns an accepted job at once or never. Later the job is logged as not assigned. */
   assignMs: 10 * SECOND_MS,
-  /** Asking whether a dispatch was deleted: one question, the wait before the next, and how many. */
+  /** The question if a dispatch was deleted: the bound of one request, the wait between two, and their number. */
   dispatchMs: 2 * SECOND_MS,
   dispatchAgainMs: 500,
   dispatchAttempts: 3,
-  /** Load and status are told at least so often. */
+  /** Longest time between two reports of load and status. */
   beatMs: 10 * SECOND_MS,
-  /** LiveKit's server asks no worker at 0.7 or more (its `target_load`), even one that has places left: the fullest host says this. */
+  /**
+   * Highest load that curfew reports. LiveKit's server offers no job to a worker at 0.7 or more (its `target_load`), even
+   * if the worker has free slots.
+   */
   loadMost: 0.69,
-  /** LiveKit pings every 10 s. A connection without a sound for so many beats is dropped. */
+  /** curfew drops a connection that is silent for this many beats. LiveKit pings every 10 s. */
   silentBeats: 3,
+  /** First and longest wait before the next registration attempt. */
   retryFirstMs: 500,
   retryMaxMs: 30 * SECOND_MS,
-  /** More would change nothing. */
+  /** The wait reaches `retryMaxMs` earlier, so more doublings change nothing. */
   retryDoublings: 10,
-  /** A wait may be shorter by this share, so that many hosts do not come back at once. */
+  /** A wait is shorter by up to this share, so that many hosts do not come back at the same time. */
   retryJitter: 0.5,
-  /** A registration that held for this long ends a row of failures. */
+  /** A registration that lasts this long resets the count of failures. */
   steadyMs: 30 * SECOND_MS,
   frameBytes: 1024 * 1024,
-  /** Frames in a row that cannot be read. */
+  /** curfew ends the connection after this many unreadable frames in a row. */
   garbageFrames: 10,
+  /** A closing connection is cut after this. */
   lingerMs: 1 * SECOND_MS,
-  /** How long a job that does not run is remembered, and how many jobs are. */
+  /** How long curfew remembers a job that does not run, and how many jobs in all. */
   keepMs: 5 * MINUTE_MS,
   kept: 10_000,
 } as const;
 
-/** Calls that LiveKit hands to curfew. */
+/** Calls that LiveKit dispatches to curfew. */
 export const JOB_SOURCE = {
-  /** After a yes LiveKit's assignment is waited for this long; then the call is begun without it. */
+  /** After its yes curfew waits this long for LiveKit's assignment, then starts the call without it. */
   assignedWithinMs: 3 * SECOND_MS,
-  /** How full this host is is told at once, and again after this at the soonest. */
+  /** curfew reports a changed load at once, and the next one after this at the earliest. */
   loadEveryMs: 100,
 } as const;
 
-/** Standing in for LiveKit towards its own agents. */
+/** The stand-in for the LiveKit server, for workers with `protocol: livekit`. */
 export const STAND_IN = {
-  /** Names in the state directory and in a worker's folder. */
+  /** File in the state directory: the port of the stand-in, so that workers find it after a restart. */
   portFile: 'agents.port',
+  /** File in a worker's folder: the job that the worker has. */
   jobFile: 'job',
-  /** First and last; below the kernel's own choice for outgoing connections. */
+  /** First and last port. Both lie below the kernel's range for outgoing connections. */
   portRange: [10_000, 30_000],
   portAttempts: 50,
   /** One frame of an agent. */
   frameBytes: 256 * 1024,
   versionChars: 40,
+  /** Oldest major version of the framework. The log warns about an older one. */
   leastMajor: 1,
   errorChars: 500,
-  /** Its answers are heartbeats, which agents-js sends first after 5 s, as long as `heartbeat_stale` may be at least. */
+  /**
+   * Interval of pings to the agent; each answer counts as a heartbeat. The framework for JavaScript sends its first
+   * status after 5 s, which may be the whole `heartbeat_stale`.
+   */
   pingMs: 1500,
-  /** An agent that takes no job is asked again. */
+  /** Wait before the next offer to an agent that refused the job. */
   askAgainMs: 1 * SECOND_MS,
-  /** What an agent hears of the server: a LiveKit of this version, and the protocols that it speaks. */
+  /** The server version and the protocols that the stand-in reports to an agent. */
   serverVersion: '1.13.5',
   protocol: 16,
   agentProtocol: 1,
-  /** An API call of an agent: its size, its answer's, and how long LiveKit has for it. Dialling a phone lasts as long as it rings. */
+  /** An API call of an agent, and the answer, each hold at most this much. */
   callBytes: 1024 * 1024,
+  /** LiveKit must answer an API call within this. */
   callMs: 10 * SECOND_MS,
+  /** The same for a call that dials a phone, because LiveKit answers when the phone stops ringing. */
   dialMs: 90 * SECOND_MS,
   callTokenSeconds: 120,
+  /** Connections to LiveKit for API calls. */
   callsAtOnce: 32,
+  /** The log keeps this much of the name of a refused method. */
   methodChars: 100,
-  /** Refused calls are logged at most so often. */
+  /** The log names refused calls at most this often. */
   warnEveryMs: 1 * SECOND_MS,
-  /** A worker that does not connect again is forgotten; both frameworks give up earlier. */
+  /** curfew forgets a worker that does not reconnect within this. Both frameworks give up earlier. */
   forgetMs: 10 * MINUTE_MS,
 } as const;
 
-/** `refusedMs`: a phone whose call could not be taken is let go after this. */
+/**
+ * Rooms that curfew watches after their session.
+ * `closeMs`: bound of closing one.
+ * `refusedMs`: wait before curfew closes the room of a call that it could not take. Only phones are in that room.
+ */
 export const WATCH = { closeMs: 5 * SECOND_MS, refusedMs: 10 * SECOND_MS } as const;

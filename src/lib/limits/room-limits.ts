@@ -1,24 +1,28 @@
-/** Bounds of what curfew asks LiveKit about rooms. Milliseconds and bytes. */
+/** Bounds of curfew's requests to LiveKit about rooms. Milliseconds and bytes. */
 import { MINUTE_MS, SECOND_MS } from './time-units.ts';
 
+/** Polls and webhooks. */
 export const PRESENCE = {
+  /** Interval of the polls. Webhooks bring changes earlier. */
   pollEveryMs: 5 * SECOND_MS,
   requestTimeoutMs: 5 * SECOND_MS,
-  /** Of one answer that lists rooms or participants. */
+  /** One answer that lists rooms or participants holds at most this much. */
   answerBytes: 16 * 1024 * 1024,
-  /** Looks that are asked for within this make one round. */
+  /** Requests for a poll within this time make one round. */
   gatherMs: 30,
-  /** Rooms of one question; a round of many rooms takes several, and a look that is asked for waits for one at most. */
+  /** Rooms in one request. A round of many rooms takes several, so an urgent poll waits for one of them at most. */
   sliceRooms: 64,
+  /** Requests to LiveKit at the same time. */
   parallel: 8,
-  /** A round may start earlier by this share, so that many hosts do not ask at once. */
+  /** A round starts earlier by up to this share, so that many hosts do not poll at the same time. */
   jitter: 0.1,
-  /** LiveKit drops a webhook that waited longer than 30 s; older than this is stale or replayed. */
+  /** An older webhook is stale or replayed, because LiveKit drops a webhook that waited longer than 30 s. */
   webhookMaxAgeMs: 5 * MINUTE_MS,
-  /** LiveKit says in whole seconds when it made one. */
+  /** LiveKit gives the creation time of a webhook in whole seconds. */
   webhookGrainMs: 1 * SECOND_MS,
+  /** Ids of received webhooks that curfew remembers, to drop repeats. */
   webhookIdsKept: 10_000,
 } as const;
 
-/** A worker's LiveKit token outlives its session by this, for the ladder. */
+/** A worker's LiveKit token outlives the maximum duration by this, so that it lasts through the teardown. */
 export const TOKENS = { graceMs: 10 * MINUTE_MS } as const;

@@ -1,32 +1,39 @@
 /** Bounds of the commands that run a supervisor: serve, run, dev. Milliseconds and bytes. */
 import { HOUR_MS, SECOND_MS } from './time-units.ts';
 
-/** `maxMs`: the longest bound of a drain. `exitUnderSystemd`: told apart from an end after which the unit is to start again. */
+/**
+ * `maxMs`: the longest bound of a drain.
+ * `exitUnderSystemd`: exit code after a drain; the unit does not start again after it.
+ */
 export const DRAIN = { maxMs: 7 * 24 * HOUR_MS, exitUnderSystemd: 8 } as const;
 
-/** The bound of a whole stop (SIGTERM) beyond the slowest ladder. */
+/** A stop of the supervisor. */
 export const SHUTDOWN = {
+  /** Bound of a whole stop. More than the default ladder takes. */
   boundMs: 60 * SECOND_MS,
-  /** An ended supervisor that something still holds up exits after this. */
+  /** A command that is over exits after this, even if something keeps the process alive. */
   lingerMs: 500,
 } as const;
 
-/** What is asked of systemd and told to it. */
+/** Requests and messages to systemd. */
 export const SYSTEMD = {
+  /** Bound for one run of systemd-notify. */
   notifyMs: 5 * SECOND_MS,
-  /** No answer within this: the unit's job is not known, and the workers are left. */
+  /** If systemd does not answer within this, the unit's job is unknown and the workers go on. */
   jobMs: 2 * SECOND_MS,
-  /** How often the status line is told where no watchdog is set. */
+  /** Interval of the status line where systemd sets no watchdog. */
   statusMs: 15 * SECOND_MS,
-  /** More than the bound of the stop itself. */
+  /** systemd gets the bound of the stop plus this, so that the stop ends first. */
   extendMs: 15 * SECOND_MS,
 } as const;
 
 /** `curfew run`. */
 export const RUN = {
+  /** The command prints at most this much of the output before its start. */
   tailBytes: 16 * 1024 * 1024,
+  /** After the last output the command waits this long for the session's end. */
   afterMs: 60 * SECOND_MS,
-  /** curfew's own, never a worker's. */
+  /** Variables of the shell that curfew uses for itself and never passes to a worker. */
   withheldEnv: [
     'LIVEKIT_API_KEY',
     'LIVEKIT_API_SECRET',
@@ -39,19 +46,22 @@ export const RUN = {
   ] as readonly string[],
 } as const;
 
-/** `curfew dev`. Nothing listens but on loopback. */
+/** `curfew dev`. All of it listens on loopback only. */
 export const DEV = {
   dir: '.curfew',
-  /** Not the default of a config, whose supervisor runs beside it. */
+  /** Differs from the default of a config, so that a supervisor with a config can run at the same time. */
   httpPort: 7889,
   livekitPort: 7880,
-  /** On other ports each time. */
+  /** Each attempt takes other ports, because another program may take one in between. */
   livekitAttempts: 3,
   livekitStartMs: 15 * SECOND_MS,
-  /** Between the first SIGTERM, which waits for participants, and the second, which does not. */
+  /** Time between two SIGTERM. After the first one the server waits for participants, after the second it does not. */
   livekitForceMs: 500,
+  /** Time from the first SIGTERM to SIGKILL. */
   livekitStopMs: 10 * SECOND_MS,
+  /** Interval of the check if the server answers. */
   probeMs: 100,
-  lastWordsChars: 300,
+  /** An error quotes this much of the server's last log line. */
+  lastLineChars: 300,
   apiKey: 'devkey',
 } as const;

@@ -2,6 +2,7 @@
 
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from './time-units.ts';
 
+/** Used where neither the profile nor the dispatch sets a limit. */
 export const DEFAULT_SESSION_LIMITS: SessionLimits = {
   maxDurationMs: 2 * HOUR_MS,
   activityIdleTimeoutMs: 120 * SECOND_MS,
@@ -13,7 +14,7 @@ export const DEFAULT_SESSION_LIMITS: SessionLimits = {
   errorLimit: 5,
 };
 
-/** What a session's or a profile's limit may be, `[least, most]`, both allowed. */
+/** Range of each limit of a session or a profile: `[least, most]`, both allowed. */
 export const LIMIT_RANGES: Record<keyof SessionLimits, readonly [number, number]> = {
   maxDurationMs: [1 * SECOND_MS, 7 * 24 * HOUR_MS],
   activityIdleTimeoutMs: [30 * SECOND_MS, 3599 * SECOND_MS],
@@ -25,6 +26,7 @@ export const LIMIT_RANGES: Record<keyof SessionLimits, readonly [number, number]
   errorLimit: [1, 1000],
 };
 
+/** Used where the profile sets no bound for a step. */
 export const DEFAULT_LADDER: LadderBounds = {
   acloseMs: 10 * SECOND_MS,
   disconnectMs: 10 * SECOND_MS,
@@ -35,68 +37,87 @@ export const DEFAULT_LADDER: LadderBounds = {
   wrapUpMs: 60 * SECOND_MS,
 };
 
+/** Range of each step's bound, `wrapUpMs` aside. */
 export const LADDER_RANGE_MS: readonly [number, number] = [100, 10 * MINUTE_MS];
 
 export const WRAP_UP_RANGE_MS: readonly [number, number] = [0, 15 * MINUTE_MS];
 
+/** Deadlines and waits of a session that no dispatch changes. */
 export const DEADLINES = {
-  /** The worker is told this long before its maximum duration. */
+  /** The worker gets a notice this long before its maximum duration. */
   maxDurationNoticeMs: 60 * SECOND_MS,
-  /** A ringing phone holds `noCallerMs` for this much longer. */
+  /** A ringing phone extends `noCallerMs` by this. */
   ringingMs: 80 * SECOND_MS,
+  /** Default of `agent_absent`. */
   agentAbsentMs: 15 * SECOND_MS,
+  /** At least this many polls must miss the agent. One poll may be wrong. */
   agentAbsentPolls: 2,
   heartbeatEveryMs: 5 * SECOND_MS,
+  /** Default of `heartbeat_stale`: six heartbeats. */
   heartbeatStaleMs: 30 * SECOND_MS,
-  /** How long a stale worker has to write its stacks before it is ended. */
+  /** A stale worker has this long to write its stacks. Then it ends. */
   dumpMs: 5 * SECOND_MS,
-  /** A spawn that is under way when its session ends is waited for this long. */
+  /** The teardown waits this long for a start that is under way. */
   spawnMs: 10 * SECOND_MS,
-  /** A worker whose control connection is lost has this long to connect again before its teardown does without. The kits try at least every 2 s. */
+  /**
+   * A worker with a lost control connection has this long to reconnect. Then the teardown goes on without it.
+   * The kits try at least every 2 s.
+   */
   reconnectMs: 3 * SECOND_MS,
-  /** An ending that the mass-end budget holds is looked at afresh after this. */
+  /** An ending that the mass-end budget holds is checked again after this. */
   heldMs: 60 * SECOND_MS,
-  /** Health of this length resets the consecutive errors. */
+  /** This long without an error resets the count of errors in a row. */
   errorResetMs: 60 * SECOND_MS,
-  /** A worker crashed and nobody was known to be there: a look that does not come by then says nobody. */
+  /** A worker crashed and no caller was known: without a poll within this, the room counts as empty. */
   crashPollMs: 5 * SECOND_MS,
-  /** An observation that was asked for and did not come is asked for again. */
+  /** curfew repeats a requested poll that brought no snapshot within this. */
   pollAgainMs: 2 * SECOND_MS,
-  /** A `configure` that was not acknowledged is sent again. */
+  /** curfew sends a `configure` again that the worker did not acknowledge within this. */
   configureAgainMs: 5 * SECOND_MS,
-  /** How long the scan for what a dead worker left behind may take before TERM is sent anyway. */
+  /** Bound of the scan for processes that a dead worker left. Then they get TERM anyway. */
   reapMs: 1 * SECOND_MS,
-  /** How long the look after KILL's bound may take: on a host with no CPU to spare many seconds, and a word too early wakes a person. */
+  /**
+   * Bound of the scan after KILL's own bound. On a host without a free CPU it takes many seconds, and a report of an
+   * unkillable process wakes a person.
+   */
   confirmMs: 10 * SECOND_MS,
-  /** A kept room whose last caller is alone for this long is closed. */
+  /** curfew closes a kept room when its last caller is alone for this long. */
   watchAloneMs: 20 * SECOND_MS,
+  /** curfew watches a kept room for this long at most. */
   watchMaxMs: 4 * HOUR_MS,
-  /** Between ticks: more than this is a gap (suspend, SIGSTOP, overload). */
+  /** A longer time between two ticks is a gap (suspend, SIGSTOP, overload). */
   gapMs: 5 * SECOND_MS,
-  /** How often the pulse looks for a gap. */
+  /** Interval of the check for a gap. */
   gapCheckMs: 1 * SECOND_MS,
+  /** The most that one keep-alive can request. */
   keepAliveMaxMs: 3599 * SECOND_MS,
 } as const;
 
-/** Replacement of a crashed worker: first wait, growth, longest wait, jitter as a share; how many are remembered with their reason. */
+/** Waits before the replacement of a crashed worker: the first, the factor, the longest, and the jitter as a share. */
 export const BACKOFF = {
   firstMs: 500,
   factor: 2,
   maxMs: 30 * SECOND_MS,
   jitter: 0.2,
+  /** The session shows this many replaced workers, each with its reason. */
   remembered: 20,
 } as const;
 
-/** No mass end: more than `count` and more than `share` of the live sessions within `windowMs` are held. */
+/**
+ * The mass-end budget: curfew holds inferred endings of more than `count` and more than `share` of the live sessions
+ * within `windowMs`. So many at once are more likely curfew's error than hang-ups.
+ * `aheadMs`: endings that are due within this count too.
+ */
 export const MASS_END = { count: 5, share: 0.2, windowMs: 30 * SECOND_MS, aheadMs: 10 * SECOND_MS } as const;
 
+/** Defaults of `limits`. */
 export const ADMISSION = {
   sessions: 50,
   perUser: 2,
   startRatePerSecond: 10,
   queue: 100,
   queueTimeoutMs: 30 * SECOND_MS,
-  /** Told with every refusal. */
+  /** Each refusal at a limit names this wait. */
   retryAfterSeconds: 5,
 } as const;
 
@@ -108,13 +129,15 @@ export interface SessionLimits {
   readonly noActiveStreamMs: number | null;
   readonly startTimeoutMs: number;
   readonly noCallerMs: number;
-  /** Grace for callers whose connection was lost. */
+  /** Grace after a lost connection of the last caller. */
   readonly callersLostMs: number;
-  /** Grace for callers who hung up. */
+  /** Grace after the last caller hung up. */
   readonly callersLeftMs: number;
+  /** A count of errors in a row. */
   readonly errorLimit: number;
 }
 
+/** Bound of each step of a teardown. */
 export interface LadderBounds {
   readonly acloseMs: number;
   readonly disconnectMs: number;
@@ -122,6 +145,6 @@ export interface LadderBounds {
   readonly killMs: number;
   readonly removeAgentMs: number;
   readonly closeRoomMs: number;
-  /** Instead of `acloseMs` when no caller is left. */
+  /** Replaces `acloseMs` when no caller is left. */
   readonly wrapUpMs: number;
 }

@@ -1,24 +1,29 @@
 /** Bounds of the registry, the audit file, the log and retention; names in the state directory. Milliseconds and bytes. */
 import { HOUR_MS, SECOND_MS } from './time-units.ts';
 
-/** curfew's own log: what waits for a disk that is full, and when it is tried again. */
+/** curfew's own log: `waitingBytes` wait in memory while the disk is full; `retryMs` is the wait before the next write. */
 export const LOG = { waitingBytes: 256 * 1024, retryMs: 1 * SECOND_MS } as const;
 
+/** The database. */
 export const REGISTRY = {
-  /** From the start of its thread until the database is open and read: a start that gives up is only made again. */
+  /** From the start of the thread to an open database. Long, because a start that gives up only repeats. */
   openMs: 30 * SECOND_MS,
+  /** Bound of every other request. */
   timeoutMs: 5 * SECOND_MS,
+  /** Sessions in one list: the most, and the default. */
   listMax: 500,
   listDefault: 100,
-  /** A database that was damaged or taken away is replaced at most so often. */
+  /** curfew replaces a damaged or missing database at most this often. */
   renewEveryMs: 10 * SECOND_MS,
 } as const;
 
+/** Records of sessions. */
 export const RECORDING = {
-  /** How long a teardown waits for its record before it goes on without. */
+  /** A teardown waits this long for its record, then goes on without it. */
   patienceMs: 250,
-  /** How long small changes are gathered. */
+  /** Small changes within this time make one write. */
   gatherMs: 20,
+  /** Wait before the next attempt of a failed write. */
   retryMs: 5 * SECOND_MS,
 } as const;
 
@@ -31,11 +36,15 @@ export const STATE_FILES = {
   audit: 'audit.log',
 } as const;
 
-/** How long an answer waits for its line, and how many lines may wait for a disk that hangs. */
-export const AUDIT = { writeMs: 2 * SECOND_MS, waiting: 1000, looksAtEnd: 100 } as const;
+/**
+ * The audit file. `writeMs`: an answer waits this long for its line. `waiting`: lines that wait while the disk hangs.
+ * `lineEndChecks`: checks for a last line that is only half written.
+ */
+export const AUDIT = { writeMs: 2 * SECOND_MS, waiting: 1000, lineEndChecks: 100 } as const;
 
 /** Retention of ended sessions and their logs. */
 export const RETENTION = {
+  /** Once an hour. */
   cron: '17 * * * *',
   sessionsMs: 30 * 24 * HOUR_MS,
   logsMs: 7 * 24 * HOUR_MS,

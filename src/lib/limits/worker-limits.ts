@@ -1,100 +1,117 @@
 /** Defaults and bounds of worker processes: start, signals, logs, control socket, warm workers. Milliseconds and bytes. */
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from './time-units.ts';
 
-/** Connections that wait to be taken, as those of all workers do after a restart; who comes beyond these is refused with EAGAIN. unix(7) */
+/**
+ * Connections that wait for `accept`. After a restart all workers connect at once. The kernel refuses further ones with
+ * EAGAIN. Source: unix(7).
+ */
 export const LISTEN_BACKLOG = 4096;
 
-/** Of the files that the process may open; whoever only connects must leave enough for looks at processes and for records. */
+/**
+ * Share of the open files that each listener's connections may use. Scans of processes and records need the rest, so
+ * clients must not use all of them.
+ */
 export const CONNECTION_SHARES = { control: 1 / 2, http: 1 / 8, standIn: 1 / 8 } as const;
 
+/** The control socket. */
 export const CHANNEL = {
   /** In the state directory. */
   socketName: 'control.sock',
-  /** sun_path of Linux, without its NUL. */
+  /** Size of `sun_path` in Linux, without its NUL. Source: unix(7). */
   socketPathBytes: 107,
   /** One control line, without its newline. */
   lineBytes: 64 * 1024,
-  /** Of the names of unknown fields, in the answer to whoever sent them. */
+  /** The answer to a wrong line holds this much of the names of unknown fields. */
   fieldChars: 100,
-  /** A connection must say a valid hello within this. */
+  /** A new connection must send a valid hello within this. */
   helloMs: 5 * SECOND_MS,
-  /** Heartbeats that come closer together than this are one. */
+  /** Heartbeats with less time between them count as one. */
   heartbeatMinMs: 100,
-  /** Lines read from one connection before others have their turn. */
+  /** Lines that curfew reads from one connection before it reads from others. */
   linesPerTurn: 200,
-  /** A connection that was ended is destroyed after this. */
+  /** An ended connection is destroyed after this. */
   lingerMs: 1 * SECOND_MS,
-  /** Between two lines of curfew's log about what one worker sent wrongly. */
+  /** curfew logs wrong messages of one worker at most this often. */
   refusalLogMs: 1 * MINUTE_MS,
-  /** Unsent bytes towards one worker before its connection is dropped. */
+  /** curfew drops the connection of a worker with more unsent bytes than this. */
   backlogBytes: 1024 * 1024,
 } as const;
 
-/** What is read at most of a file that a worker may have written: of its claim, pid, status and cgroup, and of a record. */
+/**
+ * curfew reads at most this much of a file that a worker may have written.
+ * `smallBytes`: claim, pid, status and cgroup. `recordBytes`: a record.
+ */
 export const FILES = { smallBytes: 4 * 1024, recordBytes: 1024 * 1024 } as const;
 
+/** Logs of workers. */
 export const LOGS = {
-  /** Kept from the start and from the end of what a worker prints. */
+  /** curfew keeps this much of the start and of the end of a worker's output. */
   headBytes: 1024 * 1024,
   tailBytes: 9 * 1024 * 1024,
-  /** RLIMIT_FSIZE of the worker: the hard bound while no supervisor trims. */
+  /** RLIMIT_FSIZE of the worker: the bound while no supervisor trims the log. */
   hardBytes: 4 * 1024 * 1024 * 1024,
-  /** With less free space than both, logs are cut to a part of their size. */
+  /** Below both of these free amounts of the disk, the log's sizes are divided by `scarceDivisor`. */
   scarceBytes: 64 * 1024 * 1024,
   scarceShare: 0.05,
   scarceDivisor: 16,
 } as const;
 
+/** Starts and process trees of workers. */
 export const WORKERS = {
-  /** Processes and threads of one worker, where a controller bounds them. */
+  /** Processes and threads of one worker, where a cgroup controller bounds them. */
   pidsMax: 4096,
   startsAtOnce: 8,
-  /** From the shim's start to the command running. */
+  /** From the shim's start to the running command. */
   spawnMs: 5 * SECOND_MS,
-  /** Each step on the worker's folder: making it, its record, its log. */
+  /** Bound of each step on the worker's folder: creation, record, log. */
   folderMs: 10 * SECOND_MS,
-  /** How long the shim of a killed worker has to write the exit status. */
+  /** The shim of a killed worker has this long to write the exit status. */
   shimMs: 500,
-  /** Between two looks at a tree that should end: first and longest wait. */
-  termLookMs: [25, 250],
-  killLookMs: [2, 1 * SECOND_MS],
-  /** New processes are still found this long after SIGKILL: the whole group is killed, its shim inside. */
+  /** Interval of the scans of a tree that got SIGTERM: first and longest wait. */
+  termScanMs: [25, 250],
+  /** The same after SIGKILL. */
+  killScanMs: [2, 1 * SECOND_MS],
+  /** If new processes still appear this long after SIGKILL, curfew kills the whole group, including its shim. */
   forkerMs: 300,
-  /** The looks below come at most so often: one in this time, over all workers. */
-  lookMs: 2,
-  /** Whether a worker's own process is still there, should its shim not tell. */
+  /** The checks below take at least this long per worker, so that many workers cost no more than a few. */
+  checkSpacingMs: 2,
+  /** Interval of the check that a worker's own process exists, in case its shim does not report the exit. */
   livenessProbeMs: 1 * SECOND_MS,
-  /** So long after it was last seen to be held a group's number is taken to be the group's: the kernel gives numbers in turn. */
+  /** A process group id still belongs to the worker this long after a scan found its member. The kernel reuses ids in turn. */
   groupHeldMs: 15 * SECOND_MS,
+  /** Interval of the memory and CPU samples. */
   sampleMs: 5 * SECOND_MS,
-  /** Between two looks at a log file: as a rule, and while it grows fast. */
-  logLookMs: 1 * SECOND_MS,
-  logLookFastMs: 50,
+  /** Interval of the check of a log file's size. */
+  logCheckMs: 1 * SECOND_MS,
+  /** The same while a log grows fast. */
+  logCheckFastMs: 50,
 } as const;
 
-/** Workers that are kept warm. */
+/** Warm workers. */
 export const WARM = {
+  /** Most warm workers of one agent. */
   most: 1000,
   startsAtOnce: 4,
   /** From a worker's assignment to the start of the next one. */
   refillAfterMs: 50,
   maxAgeMs: 6 * HOUR_MS,
-  /** Of the profile's memory limit: one that is bigger before its call is replaced. */
+  /** curfew replaces a warm worker that uses more than this share of its profile's memory limit. */
   memoryShare: 0.5,
-  /** One that dies so soon after it got its room has died on its assignment. */
+  /** A crash this soon after the assignment counts as a failed assignment, and another worker gets the call. */
   provenMs: 2 * SECOND_MS,
-  /** Between TERM and KILL for one that is let go. */
+  /** Time between TERM and KILL for a warm worker that ends. */
   termMs: 5 * SECOND_MS,
-  /** After KILL, and between two looks, when a stop waits for them. */
+  /** A stop waits this long after KILL. */
   killMs: 1 * SECOND_MS,
-  lookMs: 20,
+  /** Interval of the check while a stop waits. */
+  checkMs: 20,
 } as const;
 
-/** How many sessions a start takes over side by side, and when it tries again to take over one that it could not. */
+/** `atOnce`: sessions that a start adopts in parallel. `againMs`: wait before the next attempt of a failed adoption. */
 export const RECOVERY = { atOnce: 100, againMs: 5 * SECOND_MS } as const;
 
-/** Of a process's start time in /proc. Source: proc(5), USER_HZ. */
+/** Unit of a process's start time in /proc: one tick of USER_HZ. Source: proc(5). */
 export const TICK_MS = 10;
 
-/** `$0` of the shim's shell, by which a sweep knows it. */
+/** `$0` of the shim's shell. A cleanup recognises the shim by it. */
 export const SHIM_NAME = 'curfew-shim';

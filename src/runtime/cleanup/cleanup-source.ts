@@ -5,7 +5,7 @@ import type { Session } from '../../core/model/session.ts';
 import { isEnded } from '../../core/model/session.ts';
 import type { RegistryReader } from '../../ports/registry.ts';
 import type { WorkerRecords } from '../../ports/worker-records.ts';
-import type { SessionHost } from '../sessions/session-host.ts';
+import type { SupervisorParts } from '../supervisor-parts.ts';
 
 export interface CleanupSource {
   /** A supervisor lives that looks after the open sessions. */
@@ -21,15 +21,19 @@ export interface CleanupSource {
   nudge(id: SessionId): void;
 }
 
-export function ownSessions(sessions: SessionHost, records: WorkerRecords): CleanupSource {
-  const { registry } = sessions.deps;
+export function ownSessions({
+  deps: { registry, records },
+  sessions,
+  pool,
+  workerIndex,
+}: Pick<SupervisorParts, 'deps' | 'sessions' | 'pool' | 'workerIndex'>): CleanupSource {
   return {
     supervised: true,
     remarks: [],
     open: async () => sessions.all().filter((one) => !isEnded(one)),
     sessionOf: (id) =>
       explain(id, records, async (session) => sessions.state(session) ?? (await registry.get(session))),
-    warmOf: async (id) => (sessions.pool.has(id) || sessions.isOwned(id) ? 'pooled' : strayIn(records, id)),
+    warmOf: async (id) => (pool.has(id) || workerIndex.has(id) ? 'pooled' : strayIn(records, id)),
     nudge: (id) => sessions.post(id, { type: 'tick' }),
   };
 }

@@ -27,8 +27,6 @@ export interface AdmissionGateListener {
   granted(grant: Grant): void;
   expired(sessionId: SessionId, detail: string): void;
   wanted(holder: SessionId): void;
-  /** What is held or limited has changed. */
-  changed(): void;
 }
 
 export class AdmissionGate {
@@ -37,6 +35,7 @@ export class AdmissionGate {
   #cancelExpiry: (() => void) | null = null;
   readonly #clock: Clock;
   readonly #listener: AdmissionGateListener;
+  #changed: () => void = () => undefined;
 
   constructor(limits: AdmissionLimits, clock: Clock, listener: AdmissionGateListener) {
     this.#admission = newAdmission(limits);
@@ -44,11 +43,16 @@ export class AdmissionGate {
     this.#listener = listener;
   }
 
+  /** Calls back whenever an allocation or a limit has changed. */
+  onChange(callback: () => void): void {
+    this.#changed = callback;
+  }
+
   request(asked: Request): Answer {
     const { state, answer } = request(this.#admission, asked, this.#nowMs());
     this.#admission = state;
     this.#watchQueue();
-    if (answer.kind === 'granted') this.#listener.changed();
+    if (answer.kind === 'granted') this.#changed();
     if (answer.kind === 'queued' && answer.wants !== null) this.#listener.wanted(answer.wants);
     return answer;
   }
@@ -114,7 +118,7 @@ export class AdmissionGate {
   #apply(next: { state: Admission; grants: Grant[] }): void {
     this.#admission = next.state;
     this.#watchQueue();
-    this.#listener.changed();
+    this.#changed();
     for (const grant of next.grants) this.#listener.granted(grant);
   }
 

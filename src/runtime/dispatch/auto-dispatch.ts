@@ -1,15 +1,16 @@
 /** What both ways in by themselves ask of a call that is offered. */
 import type { Profile } from '../../core/model/profile.ts';
 import { isEnded } from '../../core/model/session.ts';
-import { sideRoomOf } from '../../core/session/side-room.ts';
+import { sideRoomOf } from '../../core/rooms/side-room.ts';
 import type { SessionHost } from '../sessions/session-host.ts';
+import type { SupervisorDeps } from '../supervisor-deps.ts';
 
 /** The agents of the config as it is now, in its order. */
-export function profilesNow({ deps }: SessionHost): Profile[] {
+export function profilesNow(deps: Pick<SupervisorDeps, 'agents' | 'profileOf'>): Profile[] {
   return deps.agents.flatMap((name) => deps.profileOf(name) ?? []);
 }
 
 /** A live call's own: nobody is dispatched into it. */
-export function isSideRoom(sessions: SessionHost, name: string): boolean {
+export function isSideRoom(sessions: Pick<SessionHost, 'all'>, name: string): boolean {
   return sessions.all().some((one) => !isEnded(one) && sideRoomOf(one.spec)?.name === name);
 }

@@ -1,59 +1,66 @@
-/** The ways in that nobody has to call: LiveKit's own dispatch, and rooms by pattern. And the warm workers for whatever comes. */
+/** Calls that arrive without a dispatch by a program or person: LiveKit's own dispatch, and rooms by pattern. It also keeps the warm pool at the config's size. */
 import { roomNamed } from '../../core/ids.ts';
 import type { Profile } from '../../core/model/profile.ts';
-import type { SessionHost } from '../sessions/session-host.ts';
+import type { SupervisorParts } from '../supervisor-parts.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import { JobSource } from './job-source.ts';
 import { RoomSource } from './room-source.ts';
 
+type SourceParts = Pick<SupervisorParts, 'deps' | 'sessions' | 'admission' | 'roomRouter' | 'pool'>;
+
 export class DispatchSources {
-  readonly #jobDesk: JobSource | null;
-  readonly #caller: RoomSource;
-  readonly #sessions: SessionHost;
+  readonly #jobs: JobSource | null;
+  readonly #rooms: RoomSource;
+  readonly #parts: SourceParts;
   readonly #isAccepting: () => boolean;
 
-  constructor(options: { sessions: SessionHost; dispatcher: Dispatcher; isAccepting: () => boolean }) {
-    const { sessions } = options;
+  constructor(
+    parts: SourceParts,
+    { dispatcher, isAccepting }: { dispatcher: Dispatcher; isAccepting: () => boolean },
+  ) {
+    const { deps, sessions, admission, roomRouter } = parts;
     const onRefused = (room: string, profile: Profile) => this.#refused(room, profile);
-    const { jobs } = sessions.deps;
-    this.#sessions = sessions;
-    this.#isAccepting = options.isAccepting;
-    this.#jobDesk = jobs === null ? null : new JobSource({ ...options, jobs, onRefused });
-    this.#caller = new RoomSource({ ...options, onRefused });
+    this.#parts = parts;
+    this.#isAccepting = isAccepting;
+    this.#jobs =
+      deps.jobs === null
+        ? null
+        : new JobSource({ jobs: deps.jobs, deps, sessions, admission, dispatcher, isAccepting, onRefused });
+    this.#rooms = new RoomSource({ deps, sessions, roomRouter, dispatcher, onRefused });
   }
 
   start(): void {
-    this.#sessions.onFound((room, roomSid) => this.#caller.found(room, roomSid));
-    this.#jobDesk?.start();
-    this.#caller.reload();
-    this.#sessions.pool.refresh(this.#isAccepting());
+    this.#parts.roomRouter?.onFound((room, roomSid) => this.#rooms.found(room, roomSid));
+    this.#jobs?.start();
+    this.#rooms.reload();
+    this.#parts.pool.refresh(this.#isAccepting());
   }
 
-  /** Other agents in the config. */
+  /** The config may name other agents now. */
   reload(): void {
-    this.#jobDesk?.reload();
-    this.#caller.reload();
-    this.#sessions.pool.refresh(this.#isAccepting());
+    this.#jobs?.reload();
+    this.#rooms.reload();
+    this.#parts.pool.refresh(this.#isAccepting());
   }
 
-  /** Whether anything is taken may have changed. */
+  /** The supervisor may accept sessions now, or no more. */
   acceptingChanged(): void {
-    this.#jobDesk?.tellLoad();
-    this.#sessions.pool.refresh(this.#isAccepting());
+    this.#jobs?.tellLoad();
+    this.#parts.pool.refresh(this.#isAccepting());
   }
 
-  /** Nothing is taken any more, and who is kept warm is left for the next start. */
+  /** Takes no more calls. Warm workers stay for the next start. */
   leave(): void {
-    this.#sessions.pool.close();
-    this.#jobDesk?.tellLoad();
+    this.#parts.pool.close();
+    this.#jobs?.tellLoad();
   }
 
   close(): void {
-    this.#jobDesk?.close();
+    this.#jobs?.close();
   }
 
   #refused(room: string, profile: Profile): void {
-    const { roomRouter, deps } = this.#sessions;
+    const { roomRouter, deps } = this.#parts;
     if (profile.onRefused === 'keep') return;
     roomRouter?.refused(roomNamed(room), { at: deps.clock.now(), by: null, ownJob: null });
   }

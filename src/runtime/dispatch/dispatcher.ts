@@ -3,18 +3,15 @@
 import type { DispatchRequest } from '../../api/session-schemas.ts';
 import type { Answer } from '../../core/admission/admission.ts';
 import { quotasOf } from '../../core/admission/quotas.ts';
-import type { SessionId, Stamp, WorkerId } from '../../core/ids.ts';
+import type { SessionId } from '../../core/ids.ts';
 import { firstWorkerId, sessionId } from '../../core/ids.ts';
+import type { SessionEvent } from '../../core/model/events.ts';
 import type { JobOrigin } from '../../core/model/job-options.ts';
 import type { Session } from '../../core/model/session.ts';
-import { workerOf } from '../../core/model/session.ts';
-import type { Next } from '../../core/model/updates.ts';
-import { newSession, stay } from '../../core/model/updates.ts';
-import { decide } from '../../core/session/decide.ts';
+import { newSession } from '../../core/model/updates.ts';
 import { CurfewError } from '../../lib/errors.ts';
-import { failpoint } from '../../lib/failpoints.ts';
 import { ADMISSION } from '../../lib/limits/session-limits.ts';
-import type { SessionHost } from '../sessions/session-host.ts';
+import type { SupervisorParts } from '../supervisor-parts.ts';
 import type { Warm } from '../workers/warm-handoff.ts';
 import { hashBody, makeSpec } from './session-spec.ts';
 
@@ -35,15 +32,20 @@ export interface Origin {
 /** By a program or a person. */
 const ASKED: Origin = { job: null, mayQueue: true, assignedWithinMs: null };
 
+type DispatcherParts = Pick<
+  SupervisorParts,
+  'deps' | 'sessions' | 'steps' | 'admission' | 'pool' | 'roomTokens'
+>;
+
 export class Dispatcher {
-  readonly #sessions: SessionHost;
+  readonly #parts: DispatcherParts;
   readonly #checkAccepting: () => void;
-  /** Dispatches under way by the client's id: a repeat that comes meanwhile waits for the first. */
+  /** Dispatches under way by the client's id. A repeat that comes meanwhile waits for the first. */
   readonly #pending = new Map<string, { bodyHash: string; result: Promise<Dispatched> }>();
 
-  /** `checkAccepting` throws when nothing new is taken; a repeat of what was taken before is answered all the same. */
-  constructor(sessions: SessionHost, checkAccepting: () => void) {
-    this.#sessions = sessions;
+  /** `checkAccepting` throws when no new session is accepted. A repeat of an accepted dispatch is answered nevertheless. */
+  constructor(parts: DispatcherParts, checkAccepting: () => void) {
+    this.#parts = parts;
     this.#checkAccepting = checkAccepting;
   }
 
@@ -53,7 +55,7 @@ export class Dispatcher {
     const bodyHash = hashBody(request);
     const pending = this.#pending.get(id);
     if (pending !== undefined) return repeat(await pending.result, bodyHash);
-    const known = this.#sessions.state(sessionId(id));
+    const known = this.#parts.sessions.state(sessionId(id));
     if (known !== null) return repeat({ session: known, created: false }, bodyHash);
     const result = this.#findOrCreate(request, { bodyHash, origin });
     this.#pending.set(id, { bodyHash, result });
@@ -73,7 +75,7 @@ export class Dispatcher {
     request: DispatchRequest,
     { bodyHash, origin }: { bodyHash: string; origin: Origin },
   ): Promise<Dispatched> {
-    const recorded = await this.#sessions.deps.registry.get(sessionId(request.id ?? ''));
+    const recorded = await this.#parts.deps.registry.get(sessionId(request.id ?? ''));
     return recorded === null
       ? this.#create(request, origin)
       : repeat({ session: recorded, created: false }, bodyHash);
@@ -81,84 +83,55 @@ export class Dispatcher {
 
   async #create(request: DispatchRequest, { job, mayQueue, assignedWithinMs }: Origin): Promise<Dispatched> {
     this.#checkAccepting();
-    const { roomTokens, deps, admission, recorder, pool } = this.#sessions;
+    const { roomTokens, deps, admission, pool, steps } = this.#parts;
     const spec = makeSpec(request, { deps, now: deps.clock.now(), job, isAsked: mayQueue });
     const { id: sessionId, claim } = spec;
     const warm = pool.take(spec.profile, sessionId);
-    const asked = { sessionId, claim, quotas: quotasOf(spec), mayQueue, isWarm: warm !== null };
-    const answer = admission.request(asked);
-    if (warm !== null && answer.kind !== 'granted') pool.giveBack(warm.id, sessionId);
-    // What was granted may begin at once: the moment of the answer, not that of the question.
-    const next = begin(newSession(spec, request.metadata), {
-      answer,
-      now: deps.clock.now(),
-      assignedWithinMs,
-      warm,
+    const answer = admission.request({
+      sessionId,
+      claim,
+      quotas: quotasOf(spec),
+      mayQueue,
+      isWarm: warm !== null,
     });
-    // One that waits may not start for hours.
-    if (answer.kind === 'granted') roomTokens.prepare(next.state);
-    failpoint('dispatch.before-record');
-    try {
-      await recorder.create(next.state);
-    } catch (error) {
-      roomTokens.forget(spec.id);
-      admission.withdraw(spec.id);
-      admission.update(spec.id, null);
-      if (warm !== null) pool.giveBack(warm.id, sessionId);
-      this.#sessions.dropEarly(spec.id);
-      throw error;
-    }
-    failpoint('dispatch.recorded');
-    const isLost = warm !== null && answer.kind === 'granted' && !pool.keeps(warm.id, sessionId);
-    if (warm !== null && workerOf(next.state)?.id === warm.id) pool.given(warm.id);
-    this.#sessions.add(next.state, next.effects);
-    if (isLost) this.#tellLost(sessionId, warm.id);
-    return { session: next.state, created: true };
-  }
-
-  /** It died while the session was recorded, when only the pool could hear of it; what it left is told to both. */
-  #tellLost(id: SessionId, workerId: WorkerId): void {
-    const { deps, pool } = this.#sessions;
-    const exit = { code: null, signal: null, at: deps.clock.now() };
-    this.#sessions.post(id, { type: 'exited', workerId, exit });
-    if (!pool.has(workerId)) this.#sessions.post(id, { type: 'tree', workerId, left: 0 });
+    if (warm !== null && answer.kind !== 'granted') pool.giveBack(warm.id, sessionId);
+    if (answer.kind === 'taken') throw roomTaken(spec.room.name, answer.holder);
+    if (answer.kind === 'full') throw atCapacity(answer);
+    const session = newSession(spec, request.metadata);
+    // Because: the token of a session that waits in the queue could expire before the session starts.
+    if (answer.kind === 'granted') roomTokens.prepare(session);
+    const first = firstEvent(session, { answer, nowMs: deps.clock.now().bootMs, assignedWithinMs, warm });
+    return { session: await steps.create(session, first), created: true };
   }
 }
 
-/** With the first record comes the intent to start, where it may start now. */
-function begin(
-  session: Session,
+/** Admission's answer, as the session's first event. */
+function firstEvent(
+  { spec }: Session,
   {
     answer,
-    now,
+    nowMs,
     assignedWithinMs,
     warm,
-  }: { answer: Answer; now: Stamp; assignedWithinMs: number | null; warm: Warm | null },
-): Next {
-  switch (answer.kind) {
-    case 'taken':
-      throw new CurfewError(
-        'room_taken',
-        `room "${session.spec.room.name}" already has session "${answer.holder}"`,
-        { holder: answer.holder },
-      );
-    case 'full':
-      throw atCapacity(answer);
-    case 'queued':
-      return stay(session);
-    case 'granted':
-      return decide(
-        session,
-        {
-          type: 'granted',
-          startAtMs: answer.startAtMs,
-          ...(assignedWithinMs === null ? {} : { assignedByMs: now.bootMs + assignedWithinMs }),
-          workerId: warm?.id ?? firstWorkerId(session.spec.id),
-          ...(warm === null ? {} : { warm: warm.process }),
-        },
-        now,
-      );
-  }
+  }: {
+    answer: Extract<Answer, { kind: 'queued' | 'granted' }>;
+    nowMs: number;
+    assignedWithinMs: number | null;
+    warm: Warm | null;
+  },
+): SessionEvent {
+  if (answer.kind === 'queued') return { type: 'queued' };
+  return {
+    type: 'granted',
+    startAtMs: answer.startAtMs,
+    ...(assignedWithinMs === null ? {} : { assignedByMs: nowMs + assignedWithinMs }),
+    workerId: warm?.id ?? firstWorkerId(spec.id),
+    ...(warm === null ? {} : { warm: warm.process }),
+  };
+}
+
+function roomTaken(room: string, holder: SessionId): CurfewError {
+  return new CurfewError('room_taken', `room "${room}" already has session "${holder}"`, { holder });
 }
 
 function atCapacity({ quota, limit, used, holders }: Extract<Answer, { kind: 'full' }>): CurfewError {

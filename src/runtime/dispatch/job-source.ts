@@ -10,12 +10,16 @@ import { CurfewError } from '../../lib/errors.ts';
 import { JOB_SOURCE } from '../../lib/limits/livekit-limits.ts';
 import type { Job, JobAnswer, JobLoss, Jobs, JobsListener } from '../../ports/jobs.ts';
 import type { SessionHost } from '../sessions/session-host.ts';
+import type { SupervisorDeps } from '../supervisor-deps.ts';
+import type { AdmissionGate } from './admission-gate.ts';
 import { isSideRoom, profilesNow } from './auto-dispatch.ts';
 import type { Dispatcher } from './dispatcher.ts';
 
 export interface JobSourceOptions {
   readonly jobs: Jobs;
-  readonly sessions: SessionHost;
+  readonly deps: Pick<SupervisorDeps, 'clock' | 'log' | 'agents' | 'profileOf'>;
+  readonly sessions: Pick<SessionHost, 'all' | 'post'>;
+  readonly admission: Pick<AdmissionGate, 'quotas' | 'onChange'>;
   readonly dispatcher: Dispatcher;
   readonly isAccepting: () => boolean;
   /** A call that could not be taken for want of a place. */
@@ -33,7 +37,7 @@ export class JobSource implements JobsListener {
 
   start(): void {
     this.tellLoad();
-    this.#options.sessions.onHoldings(() => this.#tellLoadSoon());
+    this.#options.admission.onChange(() => this.#tellLoadSoon());
     this.#options.jobs.start(this);
   }
 
@@ -77,9 +81,9 @@ export class JobSource implements JobsListener {
   tellLoad(): void {
     this.#cancelLoad?.();
     this.#cancelLoad = null;
-    const { jobs, sessions, isAccepting } = this.#options;
-    this.#toldMs = sessions.deps.clock.now().bootMs;
-    const quotas = sessions.admission.quotas();
+    const { jobs, deps, sessions, admission, isAccepting } = this.#options;
+    this.#toldMs = deps.clock.now().bootMs;
+    const quotas = admission.quotas();
     const open = sessions.all().filter((one) => !isEnded(one));
     for (const profile of this.#profiles()) {
       const full = quotas.filter((one) => one.name === 'host' || one.name === `agent:${profile.agent}`);
@@ -104,13 +108,13 @@ export class JobSource implements JobsListener {
 
   /** What changes soon after a report is gathered. */
   #tellLoadSoon(): void {
-    const { clock } = this.#options.sessions.deps;
+    const { clock } = this.#options.deps;
     const dueMs = Math.max(clock.now().bootMs, this.#toldMs + JOB_SOURCE.loadEveryMs);
     this.#cancelLoad ??= clock.at(dueMs, () => this.tellLoad());
   }
 
   #profiles(): Profile[] {
-    return profilesNow(this.#options.sessions).filter((one) => one.agentName !== null);
+    return profilesNow(this.#options.deps).filter((one) => one.agentName !== null);
   }
 
   #profileFor(agentName: string): Profile | null {
@@ -124,7 +128,7 @@ export class JobSource implements JobsListener {
     const { user, labels, limits } = curfew;
     const wished = dispatchSchema.safeParse({ ...base, metadata, user, labels, limits });
     if (wished.success) return wished.data;
-    this.#options.sessions.deps.log.warn(
+    this.#options.deps.log.warn(
       { session: job.id as SessionId, keys: wished.error.issues.map((one) => nameOf(one.path)) },
       'what a LiveKit job asks of curfew is not valid: the call is taken without it',
     );

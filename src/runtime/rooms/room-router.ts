@@ -9,7 +9,7 @@ import { decideWatch } from '../../core/rooms/kept-room.ts';
 import type { RoomSnapshot } from '../../core/rooms/presence.ts';
 import type { RefusedCall } from '../../core/rooms/refused-call.ts';
 import { decideRefused } from '../../core/rooms/refused-call.ts';
-import { callersIn, sideRoomOf } from '../../core/session/side-room.ts';
+import { callersIn, sideRoomOf } from '../../core/rooms/side-room.ts';
 import { messageOf } from '../../lib/errors.ts';
 import { WATCH } from '../../lib/limits/livekit-limits.ts';
 import type { Log } from '../../ports/log.ts';
@@ -17,10 +17,8 @@ import type { Registry } from '../../ports/registry.ts';
 import type { Rooms, RoomsListener } from '../../ports/rooms.ts';
 
 export interface RoomRouterListener {
-  /** A room that somebody wanted to hear of is there. */
-  found(room: RoomKey, roomSid: string): void;
-  tell(id: SessionId, event: SessionEvent): void;
-  tellAll(event: SessionEvent): void;
+  post(id: SessionId, event: SessionEvent): void;
+  postAll(event: SessionEvent): void;
 }
 
 interface Refused {
@@ -41,12 +39,26 @@ export class RoomRouter implements RoomsListener {
   readonly #registry: Registry;
   readonly #log: Log;
   readonly #listener: RoomRouterListener;
+  #found: (room: RoomKey, roomSid: string) => void = () => undefined;
 
-  constructor(deps: { rooms: Rooms; registry: Registry; log: Log }, listener: RoomRouterListener) {
+  constructor(
+    deps: { readonly rooms: Rooms; readonly registry: Registry; readonly log: Log },
+    listener: RoomRouterListener,
+  ) {
     this.#rooms = deps.rooms;
     this.#registry = deps.registry;
     this.#log = deps.log;
     this.#listener = listener;
+  }
+
+  /** null: LiveKit was not asked yet. */
+  get isReachable(): boolean | null {
+    return this.#rooms.status()?.reachable ?? null;
+  }
+
+  /** Calls back for each room that the rooms port was asked to discover. */
+  onFound(callback: (room: RoomKey, roomSid: string) => void): void {
+    this.#found = callback;
   }
 
   async start(): Promise<void> {
@@ -122,9 +134,9 @@ export class RoomRouter implements RoomsListener {
 
   snapshot(room: RoomKey, observation: RoomSnapshot): void {
     for (const id of this.#sessions.get(roomId(room)) ?? [])
-      this.#listener.tell(id, { type: 'room_snapshot', observation });
+      this.#listener.post(id, { type: 'room_snapshot', observation });
     for (const id of this.#sides.get(roomId(room)) ?? [])
-      this.#listener.tell(id, { type: 'side_room_snapshot', callers: callersIn(observation) });
+      this.#listener.post(id, { type: 'side_room_snapshot', callers: callersIn(observation) });
     this.#look(roomId(room), observation);
     this.#lookRefused(roomId(room), observation);
   }
@@ -146,11 +158,11 @@ export class RoomRouter implements RoomsListener {
 
   event(room: RoomKey, event: Parameters<RoomsListener['event']>[1]): void {
     for (const id of this.#sessions.get(roomId(room)) ?? [])
-      this.#listener.tell(id, { type: 'room_event', event });
+      this.#listener.post(id, { type: 'room_event', event });
   }
 
   found(room: RoomKey, roomSid: string): void {
-    this.#listener.found(room, roomSid);
+    this.#found(room, roomSid);
   }
 
   reachable(reachable: boolean): void {
@@ -160,7 +172,7 @@ export class RoomRouter implements RoomsListener {
         { error: this.#rooms.status()?.lastError ?? null },
         'LiveKit does not answer: nothing is ended for absence until it does',
       );
-    this.#listener.tellAll({ type: 'livekit', reachable });
+    this.#listener.postAll({ type: 'livekit', reachable });
   }
 
   /** What LiveKit does not answer is asked again with the next look. */

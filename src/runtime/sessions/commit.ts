@@ -1,24 +1,18 @@
 /** New state and intent are durable before the effects; what cannot be recorded is not started. */
 
-import type { SessionId, Stamp } from '../../core/ids.ts';
+import type { SessionId } from '../../core/ids.ts';
 import type { Effect } from '../../core/model/effects.ts';
 import type { SessionEvent } from '../../core/model/events.ts';
 import type { Session } from '../../core/model/session.ts';
 import { isEnded, workerOf } from '../../core/model/session.ts';
+import { toRecord } from '../../core/model/session-record.ts';
 import { messageOf } from '../../lib/errors.ts';
 import type { Workers } from '../../ports/workers.ts';
 import type { ChannelRouter } from '../workers/channel-router.ts';
 import { reservedWorker } from '../workers/warm-handoff.ts';
+import type { Step } from './mailbox.ts';
 import type { Recorder } from './recorder.ts';
 import { recordNeed } from './recorder.ts';
-
-export interface Step {
-  readonly before: Session;
-  readonly after: Session;
-  readonly effects: readonly Effect[];
-  /** When it was decided. */
-  readonly now: Stamp;
-}
 
 /** The effects that may be done now, and a record that may follow them. */
 export interface Recorded {
@@ -26,18 +20,23 @@ export interface Recorded {
   readonly record?: () => void;
 }
 
-interface StepHost {
+interface CommitParts {
   readonly recorder: Recorder;
   readonly workers: Workers;
-  state(id: SessionId): Session | null;
-  post(id: SessionId, event: SessionEvent): void;
+  readonly sessions: {
+    state(id: SessionId): Session | null;
+    post(id: SessionId, event: SessionEvent): void;
+  };
 }
 
 /** A teardown goes on without its record when that takes too long. */
-export async function recordStep(host: StepHost, { before, after, effects, now }: Step): Promise<Recorded> {
+export async function recordStep(
+  host: CommitParts,
+  { before, after, effects, now }: Step,
+): Promise<Recorded> {
   const start = effects.find((effect) => isStart(effect, before));
   const { id } = after.spec;
-  const current = () => host.state(id);
+  const current = () => host.sessions.state(id);
   if (start === undefined) {
     const need = recordNeed(before, after, now);
     // The promise of a warm worker was recorded: its assignment does not wait once more.
@@ -55,7 +54,7 @@ export async function recordStep(host: StepHost, { before, after, effects, now }
     const detail = `the start could not be recorded: ${messageOf(error)}`;
     // A warm worker runs already: nobody else may have it now.
     if (start.do === 'assign') host.workers.signal(start.workerId, 'SIGKILL');
-    else host.post(id, { type: 'spawn_failed', workerId: start.workerId, detail });
+    else host.sessions.post(id, { type: 'spawn_failed', workerId: start.workerId, detail });
     return { allowed: effects.filter((effect) => effect !== start) };
   }
 }
@@ -71,12 +70,7 @@ function isStart(effect: Effect, before: Session): effect is Extract<Effect, { d
 export function recordInFolder(workers: Workers, { before, after, now }: Step): void {
   const worker = workerOf(after);
   if (worker === null || isEnded(after) || recordNeed(before, after, now) !== 'durable') return;
-  workers.record(worker.id, { session: after });
-}
-
-/** The folder of a warm worker says that it is nobody's, until it is told. */
-export function recordAssigned(workers: Workers, session: Session, effects: readonly Effect[]): void {
-  for (const effect of effects) if (effect.do === 'assign') workers.record(effect.workerId, { session });
+  workers.record(worker.id, { session: toRecord(after) });
 }
 
 /** A worker that another one has followed is gone with its tree. */

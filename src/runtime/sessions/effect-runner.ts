@@ -4,7 +4,6 @@ import type { Allocation } from '../../core/admission/allocation.ts';
 import { allocationOf } from '../../core/admission/allocation.ts';
 import type { SessionId, WorkerId } from '../../core/ids.ts';
 import type { Effect } from '../../core/model/effects.ts';
-import type { SessionEvent } from '../../core/model/events.ts';
 import type { Session } from '../../core/model/session.ts';
 import { messageOf } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoints.ts';
@@ -16,90 +15,99 @@ import type { RoomTokens } from '../rooms/room-tokens.ts';
 import type { SupervisorDeps } from '../supervisor-deps.ts';
 import type { ChannelRouter } from '../workers/channel-router.ts';
 import { jobOf, launch, launchFailure, standInJob } from '../workers/worker-env.ts';
+import type { SessionHost } from './session-host.ts';
 
-/** What the effects work with: the sessions of this supervisor. */
-export interface EffectHost {
+export interface EffectParts {
   readonly deps: SupervisorDeps;
+  readonly sessions: Pick<SessionHost, 'all' | 'state' | 'post'>;
   readonly workers: Workers;
-  readonly admission: AdmissionGate;
-  readonly roomRouter: RoomRouter | null;
-  all(): Session[];
-  state(id: SessionId): Session | null;
-  post(id: SessionId, event: SessionEvent): void;
   readonly channels: ChannelRouter;
+  readonly admission: AdmissionGate;
   readonly roomTokens: RoomTokens;
+  /** null: no LiveKit. */
+  readonly roomRouter: RoomRouter | null;
 }
 
-export function performEffect(sessions: EffectHost, session: Session, effect: Effect): void {
-  const { id, room } = session.spec;
-  const { deps, workers, roomRouter } = sessions;
-  switch (effect.do) {
-    case 'spawn':
-      void spawn(sessions, session, effect);
-      return;
-    case 'tell':
-      sessions.channels.tell(effect.workerId, effect.message);
-      return;
-    case 'assign':
-      void assign(sessions, session, effect.workerId);
-      return;
-    case 'signal':
-      workers.signal(effect.workerId, effect.signal);
-      return;
-    case 'reap':
-      workers.reap(effect.workerId);
-      return;
-    case 'poll_room':
-      deps.rooms?.poll(room);
-      return;
-    case 'remove_agent':
-    case 'close_room':
-      void roomStep(sessions, id, effect);
-      return;
-    case 'ask_budget':
-      sessions.post(id, {
-        type: 'budget',
-        granted: sessions.admission.askBudget(id, { again: effect.again, holders: liveHoldings(sessions) }),
-      });
-      return;
-    case 'report_job':
-      deps.jobs?.report(effect.jobId, effect.status, effect.error);
-      return;
-    case 'refuse_call':
-      if (session.spec.profile.onRefused === 'close')
-        roomRouter?.refused(effect.room, { at: deps.clock.now(), by: id, ownJob: effect.ownJob });
-      return;
-    case 'watch_room':
-      roomRouter?.watch(effect.watch);
-      return;
+export class EffectRunner {
+  readonly #parts: EffectParts;
+
+  constructor(parts: EffectParts) {
+    this.#parts = parts;
+  }
+
+  /** Starts the effect and returns at once. Its outcome comes back as an event. */
+  run(session: Session, effect: Effect): void {
+    const parts = this.#parts;
+    const { id, room } = session.spec;
+    const { deps, sessions, workers, channels, admission, roomRouter } = parts;
+    switch (effect.do) {
+      case 'spawn':
+        void spawn(parts, session, effect);
+        return;
+      case 'tell':
+        channels.tell(effect.workerId, effect.message);
+        return;
+      case 'assign':
+        void assign(parts, session, effect.workerId);
+        return;
+      case 'signal':
+        workers.signal(effect.workerId, effect.signal);
+        return;
+      case 'reap':
+        workers.reap(effect.workerId);
+        return;
+      case 'poll_room':
+        deps.rooms?.poll(room);
+        return;
+      case 'remove_agent':
+      case 'close_room':
+        void roomStep(parts, id, effect);
+        return;
+      case 'ask_budget':
+        sessions.post(id, {
+          type: 'budget',
+          granted: admission.askBudget(id, { again: effect.again, holders: liveAllocations(sessions) }),
+        });
+        return;
+      case 'report_job':
+        deps.jobs?.report(effect.jobId, effect.status, effect.error);
+        return;
+      case 'refuse_call':
+        if (session.spec.profile.onRefused === 'close')
+          roomRouter?.refused(effect.room, { at: deps.clock.now(), by: id, ownJob: effect.ownJob });
+        return;
+      case 'watch_room':
+        roomRouter?.watch(effect.watch);
+        return;
+    }
   }
 }
 
-/** Read afresh: when an inferred ending is due changes with every heartbeat. */
-function liveHoldings(sessions: EffectHost): Map<SessionId, Allocation> {
-  const holdings = sessions.all().map(allocationOf);
-  return new Map(holdings.filter((one) => one !== null).map((one) => [one.sessionId, one]));
+/** Computed at each question, because every heartbeat moves the time of an inferred ending. */
+function liveAllocations(sessions: EffectParts['sessions']): Map<SessionId, Allocation> {
+  const allocations = sessions.all().map(allocationOf);
+  return new Map(allocations.filter((one) => one !== null).map((one) => [one.sessionId, one]));
 }
 
 async function spawn(
-  sessions: EffectHost,
+  parts: EffectParts,
   session: Session,
   { workerId }: Extract<Effect, { do: 'spawn' }>,
 ): Promise<void> {
   const { id } = session.spec;
   try {
-    const process = await launch(session, workerId, sessions);
+    const process = await launch(session, workerId, parts);
     failpoint('spawn.before-recorded');
-    sessions.post(id, { type: 'spawned', workerId, process });
+    parts.sessions.post(id, { type: 'spawned', workerId, process });
   } catch (error) {
-    sessions.post(id, { type: 'spawn_failed', workerId, detail: launchFailure(error) });
+    parts.sessions.post(id, { type: 'spawn_failed', workerId, detail: launchFailure(error) });
   }
 }
 
-async function assign(sessions: EffectHost, session: Session, workerId: WorkerId): Promise<void> {
-  const { deps, channels } = sessions;
+async function assign(parts: EffectParts, session: Session, workerId: WorkerId): Promise<void> {
+  const { deps, channels, roomTokens } = parts;
   try {
-    const access = await sessions.roomTokens.take(session);
+    const access = await roomTokens.take(session);
     channels.assign(workerId, standInJob(session, access), {
       type: 'assign',
       job: jobOf(session),
@@ -111,25 +119,25 @@ async function assign(sessions: EffectHost, session: Session, workerId: WorkerId
 }
 
 async function roomStep(
-  sessions: EffectHost,
+  parts: EffectParts,
   id: SessionId,
   effect: Extract<Effect, { do: 'remove_agent' | 'close_room' }>,
 ): Promise<void> {
-  const { outcome, detail } = await doRoomStep(sessions, id, effect).catch(
+  const { outcome, detail } = await doRoomStep(parts, id, effect).catch(
     (error: unknown): RoomStepResult => ({ outcome: 'failed', detail: messageOf(error) }),
   );
-  sessions.post(id, { type: 'room_step', step: effect.do, outcome, detail });
+  parts.sessions.post(id, { type: 'room_step', step: effect.do, outcome, detail });
 }
 
 async function doRoomStep(
-  sessions: EffectHost,
+  parts: EffectParts,
   id: SessionId,
   effect: Extract<Effect, { do: 'remove_agent' | 'close_room' }>,
 ): Promise<RoomStepResult> {
-  const { rooms } = sessions.deps;
+  const { rooms } = parts.deps;
   if (rooms === null) return { outcome: 'skipped', detail: 'no LiveKit is configured' };
   if (effect.do === 'remove_agent') return rooms.removeAgent(effect);
-  if (sessions.roomRouter?.isSharedWithOthers(effect.room, id))
+  if (parts.roomRouter?.isSharedWithOthers(effect.room, id))
     return { outcome: 'skipped', detail: 'another session works in this room' };
   return rooms.closeRoom(effect);
 }

@@ -1,10 +1,18 @@
 /** One session's mailbox: events one by one, each decided, recorded and done before the next. */
 
 import type { SessionId, Stamp } from '../../core/ids.ts';
+import type { Effect } from '../../core/model/effects.ts';
 import type { SessionEvent } from '../../core/model/events.ts';
 import type { Session } from '../../core/model/session.ts';
 import { decide } from '../../core/session/decide.ts';
-import type { Step } from './commit.ts';
+
+export interface Step {
+  readonly before: Session;
+  readonly after: Session;
+  readonly effects: readonly Effect[];
+  /** When it was decided. */
+  readonly now: Stamp;
+}
 
 export interface MailboxHost {
   now(): Stamp;

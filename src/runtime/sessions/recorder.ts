@@ -9,7 +9,7 @@ import { failpoint } from '../../lib/failpoints.ts';
 import { RECORDING } from '../../lib/limits/storage-limits.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Log } from '../../ports/log.ts';
-import type { Lost, Registry } from '../../ports/registry.ts';
+import type { DatabaseLoss, Registry } from '../../ports/registry.ts';
 
 export interface RegistryStatus {
   readonly writable: boolean;
@@ -168,7 +168,7 @@ export class Recorder {
   }
 
   /** Another database is in the place of the old one: everything that is known goes into it. */
-  writeAll(lost: Lost, all: readonly (readonly [SessionId, () => Session | null])[]): void {
+  writeAll(lost: DatabaseLoss, all: readonly (readonly [SessionId, () => Session | null])[]): void {
     const { isCopied, ...facts } = lost;
     this.#log.error(
       { ...facts, sessions: all.length },

@@ -1,9 +1,10 @@
 /** Waiting for what the sessions come to. */
+import type { Clock } from '../../ports/clock.ts';
 import type { SessionHost } from './session-host.ts';
 
 /** Resolves when `reached` holds after some change, or at the deadline. */
 export function untilChanged(
-  sessions: SessionHost,
+  { sessions, deps: { clock } }: { sessions: SessionHost; deps: { clock: Clock } },
   { reached, deadlineMs }: { reached: () => boolean; deadlineMs: number },
 ): Promise<void> {
   if (reached()) return Promise.resolve();
@@ -16,6 +17,6 @@ export function untilChanged(
     const forget = sessions.onChange(() => {
       if (reached()) finish();
     });
-    const cancel = sessions.deps.clock.at(deadlineMs, finish);
+    const cancel = clock.at(deadlineMs, finish);
   });
 }

@@ -19,6 +19,11 @@ export class WorkerIndex {
     return this.#owners.get(worker) ?? null;
   }
 
+  /** Whether a session that is open, or still holds something, has this worker or was promised it. */
+  has(worker: WorkerId): boolean {
+    return this.#owners.has(worker);
+  }
+
   forget(session: SessionId): void {
     for (const [owned, owner] of this.#owners) if (owner === session) this.#owners.delete(owned);
   }

@@ -4,14 +4,19 @@ import { isUnkillable } from '../../core/admission/allocation.ts';
 import type { Session } from '../../core/model/session.ts';
 import { publicState, workerOf } from '../../core/model/session.ts';
 import type { Rooms } from '../../ports/rooms.ts';
-import type { SessionHost } from '../sessions/session-host.ts';
+import type { SupervisorParts } from '../supervisor-parts.ts';
 import { heldView } from './session-view.ts';
 
 export function capacityView(
-  sessions: SessionHost,
+  {
+    deps,
+    sessions,
+    admission,
+    recorder,
+    pool,
+  }: Pick<SupervisorParts, 'deps' | 'sessions' | 'admission' | 'recorder' | 'pool'>,
   { accepting, draining }: { accepting: boolean; draining: DrainView | null },
 ): CapacityView {
-  const { deps, admission, recorder } = sessions;
   const all = sessions.all();
   return {
     host: deps.host,
@@ -29,7 +34,7 @@ export function capacityView(
       ...one,
       since: new Date(one.since.wallMs).toISOString(),
     })),
-    warm: sessions.pool.views().map(({ notBeforeMs, ...one }) => {
+    warm: pool.views().map(({ notBeforeMs, ...one }) => {
       const inMs = Math.ceil(notBeforeMs - deps.clock.now().bootMs);
       return { ...one, startsAgainInMs: inMs > 0 ? inMs : null };
     }),
@@ -37,7 +42,10 @@ export function capacityView(
   };
 }
 
-export function readyView({ deps, recorder }: SessionHost, accepting: boolean): ReadyView {
+export function readyView(
+  { deps, recorder }: Pick<SupervisorParts, 'deps' | 'recorder'>,
+  accepting: boolean,
+): ReadyView {
   // LiveKit away is said, but live calls go on and new ones start: not a reason to take the host out.
   return {
     ready: accepting && recorder.status.writable,
@@ -53,7 +61,13 @@ function countStates(all: readonly Session[]): CapacityView['sessions'] {
   return counts;
 }
 
-function heldOf({ deps, all }: { deps: SessionHost['deps']; all: readonly Session[] }): CapacityView['held'] {
+function heldOf({
+  deps,
+  all,
+}: {
+  deps: SupervisorParts['deps'];
+  all: readonly Session[];
+}): CapacityView['held'] {
   const now = deps.clock.now();
   return all.flatMap((one) => {
     const held = heldView(one, now);

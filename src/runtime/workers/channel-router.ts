@@ -7,7 +7,7 @@ import type { SupervisorMessage, WorkerMessage } from '../../core/model/control-
 import type { Profile } from '../../core/model/profile.ts';
 import type { Session } from '../../core/model/session.ts';
 import { isEnded, workerOf } from '../../core/model/session.ts';
-import { sideRoomOf } from '../../core/session/side-room.ts';
+import { sideRoomOf } from '../../core/rooms/side-room.ts';
 import type { Channels, ChannelsListener } from '../../ports/channels.ts';
 import type { StandIn, StandInJob } from '../../ports/stand-in.ts';
 

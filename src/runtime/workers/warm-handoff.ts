@@ -45,19 +45,25 @@ export function settleWarmWorker(
   if (reserved !== null && !holdsWorker(after, reserved.id)) pool.giveBack(reserved.id, before.spec.id);
 }
 
-interface GrantHost {
-  readonly deps: { readonly clock: Clock };
+interface GrantParts {
+  readonly clock: Clock;
   readonly pool: { giveBack(id: WorkerId, session: SessionId): void };
-  state(id: SessionId): Session | null;
-  post(id: SessionId, event: SessionEvent): void;
-  idle(id: SessionId): Promise<void>;
+  readonly sessions: {
+    state(id: SessionId): Session | null;
+    post(id: SessionId, event: SessionEvent): void;
+    idle(id: SessionId): Promise<void>;
+  };
 }
 
 /** The turn of a session that waited has come, and one is kept for it; its end may have come first. */
-export async function grantWarm(sessions: GrantHost, id: SessionId, warm: Warm): Promise<void> {
-  const nowMs = sessions.deps.clock.now().bootMs;
+export async function grantWarm(
+  { clock, pool, sessions }: GrantParts,
+  id: SessionId,
+  warm: Warm,
+): Promise<void> {
+  const nowMs = clock.now().bootMs;
   sessions.post(id, { type: 'granted', startAtMs: nowMs, workerId: warm.id, warm: warm.process });
   await sessions.idle(id);
   const session = sessions.state(id);
-  if (session === null || !holdsWorker(session, warm.id)) sessions.pool.giveBack(warm.id, id);
+  if (session === null || !holdsWorker(session, warm.id)) pool.giveBack(warm.id, id);
 }

@@ -174,7 +174,7 @@ export class WarmPool {
   async emptied(untilMs: number): Promise<void> {
     const { clock } = this.#options.deps;
     while (this.#retired.size > 0 && this.#nowMs() < untilMs)
-      await new Promise<void>((resolve) => clock.at(this.#nowMs() + WARM.lookMs, resolve));
+      await new Promise<void>((resolve) => clock.at(this.#nowMs() + WARM.checkMs, resolve));
   }
 
   /** Starts and ends nobody any more. */

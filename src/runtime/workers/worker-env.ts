@@ -4,6 +4,7 @@ import type { SessionId, WorkerId } from '../../core/ids.ts';
 import type { Profile } from '../../core/model/profile.ts';
 import type { Session, WorkerProcess } from '../../core/model/session.ts';
 import { wantsStart, workerOf } from '../../core/model/session.ts';
+import { toRecord } from '../../core/model/session-record.ts';
 import { CurfewError } from '../../lib/errors.ts';
 import type { StandInJob } from '../../ports/stand-in.ts';
 import type { Workers } from '../../ports/workers.ts';
@@ -14,7 +15,7 @@ interface LaunchHost {
   readonly roomTokens: RoomTokens;
   readonly deps: SupervisorDeps;
   readonly workers: Workers;
-  state(id: SessionId): Session | null;
+  readonly sessions: { state(id: SessionId): Session | null };
 }
 
 export async function launch(session: Session, id: WorkerId, host: LaunchHost): Promise<WorkerProcess> {
@@ -22,10 +23,10 @@ export async function launch(session: Session, id: WorkerId, host: LaunchHost): 
   const { spec } = session;
   const env = { ...controlEnv(session, id, deps), ...(await roomEnv(session, id, host)) };
   // Its end may have come while the token was made; who asks for the worker then is told that there is none.
-  const current = host.state(spec.id);
+  const current = host.sessions.state(spec.id);
   if (current === null || !wantsStart(current, id))
     throw new CurfewError('spawn_failed', 'its session ended before it ran');
-  return workers.spawn({ workerId: id, profile: spec.profile, env, record: { session } });
+  return workers.spawn({ workerId: id, profile: spec.profile, env, record: { session: toRecord(session) } });
 }
 
 function lineEnv(
@@ -69,12 +70,12 @@ export function warmEnv(
 async function roomEnv(
   session: Session,
   id: WorkerId,
-  { roomTokens: access, deps: { rooms, standIn } }: LaunchHost,
+  { roomTokens, deps: { rooms, standIn } }: LaunchHost,
 ): Promise<Record<string, string>> {
   if (rooms === null) return {};
   const { profile } = session.spec;
   if (profile.protocol === 'livekit') return standIn === null ? {} : { ...standIn.envFor(id, profile) };
-  const { url, token } = await access.take(session);
+  const { url, token } = await roomTokens.take(session);
   return { LIVEKIT_URL: url, LIVEKIT_TOKEN: token };
 }
 

@@ -32,7 +32,7 @@ const CHECKS_AT_ONCE = 50;
 
 /** With many logs each is checked less often, so that the total cost stays the same. */
 function slowMs(count: number): number {
-  return Math.max(WORKERS.logLookMs, count * WORKERS.lookMs);
+  return Math.max(WORKERS.logCheckMs, count * WORKERS.checkSpacingMs);
 }
 
 /** One timer serves all logs. It runs faster while a log grows fast. */
@@ -41,7 +41,7 @@ export function createLogCap({ log, sizes }: { readonly log: Log; readonly sizes
   const watcher = new LogWatcher(log);
   let closed = false;
   let scarce = false;
-  let timer = setTimeout(tick, WORKERS.logLookMs).unref();
+  let timer = setTimeout(tick, WORKERS.logCheckMs).unref();
 
   async function tick(): Promise<void> {
     const all = [...logs.values()].filter((one) => !one.hangs);
@@ -53,7 +53,7 @@ export function createLogCap({ log, sizes }: { readonly log: Log; readonly sizes
       );
       fast ||= grown.some((bytes) => bytes > sizes.tailBytes / 16);
     }
-    if (!closed) timer = setTimeout(tick, fast ? WORKERS.logLookFastMs : slowMs(all.length)).unref();
+    if (!closed) timer = setTimeout(tick, fast ? WORKERS.logCheckFastMs : slowMs(all.length)).unref();
   }
 
   /** Records and other workers need the disk as well. */

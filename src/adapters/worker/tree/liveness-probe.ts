@@ -28,7 +28,10 @@ const WORKERS_PER_TURN = 100;
 export function startLivenessProbe<T extends ProbedWorker>(options: LivenessOptions<T>): () => void {
   let stopped = false;
   const next = () =>
-    setTimeout(tick, Math.max(WORKERS.livenessProbeMs, options.workers().length * WORKERS.lookMs)).unref();
+    setTimeout(
+      tick,
+      Math.max(WORKERS.livenessProbeMs, options.workers().length * WORKERS.checkSpacingMs),
+    ).unref();
   let timer = next();
 
   async function tick(): Promise<void> {

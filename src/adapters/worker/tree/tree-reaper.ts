@@ -142,7 +142,7 @@ export class TreeReaper {
       { worker: this.#options.aim.workerId, error: messageOf(error) },
       'the processes of a worker could not be read; the next scan tries again',
     );
-    this.#nextPauseMs = WORKERS.killLookMs[1];
+    this.#nextPauseMs = WORKERS.killScanMs[1];
     return null;
   }
 
@@ -247,10 +247,10 @@ export class TreeReaper {
 }
 
 function firstPauseMs(order: Order): number {
-  return order === 'SIGKILL' ? WORKERS.killLookMs[0] : WORKERS.termLookMs[0];
+  return order === 'SIGKILL' ? WORKERS.killScanMs[0] : WORKERS.termScanMs[0];
 }
 
 function nextPauseMs(order: Order | null, pauseMs: number): number {
-  const [first, longest] = order === 'SIGKILL' ? WORKERS.killLookMs : WORKERS.termLookMs;
+  const [first, longest] = order === 'SIGKILL' ? WORKERS.killScanMs : WORKERS.termScanMs;
   return Math.min(longest, Math.max(first, pauseMs * 2));
 }

@@ -1,0 +1,41 @@
+/**
+ * The commands that need adapters. Each loads its modules when it runs, so that `curfew list` starts without LiveKit's
+ * SDK.
+ */
+import { prestartRegistryThread } from '../adapters/registry/registry-client.ts';
+import type { Daemons } from '../cli/command-context.ts';
+import { checkNode } from '../cli/node-version.ts';
+import { SHUTDOWN } from '../lib/limits/service-limits.ts';
+
+export const DAEMONS: Daemons = {
+  serve: (config, reread) =>
+    exitAfter(async () => {
+      checkNode(process.versions.node);
+      // The registry's thread starts before this thread loads the rest.
+      prestartRegistryThread();
+      return (await import('./serve.ts')).serve(config, { reread });
+    }),
+  dev: async () => {
+    checkNode(process.versions.node);
+    const { serve } = await import('./serve.ts');
+    return (await import('./dev/dev.ts')).runDev({ serve });
+  },
+  cleanup: async (config, request) => {
+    checkNode(process.versions.node);
+    return (await import('./cleanup.ts')).cleanup(config, request);
+  },
+  run: (options) =>
+    exitAfter(async () => {
+      checkNode(process.versions.node);
+      return (await import('./run.ts')).run(options);
+    }),
+};
+
+/** Open work for a session, or for a worker that survived SIGKILL, must not delay the next start. */
+async function exitAfter(work: () => Promise<number>): Promise<number> {
+  try {
+    return await work();
+  } finally {
+    setTimeout(() => process.exit(), SHUTDOWN.lingerMs).unref();
+  }
+}

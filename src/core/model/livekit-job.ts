@@ -1,0 +1,41 @@
+/** What a LiveKit job means for its session, and what LiveKit is told of it. */
+
+import type { Stamp } from '../ids.ts';
+import type { Effect } from './effects.ts';
+import type { Ending, Session } from './session.ts';
+import { outcomeOf } from './session.ts';
+import { endingOf } from './updates.ts';
+
+/** LiveKit's word that the call's dispatch was deleted. */
+export function jobEnded(now: Stamp): Ending {
+  return endingOf('requested', now, {
+    cause: 'job_terminated',
+    by: { kind: 'supervisor', name: 'livekit' },
+    detail: 'its dispatch was deleted',
+  });
+}
+
+const WITHDRAWN = {
+  late: 'LiveKit was told no, because the decision took too long',
+  unsent: 'LiveKit could not be told yes',
+} as const;
+
+/** The call is somebody else's by now, or lost. */
+export function jobWithdrawn(why: keyof typeof WITHDRAWN, now: Stamp): Ending {
+  return endingOf('start_timeout', now, { cause: `job_${why}`, detail: WITHDRAWN[why] });
+}
+
+/** Nothing where no LiveKit job asked for the session. */
+export function reportJob(
+  { spec }: Session,
+  status: Extract<Effect, { do: 'report_job' }>['status'],
+  error: string | null = null,
+): Effect[] {
+  return spec.job == null ? [] : [{ do: 'report_job', jobId: spec.job.id, status, error }];
+}
+
+export function reportEnd(session: Session, { reason, detail }: Ending): Effect[] {
+  return outcomeOf(reason) === 'released'
+    ? reportJob(session, 'success')
+    : reportJob(session, 'failed', detail === null ? reason : `${reason}: ${detail}`);
+}

@@ -1,0 +1,90 @@
+/** An ended session: nothing changes for the public. A worker that outlived its session is followed to its end. */
+import type { Stamp, WorkerId } from '../ids.ts';
+import type { Effect } from '../model/effects.ts';
+import type { SessionIn, StepRecord, Worker } from '../model/session.ts';
+import type { Next } from '../model/updates.ts';
+import { endingOf, stay, withPhase } from '../model/updates.ts';
+import { applyEvent } from './apply-event.ts';
+import type { HandlerTable } from './handler-table.ts';
+import { ignore } from './handler-table.ts';
+
+type Ended = SessionIn<'ended'>;
+
+export const ENDED: HandlerTable<'ended'> = {
+  spawned: (session, event, now) =>
+    stay(applyEvent(session, event, now), killLateSpawn(session.phase, event.workerId)),
+  spawn_failed: (session, event, now) => stay(applyEvent(session, event, now)),
+  tree: (session, event, now) => stay(applyEvent(session, event, now)),
+  queued: ignore,
+  record_failed: ignore,
+  granted: ignore,
+  assigned: ignore,
+  job_terminated: ignore,
+  job_withdrawn: ignore,
+  expired: ignore,
+  tick: ignore,
+  not_started: ignore,
+  channel: ignore,
+  message: ignore,
+  exited: ignore,
+  host_lost: ignore,
+  room_snapshot: ignore,
+  side_room_snapshot: ignore,
+  room_event: ignore,
+  livekit: ignore,
+  release: ignore,
+  claim_wanted: ignore,
+  keep_alive: ignore,
+  metadata: ignore,
+  budget: ignore,
+  room_step: ignore,
+  gap: ignore,
+  resources: ignore,
+};
+
+/** Race: the process was born after the teardown had given up waiting for it. */
+export function killLateSpawn({ worker }: { readonly worker: Worker | null }, born: WorkerId): Effect[] {
+  return worker?.id === born && !worker.treeGone ? [{ do: 'signal', workerId: born, signal: 'SIGKILL' }] : [];
+}
+
+/** Without its first record nothing was accepted and nothing was started, so nothing is torn down. */
+export function endUnrecorded(
+  session: SessionIn<'queued' | 'starting'>,
+  detail: string,
+  now: Stamp,
+): Next<Ended> {
+  return stay(
+    withPhase(session, {
+      name: 'ended',
+      startedAt: null,
+      liveAt: null,
+      endedAt: now,
+      ending: endingOf('crashed', now, { cause: 'record_failed', detail }),
+      worker: null,
+      records: [],
+      roomEnd: null,
+    }),
+  );
+}
+
+/** After a reboot no process is left to tear down. A session that was closing already keeps its first cause. */
+export function loseHost(
+  session: SessionIn<'queued' | 'starting' | 'live' | 'closing'>,
+  now: Stamp,
+): Next<Ended> {
+  const { phase } = session;
+  const lost = endingOf('node_lost', now, { cause: 'reboot', detail: 'the host was rebooted' });
+  const records: readonly StepRecord[] = phase.name === 'closing' ? phase.ladder.records : [];
+  return stay(
+    withPhase(session, {
+      name: 'ended',
+      startedAt: phase.name === 'queued' ? null : phase.startedAt,
+      liveAt: phase.name === 'live' || phase.name === 'closing' ? phase.liveAt : null,
+      endedAt: now,
+      ending: phase.name === 'closing' ? phase.ending : lost,
+      worker: null,
+      records,
+      roomEnd: null,
+    }),
+  );
+}

@@ -1,0 +1,158 @@
+/** Puts the parts of a supervisor together, and connects what happens in the world to the session or warm worker that it concerns. */
+import type { Grant } from '../core/admission/admission.ts';
+import type { SessionId, WorkerId } from '../core/ids.ts';
+import { firstWorkerId } from '../core/ids.ts';
+import type { SessionEvent } from '../core/model/events.ts';
+import type { Session } from '../core/model/session.ts';
+import { isEnded, workerOf } from '../core/model/session.ts';
+import { messageOf } from '../lib/errors.ts';
+import type { DatabaseLoss } from '../ports/registry.ts';
+import type { Workers } from '../ports/workers.ts';
+import { AdmissionGate } from './dispatch/admission-gate.ts';
+import { RoomRouter } from './rooms/room-router.ts';
+import { RoomTokens } from './rooms/room-tokens.ts';
+import { DeadlineTimers } from './sessions/deadline-timers.ts';
+import { EffectRunner } from './sessions/effect-runner.ts';
+import { GapDetector } from './sessions/gap-detector.ts';
+import { Recorder } from './sessions/recorder.ts';
+import { SessionHost } from './sessions/session-host.ts';
+import { StepRunner } from './sessions/step-runner.ts';
+import { WorkerIndex } from './sessions/worker-index.ts';
+import type { SupervisorDeps } from './supervisor-deps.ts';
+import { ChannelRouter } from './workers/channel-router.ts';
+import { grantWarm } from './workers/warm-handoff.ts';
+import { WarmPool } from './workers/warm-pool.ts';
+
+export class SupervisorParts {
+  readonly deps: SupervisorDeps;
+  readonly sessions: SessionHost;
+  readonly steps: StepRunner;
+  readonly workers: Workers;
+  readonly workerIndex = new WorkerIndex();
+  readonly channels: ChannelRouter;
+  readonly pool: WarmPool;
+  readonly admission: AdmissionGate;
+  readonly recorder: Recorder;
+  readonly roomTokens: RoomTokens;
+  /** null: no LiveKit. */
+  readonly roomRouter: RoomRouter | null;
+  readonly #timers: DeadlineTimers;
+  readonly #gaps: GapDetector;
+
+  constructor(deps: SupervisorDeps) {
+    const { clock } = deps;
+    this.deps = deps;
+    this.#gaps = new GapDetector(clock, (gapMs) => this.#onGap(gapMs));
+    this.sessions = new SessionHost({
+      clock,
+      settle: (step) => this.steps.settle(step),
+      idle: (session) => this.steps.retireIfEnded(session),
+      failed: (id, error) => this.#onFailedEvent(id, error),
+      beforePost: () => this.#gaps.check(),
+    });
+    this.workers = deps.makeWorkers({
+      exited: (id, exit) => this.#postToWorker(id, { type: 'exited', workerId: id, exit }),
+      tree: (id, left) => this.#postToWorker(id, { type: 'tree', workerId: id, left }),
+      resources: (id, rssBytes, cpuPercent) =>
+        this.#postToWorker(id, { type: 'resources', workerId: id, rssBytes, cpuPercent }),
+    });
+    this.channels = new ChannelRouter({
+      channels: deps.channels,
+      standIn: deps.standIn,
+      sessionOf: (id) => this.#sessionOf(id),
+      warmProfileOf: (id) => this.pool.profileOf(id),
+    });
+    this.pool = new WarmPool({ deps, workers: this.workers, channels: this.channels });
+    this.admission = new AdmissionGate(deps.limits, clock, {
+      granted: (grant) => this.#onTurn(grant),
+      expired: (id, detail) => this.sessions.post(id, { type: 'expired', detail }),
+      wanted: (holder) => this.sessions.post(holder, { type: 'claim_wanted' }),
+    });
+    this.recorder = new Recorder(deps, (id) => {
+      const session = this.sessions.state(id);
+      if (session !== null) this.steps.retireIfEnded(session);
+    });
+    this.roomRouter =
+      deps.rooms === null ? null : new RoomRouter({ ...deps, rooms: deps.rooms }, this.sessions);
+    deps.registry.onLost((lost) => this.#onLost(lost));
+    this.#timers = new DeadlineTimers(clock, (id) => this.sessions.post(id, { type: 'tick' }));
+    this.roomTokens = new RoomTokens(deps.rooms);
+    const effects = new EffectRunner(this);
+    this.steps = new StepRunner({ parts: this, effects, timers: this.#timers });
+  }
+
+  /** Listens to workers and to LiveKit. Rejects when an address is taken. */
+  async start(): Promise<void> {
+    await this.channels.listen({
+      hello: (id) => this.#onHello(id),
+      message: (id, message) => this.#postToWorker(id, { type: 'message', workerId: id, message }),
+      closed: (id) => this.#postToWorker(id, { type: 'channel', workerId: id, open: false }),
+    });
+    await this.roomRouter?.start();
+    this.#gaps.start();
+  }
+
+  /** Stops timers and connections. Workers and sessions stay as they are. */
+  close(): void {
+    void this.workers.close();
+    this.#gaps.stop();
+    this.pool.close();
+    this.admission.close();
+    this.recorder.close();
+    this.#timers.close();
+  }
+
+  #sessionOf(id: WorkerId): Session | null {
+    const owner = this.workerIndex.of(id);
+    return owner === null ? null : this.sessions.state(owner);
+  }
+
+  #postToWorker(id: WorkerId, event: SessionEvent): void {
+    const owner = this.workerIndex.of(id);
+    if (this.pool.has(id)) this.pool.tell(id, event);
+    if (owner !== null) this.sessions.post(owner, event);
+  }
+
+  #onHello(id: WorkerId): boolean {
+    const session = this.#sessionOf(id);
+    if (session === null || isEnded(session) || workerOf(session)?.id !== id) return this.pool.hello(id);
+    // Because: the channel notes its connection after this call, and the welcome needs the connection.
+    queueMicrotask(() => this.#postToWorker(id, { type: 'channel', workerId: id, open: true }));
+    return true;
+  }
+
+  /** The turn of a session that waited has come: it gets a warm worker if one is ready. */
+  #onTurn({ sessionId, startAtMs }: Grant): void {
+    const { sessions, pool, deps } = this;
+    const session = sessions.state(sessionId);
+    const warm = session === null ? null : pool.take(session.spec.profile, sessionId);
+    if (warm === null)
+      sessions.post(sessionId, { type: 'granted', startAtMs, workerId: firstWorkerId(sessionId) });
+    else void grantWarm({ clock: deps.clock, pool, sessions }, sessionId, warm);
+  }
+
+  #onGap(gapMs: number): void {
+    this.deps.log.warn(
+      { gapMs: Math.round(gapMs) },
+      'the clock did not tick for a while: deadlines of silence and absence start again',
+    );
+    this.sessions.postFirstToAll({ type: 'gap', gapMs });
+  }
+
+  #onFailedEvent(id: SessionId, error: unknown): void {
+    this.deps.log.error(
+      { session: id, error: messageOf(error) },
+      'an event of a session failed; the session continues without it',
+    );
+    this.steps.failed(id, error);
+  }
+
+  #onLost(lost: DatabaseLoss): void {
+    const all = this.sessions.all();
+    this.recorder.writeAll(
+      lost,
+      all.map(({ spec }) => [spec.id, () => this.sessions.state(spec.id)]),
+    );
+    this.roomRouter?.recordAll();
+  }
+}

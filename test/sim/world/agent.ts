@@ -1,0 +1,220 @@
+/** A simulated worker: it connects, gets ready, joins its room, sends heartbeats, and obeys or disobeys. */
+import type { SupervisorMessage, WorkerMessage } from '../../../src/core/model/control-protocol.ts';
+import { DEADLINES } from '../../../src/lib/limits/session-limits.ts';
+import type { Connection, Peer, SimChannels } from './channels.ts';
+import type { Exit, Host, Run } from './host.ts';
+import type { LiveKit } from './livekit.ts';
+import type { World } from './world.ts';
+
+export interface AgentWorld {
+  readonly world: World;
+  readonly host: Host;
+  readonly livekit: LiveKit;
+  channels(): SimChannels | null;
+  assigned(run: Run, session: string): void;
+}
+
+export class Agent implements Peer {
+  readonly run: Run;
+  readonly workerId: Run['id'];
+  readonly token: string;
+  room = '';
+  identity = '';
+  /** Its main loop is blocked. */
+  hung = false;
+  saidReadyMs: number | null = null;
+  leftUnaskedMs: number | null = null;
+  readonly #at: AgentWorld;
+  #connection: Connection | null = null;
+  #beating = false;
+
+  constructor(at: AgentWorld, run: Run) {
+    this.#at = at;
+    this.run = run;
+    this.workerId = run.id;
+    this.token = run.env.CURFEW_TOKEN ?? '';
+    this.#enter(run.env.LIVEKIT_TOKEN ?? '["",""]');
+  }
+
+  get #random() {
+    return this.#at.world.random;
+  }
+
+  get speaks(): boolean {
+    return this.run.profile.protocol === 'curfew';
+  }
+
+  #enter(token: string): void {
+    const [room, identity] = JSON.parse(token) as [string, string];
+    this.room = room;
+    this.identity = identity;
+  }
+
+  start(): void {
+    const random = this.#random;
+    if (random.chance(0.03)) {
+      this.#later(random.wait(200, 5_000), 'fails at its start', () => this.end({ code: 1, signal: null }));
+      return;
+    }
+    if (!this.speaks) {
+      this.#joinSoon();
+      return;
+    }
+    this.#later(random.wait(300, 5_000), 'connects', () => this.#connect());
+  }
+
+  /** Ends without a signal of curfew. */
+  end(exit: Exit): void {
+    this.#at.host.endMain(this.run, exit);
+  }
+
+  say(message: WorkerMessage): void {
+    if (this.#connection !== null && !this.hung && !this.run.doomed)
+      this.#at.channels()?.send(this.#connection, message);
+  }
+
+  dropConnection(): void {
+    const connection = this.#connection;
+    if (connection === null) return;
+    this.#connection = null;
+    this.#at.channels()?.hangUp(connection);
+    this.#connectAgain();
+  }
+
+  leaveRoom(): void {
+    const me = this.#at.livekit.room(this.room)?.people.get(this.identity);
+    if (me === undefined) return;
+    this.leftUnaskedMs = this.#at.world.nowMs;
+    this.#at.livekit.leave(this.room, me.sid, 'client_initiated');
+  }
+
+  hear(message: SupervisorMessage): void {
+    if (this.run.main?.alive !== true || this.run.doomed) return;
+    if (message.type === 'dump') {
+      if (this.#random.chance(0.5) && this.#connection !== null)
+        this.#at.channels()?.send(this.#connection, { type: 'dumped' });
+      return;
+    }
+    if (!this.hung) this.#obey(message);
+  }
+
+  lost(): void {
+    this.#connection = null;
+    this.#connectAgain();
+  }
+
+  /** Its process is gone. The socket and LiveKit notice it some time later. */
+  gone(): void {
+    if (this.#connection !== null) this.#at.channels()?.hangUp(this.#connection);
+    this.#connection = null;
+    const { livekit, world } = this.#at;
+    const me = livekit.room(this.room)?.people.get(this.identity);
+    if (me === undefined) return;
+    world.after(this.#random.wait(500, 15_000), {
+      place: 'cloud',
+      what: `LiveKit notices that ${this.workerId} is gone`,
+      run: () => livekit.leave(this.room, me.sid, 'connection_timeout'),
+    });
+  }
+
+  #obey(message: SupervisorMessage): void {
+    const random = this.#random;
+    switch (message.type) {
+      case 'welcome':
+        this.#welcomed();
+        return;
+      case 'configure':
+        if (random.chance(0.9)) this.say({ type: 'configured', rev: message.rev });
+        return;
+      case 'aclose':
+        if (random.chance(0.15)) return;
+        this.#later(random.wait(1_500, 12_000), 'has closed', () => {
+          this.say({ type: 'closed' });
+          if (random.chance(0.3)) this.end({ code: 0, signal: null });
+        });
+        return;
+      case 'disconnect':
+        if (random.chance(0.15)) return;
+        this.#later(random.wait(700, 12_000), 'ends as asked', () => this.end({ code: 0, signal: null }));
+        return;
+      case 'assign':
+        this.#assigned(message);
+        return;
+      case 'notice':
+      case 'dump':
+      case 'error':
+        return;
+    }
+  }
+
+  /** The assignment may come twice for the same session, and never for another one. */
+  #assigned({ job, token }: Extract<SupervisorMessage, { type: 'assign' }>): void {
+    const random = this.#random;
+    const isNew = this.run.spec === null;
+    this.#at.assigned(this.run, job.session);
+    if (!isNew) {
+      this.say({ type: 'ready' });
+      return;
+    }
+    this.#enter(token);
+    if (random.chance(0.05)) {
+      this.#later(random.wait(100, 3_000), 'dies on its assignment', () =>
+        this.end({ code: 1, signal: null }),
+      );
+      return;
+    }
+    this.say({ type: 'ready' });
+    this.#joinSoon();
+  }
+
+  #welcomed(): void {
+    const random = this.#random;
+    if (!this.#beating) this.#beat();
+    if (this.saidReadyMs !== null) {
+      this.say({ type: 'ready' });
+      return;
+    }
+    if (random.chance(0.03)) return;
+    this.#later(random.wait(2_000, 45_000), 'is ready', () => {
+      this.saidReadyMs ??= this.#at.world.nowMs;
+      this.say({ type: 'ready' });
+      if (this.room !== '') this.#joinSoon();
+    });
+  }
+
+  #beat(): void {
+    this.#beating = true;
+    this.#later(DEADLINES.heartbeatEveryMs * this.#random.between(0.9, 1.1), 'beats', () => {
+      this.say({ type: 'heartbeat' });
+      this.#beat();
+    });
+  }
+
+  #joinSoon(): void {
+    if (this.#random.chance(0.03)) return;
+    this.#later(this.#random.wait(800, 10_000), 'joins its room', () =>
+      this.#at.livekit.join(this.room, { identity: this.identity, kind: 'agent' }),
+    );
+  }
+
+  #connect(): void {
+    if (this.#connection !== null) return;
+    this.#connection = this.#at.channels()?.connect(this) ?? null;
+    if (this.#connection === null) this.#connectAgain();
+  }
+
+  #connectAgain(): void {
+    if (this.run.main?.alive !== true) return;
+    this.#later(this.#random.between(200, 3_000), 'connects again', () => this.#connect());
+  }
+
+  #later(waitMs: number, what: string, run: () => void): void {
+    this.#at.world.after(waitMs, {
+      place: 'host',
+      what: `${this.workerId} ${what}`,
+      run: () => {
+        if (this.run.main?.alive === true && !this.run.doomed) run();
+      },
+    });
+  }
+}
