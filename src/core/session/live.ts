@@ -138,7 +138,7 @@ function onResources(
 ): Next {
   const { overMemorySinceMs } = session.vitals;
   if (overMemorySinceMs === null) return stay(session);
-  // A peak is warned of, not ended: only the next sample decides.
+  // A single sample over the limit only warns. The next sample decides.
   if (overMemorySinceMs === now.bootMs)
     return stay(
       session,

@@ -26,7 +26,7 @@ export function enterStep(session: Closing, step: ProcessStep, now: Stamp): Next
   return andThen(done, (next) => beginRoom(next, now));
 }
 
-/** A worker that cannot hear `disconnect` gets TERM. Because: a LiveKit agent's main process never ends by itself. */
+/** A worker that cannot hear `disconnect` gets TERM. Because: a LiveKit agent's main process never ends without a signal. */
 function isDeaf({ phase, spec }: Closing): boolean {
   return channelOf(phase.worker) !== 'open' || spec.profile.protocol === 'livekit';
 }
