@@ -4,7 +4,8 @@ import { configDefaults, defineConfig } from 'vitest/config';
 /** Tests that start Python programs. `npm test` sets CURFEW_NO_PYTHON where there is none, and says so; never in CI. */
 const NEEDS_PYTHON = [
   'test/kits/*.test.ts',
-  'test/worker/process-*.test.ts',
+  'test/adapters/worker/*.test.ts',
+  'test/process/*.test.ts',
   'test/e2e/workers.test.ts',
   'test/adapters/standin/agent-env.test.ts',
 ];
@@ -12,19 +13,23 @@ const NEEDS_PYTHON = [
 const NEEDS_PYTHON_AGENTS = ['test/adapters/standin/python-agents.test.ts'];
 /** Whole calls that need the machine to themselves: audio in real time, real kills under load, and what looks for programs by name. */
 const ALONE = ['test/e2e/{audio,chaos,dev}.test.ts'];
-/** Tests that boot a systemd of their own: as root only. `npm test` says so where they are left out; never in CI. */
+/** Tests that boot a systemd of their own run as root only. Tests of an upgrade need the git history. `npm test` names those that are left out; in CI that is an error. */
 const exclude = [
   ...configDefaults.exclude,
   ...(process.env.CURFEW_NO_SYSTEMD === undefined ? [] : ['test/systemd/**']),
+  ...(process.env.CURFEW_NO_PREVIOUS === undefined ? [] : ['test/upgrade/**']),
   ...(process.env.CURFEW_NO_PYTHON === undefined ? [] : NEEDS_PYTHON),
   ...(process.env.CURFEW_NO_PYTHON_AGENTS === undefined ? [] : NEEDS_PYTHON_AGENTS),
 ];
 
 /** Builds the programs of the project that tests start. */
-const BUILD = ['test/support/build.ts'];
-const setupFiles = ['test/support/on-failure.ts'];
+const BUILD = ['test/support/setup/build.ts'];
+const setupFiles = ['test/support/setup/on-failure.ts'];
 
-/** Layers: the pure core (unit) and adapters against the real thing (integration). Then whole calls (e2e; `alone` for calls that need the whole machine), the service in a real systemd. They run one after the other. */
+/**
+ * Projects, one after the other: the pure core (unit), adapters against the real thing (integration), whole calls (e2e, and `alone` for calls that need the whole machine),
+ * an upgrade of the previous release (upgrade), the service in a real systemd (systemd).
+ */
 export default defineConfig({
   test: {
     exclude,
@@ -88,8 +93,22 @@ export default defineConfig({
       {
         extends: true,
         test: {
-          name: 'systemd',
+          name: 'upgrade',
           sequence: { groupOrder: 4 },
+          globalSetup: [...BUILD, 'test/upgrade/setup.ts'],
+          setupFiles,
+          include: ['test/upgrade/**/*.test.ts'],
+          testTimeout: 120_000,
+          // A loaded machine takes minutes to start a dozen agents at once.
+          hookTimeout: 240_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'systemd',
+          sequence: { groupOrder: 5 },
           include: ['test/systemd/**/*.test.ts'],
           globalSetup: ['test/systemd/setup.ts'],
           testTimeout: 120_000,

@@ -3,8 +3,8 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Daemon } from '../test/support/daemon.ts';
-import { until } from '../test/support/wait.ts';
+import { Daemon } from '../test/support/daemon/daemon.ts';
+import { until } from '../test/support/lib/wait.ts';
 import type { Took } from './warm.ts';
 
 const CALLS = 100;

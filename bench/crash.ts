@@ -4,10 +4,10 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { Callers } from '../test/support/callers.ts';
-import { Daemon } from '../test/support/daemon.ts';
-import { LiveKit } from '../test/support/livekit.ts';
-import { until } from '../test/support/wait.ts';
+import { Callers } from '../test/support/callers/callers.ts';
+import { Daemon } from '../test/support/daemon/daemon.ts';
+import { until } from '../test/support/lib/wait.ts';
+import { LiveKit } from '../test/support/livekit/livekit-server.ts';
 import type { Took } from './warm.ts';
 
 const ROUNDS = 20;

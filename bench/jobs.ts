@@ -1,8 +1,8 @@
 /** LiveKit's own dispatch with a real server, measured at the adapter: time to the offer, and from there to the assignment. */
 import { createJobs } from '../src/adapters/livekit/jobs/livekit-jobs.ts';
 import { createClock } from '../src/adapters/telemetry/boot-clock.ts';
-import { KEY, LiveKit, SECRET } from '../test/support/livekit.ts';
-import { until } from '../test/support/wait.ts';
+import { until } from '../test/support/lib/wait.ts';
+import { KEY, LiveKit, SECRET } from '../test/support/livekit/livekit-server.ts';
 
 const JOBS = 50;
 const NAME = 'bench';

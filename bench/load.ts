@@ -5,8 +5,8 @@ import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { Daemon } from '../test/support/daemon.ts';
-import { until } from '../test/support/wait.ts';
+import { Daemon } from '../test/support/daemon/daemon.ts';
+import { until } from '../test/support/lib/wait.ts';
 
 const LOAD_MS = 15_000;
 const BEAT_MS = 5_000;

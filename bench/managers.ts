@@ -19,9 +19,9 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Agent, request } from 'undici';
 import type { SessionList } from '../src/api/session-schemas.ts';
-import { Daemon, ROOT } from '../test/support/daemon.ts';
-import { isAlive, killAll } from '../test/support/proc.ts';
-import { until } from '../test/support/wait.ts';
+import { Daemon, ROOT } from '../test/support/daemon/daemon.ts';
+import { until } from '../test/support/lib/wait.ts';
+import { isAlive, killAll } from '../test/support/processes/test-processes.ts';
 import type { Took } from './warm.ts';
 
 const FOLDER = join(ROOT, '.cache/peers');

@@ -3,10 +3,10 @@ import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { Daemon, ROOT } from '../test/support/daemon.ts';
-import { marked } from '../test/support/marks.ts';
-import { killAll } from '../test/support/proc.ts';
-import { until } from '../test/support/wait.ts';
+import { Daemon, ROOT } from '../test/support/daemon/daemon.ts';
+import { until } from '../test/support/lib/wait.ts';
+import { marked } from '../test/support/processes/marked-processes.ts';
+import { killAll } from '../test/support/processes/test-processes.ts';
 
 const SESSIONS = 1000;
 /** Sessions of these that use the control socket, and sessions that ignore SIGTERM in the release. */

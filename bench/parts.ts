@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { ServerMessage, WorkerMessage } from '@livekit/protocol';
 import type { RawData, WebSocket } from 'ws';
 import { WebSocketServer } from 'ws';
-import { freePorts } from '../test/support/ports.ts';
-import { until } from '../test/support/wait.ts';
+import { freePorts } from '../test/support/lib/free-ports.ts';
+import { until } from '../test/support/lib/wait.ts';
 
 /** A Unix socket that notes each line of the workers and its time. */
 export class MessageSocket {

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { findPythonAgents } from '../scripts/python-agents.mjs';
 import type { CapacityView } from '../src/api/host-schemas.ts';
-import { Daemon, ROOT } from '../test/support/daemon.ts';
-import { until } from '../test/support/wait.ts';
+import { Daemon, ROOT } from '../test/support/daemon/daemon.ts';
+import { until } from '../test/support/lib/wait.ts';
 import { FakeLiveKit, MessageSocket } from './parts.ts';
 import type { Took } from './warm.ts';
 

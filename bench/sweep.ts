@@ -8,7 +8,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { createProcessTable } from '../src/adapters/cleanup/host-processes.ts';
 import { createClock } from '../src/adapters/telemetry/boot-clock.ts';
 import { instanceId, workerId } from '../src/core/ids.ts';
-import { ROOT } from '../test/support/daemon.ts';
+import { ROOT } from '../test/support/daemon/daemon.ts';
 
 const PROCESSES = 5000;
 const ROUNDS = 10;

@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { CapacityView } from '../src/api/host-schemas.ts';
-import { Daemon, ROOT } from '../test/support/daemon.ts';
-import { LiveKit } from '../test/support/livekit.ts';
-import { until } from '../test/support/wait.ts';
+import { Daemon, ROOT } from '../test/support/daemon/daemon.ts';
+import { until } from '../test/support/lib/wait.ts';
+import { LiveKit } from '../test/support/livekit/livekit-server.ts';
 import { FakeLiveKit, MessageSocket } from './parts.ts';
 
 const ROUNDS = 200;

@@ -23,6 +23,7 @@ import { fileURLToPath } from 'node:url';
 import { runChild } from './child.mjs';
 import { ensureDebianTree } from './debian-tree.mjs';
 import { ensureLiveKitBinary, findLiveKitBinary } from './livekit-binary.mjs';
+import { ensurePrevious } from './previous-release.mjs';
 import { ensurePythonAgents } from './python-agents.mjs';
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -223,7 +224,9 @@ async function prepareTests() {
   if (!python) skip('tests that run Python programs: install Python 3.9 or newer as python3');
   const pythonAgents = await preparePythonAgents();
   const systemd = prepareSystemd();
+  const previous = preparePrevious();
   return {
+    ...(previous ? {} : { CURFEW_NO_PREVIOUS: '1' }),
     ...(pythonAgents ? {} : { CURFEW_NO_PYTHON_AGENTS: '1' }),
     ...(systemd ? {} : { CURFEW_NO_SYSTEMD: '1' }),
     ...(server === null ? {} : { LIVEKIT_SERVER: server }),
@@ -248,6 +251,17 @@ function prepareSystemd() {
     return true;
   } catch (error) {
     skip(`tests in a real systemd: ${error instanceof Error ? error.message : String(error)}`);
+    return false;
+  }
+}
+
+/** Whether the previous release is there, to be upgraded. */
+function preparePrevious() {
+  try {
+    ensurePrevious(say);
+    return true;
+  } catch (error) {
+    skip(`the test of an upgrade in place: ${error instanceof Error ? error.message : String(error)}`);
     return false;
   }
 }

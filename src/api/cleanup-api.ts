@@ -1,46 +1,61 @@
-/** The cleanup over the wire: the request, and a verdict for each process. JSON, camelCase, milliseconds. */
+/** A cleanup over the wire: the request, and a verdict on each process. */
 import { z } from 'zod';
 import { patternText } from './text-rules.ts';
 
 const outcomeSchema = z.enum(['ended', 'gone', 'changed', 'denied', 'survived']).nullable();
 
-/** The verdict on one process and its tree. */
+/** What a cleanup says of one process and its tree. */
 const verdictSchema = z.object({
-  pid: z.number(),
-  startedAt: z.iso.datetime(),
-  session: z.string().nullable(),
-  room: z.string().nullable(),
-  worker: z.string().nullable(),
-  kind: z.enum(['orphan', 'overdue', 'stuck', 'doubled', 'unmanaged']),
-  action: z.enum(['kill', 'leave']),
-  why: z.string(),
-  command: z.string(),
-  ageMs: z.number(),
-  /** Sum over the whole tree. */
-  rssBytes: z.number(),
-  /** True: the tree has a connection to LiveKit. null: unknown. */
-  livekit: z.boolean().nullable(),
-  tree: z.array(z.number()),
-  processes: z.array(z.object({ pid: z.number(), command: z.string(), outcome: outcomeSchema })),
-  /** The worst outcome of the tree's processes in a real run. null: nothing was done. */
-  outcome: outcomeSchema,
+  pid: z.number().describe("Process id of the tree's first process."),
+  startedAt: z.iso.datetime().describe('When it started.'),
+  session: z.string().nullable().describe('Its session. `null`: not known.'),
+  room: z.string().nullable().describe('Its room. `null`: not known.'),
+  worker: z.string().nullable().describe('Id of the worker. `null`: curfew did not start it.'),
+  kind: z.enum(['orphan', 'overdue', 'stuck', 'doubled', 'unmanaged']).describe('What it is.'),
+  action: z.enum(['kill', 'leave']).describe('What a real run does.'),
+  why: z.string().describe('The rule that decided.'),
+  command: z.string().describe('Its command line.'),
+  ageMs: z.number().describe('Its age.'),
+  rssBytes: z.number().describe('Memory of the whole tree.'),
+  livekit: z.boolean().nullable().describe('Whether it holds a connection to LiveKit. `null`: not known.'),
+  tree: z.array(z.number()).describe('Process ids of the tree.'),
+  processes: z
+    .array(
+      z.object({
+        pid: z.number().describe('Process id.'),
+        command: z.string().describe('Its command line.'),
+        outcome: outcomeSchema.describe('What happened to it. `null`: nothing was done.'),
+      }),
+    )
+    .describe('The processes of the tree.'),
+  outcome: outcomeSchema.describe(
+    'What happened to the tree: the worst of its processes. `null`: nothing was done.',
+  ),
 });
 export type VerdictView = z.infer<typeof verdictSchema>;
 
 export const cleanupRequestSchema = z
   .strictObject({
-    dryRun: z.boolean().default(true),
-    /** Id of a dry run's plan. A real run with it ends exactly the processes of that dry run. */
+    dryRun: z.boolean().default(true).describe('`false`: ends processes.'),
     plan: z
       .string()
       .regex(/^[0-9a-f]{1,64}$/, 'is not the id of a plan')
-      .optional(),
-    /** Pid of the command that asks. A cleanup ends neither this process nor its parents, even if a pattern matches them. */
-    askerPid: z.number().int().positive().optional(),
-    /** Also lists processes with a matching command line that curfew did not start. */
-    match: patternText.optional(),
-    /** Ends such processes that match and are at least `olderThanMs` old. */
-    unmanaged: z.strictObject({ match: patternText, olderThanMs: z.number().int().min(0) }).optional(),
+      .optional()
+      .describe('Plan of a dry run: ends exactly what it showed.'),
+    askerPid: z
+      .number()
+      .int()
+      .positive()
+      .optional()
+      .describe('Process id of the asker. Neither it nor its parents are ended, even if they match.'),
+    match: patternText.optional().describe('Also shows matching processes that curfew did not start.'),
+    unmanaged: z
+      .strictObject({
+        match: patternText.describe('Parts of a command line, with `*` for anything.'),
+        olderThanMs: z.number().int().min(0).describe('The least age.'),
+      })
+      .optional()
+      .describe('Also ends matching processes of this age that curfew did not start.'),
   })
   .refine((one) => one.plan === undefined || !one.dryRun, 'a plan needs "dryRun": false')
   .refine(
@@ -50,14 +65,12 @@ export const cleanupRequestSchema = z
 export type CleanupRequest = z.infer<typeof cleanupRequestSchema>;
 
 export const cleanupSchema = z.object({
-  dryRun: z.boolean(),
-  plan: z.string(),
-  verdicts: z.array(verdictSchema),
-  /** Processes that are not in the plan and were found right after it. The cleanup leaves them. */
-  appeared: z.array(verdictSchema),
-  /** Reasons why the scan may be incomplete. */
-  remarks: z.array(z.string()),
-  scanned: z.number(),
-  tookMs: z.number(),
+  dryRun: z.boolean().describe('As asked.'),
+  plan: z.string().describe('Id of the plan.'),
+  verdicts: z.array(verdictSchema).describe('Each process that should not be there.'),
+  appeared: z.array(verdictSchema).describe('Found after the plan and not in it. curfew did not end them.'),
+  remarks: z.array(z.string()).describe('What made the scan incomplete.'),
+  scanned: z.number().describe('How many processes were scanned.'),
+  tookMs: z.number().describe('How long it took.'),
 });
 export type CleanupView = z.infer<typeof cleanupSchema>;

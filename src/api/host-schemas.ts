@@ -4,98 +4,116 @@ import { DRAIN } from '../lib/limits/service-limits.ts';
 import { ms, reasonSchema, stateSchema, time } from './common-schemas.ts';
 
 const quota = z.object({
-  name: z.string(),
-  limit: z.number(),
-  used: z.number(),
-  holders: z.array(z.string()),
+  name: z.string().describe('`host`, `agent:NAME` or `user:NAME`.'),
+  limit: z.number().describe('Slots.'),
+  used: z.number().describe('Slots in use.'),
+  holders: z.array(z.string()).describe('Ids of the sessions that hold them.'),
 });
 
 const livekit = z.object({
-  configured: z.boolean(),
-  reachable: z.boolean().nullable(),
-  since: time.nullable(),
-  error: z.string().nullable(),
+  configured: z.boolean().describe('Whether the config names a LiveKit.'),
+  reachable: z.boolean().nullable().describe('`null`: not asked yet.'),
+  since: time.nullable().describe('Since when. `null`: not asked yet.'),
+  error: z.string().nullable().describe('Why LiveKit does not answer.'),
 });
 
-/** `setAside`: new path of the last damaged database. null: there was none. */
 const registry = z.object({
-  writable: z.boolean(),
-  error: z.string().nullable(),
-  setAside: z.string().nullable(),
+  writable: z.boolean().describe('Whether sessions can be recorded.'),
+  error: z.string().nullable().describe('Why they cannot.'),
+  setAside: z.string().nullable().describe('Where the last damaged database is. `null`: there was none.'),
 });
 
 const drainSchema = z.object({
-  since: time,
-  by: z.string(),
-  /** Time until curfew releases the remaining sessions. null: the drain has no bound. */
-  leftMs: ms.nullable(),
-  /** Number of sessions that have not ended. */
-  open: z.number(),
+  since: time.describe('When the drain began.'),
+  by: z.string().describe('The person or program that asked.'),
+  leftMs: ms.nullable().describe('Until the rest is released. `null`: the drain has no bound.'),
+  open: z.number().describe('Sessions that have not ended.'),
 });
 
 export type DrainView = z.infer<typeof drainSchema>;
 
 export const drainRequestSchema = z.strictObject({
-  timeoutMs: z.number().int().min(0).max(DRAIN.maxMs).optional(),
+  timeoutMs: z
+    .number()
+    .int()
+    .min(0)
+    .max(DRAIN.maxMs)
+    .optional()
+    .describe('After this the rest is released. Without it the drain has no bound.'),
 });
 
 export const capacitySchema = z.object({
-  host: z.string(),
-  /** False while stopping or draining. */
-  accepting: z.boolean(),
-  draining: drainSchema.nullable(),
-  quotas: z.array(quota),
-  queue: z.object({ length: z.number(), limit: z.number(), sessions: z.array(z.string()) }),
-  sessions: z.record(stateSchema, z.number()),
-  /** Sessions with a worker that survived SIGKILL. Each still holds its slot and claim. */
-  unkillable: z.array(z.object({ session: z.string(), pid: z.number().nullable() })),
-  /** Sessions with an ending that the mass-end budget holds. curfew checks them again at `until`. */
-  held: z.array(z.object({ session: z.string(), reason: reasonSchema, until: time })),
-  livekit,
-  /** The registration with LiveKit's own dispatch, for each agent name. */
-  jobs: z.array(
-    z.object({
-      agentName: z.string(),
-      state: z.enum(['connecting', 'registered']),
-      since: time,
-      error: z.string().nullable(),
-    }),
-  ),
-  /** Warm workers of each agent. */
-  warm: z.array(
-    z.object({
-      agent: z.string(),
-      wanted: z.number(),
-      ready: z.number(),
-      starting: z.number(),
-      /** Crashes in a row. */
-      crashes: z.number(),
-      /** Reason of the last crash. */
-      lastCrash: z.string().nullable(),
-      /** Time left of the backoff after a crash. null: there is no backoff. */
-      startsAgainInMs: ms.nullable(),
-    }),
-  ),
-  registry,
+  host: z.string().describe('Name of this host.'),
+  accepting: z.boolean().describe('`false` while the supervisor stops or drains.'),
+  draining: drainSchema.nullable().describe('The drain under way. `null`: there is none.'),
+  quotas: z.array(quota).describe('Each quota and its holders.'),
+  queue: z
+    .object({
+      length: z.number().describe('Sessions that wait.'),
+      limit: z.number().describe('How many may wait.'),
+      sessions: z.array(z.string()).describe('Their ids.'),
+    })
+    .describe('The queue for a slot.'),
+  sessions: z.record(stateSchema, z.number()).describe('How many sessions are in each state.'),
+  unkillable: z
+    .array(
+      z.object({
+        session: z.string().describe('Id of the session.'),
+        pid: z.number().nullable().describe("Process id of the worker's command. `null`: not known."),
+      }),
+    )
+    .describe('Sessions whose worker could not be killed. Each still holds its slot and claim.'),
+  held: z
+    .array(
+      z.object({
+        session: z.string().describe('Id of the session.'),
+        reason: reasonSchema.describe('The ending that is held.'),
+        until: time.describe('When curfew re-checks it.'),
+      }),
+    )
+    .describe('Sessions whose ending the mass-end budget holds.'),
+  livekit: livekit.describe('Whether LiveKit answers.'),
+  jobs: z
+    .array(
+      z.object({
+        agentName: z.string().describe('Name of the agent at LiveKit.'),
+        state: z.enum(['connecting', 'registered']).describe('Whether LiveKit knows this host.'),
+        since: time.describe('Since when.'),
+        error: z.string().nullable().describe('Why it is not registered.'),
+      }),
+    )
+    .describe("This host's registrations for LiveKit's own dispatch."),
+  warm: z
+    .array(
+      z.object({
+        agent: z.string().describe('Name of the agent in the config.'),
+        wanted: z.number().describe('How many the config asks for.'),
+        ready: z.number().describe('How many can take a call.'),
+        starting: z.number().describe('How many are on their way.'),
+        crashes: z.number().describe('Deaths in a row.'),
+        lastCrash: z.string().nullable().describe('Reason of the last one.'),
+        startsAgainInMs: ms.nullable().describe('Until the next start. `null`: none waits.'),
+      }),
+    )
+    .describe('Warm workers of each agent.'),
+  registry: registry.describe('Whether the registry works.'),
 });
 
 export type CapacityView = z.infer<typeof capacitySchema>;
 
-/** Needs no token, so it has no error texts and no paths. GET /v1/capacity has them. */
+/** Open to all. Only /v1/capacity names errors and paths. */
 export const readySchema = z.object({
-  ready: z.boolean(),
-  accepting: z.boolean(),
-  livekit: livekit.omit({ error: true }),
-  registry: registry.pick({ writable: true }),
+  ready: z.boolean().describe('Whether it takes sessions and can record them.'),
+  accepting: z.boolean().describe('`false` while the supervisor stops or drains.'),
+  livekit: livekit.omit({ error: true }).describe('Whether LiveKit answers.'),
+  registry: registry.pick({ writable: true }).describe('Whether the registry works.'),
 });
 
 export type ReadyView = z.infer<typeof readySchema>;
 
 export const reloadSchema = z.object({
-  /** Changed keys that apply from now on, to new sessions. */
-  changed: z.array(z.string()),
-  /** Changed keys that apply after the next restart. */
-  restartNeeded: z.array(z.string()),
+  changed: z.array(z.string()).describe('Keys that apply from now on, to new sessions.'),
+  restartNeeded: z.array(z.string()).describe('Changed keys that apply after the next restart.'),
 });
 
 export type ReloadView = z.infer<typeof reloadSchema>;
@@ -103,12 +121,12 @@ export type ReloadView = z.infer<typeof reloadSchema>;
 /** A problem document. Further fields carry the error's facts. Source: RFC 9457. */
 export const problemSchema = z
   .object({
-    type: z.string(),
-    title: z.string(),
-    status: z.number(),
-    code: z.string(),
-    detail: z.string(),
-    hint: z.string(),
+    type: z.string().describe('`urn:curfew:error:CODE`.'),
+    title: z.string().describe('What the code means.'),
+    status: z.number().describe('HTTP status.'),
+    code: z.string().describe('The code, see errors.md.'),
+    detail: z.string().describe('What failed, with the value.'),
+    hint: z.string().describe('What to do.'),
   })
   .loose();
 

@@ -40,118 +40,204 @@ const labelsSchema = z
   .refine((value) => Object.keys(value).length <= TEXT.labels, `must be at most ${TEXT.labels} labels`);
 
 export const dispatchSchema = z.strictObject({
-  room: roomName,
-  agent: idText.default('default'),
-  user: printable(TEXT.userChars).optional(),
-  /** The client's own id. It makes the request idempotent. */
+  room: roomName.describe('Name of the LiveKit room.'),
+  agent: idText.default('default').describe('Name of an agent in the config.'),
+  user: printable(TEXT.userChars).optional().describe('Whose call it is, for `limits.per_user`.'),
   id: idText
-    .refine((id) => !isWarmId(id), 'must not begin with "warm-": these are the ids of warm workers')
-    .optional(),
-  metadata: metadataSchema.default({}),
-  labels: labelsSchema.default({}),
-  limits: limitsSchema.default({}),
+    .refine((id) => !isWarmId(id), 'must not begin with "warm-": such are warm workers')
+    .optional()
+    .describe('An id of your own. It makes the call idempotent. Without one curfew creates an id.'),
+  metadata: metadataSchema
+    .default({})
+    .describe(`A JSON object for the worker, up to ${TEXT.metadataBytes} bytes.`),
+  labels: labelsSchema.default({}).describe(`Texts by key, for filters: up to ${TEXT.labels}.`),
+  limits: limitsSchema.default({}).describe("Overrides of the agent's limits."),
 });
 
 export type DispatchRequest = z.infer<typeof dispatchSchema>;
 
 export type LimitOverrides = z.infer<typeof limitsSchema>;
 
-const why = { cause: z.string(), at: time, by: z.string().nullable(), detail: z.string().nullable() };
+const why = {
+  cause: z
+    .string()
+    .describe('The event or deadline that decided, such as `exit` or `deadline:max_duration`.'),
+  at: time.describe('When it was decided.'),
+  by: z.string().nullable().describe('The person or program that asked. `null`: nobody asked.'),
+  detail: z.string().nullable().describe('What is known beyond the cause.'),
+};
 
 const step = z.object({
-  step: z.string(),
-  startedAt: time,
-  tookMs: ms.nullable(),
-  outcome: z.string().nullable(),
-  detail: z.string().nullable(),
+  step: z.string().describe('`aclose`, `disconnect`, `term`, `kill`, `remove_agent` or `close_room`.'),
+  startedAt: time.describe('When the step began.'),
+  tookMs: ms.nullable().describe('How long it took. `null`: the step is under way.'),
+  outcome: z
+    .string()
+    .nullable()
+    .describe('`done`, `exited`, `timeout`, `failed` or `skipped`. `null`: the step is under way.'),
+  detail: z.string().nullable().describe('Why it failed or was skipped.'),
 });
 
 export const sessionSchema = z.object({
-  id: z.string(),
-  room: z.string(),
-  agent: z.string(),
-  user: z.string().nullable(),
-  host: z.string(),
-  state: stateSchema,
-  reason: reasonSchema.nullable(),
-  createdAt: time,
-  startedAt: time.nullable(),
-  liveAt: time.nullable(),
-  endedAt: time.nullable(),
-  durationMs: ms,
-  pid: z.number().nullable(),
-  restarts: z.number(),
-  /** The last workers that curfew replaced. */
-  replaced: z.array(z.object({ worker: z.string(), reason: reasonSchema, ...why })),
-  exit: z.object({ code: z.number().nullable(), signal: z.string().nullable() }).nullable(),
-  errors: z.object({ consecutive: z.number(), limit: z.number(), total: z.number() }),
+  id: z.string().describe('Id of the session.'),
+  room: z.string().describe('Name of the LiveKit room.'),
+  agent: z.string().describe('Name of the agent in the config.'),
+  user: z.string().nullable().describe('Whose call it is. `null`: the dispatch named nobody.'),
+  host: z.string().describe('Name of the host that runs it.'),
+  state: stateSchema.describe('Where the session is in its life.'),
+  reason: reasonSchema.nullable().describe('Why it ended. `null`: it is not ending.'),
+  createdAt: time.describe('When curfew accepted the dispatch.'),
+  startedAt: time.nullable().describe('When it left the queue. `null`: it has not.'),
+  liveAt: time.nullable().describe('When its first worker was ready. `null`: none was.'),
+  endedAt: time.nullable().describe('When its teardown was over. `null`: it has not ended.'),
+  durationMs: ms.describe('From its start to its end, or to now. 0 before its start.'),
+  pid: z.number().nullable().describe("Process id of the worker's command. `null`: there is none."),
+  restarts: z.number().describe('How many workers replaced another one.'),
+  replaced: z
+    .array(
+      z.object({
+        worker: z.string().describe('Id of the replaced worker.'),
+        reason: reasonSchema.describe('Why it was replaced.'),
+        ...why,
+      }),
+    )
+    .describe('The last replaced workers.'),
+  exit: z
+    .object({
+      code: z
+        .number()
+        .nullable()
+        .describe('Exit code. `null`: a signal ended it, or the status is not known.'),
+      signal: z.string().nullable().describe('Signal. `null`: it exited, or the status is not known.'),
+    })
+    .nullable()
+    .describe('How the worker ended. `null`: it runs, or there is none.'),
+  errors: z
+    .object({
+      consecutive: z.number().describe('Errors in a row.'),
+      limit: z.number().describe('So many in a row end the session.'),
+      total: z.number().describe('Errors since its start.'),
+    })
+    .describe('Errors that the worker reported, crashes and missed starts.'),
   presence: z
     .object({
-      callers: z.number(),
-      ringing: z.number(),
-      agents: z.number(),
-      asOf: time,
-      source: z.enum(['poll', 'webhook']),
+      callers: z.number().describe('Callers in the room.'),
+      ringing: z.number().describe('Phones that ring.'),
+      agents: z.number().describe('Agents in the room.'),
+      asOf: time.describe('When LiveKit said so.'),
+      source: z.enum(['poll', 'webhook']).describe('How LiveKit said so.'),
     })
-    .nullable(),
-  /** Soonest first. */
-  deadlines: z.array(z.object({ kind: z.string(), at: time, inMs: ms })),
-  metadata: z.record(z.string(), z.json()),
-  labels: z.record(z.string(), z.string()),
-  resources: z.object({ rssBytes: z.number(), cpuPercent: z.number() }).nullable(),
+    .nullable()
+    .describe('Callers and agents in the room. `null`: not known yet.'),
+  deadlines: z
+    .array(
+      z.object({
+        kind: z.string().describe('A reason, or a step such as `ladder:term`.'),
+        at: time.describe('When it expires.'),
+        inMs: ms.describe('How long until then.'),
+      }),
+    )
+    .describe('What will end the session or its step, soonest first.'),
+  metadata: z.record(z.string(), z.json()).describe('As dispatched, or as changed since.'),
+  labels: z.record(z.string(), z.string()).describe('As dispatched.'),
+  resources: z
+    .object({
+      rssBytes: z
+        .number()
+        .describe("Memory of the worker's process tree. Shared pages count once per process."),
+      cpuPercent: z.number().describe('Share of one core.'),
+    })
+    .nullable()
+    .describe('The last sample. `null`: there is none.'),
   evidence: z
     .object({
       ...why,
-      ladder: z.array(step),
-      room: z.object({ action: z.string(), why: z.string() }).nullable(),
+      ladder: z.array(step).describe('Each step of the teardown.'),
+      room: z
+        .object({
+          action: z
+            .string()
+            .describe('`close`, `keep` or `watch` (kept until it is empty or one caller is alone).'),
+          why: z.string().describe('The rule that decided.'),
+        })
+        .nullable()
+        .describe('What happened to the room. `null`: not decided yet.'),
     })
-    .nullable(),
-  /** The ending that the mass-end budget holds. curfew checks it again at `until`. null: none is held. */
-  held: z.object({ reason: reasonSchema, until: time }).nullable(),
+    .nullable()
+    .describe('What decided the end. `null`: it is not ending.'),
+  held: z
+    .object({
+      reason: reasonSchema.describe('The ending that is held.'),
+      until: time.describe('When curfew re-checks it.'),
+    })
+    .nullable()
+    .describe('Set while the mass-end budget holds an ending.'),
 });
 
 export type SessionView = z.infer<typeof sessionSchema>;
 
 export const listQuerySchema = z.strictObject({
-  /** Comma-separated states. `open` stands for all states before the end. */
-  state: upTo(100).optional(),
-  room: upTo(TEXT.roomChars).optional(),
-  agent: upTo(TEXT.idChars).optional(),
-  user: upTo(TEXT.userChars).optional(),
-  /** `key=value` */
-  label: upTo(TEXT.labelKeyChars + TEXT.labelValueChars + 1).optional(),
-  limit: z.coerce.number().int().min(1).max(REGISTRY.listMax).default(REGISTRY.listDefault),
-  cursor: upTo(500).optional(),
+  state: upTo(100).optional().describe('States, separated by commas. `open`: all that have not ended.'),
+  room: upTo(TEXT.roomChars).optional().describe('Only sessions of this room.'),
+  agent: upTo(TEXT.idChars).optional().describe('Only sessions of this agent.'),
+  user: upTo(TEXT.userChars).optional().describe('Only sessions of this user.'),
+  label: upTo(TEXT.labelKeyChars + TEXT.labelValueChars + 1)
+    .optional()
+    .describe('Only sessions with this label, as `key=value`.'),
+  limit: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(REGISTRY.listMax)
+    .default(REGISTRY.listDefault)
+    .describe('At most so many.'),
+  cursor: upTo(500).optional().describe('`nextCursor` of the page before.'),
 });
 
 export type ListQuery = z.infer<typeof listQuerySchema>;
 
-export const listSchema = z.object({ sessions: z.array(sessionSchema), nextCursor: z.string().nullable() });
+export const listSchema = z.object({
+  sessions: z.array(sessionSchema).describe('Newest first.'),
+  nextCursor: z.string().nullable().describe('For the next page. `null`: this is the last one.'),
+});
 
 export type SessionList = z.infer<typeof listSchema>;
 
-export const keepAliveSchema = z.strictObject({ forMs: range('activityIdleTimeoutMs').optional() });
+export const keepAliveSchema = z.strictObject({
+  forMs: range('activityIdleTimeoutMs').optional().describe('How long. Without it: the idle timeout.'),
+});
 
-export const metadataPatchSchema = z.strictObject({ metadata: metadataSchema });
+export const metadataPatchSchema = z.strictObject({
+  metadata: metadataSchema.describe('Replaces the whole object.'),
+});
 
-export const releaseSchema = z.strictObject({ detail: upTo(TEXT.detailChars).optional() });
+const detail = upTo(TEXT.detailChars).optional().describe('Kept with the session, as `evidence.detail`.');
+
+export const releaseSchema = z.strictObject({ detail });
 
 export const releaseManySchema = z.strictObject({
   filter: z
     .strictObject({
-      room: roomName.optional(),
-      agent: idText.optional(),
-      user: printable(TEXT.userChars).optional(),
-      /** True: only sessions with an ending that the mass-end budget holds. False is the same as absent. */
-      held: z.boolean().optional(),
+      room: roomName.optional().describe('Only sessions of this room.'),
+      agent: idText.optional().describe('Only sessions of this agent.'),
+      user: printable(TEXT.userChars).optional().describe('Only sessions of this user.'),
+      held: z
+        .boolean()
+        .optional()
+        .describe(
+          '`true`: only sessions whose ending the mass-end budget holds. `false` is as if it were absent.',
+        ),
     })
-    .default({}),
-  /** Must be true to release with an empty filter. */
-  all: z.boolean().default(false),
-  dryRun: z.boolean().default(false),
-  detail: upTo(TEXT.detailChars).optional(),
+    .default({})
+    .describe('Which sessions. Several filters must all match.'),
+  all: z.boolean().default(false).describe('Must be `true` with an empty filter.'),
+  dryRun: z.boolean().default(false).describe('`true`: only answers which sessions would be released.'),
+  detail,
 });
 
 export type ReleaseMany = z.infer<typeof releaseManySchema>;
 
-export const releasedManySchema = z.object({ dryRun: z.boolean(), sessions: z.array(sessionSchema) });
+export const releasedManySchema = z.object({
+  dryRun: z.boolean().describe('As asked.'),
+  sessions: z.array(sessionSchema).describe('The released sessions, or those that would be.'),
+});

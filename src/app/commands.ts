@@ -2,7 +2,7 @@
  * The commands that need adapters. Each loads its modules when it runs, so that `curfew list` starts without LiveKit's
  * SDK.
  */
-import { beginRegistryThread } from '../adapters/registry/registry-client.ts';
+import { prestartRegistryThread } from '../adapters/registry/registry-client.ts';
 import type { Daemons } from '../cli/command-context.ts';
 import { checkNode } from '../cli/node-version.ts';
 import { SHUTDOWN } from '../lib/limits/service-limits.ts';
@@ -12,7 +12,7 @@ export const DAEMONS: Daemons = {
     exitAfter(async () => {
       checkNode(process.versions.node);
       // The registry's thread starts before this thread loads the rest.
-      beginRegistryThread();
+      prestartRegistryThread();
       return (await import('./serve.ts')).serve(config, { reread });
     }),
   dev: async () => {

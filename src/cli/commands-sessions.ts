@@ -135,14 +135,14 @@ function reportWait(
 function readCommands(program: Command, context: Context): void {
   program
     .command('list')
-    .description('list the sessions that have not ended, newest first')
-    .option('--all', 'also sessions that have ended')
-    .option('--state <states>', 'only sessions in these states, separated by commas')
-    .option('--room <name>')
-    .option('--agent <name>')
-    .option('--user <name>')
-    .option('--label <key=value>')
-    .option('--limit <count>', 'most sessions in the list', '100')
+    .description('sessions, newest first; those that have not ended, or --all')
+    .option('--all', 'ended ones too')
+    .option('--state <states>', 'only these, separated by commas')
+    .option('--room <name>', 'only those of this room')
+    .option('--agent <name>', 'only those of this agent')
+    .option('--user <name>', 'only those of this user')
+    .option('--label <key=value>', 'only those with this label')
+    .option('--limit <count>', 'at most this many', '100')
     .action(async ({ all, state, ...filters }: Record<string, string | boolean | undefined>) => {
       countOption('--limit', String(filters.limit), [1, REGISTRY.listMax]);
       const query = new URLSearchParams(givenOf(filters));
@@ -187,11 +187,11 @@ function releaseCommand(program: Command, context: Context): void {
     .command('release [ids...]')
     .description('end sessions: by id, by a filter, or --all')
     .option('--all', 'every session')
-    .option('--room <name>')
-    .option('--agent <name>')
-    .option('--user <name>')
-    .option('--held', 'sessions with an ending that curfew holds, because too many would end at once')
-    .option('--dry-run', 'show the sessions and end none')
+    .option('--room <name>', 'those of this room')
+    .option('--agent <name>', 'those of this agent')
+    .option('--user <name>', 'those of this user')
+    .option('--held', 'those whose end is held back because too many would end at once')
+    .option('--dry-run', 'only show which')
     .option('--yes', 'do not ask')
     .option('--reason <text>', 'a text that the sessions keep')
     .action(async (ids: readonly string[], options: ReleaseOptions) => {

@@ -25,11 +25,7 @@ export async function runCli(
     exitCode = code;
   });
   configure(program, given);
-  daemonCommands(program, context);
-  sessionCommands(program, context);
-  hostCommands(program, context);
-  cleanupCommand(program, context);
-  drainCommands(program, context);
+  addCommands(program, context);
   try {
     await program.parseAsync([...args], { from: 'user' });
     return exitCode;
@@ -38,7 +34,16 @@ export async function runCli(
   }
 }
 
-function configure(
+/** Also for the printed page of the command line, which reads them off the program. */
+export function addCommands(program: Command, context: Context): void {
+  daemonCommands(program, context);
+  sessionCommands(program, context);
+  hostCommands(program, context);
+  cleanupCommand(program, context);
+  drainCommands(program, context);
+}
+
+export function configure(
   program: Command,
   { terminal, commit }: { terminal: Terminal; commit: string | null },
 ): void {

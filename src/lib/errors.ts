@@ -1,4 +1,4 @@
-/** The one error table: code → HTTP status, CLI exit code, what to do. A test compares docs/errors.md with it. */
+/** The one error table: code → HTTP status, CLI exit code, what to do. A test compares docs/reference/errors.md with it. */
 interface ErrorRow {
   /** HTTP status of the problem document. */
   status: number;

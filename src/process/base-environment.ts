@@ -1,4 +1,4 @@
-/** What a worker finds in its environment: a small base, what its profile gives and passes on, what curfew says. */
+/** Builds a worker's environment: a small base, the profile's variables, and curfew's own. */
 import { readFileSync } from 'node:fs';
 import type { Profile } from '../core/model/profile.ts';
 import { CurfewError } from '../lib/errors.ts';
@@ -8,12 +8,13 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 const BASE = ['PATH', 'HOME', 'LANG', 'TZ', 'USER', 'LOGNAME', 'SHELL', 'TMPDIR'];
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
-/** A shell, which every worker is started through, silently drops what it could not name as a variable. */
+/** Every worker starts through a shell. The shell silently drops a variable with any other name. */
 const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
 
 /**
- * Later ones win: base, profile `env`, profile `passEnv`, the request's own. Nothing else of the supervisor's is passed on.
- * Throws spawn_failed for a name that cannot be passed on.
+ * Later sources win: base, profile `env`, profile `passEnv`, the request's `own`.
+ * The worker gets no other variable of the supervisor.
+ * Throws spawn_failed for a name that the shell would drop.
  */
 export function workerEnvironment(
   host: Environment,
@@ -25,7 +26,8 @@ export function workerEnvironment(
   const all = { PATH: DEFAULT_PATH, ...base, ...profile.env, ...pick(host, profile.passEnv), ...own };
   const bad = Object.keys(all).find((name) => !NAME.test(name));
   if (bad === undefined) return all;
-  throw new CurfewError('spawn_failed', `the environment variable ${JSON.stringify(bad)} has no valid name`);
+  const variable = `the environment variable ${JSON.stringify(bad)}`;
+  throw new CurfewError('spawn_failed', `${variable} has no valid name; use letters, digits and _`);
 }
 
 function pick(host: Environment, names: readonly string[]): Record<string, string> {
@@ -37,7 +39,7 @@ function pick(host: Environment, names: readonly string[]): Record<string, strin
   return picked;
 }
 
-/** Read, not set: `process.umask()` would change it for a moment. */
+/** The supervisor's umask, in octal. It comes from /proc, because `process.umask()` sets it for a moment. */
 export function ownUmask(): string {
   const status = readFileSync('/proc/self/status', 'latin1');
   return /^Umask:\s*([0-7]+)$/m.exec(status)?.[1] ?? '022';

@@ -1,29 +1,33 @@
 /**
- * cgroup v2: one group per worker, where the supervisor may make them. Source: cgroups(7), systemd's delegation rules.
+ * cgroup v2: one cgroup per worker, where the supervisor may create them.
+ * Source: cgroups(7), systemd's delegation rules.
  *
- * - Workers sit in leaves `BASE/curfew-INSTANCE/w-WORKER`; the supervisor itself stays where it is.
- * - Controllers are switched on only where the supervisor is not in BASE itself: a group with processes of its own cannot hand
- *   them down, and a service that did could not be started again (EBUSY).
- * - `cgroup.kill` ends everything inside at once, forks included. The shim stays outside, or it could not tell the status.
- * - A path that comes from a file is believed only when it has that form, on a cgroup2 mount: there nobody can make links, so the
- *   text of a path says where it is. Nothing else is ever killed or removed.
+ * - Workers run in leaves `BASE/curfew-INSTANCE/w-WORKER`. The supervisor itself stays where it is.
+ * - curfew enables controllers in BASE only where the supervisor is not in BASE itself.
+ *   A cgroup that contains processes cannot pass controllers down.
+ *   If a service forced it, systemd could not start the service again (EBUSY).
+ * - `cgroup.kill` ends every process inside at once, also those that are being forked.
+ *   The shim stays outside, because it must write the exit status afterwards.
+ * - curfew trusts a path from a file only if it has that form and lies on a cgroup2 mount.
+ *   No process can create links there, so the text of a path proves its place.
+ *   curfew kills or removes no other cgroup.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, watch, writeFileSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 
 export interface Cgroups {
-  /** Which of memory, cpu and pids bound a worker. */
+  /** The available ones of memory, cpu and pids. The kernel enforces these limits. */
   readonly controllers: readonly string[];
   readonly path: string;
-  /** Makes the worker's group with its limits; null: it could not be made. */
+  /** Creates the worker's cgroup with its limits. `null`: the kernel refused. */
   make(workerId: string, limits: CgroupLimits): string | null;
-  /** Where the worker's group is, or would be. */
+  /** The path of the worker's cgroup, whether it exists or not. */
   pathOf(workerId: string): string;
-  /** The worker's group, if it is there. */
+  /** `null`: the worker's cgroup does not exist. */
   find(workerId: string): string | null;
-  /** Removes the instance's own group if no worker is left in it. */
+  /** Removes the instance's own cgroup if no worker's cgroup is left in it. */
   close(): void;
-  /** The groups that are there, by worker. */
+  /** All existing cgroups of workers. */
   list(): { readonly workerId: string; readonly path: string }[];
 }
 
@@ -36,29 +40,30 @@ export interface CgroupLimits {
 const WANTED = ['memory', 'cpu', 'pids'];
 const INSTANCE = 'curfew-';
 const LEAF = 'w-';
-/** The subgroup of systemd's DelegateSubgroup: beside it lies what is delegated. */
+/** The name that our unit gives to DelegateSubgroup. systemd delegates its parent to curfew. */
 const SUPERVISOR_GROUP = 'supervisor';
 const CPU_PERIOD_US = 100_000;
 
-/** Null, with the reason: there is no cgroup v2, or nothing may be made there. Makes the instance's own group. */
+/** Creates the instance's own cgroup. `unavailable` says why cgroups cannot be used here. */
 export function openCgroups(instanceId: string): Cgroups | { readonly unavailable: string } {
   const base = findBase();
   if (base === null) return { unavailable: 'there is no cgroup v2 hierarchy here' };
   const path = join(base.path, INSTANCE + instanceId);
   try {
     mkdirSync(path, { recursive: true });
-    // A group that cannot take processes is of no use: a read-only mount says so here.
+    // A read-only mount lets the first mkdir pass if the directory exists. This one fails there.
     mkdirSync(join(path, 'try'), { recursive: true });
     rmdirSync(join(path, 'try'));
   } catch (error) {
-    return { unavailable: `${path} cannot be made (${(error as NodeJS.ErrnoException).code ?? 'unknown'})` };
+    const code = (error as NodeJS.ErrnoException).code ?? 'unknown';
+    return { unavailable: `${path} cannot be created (${code})` };
   }
-  if (base.mayHandDown) enable(base.path);
+  if (base.mayPassDown) enable(base.path);
   enable(path);
   return cgroupsAt(path);
 }
 
-/** The instance's group as a supervisor made it, also for somebody who is not in its part of the hierarchy. */
+/** Opens the instance's cgroup that a supervisor created. The caller may run in another part of the hierarchy. */
 export function cgroupsAt(path: string): Cgroups {
   const controllers = words(join(path, 'cgroup.subtree_control')).filter((one) => WANTED.includes(one));
   const pathOf = (workerId: string) => join(path, LEAF + workerId);
@@ -79,7 +84,7 @@ export function cgroupsAt(path: string): Cgroups {
   };
 }
 
-/** What `openCgroups` would find, leaving nothing behind. */
+/** Tells what `openCgroups` would find, and leaves no cgroup behind. */
 export function probeCgroups(): { path: string; controllers: readonly string[] } | { unavailable: string } {
   const opened = openCgroups(`probe-${process.pid}`);
   if ('unavailable' in opened) return opened;
@@ -87,7 +92,7 @@ export function probeCgroups(): { path: string; controllers: readonly string[] }
   return { path: dirname(opened.path), controllers: opened.controllers };
 }
 
-/** Whether this is the group of the instance, or of one of its workers, in whatever part of the hierarchy. */
+/** True for the cgroup of this instance, or of this worker, in any part of the hierarchy. */
 export function isGroupOf(path: string, owner: { instanceId: string; workerId?: string }): boolean {
   const { instanceId, workerId } = owner;
   const end = workerId === undefined ? [] : [LEAF + workerId];
@@ -101,20 +106,20 @@ function isOnMount(path: string): boolean {
   return resolve(path) === path && mountPoints.some((one) => path.startsWith(one === '/' ? one : `${one}/`));
 }
 
-/** An instance's group or a worker's. */
-function isOurs(path: string): boolean {
+/** True for the cgroup of any instance or worker of curfew. */
+function isCurfewGroup(path: string): boolean {
   const group = basename(path).startsWith(LEAF) ? dirname(path) : path;
   return isOnMount(path) && basename(group).startsWith(INSTANCE);
 }
 
-/** The lines of mountinfo for cgroup v2, as their fields. Source: proc(5). */
+/** The fields of each cgroup v2 line of mountinfo. Source: proc(5). */
 function mounts(): string[][] {
   return readLines('/proc/self/mountinfo')
     .map((line) => line.split(' '))
     .filter((fields) => fields[fields.indexOf('-') + 1] === 'cgroup2');
 }
 
-function findBase(): { path: string; mayHandDown: boolean } | null {
+function findBase(): { path: string; mayPassDown: boolean } | null {
   const [mount] = mounts();
   const own = readLines('/proc/self/cgroup').find((line) => line.startsWith('0::'));
   const [root, mountPoint] = [mount?.[3], mount?.[4]];
@@ -122,9 +127,9 @@ function findBase(): { path: string; mayHandDown: boolean } | null {
   const inside = relative(root, own.slice('0::'.length));
   if (inside.startsWith('..')) return null;
   const path = join(mountPoint, inside);
-  if (basename(path) === SUPERVISOR_GROUP) return { path: dirname(path), mayHandDown: true };
-  // The hierarchy's own root alone may have processes and hand down.
-  return { path, mayHandDown: inside === '' };
+  if (basename(path) === SUPERVISOR_GROUP) return { path: dirname(path), mayPassDown: true };
+  // Only the root of the hierarchy may contain processes and pass controllers down.
+  return { path, mayPassDown: inside === '' };
 }
 
 function enable(path: string): void {
@@ -146,34 +151,34 @@ function makeLeaf(path: string, controllers: readonly string[], limits: CgroupLi
   return path;
 }
 
-/** Everything in the group, zombies left out; empty where the group is gone. Subgroups that a worker made are its own. */
+/** All processes in the cgroup and in the subgroups that the worker created. Empty if the cgroup is gone. */
 export function cgroupPids(path: string): number[] {
   const own = readLines(join(path, 'cgroup.procs')).map(Number);
   return [...own, ...subgroups(path).flatMap((one) => cgroupPids(one))];
 }
 
-/** By the process's own word in /proc: the group itself or one below it. */
+/** True if /proc shows the process in this cgroup or in one below it. */
 export function isInCgroup(pid: number, path: string): boolean {
   const line = readLines(`/proc/${pid}/cgroup`).find((one) => one.startsWith('0::')) ?? '';
   return `${line}/`.includes(`/${basename(dirname(path))}/${basename(path)}/`);
 }
 
-/** Ends everything inside; false: this kernel cannot, the group is gone, or it is none of curfew's. */
+/** Kills every process inside. False: the kernel has no cgroup.kill, the cgroup is gone, or it is not curfew's. */
 export function killCgroup(path: string): boolean {
-  return isOurs(path) && attempt(() => writeFileSync(join(path, 'cgroup.kill'), '1'));
+  return isCurfewGroup(path) && attempt(() => writeFileSync(join(path, 'cgroup.kill'), '1'));
 }
 
-/** How often the kernel ended something inside for want of memory. */
+/** How many processes inside the kernel killed because memory ran out. */
 export function oomKills(path: string): number {
   const line = readLines(join(path, 'memory.events')).find((one) => one.startsWith('oom_kill '));
   return Number(line?.split(' ')[1] ?? 0);
 }
 
-/** Calls back each time the group may have emptied or filled, until the returned function is called. */
+/** Calls back each time the cgroup may have become empty or populated. The returned function stops the watch. */
 export function watchCgroup(path: string, onChange: () => void): () => void {
   try {
     const watcher = watch(join(path, 'cgroup.events'), { persistent: false }, onChange);
-    // Its removal ends the watch, and is no fault.
+    // The removal of the cgroup ends the watch. That is normal.
     watcher.on('error', () => watcher.close());
     return () => watcher.close();
   } catch {
@@ -181,9 +186,9 @@ export function watchCgroup(path: string, onChange: () => void): () => void {
   }
 }
 
-/** Only an empty one can be removed, and none that is not curfew's. */
+/** False: a process is still inside, or the cgroup is not curfew's. */
 export function removeCgroup(path: string): boolean {
-  return isOurs(path) && removeTree(path);
+  return isCurfewGroup(path) && removeTree(path);
 }
 
 function removeTree(path: string): boolean {

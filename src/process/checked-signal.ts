@@ -1,4 +1,7 @@
-/** The only place that signals. Each process is checked right before: still the same one, and still ours. */
+/**
+ * The only place that sends signals.
+ * Each signal is preceded by a check: the process is still the same one, and still belongs to its target.
+ */
 
 import type { WorkerId } from '../core/ids.ts';
 import type { ProcessIdentity } from '../core/model/worker.ts';
@@ -12,40 +15,46 @@ export interface Aim {
   readonly workerId: WorkerId;
   readonly shim: ProcessIdentity;
   readonly markPrefix: string;
-  /** The worker's cgroup, where it has one. */
+  /** `null`: the worker has no cgroup. */
   readonly cgroup: string | null;
   readonly self: Self;
 }
 
-/** `denied`: the kernel refused, as for a process that took another user's id. */
+/** `denied`: the kernel refused, for example because the process changed its user id. */
 export type Shot = 'sent' | 'gone' | 'denied';
 type Deadly = 'SIGTERM' | 'SIGKILL';
 
 export function signalMember(proc: ProcTable, aim: Aim, member: Member, signal: Deadly): Shot {
   const now = findAlive(proc, member);
-  // A person's own pattern may name a process of the group that this command was typed in.
+  // A person's pattern may match a process in the same process group as this command.
   const allowed = member.evidence === 'pattern' ? now?.pid !== aim.self.pid : now && isTarget(now, aim.self);
-  if (!now || !allowed || !isOurs(proc, aim, member, now)) return 'gone';
+  if (!now || !allowed || !isStillMember(proc, aim, member, now)) return 'gone';
   const shot = send(now.pid, signal);
-  // A stopped process would hear a SIGTERM only when somebody continues it.
+  // A stopped process handles SIGTERM only after SIGCONT.
   return shot === 'sent' && signal === 'SIGTERM' && now.state === 'T' ? send(now.pid, 'SIGCONT') : shot;
 }
 
-/** Kills the shim's whole group in one step, which no fork escapes; `member` proves that the number is still the group's. */
+/**
+ * Kills the shim's whole process group in one step, so that no fork escapes.
+ * `member` is alive in the group. It proves that the number still belongs to the group.
+ */
 export function killGroup(proc: ProcTable, aim: Aim, member: Member): Shot {
   const now = findAlive(proc, member);
   const proven = now !== null && now.pgid === aim.shim.pid && isTarget(now, aim.self);
   return proven ? send(-aim.shim.pid, 'SIGKILL') : 'gone';
 }
 
-/** The shim is ours by its recorded identity: we started it. */
+/** Signals the shim. Its recorded identity is proof enough, because a supervisor of this instance started it. */
 export function signalShim(proc: ProcTable, aim: Aim, signal: 'SIGKILL' | 'SIGCONT'): Shot {
   const now = findAlive(proc, aim.shim);
   return now && isTarget(now, aim.self) ? send(now.pid, signal) : 'gone';
 }
 
-/** A child of this very turn, not reaped yet, leads a group of its own: nobody else can have its number. */
-export function killNewborn(pid: number): Shot {
+/**
+ * Kills the group of a child that was spawned in this turn of the event loop.
+ * The child is not reaped yet, so its number cannot belong to another process.
+ */
+export function killNewChild(pid: number): Shot {
   return send(-pid, 'SIGKILL');
 }
 
@@ -53,8 +62,8 @@ function isTarget(now: ProcessStat, self: Self): boolean {
   return now.pid > 1 && now.pid !== self.pid && now.pgid !== self.pgid;
 }
 
-/** Descent is told by identity alone: the parent that proved it may be dead by now, the child is still the same one. */
-function isOurs(proc: ProcTable, aim: Aim, member: Member, now: ProcessStat): boolean {
+/** For descent the identity is enough: the parent that proved it may be dead by now, but the child is the same. */
+function isStillMember(proc: ProcTable, aim: Aim, member: Member, now: ProcessStat): boolean {
   switch (member.evidence) {
     case 'cgroup':
       return aim.cgroup !== null && isInCgroup(now.pid, aim.cgroup);

@@ -14,15 +14,18 @@ export interface ProcessStat {
   readonly startTicks: number;
 }
 
-/** Reads throw for anything but a process that is gone or not ours to read: unknown is not gone. */
+/**
+ * `null`: the process is gone, or (`mark` only) belongs to another user.
+ * Any other failure throws, because an unknown state is not proof that a process is gone.
+ */
 export interface ProcTable {
   pids(): number[];
-  /** The same without a block of the event loop, which thousands of processes make one of some milliseconds. */
-  pidsAside(): Promise<number[]>;
+  /** The same without a block of the event loop: with thousands of processes `pids` takes some milliseconds. */
+  pidsAsync(): Promise<number[]>;
   stat(pid: number): ProcessStat | null;
-  /** What follows `prefix` in the variable that begins with it, in the initial environment. */
+  /** The rest of the variable that begins with `prefix`, in the initial environment. `null`: there is none. */
   mark(pid: number, prefix: string): string | null;
-  /** The arguments, each ended by NUL; empty for a zombie. */
+  /** The arguments, each followed by NUL. Empty for a zombie. */
   cmdline(pid: number): string | null;
 }
 
@@ -31,10 +34,13 @@ export function parseStat(line: string): ProcessStat | null {
 }
 
 const [CLOSE, SPACE, ZERO] = [')', ' ', '0'].map((one) => one.charCodeAt(0)) as [number, number, number];
-/** Of the fields after the name: state, ppid, pgid, sid; start time is field 22 of the line. */
+/** Index of the start time among the fields after the name. It is field 22 of the line. */
 const LAST_FIELD = 19;
 
-/** What is before the last `)` is the process's own to choose. Byte by byte: a sweep reads thousands of these. */
+/**
+ * The process chooses its own name, so only the last `)` ends it.
+ * The parser works on bytes for speed: a cleanup reads thousands of these lines.
+ */
 function parseStatBytes(bytes: Buffer): ProcessStat | null {
   const close = bytes.lastIndexOf(CLOSE);
   const pid = readCount(bytes, 0);
@@ -53,7 +59,7 @@ function parseStatBytes(bytes: Buffer): ProcessStat | null {
   return { pid, ppid, pgid, sid, state, startTicks };
 }
 
-/** -1: there is no number here. */
+/** -1: the bytes contain no number at this offset. */
 function readCount(bytes: Buffer, from: number): number {
   let value = 0;
   let at = from;
@@ -65,12 +71,12 @@ function readCount(bytes: Buffer, from: number): number {
   return at === from || !Number.isSafeInteger(value) ? -1 : value;
 }
 
-/** Zombies answer to kill(pid, 0), but are dead. */
+/** True also for zombies, although kill(pid, 0) succeeds for them. */
 export function isDead(stat: ProcessStat): boolean {
   return stat.state === 'Z' || stat.state === 'X' || stat.state === 'x';
 }
 
-/** The process with this identity, if it still runs. */
+/** `null`: the process with this identity does not run any more. */
 export function findAlive(proc: ProcTable, identity: Pick<ProcessIdentity, 'pid' | 'startTicks'>) {
   const stat = proc.stat(identity.pid);
   return stat?.startTicks === identity.startTicks && !isDead(stat) ? stat : null;
@@ -88,17 +94,17 @@ function toPids(names: readonly string[]): number[] {
   return names.map(Number).filter(Number.isInteger);
 }
 
-/** No such process, or (environ of a zombie) none any more. */
+/** No such process. ESRCH also comes for the environment of a zombie. */
 const GONE = ['ENOENT', 'ESRCH'];
-/** Another user's: its environment is not ours to read, so it is not ours to judge. */
+/** A process of another user. Its environment cannot be read, so it cannot carry our mark. */
 const FOREIGN = ['EACCES', 'EPERM'];
-/** With hidepid=1 nothing at all of another user's process can be read. */
+/** True if the process belongs to another user. With hidepid=1 none of its files can be read. */
 export function isForeign(error: unknown): boolean {
   return FOREIGN.includes((error as NodeJS.ErrnoException).code ?? '');
 }
 
 const FIRST_BUFFER_BYTES = 64 * 1024;
-/** An environment may be as large as the kernel lets all arguments be: 6 MiB at most. */
+/** Arguments and environment together have at most 6 MiB in the kernel. */
 const MAX_BUFFER_BYTES = 8 * 1024 * 1024;
 
 export function createProcTable(): ProcTable {
@@ -125,7 +131,7 @@ export function createProcTable(): ProcTable {
       const room = buffer.length - length;
       const got = readSync(fd, buffer, length, room, null);
       length += got;
-      // These files give all they have at once: what is not filled is the end.
+      // These files return all their bytes in one read, so a short read is the end.
       if (got < room || length === MAX_BUFFER_BYTES) return length;
       if (length === buffer.length) buffer = Buffer.concat([buffer], buffer.length * 2);
     }
@@ -133,7 +139,7 @@ export function createProcTable(): ProcTable {
 
   return {
     pids: () => toPids(readdirSync('/proc')),
-    pidsAside: async () => toPids(await readdir('/proc')),
+    pidsAsync: async () => toPids(await readdir('/proc')),
     stat: (pid) => {
       const bytes = read(`/proc/${pid}/stat`, GONE);
       return bytes && parseStatBytes(bytes);

@@ -1,28 +1,29 @@
-/** One look at every process of the host, shared by all workers that need one at the same time. */
+/** Scans all processes of the host. Workers that need a scan at the same time share one. */
 import { setImmediate } from 'node:timers/promises';
 import type { ProcessStat, ProcTable } from './proc-files.ts';
 import { isDead, isForeign } from './proc-files.ts';
 
 export interface ScannedProcess extends ProcessStat {
-  /** The worker id in its mark, if the mark names this instance. */
+  /** The worker id in its mark. `null`: no mark of this instance. */
   readonly mark: string | null;
 }
 
-/** Indexed, so that one worker's tree costs what the tree is, not what the host is. */
+/** The processes of one scan, indexed so that the cost of one worker's tree depends on the tree, not on the host. */
 export interface Snapshot {
-  /** At its end no process lived that it had not read: then who is not in it is not there. */
+  /** True: at its end the scan had read every living process. A process that is missing here does not exist. */
   readonly complete: boolean;
   readonly byPid: ReadonlyMap<number, ScannedProcess>;
   readonly byMark: ReadonlyMap<string, readonly ScannedProcess[]>;
-  /** By process group and by kernel session: both are named by their leader's pid. */
+  /** By process group and by kernel session. The leader's pid is the number of both. */
   readonly byLeader: ReadonlyMap<number, readonly ScannedProcess[]>;
   readonly byParent: ReadonlyMap<number, readonly ScannedProcess[]>;
 }
 
 export interface Scanner {
   /**
-   * A look that begins after this call. Marks are read of processes that started at `marksSinceTicks` or later:
-   * a worker's tree is never older than its shim. Rejects when /proc cannot be read.
+   * Starts a scan after this call. Rejects if /proc cannot be read.
+   * The scan reads the marks of processes that started at `marksSinceTicks` or later.
+   * A worker's tree is never older than its shim, so its start is a good value.
    */
   scan(marksSinceTicks: number): Promise<Snapshot>;
 }
@@ -33,17 +34,18 @@ interface Waiter {
   readonly reject: (error: unknown) => void;
 }
 
-/** Between two of these the event loop turns: some 3 ms of reading. */
+/** Reading this many takes about 3 ms. Then the event loop turns. */
 const PIDS_PER_TURN = 50;
 const LATE_ROUNDS = 8;
-/** Ten seconds. */
+/** Clock ticks: 10 s. */
 const SETTLED_TICKS = 1000;
-/** Those who waited act at once (each checks and signals its own processes), so they are let go in small groups. */
+/** Each waiter checks and signals its own processes at once, so the scanner resolves them in small groups. */
 const WAITERS_PER_TURN = 10;
 
 /**
- * `roughly`: for a sweep, which may miss who is born meanwhile and comes round again. It remembers marks: the initial environment of
- * a process that has settled does not change, short of another exec, and then the check before a signal finds it out.
+ * `roughly`: for the cleanup. It may miss processes that start during the scan, because it runs again later.
+ * Such a scanner remembers the marks of settled processes: only an exec changes an initial environment.
+ * The check before a signal finds an exec.
  */
 export function createScanner(
   proc: ProcTable,
@@ -106,7 +108,7 @@ class HostScanner implements Scanner {
       const stat = statUnlessForeign(proc, pid);
       if (stat) index.add({ ...stat, mark: this.#readMark(stat, marksSinceTicks) });
     };
-    const pids = roughly ? await proc.pidsAside() : proc.pids();
+    const pids = roughly ? await proc.pidsAsync() : proc.pids();
     for (const [nth, pid] of pids.entries()) {
       if (nth % PIDS_PER_TURN === PIDS_PER_TURN - 1) await setImmediate();
       read(pid);
@@ -118,8 +120,9 @@ class HostScanner implements Scanner {
   }
 
   /**
-   * A process that forks and ends again and again is never there when its turn comes. So those born meanwhile are read too, at once,
-   * until none is left unread; whoever waits for the look acts in the same turn.
+   * Race: a process that forks and exits repeatedly is never alive when the scan reaches its pid.
+   * So the scan also reads processes that started meanwhile, without a pause, until none is unread.
+   * The waiters act in the same turn of the event loop.
    */
   #readLateBirths(seen: ReadonlySet<number>, read: (pid: number) => void): boolean {
     for (let round = 0; round < LATE_ROUNDS; round += 1) {
@@ -137,17 +140,17 @@ class HostScanner implements Scanner {
   }
 }
 
-/** Marks of processes that have settled. */
+/** The marks of processes that are older than SETTLED_TICKS. */
 class MarkMemory {
   #marks: ReadonlyMap<number, ScannedProcess> = new Map();
 
-  /** Undefined: it must be read. */
+  /** `undefined`: not remembered, so it must be read. `null`: the process has no mark. */
   find({ pid, startTicks }: ProcessStat): string | null | undefined {
     const known = this.#marks.get(pid);
     return known?.startTicks === startTicks ? known.mark : undefined;
   }
 
-  /** Not of the youngest: between its fork and its exec a process shows its parent's environment. */
+  /** Forgets the youngest: between its fork and its exec a process shows its parent's environment. */
   keep(byPid: ReadonlyMap<number, ScannedProcess>): void {
     let newestTicks = 0;
     for (const { startTicks } of byPid.values()) newestTicks = Math.max(newestTicks, startTicks);

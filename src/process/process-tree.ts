@@ -1,4 +1,4 @@
-/** Who belongs to a worker. Pure: a snapshot in, the members out. */
+/** Finds the processes that belong to a worker. Pure: a snapshot in, the members out. */
 import type { WorkerId } from '../core/ids.ts';
 import type { ProcessIdentity } from '../core/model/worker.ts';
 import type { Evidence } from '../core/workers/cleanup-verdict.ts';
@@ -15,68 +15,70 @@ export interface Member {
 export interface Subject {
   readonly workerId: WorkerId;
   readonly shim: ProcessIdentity;
-  /** Start ticks by pid of the members of the last look: once a member, always a member. */
+  /** Start ticks by pid of the members in the last scan. A member stays a member. */
   readonly known: ReadonlyMap<number, number>;
-  /** A moment ago the shim's number was its group's, which keeps it as long as it has members. */
-  readonly groupHeld: boolean;
+  /** True: the shim's number belonged to its group a moment ago. A group keeps its number while it has members. */
+  readonly groupConfirmed: boolean;
 }
 
-export interface TreeLook {
+export interface ResolvedTree {
   /** Alive, without the shim. */
   readonly members: readonly Member[];
+  /** `null`: the shim is dead. */
   readonly shim: ProcessStat | null;
-  /** Whether the shim's number is its group's; null: this look cannot tell. */
-  readonly groupHeld: boolean | null;
-  /** In a group of that number, of which nothing shows that it is the shim's: another's by now. */
-  readonly strangers: readonly number[];
-  /** Whether there can be no others. */
+  /** True: the shim's number still belongs to its group. `null`: this scan cannot tell. */
+  readonly groupConfirmed: boolean | null;
+  /** Pids in a group of that number that is probably another program's by now. No evidence links it to the shim. */
+  readonly foreignPids: readonly number[];
+  /** True: the worker can have no other processes. */
   readonly complete: boolean;
 }
 
-/** The process that looks, which is never a member; nor is anything in its own group. */
+/** This process. Neither it nor a process in its own group is ever a member. */
 export interface Self {
   readonly pid: number;
   readonly pgid: number;
 }
 
-/** `inside`: who is in the worker's cgroup, read after the snapshot. */
-export function lookAtTree(
+/** `inside`: the processes in the worker's cgroup, read after the snapshot. */
+export function resolveTree(
   snapshot: Snapshot,
   subject: Subject,
   { self, inside }: { self: Self; inside: readonly ProcessStat[] },
-): TreeLook {
+): ResolvedTree {
   const { shim } = subject;
   const leader = snapshot.byPid.get(shim.pid);
-  const present = leader?.startTicks === shim.startTicks;
+  const shimExists = leader?.startTicks === shim.startTicks;
   const known = knownIn(snapshot, subject);
   const marked = snapshot.byMark.get(subject.workerId) ?? [];
   const numbered = groupOf(snapshot, shim, leader);
   const own = new Set([...inside, ...marked, ...known].map((one) => one.pid));
-  const held = present || subject.groupHeld || numbered.some((one) => own.has(one.pid));
-  const group = held ? numbered : [];
+  const isShimsGroup = shimExists || subject.groupConfirmed || numbered.some((one) => own.has(one.pid));
+  const group = isShimsGroup ? numbered : [];
   const roots = new Map<number, Evidence>();
   const byPid = new Map<number, ProcessStat>(inside.map((one) => [one.pid, one]));
   for (const one of inside) roots.set(one.pid, 'cgroup');
   for (const one of group) keep(roots, one.pid, 'group');
   for (const one of marked) keep(roots, one.pid, 'mark');
   for (const one of known) keep(roots, one.pid, 'descent');
-  if (present) keep(roots, shim.pid, 'group');
+  if (shimExists) keep(roots, shim.pid, 'group');
   const find = (pid: number) => byPid.get(pid) ?? snapshot.byPid.get(pid);
   const members = withDescendants(roots, { snapshot, self, find }).filter(
-    (one) => !present || one.pid !== shim.pid,
+    (one) => !shimExists || one.pid !== shim.pid,
   );
-  const alive = present && leader !== undefined && !isDead(leader) ? leader : null;
-  const strangers = numbered.filter((one) => !roots.has(one.pid) && !isDead(one) && mayBeMember(one, self));
+  const alive = shimExists && leader !== undefined && !isDead(leader) ? leader : null;
+  const foreign = numbered.filter((one) => !roots.has(one.pid) && !isDead(one) && mayBeMember(one, self));
   return {
     members,
     shim: alive,
-    groupHeld: present || group.length > 0 || (snapshot.complete || numbered.length > 0 ? false : null),
-    strangers: strangers.map((one) => one.pid),
+    groupConfirmed:
+      shimExists || group.length > 0 || (snapshot.complete || numbered.length > 0 ? false : null),
+    foreignPids: foreign.map((one) => one.pid),
     complete: snapshot.complete,
   };
 }
 
-/** By the number alone. Zombies count here: they still hold it. */
+/** All processes in a group or kernel session with the shim's number. Zombies count, because they keep it in use. */
 function groupOf(snapshot: Snapshot, shim: ProcessIdentity, leader: ScannedProcess | undefined) {
   const recycled = leader !== undefined && leader.startTicks !== shim.startTicks;
   if (recycled) return [];
@@ -100,7 +102,7 @@ function withDescendants(
     const one = find(pid);
     if (!one || !mayBeMember(one, self)) continue;
     if (!isDead(one)) members.push({ pid, startTicks: one.startTicks, evidence });
-    // The map grows under the loop, which a Map's iteration follows: so the whole descent is walked.
+    // The iteration of a Map includes entries that are added meanwhile, so the loop visits all descendants.
     for (const child of snapshot.byParent.get(pid) ?? []) {
       if (child.startTicks >= one.startTicks) keep(roots, child.pid, 'descent');
     }

@@ -1,4 +1,4 @@
-/** Finds a command as exec would, before anything is started, so that what is missing can be named. */
+/** Finds a command as exec would, before the start, so that the error can name the missing file. */
 import type { Stats } from 'node:fs';
 import { accessSync, constants, statSync } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
@@ -19,7 +19,7 @@ interface Wanted {
 /** The absolute path of the program. Rejects spawn_failed, naming the command or the folder. */
 export function findCommand(wanted: Wanted): Promise<string> {
   const milliseconds = WORKERS.folderMs;
-  const message = `the file system did not tell within ${milliseconds} ms where ${wanted.command} is`;
+  const message = `the file system did not answer within ${milliseconds} ms while curfew searched for the command ${wanted.command}`;
   return pTimeout(find(wanted), { milliseconds, message: new CurfewError('spawn_failed', message) });
 }
 
@@ -28,7 +28,7 @@ async function find({ command, path, cwd }: Wanted): Promise<string> {
     throw new CurfewError('spawn_failed', `the working folder ${cwd} is not a folder`);
   }
   let blocked: string | null = null;
-  for (const program of placesOf({ command, path, cwd })) {
+  for (const program of candidates({ command, path, cwd })) {
     const info = await statOf(program);
     if (info?.isFile() && (await mayRun(program))) return program;
     if (info) blocked ??= program;
@@ -41,9 +41,9 @@ async function find({ command, path, cwd }: Wanted): Promise<string> {
   throw new CurfewError('spawn_failed', `${what} was not found: ${where}`);
 }
 
-/** The same places, asked at once: for a config that is checked before anything runs. */
-export function isThere(wanted: Wanted): boolean {
-  return placesOf(wanted).some((program) => {
+/** Searches the same files synchronously, for a check of the config. */
+export function commandExists(wanted: Wanted): boolean {
+  return candidates(wanted).some((program) => {
     try {
       accessSync(program, constants.X_OK);
       return statSync(program).isFile();
@@ -53,7 +53,7 @@ export function isThere(wanted: Wanted): boolean {
   });
 }
 
-function placesOf({ command, path, cwd }: Wanted): string[] {
+function candidates({ command, path, cwd }: Wanted): string[] {
   if (command === '') return [];
   return isByName(command)
     ? path.split(':').map((folder) => resolve(cwd, folder, command))
@@ -64,7 +64,7 @@ function isByName(command: string): boolean {
   return !command.includes('/');
 }
 
-/** A PATH may have twenty folders: the first ones tell which it is. */
+/** A PATH may have twenty folders. The first few identify it. */
 function foldersIn(path: string): string {
   const folders = path.split(':');
   const more = folders.length - NAMED_FOLDERS;

@@ -1,7 +1,7 @@
 /** Processes that resemble workers of the instance and are not its own. None of them may die. */
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
-import { isAlive } from '../support/proc.ts';
+import { isAlive } from '../support/processes/test-processes.ts';
 
 export interface Bystanders {
   /** The kinds of the bystanders that are gone. */

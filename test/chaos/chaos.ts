@@ -5,12 +5,12 @@
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { SessionView } from '../../src/api/session-schemas.ts';
-import { Callers } from '../support/callers.ts';
-import { Daemon, ROOT } from '../support/daemon.ts';
-import { HAS_LIVEKIT, LiveKit } from '../support/livekit.ts';
-import { marked } from '../support/marks.ts';
-import { isAlive, killAll } from '../support/proc.ts';
-import { until } from '../support/wait.ts';
+import { Callers } from '../support/callers/callers.ts';
+import { Daemon, ROOT } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import { HAS_LIVEKIT, LiveKit } from '../support/livekit/livekit-server.ts';
+import { marked } from '../support/processes/marked-processes.ts';
+import { isAlive, killAll } from '../support/processes/test-processes.ts';
 import { startBystanders } from './bystanders.ts';
 import type { Dice } from './dice.ts';
 import { dice } from './dice.ts';

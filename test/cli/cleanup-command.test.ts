@@ -1,13 +1,13 @@
-/** What `curfew cleanup` asks for, without a supervisor, and what it shows. */
+/** The requests of `curfew cleanup` without a supervisor, and its output. */
 import { describe, expect, it } from 'vitest';
 import type { CleanupView, VerdictView } from '../../src/api/cleanup-api.ts';
 import { renderCleanup } from '../../src/cli/render-cleanup.ts';
 import { painter } from '../../src/cli/terminal-text.ts';
-import { cli } from '../support/terminal.ts';
+import { cli } from '../support/api/command-line.ts';
 
 const env = { CURFEW_API: '/nowhere/c.sock' };
 
-describe('curfew cleanup', () => {
+describe('the command curfew cleanup', () => {
   it.each([
     [[], { dryRun: true }],
     [['--yes'], { dryRun: false }],
@@ -17,10 +17,10 @@ describe('curfew cleanup', () => {
       ['--unmanaged', '--match', 'agent.py', '--older-than', '1d'],
       { dryRun: true, unmanaged: { match: 'agent.py', olderThanMs: 86_400_000 } },
     ],
-  ])('%j', async (args, asked) => {
+  ])('with %j requests %j', async (args, request) => {
     const { code, cleaned } = await cli(['cleanup', ...args], { env });
     expect(code).toBe(0);
-    expect(cleaned).toEqual([{ ...asked, askerPid: process.pid }]);
+    expect(cleaned).toEqual([{ ...request, askerPid: process.pid }]);
   });
 
   it.each([
@@ -29,7 +29,7 @@ describe('curfew cleanup', () => {
     [['--older-than', '1d'], '--older-than needs --unmanaged'],
     [['--apply', 'abc', '--match', 'agent.py'], 'remove --match'],
     [['--unmanaged', '--match', 'agent.py', '--older-than', 'long'], 'is not a duration'],
-  ])('%j is refused', async (args, message) => {
+  ])('with %j is refused: %s', async (args, message) => {
     const { code, err, cleaned } = await cli(['cleanup', ...args], { env });
     expect(code).toBe(2);
     expect(err.replaceAll(/\s+/g, ' ')).toContain(message);
@@ -37,7 +37,7 @@ describe('curfew cleanup', () => {
   });
 });
 
-describe('a sweep on a terminal', () => {
+describe('the result of a cleanup on a terminal', () => {
   const verdict: VerdictView = {
     pid: 4711,
     startedAt: '2026-01-02T03:04:05.000Z',
@@ -58,7 +58,7 @@ describe('a sweep on a terminal', () => {
     ],
     outcome: null,
   };
-  const sweep: CleanupView = {
+  const cleanup: CleanupView = {
     dryRun: true,
     plan: 'abc123',
     verdicts: [verdict],
@@ -68,9 +68,9 @@ describe('a sweep on a terminal', () => {
     tookMs: 12.3,
   };
   const text = (part: Partial<CleanupView>, columns = 80) =>
-    renderCleanup({ ...sweep, ...part }, painter(false), columns);
+    renderCleanup({ ...cleanup, ...part }, painter(false), columns);
 
-  it('has the table, the tree, the reason and the plan, in 80 columns and without control characters', () => {
+  it('shows the table, the tree, the reason and the plan in 80 columns without control characters', () => {
     const shown = text({});
     for (const part of [
       '4711',
@@ -89,13 +89,13 @@ describe('a sweep on a terminal', () => {
     expect(shown).not.toContain('\u001b');
   });
 
-  it('is cut to the columns that there are, and not in a pipe', () => {
+  it('is cut to the columns of the terminal, and is whole in a pipe', () => {
     expect(text({})).not.toContain('x'.repeat(200));
     expect(text({}, 230)).toContain('x'.repeat(200));
-    expect(renderCleanup(sweep, painter(false))).toContain('x'.repeat(200));
+    expect(renderCleanup(cleanup, painter(false))).toContain('x'.repeat(200));
   });
 
-  it('says what became of each, and what is left', () => {
+  it('names the outcome of each process and the processes that are left', () => {
     const done = text({ dryRun: false, verdicts: [{ ...verdict, outcome: 'survived' }] });
     expect(done).toContain('survived');
     expect(done).toContain('0 trees of 1 ended or gone, 1 left.');

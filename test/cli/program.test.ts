@@ -1,4 +1,4 @@
-/** The command line against the HTTP faces: exit codes, what goes where, and what it asks. */
+/** The command line against the HTTP listeners: exit codes, stdout and stderr, and its requests. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
@@ -7,38 +7,40 @@ import type { SessionView } from '../../src/api/session-schemas.ts';
 import { checkNode } from '../../src/cli/node-version.ts';
 import { ERRORS } from '../../src/lib/errors.ts';
 import { VERSION } from '../../src/lib/version.ts';
-import type { Doors } from '../support/listeners.ts';
-import { openDoors, TOKENS } from '../support/listeners.ts';
-import { endedView, viewOf } from '../support/memory-api.ts';
-import type { CliOptions } from '../support/terminal.ts';
-import { cli } from '../support/terminal.ts';
+import type { CliOptions } from '../support/api/command-line.ts';
+import { cli } from '../support/api/command-line.ts';
+import type { TestListeners } from '../support/api/listeners.ts';
+import { openListeners, tokenWith } from '../support/api/listeners.ts';
+import { endedView, viewOf } from '../support/api/memory-api.ts';
 
-let doors: Doors;
+let listeners: TestListeners;
 let dir: string;
 beforeAll(async () => {
-  doors = await openDoors();
+  listeners = await openListeners();
   dir = mkdtempSync(join(tmpdir(), 'curfew-cli-'));
 });
 afterAll(async () => {
-  await doors.close();
+  await listeners.close();
   rmSync(dir, { recursive: true, force: true });
 });
 beforeEach(() => {
-  doors.api.sessions.clear();
-  doors.api.asked.length = 0;
-  for (const id of ['s-1', 's-2']) doors.api.sessions.set(id, viewOf({ id, room: `room ${id}` }));
+  listeners.api.sessions.clear();
+  listeners.api.requests.length = 0;
+  for (const id of ['s-1', 's-2']) listeners.api.sessions.set(id, viewOf({ id, room: `room ${id}` }));
 });
 
-const ask = (args: readonly string[], options: CliOptions = {}) =>
-  cli(['--socket', doors.socketPath, ...args], options);
-const states = () => [...doors.api.sessions.values()].map((one) => one.state);
+const run = (args: readonly string[], options: CliOptions = {}) =>
+  cli(['--socket', listeners.socketPath, ...args], options);
+/** The requests of one kind that the supervisor received. */
+const requestsTo = (what: string) => listeners.api.requests.filter((one) => one.what === what);
+const states = () => [...listeners.api.sessions.values()].map((one) => one.state);
 const config = (text: string, name = 'curfew.yaml') => {
   const path = join(dir, name);
   writeFileSync(path, text);
   return path;
 };
 
-describe('usage', () => {
+describe('the command line', () => {
   it.each([
     [[], 2],
     [['--help'], 0],
@@ -53,8 +55,8 @@ describe('usage', () => {
     [['run', '--room', 'r', '--agent', 'a', '--', 'true'], 2],
     [['serve'], 2],
     [['release'], 2],
-  ])('%j exits with %i', async (args, code) => {
-    const result = await ask(args);
+  ])('with %j exits with %i', async (args, code) => {
+    const result = await run(args);
     expect(result.code).toBe(code);
     expect(code === 0 ? result.err : result.out).toBe('');
     expect(code === 0 ? result.out : result.err).not.toBe('');
@@ -72,14 +74,14 @@ describe('usage', () => {
     [['--metadata', '{"a"'], '--metadata: the value must be a JSON object'],
     [['--wait', 'live', '--timeout', '5'], '--timeout: "5" is not a duration'],
     [['--wait', 'live', '--timeout', '1h'], '--timeout: "1h" must be from 0s to 10m'],
-  ])('dispatch %j says what it takes', async (args, message) => {
-    const result = await ask(['dispatch', '--room', 'r', ...args]);
+  ])('refuses dispatch with %j and says what is valid: %s', async (args, message) => {
+    const result = await run(['dispatch', '--room', 'r', ...args]);
     expect(result.code).toBe(2);
     expect(result.err.replaceAll(/\s+/g, ' ')).toContain(`curfew: ${message}`);
-    expect(doors.api.asked).toEqual([]);
+    expect(listeners.api.requests).toEqual([]);
   });
 
-  it('tells its version, and the commit where that is known', async () => {
+  it('prints its version and the commit', async () => {
     expect(await cli(['--version'])).toMatchObject({ code: 0, out: `${VERSION} (abc1234)\n`, err: '' });
   });
 
@@ -93,23 +95,25 @@ describe('usage', () => {
     [['dispatch', '--room', 'r', '--label', 'a b=c'], '--label a b: the key must have at most 64 characters'],
     [['release', '--user', 'u'.repeat(257)], '--user: must have at most 256 characters'],
     [['dispatch', '--room', 'r', '--wait', 'foo'], "'foo' is invalid. Allowed choices are live, ended."],
-  ])('%j names what was typed', async (args, message) => {
-    const result = await ask(args);
+  ])('refuses %j and names the wrong argument: %s', async (args, message) => {
+    const result = await run(args);
     expect(result.code).toBe(2);
     expect(result.err.replaceAll(/\s+/g, ' ')).toContain(message);
   });
 
-  it("that is the command line's own matter has a hint of its own", async () => {
-    const asked = await ask(['release', '--all'], { isTty: true, answer: 'n' });
-    expect(asked.err).toBe('curfew: release: no session was ended\n  Answer y to end them, or add --yes.\n');
-    const json = await ask(['--json', 'release']);
+  it('prints its own hint for a refusal that no supervisor gave', async () => {
+    const declined = await run(['release', '--all'], { isTty: true, answer: 'n' });
+    expect(declined.err).toBe(
+      'curfew: release: no session was ended\n  Answer y to end them, or add --yes.\n',
+    );
+    const json = await run(['--json', 'release']);
     expect(JSON.parse(json.err)).toMatchObject({
       code: 'invalid_request',
       hint: 'See --help for the options.',
     });
   });
 
-  it('fits 80 columns, every help', async () => {
+  it('fits every help into 80 columns', async () => {
     for (const name of [
       '',
       'dispatch',
@@ -131,8 +135,8 @@ describe('usage', () => {
   });
 });
 
-describe('an older Node', () => {
-  it('is told what is needed', () => {
+describe('a Node that is too old for a supervisor', () => {
+  it('is refused with the version that is needed', () => {
     for (const version of ['20.20.2', '22.13.0', '23.11.1'])
       expect(() => checkNode(version)).toThrow(
         `this command runs on Node ${version}, but a supervisor needs Node 24 or newer`,
@@ -142,7 +146,7 @@ describe('an older Node', () => {
   });
 });
 
-describe('exit codes', () => {
+describe('the exit code', () => {
   it.each([
     [['show', 's-9'], 'not_found'],
     [['logs', 's-9'], 'not_found'],
@@ -151,18 +155,18 @@ describe('exit codes', () => {
     [['dispatch', '--room', 'full'], 'at_capacity'],
     [['dispatch', '--room', 'broken'], 'internal'],
     [['dispatch', '--room', 'a\nb'], 'invalid_request'],
-  ] as const)('%j is that of %s, with its hint', async (args, code) => {
-    const result = await ask(args);
+  ] as const)('of %j is that of the error %s, with its hint on stderr', async (args, code) => {
+    const result = await run(args);
     expect(result.code).toBe(ERRORS[code].exit);
     expect(result.out).toBe('');
     expect(result.err.replaceAll(/\s+/g, ' ')).toContain(ERRORS[code].hint);
-    const json = await ask(['--json', ...args]);
+    const json = await run(['--json', ...args]);
     expect(json.code).toBe(ERRORS[code].exit);
     expect(JSON.parse(json.err)).toMatchObject({ code, hint: ERRORS[code].hint });
   });
 
-  it('is 4 where nobody answers, naming the place and what to do', async () => {
-    const socket = join(dir, 'nobody.sock');
+  it('is 4 when no supervisor answers, with the address and the remedy on stderr', async () => {
+    const socket = join(dir, 'missing.sock');
     for (const options of [
       { args: ['--socket', socket] },
       { args: [], env: { CURFEW_API: `unix:${socket}` } },
@@ -174,9 +178,9 @@ describe('exit codes', () => {
     }
   });
 
-  it('is 4 with a wrong token or scope, over TCP', async () => {
-    const env = { CURFEW_API: `http://127.0.0.1:${doors.port}/` };
-    const read = TOKENS.find((one) => one.scopes[0] === 'read')?.token ?? '';
+  it('is 4 over TCP with a wrong token or scope', async () => {
+    const env = { CURFEW_API: `http://127.0.0.1:${listeners.port}/` };
+    const read = tokenWith('read');
     const bare = await cli(['list'], { env });
     expect(bare.code).toBe(4);
     expect(bare.err.replaceAll(/\s+/g, ' ')).toContain('--token-file or CURFEW_API_TOKEN');
@@ -185,14 +189,14 @@ describe('exit codes', () => {
     expect(wrong.err).not.toContain('wrong');
     expect((await cli(['list'], { env: { ...env, CURFEW_API_TOKEN: read } })).code).toBe(0);
     expect((await cli(['release', 's-1'], { env: { ...env, CURFEW_API_TOKEN: read } })).code).toBe(4);
-    // A worker's own token is not for this.
+    // CURFEW_TOKEN is the worker's token for its control socket, not a token of the API.
     expect((await cli(['list'], { env: { ...env, CURFEW_TOKEN: read } })).code).toBe(4);
   });
 
-  it('takes the token from a file, which comes before the environment', async () => {
-    const url = `http://127.0.0.1:${doors.port}`;
+  it('is 0 with a token from a file, which has precedence over the environment', async () => {
+    const url = `http://127.0.0.1:${listeners.port}`;
     const file = join(dir, 'token');
-    writeFileSync(file, `${TOKENS.find((one) => one.scopes[0] === 'read')?.token}\n`);
+    writeFileSync(file, `${tokenWith('read')}\n`);
     const args = ['--socket', url, '--token-file', file, 'list'];
     expect((await cli(args, { env: { CURFEW_API_TOKEN: 'wrong' } })).code).toBe(0);
     const lost = await cli(['--socket', url, '--token-file', join(dir, 'no-token'), 'list']);
@@ -200,14 +204,14 @@ describe('exit codes', () => {
     expect(lost.err).toContain('--token-file: ');
   });
 
-  it('is 7 when only some of the named sessions could be released', async () => {
-    const result = await ask(['release', 's-1', 's-9', 's-2']);
+  it('is 7 when only some of the named sessions were released', async () => {
+    const result = await run(['release', 's-1', 's-9', 's-2']);
     expect(result.code).toBe(7);
     expect(result.err).toContain('s-9');
     expect(states()).toEqual(['released', 'released']);
   });
 
-  it('of run is its own', async () => {
+  it('of run is that of the session that ran', async () => {
     const result = await cli([
       'run',
       '--room',
@@ -225,7 +229,7 @@ describe('exit codes', () => {
     ]);
   });
 
-  it('of config check tells good from bad', async () => {
+  it('of config check is 0 for a good config and 1 for a config with errors', async () => {
     const good = await cli(['config', 'check', config('agents: {default: {command: ["true"]}}')], {
       env: { PATH: process.env.PATH ?? '' },
     });
@@ -234,7 +238,7 @@ describe('exit codes', () => {
     const lost = await cli(['config', 'check', config('agents: {default: {command: [no-such-program]}}')]);
     expect(lost.code).toBe(1);
     expect(lost.out).toContain('agents.default.command: "no-such-program" is not found or not executable');
-    for (const [text, ...said] of [
+    for (const [text, ...faults] of [
       ['agent: {}\nlog: {level: loud}', 'did you mean "agents"?', 'log.level: "loud"'],
       ['agents: {default: {command: [true', 'c.yaml:1: not valid YAML: '],
       ['livekit: {url: ws://x, api_key: k, api_secret_file: none}', 'livekit.api_secret_file "'],
@@ -243,9 +247,10 @@ describe('exit codes', () => {
       const wrong = await cli(['config', 'check', path]);
       expect(wrong, text).toMatchObject({ code: 1, err: '' });
       const lines = wrong.out.replaceAll(/\n +/g, ' ').trim().split('\n');
-      expect(lines.filter((line) => line.startsWith('error: '))).toHaveLength(said.length);
-      for (const part of said) expect(lines.join('\n')).toContain(part);
-      expect(lines.at(-1)).toBe(`${path} has errors`);
+      expect(lines.filter((line) => line.startsWith('error: '))).toHaveLength(faults.length);
+      for (const part of faults) expect(lines.join('\n')).toContain(part);
+      const conclusion = lines.at(-1);
+      expect(conclusion).toBe(`${path} has errors`);
       expect(lines.join('\n')).not.toMatch(/:$/m);
       const json = await cli(['--json', 'config', 'check', path]);
       expect(JSON.parse(json.out)).toMatchObject({ path, ok: false });
@@ -255,9 +260,9 @@ describe('exit codes', () => {
   });
 });
 
-describe('dispatch', () => {
-  it('sends what was given and prints the id alone', async () => {
-    const result = await ask([
+describe('the command curfew dispatch', () => {
+  it('sends the given values and prints only the id', async () => {
+    const result = await run([
       'dispatch',
       '--room',
       '会議 1',
@@ -283,7 +288,8 @@ describe('dispatch', () => {
       '3',
     ]);
     expect(result).toMatchObject({ code: 0, out: 'call-7\n', err: '' });
-    expect(doors.api.asked[0]?.with).toEqual({
+    const [dispatched] = requestsTo('dispatch');
+    expect(dispatched?.with).toEqual({
       room: '会議 1',
       agent: 'sales',
       user: 'ann',
@@ -292,19 +298,19 @@ describe('dispatch', () => {
       labels: { tier: 'gold', note: 'a=b' },
       limits: { activityIdleTimeoutMs: 90_000, noActiveStreamMs: null, noCallerMs: 45_000, errorLimit: 3 },
     });
-    expect(doors.api.asked[0]?.by?.kind).toBe('local');
+    expect(dispatched?.by?.kind).toBe('local');
   });
 
-  it('with --wait tells by its exit code and on stderr what became of it, and prints the id all the same', async () => {
+  it('with --wait reports the outcome by its exit code and on stderr, and always prints the id', async () => {
     const put = (id: string, change: Partial<SessionView>) =>
-      doors.api.sessions.set(id, { ...viewOf({ id }), liveAt: null, ...change });
+      listeners.api.sessions.set(id, { ...viewOf({ id }), liveAt: null, ...change });
     const evidence = { ...endedView(viewOf({ id: '' })).evidence, cause: 'exit', detail: 'exited with 1' };
     put('live', { state: 'live', liveAt: '2026-01-02T03:04:05.000Z' });
     put('slow', { state: 'starting' });
     put('dead', { state: 'closing', reason: 'crashed', evidence: evidence as SessionView['evidence'] });
     put('gone', { state: 'released', reason: 'requested' });
     const wait = (id: string, ...more: string[]) =>
-      ask([...more, 'dispatch', '--room', 'r', '--id', id, '--wait', 'live', '--timeout', '1s']);
+      run([...more, 'dispatch', '--room', 'r', '--id', id, '--wait', 'live', '--timeout', '1s']);
     expect(await wait('live')).toMatchObject({ code: 0, out: 'live\n', err: '' });
     const slow = await wait('slow');
     expect(slow).toMatchObject({ code: 8, out: 'slow\n' });
@@ -316,21 +322,21 @@ describe('dispatch', () => {
     expect(await wait('dead', '--json')).toMatchObject({ code: 12, err: '' });
   });
 
-  it('prints the session with --json', async () => {
-    const result = await ask(['--json', 'dispatch', '--room', 'r', '--id', 'call-8']);
-    expect(JSON.parse(result.out)).toEqual(doors.api.sessions.get('call-8'));
+  it('prints the whole session with --json', async () => {
+    const result = await run(['--json', 'dispatch', '--room', 'r', '--id', 'call-8']);
+    expect(JSON.parse(result.out)).toEqual(listeners.api.sessions.get('call-8'));
   });
 });
 
-describe("the config's socket", () => {
-  const socketName = () => relative(dir, doors.socketPath);
+describe('a command to the supervisor of a config', () => {
+  const socketName = () => relative(dir, listeners.socketPath);
 
   it.each([
     '',
     '\nbad: 1',
     '\nlivekit: {api_secret_file: none}',
     '\nagents: 5',
-  ])('is all that is read of it by a command that asks a supervisor: %j', async (more) => {
+  ])('reads only the socket of the config, also with the rest %j', async (more) => {
     const path = config(`listen: {socket: ${socketName()}, http: 1}${more}`);
     expect(await cli(['--config', path, 'list'])).toMatchObject({ code: 0, err: '' });
     expect(await cli(['list'], { env: { CURFEW_CONFIG: path } })).toMatchObject({ code: 0, err: '' });
@@ -341,74 +347,74 @@ describe("the config's socket", () => {
     ['listen: 5', 'listen: 5 must be a map of keys'],
     ['- 1', 'the file: must be a map of keys'],
     ['listen: {', 'not valid YAML'],
-  ])('must be right: %j', async (text, said) => {
+  ])('is refused for the config %j: %s', async (text, message) => {
     const wrong = await cli(['--config', config(text), 'list']);
     expect(wrong.code).toBe(2);
-    expect(wrong.err.replaceAll(/\s+/g, ' ')).toContain(said);
+    expect(wrong.err.replaceAll(/\s+/g, ' ')).toContain(message);
   });
 });
 
 it.each([
   [['show', ''], '<id>: must not be empty'],
   [['release', 's-1', ''], '<ids>: must not be empty'],
-])('%j says which argument is empty', async (args, message) => {
-  const result = await ask(args);
+])('the command %j names its empty argument: %s', async (args, message) => {
+  const result = await run(args);
   expect(result.code).toBe(2);
   expect(result.err).toContain(`curfew: ${message}\n`);
   expect(states()).toEqual(['live', 'live']);
 });
 
-it('undrain with no drain under way says that it changed nothing', async () => {
-  expect((await ask(['undrain'])).out).toBe('no drain is under way: nothing changed\n');
+it('the command curfew undrain without a drain says that it changed nothing', async () => {
+  expect((await run(['undrain'])).out).toBe('no drain is under way: nothing changed\n');
 });
 
-describe('an empty variable', () => {
-  it('is one that is not set', async () => {
-    const path = config(`listen: {socket: ${doors.socketPath}}`);
+describe('an empty environment variable', () => {
+  it('counts as not set', async () => {
+    const path = config(`listen: {socket: ${listeners.socketPath}}`);
     const env = { CURFEW_API: '', CURFEW_CONFIG: path, CURFEW_API_TOKEN: '' };
     expect(await cli(['list'], { env })).toMatchObject({ code: 0, err: '' });
-    const run = ['run', '--room', 'r', '--', 'true'];
-    expect((await cli(run, { env: { CURFEW_CONFIG: '' } })).ran).toMatchObject([{ configPath: null }]);
+    const runArgs = ['run', '--room', 'r', '--', 'true'];
+    expect((await cli(runArgs, { env: { CURFEW_CONFIG: '' } })).ran).toMatchObject([{ configPath: null }]);
     expect((await cli(['serve'], { env: { CURFEW_CONFIG: '' } })).err).toContain('there is no config file');
-    expect((await ask(['show', 's-1'], { isTty: true, env: { NO_COLOR: '' } })).out).toContain('\u001b[');
+    expect((await run(['show', 's-1'], { isTty: true, env: { NO_COLOR: '' } })).out).toContain('\u001b[');
   });
 });
 
-describe('list and show', () => {
+describe('the commands list and show', () => {
   it('print data on stdout, as text or as JSON', async () => {
-    expect((await ask(['list'])).out).toContain('room s-1');
-    expect(JSON.parse((await ask(['--json', 'list'])).out).sessions).toHaveLength(2);
-    expect(JSON.parse((await ask(['--json', 'show', 's-1'])).out).id).toBe('s-1');
-    expect((await ask(['show', 's-1'])).out).toContain('room s-1');
+    expect((await run(['list'])).out).toContain('room s-1');
+    expect(JSON.parse((await run(['--json', 'list'])).out).sessions).toHaveLength(2);
+    expect(JSON.parse((await run(['--json', 'show', 's-1'])).out).id).toBe('s-1');
+    expect((await run(['show', 's-1'])).out).toContain('room s-1');
   });
 
-  it('ask for the open ones, unless for all', async () => {
-    await ask(['list', '--room', 'r', '--label', 'a=b']);
-    await ask(['list', '--all']);
-    expect(doors.api.asked.map((one) => one.with)).toEqual([
+  it('request the open sessions, or all with --all', async () => {
+    await run(['list', '--room', 'r', '--label', 'a=b']);
+    await run(['list', '--all']);
+    expect(listeners.api.requests.map((one) => one.with)).toEqual([
       { state: 'open', room: 'r', label: 'a=b', limit: 100 },
       { limit: 100 },
     ]);
   });
 
-  it('are coloured on a terminal only, and not with NO_COLOR or --no-color', async () => {
-    expect((await ask(['show', 's-1'], { isTty: true })).out).toContain('\u001b[');
+  it('print colours on a terminal only, and not with NO_COLOR or --no-color', async () => {
+    expect((await run(['show', 's-1'], { isTty: true })).out).toContain('\u001b[');
     for (const result of [
-      await ask(['show', 's-1']),
-      await ask(['show', 's-1'], { isTty: true, env: { NO_COLOR: '1' } }),
-      await ask(['--no-color', 'show', 's-1'], { isTty: true }),
+      await run(['show', 's-1']),
+      await run(['show', 's-1'], { isTty: true, env: { NO_COLOR: '1' } }),
+      await run(['--no-color', 'show', 's-1'], { isTty: true }),
     ])
       expect(result.out).not.toContain('\u001b');
   });
 });
 
-describe('release', () => {
-  it('of all needs --yes where nobody can be asked', async () => {
-    const refused = await ask(['release', '--all']);
+describe('the command curfew release', () => {
+  it('of all sessions needs --yes without a terminal', async () => {
+    const refused = await run(['release', '--all']);
     expect(refused.code).toBe(2);
     expect(refused.err).toContain('this would end 2 sessions\n  Add --yes');
     expect(states()).toEqual(['live', 'live']);
-    expect((await ask(['release', '--all', '--yes'])).code).toBe(0);
+    expect((await run(['release', '--all', '--yes'])).code).toBe(0);
     expect(states()).toEqual(['released', 'released']);
   });
 
@@ -418,35 +424,35 @@ describe('release', () => {
     ['yesterday', 2, 'live'],
     ['y', 0, 'released'],
     [' Yes ', 0, 'released'],
-  ])('of all asks on a terminal, and %j makes exit %i', async (answer, code, state) => {
-    const result = await ask(['release', '--all'], { isTty: true, answer });
-    expect(result.asked).toEqual(['End 2 sessions? [y/N] ']);
+  ])('of all sessions asks on a terminal, and the answer %j leads to exit code %i and sessions that are %s', async (answer, code, state) => {
+    const result = await run(['release', '--all'], { isTty: true, answer });
+    expect(result.questions).toEqual(['End 2 sessions? [y/N] ']);
     expect(result.code).toBe(code);
     expect(states()).toEqual([state, state]);
   });
 
-  it('of all that was asked about ends no session that began meanwhile', async () => {
-    const result = await ask(['release', '--all'], { isTty: true, answer: 'y' });
+  it('of all sessions releases only those that it asked about', async () => {
+    const result = await run(['release', '--all'], { isTty: true, answer: 'y' });
     expect(result.code).toBe(0);
-    expect(doors.api.asked.map((one) => one.what)).toEqual(['releaseMany', 'release', 'release']);
+    expect(listeners.api.requests.map((one) => one.what)).toEqual(['releaseMany', 'release', 'release']);
   });
 
-  it('with --dry-run ends nothing and asks nothing', async () => {
-    const many = await ask(['release', '--all', '--dry-run'], { isTty: true });
-    const one = await ask(['release', 's-1', '--dry-run']);
+  it('with --dry-run ends no session and asks nothing', async () => {
+    const many = await run(['release', '--all', '--dry-run'], { isTty: true });
+    const one = await run(['release', 's-1', '--dry-run']);
     expect([many.code, one.code]).toEqual([0, 0]);
-    expect(many.asked).toEqual([]);
+    expect(many.questions).toEqual([]);
     expect(states()).toEqual(['live', 'live']);
   });
 
-  it('by a filter ends those alone', async () => {
-    expect((await ask(['release', '--room', 'room s-1', '--yes'])).code).toBe(0);
+  it('with a filter ends the matching sessions only', async () => {
+    expect((await run(['release', '--room', 'room s-1', '--yes'])).code).toBe(0);
     expect(states()).toEqual(['released', 'live']);
   });
 
-  it('of a named session tells why and asks nothing', async () => {
-    const result = await ask(['release', 's-1', '--reason', 'caller asked']);
-    expect(result).toMatchObject({ code: 0, asked: [] });
-    expect(doors.api.asked).toMatchObject([{ what: 'release', with: 'caller asked' }]);
+  it('of a named session sends the reason and asks nothing', async () => {
+    const result = await run(['release', 's-1', '--reason', 'caller asked']);
+    expect(result).toMatchObject({ code: 0, questions: [] });
+    expect(listeners.api.requests).toMatchObject([{ what: 'release', with: 'caller asked' }]);
   });
 });

@@ -1,15 +1,15 @@
-/** What the terminal shows, whatever the names are. */
+/** The output on a terminal, with any names. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { SessionView } from '../../src/api/session-schemas.ts';
 import { renderCapacity, renderList, renderShow } from '../../src/cli/render-sessions.ts';
 import { painter, safe, span } from '../../src/cli/terminal-text.ts';
-import { endedView, memoryApi, viewOf } from '../support/memory-api.ts';
+import { endedView, memoryApi, viewOf } from '../support/api/memory-api.ts';
 
 const plain = painter(false);
 const AT = '2026-01-02T03:04:05.000Z';
 
-/** Columns by the blocks that terminals draw wide; the test's own reading. */
+/** The width in columns. Terminals draw the listed blocks two columns wide. The tests count with their own code. */
 function displayWidth(text: string): number {
   const wide =
     /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6\p{Emoji_Presentation}\u{20000}-\u{3fffd}]/u;
@@ -21,7 +21,7 @@ function displayWidth(text: string): number {
 
 function expectFits(text: string): void {
   for (const line of text.split('\n')) {
-    // A word that is longer stays whole on a line of its own, so that it can be copied.
+    // A word longer than the line stays whole on its own line, so that a person can copy it.
     const isOneWord = /^.{12}[^ ]+$/u.test(line);
     if (!isOneWord) expect(displayWidth(line), line).toBeLessThanOrEqual(80);
     expect(line).not.toMatch(/[\p{Cc}\u2028\u2029\u202e]/u);
@@ -70,19 +70,19 @@ const NAMES = [
   '\u202eright to left',
 ];
 
-describe('a list and a story', () => {
-  it.each(NAMES)('of %j fits 80 columns and moves no cursor', (name) => {
+describe('the output of list and show', () => {
+  it.each(NAMES)('with the name %j fits 80 columns and moves no cursor', (name) => {
     const sessions = named(name);
     expectFits(renderList(sessions, 80));
     for (const session of sessions) expectFits(renderShow(session, plain));
   });
 
-  it('has one line per session and a heading', () => {
+  it('of a list has a heading and one line per session', () => {
     expect(renderList(named('a\nb')).split('\n')).toHaveLength(3);
     expect(renderList([])).toBe('no sessions');
   });
 
-  it('of any name fits', () => {
+  it('fits 80 columns with any name', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', maxLength: 256 }), (name) => {
         const sessions = named(name);
@@ -92,7 +92,7 @@ describe('a list and a story', () => {
     );
   });
 
-  it('tells why it ended', () => {
+  it('shows why a session ended', () => {
     const [, ended] = named('why');
     const text = renderShow(ended ?? viewOf({ id: 'x' }), plain);
     expect(text).toContain('failed: start_timeout');
@@ -101,16 +101,17 @@ describe('a list and a story', () => {
     expect(text).toContain('s-0123456789abcdef0123.1 03:04:05Z: crashed');
   });
 
-  it('says how many replaced workers it leaves out', () => {
+  it('says how many replaced workers it omits', () => {
     const [, ended] = named('why');
     const session = ended ?? viewOf({ id: 'x' });
+    const [replaced] = session.replaced;
     const show = (count: number) =>
-      renderShow({ ...session, replaced: new Array(count).fill(session.replaced[0]) }, plain);
+      renderShow({ ...session, replaced: new Array(count).fill(replaced) }, plain);
     expect(show(3)).not.toContain('before these');
     expect(show(4)).toContain('replaced  1 before these, see --json');
   });
 
-  it('of sessions that have ended says how long they lasted and when they ended', () => {
+  it('of ended sessions shows how long they lasted and when they ended', () => {
     const [open, ended] = named('r');
     const both = renderList([ended ?? viewOf({ id: 'x' }), open ?? viewOf({ id: 'x' })]);
     expect(both).toMatch(/STATE +LASTED +ENDED +REASON/);
@@ -118,7 +119,7 @@ describe('a list and a story', () => {
     expect(renderList([open ?? viewOf({ id: 'x' })])).toMatch(/STATE +AGE +CALLERS/);
   });
 
-  it('shows of a stack what went wrong', () => {
+  it('shows the message of an error without its stack', () => {
     const [, ended] = named('r');
     const evidence = {
       ...endedView(viewOf({ id: '' })).evidence,
@@ -133,7 +134,7 @@ describe('a list and a story', () => {
     expect(text).not.toContain('·');
   });
 
-  it('keeps a generated id whole and clips a long one, with the longest states and reasons', () => {
+  it('keeps a generated id whole and cuts a long id, with the longest states and reasons', () => {
     const [, ended] = named('a room with a long name');
     const long = { ...(ended ?? viewOf({ id: '' })), id: 'i'.repeat(128), state: 'released' as const };
     const sessions = [
@@ -147,7 +148,7 @@ describe('a list and a story', () => {
     for (const line of text.split('\n')) expect(displayWidth(line)).toBeLessThanOrEqual(80);
   });
 
-  it("takes a terminal's own width, and cuts nothing in a pipe", () => {
+  it("uses the terminal's width, and cuts nothing in a pipe", () => {
     const [, ended] = named(`call-17 ${'x'.repeat(60)} end`);
     const sessions = [{ ...(ended ?? viewOf({ id: '' })), reason: 'no_active_stream' as const }];
     const widest = (text: string) => Math.max(...text.split('\n').map(displayWidth));
@@ -168,8 +169,8 @@ describe('a list and a story', () => {
   });
 });
 
-describe('capacity', () => {
-  it('names what stands in the way, within 80 columns', () => {
+describe('the output of capacity', () => {
+  it('names every obstacle to new sessions within 80 columns', () => {
     const capacity = {
       ...memoryApi().capacity(),
       accepting: false,
@@ -192,13 +193,13 @@ describe('capacity', () => {
       expect(text).toContain(part);
   });
 
-  it('names who began a drain, and when', () => {
+  it('names the actor of a drain and its start', () => {
     const draining = { since: AT, by: 'local ann', leftMs: 90_000, open: 1 };
     const text = renderCapacity({ ...memoryApi().capacity(), accepting: false, draining }, plain);
     expect(text).toContain('begun by local ann at 03:04:05Z, curfew releases the rest in 90 s');
   });
 
-  it('never glues a name to what is said of it, however long the name is', () => {
+  it('separates a name from its values, also when the name is long', () => {
     const warm = {
       ready: 1,
       wanted: 2,
@@ -221,8 +222,8 @@ describe('capacity', () => {
   });
 });
 
-describe('text', () => {
-  it('has no control characters left, and nothing else taken', () => {
+describe('a text for the terminal', () => {
+  it('loses its control characters and nothing else', () => {
     expect(safe('a\u001b[2J\u001b]8;;http://x\u0007b\r\n\u2028\u200e')).toMatch(
       /^ab?[^\p{Cc}\p{Cf}\u2028]*$/u,
     );
@@ -239,7 +240,7 @@ describe('text', () => {
     [119_600, '2 m 00 s'],
     [3_720_000, '62 m 00 s'],
     [7_320_000, '2 h 02 m'],
-  ])('writes %i ms as %s', (durationMs, text) => {
+  ])('shows %i ms as %s', (durationMs, text) => {
     expect(span(durationMs)).toBe(text);
   });
 });

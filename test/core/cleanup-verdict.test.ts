@@ -9,7 +9,7 @@ import type { Worker } from '../../src/core/model/worker.ts';
 import type { CleanupRules, ListedProcess, WorkerTree } from '../../src/core/workers/cleanup-verdict.ts';
 import { judge } from '../../src/core/workers/cleanup-verdict.ts';
 import { matchesPattern } from '../../src/core/workers/name-pattern.ts';
-import { sessionOf } from '../support/sessions.ts';
+import { sessionOf } from '../support/sessions/session-writes.ts';
 
 const HOUR_MS = 3_600_000;
 const NOW_MS = 100 * HOUR_MS;

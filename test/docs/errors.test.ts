@@ -1,4 +1,4 @@
-/** Compares docs/errors.md with the tables in the code, in both directions. */
+/** Compares docs/reference/errors.md with the tables in the code, in both directions. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -6,7 +6,7 @@ import { exitCodeOf, exitCodeOfWait } from '../../src/cli/exit-codes.ts';
 import { FAILED_REASONS, RELEASED_REASONS } from '../../src/core/model/reasons.ts';
 import { ERRORS } from '../../src/lib/errors.ts';
 
-const TEXT = readFileSync(join(import.meta.dirname, '../../docs/errors.md'), 'utf8');
+const TEXT = readFileSync(join(import.meta.dirname, '../../docs/reference/errors.md'), 'utf8');
 
 /** The body of the table below a heading, a list of cells per row. */
 function tableUnder(heading: string): string[][] {
@@ -20,8 +20,8 @@ function tableUnder(heading: string): string[][] {
   );
 }
 
-describe('docs/errors.md', () => {
-  it('docs/errors.md has exactly the errors of the code, with status, exit code, meaning and advice', () => {
+describe('docs/reference/errors.md', () => {
+  it('docs/reference/errors.md has exactly the errors of the code, with status, exit code, meaning and advice', () => {
     const expected = Object.entries(ERRORS).map(([code, { status, exit, title, hint }]) => [
       `\`${code}\``,
       String(status),
@@ -32,7 +32,7 @@ describe('docs/errors.md', () => {
     expect(tableUnder('Codes')).toEqual(expected);
   });
 
-  it('docs/errors.md has exactly the exit codes of `curfew run`', () => {
+  it('docs/reference/errors.md has exactly the exit codes of `curfew run`', () => {
     const expected = FAILED_REASONS.map((reason) => [
       String(exitCodeOf({ state: 'failed', reason })),
       `\`${reason}\``,

@@ -5,7 +5,7 @@ import ts from 'typescript';
 import { describe, expect, it } from 'vitest';
 import type { Entry } from '../promises.ts';
 import { PROMISES } from '../promises.ts';
-import { ROOT } from '../support/daemon.ts';
+import { ROOT } from '../support/daemon/daemon.ts';
 
 const ENTRIES: readonly (readonly [string, Entry])[] = Object.entries(PROMISES);
 const WITH_REAL_PROCESSES = /^test\/(e2e|systemd)\/.*\.test\.ts$/;

@@ -1,10 +1,10 @@
 /** Calls with audio under a supervisor that is killed several times. CURFEW_CALLS and CURFEW_KILLS raise the numbers. */
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Daemon, ROOT } from '../support/daemon.ts';
-import { EchoCallers } from '../support/echo-callers.ts';
-import { HAS_LIVEKIT, LiveKit } from '../support/livekit.ts';
-import { marked } from '../support/marks.ts';
+import { EchoCallers } from '../support/callers/echo-callers.ts';
+import { Daemon, ROOT } from '../support/daemon/daemon.ts';
+import { HAS_LIVEKIT, LiveKit } from '../support/livekit/livekit-server.ts';
+import { marked } from '../support/processes/marked-processes.ts';
 
 const CALLS = Number(process.env.CURFEW_CALLS ?? 2);
 const KILLS = Number(process.env.CURFEW_KILLS ?? 5);

@@ -2,11 +2,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Callers } from '../support/callers.ts';
-import { Daemon, ROOT } from '../support/daemon.ts';
-import { HAS_LIVEKIT, LiveKit, SECRET } from '../support/livekit.ts';
-import { marked } from '../support/marks.ts';
-import { until } from '../support/wait.ts';
+import { Callers } from '../support/callers/callers.ts';
+import { Daemon, ROOT } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import { HAS_LIVEKIT, LiveKit, SECRET } from '../support/livekit/livekit-server.ts';
+import { marked } from '../support/processes/marked-processes.ts';
 
 const AGENT = { command: [process.execPath, join(ROOT, 'test/fixtures/agent.mjs')], protocol: 'curfew' };
 /** Long enough for several attempts of a caller to join. */

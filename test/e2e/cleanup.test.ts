@@ -5,11 +5,11 @@ import { DatabaseSync } from 'node:sqlite';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CleanupView } from '../../src/api/cleanup-api.ts';
-import { Daemon, MAIN } from '../support/daemon.ts';
-import { marked } from '../support/marks.ts';
-import { isAlive, killAll } from '../support/proc.ts';
-import { beganEarlier } from '../support/records.ts';
-import { until } from '../support/wait.ts';
+import { Daemon, MAIN } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import { marked } from '../support/processes/marked-processes.ts';
+import { isAlive, killAll } from '../support/processes/test-processes.ts';
+import { beganEarlier } from '../support/sessions/recorded-sessions.ts';
 
 /** No other process on this machine has this argument. */
 const NAP = ['sleep', `1000${process.pid}`];

@@ -6,11 +6,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { findLiveKitBinary } from '../../scripts/livekit-binary.mjs';
-import { MAIN, ROOT } from '../support/daemon.ts';
-import { HAS_LIVEKIT } from '../support/livekit.ts';
-import { marked } from '../support/marks.ts';
-import { pidsCalled } from '../support/proc.ts';
-import { until } from '../support/wait.ts';
+import { MAIN, ROOT } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import { HAS_LIVEKIT } from '../support/livekit/livekit-server.ts';
+import { marked } from '../support/processes/marked-processes.ts';
+import { pidsCalled } from '../support/processes/test-processes.ts';
 
 const CALL = join(ROOT, 'examples', 'call', 'call.mjs');
 

@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CapacityView } from '../../src/api/host-schemas.ts';
-import { Daemon, MAIN } from '../support/daemon.ts';
-import { marked } from '../support/marks.ts';
-import { isAlive } from '../support/proc.ts';
-import { until } from '../support/wait.ts';
+import { Daemon, MAIN } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import { marked } from '../support/processes/marked-processes.ts';
+import { isAlive } from '../support/processes/test-processes.ts';
 
 let daemon: Daemon;
 beforeEach(async () => {

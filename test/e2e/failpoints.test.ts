@@ -4,11 +4,11 @@
  */
 import { afterEach, describe, expect, it } from 'vitest';
 import { FAILPOINTS } from '../../src/lib/failpoints.ts';
-import { Daemon } from '../support/daemon.ts';
-import type { Marked } from '../support/marks.ts';
-import { marked } from '../support/marks.ts';
-import { killAll } from '../support/proc.ts';
-import { until } from '../support/wait.ts';
+import { Daemon } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import type { Marked } from '../support/processes/marked-processes.ts';
+import { marked } from '../support/processes/marked-processes.ts';
+import { killAll } from '../support/processes/test-processes.ts';
 
 const config = {
   limits: { start_rate: '1000/s' },

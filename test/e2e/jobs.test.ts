@@ -6,10 +6,10 @@ import { AccessToken, AgentDispatchClient } from 'livekit-server-sdk';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CapacityView } from '../../src/api/host-schemas.ts';
 import type { SessionView } from '../../src/api/session-schemas.ts';
-import { Callers } from '../support/callers.ts';
-import { Daemon, ROOT } from '../support/daemon.ts';
-import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit.ts';
-import { until } from '../support/wait.ts';
+import { Callers } from '../support/callers/callers.ts';
+import { Daemon, ROOT } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit/livekit-server.ts';
 
 const AGENT = {
   command: [process.execPath, `${ROOT}/test/fixtures/agent.mjs`],

@@ -4,10 +4,10 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { CapacityView } from '../../src/api/host-schemas.ts';
-import { Daemon, ROOT } from '../support/daemon.ts';
-import { marked } from '../support/marks.ts';
-import { killAll } from '../support/proc.ts';
-import { until } from '../support/wait.ts';
+import { Daemon, ROOT } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import { marked } from '../support/processes/marked-processes.ts';
+import { killAll } from '../support/processes/test-processes.ts';
 
 const STUBBORN = join(ROOT, 'test/fixtures/workers/ignores-term.sh');
 /** Ignores TERM for longer than every test lasts, so that no test depends on the speed of a teardown. */

@@ -7,11 +7,11 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { findPythonAgents } from '../../scripts/python-agents.mjs';
 import type { CapacityView } from '../../src/api/host-schemas.ts';
 import type { SessionView } from '../../src/api/session-schemas.ts';
-import { Callers } from '../support/callers.ts';
-import { Daemon, ROOT } from '../support/daemon.ts';
-import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit.ts';
-import { marked } from '../support/marks.ts';
-import { until } from '../support/wait.ts';
+import { Callers } from '../support/callers/callers.ts';
+import { Daemon, ROOT } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit/livekit-server.ts';
+import { marked } from '../support/processes/marked-processes.ts';
 
 /** A framework takes seconds to import on a loaded machine. */
 const START_MS = 60_000;

@@ -1,10 +1,10 @@
 /** A hundred calls: curfew ends a few lost ones, and holds many that are lost at once. The test kills real participants with SIGKILL. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { CapacityView } from '../../src/api/host-schemas.ts';
-import { Callers } from '../support/callers.ts';
-import { Daemon } from '../support/daemon.ts';
-import { HAS_LIVEKIT, LiveKit } from '../support/livekit.ts';
-import { until } from '../support/wait.ts';
+import { Callers } from '../support/callers/callers.ts';
+import { Daemon } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import { HAS_LIVEKIT, LiveKit } from '../support/livekit/livekit-server.ts';
 
 const CALLS = 100;
 const MANY = 60;

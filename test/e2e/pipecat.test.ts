@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { findPythonAgents } from '../../scripts/python-agents.mjs';
-import { Daemon, ROOT } from '../support/daemon.ts';
-import { HAS_LIVEKIT, LiveKit } from '../support/livekit.ts';
-import { marked } from '../support/marks.ts';
-import { Speakers } from '../support/speakers.ts';
+import { Speakers } from '../support/callers/speakers.ts';
+import { Daemon, ROOT } from '../support/daemon/daemon.ts';
+import { HAS_LIVEKIT, LiveKit } from '../support/livekit/livekit-server.ts';
+import { marked } from '../support/processes/marked-processes.ts';
 
 const START_MS = 60_000;
 const ERROR_LIMIT = 2;

@@ -3,10 +3,10 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Daemon, ROOT } from '../support/daemon.ts';
-import { marked } from '../support/marks.ts';
-import { isAlive, killAll } from '../support/proc.ts';
-import { until } from '../support/wait.ts';
+import { Daemon, ROOT } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import { marked } from '../support/processes/marked-processes.ts';
+import { isAlive, killAll } from '../support/processes/test-processes.ts';
 
 const fixture = (name: string) => join(ROOT, 'test/fixtures', name);
 let daemon: Daemon;

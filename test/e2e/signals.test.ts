@@ -3,9 +3,9 @@ import { writeFileSync } from 'node:fs';
 import { afterEach, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import type { CapacityView } from '../../src/api/host-schemas.ts';
-import { Daemon } from '../support/daemon.ts';
-import { marked } from '../support/marks.ts';
-import { until } from '../support/wait.ts';
+import { Daemon } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import { marked } from '../support/processes/marked-processes.ts';
 
 let daemon: Daemon;
 afterEach(() => daemon.close());

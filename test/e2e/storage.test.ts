@@ -16,10 +16,10 @@ import { DatabaseSync } from 'node:sqlite';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { CapacityView } from '../../src/api/host-schemas.ts';
 import type { SessionView } from '../../src/api/session-schemas.ts';
-import { Daemon, ROOT } from '../support/daemon.ts';
-import { marked } from '../support/marks.ts';
-import { isAlive } from '../support/proc.ts';
-import { until } from '../support/wait.ts';
+import { Daemon, ROOT } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import { marked } from '../support/processes/marked-processes.ts';
+import { isAlive } from '../support/processes/test-processes.ts';
 
 const fixture = (name: string) => join(ROOT, 'test/fixtures', name);
 const config = {
@@ -132,7 +132,7 @@ describe('a moved state directory', () => {
       const { id } = await second.reaches((await second.dispatch({ room: 'b' })).body.id, ['live']);
       const refused = await daemon.dispatch({ room: 'c' });
       expect(refused).toMatchObject({ status: 503, body: { code: 'registry_unavailable' } });
-      expect(refused.body).toMatchObject({ detail: expect.stringContaining('another supervisor has it') });
+      expect(refused.body).toMatchObject({ detail: expect.stringContaining('another supervisor uses it') });
       expect(await daemon.reaches(first.id, ['live'])).toMatchObject({ pid: first.pid });
       second.signal('SIGKILL');
       await second.exited();

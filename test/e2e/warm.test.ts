@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { CapacityView } from '../../src/api/host-schemas.ts';
-import { Daemon, ROOT } from '../support/daemon.ts';
-import { marked } from '../support/marks.ts';
-import { killAll } from '../support/proc.ts';
-import { until } from '../support/wait.ts';
+import { Daemon, ROOT } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import { marked } from '../support/processes/marked-processes.ts';
+import { killAll } from '../support/processes/test-processes.ts';
 
 const NODE = [process.execPath, join(ROOT, 'test/fixtures/workers/warm.mjs')];
 const PYTHON = ['python3', join(ROOT, 'test/fixtures/workers/warm.py')];

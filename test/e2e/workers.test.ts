@@ -4,10 +4,10 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { SessionView } from '../../src/api/session-schemas.ts';
-import { Daemon, MAIN, ROOT } from '../support/daemon.ts';
-import { marked } from '../support/marks.ts';
-import { isAlive } from '../support/proc.ts';
-import { until } from '../support/wait.ts';
+import { Daemon, MAIN, ROOT } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import { marked } from '../support/processes/marked-processes.ts';
+import { isAlive } from '../support/processes/test-processes.ts';
 
 const fixture = (name: string) => join(ROOT, 'test/fixtures', name);
 const python = (name: string, ...args: string[]) => ['python3', fixture(`workers/${name}`), ...args];

@@ -1,56 +1,60 @@
-/** Who may do what, at which door. */
+/** Which token may use which route, on the Unix socket and over TCP. */
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createLog } from '../../src/adapters/telemetry/pino-log.ts';
 import { createHttpListeners } from '../../src/http/listeners.ts';
-import type { Ask, Doors } from '../support/listeners.ts';
-import { openDoors, problemOf, TOKENS } from '../support/listeners.ts';
-import { viewOf } from '../support/memory-api.ts';
+import type { TestListeners, TestRequest } from '../support/api/listeners.ts';
+import { openListeners, problemOf, TOKENS, tokenWith } from '../support/api/listeners.ts';
+import { viewOf } from '../support/api/memory-api.ts';
 
 const SCOPES = ['read', 'dispatch', 'release', 'admin'] as const;
-const ROUTES: readonly (Ask & { readonly scope: (typeof SCOPES)[number]; readonly own: boolean })[] = [
-  { method: 'GET', path: '/v1/sessions', scope: 'read', own: false },
-  { method: 'GET', path: '/v1/sessions/s-1', scope: 'read', own: true },
-  { method: 'GET', path: '/v1/sessions/s-1/live', scope: 'read', own: true },
-  { method: 'GET', path: '/v1/sessions/s-1/logs', scope: 'read', own: false },
-  { method: 'GET', path: '/v1/capacity', scope: 'read', own: false },
-  { method: 'POST', path: '/v1/sessions', body: { room: 'r' }, scope: 'dispatch', own: false },
-  {
-    method: 'PATCH',
-    path: '/v1/sessions/s-1/metadata',
-    body: { metadata: {} },
-    scope: 'dispatch',
-    own: false,
-  },
-  { method: 'POST', path: '/v1/sessions/s-1/token', scope: 'dispatch', own: false },
-  { method: 'POST', path: '/v1/sessions/s-1/keep_alive', scope: 'release', own: true },
-  { method: 'POST', path: '/v1/sessions/s-1/release', scope: 'release', own: true },
-  {
-    method: 'POST',
-    path: '/v1/sessions/release',
-    body: { all: true, dryRun: true },
-    scope: 'release',
-    own: false,
-  },
-];
+const ROUTES: readonly (TestRequest & { readonly scope: (typeof SCOPES)[number]; readonly own: boolean })[] =
+  [
+    { method: 'GET', path: '/v1/sessions', scope: 'read', own: false },
+    { method: 'GET', path: '/v1/sessions/s-1', scope: 'read', own: true },
+    { method: 'GET', path: '/v1/sessions/s-1/live', scope: 'read', own: true },
+    { method: 'GET', path: '/v1/sessions/s-1/logs', scope: 'read', own: false },
+    { method: 'GET', path: '/v1/capacity', scope: 'read', own: false },
+    { method: 'POST', path: '/v1/sessions', body: { room: 'r' }, scope: 'dispatch', own: false },
+    {
+      method: 'PATCH',
+      path: '/v1/sessions/s-1/metadata',
+      body: { metadata: {} },
+      scope: 'dispatch',
+      own: false,
+    },
+    { method: 'POST', path: '/v1/sessions/s-1/token', scope: 'dispatch', own: false },
+    { method: 'POST', path: '/v1/sessions/s-1/keep_alive', scope: 'release', own: true },
+    { method: 'POST', path: '/v1/sessions/s-1/release', scope: 'release', own: true },
+    {
+      method: 'POST',
+      path: '/v1/sessions/release',
+      body: { all: true, dryRun: true },
+      scope: 'release',
+      own: false,
+    },
+  ];
 
-let doors: Doors;
+let listeners: TestListeners;
 beforeAll(async () => {
-  doors = await openDoors();
-  doors.api.sessions.set('s-1', viewOf({ id: 's-1' }));
-  doors.api.sessions.set('s-2', viewOf({ id: 's-2' }));
+  listeners = await openListeners();
+  listeners.api.sessions.set('s-1', viewOf({ id: 's-1' }));
+  listeners.api.sessions.set('s-2', viewOf({ id: 's-2' }));
 });
-afterAll(() => doors.close());
+afterAll(() => listeners.close());
 
 const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
-const tokenWith = (scope: string) => TOKENS.find((one) => one.scopes[0] === scope)?.token ?? '';
 
-describe.each(ROUTES)('$method $path over TCP', ({ scope, own, ...ask }) => {
-  it.each(SCOPES)('with a token for %s', async (given) => {
-    const got = await doors.tcp({ ...ask, headers: bearer(tokenWith(given)) });
-    if (given === scope || given === 'admin') {
+describe.each(ROUTES)('the route $method $path', ({ scope, own, ...request }) => {
+  const isAllowed = (given: string) => given === scope || given === 'admin';
+
+  it.each(
+    SCOPES.map((given) => [given, isAllowed(given) ? 'allowed' : 'refused'] as const),
+  )('over TCP with the scope %s is %s', async (given) => {
+    const got = await listeners.tcp({ ...request, headers: bearer(tokenWith(given)) });
+    if (isAllowed(given)) {
       expect(got.status).toBeLessThan(300);
       return;
     }
@@ -59,69 +63,73 @@ describe.each(ROUTES)('$method $path over TCP', ({ scope, own, ...ask }) => {
     expect(problemOf(got).detail).toContain(`no scope "${scope}"`);
   });
 
-  it("with the session's own token", async () => {
-    const got = await doors.tcp({ ...ask, headers: bearer('token-of-s-1') });
+  it(`over TCP with the session's own token is ${own ? 'allowed' : 'refused'}`, async () => {
+    const got = await listeners.tcp({ ...request, headers: bearer('token-of-s-1') });
     if (own) expect(got.status).toBeLessThan(300);
     else expect(got.status).toBe(403);
   });
 
-  it("with another session's token", async () => {
-    const got = await doors.tcp({ ...ask, headers: bearer('token-of-s-2') });
+  it("over TCP with another session's token is refused", async () => {
+    const got = await listeners.tcp({ ...request, headers: bearer('token-of-s-2') });
     expect(got.status).toBe(403);
   });
 
   it.each([
-    ['none', {}],
-    ['an unknown one', bearer('nobody-knows-this-token')],
-    ['an empty one', { authorization: 'Bearer ' }],
-    ['another way', { authorization: `Basic ${tokenWith('admin')}` }],
-    ['a part of one', bearer(tokenWith('admin').slice(0, -1))],
-    ['two', bearer(`${tokenWith('admin')} x`)],
-  ])('with a token that is none: %s', async (_what, headers) => {
-    const got = await doors.tcp({ ...ask, headers });
+    ['no token', {}],
+    ['an unknown token', bearer('nobody-knows-this-token')],
+    ['an empty token', { authorization: 'Bearer ' }],
+    ['another scheme', { authorization: `Basic ${tokenWith('admin')}` }],
+    ['a part of a token', bearer(tokenWith('admin').slice(0, -1))],
+    ['two tokens', bearer(`${tokenWith('admin')} x`)],
+  ])('over TCP is refused without a valid token: %s', async (_what, headers) => {
+    const got = await listeners.tcp({ ...request, headers });
     expect(got.status).toBe(401);
     expect(got.headers['www-authenticate']).toBe('Bearer');
     expect(problemOf(got).code).toBe('unauthorized');
     expect(got.text).not.toContain('the-token');
   });
 
-  it('over the Unix socket without any', async () => {
-    expect((await doors.local(ask)).status).toBeLessThan(300);
+  it('over the Unix socket is allowed without a token', async () => {
+    expect((await listeners.local(request)).status).toBeLessThan(300);
   });
 });
 
-describe('the doors', () => {
-  it('protects the Unix socket by its mode', () => {
-    expect(statSync(doors.socketPath).mode & 0o777).toBe(0o600);
+describe('the HTTP listeners', () => {
+  it('protect the Unix socket by its file mode', () => {
+    expect(statSync(listeners.socketPath).mode & 0o777).toBe(0o600);
   });
 
-  it('leaves health, readiness and the description open', async () => {
+  it('answer health, readiness and the API description without a token', async () => {
     for (const path of ['/healthz', '/readyz', '/openapi.json'])
-      expect((await doors.tcp({ path })).status, path).toBe(200);
-    // What failed, and where, is for those who may ask.
-    expect((await doors.tcp({ path: '/readyz' })).text).not.toContain('error');
+      expect((await listeners.tcp({ path })).status, path).toBe(200);
+    // Error details need a token.
+    expect((await listeners.tcp({ path: '/readyz' })).text).not.toContain('error');
   });
 
-  it('asks for the token before it reads the body', async () => {
-    const got = await doors.tcp({ method: 'POST', path: '/v1/sessions', body: '{"room":' });
+  it('check the token before they read the body', async () => {
+    const got = await listeners.tcp({ method: 'POST', path: '/v1/sessions', body: '{"room":' });
     expect(got.status).toBe(401);
   });
 
-  it('tells the supervisor who asked, and takes no control characters in a stated name', async () => {
-    doors.api.asked.length = 0;
-    await doors.tcp({
+  it('pass the actor on to the supervisor, without control characters in a stated name', async () => {
+    listeners.api.requests.length = 0;
+    await listeners.tcp({
       method: 'POST',
       path: '/v1/sessions/s-2/release',
       headers: bearer(tokenWith('release')),
     });
-    await doors.tcp({ method: 'POST', path: '/v1/sessions/s-2/release', headers: bearer('token-of-s-2') });
-    await doors.local({
+    await listeners.tcp({
+      method: 'POST',
+      path: '/v1/sessions/s-2/release',
+      headers: bearer('token-of-s-2'),
+    });
+    await listeners.local({
       method: 'POST',
       path: '/v1/sessions/s-2/release',
       headers: { 'x-curfew-actor': 'ann" \t;' },
     });
-    await doors.local({ method: 'POST', path: '/v1/sessions/s-2/release' });
-    expect(doors.api.asked.map((one) => one.by)).toEqual([
+    await listeners.local({ method: 'POST', path: '/v1/sessions/s-2/release' });
+    expect(listeners.api.requests.map((one) => one.by)).toEqual([
       { kind: 'token', name: 'release-only' },
       { kind: 'token', name: 'session s-2' },
       { kind: 'local', name: 'ann' },
@@ -130,13 +138,13 @@ describe('the doors', () => {
   });
 });
 
-it('says of a port that is taken how to do without', async () => {
+it('the error for a port in use names the key that turns TCP off', async () => {
   const dir = mkdtempSync(join(tmpdir(), 'curfew-taken-'));
   const second = createHttpListeners({
-    api: doors.api,
+    api: listeners.api,
     log: createLog({ level: 'silent', format: 'text' }),
     tokens: TOKENS,
-    listen: { socket: join(dir, 'c.sock'), http: { host: '127.0.0.1', port: doors.port } },
+    listen: { socket: join(dir, 'c.sock'), http: { host: '127.0.0.1', port: listeners.port } },
   });
   try {
     await expect(second.listen()).rejects.toMatchObject({

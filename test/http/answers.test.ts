@@ -1,4 +1,4 @@
-/** The shape of answers: problems, headers, and the API's own description. */
+/** The shape of responses: problems, headers, and the API's own description. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -7,48 +7,48 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { problemSchema } from '../../src/api/host-schemas.ts';
 import { ERRORS } from '../../src/lib/errors.ts';
-import type { Ask, Doors } from '../support/listeners.ts';
-import { openDoors, problemOf } from '../support/listeners.ts';
-import { endedView, viewOf } from '../support/memory-api.ts';
-import { until } from '../support/wait.ts';
+import type { TestListeners, TestRequest } from '../support/api/listeners.ts';
+import { openListeners, problemOf } from '../support/api/listeners.ts';
+import { endedView, viewOf } from '../support/api/memory-api.ts';
+import { until } from '../support/lib/wait.ts';
 
-let doors: Doors;
+let listeners: TestListeners;
 beforeAll(async () => {
-  doors = await openDoors();
-  doors.api.sessions.set('s-1', viewOf({ id: 's-1' }));
+  listeners = await openListeners();
+  listeners.api.sessions.set('s-1', viewOf({ id: 's-1' }));
 });
-afterAll(() => doors.close());
+afterAll(() => listeners.close());
 
 const dispatch = (body: object, query = '') =>
-  doors.local({ method: 'POST', path: `/v1/sessions${query}`, body });
+  listeners.local({ method: 'POST', path: `/v1/sessions${query}`, body });
 
-describe('problems', () => {
-  const refused: readonly [string, Ask, number, keyof typeof ERRORS][] = [
-    ['an unknown path', { path: '/v2/sessions' }, 404, 'not_found'],
-    ['an unknown session', { path: '/v1/sessions/s-9' }, 404, 'not_found'],
-    ['a bad field', { method: 'POST', path: '/v1/sessions', body: {} }, 400, 'invalid_request'],
-    ['a full host', { method: 'POST', path: '/v1/sessions', body: { room: 'full' } }, 429, 'at_capacity'],
-    ['a fault inside', { method: 'POST', path: '/v1/sessions', body: { room: 'broken' } }, 500, 'internal'],
+describe('the problem response', () => {
+  const refused: readonly [string, number, keyof typeof ERRORS, TestRequest][] = [
+    ['an unknown path', 404, 'not_found', { path: '/v2/sessions' }],
+    ['an unknown session', 404, 'not_found', { path: '/v1/sessions/s-9' }],
+    ['a bad field', 400, 'invalid_request', { method: 'POST', path: '/v1/sessions', body: {} }],
+    ['a full host', 429, 'at_capacity', { method: 'POST', path: '/v1/sessions', body: { room: 'full' } }],
+    ['a fault inside', 500, 'internal', { method: 'POST', path: '/v1/sessions', body: { room: 'broken' } }],
     [
       'a webhook without a signature',
-      { method: 'POST', path: '/webhooks/livekit', body: {} },
       401,
       'bad_signature',
+      { method: 'POST', path: '/webhooks/livekit', body: {} },
     ],
-    ['a method that is not there', { method: 'DELETE', path: '/v1/sessions' }, 405, 'method_not_allowed'],
+    ['a method that is not there', 405, 'method_not_allowed', { method: 'DELETE', path: '/v1/sessions' }],
     [
       'an empty release of many',
-      { method: 'POST', path: '/v1/sessions/release', body: {} },
       400,
       'invalid_request',
+      { method: 'POST', path: '/v1/sessions/release', body: {} },
     ],
-    ['a bad query', { path: '/v1/sessions?limit=0' }, 400, 'invalid_request'],
-    ['an unknown query', { path: '/v1/sessions?stat=open' }, 400, 'invalid_request'],
-    ['a broken escape in the path', { path: '/v1/sessions/%zz' }, 400, 'invalid_request'],
+    ['a bad query', 400, 'invalid_request', { path: '/v1/sessions?limit=0' }],
+    ['an unknown query', 400, 'invalid_request', { path: '/v1/sessions?stat=open' }],
+    ['a broken escape in the path', 400, 'invalid_request', { path: '/v1/sessions/%zz' }],
   ];
 
-  it.each(refused)('%s', async (_what, ask, status, code) => {
-    const got = await doors.local(ask);
+  it.each(refused)('for %s has the status %i and the error %s', async (_what, status, code, request) => {
+    const got = await listeners.local(request);
     expect(got.status).toBe(status);
     expect(got.headers['content-type']).toMatch(/^application\/problem\+json/);
     const problem = problemSchema.parse(got.json);
@@ -57,14 +57,14 @@ describe('problems', () => {
     expect(problem.detail).not.toBe('');
   });
 
-  it('say nothing of what failed inside but the id of the request', async () => {
+  it('for an internal error shows only the id of the request', async () => {
     const got = await dispatch({ room: 'broken' });
     expect(got.text).not.toContain('secret');
     expect(problemOf(got).request).toBeTypeOf('string');
     expect(problemOf(got).detail).toContain(String(problemOf(got).request));
   });
 
-  it('name the limit and when to come again', async () => {
+  it('for a reached limit names the limit and the time for a retry', async () => {
     const got = await dispatch({ room: 'full' });
     expect(got.headers['retry-after']).toBe('5');
     expect(problemOf(got)).toMatchObject({ limit: 50, used: 50, retryAfterSeconds: 5 });
@@ -77,35 +77,35 @@ describe('problems', () => {
     ['POST', '/v1/sessions/s-1/metadata?x=1', 'PATCH'],
     ['POST', '/healthz', 'GET'],
     ['GET', '/webhooks/livekit', 'POST'],
-  ] as const)('say for %s %s that %s would do', async (method, path, allowed) => {
-    const got = await doors.local({ method, path });
+  ] as const)('for %s %s names the allowed methods: %s', async (method, path, allowed) => {
+    const got = await listeners.local({ method, path });
     expect(got.status).toBe(405);
     expect(got.headers.allow).toBe(allowed);
   });
 });
 
-describe('answers', () => {
-  it('name the place of a new session, also of a repeat', async () => {
+describe('the response of the API', () => {
+  it('to a dispatch and its repeat has the location of the session', async () => {
     const first = await dispatch({ room: 'r', id: 'call:7' });
     const again = await dispatch({ room: 'r', id: 'call:7' });
     expect([first.status, again.status]).toEqual([201, 200]);
     expect(first.headers.location).toBe('/v1/sessions/call:7');
     expect(again.headers.location).toBe('/v1/sessions/call:7');
-    expect((await doors.local({ path: String(first.headers.location) })).json).toEqual(first.json);
+    expect((await listeners.local({ path: String(first.headers.location) })).json).toEqual(first.json);
   });
 
-  it('are 503 while it is not ready', async () => {
-    doors.api.isReady = false;
-    const got = await doors.local({ path: '/readyz' });
-    doors.api.isReady = true;
+  it('to /readyz is 503 while the supervisor is not ready', async () => {
+    listeners.api.isReady = false;
+    const got = await listeners.local({ path: '/readyz' });
+    listeners.api.isReady = true;
     expect(got.status).toBe(503);
     expect(got.json).toMatchObject({ ready: false });
-    expect((await doors.local({ path: '/readyz' })).status).toBe(200);
-    expect((await doors.local({ path: '/healthz' })).json).toEqual({ ok: true });
+    expect((await listeners.local({ path: '/readyz' })).status).toBe(200);
+    expect((await listeners.local({ path: '/healthz' })).json).toEqual({ ok: true });
   });
 
-  it('are 200 for a release that is over', async () => {
-    const got = await doors.local({
+  it('to a release is 200 when the session has ended', async () => {
+    const got = await listeners.local({
       method: 'POST',
       path: '/v1/sessions/s-1/release?wait=ended',
       body: { detail: 'd' },
@@ -118,17 +118,19 @@ describe('answers', () => {
     ['a FIFO', (path) => execFileSync('mkfifo', [path])],
     ['a link to another file', (path) => symlinkSync('/etc/hostname', path)],
     ['a folder', (path) => mkdirSync(path)],
-  ])('are empty where a worker put %s in their place', async (_name, make) => {
+  ])('to a request for logs is empty when a worker put %s in place of its log', async (_name, make) => {
     const dir = mkdtempSync(join(tmpdir(), 'curfew-logs-'));
     make(join(dir, 'log'));
-    doors.api.logs.push(join(dir, 'log'));
-    doors.api.sessions.set('s-3', endedView(viewOf({ id: 's-3' })));
-    const got = await doors.local({ path: '/v1/sessions/s-3/logs' }).finally(() => doors.api.logs.splice(0));
+    listeners.api.logs.push(join(dir, 'log'));
+    listeners.api.sessions.set('s-3', endedView(viewOf({ id: 's-3' })));
+    const got = await listeners
+      .local({ path: '/v1/sessions/s-3/logs' })
+      .finally(() => listeners.api.logs.splice(0));
     rmSync(dir, { recursive: true });
     expect([got.status, got.text]).toEqual([200, '']);
   });
 
-  it('are the text of all logs, from their end, byte for byte, with a line between workers', async () => {
+  it('to a request for logs is all logs byte for byte, cut from the end, with a line between workers', async () => {
     const dir = mkdtempSync(join(tmpdir(), 'curfew-logs-'));
     const log = (worker: string, text: string) => {
       mkdirSync(join(dir, worker));
@@ -136,11 +138,11 @@ describe('answers', () => {
     };
     log('s-3.1', '{"a":1}\n\u001b[31m');
     log('s-3.3', 'päng\n');
-    doors.api.logs.push(...['s-3.1', 's-3.2', 's-3.3'].map((worker) => join(dir, worker, 'log')));
-    doors.api.sessions.set('s-3', endedView(viewOf({ id: 's-3' })));
-    const whole = await doors.local({ path: '/v1/sessions/s-3/logs' });
-    const tail = await doors.local({ path: '/v1/sessions/s-3/logs?tailBytes=8' });
-    const followed = await doors.local({ path: '/v1/sessions/s-3/logs?follow=1' });
+    listeners.api.logs.push(...['s-3.1', 's-3.2', 's-3.3'].map((worker) => join(dir, worker, 'log')));
+    listeners.api.sessions.set('s-3', endedView(viewOf({ id: 's-3' })));
+    const whole = await listeners.local({ path: '/v1/sessions/s-3/logs' });
+    const tail = await listeners.local({ path: '/v1/sessions/s-3/logs?tailBytes=8' });
+    const followed = await listeners.local({ path: '/v1/sessions/s-3/logs?follow=1' });
     rmSync(dir, { recursive: true });
     expect(whole.text).toBe('{"a":1}\n\u001b[31m\n--- s-3.3 ---\npäng\n');
     expect(tail.text).toBe('1m\n--- s-3.3 ---\npäng\n');
@@ -151,29 +153,29 @@ describe('answers', () => {
     });
   });
 
-  it('let a webhook through as the bytes that were signed', async () => {
-    doors.api.asked.length = 0;
+  it('to a webhook is 204, and the signed bytes reach the supervisor unchanged', async () => {
+    listeners.api.requests.length = 0;
     const rawBody = ' { "b":1,  "a" : "ü", "a": 2 }\n';
     for (const type of ['application/webhook+json', 'application/json']) {
       const headers = { 'content-type': type, authorization: 'signed' };
-      const got = await doors.tcp({ method: 'POST', path: '/webhooks/livekit', body: rawBody, headers });
+      const got = await listeners.tcp({ method: 'POST', path: '/webhooks/livekit', body: rawBody, headers });
       expect(got.status).toBe(204);
     }
-    expect(doors.api.asked.map((one) => one.with)).toEqual([
+    expect(listeners.api.requests.map((one) => one.with)).toEqual([
       { rawBody, authorization: 'signed' },
       { rawBody, authorization: 'signed' },
     ]);
   });
 });
 
-describe('the API as it describes itself', () => {
+describe('the OpenAPI description', () => {
   interface Operation {
     readonly summary?: string;
     readonly responses: Record<string, { readonly content?: Record<string, unknown> }>;
   }
   let paths: Record<string, Record<string, Operation>>;
   beforeAll(async () => {
-    const got = await doors.local({ path: '/openapi.json' });
+    const got = await listeners.local({ path: '/openapi.json' });
     paths = got.json.paths as typeof paths;
   });
 
@@ -203,7 +205,7 @@ describe('the API as it describes itself', () => {
     ]);
   });
 
-  it('gives each a summary and its problems', () => {
+  it('has a summary and the possible errors of each route', () => {
     for (const [path, methods] of Object.entries(paths)) {
       for (const [method, { summary, responses }] of Object.entries(methods)) {
         expect(summary, `${method} ${path}`).toBeTypeOf('string');
@@ -221,24 +223,24 @@ describe('the API as it describes itself', () => {
   });
 });
 
-describe('doors that close', () => {
-  it('answer what still comes in as ever: why nothing is taken is for the supervisor to say', async () => {
-    const own = await openDoors();
+describe('the HTTP listeners during their close', () => {
+  it('still answer a request that began before the close', async () => {
+    const own = await openListeners();
     own.api.sessions.set('s-1', viewOf({ id: 's-1' }));
-    const line = connect(own.socketPath);
-    let heard = '';
-    line.on('data', (chunk) => {
-      heard += chunk.toString();
+    const client = connect(own.socketPath);
+    let received = '';
+    client.on('data', (chunk) => {
+      received += chunk.toString();
     });
-    const ended = new Promise((resolve) => line.once('close', resolve));
-    line.write('GET /v1/sessions/s-1 HTTP/1.1\r\nhost: x\r\n');
-    // The one before it is let in then.
+    const ended = new Promise((resolve) => client.once('close', resolve));
+    client.write('GET /v1/sessions/s-1 HTTP/1.1\r\nhost: x\r\n');
+    // Race: this second request ensures that the server has accepted the first connection.
     await own.local({ path: '/healthz' });
     const closed = own.close();
-    await until('the door is shut', () => !existsSync(own.socketPath));
-    line.write('\r\n');
+    await until('the socket file is gone', () => !existsSync(own.socketPath));
+    client.write('\r\n');
     await Promise.all([closed, ended]);
-    expect(heard).toMatch(/^HTTP\/1\.1 200 /);
-    expect(heard).toContain('"id":"s-1"');
+    expect(received).toMatch(/^HTTP\/1\.1 200 /);
+    expect(received).toContain('"id":"s-1"');
   });
 });

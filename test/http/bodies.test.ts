@@ -1,25 +1,25 @@
-/** Whatever is sent, the answer is a problem that names the field, never a 500, and nothing is done. */
+/** Any invalid request is answered with a problem that names the field, never with a 500, and has no effect. */
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { TEXT } from '../../src/lib/limits/api-limits.ts';
-import type { Doors } from '../support/listeners.ts';
-import { openDoors, problemOf } from '../support/listeners.ts';
+import type { TestListeners } from '../support/api/listeners.ts';
+import { openListeners, problemOf } from '../support/api/listeners.ts';
 
-let doors: Doors;
+let listeners: TestListeners;
 beforeAll(async () => {
-  doors = await openDoors();
+  listeners = await openListeners();
 });
-afterAll(() => doors.close());
+afterAll(() => listeners.close());
 afterEach(() => {
-  doors.api.sessions.clear();
-  doors.api.asked.length = 0;
+  listeners.api.sessions.clear();
+  listeners.api.requests.length = 0;
 });
 
 const dispatch = (body: unknown, headers: Record<string, string> = {}) =>
-  doors.local({ method: 'POST', path: '/v1/sessions', body, headers });
+  listeners.local({ method: 'POST', path: '/v1/sessions', body, headers });
 const deep = (levels: number) => `${'{"a":'.repeat(levels)}1${'}'.repeat(levels)}`;
 
-describe('a dispatch that is refused', () => {
+describe('a dispatch', () => {
   it.each([
     ['no body at all', undefined, 'body'],
     ['an empty object', {}, 'room'],
@@ -65,19 +65,19 @@ describe('a dispatch that is refused', () => {
       'limits.activityIdleTimeoutMs',
     ],
     ['a broken number of errors', { room: 'r', limits: { errorLimit: 1.5 } }, 'limits.errorLimit'],
-  ])('%s', async (_what, body, field) => {
+  ])('is refused for %s', async (_what, body, field) => {
     const got = await dispatch(body);
     expect(got.status).toBe(400);
     expect(problemOf(got)).toMatchObject({ code: 'invalid_request', status: 400 });
     expect(problemOf(got).detail).toMatch(new RegExp(`^${field}\\b`));
-    expect(doors.api.asked).toEqual([]);
+    expect(listeners.api.requests).toEqual([]);
   });
 
   it.each([
     ['an unknown key', '{"room":"r","rooom":"x"}', 'rooom'],
     ['an unknown limit', '{"room":"r","limits":{"maxDuration":1}}', 'maxDuration'],
     ['a key `constructor`', '{"room":"r","constructor":{"prototype":{"x":1}}}', 'constructor'],
-  ])('%s is named', async (_what, body, key) => {
+  ])('is refused for %s, which the error names', async (_what, body, key) => {
     const got = await dispatch(body);
     expect(got.status).toBe(400);
     expect(problemOf(got).detail).toContain(key);
@@ -85,12 +85,12 @@ describe('a dispatch that is refused', () => {
 
   it.each([
     ['half an object', '{"room":'],
-    ['no JSON', 'room=r'],
+    ['a body that is no JSON', 'room=r'],
     ['a key `__proto__`', '{"room":"r","__proto__":{"agent":"x"}}'],
-    ['a key `__proto__` within', '{"room":"r","metadata":{"__proto__":{"x":1}}}'],
-    ['nothing', ''],
+    ['a nested key `__proto__`', '{"room":"r","metadata":{"__proto__":{"x":1}}}'],
+    ['an empty body', ''],
     ['a bare NUL', '\0'],
-  ])('%s', async (_what, body) => {
+  ])('is refused for %s', async (_what, body) => {
     const got = await dispatch(body);
     expect(got.status).toBe(400);
     expect(problemOf(got).code).toBe('invalid_request');
@@ -102,45 +102,45 @@ describe('a dispatch that is refused', () => {
     'application/x-www-form-urlencoded',
     'application/xml',
     'nonsense',
-  ])('the content type %s', async (type) => {
+  ])('is refused for the content type %s', async (type) => {
     const got = await dispatch('{"room":"r"}', { 'content-type': type });
     expect(got.status).toBe(415);
     expect(problemOf(got).code).toBe('unsupported_media_type');
   });
 
-  it('a body over the bound', async () => {
+  it('is refused for a body over the bound', async () => {
     const got = await dispatch({ room: 'r', metadata: { a: 'x'.repeat(TEXT.bodyBytes) } });
     expect(got.status).toBe(413);
     expect(problemOf(got).detail).toContain(String(TEXT.bodyBytes));
   });
 
-  it('JSON of 20000 levels', async () => {
+  it('is refused for JSON of 20000 levels', async () => {
     const got = await dispatch(`{"room":"r","metadata":${deep(20_000)}}`);
     expect(got.status).toBe(400);
-    expect(doors.api.asked).toEqual([]);
+    expect(listeners.api.requests).toEqual([]);
   });
 });
 
-describe('a dispatch that is accepted', () => {
+describe('a valid dispatch', () => {
   it.each([
     ['a room like a path', '../../etc/passwd'],
     ['a room like a shell line', '"; rm -rf / #$(reboot)`x`'],
     ['a room in unicode', '会議室 🎧 Büro'],
     ['a room of 256 characters', 'r'.repeat(256)],
-  ])('%s, unchanged', async (_what, room) => {
+  ])('is accepted unchanged with %s', async (_what, room) => {
     const got = await dispatch({ room });
     expect(got.status).toBe(201);
     expect(got.json).toMatchObject({ room });
   });
 
-  it('metadata of 60 levels, unchanged', async () => {
+  it('is accepted unchanged with metadata of 60 levels', async () => {
     const got = await dispatch(`{"room":"r","metadata":${deep(60)}}`);
     expect(got.status).toBe(201);
     expect(JSON.stringify(got.json.metadata)).toBe(deep(60));
   });
 });
 
-describe('any body at all', () => {
+describe('a random request', () => {
   const paths = [
     ['POST', '/v1/sessions'],
     ['POST', '/v1/sessions/release'],
@@ -150,7 +150,7 @@ describe('any body at all', () => {
     ['POST', '/webhooks/livekit'],
   ] as const;
 
-  it('never makes a 500, and every refusal is a problem', async () => {
+  it('with any body never leads to a 500, and every refusal is a problem', async () => {
     const shaped = fc.record(
       {
         room: fc.anything(),
@@ -173,7 +173,7 @@ describe('any body at all', () => {
     );
     await fc.assert(
       fc.asyncProperty(fc.constantFrom(...paths), body, async ([method, path], text) => {
-        const got = await doors.local({ method, path, body: text });
+        const got = await listeners.local({ method, path, body: text });
         expect(got.status, `${path} ${text}`).toBeLessThan(500);
         if (got.status >= 400) expect(problemOf(got).code, `${path} ${text}`).toBeTypeOf('string');
       }),
@@ -181,7 +181,7 @@ describe('any body at all', () => {
     );
   });
 
-  it('nor does any query or path', async () => {
+  it('with any query and path never leads to a 500', async () => {
     const query = fc.dictionary(
       fc.constantFrom('state', 'limit', 'cursor', 'label', 'room', 'wait', 'x'),
       fc.string(),
@@ -193,7 +193,7 @@ describe('any body at all', () => {
           `/v1/sessions?${search}`,
           `/v1/sessions/${encodeURIComponent(id.toWellFormed())}?${search}`,
         ])
-          expect((await doors.local({ path })).status, path).toBeLessThan(500);
+          expect((await listeners.local({ path })).status, path).toBeLessThan(500);
       }),
       { numRuns: 200 },
     );

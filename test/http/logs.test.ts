@@ -1,14 +1,14 @@
-/** Following logs that grow, and are cut, while they are read. */
+/** The follow of logs that grow or are cut during the reading. */
 import { appendFileSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { followLogs } from '../../src/http/log-stream.ts';
-import type { MemoryApi } from '../support/memory-api.ts';
-import { endedView, memoryApi, viewOf } from '../support/memory-api.ts';
+import type { MemoryApi } from '../support/api/memory-api.ts';
+import { endedView, memoryApi, viewOf } from '../support/api/memory-api.ts';
 
-/** More than a stream reads ahead. */
+/** Longer than the read-ahead of a stream. */
 const LONG = 'x'.repeat(1024 * 1024);
 
 let dir: string;
@@ -24,7 +24,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(dir, { recursive: true }));
 
-/** What follows the first chunk, after `meanwhile`, until the session has ended. */
+/** Runs `meanwhile` after the first chunk and returns the text that follows until the session has ended. */
 async function rest(followed: Readable, meanwhile: () => void): Promise<string> {
   const chunks = followed.iterator();
   await chunks.next();
@@ -36,18 +36,18 @@ async function rest(followed: Readable, meanwhile: () => void): Promise<string> 
 }
 
 describe('a followed log', () => {
-  it('loses nothing that is printed while its tail is read', async () => {
+  it('loses nothing that the worker prints while the tail is read', async () => {
     writeFileSync(path, LONG);
     const text = await rest(followLogs(api, 's-1', LONG.length), () => appendFileSync(path, 'later\n'));
     expect(text.replaceAll('x', '')).toBe('later\n');
   });
 
-  it('loses nothing after a cut that met the reading of its tail', async () => {
+  it('loses nothing after a cut during the reading of the tail', async () => {
     writeFileSync(path, LONG);
     const wait = api.wait;
-    api.wait = async (...asked) => {
+    api.wait = async (...args) => {
       appendFileSync(path, 'later\n');
-      return wait(...asked);
+      return wait(...args);
     };
     const text = await rest(followLogs(api, 's-1', LONG.length), () => truncateSync(path, LONG.length / 2));
     expect(text.replaceAll('x', '')).toBe('later\n');

@@ -1,11 +1,11 @@
-/** One table of cases against both kits, each a real process on the real control socket. */
+/** One table of cases against both kits. Each kit runs as a real process on the real control socket. */
 import type { Server, Socket } from 'node:net';
 import { createServer } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { SupervisorMessage } from '../../src/core/model/control-protocol.ts';
-import type { Side } from '../support/kits.ts';
-import { heardTypes, KIT_WORKER, KitRig } from '../support/kits.ts';
-import { until } from '../support/wait.ts';
+import { until } from '../support/lib/wait.ts';
+import type { KitServer } from '../support/workers/kit-rig.ts';
+import { KIT_WORKER, KitRig, receivedTypes } from '../support/workers/kit-rig.ts';
 
 const KITS = [
   { kit: 'node', command: process.execPath, file: 'agent.mjs' },
@@ -19,35 +19,35 @@ beforeEach(() => {
 });
 afterEach(() => rig.close());
 
-const tell = (side: Side, message: SupervisorMessage) => side.channels.tell(KIT_WORKER, message);
+const send = (server: KitServer, message: SupervisorMessage) => server.channels.tell(KIT_WORKER, message);
 const listen = () => rig.listen();
 const start = ({ command, file }: (typeof KITS)[number], env: Record<string, string> = {}) =>
   rig.start(command, file, env);
 
 describe.each(KITS)('the $kit kit', (kit) => {
-  it('says hello, ready and heartbeats, and knows its job', async () => {
-    const side = await listen();
+  it('sends hello, ready and heartbeats, and gives the agent its job', async () => {
+    const server = await listen();
     const agent = start(kit);
     await until(
       'ready and two heartbeats',
       () =>
-        heardTypes(side).includes('ready') &&
-        heardTypes(side).filter((type) => type === 'heartbeat').length >= 2,
+        receivedTypes(server).includes('ready') &&
+        receivedTypes(server).filter((type) => type === 'heartbeat').length >= 2,
     );
-    expect(side.events).toEqual(['hello']);
+    expect(server.events).toEqual(['hello']);
     expect(agent.out()).toContain('supervised true s-1 front desk');
   });
 
-  it('says what is wrong when a warm worker is ready without waiting for a room', async () => {
-    const side = await listen();
-    const lost = start(kit, { CURFEW_SESSION_ID: '', CURFEW_ROOM: '' });
-    await until('the hint', () => lost.err().includes('serve() instead of connect()'));
+  it('prints a hint when a warm worker is ready without a wait for its room', async () => {
+    const server = await listen();
+    const misused = start(kit, { CURFEW_SESSION_ID: '', CURFEW_ROOM: '' });
+    await until('the hint', () => misused.err().includes('serve() instead of connect()'));
     const good = start(kit);
-    await until('ready', () => heardTypes(side).filter((type) => type === 'ready').length >= 2);
+    await until('ready', () => receivedTypes(server).filter((type) => type === 'ready').length >= 2);
     expect(good.err()).not.toContain('serve()');
   });
 
-  it('keeps the token out of a job that is printed', async () => {
+  it('hides the token when an agent prints its job', async () => {
     const agent = start(kit, { MODE: 'prints', LIVEKIT_TOKEN: 'a-secret-token' });
     await until('the job is printed', () => agent.out().includes('token True'));
     expect(agent.out()).toContain('front desk');
@@ -55,11 +55,11 @@ describe.each(KITS)('the $kit kit', (kit) => {
   });
 
   it('reports activity, errors and successes', async () => {
-    const side = await listen();
+    const server = await listen();
     start(kit, { MODE: 'talks' });
-    await until('ok', () => heardTypes(side).includes('ok'));
-    const said = side.heard.filter((message) => message.type !== 'heartbeat' && message.type !== 'ready');
-    expect(said).toMatchObject([
+    await until('ok', () => receivedTypes(server).includes('ok'));
+    const reported = server.received.filter(({ type }) => type !== 'heartbeat' && type !== 'ready');
+    expect(reported).toMatchObject([
       { type: 'activity', kind: 'caller_speech' },
       { type: 'activity', kind: 'keep_alive', forMs: 60_000 },
       { type: 'error', source: 'tts', message: expect.stringContaining('tts is down') },
@@ -67,124 +67,124 @@ describe.each(KITS)('the $kit kit', (kit) => {
     ]);
   });
 
-  it('tells that its job is done before it exits', async () => {
-    const side = await listen();
+  it('reports that its job is done before it exits', async () => {
+    const server = await listen();
     const agent = start(kit, { MODE: 'done' });
-    await until('closed', () => heardTypes(side).includes('closed'));
-    expect(side.heard.find((message) => message.type === 'closed')).toEqual({
+    await until('closed', () => receivedTypes(server).includes('closed'));
+    expect(server.received.find((message) => message.type === 'closed')).toEqual({
       type: 'closed',
       detail: 'sold',
     });
-    await until('it exits by itself', () => agent.child.exitCode === 0);
+    await until('it exits without a request', () => agent.child.exitCode === 0);
   });
 
   it('acknowledges new metadata after its callback, each revision', async () => {
-    const side = await listen();
+    const server = await listen();
     const agent = start(kit);
-    await until('ready', () => heardTypes(side).includes('ready'));
-    tell(side, { type: 'configure', rev: 3, metadata: { lang: 'en' } });
-    tell(side, { type: 'configure', rev: 3, metadata: { lang: 'en' } });
+    await until('ready', () => receivedTypes(server).includes('ready'));
+    send(server, { type: 'configure', rev: 3, metadata: { lang: 'en' } });
+    send(server, { type: 'configure', rev: 3, metadata: { lang: 'en' } });
     await until(
       'both acknowledged',
-      () => heardTypes(side).filter((type) => type === 'configured').length === 2,
+      () => receivedTypes(server).filter((type) => type === 'configured').length === 2,
     );
     expect(agent.out()).toContain('configure {"lang":"en"}');
-    expect(side.heard).toContainEqual({ type: 'configured', rev: 3 });
+    expect(server.received).toContainEqual({ type: 'configured', rev: 3 });
   });
 
-  it('passes notices on', async () => {
-    const side = await listen();
+  it('passes notices on to the agent', async () => {
+    const server = await listen();
     const agent = start(kit);
-    await until('ready', () => heardTypes(side).includes('ready'));
-    tell(side, { type: 'notice', reason: 'max_duration', inMs: 60_000 });
-    await until('the notice is heard', () => agent.out().includes('notice max_duration'));
+    await until('ready', () => receivedTypes(server).includes('ready'));
+    send(server, { type: 'notice', reason: 'max_duration', inMs: 60_000 });
+    await until('the agent has the notice', () => agent.out().includes('notice max_duration'));
   });
 
   it('closes on aclose and exits on disconnect, by its own callbacks', async () => {
-    const side = await listen();
+    const server = await listen();
     const agent = start(kit);
-    await until('ready', () => heardTypes(side).includes('ready'));
-    tell(side, { type: 'aclose', reason: 'requested', boundMs: 5000 });
-    await until('closed', () => heardTypes(side).includes('closed'));
-    tell(side, { type: 'disconnect', boundMs: 5000 });
+    await until('ready', () => receivedTypes(server).includes('ready'));
+    send(server, { type: 'aclose', reason: 'requested', boundMs: 5000 });
+    await until('closed', () => receivedTypes(server).includes('closed'));
+    send(server, { type: 'disconnect', boundMs: 5000 });
     await until('it exits with 0', () => agent.child.exitCode === 0);
     expect(agent.out()).toContain('aclose requested\ndisconnect\n');
   });
 
-  it('answers aclose also when a callback throws, and reports that', async () => {
-    const side = await listen();
+  it('answers aclose also when a callback throws, and reports the error', async () => {
+    const server = await listen();
     start(kit, { MODE: 'throws' });
-    await until('ready', () => heardTypes(side).includes('ready'));
-    tell(side, { type: 'aclose', reason: 'requested', boundMs: 5000 });
-    await until('closed', () => heardTypes(side).includes('closed'));
-    expect(side.heard.find((message) => message.type === 'error')).toMatchObject({
+    await until('ready', () => receivedTypes(server).includes('ready'));
+    send(server, { type: 'aclose', reason: 'requested', boundMs: 5000 });
+    await until('closed', () => receivedTypes(server).includes('closed'));
+    expect(server.received.find((message) => message.type === 'error')).toMatchObject({
       source: 'aclose',
       message: expect.stringContaining('boom in aclose'),
     });
   });
 
-  it('still hears disconnect while an aclose callback hangs', async () => {
-    const side = await listen();
+  it('handles disconnect while an aclose callback hangs', async () => {
+    const server = await listen();
     const agent = start(kit, { MODE: 'hangs' });
-    await until('ready', () => heardTypes(side).includes('ready'));
-    tell(side, { type: 'aclose', reason: 'requested', boundMs: 5000 });
-    await until('aclose is heard', () => agent.out().includes('aclose'));
-    tell(side, { type: 'disconnect', boundMs: 5000 });
+    await until('ready', () => receivedTypes(server).includes('ready'));
+    send(server, { type: 'aclose', reason: 'requested', boundMs: 5000 });
+    await until('the agent has the aclose', () => agent.out().includes('aclose'));
+    send(server, { type: 'disconnect', boundMs: 5000 });
     await until('it exits with 0', () => agent.child.exitCode === 0);
-    expect(heardTypes(side)).not.toContain('closed');
+    expect(receivedTypes(server)).not.toContain('closed');
   });
 
-  it('falls silent while its main loop is blocked, and still writes its stacks', async () => {
-    const side = await listen();
+  it('sends no heartbeats while its main loop is blocked, and still writes its stacks', async () => {
+    const server = await listen();
     const agent = start(kit, { MODE: 'blocks' });
-    await until('ready', () => heardTypes(side).includes('ready'));
+    await until('ready', () => receivedTypes(server).includes('ready'));
     await until('dumped', () => {
-      tell(side, { type: 'dump' });
-      return heardTypes(side).includes('dumped') && /block_?[hH]ere/.test(agent.err());
+      send(server, { type: 'dump' });
+      return receivedTypes(server).includes('dumped') && /block_?[hH]ere/.test(agent.err());
     });
-    const beats = () => heardTypes(side).filter((type) => type === 'heartbeat').length;
-    const before = beats();
-    tell(side, { type: 'dump' });
+    const heartbeats = () => receivedTypes(server).filter((type) => type === 'heartbeat').length;
+    const before = heartbeats();
+    send(server, { type: 'dump' });
     await until(
       'a later dump is answered',
-      () => heardTypes(side).filter((type) => type === 'dumped').length >= 2,
+      () => receivedTypes(server).filter((type) => type === 'dumped').length >= 2,
     );
-    expect(beats() - before).toBeLessThanOrEqual(1);
+    expect(heartbeats() - before).toBeLessThanOrEqual(1);
   });
 
-  it('comes back after the supervisor was away, and what it said meanwhile arrives', async () => {
+  it('connects again after an absence of the supervisor, and its waiting messages arrive', async () => {
     const first = await listen();
     const agent = start(kit);
-    await until('ready', () => heardTypes(first).includes('ready'));
+    await until('ready', () => receivedTypes(first).includes('ready'));
     await first.channels.close();
     const second = await listen();
     await until(
       'hello and ready again',
-      () => second.events.includes('hello') && heardTypes(second).includes('ready'),
+      () => second.events.includes('hello') && receivedTypes(second).includes('ready'),
     );
     expect(agent.child.exitCode).toBeNull();
   });
 
-  it('waits for a supervisor that is not there yet', async () => {
+  it('waits for a supervisor that does not listen yet', async () => {
     const agent = start(kit, { MODE: 'talks' });
     await until('it runs', () => agent.out().includes('supervised'));
-    const side = await listen();
+    const server = await listen();
     await until(
       'everything arrived',
-      () => heardTypes(side).includes('ok') && heardTypes(side).includes('ready'),
+      () => receivedTypes(server).includes('ok') && receivedTypes(server).includes('ready'),
     );
-    expect(heardTypes(side)).toContain('error');
+    expect(receivedTypes(server)).toContain('error');
   });
 
-  it('gives up and says so once when its token is refused', async () => {
-    const side = await listen();
+  it('gives up when its token is refused, and prints that once', async () => {
+    const server = await listen();
     const agent = start(kit, { CURFEW_TOKEN: 'wrong' });
-    await until('it says so', () => agent.err().includes('refused'));
+    await until('it prints the refusal', () => agent.err().includes('refused'));
     expect(agent.err().match(/refused/g)).toHaveLength(1);
-    expect(side.events).toEqual([]);
+    expect(server.events).toEqual([]);
   });
 
-  it('gives up when its version is refused, and passes over what it does not know', async () => {
+  it('gives up when its version is refused, and ignores unknown messages and fields', async () => {
     let hellos = 0;
     const sockets: Socket[] = [];
     const server: Server = createServer((socket) => {
@@ -201,13 +201,13 @@ describe.each(KITS)('the $kit kit', (kit) => {
     });
     server.listen(rig.socketPath);
     const agent = start(kit);
-    await until('it says so', () => agent.err().includes('version 1 is not spoken'));
+    await until('it prints the refusal', () => agent.err().includes('version 1 is not spoken'));
     expect(hellos).toBe(2);
     for (const socket of sockets) socket.destroy();
     server.close();
   });
 
-  it('says all that waited for a supervisor that stood still, in its order', async () => {
+  it('sends its waiting messages in order after the supervisor was suspended', async () => {
     const lines: string[] = [];
     let rest = '';
     const sockets: Socket[] = [];
@@ -220,7 +220,7 @@ describe.each(KITS)('the $kit kit', (kit) => {
       });
     }).listen(rig.socketPath);
     const agent = start(kit, { MODE: 'backlog' });
-    await until('all is said', () => agent.out().includes('all is said'));
+    await until('the agent has sent everything', () => agent.out().includes('all is said'));
     for (const socket of sockets) {
       socket.on('data', (chunk: string) => {
         const all = (rest + chunk).split('\n');
@@ -229,26 +229,27 @@ describe.each(KITS)('the $kit kit', (kit) => {
       });
       socket.resume();
     }
-    await until('closed', () => lines.at(-1)?.includes('"closed"'));
+    const latestLine = () => lines.at(-1);
+    await until('closed', () => latestLine()?.includes('"closed"'));
     for (const socket of sockets) socket.destroy();
     server.close();
-    const said = lines.map((line) => JSON.parse(line));
-    const errors = said
+    const messages = lines.map((line) => JSON.parse(line));
+    const errors = messages
       .filter(({ type }) => type === 'error')
       .map(({ message }) => Number(message.slice(0, 4)));
     expect(errors).toEqual(errors.toSorted((a, b) => a - b));
-    // As many as may wait, with its place for `closed`.
+    // The backlog holds 1000 messages: the latest 999 errors and `closed`.
     expect(errors.slice(-999)).toEqual(Array.from({ length: 999 }, (_, index) => 2001 + index));
   });
 
-  it('does nothing outside of curfew, and keeps no process alive', async () => {
+  it('does nothing outside of curfew and keeps no process alive', async () => {
     const agent = start(kit, { MODE: 'ends', CURFEW_SOCKET: '', CURFEW_WORKER: '' });
     await until('it ends', () => agent.child.exitCode !== null);
     expect(agent.child.exitCode).toBe(0);
     expect(agent.out()).toContain('supervised false');
   });
 
-  it('keeps no process alive under curfew either', async () => {
+  it('keeps no process alive under curfew', async () => {
     await listen();
     const agent = start(kit, { MODE: 'ends' });
     await until('it ends', () => agent.child.exitCode === 0);

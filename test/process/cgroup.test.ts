@@ -17,9 +17,9 @@ import { createWorkers } from '../../src/adapters/worker/host-workers.ts';
 import { workerId } from '../../src/core/ids.ts';
 import type { WorkerProcess } from '../../src/core/model/worker.ts';
 import { cgroupPids, killCgroup, removeCgroup } from '../../src/process/cgroup.ts';
-import { isAlive, killAll, pidsCalled } from '../support/proc.ts';
-import { until } from '../support/wait.ts';
-import { canGroup, fixture, openWorkers } from '../support/workers.ts';
+import { until } from '../support/lib/wait.ts';
+import { isAlive, killAll, pidsCalled } from '../support/processes/test-processes.ts';
+import { canGroup, fixture, openWorkers } from '../support/workers/workers-rig.ts';
 
 let host: ReturnType<typeof openWorkers>;
 beforeEach(() => {
@@ -27,16 +27,16 @@ beforeEach(() => {
 });
 afterEach(async () => {
   await host.dispose();
-  // One without a mark is known by its arguments alone.
+  // A process without a mark is found by its arguments only.
   killAll(pidsCalled(tag));
 });
 
-/** Of what is started here. */
+/** In the arguments of the processes that this file starts. */
 const tag = randomUUID();
 const groupOf = (id: string) => join(host.cgroups?.path ?? '', `w-${id}`);
 
 describe.runIf(canGroup())("a worker's cgroup", () => {
-  it('holds the command and all that it starts, but not the shim', async () => {
+  it('holds the command and its children, but not the shim', async () => {
     const { id, process } = await host.startUp(fixture('setsid-grandchild.py'));
     const inside = cgroupPids(groupOf(id));
     expect(inside).toContain(process.main?.pid);
@@ -44,7 +44,7 @@ describe.runIf(canGroup())("a worker's cgroup", () => {
     expect(inside).toHaveLength(2);
   });
 
-  it('is removed with the tree, and the exit status is still told', async () => {
+  it('is removed with the tree, and the exit status is still reported', async () => {
     const { id } = await host.start(['sh', '-c', 'exit 3']);
     expect(await host.exitOf(id)).toMatchObject({ code: 3 });
     host.workers.reap(id);
@@ -52,7 +52,7 @@ describe.runIf(canGroup())("a worker's cgroup", () => {
     expect(existsSync(groupOf(id))).toBe(false);
   });
 
-  it('finds the one that shed mark, group, session and parent before anybody looked', async () => {
+  it('holds a process that lost mark, group, session and parent before the first scan', async () => {
     const { id } = await host.startUp(fixture('nameless-escape.py', tag));
     const [escaped] = pidsCalled(`${tag}\0child`);
     expect(isAlive(escaped ?? 0)).toBe(true);
@@ -61,7 +61,7 @@ describe.runIf(canGroup())("a worker's cgroup", () => {
     expect(isAlive(escaped ?? 0)).toBe(false);
   });
 
-  it('may have groups of its own inside', async () => {
+  it('is removed with the groups inside', async () => {
     const { id, process } = await host.startUp(fixture('setsid-grandchild.py'));
     mkdirSync(join(groupOf(id), 'inner'));
     expect(isAlive(process.main?.pid ?? 0)).toBe(true);
@@ -70,7 +70,7 @@ describe.runIf(canGroup())("a worker's cgroup", () => {
     expect(existsSync(groupOf(id))).toBe(false);
   });
 
-  it('is found again by the next supervisor, which is told of the end at once', async () => {
+  it('is found by the next supervisor, which hears of the exit at once', async () => {
     const { id, process } = await host.start(['sleep', '600']);
     await host.workers.close();
     const exits: unknown[] = [];
@@ -84,17 +84,17 @@ describe.runIf(canGroup())("a worker's cgroup", () => {
     expect(await next.adopt(workerId(id), process)).toEqual({ process, exit: null });
     expect(readFileSync(join(host.instance.workersDir, id, 'cgroup'), 'utf8')).toBe(`${groupOf(id)}\n`);
     next.signal(workerId(id), 'SIGTERM');
-    await until('the exit is told', () => exits[0]);
-    expect(exits[0]).toMatchObject({ signal: 'SIGTERM' });
+    const exit = await until('the exit is reported', () => exits.at(0));
+    expect(exit).toMatchObject({ signal: 'SIGTERM' });
     await until('its group is gone', () => !existsSync(groupOf(id)));
     await next.close();
   });
 });
 
-/** The supervisor after this one finds the group by a file that the worker itself may have written. */
-describe.runIf(canGroup())("a file of a worker's cgroup that says something else", () => {
+/** The next supervisor finds the group by a file that the worker can have written itself. */
+describe.runIf(canGroup())('a forged cgroup file of a worker', () => {
   const base = () => dirname(host.cgroups?.path ?? '');
-  const told = (id: string) => join(host.instance.workersDir, id, 'cgroup');
+  const cgroupFile = (id: string) => join(host.instance.workersDir, id, 'cgroup');
   const adopt = async (id: string, known: WorkerProcess, cgroups = host.cgroups) => {
     const silent = () => undefined;
     const next = createWorkers({
@@ -109,10 +109,10 @@ describe.runIf(canGroup())("a file of a worker's cgroup that says something else
   };
 
   it.each<[string, (other: string) => string]>([
-    ["a group that is not curfew's", () => join(base(), `foreign-${host.instance.id}`)],
+    ['a group of another program', () => join(base(), `foreign-${host.instance.id}`)],
     ['the group of another worker', (other) => groupOf(other)],
-    ['a detour', (other) => `${groupOf(other)}/../w-${other}`],
-  ])('%s: nothing there is killed or removed, and its own group is', async (_name, pathOf) => {
+    ['a path through the parent folder', (other) => `${groupOf(other)}/../w-${other}`],
+  ])('with %s kills and removes nothing there, and the own group is still removed', async (_name, pathOf) => {
     const foreign = join(base(), `foreign-${host.instance.id}`);
     mkdirSync(join(foreign, 'empty'), { recursive: true });
     const bystander = spawn('sleep', ['600'], { stdio: 'ignore' });
@@ -121,7 +121,7 @@ describe.runIf(canGroup())("a file of a worker's cgroup that says something else
       const { id, process: known } = await host.start(['sleep', '600']);
       const other = await host.start(['sleep', '600']);
       await host.workers.close();
-      writeFileSync(told(id), `${pathOf(other.id)}\n`);
+      writeFileSync(cgroupFile(id), `${pathOf(other.id)}\n`);
       const next = await adopt(id, known);
       next.signal(workerId(id), 'SIGKILL');
       await until('its group is gone', () => !existsSync(groupOf(id)));
@@ -138,12 +138,12 @@ describe.runIf(canGroup())("a file of a worker's cgroup that says something else
     }
   });
 
-  /** It sits elsewhere in the hierarchy, so that it has but the file. */
-  it('and is all that the next supervisor has: nobody else is killed', async () => {
+  /** The next supervisor runs elsewhere in the hierarchy and has only the file. */
+  it('with the group of another worker kills no other worker, also when the supervisor has only the file', async () => {
     const { id, process: known } = await host.start(['sleep', '600']);
     const other = await host.start(['sleep', '600']);
     await host.workers.close();
-    writeFileSync(told(id), `${groupOf(other.id)}\n`);
+    writeFileSync(cgroupFile(id), `${groupOf(other.id)}\n`);
     const next = await adopt(id, known, null);
     next.signal(workerId(id), 'SIGKILL');
     await until('its process is gone', () => !isAlive(known.main?.pid ?? 0));
@@ -152,7 +152,7 @@ describe.runIf(canGroup())("a file of a worker's cgroup that says something else
     await next.close();
   });
 
-  it('or the truth, to a supervisor that sits elsewhere: the group goes with its worker', async () => {
+  it('with the true group lets a supervisor elsewhere remove the group with its worker', async () => {
     const { id, process: known } = await host.start(['sleep', '600']);
     await host.workers.close();
     const next = await adopt(id, known, null);
@@ -161,12 +161,12 @@ describe.runIf(canGroup())("a file of a worker's cgroup that says something else
     await next.close();
   });
 
-  it('a folder outside: it stays as it is', async () => {
+  it('with a folder outside the hierarchy changes nothing in that folder', async () => {
     const precious = mkdtempSync(join(tmpdir(), 'curfew-precious-'));
     mkdirSync(join(precious, 'a/b'), { recursive: true });
     const { id, process: known } = await host.start(['sleep', '600']);
     await host.workers.close();
-    writeFileSync(told(id), `${precious}\n`);
+    writeFileSync(cgroupFile(id), `${precious}\n`);
     const next = await adopt(id, known);
     next.signal(workerId(id), 'SIGKILL');
     await until('its group is gone', () => !existsSync(groupOf(id)));
@@ -178,15 +178,15 @@ describe.runIf(canGroup())("a file of a worker's cgroup that says something else
   });
 
   it.each<[string, (path: string) => void]>([
-    ['a folder', (path) => mkdirSync(path)],
-    ['a FIFO', (path) => execFileSync('mkfifo', [path])],
-    ['a link', (path) => symlinkSync('/dev/zero', path)],
-    ['too long', (path) => writeFileSync(path, 'x'.repeat(100_000))],
-  ])('that is %s: the worker is taken over all the same', async (_name, make) => {
+    ['is a folder', (path) => mkdirSync(path)],
+    ['is a FIFO', (path) => execFileSync('mkfifo', [path])],
+    ['is a link', (path) => symlinkSync('/dev/zero', path)],
+    ['is too long', (path) => writeFileSync(path, 'x'.repeat(100_000))],
+  ])('that %s does not prevent the adoption of the worker', async (_name, make) => {
     const { id, process: known } = await host.start(['sleep', '600']);
     await host.workers.close();
-    rmSync(told(id));
-    make(told(id));
+    rmSync(cgroupFile(id));
+    make(cgroupFile(id));
     const next = await adopt(id, known);
     next.signal(workerId(id), 'SIGKILL');
     await until('its group is gone', () => !existsSync(groupOf(id)));

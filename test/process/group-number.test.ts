@@ -1,4 +1,4 @@
-/** How long the number of a group is believed whose leader is gone. On a made-up /proc: nothing here is signalled. */
+/** For how long a process group without its leader still belongs to the worker. The /proc is simulated, and nothing is signalled. */
 import { performance } from 'node:perf_hooks';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { TreeReaper } from '../../src/adapters/worker/tree/tree-reaper.ts';
@@ -6,7 +6,7 @@ import { workerId } from '../../src/core/ids.ts';
 import { WORKERS } from '../../src/lib/limits/worker-limits.ts';
 import type { ProcessStat, ProcTable } from '../../src/process/proc-files.ts';
 import { createScanner } from '../../src/process/process-scan.ts';
-import { until } from '../support/wait.ts';
+import { until } from '../support/lib/wait.ts';
 
 const SHIM = { bootId: 'boot', pid: 100, startTicks: 10 };
 const MAIN = inGroup(101, 11);
@@ -18,18 +18,18 @@ function inGroup(pid: number, startTicks: number): ProcessStat {
   return { pid, ppid: 1, pgid: SHIM.pid, sid: SHIM.pid, state: 'S', startTicks };
 }
 
-function pursue() {
+function openReaper() {
   let living: readonly ProcessStat[] = [];
   const proc: ProcTable = {
     pids: () => living.map((one) => one.pid),
-    pidsAside: async () => living.map((one) => one.pid),
+    pidsAsync: async () => living.map((one) => one.pid),
     stat: (pid) => living.find((one) => one.pid === pid) ?? null,
     mark: () => null,
     cmdline: () => '',
   };
-  const told: number[] = [];
+  const counts: number[] = [];
   const silent = () => undefined;
-  const pursuit = new TreeReaper({
+  const reaper = new TreeReaper({
     aim: {
       workerId: workerId('s-1.1'),
       shim: SHIM,
@@ -40,21 +40,21 @@ function pursue() {
     proc,
     scanner: createScanner(proc, 'X='),
     log: { debug: silent, info: silent, warn: silent, error: silent },
-    onTree: (left) => void told.push(left),
+    onTree: (left) => void counts.push(left),
   });
   return {
-    pursuit,
-    /** How many of these are the worker's. */
-    left: async (those: readonly ProcessStat[], look: 'look' | 'exited' = 'exited') => {
+    /** How many of these processes the reaper counts to the worker. */
+    left: async (those: readonly ProcessStat[], how: 'requestScan' | 'exited' = 'exited') => {
       living = those;
-      told.length = 0;
-      pursuit[look]();
-      await until('it has looked', () => told.length > 0);
-      return told[0];
+      counts.length = 0;
+      reaper[how]();
+      await until('the reaper has scanned', () => counts.length > 0);
+      const [count] = counts;
+      return count;
     },
     lives: (main: ProcessStat, ...others: readonly ProcessStat[]) => {
       living = [main, ...others];
-      pursuit.sees(main);
+      reaper.mainSeen(main);
     },
   };
 }
@@ -64,43 +64,43 @@ function pass(ms: number): void {
   vi.spyOn(performance, 'now').mockImplementation(() => real() + ms);
 }
 
-describe('who is in a group whose leader is gone', () => {
-  it('is not the worker’s where nobody has seen the leader', async () => {
-    expect(await pursue().left([OTHER])).toBe(0);
+describe('a process in a group without its leader', () => {
+  it('does not belong to the worker when no scan saw the leader', async () => {
+    expect(await openReaper().left([OTHER])).toBe(0);
   });
 
-  it('is the worker’s where its command was seen there just now', async () => {
-    const { lives, left } = pursue();
+  it('belongs to the worker when a recent scan saw the command in the group', async () => {
+    const { lives, left } = openReaper();
     lives(MAIN);
     expect(await left([OTHER])).toBe(1);
   });
 
-  it('is not where that was long ago: the number may have been given anew', async () => {
-    const { lives, left } = pursue();
+  it('does not belong to the worker when that scan is old, because the kernel can have reused the number', async () => {
+    const { lives, left } = openReaper();
     lives(MAIN);
     pass(WORKERS.groupHeldMs + 1);
     expect(await left([OTHER])).toBe(0);
   });
 
-  it('is where the command has left it, and the leader was seen just now', async () => {
-    const { lives, left } = pursue();
+  it('belongs to the worker when the command left the group and a recent scan saw the leader', async () => {
+    const { lives, left } = openReaper();
     lives({ ...MAIN, pgid: MAIN.pid, sid: MAIN.pid }, { ...OTHER, ...SHIM });
     expect(await left([OTHER])).toBe(1);
   });
 
-  it('is as long as one is there who was before, however long that lasts', async () => {
-    const { lives, left } = pursue();
+  it('belongs to the worker as long as a process of the earlier group is still there', async () => {
+    const { lives, left } = openReaper();
     lives(MAIN);
     expect(await left([OTHER])).toBe(1);
     pass(WORKERS.groupHeldMs + 1);
-    expect(await left([OTHER, inGroup(103, 13)], 'look')).toBe(2);
+    expect(await left([OTHER, inGroup(103, 13)], 'requestScan')).toBe(2);
   });
 
-  it('is not once the group was seen to be empty', async () => {
-    const { lives, left } = pursue();
+  it('does not belong to the worker after a scan found the group empty', async () => {
+    const { lives, left } = openReaper();
     lives(MAIN);
-    // Before its exit is told it is not over.
-    expect(await left([], 'look')).toBe(1);
+    // The worker counts as alive until its exit is reported.
+    expect(await left([], 'requestScan')).toBe(1);
     expect(await left([OTHER])).toBe(0);
   });
 });

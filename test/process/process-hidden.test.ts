@@ -1,12 +1,15 @@
-/** A look at all processes on a host that hides those of others (hidepid=1). */
+/** A scan of all processes on a host that hides the processes of other users (hidepid=1). */
 import { describe, expect, it } from 'vitest';
 import { createProcTable } from '../../src/process/proc-files.ts';
 import { createScanner } from '../../src/process/process-scan.ts';
 
 const denied = (code: string) => Object.assign(new Error(`${code}: stat`), { code });
 
-describe('a process that may not be read', () => {
-  it.each(['EPERM', 'EACCES'])('with %s is of another user: the look goes on without it', async (code) => {
+describe('a process that cannot be read', () => {
+  it.each([
+    'EPERM',
+    'EACCES',
+  ])('is skipped by the scan for %s, because another user owns it', async (code) => {
     const real = createProcTable();
     const table = {
       ...real,
@@ -19,7 +22,7 @@ describe('a process that may not be read', () => {
     expect([...byPid.keys()]).toEqual([process.pid]);
   });
 
-  it('for another reason fails the look: unknown is not gone', async () => {
+  it('fails the scan for any other error, because unknown does not mean gone', async () => {
     const table = {
       ...createProcTable(),
       stat: () => {

@@ -18,7 +18,7 @@ describe('the line of /proc/PID/stat', () => {
   const count = fc.integer({ min: 0, max: 2 ** 31 });
   const name = fc.oneof(fc.constantFrom(...NAMES), fc.string({ maxLength: 15, unit: 'binary' }));
 
-  it('is read whatever the process calls itself', () => {
+  it('is parsed with any process name', () => {
     fc.assert(
       fc.property(name, count, count, count, count, count, (comm, pid, ppid, pgid, sid, ticks) => {
         const stat = parseStat(statLine(comm, { pid, ppid, pgid, sid, ticks }));
@@ -27,7 +27,7 @@ describe('the line of /proc/PID/stat', () => {
     );
   });
 
-  it('is never read from rubbish', () => {
+  it('is rejected when it is nonsense', () => {
     fc.assert(
       fc.property(fc.string(), (text) => {
         const stat = parseStat(text);
@@ -39,7 +39,7 @@ describe('the line of /proc/PID/stat', () => {
     }
   });
 
-  it('is that of this process', () => {
+  it('is found for this process and not for an unused pid', () => {
     const stat = createProcTable().stat(process.pid);
     expect(stat).toMatchObject({ pid: process.pid, ppid: process.ppid });
     expect(createProcTable().stat(2 ** 30)).toBeNull();
@@ -51,16 +51,24 @@ describe('the mark in an environment', () => {
   const environ = (...all: string[]) => Buffer.from(all.map((one) => `${one}\0`).join(''));
 
   it.each([
-    ['first', environ('CURFEW_WORKER=inst/w1', 'A=b'), 'w1'],
-    ['last', environ('A=b', 'CURFEW_WORKER=inst/w1'), 'w1'],
-    ['of another instance', environ('CURFEW_WORKER=other/w1'), null],
-    ['inside another variable', environ('X_CURFEW_WORKER=inst/w1', 'A=CURFEW_WORKER=inst/w2'), null],
-    ['inside another, then its own', environ('A=CURFEW_WORKER=inst/w2', 'CURFEW_WORKER=inst/w1'), 'w1'],
-    ['none', environ(), null],
+    ['is found as the first variable', environ('CURFEW_WORKER=inst/w1', 'A=b'), 'w1'],
+    ['is found as the last variable', environ('A=b', 'CURFEW_WORKER=inst/w1'), 'w1'],
+    ['is not found for another instance', environ('CURFEW_WORKER=other/w1'), null],
+    [
+      'is not found inside another variable',
+      environ('X_CURFEW_WORKER=inst/w1', 'A=CURFEW_WORKER=inst/w2'),
+      null,
+    ],
+    [
+      'is found after a variable that contains it',
+      environ('A=CURFEW_WORKER=inst/w2', 'CURFEW_WORKER=inst/w1'),
+      'w1',
+    ],
+    ['is not found in an empty environment', environ(), null],
   ])('%s', (_, bytes, expected) => expect(findMark(bytes, prefix)).toBe(expected));
 });
 
-describe('the exit status through the shell', () => {
+describe('the exit status from the shell', () => {
   it.each([
     [0, { code: 0, signal: null }],
     [1, { code: 1, signal: null }],
@@ -72,7 +80,7 @@ describe('the exit status through the shell', () => {
     [160, { code: 160, signal: null }],
     [192, { code: null, signal: 'SIGRTMAX' }],
     [255, { code: 255, signal: null }],
-  ])('%i', (status, expected) => expect(statusOf(status)).toEqual(expected));
+  ])('of %i is read as %j', (status, expected) => expect(statusOf(status)).toEqual(expected));
 
   it.each(['', '1', 'x\n', '1\n2\n', null])('is unknown for %j', (text) => {
     expect(parseStatus(text)).toEqual({ code: null, signal: null });

@@ -1,4 +1,4 @@
-/** Which of a LiveKit agent's two lines counts. */
+/** Which of the two channels of a LiveKit agent counts: the control socket or the stand-in. */
 import { describe, expect, it } from 'vitest';
 import type { WorkerId } from '../../src/core/ids.ts';
 import type { SupervisorMessage, WorkerMessage } from '../../src/core/model/control-protocol.ts';
@@ -9,17 +9,17 @@ import { profile, WORKER } from '../core/support.ts';
 
 const WELCOME: SupervisorMessage = { type: 'welcome', v: 1, heartbeatMs: 1000, job: null };
 
-async function lines() {
+async function openRouter() {
   let socket: ChannelsListener | null = null;
   let standIn: StandInListener | null = null;
-  const told: SupervisorMessage[] = [];
+  const sent: SupervisorMessage[] = [];
   const heard: WorkerMessage['type'][] = [];
   const both = new ChannelRouter({
     channels: {
       listen: async (listener: ChannelsListener) => {
         socket = listener;
       },
-      tell: (_id: WorkerId, message: SupervisorMessage) => told.push(message) > 0,
+      tell: (_id: WorkerId, message: SupervisorMessage) => sent.push(message) > 0,
     } as unknown as Channels,
     standIn: {
       listen: async (listener: StandInListener) => {
@@ -35,30 +35,30 @@ async function lines() {
     closed: () => undefined,
   });
   both.tell(WORKER, WELCOME);
-  if (socket === null || standIn === null) throw new Error('nobody listens');
-  return { socket: socket as ChannelsListener, standIn: standIn as StandInListener, told, heard };
+  if (socket === null || standIn === null) throw new Error('the router does not listen');
+  return { socket: socket as ChannelsListener, standIn: standIn as StandInListener, sent, heard };
 }
 
-describe("a LiveKit agent's lines", () => {
-  it('the main process beats while the job has none of its own', async () => {
-    const { standIn, heard } = await lines();
+describe('the heartbeat of a LiveKit agent', () => {
+  it('comes from the main process while the job has no channel', async () => {
+    const { standIn, heard } = await openRouter();
     standIn.message(WORKER, { type: 'heartbeat' });
     expect(heard).toEqual(['heartbeat']);
   });
 
-  it('a job that attaches is greeted and has beaten; from then on only its own beats count', async () => {
-    const { socket, standIn, told, heard } = await lines();
+  it('comes only from the job after the job attached, and the attach counts as the first heartbeat', async () => {
+    const { socket, standIn, sent, heard } = await openRouter();
     expect(socket.hello(WORKER)).toBe(true);
     await Promise.resolve();
-    expect([told, heard]).toEqual([[WELCOME], ['heartbeat']]);
+    expect([sent, heard]).toEqual([[WELCOME], ['heartbeat']]);
     standIn.message(WORKER, { type: 'heartbeat' });
     expect(heard).toEqual(['heartbeat']);
     socket.message(WORKER, { type: 'heartbeat' });
     expect(heard).toEqual(['heartbeat', 'heartbeat']);
   });
 
-  it('a job whose line is lost leaves the word to the main process', async () => {
-    const { socket, standIn, heard } = await lines();
+  it('comes from the main process again after the job lost its channel', async () => {
+    const { socket, standIn, heard } = await openRouter();
     socket.hello(WORKER);
     socket.closed(WORKER);
     await Promise.resolve();

@@ -1,10 +1,10 @@
-/** What a sweep asks of the host: whose tree, by which shim. */
+/** The question that cleanup asks the host: the tree of which worker, found by which shim. */
 import { describe, expect, it } from 'vitest';
 import { workerId } from '../../src/core/ids.ts';
 import type { Session } from '../../src/core/model/session.ts';
 import type { ProcessIdentity } from '../../src/core/model/worker.ts';
 import { CleanupRunner } from '../../src/runtime/cleanup/cleanup-runner.ts';
-import { sessionOf } from '../support/sessions.ts';
+import { sessionOf } from '../support/sessions/session-writes.ts';
 
 const ID = workerId('s-1.1');
 const at = { bootMs: 0, wallMs: 0 };
@@ -23,17 +23,17 @@ function sessionWith(shim: ProcessIdentity): Session {
   return { ...sessionOf({ id: 's-1' }), startedAt: at, phase: { name: 'starting', worker } };
 }
 
-/** The shims by which the trees of this session's worker were looked for. */
-async function shimsAsked(shim: ProcessIdentity): Promise<(ProcessIdentity | null)[]> {
-  const asked: (ProcessIdentity | null)[] = [];
+/** The shims by which cleanup searched the tree of this session's worker. */
+async function shimsSearched(shim: ProcessIdentity): Promise<(ProcessIdentity | null)[]> {
+  const shims: (ProcessIdentity | null)[] = [];
   const silent = () => undefined;
-  const sweeper = new CleanupRunner({
+  const runner = new CleanupRunner({
     table: {
       scan: async () => ({
         scanned: 0,
         workerIds: [],
         treeOf: (_, by) => {
-          asked.push(by);
+          shims.push(by);
           return [];
         },
         spared: () => new Set(),
@@ -57,17 +57,17 @@ async function shimsAsked(shim: ProcessIdentity): Promise<(ProcessIdentity | nul
     patterns: [],
     graceMs: 0,
   });
-  await sweeper.sweep({ dryRun: true });
-  return asked;
+  await runner.sweep({ dryRun: true });
+  return shims;
 }
 
-describe('a tree', () => {
-  it('is looked for by its shim', async () => {
+describe('the tree of a worker', () => {
+  it('is searched by its shim', async () => {
     const shim = { bootId: 'boot', pid: 7, startTicks: 7 };
-    expect(await shimsAsked(shim)).toEqual([shim]);
+    expect(await shimsSearched(shim)).toEqual([shim]);
   });
 
-  it('is not looked for by numbers of another boot, which may be a stranger’s by now', async () => {
-    expect(await shimsAsked({ bootId: 'the boot before', pid: 7, startTicks: 7 })).toEqual([null]);
+  it('is not searched by a shim of another boot, because another process can have its pid now', async () => {
+    expect(await shimsSearched({ bootId: 'an earlier boot', pid: 7, startTicks: 7 })).toEqual([null]);
   });
 });

@@ -1,17 +1,17 @@
-/** When a drain is forgotten. */
+/** When the record of a drain is deleted. */
 import { expect, it } from 'vitest';
 import type { DrainRecord } from '../../src/ports/drain-store.ts';
 import { Drain } from '../../src/runtime/drain.ts';
 import { at } from '../core/support.ts';
-import { SILENT } from '../support/log.ts';
+import { SILENT } from '../support/lib/test-logs.ts';
 
-it('that is not under way is not undone: nothing is said or written', () => {
+it('an undo without a drain logs and writes nothing', () => {
   const drain = new Drain({
     clock: { now: () => at(0), at: () => () => undefined },
     log: {
       ...SILENT,
       warn: () => {
-        throw new Error('it was said');
+        throw new Error('it was logged');
       },
     },
     store: {
@@ -28,7 +28,7 @@ it('that is not under way is not undone: nothing is said or written', () => {
   expect(drain.view).toBeNull();
 });
 
-it('holds until what was left when its time was over has been released', async () => {
+it('a drain stays on record after its deadline until the remaining sessions are released', async () => {
   let recorded: DrainRecord | null = null;
   const alarms: (() => void)[] = [];
   const drain = new Drain({
@@ -55,9 +55,10 @@ it('holds until what was left when its time was over has been released', async (
   drain.begin({ kind: 'local', name: 'ann' }, 1000);
   drain.stopped();
   expect(recorded).not.toBeNull();
-  alarms[0]?.();
+  const [deadline] = alarms;
+  deadline?.();
   expect(await drain.over).toMatchObject({ name: 'ann' });
-  // A supervisor that is killed in the midst of the release is not open for new calls afterwards.
+  // A supervisor that is killed during the release must not accept new calls after its restart.
   expect(recorded).not.toBeNull();
   drain.stopped();
   expect(recorded).toBeNull();

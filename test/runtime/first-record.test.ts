@@ -6,7 +6,7 @@ import { publicState } from '../../src/core/model/session.ts';
 import { CurfewError } from '../../src/lib/errors.ts';
 import type { DrainRecord } from '../../src/ports/drain-store.ts';
 import { Supervisor } from '../../src/runtime/supervisor.ts';
-import { settled, WARM_PROFILE, WarmRig } from '../support/warm-rig.ts';
+import { settled, WARM_PROFILE, WarmRig } from '../support/workers/warm-rig.ts';
 
 const ANN: Actor = { kind: 'token', name: 'ann' };
 const REQUEST = { room: 'r', agent: 'default', metadata: {}, labels: {}, limits: {} };
@@ -55,7 +55,7 @@ describe('a session whose first record is being written', () => {
     expect(isOver).toBe(false);
     record.resolve();
     await settled();
-    expect(rig.of('spawn')).toHaveLength(1);
+    expect(rig.callsOf('spawn')).toHaveLength(1);
     expect(isOver).toBe(false);
   });
 
@@ -70,7 +70,7 @@ describe('a session whose first record is being written', () => {
       name: 'closing',
       ending: { reason: 'shutdown' },
     });
-    for (const id of rig.of('spawn')) rig.exits(id);
+    for (const id of rig.callsOf('spawn')) rig.exits(id);
     await rig.advance(20_000);
     await rig.advance(20_000);
     await rig.advance(20_000);
@@ -102,7 +102,7 @@ describe('a session whose first record fails', () => {
     await settled();
     expect(supervisor.sessions.all()).toEqual([]);
     expect(supervisor.capacity().quotas.find((one) => one.name === 'host')).toMatchObject({ used: 0 });
-    expect(rig.of('spawn')).toEqual([]);
+    expect(rig.callsOf('spawn')).toEqual([]);
     expect(rig.saved.size).toBe(0);
   });
 
@@ -112,11 +112,11 @@ describe('a session whose first record fails', () => {
     rig.onCreate = () => Promise.reject(full);
     await expect(rig.dispatch('r')).rejects.toBe(full);
     await settled();
-    expect(rig.of('SIGKILL')).toEqual([]);
+    expect(rig.callsOf('SIGKILL')).toEqual([]);
     rig.onCreate = () => Promise.resolve();
     await rig.dispatch('r');
     await settled();
-    expect(rig.of('assign')).toEqual([warm]);
+    expect(rig.callsOf('assign')).toEqual([warm]);
   });
 
   it('ends also when it was released meanwhile', async () => {

@@ -1,4 +1,4 @@
-/** How full this host is, as LiveKit is told it. */
+/** The load of this host, as it is reported to LiveKit. */
 import { expect, it } from 'vitest';
 import { JOB_SOURCE } from '../../src/lib/limits/livekit-limits.ts';
 import type { Clock } from '../../src/ports/clock.ts';
@@ -6,7 +6,7 @@ import type { JobLoad, Jobs } from '../../src/ports/jobs.ts';
 import type { JobSourceOptions } from '../../src/runtime/dispatch/job-source.ts';
 import { JobSource } from '../../src/runtime/dispatch/job-source.ts';
 import { profile } from '../core/support.ts';
-import { SILENT } from '../support/log.ts';
+import { SILENT } from '../support/lib/test-logs.ts';
 
 function setUp() {
   let nowMs = 1000;
@@ -20,8 +20,8 @@ function setUp() {
       return () => alarms.splice(alarms.indexOf(alarm), alarms.includes(alarm) ? 1 : 0);
     },
   };
-  const told: JobLoad[] = [];
-  const jobs: Partial<Jobs> = { setLoad: (_, load) => void told.push(load), start: () => undefined };
+  const reported: JobLoad[] = [];
+  const jobs: Partial<Jobs> = { setLoad: (_, load) => void reported.push(load), start: () => undefined };
   const host = { name: 'host', limit: 4, used: 0, holders: [] };
   const options: Partial<JobSourceOptions> = {
     jobs: jobs as Jobs,
@@ -35,7 +35,7 @@ function setUp() {
     },
     isAccepting: () => true,
   };
-  const desk = new JobSource(options as JobSourceOptions);
+  const source = new JobSource(options as JobSourceOptions);
   const until = (atMs: number) => {
     nowMs = atMs;
     for (const alarm of alarms.filter((one) => one.dueMs <= atMs)) {
@@ -47,21 +47,21 @@ function setUp() {
     host.used = used;
     changed();
   };
-  return { desk, told, until, use, alarms };
+  return { source, reported, until, use, alarms };
 }
 
-it('a change is told at once, those that follow soon after are gathered, and the last value is told', () => {
-  const { desk, told, until, use, alarms } = setUp();
-  desk.start();
-  expect(told).toMatchObject([{ load: 0 }]);
+it('a change of the load is reported at once, later changes are merged for a while, and the last value is reported', () => {
+  const { source, reported, until, use, alarms } = setUp();
+  source.start();
+  expect(reported).toMatchObject([{ load: 0 }]);
   until(5000);
   use(1);
   until(5000);
-  expect(told.slice(1)).toMatchObject([{ load: 0.25 }]);
+  expect(reported).toMatchObject([{ load: 0 }, { load: 0.25 }]);
   for (const used of [2, 3, 4]) use(used);
   until(5000 + JOB_SOURCE.loadEveryMs - 1);
-  expect(told).toHaveLength(2);
+  expect(reported).toHaveLength(2);
   until(5000 + JOB_SOURCE.loadEveryMs);
-  expect(told.slice(2)).toMatchObject([{ load: 1, full: true }]);
+  expect(reported).toMatchObject([{ load: 0 }, { load: 0.25 }, { load: 1, full: true }]);
   expect(alarms).toEqual([]);
 });

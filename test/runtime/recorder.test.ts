@@ -1,4 +1,4 @@
-/** What the recorder owes the sessions, over a registry that answers when the test says so. */
+/** The recorder over a registry that answers when the test says so. */
 import { describe, expect, it } from 'vitest';
 import type { SessionId } from '../../src/core/ids.ts';
 import type { Session } from '../../src/core/model/session.ts';
@@ -7,25 +7,28 @@ import type { Clock } from '../../src/ports/clock.ts';
 import type { Registry } from '../../src/ports/registry.ts';
 import { Recorder, recordNeed } from '../../src/runtime/sessions/recorder.ts';
 import { at, gone, Play, release, says } from '../core/support.ts';
-import { SILENT } from '../support/log.ts';
-import { sessionOf } from '../support/sessions.ts';
+import { SILENT } from '../support/lib/test-logs.ts';
+import { sessionOf } from '../support/sessions/session-writes.ts';
 
-interface Asked {
+/** A request to the registry that waits for the test's answer. */
+interface RegistryRequest {
   readonly what: string;
   readonly id: SessionId;
+  isAnswered: boolean;
   answer(error?: Error): void;
 }
 
 const away = () => new CurfewError('registry_unavailable', 'the registry: no answer in time');
 
 function setUp() {
-  const asked: Asked[] = [];
+  const requests: RegistryRequest[] = [];
   const alarms: (() => void)[] = [];
   const forgotten: SessionId[] = [];
   const ask = (what: string, id: SessionId) =>
-    new Promise<void>((resolve, reject) =>
-      asked.push({ what, id, answer: (error) => (error === undefined ? resolve() : reject(error)) }),
-    );
+    new Promise<void>((resolve, reject) => {
+      const answer = (error?: Error) => (error === undefined ? resolve() : reject(error));
+      requests.push({ what, id, isAnswered: false, answer });
+    });
   const registry: Partial<Registry> = {
     create: ({ session }) => ask('create', session.spec.id),
     save: ({ session }) => ask('save', session.spec.id),
@@ -41,139 +44,143 @@ function setUp() {
   };
   const deps = { registry: registry as Registry, clock, log: SILENT };
   const recorder = new Recorder(deps, (id) => forgotten.push(id));
-  /** Everything that waits for the clock happens. */
+  /** Answers the oldest open request of this kind; an error is the registry's refusal. */
+  const answer = (what: string, id: string, error?: Error) => {
+    const open = requests.find((one) => one.what === what && one.id === id && !one.isAnswered);
+    if (open === undefined) throw new Error(`no open request: ${what} ${id}`);
+    open.isAnswered = true;
+    open.answer(error);
+  };
+  const asked = () => requests.map(({ what, id }) => `${what} ${id}`);
+  /** Fires all alarms. */
   const ring = () => {
     for (const alarm of alarms.splice(0)) alarm();
   };
-  return { recorder, asked, forgotten, ring };
+  return { recorder, answer, asked, forgotten, ring };
 }
 
 const ended = sessionOf({ id: 's-1', endedWallMs: 1 });
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
-describe('a record that is late', () => {
-  it('keeps its session in memory until it is made, however often it fails', async () => {
-    const { recorder, asked, forgotten, ring } = setUp();
+describe('a delayed record', () => {
+  it('keeps its session in memory until it is written, also after several failures', async () => {
+    const { recorder, answer, forgotten, ring } = setUp();
     const step = recorder.saveStep(ended, () => ended);
     ring();
     await step;
     expect(recorder.isUnsaved(ended.spec.id)).toBe(true);
-    asked[0]?.answer(away());
+    answer('save', 's-1', away());
     await settled();
     ring();
     expect(recorder.isUnsaved(ended.spec.id)).toBe(true);
-    asked[1]?.answer(away());
+    answer('save', 's-1', away());
     await settled();
     ring();
-    asked[2]?.answer();
+    answer('save', 's-1');
     await settled();
     expect(recorder.isUnsaved(ended.spec.id)).toBe(false);
     expect(forgotten).toEqual(['s-1']);
   });
 
-  it('comes before the first record of who takes its place: a crash between them would let both live', async () => {
-    const { recorder, asked, ring } = setUp();
+  it('is written before the first record of the next claim holder, so that a crash leaves one holder only', async () => {
+    const { recorder, answer, asked, ring } = setUp();
     const step = recorder.saveStep(ended, () => ended);
     ring();
     await step;
-    asked[0]?.answer(away());
+    answer('save', 's-1', away());
     await settled();
     void recorder.create(sessionOf({ id: 's-2' }));
-    expect(asked.slice(1).map(({ what, id }) => `${what} ${id}`)).toEqual([
-      'probe none',
-      'save s-1',
-      'create s-2',
-    ]);
+    expect(asked()).toEqual(['save s-1', 'probe none', 'save s-1', 'create s-2']);
   });
 
-  it('is discarded when its session was refused for it, again and again until that is done', async () => {
-    const { recorder, asked, ring } = setUp();
+  it('is discarded when its session was refused for the failure, and the discard is retried until it succeeds', async () => {
+    const { recorder, answer, asked, ring } = setUp();
     const created = recorder.create(sessionOf({ id: 's-2' }));
-    asked[0]?.answer(away());
+    answer('create', 's-2', away());
     await expect(created).rejects.toThrow('no answer');
-    asked[1]?.answer(away());
+    answer('discard', 's-2', away());
     await settled();
     ring();
-    expect(asked.map(({ what }) => what)).toEqual(['create', 'discard', 'probe', 'discard']);
+    expect(asked()).toEqual(['create s-2', 'discard s-2', 'probe none', 'discard s-2']);
   });
 });
 
-describe('a registry that could not be written', () => {
-  it('is tried again by itself, also when nothing waits for it', async () => {
-    const { recorder, asked, ring } = setUp();
+describe('a registry that failed a write', () => {
+  it('is probed automatically, also when no record waits', async () => {
+    const { recorder, answer, asked, ring } = setUp();
     const created = recorder.create(sessionOf({ id: 's-4' }));
-    asked[0]?.answer(away());
+    answer('create', 's-4', away());
     await expect(created).rejects.toThrow('no answer');
-    asked[1]?.answer();
+    answer('discard', 's-4');
     await settled();
     expect(recorder.status.writable).toBe(false);
     ring();
-    expect(asked.map(({ what }) => what)).toEqual(['create', 'discard', 'probe']);
-    asked[2]?.answer(away());
+    expect(asked()).toEqual(['create s-4', 'discard s-4', 'probe none']);
+    answer('probe', 'none', away());
     await settled();
     ring();
-    asked[3]?.answer();
+    answer('probe', 'none');
     await settled();
     expect(recorder.status).toMatchObject({ writable: true, error: null });
     ring();
-    expect(asked).toHaveLength(4);
+    expect(asked()).toHaveLength(4);
   });
 });
 
-describe('a conflict', () => {
-  it('is an answer: the registry works', async () => {
-    const { recorder, asked } = setUp();
+describe('a conflict in the registry', () => {
+  it('counts as an answer, so that the registry stays writable', async () => {
+    const { recorder, answer, asked } = setUp();
     const created = recorder.create(sessionOf({ id: 's-3' }));
-    asked[0]?.answer(new CurfewError('room_taken', 'it is taken'));
+    answer('create', 's-3', new CurfewError('room_taken', 'it is taken'));
     await expect(created).rejects.toThrow('taken');
     expect(recorder.status.writable).toBe(true);
-    expect(asked).toHaveLength(1);
+    expect(asked()).toHaveLength(1);
   });
 });
 
-describe('a start whose claim is recorded for the last holder', () => {
+describe('a start while the registry still records its claim for the last holder', () => {
   const taken = () => new CurfewError('room_taken', 'it is taken');
 
-  it('is recorded when the holder is, and the registry works', async () => {
-    const { recorder, asked } = setUp();
+  it('is recorded after the record of the holder, and the registry stays writable', async () => {
+    const { recorder, answer, asked } = setUp();
     const next = sessionOf({ id: 's-5' });
     const holder = recorder.saveStep(ended, () => ended);
-    asked[0]?.answer(taken());
+    answer('save', 's-1', taken());
     await holder;
     const saved = recorder.saveDurably(next);
-    asked[1]?.answer(taken());
+    answer('save', 's-5', taken());
     await settled();
-    expect(asked.slice(2)).toMatchObject([{ what: 'save', id: 's-1' }]);
-    asked[2]?.answer();
+    expect(asked()).toEqual(['save s-1', 'save s-5', 'save s-1']);
+    answer('save', 's-1');
     await settled();
-    asked[3]?.answer();
+    answer('save', 's-5');
     await saved;
-    expect(asked.map(({ id }) => id)).toEqual(['s-1', 's-5', 's-1', 's-5']);
+    expect(asked()).toEqual(['save s-1', 'save s-5', 'save s-1', 'save s-5']);
     expect(recorder.status.writable).toBe(true);
   });
 
-  it('is given up when it is still taken, and the registry works all the same', async () => {
-    const { recorder, asked } = setUp();
+  it('fails when the claim is still taken, and the registry stays writable', async () => {
+    const { recorder, answer } = setUp();
     const saved = recorder.saveDurably(sessionOf({ id: 's-6' }));
-    asked[0]?.answer(taken());
+    answer('save', 's-6', taken());
     await settled();
-    asked[1]?.answer(taken());
+    answer('save', 's-6', taken());
     await expect(saved).rejects.toThrow('taken');
     expect(recorder.status).toMatchObject({ writable: true, error: null });
   });
 });
 
-describe('what is recorded at once', () => {
+describe('the need for a record', () => {
   const need = (before: Session, after: Session, atMs = 0) => recordNeed(before, after, at(atMs));
 
-  it('a worker that nothing killed is gone: its claim is free', () => {
+  it('is durable when an unkillable worker is gone at last, because that frees its claim', () => {
     const play = Play.live({ livekit: false }).silent().on(10, release).until(60_000);
     expect(play.reason).toBe('unkillable');
     const before = play.session;
     expect(need(before, play.on(70_000, gone()).session)).toBe('durable');
   });
 
-  it('a silence that is allowed for long, and not each word', () => {
+  it('is soon for a long permission to be silent, and none for a short one', () => {
     const play = Play.live({ livekit: false, idleAsked: true });
     const keep = (atMs: number, forMs: number) => {
       const before = play.session;
@@ -182,12 +189,12 @@ describe('what is recorded at once', () => {
     };
     expect(keep(10_000, 60_000)).toBe('none');
     expect(keep(20_000, 900_000)).toBe('soon');
-    // Many small steps are as long as a big one.
+    // Many small extensions count as much as one large extension.
     expect(keep(20_500, 900_000)).toBe('soon');
     expect(keep(30_000, 60_000)).toBe('none');
   });
 
-  it('the first word, for from then on silence counts', () => {
+  it('is soon for the first activity, because silence counts from then on', () => {
     const play = Play.live({ livekit: false });
     const before = play.session;
     expect(need(before, play.on(10, says({ type: 'activity', kind: 'task' })).session, 10)).toBe('soon');

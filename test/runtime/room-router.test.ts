@@ -1,4 +1,4 @@
-/** Kept rooms and the database. */
+/** Kept rooms and refused calls, over simulated ports. */
 import { expect, it } from 'vitest';
 import type { SessionId } from '../../src/core/ids.ts';
 import type { RoomWatch } from '../../src/core/rooms/kept-room.ts';
@@ -6,12 +6,12 @@ import type { Registry } from '../../src/ports/registry.ts';
 import type { Rooms } from '../../src/ports/rooms.ts';
 import { RoomRouter } from '../../src/runtime/rooms/room-router.ts';
 import { at, look, participant } from '../core/support.ts';
-import { SILENT } from '../support/log.ts';
-import { sessionOf } from '../support/sessions.ts';
+import { SILENT } from '../support/lib/test-logs.ts';
+import { sessionOf } from '../support/sessions/session-writes.ts';
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
-it('kept rooms are written into a database that knows none of them', async () => {
+it('all kept rooms are written into a new database', async () => {
   const watches = ['a', 'b'].map(
     (name): RoomWatch => ({
       room: { project: 'default', name },
@@ -29,16 +29,16 @@ it('kept rooms are written into a database that knows none of them', async () =>
   };
   const rooms: Partial<Rooms> = { follow: () => undefined, start: () => undefined };
   const deps = { rooms: rooms as Rooms, registry: registry as Registry, log: SILENT };
-  const desk = new RoomRouter(deps, {
+  const router = new RoomRouter(deps, {
     post: () => undefined,
     postAll: () => undefined,
   });
-  await desk.start();
-  desk.recordAll();
+  await router.start();
+  router.recordAll();
   expect(saved).toEqual(watches);
 });
 
-it('a kept room whose close failed is closed with the next look', async () => {
+it('a kept room is closed at the next snapshot when its close failed', async () => {
   const closed: string[] = [];
   const deleted: string[] = [];
   const room = { project: 'default', name: 'r' };
@@ -62,26 +62,26 @@ it('a kept room whose close failed is closed with the next look', async () => {
     saveWatch: async () => undefined,
     deleteWatch: async ({ name }) => void deleted.push(name),
   };
-  const desk = new RoomRouter(
+  const router = new RoomRouter(
     { rooms: rooms as Rooms, registry: registry as Registry, log: SILENT },
     { post: () => undefined, postAll: () => undefined },
   );
-  const seen = async (asOfMs: number) => {
+  const poll = async (asOfMs: number) => {
     const event = look(asOfMs, [participant('ann')]);
-    if (event.type === 'room_snapshot') desk.snapshot(room, event.observation);
+    if (event.type === 'room_snapshot') router.snapshot(room, event.observation);
     await settled();
   };
-  desk.watch(watch);
-  await seen(100);
-  await seen(30_000);
+  router.watch(watch);
+  await poll(100);
+  await poll(30_000);
   expect([closed, deleted]).toEqual([['RM_1'], []]);
-  expect(desk.isWatched(room, 'RM_1')).toBe(true);
-  await seen(31_000);
-  await seen(32_000);
+  expect(router.isWatched(room, 'RM_1')).toBe(true);
+  await poll(31_000);
+  await poll(32_000);
   expect([closed, deleted]).toEqual([['RM_1', 'RM_1'], ['r']]);
 });
 
-it('a phone whose call was accepted and expired is hung up on, though its session is still known', async () => {
+it('a phone is hung up on when its accepted call expired, although the session is still known', async () => {
   const closed: string[] = [];
   const rooms: Partial<Rooms> = {
     follow: () => undefined,
@@ -93,26 +93,26 @@ it('a phone whose call was accepted and expired is hung up on, though its sessio
     },
   };
   const deps = { rooms: rooms as Rooms, registry: {} as Registry, log: SILENT };
-  const desk = new RoomRouter(deps, {
+  const router = new RoomRouter(deps, {
     post: () => undefined,
     postAll: () => undefined,
   });
   const session = sessionOf({ id: 's-1', room: 'r' });
   const { room, id } = session.spec;
   const phone = participant('+49', { kind: 'sip', sipCallStatus: 'active' });
-  const seen = (asOfMs: number) => {
+  const poll = (asOfMs: number) => {
     const event = look(asOfMs, [phone]);
-    if (event.type === 'room_snapshot') desk.snapshot(room, event.observation);
+    if (event.type === 'room_snapshot') router.snapshot(room, event.observation);
   };
-  desk.follow(session);
-  desk.refused(room, { at: at(0), by: 'another' as SessionId, ownJob: null });
-  desk.refused(room, { at: at(0), by: id, ownJob: 'AJ_1' });
-  seen(100);
-  seen(10_000);
+  router.follow(session);
+  router.refused(room, { at: at(0), by: 'another' as SessionId, ownJob: null });
+  router.refused(room, { at: at(0), by: id, ownJob: 'AJ_1' });
+  poll(100);
+  poll(10_000);
   await settled();
-  // It did not answer: the next look asks again.
-  seen(11_000);
+  // The first close timed out, so the next snapshot starts another.
+  poll(11_000);
   await settled();
-  seen(12_000);
+  poll(12_000);
   expect(closed).toEqual(['r AJ_1', 'r AJ_1']);
 });

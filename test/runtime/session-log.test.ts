@@ -1,10 +1,10 @@
-/** What people are told of a worker that gave way: in the log without its words, in the session with them. */
+/** The report about a replaced worker: the log has no words of the worker, and the view of the session has them. */
 import { expect, it } from 'vitest';
 import { describeStep } from '../../src/runtime/sessions/session-log.ts';
 import { sessionView } from '../../src/runtime/views/session-view.ts';
 import { agent, at, gone, look, Play, participant, profile, says, WORKER } from '../core/support.ts';
 
-it('a replaced worker is told with its reason, and the next one when it is started', () => {
+it('a replaced worker is logged with its reason, and the next worker when it is started', () => {
   const play = Play.live({ profile: profile({ replace: true }) });
   const before = play.on(1000, look(1000, [agent, participant('ann')])).session;
   const replacing = play.on(2000, says({ type: 'failed', message: 'no voice' })).session;

@@ -1,4 +1,4 @@
-/** What a supervisor answers. */
+/** The answers of a supervisor. */
 import { describe, expect, it } from 'vitest';
 import type { SessionId } from '../../src/core/ids.ts';
 import type { Actor } from '../../src/core/model/session.ts';
@@ -6,33 +6,33 @@ import { RECORDING } from '../../src/lib/limits/storage-limits.ts';
 import type { Rooms } from '../../src/ports/rooms.ts';
 import { Supervisor } from '../../src/runtime/supervisor.ts';
 import type { SupervisorDeps } from '../../src/runtime/supervisor-deps.ts';
-import { settled, WARM_PROFILE, WarmRig } from '../support/warm-rig.ts';
+import { settled, WARM_PROFILE, WarmRig } from '../support/workers/warm-rig.ts';
 
 const ANN: Actor = { kind: 'token', name: 'ann' };
 
-/** Of a supervisor that is not started: it takes calls, and finds nothing of before. */
+/** A supervisor that is not started. It takes requests and recovers no session. */
 function open(more: Partial<SupervisorDeps> = {}): { rig: WarmRig; supervisor: Supervisor } {
   const rig = new WarmRig({ profile: { ...WARM_PROFILE, warm: 0 } });
   const rest: Partial<SupervisorDeps> = { sweep: { unmanaged: [], graceMs: 0 }, ...more };
   return { rig, supervisor: new Supervisor({ ...rig.deps(), ...rest }) };
 }
 
-describe('a release of many', () => {
+describe('a release of many sessions', () => {
   it.each([
     [{}],
     [{ held: false }],
-  ])('with the filter %j is one of all, which must be said', async (filter) => {
+  ])('with the filter %j releases all sessions, and is refused without `all`', async (filter) => {
     const { supervisor } = open();
-    const asked = { filter, dryRun: true, detail: undefined };
-    await expect(supervisor.releaseMany({ ...asked, all: false }, ANN)).rejects.toMatchObject({
+    const request = { filter, dryRun: true, detail: undefined };
+    await expect(supervisor.releaseMany({ ...request, all: false }, ANN)).rejects.toMatchObject({
       code: 'invalid_request',
     });
-    expect(await supervisor.releaseMany({ ...asked, all: true }, ANN)).toEqual([]);
+    expect(await supervisor.releaseMany({ ...request, all: true }, ANN)).toEqual([]);
   });
 });
 
-describe('a session that ends while the token of its worker is being made', () => {
-  it('starts no worker, and is over at once', async () => {
+describe('a session that is released while its worker token is made', () => {
+  it('starts no worker and is over at once', async () => {
     const token = Promise.withResolvers<string>();
     const rooms = {
       url: 'ws://livekit',
@@ -51,15 +51,15 @@ describe('a session that ends while the token of its worker is being made', () =
     token.resolve('t');
     await settled();
     await rig.advance(RECORDING.gatherMs);
-    expect(rig.of('spawn')).toEqual([]);
+    expect(rig.callsOf('spawn')).toEqual([]);
     expect(rig.saved.get(session.id as SessionId)?.phase).toMatchObject({
       ladder: { process: { step: 'over' } },
     });
   });
 });
 
-describe('an answer', () => {
-  it('says what was asked, also where something else of the session is still being recorded', async () => {
+describe('the answer to a request', () => {
+  it('shows the result of that request, also while another change of the session is recorded', async () => {
     const { rig, supervisor } = open();
     const request = { room: 'r', agent: 'default', metadata: {}, labels: {}, limits: {} };
     const { session } = await supervisor.dispatch(request as never, ANN);

@@ -1,12 +1,12 @@
-/** Warm workers between the pool and the sessions: whose each is, in every order of what happens. */
+/** Warm workers between the pool and the sessions: to which of them a worker belongs, in every order of events. */
 import { describe, expect, it } from 'vitest';
 import { sessionId, workerId } from '../../src/core/ids.ts';
 import type { SessionEvent } from '../../src/core/model/events.ts';
 import type { Session } from '../../src/core/model/session.ts';
 import { workerOf } from '../../src/core/model/session.ts';
 import type { WorkerProcess } from '../../src/core/model/worker.ts';
-import { sessionOf } from '../support/sessions.ts';
-import { settled, WARM_PROFILE, WarmRig } from '../support/warm-rig.ts';
+import { sessionOf } from '../support/sessions/session-writes.ts';
+import { settled, WARM_PROFILE, WarmRig } from '../support/workers/warm-rig.ts';
 
 const WARM = workerId('warm-9.1');
 const process: WorkerProcess = {
@@ -21,7 +21,7 @@ const release: SessionEvent = {
   detail: null,
 };
 
-/** As its first record says it: promised to the session, the assignment is still awaited. */
+/** A session after its first record: a warm worker is promised to it, and the assignment is still awaited. */
 function promised(): Session {
   const base = sessionOf({ id: 's-1', room: 'r' });
   const spec = { ...base.spec, profile: WARM_PROFILE, limits: WARM_PROFILE.limits };
@@ -35,48 +35,53 @@ function promised(): Session {
   };
 }
 
-/** Its folder does not know of the session yet. */
+/** The folder of the warm worker does not name the session yet. */
 const folders = new Map([[WARM, { profile: WARM_PROFILE, process, isSpent: false }]]);
 
-describe('a supervisor that died between a promise and the record of its assignment', () => {
-  it('goes on with the worker that was promised, which may be talking already', async () => {
+/** The pool of the only agent with warm workers. */
+const poolView = (rig: WarmRig) => rig.parts.pool.views().find(({ agent }) => agent === 'default');
+const latestSpawned = (rig: WarmRig) => rig.callsOf('spawn').at(-1);
+const latestAssigned = (rig: WarmRig) => rig.callsOf('assign').at(-1);
+
+describe('a session with a promised warm worker at the start of a supervisor', () => {
+  it('continues with the promised worker, which can be talking already', async () => {
     const rig = await new WarmRig({ recorded: [promised()], folders }).start();
-    expect(rig.of('adopt')).toEqual([WARM]);
+    expect(rig.callsOf('adopt')).toEqual([WARM]);
     expect(rig.parts.pool.has(WARM)).toBe(false);
-    expect(rig.says(WARM)).toBe(true);
+    expect(rig.reportsReady(WARM)).toBe(true);
     await settled();
-    expect(rig.of('assign')).toContain(WARM);
+    expect(rig.callsOf('assign')).toContain(WARM);
     expect(rig.sessions.state(promised().spec.id)?.phase).toMatchObject({
       name: 'live',
       work: { worker: { id: WARM, warm: 'sound' } },
     });
-    expect(rig.of('spawn').filter((id) => id.startsWith('s-1'))).toEqual([]);
+    expect(rig.callsOf('spawn').filter((id) => id.startsWith('s-1'))).toEqual([]);
   });
 
-  it('starts another one when that one is dead, and its whole tree is gone', async () => {
+  it('starts another worker when the promised worker is dead and its whole tree is gone', async () => {
     const rig = new WarmRig({ recorded: [promised()], folders });
     rig.ended.set(WARM, { code: 1, signal: null, at: { bootMs: 0, wallMs: 0 } });
     await rig.start();
-    expect(rig.of('spawn')).not.toContain('s-1.2');
+    expect(rig.callsOf('spawn')).not.toContain('s-1.2');
     rig.workers.tree(WARM, 1);
     await settled();
-    expect(rig.of('SIGKILL')).toEqual([WARM]);
+    expect(rig.callsOf('SIGKILL')).toEqual([WARM]);
     rig.workers.tree(WARM, 0);
     await settled();
-    expect(rig.of('spawn')).toContain('s-1.2');
+    expect(rig.callsOf('spawn')).toContain('s-1.2');
   });
 
-  it('ends the session when the host was rebooted', async () => {
+  it('ends when the host was rebooted', async () => {
     const session = promised();
-    const shim = { ...process.shim, bootId: 'the boot before' };
+    const shim = { ...process.shim, bootId: 'an earlier boot' };
     const grant = { startAtMs: 0, assignedByMs: null, workerId: WARM, warm: { main: null, shim } };
     const rig = await new WarmRig({ recorded: [{ ...session, phase: { name: 'queued', grant } }] }).start();
     expect(rig.saved.get(session.spec.id)?.phase).toMatchObject({ ending: { reason: 'node_lost' } });
-    expect(rig.of('adopt')).toEqual([]);
+    expect(rig.callsOf('adopt')).toEqual([]);
   });
 });
 
-describe('a pool that is taken over', () => {
+describe('the warm pool at the start of a supervisor', () => {
   const starting = (): Session => ({
     ...promised(),
     startedAt: { bootMs: 0, wallMs: 0 },
@@ -95,37 +100,37 @@ describe('a pool that is taken over', () => {
     },
   });
 
-  it('leaves alone what a session has, although its folder is older than that', async () => {
+  it('does not take the worker of a session, although the folder still shows the worker as warm', async () => {
     const rig = await new WarmRig({ recorded: [starting()], folders }).start();
-    expect(rig.of('adopt')).toEqual([WARM]);
+    expect(rig.callsOf('adopt')).toEqual([WARM]);
     expect(rig.parts.pool.has(WARM)).toBe(false);
     await rig.advance(WARM_PROFILE.limits.startTimeoutMs - 1);
-    expect(rig.of('SIGTERM')).toEqual([]);
+    expect(rig.callsOf('SIGTERM')).toEqual([]);
   });
 
-  it('lets go a LiveKit agent that was given a job', async () => {
+  it('ends a LiveKit agent that had a job', async () => {
     const rig = await new WarmRig({
       folders: new Map([[WARM, { profile: WARM_PROFILE, process, isSpent: true }]]),
     }).start();
-    expect(rig.of('SIGTERM')).toEqual([WARM]);
-    expect(rig.says(WARM)).toBe(false);
+    expect(rig.callsOf('SIGTERM')).toEqual([WARM]);
+    expect(rig.reportsReady(WARM)).toBe(false);
   });
 });
 
-describe('a folder', () => {
-  it('learns whose its worker is as soon as it is given away', async () => {
+describe('the folder of a warm worker', () => {
+  it('names the session as soon as the worker is assigned', async () => {
     const rig = await new WarmRig().start();
     const id = await rig.ready();
     await rig.dispatch('r');
-    expect(rig.of('assign')).toEqual([id]);
-    expect(rig.of('record')).toEqual([id]);
+    expect(rig.callsOf('assign')).toEqual([id]);
+    expect(rig.callsOf('record')).toEqual([id]);
   });
 });
 
-describe('a session that waited for a place', () => {
+describe('a session that waited for a slot', () => {
   const full = { limits: { sessions: 1 } };
 
-  /** One call with a warm worker, a second one that waits for its place, and a warm worker that is ready for it. */
+  /** One call has a warm worker, a second call waits for a slot, and another warm worker is ready. */
   async function crowded() {
     const rig = await new WarmRig(full).start();
     const first = await rig.ready();
@@ -133,84 +138,84 @@ describe('a session that waited for a place', () => {
     await rig.advance(60);
     const second = await rig.ready();
     const waiting = await rig.dispatch('b');
-    rig.says(first);
+    rig.reportsReady(first);
     await settled();
     return { rig, first, holder, second, waiting };
   }
 
-  it('takes its warm worker out of the pool, which is filled up again', async () => {
+  it('takes its warm worker out of the pool, and the pool is refilled', async () => {
     const { rig, first, holder, second, waiting } = await crowded();
     rig.sessions.post(holder.session.spec.id, release);
     await settled();
     rig.exits(first);
     await settled();
-    expect(rig.of('assign').at(-1)).toBe(second);
+    expect(latestAssigned(rig)).toBe(second);
     expect(rig.parts.pool.has(second)).toBe(false);
     await rig.advance(60);
     expect(rig.warm).toHaveLength(3);
-    // Its end is its session's, and no crash of the pool.
-    rig.says(second);
+    // The exit counts for the session, not as a crash of the pool.
+    rig.reportsReady(second);
     await settled();
     rig.sessions.post(waiting.session.spec.id, release);
     rig.exits(second, { tree: 1 });
     await settled();
-    expect(rig.parts.pool.views()[0]).toMatchObject({ crashes: 0 });
+    expect(poolView(rig)).toMatchObject({ crashes: 0 });
   });
 
-  it('and was released when its turn came gives the warm worker back', async () => {
+  it('returns the warm worker to the pool when it is released as its slot becomes free', async () => {
     const { rig, holder, second, waiting } = await crowded();
-    // Its turn comes while its release is still waiting to be handled.
+    // Race: the slot is granted while the release is still in the mailbox.
     rig.sessions.post(waiting.session.spec.id, { type: 'metadata', metadata: {} });
     rig.sessions.post(waiting.session.spec.id, release);
     rig.parts.admission.update(holder.session.spec.id, null);
-    expect(rig.parts.pool.views()[0]).toMatchObject({ ready: 0 });
+    expect(poolView(rig)).toMatchObject({ ready: 0 });
     await settled();
-    expect(rig.parts.pool.views()[0]).toMatchObject({ ready: 1 });
+    expect(poolView(rig)).toMatchObject({ ready: 1 });
     const next = await rig.dispatch('c');
-    expect(rig.of('assign').at(-1)).toBe(second);
+    expect(latestAssigned(rig)).toBe(second);
     expect(workerOf(rig.sessions.state(next.session.spec.id) as Session)?.id).toBe(second);
   });
 });
 
 describe('a warm worker', () => {
-  it('that dies while its session’s first record is written is replaced at once', async () => {
+  it('is replaced at once when it dies while the first record of its session is written', async () => {
     const rig = await new WarmRig().start();
     const id = await rig.ready();
     rig.onCreate = async () => rig.exits(id);
     const { session } = await rig.dispatch('r');
     await settled();
-    expect(rig.of('spawn').at(-1)).toBe(`${session.spec.id}.2`);
+    expect(latestSpawned(rig)).toBe(`${session.spec.id}.2`);
   });
 
-  it('that left something behind then is replaced when that is gone', async () => {
+  it('is replaced after its tree is gone when it left processes behind', async () => {
     const rig = await new WarmRig().start();
     const id = await rig.ready();
     rig.onCreate = async () => rig.exits(id, { tree: 1 });
     const { session } = await rig.dispatch('r');
     await settled();
-    expect(rig.of('spawn')).not.toContain(`${session.spec.id}.2`);
+    expect(rig.callsOf('spawn')).not.toContain(`${session.spec.id}.2`);
     rig.workers.tree(id, 0);
     await settled();
-    expect(rig.of('spawn')).toContain(`${session.spec.id}.2`);
+    expect(rig.callsOf('spawn')).toContain(`${session.spec.id}.2`);
   });
 
-  it('that was promised to a job and dies meanwhile is replaced too', async () => {
+  it('is replaced when it dies while it is promised to a job', async () => {
     const rig = await new WarmRig().start();
     const id = await rig.ready();
     rig.onCreate = async () => rig.exits(id);
     const { session } = await rig.dispatch('r', {}, { assignedWithinMs: 3000 });
     rig.sessions.post(session.spec.id, { type: 'assigned' });
     await settled();
-    expect(rig.of('spawn')).toContain(`${session.spec.id}.1`);
+    expect(rig.callsOf('spawn')).toContain(`${session.spec.id}.1`);
   });
 
-  it('is never handed out twice: who gave it back has no say in it any more', async () => {
+  it('is never assigned twice, also when the session that returned it fails late', async () => {
     const rig = await new WarmRig({ limits: { sessions: 1 } }).start();
     const first = await rig.ready();
     await rig.dispatch('a');
     await rig.advance(60);
     const warm = await rig.ready();
-    // A waits for a place: what it took goes back, and its record fails late.
+    // The second call waits for a slot. Its warm worker returns to the pool, and its record fails later.
     const record = Promise.withResolvers<void>();
     rig.onCreate = () => record.promise;
     const refused = rig.dispatch('b').catch(() => 'refused');
@@ -223,18 +228,18 @@ describe('a warm worker', () => {
     expect(first).not.toBe(warm);
   });
 
-  it('is forgotten when its session goes on with another one', async () => {
+  it('is forgotten when its session continues with another worker', async () => {
     const rig = await new WarmRig().start();
     const id = await rig.ready();
     await rig.dispatch('r');
     rig.exits(id);
     await settled();
-    expect(rig.of('forget')).toEqual([id]);
+    expect(rig.callsOf('forget')).toEqual([id]);
   });
 });
 
-describe('the pool', () => {
-  it('does not take a start for a crash that it did not want any more', async () => {
+describe('the warm pool after a change of the profile', () => {
+  it('does not count an obsolete start as a crash', async () => {
     const rig = new WarmRig();
     const gate = Promise.withResolvers<void>();
     rig.onSpawn = () => gate.promise;
@@ -244,7 +249,8 @@ describe('the pool', () => {
     rig.parts.pool.refresh(true);
     gate.reject(new Error('it was ended before its turn to start came'));
     await settled();
-    expect(rig.parts.pool.views()[0]).toMatchObject({ crashes: 0, notBeforeMs: 0 });
-    expect(rig.parts.pool.has(rig.warm[0] ?? WARM)).toBe(false);
+    expect(poolView(rig)).toMatchObject({ crashes: 0, notBeforeMs: 0 });
+    const [obsolete = WARM] = rig.warm;
+    expect(rig.parts.pool.has(obsolete)).toBe(false);
   });
 });

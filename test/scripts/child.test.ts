@@ -1,16 +1,16 @@
-/** The set-up's one child: it gets each signal once, and its end is the set-up's. */
+/** The child of the set-up script. It receives each signal once, and the set-up ends with its exit code. */
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import { ROOT } from '../support/daemon.ts';
-import { isAlive, killAll } from '../support/proc.ts';
-import { until } from '../support/wait.ts';
+import { ROOT } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import { isAlive, killAll } from '../support/processes/test-processes.ts';
 
 const FIXTURES = join(ROOT, 'test', 'fixtures', 'scripts');
 const COUNTS = join(FIXTURES, 'counts-signals.mjs');
 
-describe('the child of the set-up', () => {
+describe('the set-up script', () => {
   const parents: ChildProcess[] = [];
 
   const pids: number[] = [];
@@ -31,10 +31,10 @@ describe('the child of the set-up', () => {
     });
     const exited = new Promise<number | null>((resolve) => parent.once('close', (code) => resolve(code)));
     const childPid = async () => {
-      const pid = await until(
-        'the child is up',
-        () => Number(/^pid (\d+)$/m.exec(printed)?.[1] ?? 0) || null,
-      );
+      const pid = await until('the child is up', () => {
+        const [, digits = ''] = /^pid (\d+)$/m.exec(printed) ?? [];
+        return Number(digits);
+      });
       pids.push(pid);
       return pid;
     };
@@ -42,13 +42,13 @@ describe('the child of the set-up', () => {
   }
 
   it.each([
-    ['its exit code', 'exit 7', 7],
-    ['128 and the number of the signal that ended it', 'kill -9 $$', 137],
-  ])('ends as it: %s', async (_what, script, code) => {
+    ['the exit code of the child', 'exit 7', 7],
+    ['128 plus the number of the signal that ended the child', 'kill -9 $$', 137],
+  ])('ends with %s', async (_what, script, code) => {
     expect(await start(0, 'sh', '-c', script).exited).toBe(code);
   });
 
-  it('gets one Ctrl-C once, although the terminal and npm both tell of it', async () => {
+  it('passes one Ctrl-C to its child once, although the terminal and npm both send it', async () => {
     const { parent, exited, childPid, printed } = start(0, process.execPath, COUNTS);
     await childPid();
     parent.kill('SIGINT');
@@ -58,21 +58,21 @@ describe('the child of the set-up', () => {
     expect(printed()).toContain('interrupts: 1');
   });
 
-  it('is asked to end when the set-up itself is killed', async () => {
+  it('has its child ended when it is killed itself', async () => {
     const { parent, childPid } = start(0, process.execPath, COUNTS);
     const pid = await childPid();
     parent.kill('SIGKILL');
     await until('the child is gone', () => !isAlive(pid));
   });
 
-  it('takes what it left in its group along', async () => {
+  it("ends the rest of the child's group after the child", async () => {
     const { exited, childPid } = start(0, 'sh', '-c', 'sleep 1000 & echo "pid $!"');
     const pid = await childPid();
     expect(await exited).toBe(0);
     await until('its child is gone', () => !isAlive(pid));
   });
 
-  it('is ended when it takes too long', async () => {
+  it('ends a child that takes longer than its bound', async () => {
     expect(await start(100, 'sleep', '1000').exited).toBe(143);
   });
 });

@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { ROOT } from '../support/daemon.ts';
+import { ROOT } from '../support/daemon/daemon.ts';
 import type { Mutation } from './mutations.ts';
 import { MUTATIONS } from './mutations.ts';
 import { runSeed } from './run.ts';

@@ -55,6 +55,7 @@ describe('the language check', () => {
     ['a question', 'a.md', 'Who holds the slot?'],
     ['a text that is no message', 'src/a.ts', "const SQL = 'who told';"],
     ['inline code', 'a.ts', `// See \`${long}\`.`],
+    ['a text that is marked as SQL', 'src/a.ts', `const SQL = /* sql */ \`${long}\`;`],
   ])('accepts %s', (_, path, text) => {
     expect(faultsIn(path, text)).toEqual([]);
   });

@@ -6,7 +6,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import ts from 'typescript';
-import { ROOT } from '../support/daemon.ts';
+import { ROOT } from '../support/daemon/daemon.ts';
 
 /** Words in one sentence. Inline code and a link count as one word each. */
 export const SENTENCE_WORDS = 25;
@@ -193,7 +193,9 @@ function messages(path: string, tree: ts.SourceFile): Prose[] {
   const found: Prose[] = [];
   const visit = (node: ts.Node) => {
     const text = textOf(node);
-    const counts = path.startsWith('test/') ? isTitle(node) : !ts.isImportDeclaration(node.parent);
+    const counts = path.startsWith('test/')
+      ? isTitle(node)
+      : !ts.isImportDeclaration(node.parent) && !isCode(node);
     if (text !== null && counts && text.trim().split(/\s+/).length >= MESSAGE_WORDS)
       found.push({
         line: tree.getLineAndCharacterOfPosition(node.getStart(tree)).line + 1,
@@ -211,6 +213,11 @@ function textOf(node: ts.Node): string | null {
   if (ts.isStringLiteral(node) || ts.isNoSubstitutionTemplateLiteral(node)) return node.text;
   if (!ts.isTemplateExpression(node)) return null;
   return node.head.text + node.templateSpans.map((span) => `X${span.literal.text}`).join('');
+}
+
+/** A text in another language has a comment with its name before it. */
+function isCode(node: ts.Node): boolean {
+  return /\/\* (sh|sql) \*\/\s*$/.test(node.getFullText().slice(0, node.getLeadingTriviaWidth()));
 }
 
 /** The first argument of `it(…)`, `it.each(…)(…)`, `describe(…)` or `test(…)`. */

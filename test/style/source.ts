@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import ts from 'typescript';
-import { ROOT } from '../support/daemon.ts';
+import { ROOT } from '../support/daemon/daemon.ts';
 
 export interface SourceFile {
   /** Relative to the repository, such as `src/core/session/decide.ts`. */

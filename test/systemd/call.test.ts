@@ -1,9 +1,9 @@
 /** A call with a real LiveKit and a real agent inside the service's sandbox, through a restart. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Callers } from '../support/callers.ts';
-import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit.ts';
-import { Machine, PROJECT, PROJECT_BINDS } from '../support/machine.ts';
-import { until } from '../support/wait.ts';
+import { Callers } from '../support/callers/callers.ts';
+import { Machine, PROJECT, PROJECT_BINDS } from '../support/daemon/systemd-machine.ts';
+import { until } from '../support/lib/wait.ts';
+import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit/livekit-server.ts';
 
 describe.runIf(HAS_LIVEKIT)('a call in the sandbox', () => {
   let livekit: LiveKit;

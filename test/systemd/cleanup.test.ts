@@ -1,8 +1,8 @@
 /** The timer in a real systemd: it cleans up also without a supervisor, and spares each session that is not due. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Machine } from '../support/machine.ts';
-import { beganEarlier } from '../support/records.ts';
-import { until } from '../support/wait.ts';
+import { Machine } from '../support/daemon/systemd-machine.ts';
+import { until } from '../support/lib/wait.ts';
+import { beganEarlier } from '../support/sessions/recorded-sessions.ts';
 
 /** Far above the default maximum duration of a session. */
 const A_DAY_MS = 24 * 3_600_000;

@@ -1,7 +1,7 @@
 /** The supervisor's deaths in a real systemd: systemd starts it again, and each call goes on. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Machine } from '../support/machine.ts';
-import { until } from '../support/wait.ts';
+import { Machine } from '../support/daemon/systemd-machine.ts';
+import { until } from '../support/lib/wait.ts';
 
 let machine: Machine;
 beforeAll(async () => {

@@ -1,7 +1,7 @@
 /** The service in a real systemd: start, restart, reload, drain, stop, and the host's shutdown. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Machine } from '../support/machine.ts';
-import { until } from '../support/wait.ts';
+import { Machine } from '../support/daemon/systemd-machine.ts';
+import { until } from '../support/lib/wait.ts';
 
 let machine: Machine;
 beforeAll(async () => {

@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
 import { ensureDebianTree } from '../../scripts/debian-tree.mjs';
-import { ROOT } from '../support/daemon.ts';
-import { keep } from '../support/keeper.ts';
+import { ROOT } from '../support/daemon/daemon.ts';
+import { keep } from '../support/processes/keeper.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {

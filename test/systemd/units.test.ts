@@ -2,7 +2,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { Machine, PROJECT, PROJECT_BINDS } from '../support/machine.ts';
+import { Machine, PROJECT, PROJECT_BINDS } from '../support/daemon/systemd-machine.ts';
 
 const UNITS = ['curfew.service', 'curfew-cleanup.service', 'curfew-cleanup.timer'];
 

@@ -1,4 +1,7 @@
-/** Ends exactly the processes that a plan names: TERM, a while, KILL. Who is no longer who the plan saw is left alone. */
+/**
+ * Ends exactly the processes that a plan names: TERM, a pause, KILL.
+ * A process with another identity than in the plan gets no signal.
+ */
 
 import { performance } from 'node:perf_hooks';
 import { setTimeout } from 'node:timers/promises';
@@ -42,7 +45,7 @@ export async function endTargets(
   await strike(workers, term.signal, means);
   await allGone(workers, means, term.boundMs);
   await strike(workers, kill.signal, means);
-  // A shim whose worker is gone writes the status and ends by itself.
+  // When its worker is gone, a shim writes the status and exits without a signal.
   await allGone(there, means, kill.boundMs);
   await strike(there, kill.signal, means);
   await allGone(there, means, kill.boundMs);
@@ -58,14 +61,14 @@ function aimAt(member: ListedProcess, id: WorkerId | null, { markPrefix, self, g
   return { workerId: id ?? workerId(''), shim, markPrefix, cgroup: id === null ? null : groupOf(id), self };
 }
 
-/** `changed`: another process has the number now, or a stranger runs another command than the person saw. */
+/** `changed`: another process has the pid now, or an unmanaged process runs another command than the plan shows. */
 function stateOf({ member }: Target, { proc }: Means): 'there' | 'gone' | 'changed' {
   if (findAlive(proc, member) !== null) return isAsSeen(member, proc) ? 'there' : 'changed';
   const now = proc.stat(member.pid);
   return now === null || now.startTicks === member.startTicks ? 'gone' : 'changed';
 }
 
-/** A stranger is told by its command alone, which an exec changes. */
+/** An unmanaged process is a target only by its command. An exec keeps the identity but changes the command. */
 function isAsSeen(member: ListedProcess, proc: ProcTable): boolean {
   return member.evidence !== 'pattern' || shownCommandOf(proc, member.pid) === member.command;
 }
@@ -92,7 +95,7 @@ async function allGone(targets: readonly Target[], { proc }: Means, boundMs: num
 
 function outcomeOf(one: Target, { proc }: Means): EndOutcome {
   if (findAlive(proc, one.member) === null) return 'ended';
-  // It lives, and yet was not signalled: its mark or group is not what the plan saw.
+  // The process lives but was not signalled: its mark or group differs from the plan.
   if (one.shot === 'gone') return 'changed';
   return one.shot === 'denied' ? 'denied' : 'survived';
 }

@@ -1,4 +1,4 @@
-/** The host's processes as a sweep sees them: whose tree each belongs to, and what each is. */
+/** The ProcessTable port: finds the host's processes for a cleanup, with the worker tree of each. */
 import { readFileSync, statSync } from 'node:fs';
 import type { InstanceId, WorkerId } from '../../core/ids.ts';
 import { isWorkerName, workerId as workerIdOf } from '../../core/ids.ts';
@@ -16,13 +16,13 @@ import { createProcTable, isDead } from '../../process/proc-files.ts';
 import type { ScannedProcess, Snapshot } from '../../process/process-scan.ts';
 import { createScanner } from '../../process/process-scan.ts';
 import type { Member, Self } from '../../process/process-tree.ts';
-import { lookAtTree } from '../../process/process-tree.ts';
+import { resolveTree } from '../../process/process-tree.ts';
 import { endTargets } from './end-targets.ts';
 import { holdsSocket, livekitSockets } from './livekit-sockets.ts';
 import { commandOf, shownCommandOf } from './shown-command.ts';
 
 export interface TableOptions {
-  /** Null: no state directory, so nothing is ours. */
+  /** `null`: no state directory, so no process belongs to this instance. */
   readonly instanceId: InstanceId | null;
   readonly clock: Clock;
   readonly cgroups: Cgroups | null;
@@ -36,7 +36,7 @@ const NO_PROCESS = -1;
 export function createProcessTable(options: TableOptions): ProcessTable {
   const { instanceId, cgroups } = options;
   const proc = createProcTable();
-  // An instance of no name matches no mark.
+  // A space is in no instance id, so without an instance no mark matches.
   const markPrefix = `${ANY_MARK}${instanceId ?? ' '}/`;
   const scanner = createScanner(proc, markPrefix, { roughly: true });
   const self: Self = { pid: process.pid, pgid: proc.stat(process.pid)?.pgid ?? process.pid };
@@ -45,7 +45,7 @@ export function createProcessTable(options: TableOptions): ProcessTable {
     scan: async () => {
       const snapshot = await scanner.scan(0);
       const sockets = await livekitSockets(options.livekitUrl);
-      return new Look({ options, proc, snapshot, self, sockets, groupOf });
+      return new HostSnapshot({ options, proc, snapshot, self, sockets, groupOf });
     },
     end: (targets) => endTargets(targets, { proc, markPrefix, self, groupOf }),
     removeEmptyGroups: () =>
@@ -55,7 +55,7 @@ export function createProcessTable(options: TableOptions): ProcessTable {
   };
 }
 
-/** A worker that is just being started is not in its group yet. */
+/** Race: a worker that is being started is not in its cgroup yet. So only old cgroups are removed. */
 function isOld(path: string): boolean {
   try {
     return Date.now() - statSync(path).ctimeMs > CLEANUP.graceMs;
@@ -64,7 +64,7 @@ function isOld(path: string): boolean {
   }
 }
 
-interface Around {
+interface ScanContext {
   readonly options: TableOptions;
   readonly proc: ProcTable;
   readonly snapshot: Snapshot;
@@ -73,73 +73,73 @@ interface Around {
   readonly groupOf: (id: WorkerId) => string | null;
 }
 
-class Look implements HostScan {
-  readonly #around: Around;
+class HostSnapshot implements HostScan {
+  readonly #context: ScanContext;
   readonly #nowMs: number;
-  /** Everything that was found in a tree of ours. */
-  readonly #ours = new Set<number>();
+  /** The pids of all processes that belong to a worker's tree. */
+  readonly #workerPids = new Set<number>();
 
-  constructor(around: Around) {
-    this.#around = around;
-    this.#nowMs = around.options.clock.now().bootMs;
+  constructor(context: ScanContext) {
+    this.#context = context;
+    this.#nowMs = context.options.clock.now().bootMs;
   }
 
   get scanned(): number {
-    return this.#around.snapshot.byPid.size;
+    return this.#context.snapshot.byPid.size;
   }
 
   get workerIds(): WorkerId[] {
-    const { snapshot, options } = this.#around;
+    const { snapshot, options } = this.#context;
     const grouped = (options.cgroups?.list() ?? []).filter(({ path }) => cgroupPids(path).length > 0);
     const names = new Set([...snapshot.byMark.keys(), ...grouped.map((one) => one.workerId)]);
-    // A mark is any process's own to choose, and its id becomes part of paths.
+    // Any process can choose its mark, and the worker id becomes part of paths. So the name is checked.
     return [...names].filter(isWorkerName).map((name) => workerIdOf(name));
   }
 
   treeOf(workerId: WorkerId, shim: ProcessIdentity | null): ListedProcess[] {
-    const { snapshot, self, groupOf, proc } = this.#around;
+    const { snapshot, self, groupOf, proc } = this.#context;
     const group = groupOf(workerId);
     const inside = group === null ? [] : cgroupPids(group).flatMap((pid) => proc.stat(pid) ?? []);
-    const nobody: ProcessIdentity = { bootId: '', pid: NO_PROCESS, startTicks: NO_PROCESS };
+    const noShim: ProcessIdentity = { bootId: '', pid: NO_PROCESS, startTicks: NO_PROCESS };
     const subject = {
       workerId,
-      shim: shim ?? nobody,
+      shim: shim ?? noShim,
       known: new Map<number, number>(),
-      // Nobody has watched it: the shim itself must be there, or somebody in the group who is the worker's.
-      groupHeld: false,
+      // Without an observer the group's number is no proof. The shim or another member must be in the group.
+      groupConfirmed: false,
     };
-    const look = lookAtTree(snapshot, subject, { self, inside: inside.filter((one) => !isDead(one)) });
-    const { shim: shell } = look;
+    const tree = resolveTree(snapshot, subject, { self, inside: inside.filter((one) => !isDead(one)) });
+    const { shim: shell } = tree;
     const shimMember: Member[] =
       shell === null ? [] : [{ pid: shell.pid, startTicks: shell.startTicks, evidence: 'shim' }];
-    // Of a worker that no record explains the shim is a member like any other: it is told by its look.
-    const members = look.members.map(
+    // Without a record the shim's pid is unknown. Then its arguments identify the shim among the members.
+    const members = tree.members.map(
       (one): Member => (isShim(proc, one.pid) ? { ...one, evidence: 'shim' } : one),
     );
-    for (const one of members) this.#ours.add(one.pid);
+    for (const one of members) this.#workerPids.add(one.pid);
     return this.#describe([...members, ...shimMember], shim?.pid ?? null);
   }
 
   spared(askerPid: number | null): ReadonlySet<number> {
-    const { snapshot, self } = this.#around;
+    const { snapshot, self } = this.#context;
     return new Set([self.pid, askerPid ?? self.pid].flatMap((pid) => withAncestors(pid, snapshot)));
   }
 
   unmanaged(patterns: readonly string[], askerPid: number | null): UnmanagedTree[] {
     if (patterns.length === 0) return [];
-    const { snapshot, proc, self } = this.#around;
+    const { snapshot, proc, self } = this.#context;
     const matching = [...snapshot.byPid.values()].filter((one) => this.#matches(one, patterns));
     const spared = this.spared(askerPid);
     const pids = new Set(matching.map((one) => one.pid));
     const topmost = matching.filter((one) => !ancestorsOf(one, snapshot).some((pid) => pids.has(pid)));
-    // This very command may have the pattern in its own arguments.
+    // The arguments of this command may contain the pattern.
     const others = topmost.filter((one) => one.pid !== self.pid && one.pid !== askerPid);
     return others.flatMap((one) => {
-      const family = [one, ...descendantsOf(one, snapshot)];
-      // Another curfew's, or a supervisor itself: not ours to judge.
-      if (family.some(({ pid }) => proc.mark(pid, ANY_MARK) !== null)) return [];
-      const isProtected = family.some(({ pid }) => spared.has(pid));
-      const members = family.map(({ pid, startTicks }) => ({
+      const processes = [one, ...descendantsOf(one, snapshot)];
+      // The tree contains a worker of another instance, so only that instance may judge it.
+      if (processes.some(({ pid }) => proc.mark(pid, ANY_MARK) !== null)) return [];
+      const isProtected = processes.some(({ pid }) => spared.has(pid));
+      const members = processes.map(({ pid, startTicks }) => ({
         pid,
         startTicks,
         evidence: 'pattern' as const,
@@ -149,13 +149,13 @@ class Look implements HostScan {
   }
 
   #matches(one: ScannedProcess, patterns: readonly string[]): boolean {
-    if (isDead(one) || one.mark !== null || one.pid === 1 || this.#ours.has(one.pid)) return false;
-    const command = commandOf(this.#around.proc, one.pid);
+    if (isDead(one) || one.mark !== null || one.pid === 1 || this.#workerPids.has(one.pid)) return false;
+    const command = commandOf(this.#context.proc, one.pid);
     return command !== '' && patterns.some((pattern) => matchesPattern(command, pattern));
   }
 
   #describe(members: readonly Member[], leader: number | null): ListedProcess[] {
-    const { proc, sockets } = this.#around;
+    const { proc, sockets } = this.#context;
     return [...members]
       .sort(
         (a, b) =>
@@ -175,7 +175,7 @@ class Look implements HostScan {
   }
 }
 
-/** `sh -c SCRIPT NAME ...` */
+/** The arguments of a shim are `sh -c SCRIPT NAME ...`. */
 function isShim(proc: ProcTable, pid: number): boolean {
   return proc.cmdline(pid)?.split('\0')[3] === SHIM_NAME;
 }

@@ -1,4 +1,7 @@
-/** Which processes hold a TCP connection to LiveKit. Source: proc(5), /proc/net/tcp: addresses are hexadecimal, words little-endian. */
+/**
+ * Finds processes with a TCP connection to LiveKit.
+ * Source: proc(5), /proc/net/tcp. Addresses there are hexadecimal, in little-endian words.
+ */
 import { lookup } from 'node:dns/promises';
 import { readdirSync, readFileSync } from 'node:fs';
 import pTimeout from 'p-timeout';
@@ -14,7 +17,7 @@ const DEFAULT_PORTS: Readonly<Record<string, number>> = {
 };
 const MAPPED_V4 = '0000000000000000FFFF0000';
 
-/** Inodes of the host's sockets that lead to LiveKit's address; null: it is not known where LiveKit is. */
+/** The inodes of the host's sockets that are connected to LiveKit. `null`: LiveKit's address is unknown. */
 export async function livekitSockets(url: string | null): Promise<ReadonlySet<string> | null> {
   if (url === null || !URL.canParse(url)) return null;
   const { hostname, port, protocol } = new URL(url);
@@ -30,7 +33,7 @@ export async function livekitSockets(url: string | null): Promise<ReadonlySet<st
   );
 }
 
-/** False also where its descriptors may not be read. */
+/** False also if the process's descriptors are not readable. */
 export function holdsSocket(pid: number, sockets: ReadonlySet<string>): boolean {
   try {
     return readdirSync(`/proc/${pid}/fd`).some((fd) => {
@@ -57,7 +60,7 @@ function parseLine(line: string): { remote: string; inode: string }[] {
   return [{ remote: remote.replace(new RegExp(`^${MAPPED_V4}`), ''), inode }];
 }
 
-/** As /proc/net/tcp writes it. */
+/** Formats an address like /proc/net/tcp. */
 function remoteText(address: string, port: number): string {
   const hexPort = port.toString(16).toUpperCase().padStart(4, '0');
   const bytes = address.includes(':') ? bytesOfV6(address) : address.split('.').map(Number);

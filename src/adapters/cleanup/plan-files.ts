@@ -1,4 +1,4 @@
-/** Plans of dry runs, kept for the real run that may come from another process. */
+/** Stores the plans of dry runs. The real run may come from another process. */
 import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import pTimeout from 'p-timeout';
@@ -46,7 +46,7 @@ export function createPlanFiles(dir: string): CleanupPlans {
       bounded(
         (async () => {
           await mkdir(dir, { recursive: true, mode: 0o700 });
-          await forgetOld(dir);
+          await removeOld(dir);
           const path = pathOf(plan.id);
           await writeFile(`${path}.tmp`, JSON.stringify(plan), { mode: 0o600, flag: WRITE_FLAGS });
           await rename(`${path}.tmp`, path);
@@ -61,7 +61,7 @@ export function createPlanFiles(dir: string): CleanupPlans {
   };
 }
 
-/** Null: it is damaged. */
+/** `null`: the text is not a plan. */
 function parse(text: string): CleanupPlan | null {
   try {
     return planSchema.safeParse(JSON.parse(text)).data ?? null;
@@ -70,7 +70,7 @@ function parse(text: string): CleanupPlan | null {
   }
 }
 
-async function forgetOld(dir: string): Promise<void> {
+async function removeOld(dir: string): Promise<void> {
   for (const name of await readdir(dir)) {
     const path = join(dir, name);
     const { mtimeMs } = await stat(path);

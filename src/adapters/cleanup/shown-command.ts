@@ -1,4 +1,4 @@
-/** A process's command line, for patterns and for people. */
+/** The command line of a process, for patterns and for people. */
 import { CLEANUP } from '../../lib/limits/cleanup-limits.ts';
 import type { ProcTable } from '../../process/proc-files.ts';
 
@@ -6,7 +6,7 @@ export function commandOf(proc: ProcTable, pid: number): string {
   return (proc.cmdline(pid) ?? '').replace(/\0+$/, '').replaceAll('\0', ' ');
 }
 
-/** As it stands in a plan. */
+/** The command line as plans show it, with a bounded length. */
 export function shownCommandOf(proc: ProcTable, pid: number): string {
   return commandOf(proc, pid).slice(0, CLEANUP.commandChars);
 }

@@ -1,11 +1,11 @@
-/** What a config means on this machine: what would fail at the first call, said before it. */
+/** Checks a config on this machine, and finds problems that would otherwise show at the first call. */
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Profile } from '../../core/model/profile.ts';
 import { messageOf } from '../../lib/errors.ts';
 import { CHANNEL } from '../../lib/limits/worker-limits.ts';
 import { workerEnvironment } from '../../process/base-environment.ts';
-import { isThere } from '../../process/worker-command.ts';
+import { commandExists } from '../../process/worker-command.ts';
 import type { Config } from './config.ts';
 
 export interface Finding {
@@ -13,7 +13,7 @@ export interface Finding {
   readonly text: string;
 }
 
-/** What this machine lets the supervisor do with cgroups, as far as this process can tell for it. */
+/** The cgroup support that this process finds. The supervisor may run elsewhere in the hierarchy and find another one. */
 export type CgroupProbe =
   | { readonly path: string; readonly controllers: readonly string[] }
   | { readonly unavailable: string };
@@ -31,7 +31,7 @@ export function checkConfig(config: Config, { env, cgroups }: Machine): Finding[
     ...checkPaths(config),
     ...checkListen(config),
     ...checkAgents(config, { env, kernel }),
-    ...checkWaysIn(config),
+    ...checkDispatch(config),
   ];
 }
 
@@ -40,13 +40,13 @@ function checkLiveKit({ livekit }: Config): Finding[] {
   return [
     {
       level: 'warning',
-      text: 'livekit: not configured: nobody is seen in a room, and no session ends for who is there',
+      text: 'livekit: not configured: curfew does not see the rooms, and no session ends because its callers left',
     },
   ];
 }
 
-/** Two agents under one name, and ways in that need LiveKit where there is none. */
-function checkWaysIn({ agents, livekit }: Config): Finding[] {
+/** Finds two agents with one `agent_name`, and dispatch by LiveKit without LiveKit. */
+function checkDispatch({ agents, livekit }: Config): Finding[] {
   const profiles = Object.values(agents);
   const named = profiles.filter((one) => one.agentName !== null);
   const doubled = named.filter((one, index) =>
@@ -57,11 +57,11 @@ function checkWaysIn({ agents, livekit }: Config): Finding[] {
   return [
     ...doubled.map(({ agent, agentName }) => ({
       level: 'error' as const,
-      text: `agents.${agent}.agent_name: "${agentName}" is another agent's already; LiveKit would not know which to take`,
+      text: `agents.${agent}.agent_name: "${agentName}" is the name of another agent already; give each agent its own name`,
     })),
     ...lacking.map(({ agent }) => ({
       level: 'error' as const,
-      text: `agents.${agent}: agent_name and rooms need LiveKit, and none is configured`,
+      text: `agents.${agent}: agent_name and rooms need LiveKit; configure livekit, or remove these keys`,
     })),
   ];
 }
@@ -82,31 +82,35 @@ function checkListen({ listen }: Config): Finding[] {
   return [
     {
       level: 'warning',
-      text: `listen.http: ${http.host} is reachable from outside; put a proxy with TLS before it`,
+      text: `listen.http: other hosts can reach ${http.host}; put a proxy with TLS in front of it`,
     },
   ];
 }
 
 function checkCgroups({ cgroups: mode }: Config, probe: CgroupProbe): Finding {
-  const without = 'workers are held by process group and mark; memory is sampled, cpu is not bounded';
+  const without =
+    "curfew finds a worker's processes by group and mark; it samples memory, and cpu has no limit";
   if (mode === 'off') return { level: 'note', text: `cgroups: off: ${without}` };
   if ('unavailable' in probe)
-    return { level: 'note', text: `cgroups: not here for this user (${probe.unavailable}): ${without}` };
+    return {
+      level: 'note',
+      text: `cgroups: not available to this user (${probe.unavailable}): ${without}`,
+    };
   const bounded =
-    probe.controllers.length === 0 ? 'no controllers: memory is sampled' : probe.controllers.join(', ');
+    probe.controllers.length === 0 ? 'no controllers, so memory is sampled' : probe.controllers.join(', ');
   return { level: 'note', text: `cgroups: one per worker below ${probe.path}; ${bounded}` };
 }
 
 interface Bounds {
   readonly env: Machine['env'];
-  /** Controllers by which the kernel bounds a worker. */
+  /** The cgroup controllers with which the kernel limits a worker. */
   readonly kernel: readonly string[];
 }
 
 function checkAgents({ agents }: Config, bounds: Bounds): Finding[] {
   const profiles = Object.values(agents);
   if (profiles.length === 0)
-    return [{ level: 'error', text: 'agents: there is none; a dispatch needs at least `default`' }];
+    return [{ level: 'error', text: 'agents: the map is empty; add at least the agent `default`' }];
   return profiles.flatMap((profile) => checkProfile(profile, bounds));
 }
 
@@ -118,12 +122,12 @@ function checkProfile(profile: Profile, { env, kernel }: Bounds): Finding[] {
   if (profile.warm > 0 && profile.protocol === 'none')
     found.push({
       level: 'error',
-      text: `${at}.warm: a worker with protocol none cannot be told its room later; use livekit or curfew`,
+      text: `${at}.warm: protocol none cannot give a running worker its room; use protocol livekit or curfew`,
     });
   if (profile.warm > 0 && profile.protocol === 'curfew')
     found.push({
       level: 'note',
-      text: `${at}.warm: its agent must wait for its room, with serve() of the kit instead of connect()`,
+      text: `${at}.warm: the agent must wait for its room: use serve() of the kit instead of connect()`,
     });
   const fault = commandFault(profile, env);
   if (fault !== null) found.push({ level: 'error', text: `${at}.${fault}` });
@@ -134,10 +138,13 @@ function checkProfile(profile: Profile, { env, kernel }: Bounds): Finding[] {
   if (profile.memoryBytes !== null && !kernel.includes('memory'))
     found.push({
       level: 'note',
-      text: `${at}.memory: sampled, the session ends when its worker stays over it`,
+      text: `${at}.memory: measured by samples; a session ends if its worker stays above the limit`,
     });
   if (profile.cpuPercent !== null && !kernel.includes('cpu'))
-    found.push({ level: 'warning', text: `${at}.cpu: not bounded here, for want of the cpu controller` });
+    found.push({
+      level: 'warning',
+      text: `${at}.cpu: the limit has no effect here, because the cpu controller is not available`,
+    });
   return found;
 }
 
@@ -145,14 +152,14 @@ function isDirectory(path: string): boolean {
   return existsSync(path) && statSync(path).isDirectory();
 }
 
-/** null: it would be started. As the start itself does it, with the worker's own PATH. */
+/** `null`: the command exists. Like the start itself, it searches the worker's own PATH. */
 function commandFault(
   { command: [command], cwd, env: own, passEnv }: Profile,
   env: Machine['env'],
 ): string | null {
   try {
     const { PATH: path = '' } = workerEnvironment(env, { env: own, passEnv }, {});
-    if (isThere({ command, path, cwd: cwd ?? process.cwd() })) return null;
+    if (commandExists({ command, path, cwd: cwd ?? process.cwd() })) return null;
     return `command: "${command}" is not found or not executable`;
   } catch (error) {
     return `env: ${messageOf(error)}`;

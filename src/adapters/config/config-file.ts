@@ -1,4 +1,4 @@
-/** Reads the config file. Every error says where, which key, which value, and what it takes. */
+/** Reads the config file. Each error names the line, the key, the value and the accepted values. */
 import { existsSync, readFileSync } from 'node:fs';
 import { resolve as absolute, dirname, isAbsolute, join } from 'node:path';
 import { closest } from 'fastest-levenshtein';
@@ -15,11 +15,11 @@ import { fileSchema, socketSchema, toProfile } from './config-schema.ts';
 export type Env = Readonly<Record<string, string | undefined>>;
 type Path = readonly PropertyKey[];
 
-/** Keys of the design that later versions bring. */
+/** Known keys that only later versions support. */
 const LATER = ['run_as', 'queue_by'];
 const SECRET_KEYS = ['api_key', 'api_secret', 'token'];
 
-/** Rejects invalid_config. Secrets may come from the environment or from files. */
+/** Throws invalid_config. Secrets may come from the environment or from files. */
 export function loadConfig(path: string, env: Env): Config {
   return parseConfig(readText(path, 'the config'), { path, env });
 }
@@ -28,7 +28,7 @@ export function parseConfig(text: string, { path, env }: { path: string; env: En
   return resolve(parseAs(fileSchema, text, path), { env, folder: dirname(path) });
 }
 
-/** No more than where its supervisor listens: one that runs is reached whatever else is wrong in its file by now. */
+/** Reads only the socket path. So commands reach a running supervisor even if its file has other errors by now. */
 export function loadSocket(path: string): string {
   const { listen } = parseAs(socketSchema, readText(path, 'the config'), path);
   return socketPath(listen.socket, dirname(path));
@@ -48,7 +48,7 @@ function parseAs<T>(schema: z.ZodType<T>, text: string, path: string): T {
   );
 }
 
-/** Without the line and the picture of it that come after it. */
+/** Drops the line number and the excerpt that YAML appends to its message. */
 function faultOf(message: string): string {
   return (message.split('\n')[0] ?? '').replace(/ at line \d+, (column \d+):?$/, ' ($1)');
 }
@@ -57,12 +57,12 @@ function readValue(document: Document, path: string): unknown {
   try {
     return document.toJS() ?? {};
   } catch (error) {
-    // An alias without its anchor, or too many of them.
+    // For example an alias without its anchor, or too many aliases.
     throw invalid(`${path}: not valid YAML: ${messageOf(error)}`);
   }
 }
 
-/** A section whose keys are all commented out is read as null; it says nothing. */
+/** YAML reads a section without active keys as null. Such a section counts as absent. */
 function withoutEmptySections(given: unknown): unknown {
   if (given === null || typeof given !== 'object' || Array.isArray(given)) return given;
   const isEmpty = (key: string, value: unknown) => value === null && Object.hasOwn(fileSchema.shape, key);
@@ -83,9 +83,9 @@ function invalid(detail: string): CurfewError {
 function describe(issue: z.core.$ZodIssue, source: Source): string {
   if (issue.code === 'unrecognized_keys')
     return issue.keys.map((key) => unknownKey([...issue.path, key], source)).join('\n');
-  // A wrong key of a map is reported at the map: the key itself is what the reader looks for.
+  // zod reports a wrong key at its map. The reader needs the message about the key itself.
   const inner = issue.code === 'invalid_key' ? (issue.issues[0]?.message ?? issue.message) : issue.message;
-  const where = `${place(issue.path, source)}: ${dotted(issue.path)}:`;
+  const where = `${locate(issue.path, source)}: ${dotted(issue.path)}:`;
   const value = valueAt(source.given, issue.path);
   if (value === undefined) return `${where} is missing`;
   return `${where} ${issue.code === 'invalid_key' ? '' : showValue(issue.path, value)}${inner}`;
@@ -93,13 +93,13 @@ function describe(issue: z.core.$ZodIssue, source: Source): string {
 
 function unknownKey(path: Path, source: Source): string {
   const key = String(path.at(-1));
-  const where = `${place(path, source)}: ${dotted(path)}: unknown key`;
+  const where = `${locate(path, source)}: ${dotted(path)}: unknown key`;
   if (LATER.includes(key)) return `${where}; it is not supported by this version`;
   const known = knownKeys(path.slice(0, -1));
   return known.length === 0 ? where : `${where}; did you mean "${closest(key, known)}"?`;
 }
 
-/** The keys that the schema knows at this place. */
+/** The keys that the schema has at this path. */
 function knownKeys(path: Path): string[] {
   let schema: unknown = fileSchema;
   for (const part of path) schema = child(unwrap(schema), part);
@@ -134,7 +134,7 @@ function valueAt(given: unknown, path: Path): unknown {
   );
 }
 
-/** Of lists and maps nothing is shown: a secret may be inside, also under a misspelled key. */
+/** Shows no part of a list or map, because a secret may be inside, maybe under a misspelled key. */
 function showValue(path: Path, value: unknown): string {
   if (value !== null && typeof value === 'object') return '';
   if (SECRET_KEYS.includes(String(path.at(-1)))) return '(a secret) ';
@@ -146,8 +146,8 @@ function dotted(path: Path): string {
   return path.length === 0 ? 'the file' : path.map(String).join('.');
 }
 
-/** FILE:LINE of the nearest thing that is in the file. */
-function place(path: Path, { path: file, document, lines }: Source): string {
+/** `FILE:LINE` of the path, or of its nearest parent that is in the file. */
+function locate(path: Path, { path: file, document, lines }: Source): string {
   for (let length = path.length; length > 0; length--) {
     const offset = nodeAt(document, path.slice(0, length))?.range?.[0];
     if (offset !== undefined) return `${file}:${lines.linePos(offset).line}`;
@@ -155,7 +155,7 @@ function place(path: Path, { path: file, document, lines }: Source): string {
   return `${file}:1`;
 }
 
-/** The key's own node in a map, since its value may begin on a later line; in a list the element. */
+/** In a map the node of the key, because its value may begin on a later line. In a list the element. */
 function nodeAt(document: Document, path: Path): Node | undefined {
   const parent = document.getIn(path.slice(0, -1), true);
   if (!isMap(parent)) return document.getIn(path, true) as Node | undefined;
@@ -169,26 +169,26 @@ function readText(path: string, what: string): string {
     return readFileSync(path, 'utf8');
   } catch (error) {
     throw new CurfewError('invalid_config', `${what} "${path}" cannot be read: ${messageOf(error)}`, {
-      hint: 'Name a file that is there and that this user may read.',
+      hint: 'Name a file that exists and that this user may read.',
     });
   }
 }
 
-/** Where the config stands: relative paths in it begin there. */
-interface Place {
+/** The surroundings of a config file. Relative paths begin at `folder`. */
+interface Origin {
   readonly env: Env;
   readonly folder: string;
 }
 
-/** A credential that systemd gave us comes first. It names the files of a folder with _ for /. */
-function readSecret(path: string, what: string, { env, folder }: Place): string {
+/** A systemd credential wins over a relative path. In its name, `_` stands for each `/`. */
+function readSecret(path: string, what: string, { env, folder }: Origin): string {
   if (isAbsolute(path)) return readText(path, what).trim();
   const credential = join(env.CREDENTIALS_DIRECTORY ?? '', path.replaceAll('/', '_'));
   const isGiven = env.CREDENTIALS_DIRECTORY !== undefined && existsSync(credential);
   return readText(isGiven ? credential : join(folder, path), what).trim();
 }
 
-function resolve(file: ConfigFile, place: Place): Config {
+function resolve(file: ConfigFile, origin: Origin): Config {
   const base = DEFAULT_CONFIG;
   const agents = Object.entries(file.agents);
   const { limits } = file;
@@ -196,12 +196,12 @@ function resolve(file: ConfigFile, place: Place): Config {
     one.sessions === null ? [] : [[name, one.sessions] as const],
   );
   return {
-    livekit: resolveLiveKit(file.livekit, place),
+    livekit: resolveLiveKit(file.livekit, origin),
     listen: {
-      socket: socketPath(file.listen.socket, place.folder),
+      socket: socketPath(file.listen.socket, origin.folder),
       http: file.listen.http === undefined ? base.listen.http : file.listen.http,
     },
-    stateDir: absolute(place.folder, file.state_dir ?? base.stateDir),
+    stateDir: absolute(origin.folder, file.state_dir ?? base.stateDir),
     limits: {
       sessions: limits.sessions,
       perUser: limits.per_user,
@@ -226,7 +226,7 @@ function resolve(file: ConfigFile, place: Place): Config {
       logsMs: file.retention.logs ?? base.retention.logsMs,
     },
     log: { level: file.log.level ?? base.log.level, format: file.log.format ?? base.log.format },
-    api: { tokens: (file.api.tokens ?? []).map((one) => resolveToken(one, place)) },
+    api: { tokens: (file.api.tokens ?? []).map((one) => resolveToken(one, origin)) },
   };
 }
 
@@ -234,11 +234,11 @@ function socketPath(given: string | undefined, folder: string): string {
   return absolute(folder, given ?? DEFAULT_CONFIG.listen.socket);
 }
 
-/** LiveKit's address and keys from the file, else from the environment; null: neither says anything. */
-export function resolveLiveKit(file: ConfigFile['livekit'], place: Place): Config['livekit'] {
-  const { env } = place;
+/** LiveKit's address and keys from the file, else from the environment. `null`: neither has any of them. */
+export function resolveLiveKit(file: ConfigFile['livekit'], origin: Origin): Config['livekit'] {
+  const { env } = origin;
   const secret = (value: string | undefined, path: string | undefined, what: string) =>
-    value ?? (path === undefined ? undefined : readSecret(path, what, place));
+    value ?? (path === undefined ? undefined : readSecret(path, what, origin));
   const url = file.url ?? env.LIVEKIT_URL;
   const apiKey = secret(file.api_key, file.api_key_file, 'livekit.api_key_file') ?? env.LIVEKIT_API_KEY;
   const apiSecret =
@@ -255,6 +255,6 @@ export function resolveLiveKit(file: ConfigFile['livekit'], place: Place): Confi
 
 type TokenFile = NonNullable<ConfigFile['api']['tokens']>[number];
 
-function resolveToken({ name, token, token_file, scopes }: TokenFile, place: Place): ApiToken {
-  return { name, token: token ?? readSecret(token_file ?? '', `the token file of ${name}`, place), scopes };
+function resolveToken({ name, token, token_file, scopes }: TokenFile, origin: Origin): ApiToken {
+  return { name, token: token ?? readSecret(token_file ?? '', `the token file of ${name}`, origin), scopes };
 }

@@ -1,4 +1,4 @@
-/** The YAML file's shape: snake_case with units. Every key is documented in config/curfew.example.yaml. */
+/** The schema of the YAML file: snake_case with units. config/curfew.example.yaml documents every key. */
 import { z } from 'zod';
 import { idText, patternText, printable } from '../../api/text-rules.ts';
 import type { Profile } from '../../core/model/profile.ts';
@@ -38,7 +38,7 @@ const command = z
   .refine((parts) => parts.every((part) => !part.includes('\0')), 'must not contain a NUL character');
 
 const envName = text.regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be a name of letters, digits and _');
-const notOurs = (name: string) =>
+const isFree = (name: string) =>
   !/^(CURFEW_(WORKER|SOCKET|TOKEN|SESSION_ID|ROOM|METADATA|ATTEMPT)|LIVEKIT_(TOKEN|URL))$/.test(name);
 
 const STAND_IN_KEYS = ['LIVEKIT_API_KEY', 'LIVEKIT_API_SECRET'];
@@ -59,7 +59,7 @@ const agent = section({
   cwd: path.nullable().default(null),
   env: z
     .record(
-      envName.refine(notOurs, 'is set by curfew itself'),
+      envName.refine(isFree, 'is set by curfew itself'),
       z.union([text, z.number(), z.boolean()]).transform(String),
     )
     .default({}),
@@ -97,12 +97,12 @@ const agent = section({
   warm: count(0, WARM.most).default(0),
   memory: bytes.nullable().default(null),
   cpu: percent.nullable().default(null),
-  /** Sessions of this agent at once, beside limits.sessions. */
+  /** The most sessions of this agent at a time. `limits.sessions` counts too. `null`: no limit of its own. */
   sessions: count(0, 100_000).nullable().default(null),
 }).superRefine(({ protocol, env }, context) => {
   for (const name of protocol === 'livekit' ? STAND_IN_KEYS.filter((one) => one in env) : []) {
     const message = 'is set by curfew itself with protocol livekit';
-    // Of a wrong key no value is told, and this one's is a secret.
+    // The value is a secret. An error of this kind shows no value.
     const issues = [{ code: 'custom' as const, path: [], message }];
     context.addIssue({ code: 'invalid_key', origin: 'record', path: ['env', name], issues });
   }
@@ -190,7 +190,7 @@ export const fileSchema = section({
     .default({}),
 });
 
-/** All that a command needs that only talks to the supervisor. */
+/** The only section that client commands need. */
 export const socketSchema = z.object(
   { listen: z.object({ socket: path }, { error: 'must be a map of keys' }).partial().default({}) },
   { error: 'must be a map of keys' },
@@ -244,7 +244,7 @@ export function toProfile(name: string, file: AgentFile): Profile {
   };
 }
 
-/** A profile as the file's defaults make it. */
+/** A profile with the defaults of the file. */
 export function defaultProfile(name: string, program: readonly [string, ...string[]]): Profile {
   return toProfile(name, agent.parse({ command: program }));
 }

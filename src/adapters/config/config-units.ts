@@ -1,4 +1,4 @@
-/** Values with units, as people write them: `2h`, `512MiB`, `100%`, `10/s`. Each says what it takes when it is wrong. */
+/** Parsers of values with units: `2h`, `512MiB`, `100%`, `10/s`. Each error names the accepted form. */
 import { z } from 'zod';
 import { readDuration, writeDuration } from '../../lib/durations.ts';
 
@@ -21,7 +21,7 @@ function withUnit(what: string, read: (text: string) => number | null) {
   });
 }
 
-/** `[least, most]` in milliseconds. */
+/** The range is `[least, most]` in milliseconds, and so is the result. */
 export function duration([least, most]: readonly [number, number]) {
   const range = `from ${writeDuration(least)} to ${writeDuration(most)}`;
   return withUnit(`must be a duration with a unit, such as 120s, ${range}`, readDuration).refine(

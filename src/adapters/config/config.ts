@@ -17,19 +17,19 @@ export interface Config {
   readonly stateDir: string;
   readonly limits: AdmissionLimits;
   readonly agents: Readonly<Record<string, Profile>>;
-  /** `auto`: one per worker where they may be made. */
+  /** `auto`: one per worker, where the supervisor may create them. */
   readonly cgroups: 'auto' | 'off';
   readonly presence: { readonly pollEveryMs: number };
   readonly shutdown: {
     readonly timeoutMs: number;
-    /** What SIGTERM means for the calls where systemd cannot be asked. */
+    /** The effect of SIGTERM on the calls if systemd did not start the supervisor. */
     readonly onTerm: 'release' | 'drain' | 'leave';
   };
   readonly retention: { readonly sessionsMs: number; readonly logsMs: number };
   readonly sweep: {
-    /** What looks like an agent that curfew did not start: shown, never ended for that alone. */
+    /** Patterns of commands that may be agents without curfew. Cleanup shows them and never ends them on its own. */
     readonly unmanaged: readonly string[];
-    /** Nothing younger is ended. */
+    /** Cleanup ends no process that is younger. */
     readonly graceMs: number;
   };
   readonly log: {
@@ -39,7 +39,7 @@ export interface Config {
   readonly api: { readonly tokens: readonly ApiToken[] };
 }
 
-/** What holds where a config says nothing; `curfew run` and `curfew dev` begin from it. */
+/** The defaults of a config. `curfew run` and `curfew dev` start from them. */
 export const DEFAULT_CONFIG: Config = {
   livekit: null,
   listen: { socket: '/run/curfew/curfew.sock', http: { host: '127.0.0.1', port: 7890 } },
@@ -62,6 +62,7 @@ export const DEFAULT_CONFIG: Config = {
   api: { tokens: [] },
 };
 
+/** `null`: the config has no such agent. */
 export function profileOf(config: Config, agent: string): Profile | null {
   return Object.hasOwn(config.agents, agent) ? (config.agents[agent] ?? null) : null;
 }

@@ -1,4 +1,4 @@
-/** Reads the config again while the supervisor runs. All or nothing: with any error the one from before stays. */
+/** Reloads the config while the supervisor runs. With any error the current config stays as a whole. */
 import { isDeepStrictEqual } from 'node:util';
 import type { ReloadView } from '../../api/host-schemas.ts';
 import { CurfewError, messageOf } from '../../lib/errors.ts';
@@ -8,12 +8,12 @@ import { checkConfig } from './config-check.ts';
 
 export interface LiveConfig {
   current(): Config;
-  /** Rejects invalid_config, naming what is wrong. */
+  /** Rejects invalid_config with all errors in its text. */
   reload(): Promise<ReloadView>;
 }
 
-/** Keys of the file that are used once, at the start. */
-const FIXED = {
+/** Keys of the file that the supervisor uses only at its start. */
+export const FIXED = {
   livekit: 'livekit',
   listen: 'listen',
   stateDir: 'state_dir',
@@ -34,12 +34,18 @@ export function liveConfig(initial: Config, { read, log }: { read: () => Config;
         const wanted = readGood(read);
         const view = compare(current, wanted);
         current = { ...wanted, ...pickFixed(current) };
-        log.info(view, 'the config was read again; sessions under way keep the profile they began with');
+        log.info(view, 'the config was reloaded; existing sessions keep the profile that they started with');
         if (view.restartNeeded.length > 0)
-          log.warn({ keys: view.restartNeeded }, 'these keys of the config hold after the next restart only');
+          log.warn(
+            { keys: view.restartNeeded },
+            'changes of these config keys need a restart; until then the old values apply',
+          );
         return view;
       } catch (error) {
-        log.error({ error: messageOf(error) }, 'the config has an error: the one from before stays');
+        log.error(
+          { error: messageOf(error) },
+          'the reload failed: the new config has errors, and the current one stays',
+        );
         throw error;
       }
     },
@@ -48,7 +54,7 @@ export function liveConfig(initial: Config, { read, log }: { read: () => Config;
 
 function readGood(read: () => Config): Config {
   const config = read();
-  const findings = checkConfig(config, { env: process.env, cgroups: { unavailable: 'not looked at' } });
+  const findings = checkConfig(config, { env: process.env, cgroups: { unavailable: 'not checked' } });
   const errors = findings.filter((one) => one.level === 'error').map((one) => one.text);
   if (errors.length > 0) throw new CurfewError('invalid_config', errors.join('\n'));
   return config;

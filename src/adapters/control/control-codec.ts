@@ -1,4 +1,4 @@
-/** From a line to a message, or to what is wrong with it, naming the field. */
+/** Parses a line into a message, or into an error that names the field. */
 import type { z } from 'zod';
 import type { Hello, WorkerMessage } from '../../core/model/control-protocol.ts';
 import { helloSchema, PROTOCOL_VERSION, workerMessageSchema } from '../../core/model/control-protocol.ts';
@@ -8,7 +8,7 @@ export interface Malformed {
   readonly code: string;
   readonly message: string;
   readonly field: string | null;
-  /** The field's name is the worker's own word: for its answer, never for our log. */
+  /** The worker chose the field's name. It may go into the answer to the worker, but never into our log. */
   readonly isUnknownField?: true;
 }
 
@@ -25,9 +25,9 @@ export function readHello(line: string): Read<Hello> {
     typeof version === 'number' &&
     version !== PROTOCOL_VERSION
   ) {
-    return wrong(
+    return malformed(
       'wrong_version',
-      `version ${version} is not spoken here; version ${PROTOCOL_VERSION} is`,
+      `version ${version} is not supported; use version ${PROTOCOL_VERSION}`,
       'v',
     );
   }
@@ -43,7 +43,7 @@ function readJson(line: string): Read<unknown> {
   try {
     return { ok: true, value: JSON.parse(line) };
   } catch {
-    return wrong('not_json', 'the line is not JSON', null);
+    return malformed('not_json', 'the line is not JSON', null);
   }
 }
 
@@ -51,7 +51,7 @@ function check<T>(schema: z.ZodType<T>, value: unknown): Read<T> {
   const parsed = schema.safeParse(value);
   if (parsed.success) return { ok: true, value: parsed.data };
   const [issue] = parsed.error.issues;
-  if (issue === undefined) return wrong('malformed', 'the message is not valid', null);
+  if (issue === undefined) return malformed('malformed', 'the message is not valid', null);
   if (issue.code === 'unrecognized_keys') {
     const field = issue.keys.join(', ').slice(0, CHANNEL.fieldChars);
     const error = {
@@ -63,7 +63,7 @@ function check<T>(schema: z.ZodType<T>, value: unknown): Read<T> {
     return { ok: false, error };
   }
   const field = issue.path.join('.');
-  return wrong(
+  return malformed(
     'malformed',
     `${field === '' ? 'message' : field}: ${issue.message}`,
     field === '' ? null : field,
@@ -76,6 +76,6 @@ function fieldOf(value: unknown, key: string): unknown {
     : undefined;
 }
 
-function wrong(code: string, message: string, field: string | null): { ok: false; error: Malformed } {
+function malformed(code: string, message: string, field: string | null): { ok: false; error: Malformed } {
   return { ok: false, error: { code, message, field } };
 }

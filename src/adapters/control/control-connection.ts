@@ -1,4 +1,7 @@
-/** One worker's connection: hello within its bound, then messages, a bounded number per turn so that a flood starves nobody. */
+/**
+ * One worker's connection: a hello within its bound, then messages.
+ * The number of messages per turn of the event loop is bounded, so that a flood does not delay other workers.
+ */
 import type { Socket } from 'node:net';
 import type { WorkerId } from '../../core/ids.ts';
 import type { Hello, SupervisorMessage, WorkerMessage } from '../../core/model/control-protocol.ts';
@@ -11,7 +14,7 @@ export interface ConnectionListener {
   hello(hello: Hello): Read<WorkerId>;
   message(id: WorkerId, message: WorkerMessage): void;
   malformed(id: WorkerId | null, error: Malformed): void;
-  /** Exactly once; null: it never said a valid hello. */
+  /** Called exactly once. `null`: the connection never sent a valid hello. */
   closed(id: WorkerId | null): void;
 }
 
@@ -31,16 +34,16 @@ export class Connection {
     this.#listener = listener;
     this.#helloTimer = setTimeout(
       () =>
-        this.#refuse({ code: 'no_hello', message: `say hello within ${CHANNEL.helloMs} ms`, field: null }),
+        this.#refuse({ code: 'no_hello', message: `send hello within ${CHANNEL.helloMs} ms`, field: null }),
       CHANNEL.helloMs,
     );
     socket.on('data', (chunk: Buffer) => this.#receive(chunk));
-    // Errors are followed by 'close'; there is nothing else to do about them.
+    // 'close' follows each error and does the rest.
     socket.on('error', () => socket.destroy());
     socket.on('close', () => this.#close());
   }
 
-  /** False: it is closed, or the worker does not read and its backlog is full. */
+  /** False: the connection is closed, or its backlog is full because the worker does not read. */
   send(message: SupervisorMessage): boolean {
     if (this.#ended || this.#socket.destroyed) return false;
     if (this.#socket.writableLength > CHANNEL.backlogBytes) {
@@ -55,7 +58,7 @@ export class Connection {
     this.#ended = true;
     this.#lines.length = 0;
     this.#socket.end();
-    // A peer that never closes its side must not keep ours.
+    // Because: a peer may never close its side.
     setTimeout(() => this.#socket.destroy(), CHANNEL.lingerMs).unref();
   }
 
@@ -68,11 +71,11 @@ export class Connection {
       this.#refuse({ ...fault, field: null });
       return;
     }
-    this.#readSome();
+    this.#readBatch();
   }
 
-  /** Some lines now, the rest in later turns; meanwhile nothing more is taken from the socket. */
-  #readSome(): void {
+  /** Reads some lines now and the rest in later turns. Meanwhile the socket is paused. */
+  #readBatch(): void {
     if (this.#reading) return;
     for (let count = 0; count < CHANNEL.linesPerTurn; count++) {
       const line = this.#lines.shift();
@@ -84,7 +87,7 @@ export class Connection {
     this.#socket.pause();
     setImmediate(() => {
       this.#reading = false;
-      this.#readSome();
+      this.#readBatch();
       if (!this.#reading) this.#socket.resume();
     });
   }
@@ -98,14 +101,14 @@ export class Connection {
     if (this.#ended) return;
     if (this.#worker === null) {
       const hello = readHello(line);
-      const proven = hello.ok ? this.#listener.hello(hello.value) : hello;
-      if (proven.ok) this.#welcome(proven.value);
-      else this.#refuse(proven.error);
+      const verified = hello.ok ? this.#listener.hello(hello.value) : hello;
+      if (verified.ok) this.#welcome(verified.value);
+      else this.#refuse(verified.error);
       return;
     }
     const message = readWorkerMessage(line);
     if (!message.ok) this.#refuse(message.error);
-    else if (!this.#isSurplus(message.value)) this.#listener.message(this.#worker, message.value);
+    else if (!this.#isSurplusHeartbeat(message.value)) this.#listener.message(this.#worker, message.value);
   }
 
   #welcome(id: WorkerId): void {
@@ -113,8 +116,8 @@ export class Connection {
     this.#worker = id;
   }
 
-  /** Many heartbeats at once say no more than one. */
-  #isSurplus(message: WorkerMessage): boolean {
+  /** Drops heartbeats that follow too closely, because they add no information. */
+  #isSurplusHeartbeat(message: WorkerMessage): boolean {
     if (message.type !== 'heartbeat') return false;
     const nowMs = performance.now();
     if (nowMs - this.#heartbeatMs < CHANNEL.heartbeatMinMs) return true;

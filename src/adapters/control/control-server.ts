@@ -1,4 +1,4 @@
-/** The control socket: one connection per worker, newline-delimited JSON, the newer connection wins. */
+/** The control socket: newline-delimited JSON, one connection per worker. A newer connection replaces the older one. */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { chmodSync } from 'node:fs';
 import type { Server, Socket } from 'node:net';
@@ -14,27 +14,27 @@ import type { Instance } from '../../ports/instance.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Malformed, Read } from './control-codec.ts';
 import { Connection } from './control-connection.ts';
-import { Refusals } from './refusal-log.ts';
+import { RefusalLog } from './refusal-log.ts';
 
 export function createChannels(options: { instance: Instance; log: Log; socketPath: string }): Channels {
-  const hub = new Hub(options);
+  const server = new ControlServer(options);
   return {
     socketPath: options.socketPath,
-    listen: (listener) => hub.listen(listener),
+    listen: (listener) => server.listen(listener),
     tokenFor: (id) => tokenFor(options.instance, id),
-    tell: (id, message) => hub.tell(id, message),
-    close: () => hub.close(),
+    tell: (id, message) => server.tell(id, message),
+    close: () => server.close(),
   };
 }
 
-/** Derived, so that it holds over a restart and nothing has to be stored. */
+/** Derives the token from the master key. So it stays valid over a restart, and no file stores it. */
 function tokenFor({ masterKey }: Instance, id: WorkerId): string {
   return createHmac('sha256', masterKey).update(`control:${id}`).digest('base64url');
 }
 
-class Hub {
+class ControlServer {
   readonly #instance: Instance;
-  readonly #refusals: Refusals;
+  readonly #refusalLog: RefusalLog;
   readonly #socketPath: string;
   readonly #connections = new Set<Connection>();
   readonly #byWorker = new Map<WorkerId, Connection>();
@@ -43,7 +43,7 @@ class Hub {
 
   constructor(options: { instance: Instance; log: Log; socketPath: string }) {
     this.#instance = options.instance;
-    this.#refusals = new Refusals(options.log);
+    this.#refusalLog = new RefusalLog(options.log);
     this.#socketPath = options.socketPath;
   }
 
@@ -51,7 +51,7 @@ class Hub {
     this.#listener = listener;
     const server = createServer((socket) => this.#accept(socket));
     server.maxConnections = mostConnections(CONNECTION_SHARES.control);
-    await open(server, this.#socketPath);
+    await listenOn(server, this.#socketPath);
     this.#server = server;
   }
 
@@ -69,21 +69,21 @@ class Hub {
     const connection: Connection = new Connection(socket, {
       hello: (hello) => this.#hello(connection, hello),
       message: (id, message) => this.#listener?.message(id, message),
-      malformed: (id, error) => this.#refusals.note(id, error),
-      closed: (id) => this.#closed(connection, id),
+      malformed: (id, error) => this.#refusalLog.add(id, error),
+      closed: (id) => this.#connectionClosed(connection, id),
     });
     this.#connections.add(connection);
   }
 
-  #closed(connection: Connection, id: WorkerId | null): void {
+  #connectionClosed(connection: Connection, id: WorkerId | null): void {
     this.#connections.delete(connection);
-    // One that was replaced by a newer connection is no news.
+    // The worker has a newer connection, so it is still connected.
     if (id === null || this.#byWorker.get(id) !== connection) return;
     this.#byWorker.delete(id);
     this.#listener?.closed(id);
   }
 
-  /** The worker that this hello proves, or why it is refused. */
+  /** Returns the worker that the hello proves, or the reason for the refusal. */
   #hello(connection: Connection, hello: Hello): Read<WorkerId> {
     const id = this.#verify(hello);
     if (!id.ok) return id;
@@ -110,7 +110,11 @@ class Hub {
     const same = expected.length === given.length && timingSafeEqual(expected, given);
     return same
       ? { ok: true, value: id }
-      : refused('wrong_token', 'the token is not that of this worker, see CURFEW_TOKEN', 'token');
+      : refused(
+          'wrong_token',
+          'this is not the token of this worker; use the value of CURFEW_TOKEN',
+          'token',
+        );
   }
 }
 
@@ -119,7 +123,7 @@ function refused(code: string, message: string, field: string): { ok: false; err
 }
 
 /** Rejects already_running or invalid_config. */
-async function open(server: Server, path: string): Promise<void> {
+async function listenOn(server: Server, path: string): Promise<void> {
   try {
     await removeStaleSocket(path);
     await new Promise<void>((resolve, reject) => {

@@ -1,4 +1,4 @@
-/** Splits a byte stream into lines, with a bound on each. */
+/** Splits a byte stream into lines with a bound on the length of each line. */
 
 export interface LineFault {
   readonly code: 'line_too_long' | 'not_utf8';
@@ -15,7 +15,7 @@ export class LineSplitter {
     this.#maxBytes = maxBytes;
   }
 
-  /** Whole lines without their newline; a fault ends the stream. An unfinished line waits for its end. */
+  /** Returns whole lines without their newline. An incomplete line waits for its end. After a fault, stop reading. */
   push(chunk: Buffer): { lines: string[]; fault: LineFault | null } {
     const lines: string[] = [];
     let from = 0;
@@ -45,6 +45,6 @@ export class LineSplitter {
   }
 
   #tooLong(): LineFault {
-    return { code: 'line_too_long', message: `a line may have ${this.#maxBytes} bytes` };
+    return { code: 'line_too_long', message: `a line may have at most ${this.#maxBytes} bytes` };
   }
 }

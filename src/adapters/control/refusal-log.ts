@@ -1,49 +1,52 @@
-/** What is logged of control lines that were refused: a worker that sends nothing else must not fill our log. */
+/** Logs refused control lines at a bounded rate, so that a faulty worker does not fill the log. */
 import type { WorkerId } from '../../core/ids.ts';
 import { CHANNEL } from '../../lib/limits/worker-limits.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Malformed } from './control-codec.ts';
 
-interface Noted {
+interface RecentRefusal {
   readonly sinceMs: number;
-  /** Since then, and not logged. */
+  /** Refusals since then that were not logged. */
   more: number;
 }
 
-export class Refusals {
+export class RefusalLog {
   readonly #log: Log;
   readonly #nowMs: () => number;
-  readonly #noted = new Map<WorkerId | null, Noted>();
+  readonly #recent = new Map<WorkerId | null, RecentRefusal>();
 
   constructor(log: Log, nowMs: () => number = () => performance.now()) {
     this.#log = log;
     this.#nowMs = nowMs;
   }
 
-  /** The first of a worker at once, then one line in a while with how many there were. Null: nobody that proved who it is. */
-  note(id: WorkerId | null, error: Malformed): void {
+  /**
+   * Logs the first refusal of a worker at once, then one line per interval with the number of further refusals.
+   * `id` is `null` for a connection that has not proved its worker.
+   */
+  add(id: WorkerId | null, error: Malformed): void {
     const nowMs = this.#nowMs();
-    const known = this.#noted.get(id);
+    const known = this.#recent.get(id);
     if (known !== undefined && nowMs - known.sinceMs < CHANNEL.refusalLogMs) {
       known.more += 1;
       return;
     }
-    this.#forgetOld(nowMs, id);
-    this.#noted.set(id, { sinceMs: nowMs, more: 0 });
-    this.#tell(id, error, known?.more ?? 0);
+    this.#flushOld(nowMs, id);
+    this.#recent.set(id, { sinceMs: nowMs, more: 0 });
+    this.#logFirst(id, error, known?.more ?? 0);
   }
 
-  #tell(id: WorkerId | null, { code, field, isUnknownField }: Malformed, more: number): void {
+  #logFirst(id: WorkerId | null, { code, field, isUnknownField }: Malformed, more: number): void {
     this.#log.warn(
       { worker: id, code, field: isUnknownField === true ? 'unknown' : field, ...(more > 0 && { more }) },
       'a control line was refused and its connection closed',
     );
   }
 
-  #forgetOld(nowMs: number, except: WorkerId | null): void {
-    for (const [id, { sinceMs, more }] of this.#noted) {
+  #flushOld(nowMs: number, except: WorkerId | null): void {
+    for (const [id, { sinceMs, more }] of this.#recent) {
       if (id === except || nowMs - sinceMs < CHANNEL.refusalLogMs) continue;
-      this.#noted.delete(id);
+      this.#recent.delete(id);
       if (more > 0) this.#log.warn({ worker: id, more }, 'more control lines were refused');
     }
   }

@@ -1,4 +1,4 @@
-/** A drain under way, in the state directory: a supervisor that crashes meanwhile goes on with it. */
+/** Stores a running drain in the state directory. So a supervisor that crashes continues the drain after its start. */
 import { renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
@@ -16,7 +16,7 @@ const recordSchema = z.object({
   bootId: z.string(),
 });
 
-/** A disk that cannot be written keeps nobody from draining; then a crash forgets it, and that is said. */
+/** A failed write does not stop the drain. It is logged, because a crash would then end the drain. */
 export function createDrainStore(stateDir: string, log: Log): DrainStore {
   const path = join(stateDir, STATE_FILES.drain);
   const attempt = (work: () => void) => {
@@ -25,7 +25,7 @@ export function createDrainStore(stateDir: string, log: Log): DrainStore {
     } catch (error) {
       log.error(
         { path, error: messageOf(error) },
-        'the drain could not be recorded: it ends with this process',
+        'the state of the drain could not be written; after a restart the old state applies, so repeat the command',
       );
     }
   };
@@ -37,7 +37,7 @@ export function createDrainStore(stateDir: string, log: Log): DrainStore {
         if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
           log.error(
             { path, error: messageOf(error) },
-            'whether a drain was under way cannot be read: new sessions are taken',
+            'the drain file cannot be read: if a drain was running, repeat it, because new sessions are accepted',
           );
         return null;
       }

@@ -1,4 +1,4 @@
-/** One state directory: its id, its keys, and the lock that keeps a second supervisor out. */
+/** One state directory: its id, its keys, and the lock that excludes a second supervisor. */
 import { randomBytes } from 'node:crypto';
 import {
   chmodSync,
@@ -24,10 +24,10 @@ import type { Instance } from '../../ports/instance.ts';
 
 export const LOCK_FILE = 'supervisor.lock';
 const KEY_BYTES = 32;
-/** It becomes part of marks and of cgroups' names. */
+/** The id is part of marks and of names of cgroups. */
 const INSTANCE_ID = /^[0-9a-f]{20}$/;
 
-/** Rejects already_running when another supervisor has it, invalid_config when it cannot be used. */
+/** Throws already_running if another supervisor holds the directory, invalid_config if it cannot be used. */
 export function openInstance(stateDir: string): { instance: Instance; release: () => void } {
   const workersDir = join(stateDir, STATE_FILES.workers);
   prepare(stateDir);
@@ -55,7 +55,7 @@ function readInstance(stateDir: string, workersDir: string): Instance {
   if (masterKey.length !== KEY_BYTES)
     throw unusable(
       join(stateDir, 'master.key'),
-      'it is not a key of curfew; best put the right one back: once it is removed a new one is made, with which no live call can reconnect, so do that when none is live',
+      'it is not a key of curfew. Put the right key back. Without calls you may also remove the file: curfew then creates a new key, with which no live worker could reconnect',
     );
   const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
   const madeWallMs = Math.max(
@@ -64,7 +64,7 @@ function readInstance(stateDir: string, workersDir: string): Instance {
   return { id, stateDir, workersDir, bootId, masterKey, madeWallMs };
 }
 
-/** The first token of the HTTP API, all scopes. */
+/** The first token of the HTTP API, with all scopes. */
 export function ensureAdminToken(stateDir: string): string {
   return readOrCreate(join(stateDir, 'admin.token'), () => randomBytes(24).toString('base64url'));
 }
@@ -82,7 +82,7 @@ function unusable(path: string, why: string): CurfewError {
   return new CurfewError('invalid_config', `state_dir: "${path}" cannot be used: ${why}`, { path });
 }
 
-/** Written beside and linked into place, so that nobody ever reads half of it and the first writer wins. */
+/** Race: two processes may create the file. A link of a complete draft makes the first one win, and no reader sees half. */
 function readOrCreate(path: string, make: () => string): string {
   try {
     if (!existsSync(path)) createWhole(path, make());
@@ -110,17 +110,17 @@ function createWhole(path: string, text: string): void {
   }
 }
 
-/** A database that nobody refers to is closed by the garbage collector, and its lock with it. */
-const HELD = new Set<DatabaseSync>();
+/** Because: the garbage collector closes an unreferenced database and so releases its lock. */
+const HELD_LOCKS = new Set<DatabaseSync>();
 
 /**
- * Node has no flock; SQLite's exclusive lock is one that the kernel gives back however the process ends.
- * Beside it the holder's pid, for the message of whoever comes second.
+ * Because: Node has no flock. The kernel releases SQLite's exclusive lock when the process ends for any reason.
+ * The pid file next to it is only for the error message of a second supervisor.
  */
 function lock(stateDir: string): () => void {
   const path = join(stateDir, LOCK_FILE);
   const pidPath = join(stateDir, 'supervisor.pid');
-  const database = open(path);
+  const database = openLock(path);
   try {
     database.exec('PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=DELETE; BEGIN EXCLUSIVE');
   } catch (error) {
@@ -128,7 +128,7 @@ function lock(stateDir: string): () => void {
     if (!messageOf(error).includes('locked')) throw unusable(path, messageOf(error));
     throw inUse(stateDir, readPid(pidPath));
   }
-  const pid = holderOfRemoved(path, pidPath);
+  const pid = holderOfRemovedLock(path, pidPath);
   if (pid !== null) {
     database.close();
     throw inUse(stateDir, pid);
@@ -136,12 +136,12 @@ function lock(stateDir: string): () => void {
   try {
     writeFileSafelySync(pidPath, `${process.pid}\n`);
   } catch {
-    // It is only for a message: a full disk must not keep a supervisor from its calls.
+    // The pid is only for a message. A supervisor must start on a full disk too.
   }
-  HELD.add(database);
+  HELD_LOCKS.add(database);
   return () => {
-    HELD.delete(database);
-    // Another supervisor's, where the directory was replaced.
+    HELD_LOCKS.delete(database);
+    // If the directory was replaced, the pid file belongs to another supervisor.
     if (readPid(pidPath) === String(process.pid)) rmSync(pidPath, { force: true });
     database.close();
   };
@@ -155,7 +155,7 @@ function inUse(stateDir: string, pid: string): CurfewError {
   );
 }
 
-/** Empty: it is not written, or is no pid. */
+/** Empty: the file does not exist or contains no pid. */
 function readPid(pidPath: string): string {
   try {
     const pid = readText(pidPath);
@@ -165,8 +165,11 @@ function readPid(pidPath: string): string {
   }
 }
 
-/** Who holds a lock whose file somebody removed: ours is then a new file, and locks nobody out. Null: nobody that can be seen. */
-function holderOfRemoved(path: string, pidPath: string): string | null {
+/**
+ * The pid of a supervisor that still holds a removed lock file. Then our own lock is a new file and excludes no process.
+ * `null`: no such supervisor is visible.
+ */
+function holderOfRemovedLock(path: string, pidPath: string): string | null {
   try {
     const pid = readPid(pidPath);
     if (pid === '') return null;
@@ -178,7 +181,7 @@ function holderOfRemoved(path: string, pidPath: string): string | null {
   }
 }
 
-/** Whether a supervisor holds this state directory now. Looks without taking it. */
+/** True if a supervisor holds this state directory now. The check takes no lock. */
 export function isSupervised(stateDir: string): boolean {
   const path = join(stateDir, LOCK_FILE);
   if (!isPlainFile(path)) return false;
@@ -193,7 +196,7 @@ export function isSupervised(stateDir: string): boolean {
   }
 }
 
-/** The id of a state directory that is not opened; null: there is none. */
+/** Reads the id of a state directory without opening it. `null`: it has none. */
 export function readInstanceId(stateDir: string): InstanceId | null {
   try {
     const text = readText(join(stateDir, 'instance.id'));
@@ -203,9 +206,9 @@ export function readInstanceId(stateDir: string): InstanceId | null {
   }
 }
 
-function open(path: string): DatabaseSync {
+function openLock(path: string): DatabaseSync {
   try {
-    // Long enough for a look of `isSupervised` to pass.
+    // Race: a check by `isSupervised` holds the file for a moment. The timeout waits for its end.
     const database = new DatabaseSync(path, { timeout: 300 });
     chmodSync(path, 0o600);
     return database;

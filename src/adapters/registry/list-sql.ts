@@ -1,4 +1,4 @@
-/** The SQL of a list of sessions, and its opaque cursor. */
+/** Builds the SQL for a list of sessions, and its opaque cursor. */
 import { CurfewError } from '../../lib/errors.ts';
 import type { SessionQuery } from '../../ports/registry.ts';
 
@@ -6,9 +6,9 @@ export function listSql({ states, room, agent, user, label, cursor, limit }: Ses
   sql: string;
   values: (string | number)[];
 } {
-  const marks = (states ?? []).map(() => '?').join(', ');
+  const placeholders = (states ?? []).map(() => '?').join(', ');
   const conditions: { sql: string; values: (string | number)[] }[] = [];
-  if (states !== undefined) conditions.push({ sql: `state IN (${marks})`, values: [...states] });
+  if (states !== undefined) conditions.push({ sql: `state IN (${placeholders})`, values: [...states] });
   if (room !== undefined) conditions.push({ sql: 'room = ?', values: [room] });
   if (agent !== undefined) conditions.push({ sql: 'agent = ?', values: [agent] });
   if (user !== undefined) conditions.push({ sql: 'user = ?', values: [user] });
@@ -32,7 +32,11 @@ export function writeCursor(seq: number): string {
 function readCursor(text: string): number {
   const match = /^seq:(\d{1,15})$/.exec(Buffer.from(text, 'base64url').toString());
   if (match?.[1] !== undefined) return Number(match[1]);
-  throw new CurfewError('invalid_request', `cursor: "${text}" is not one that a list answer gave`, {
-    field: 'cursor',
-  });
+  throw new CurfewError(
+    'invalid_request',
+    `cursor: "${text}" is not valid; use the nextCursor of a list answer`,
+    {
+      field: 'cursor',
+    },
+  );
 }

@@ -1,8 +1,8 @@
-/** The registry's schema, step by step. A step that was released is never changed; the next one is added. */
+/** The registry's schema as a list of steps. Never change a released step; add a new one. */
 export const MIGRATIONS: readonly { readonly version: number; readonly sql: string }[] = [
   {
     version: 1,
-    sql: `
+    sql: /* sql */ `
       CREATE TABLE sessions (
         seq INTEGER PRIMARY KEY AUTOINCREMENT,
         id TEXT NOT NULL UNIQUE,

@@ -1,4 +1,4 @@
-/** Open sessions whose record is no record of ours: named, set aside, and not in the way of the others. */
+/** Sets damaged records of open sessions aside and names them in the log, so that the other sessions are not affected. */
 
 import { asSession } from '../../core/admission/stored-record.ts';
 import type { Session } from '../../core/model/session.ts';
@@ -10,18 +10,19 @@ export class DamagedRecords {
   readonly #setAside: (ids: readonly string[]) => Promise<string>;
   #found = false;
 
-  /** `setAside` tells the file that they are in now. */
+  /** `setAside` resolves with the file that contains the records now. */
   constructor(log: Log, setAside: (ids: readonly string[]) => Promise<string>) {
     this.#log = log;
     this.#setAside = setAside;
   }
 
-  /** Then workers may live that no record explains. */
+  /** True: workers without a record may live. */
   get wereFound(): boolean {
     return this.#found;
   }
 
-  async without(rows: readonly (readonly [id: string, body: unknown])[]): Promise<Session[]> {
+  /** Returns the valid sessions and sets the other rows aside. Never rejects. */
+  async takeSound(rows: readonly (readonly [id: string, body: unknown])[]): Promise<Session[]> {
     const sound: Session[] = [];
     const damaged: string[] = [];
     for (const [id, body] of rows) {
@@ -29,15 +30,18 @@ export class DamagedRecords {
       if (session === null) damaged.push(id);
       else sound.push(session);
     }
-    if (damaged.length > 0) await this.#name(damaged);
+    if (damaged.length > 0) await this.#report(damaged);
     return sound;
   }
 
-  async #name(ids: readonly string[]): Promise<void> {
+  async #report(ids: readonly string[]): Promise<void> {
     this.#found = true;
     try {
       const setAside = await this.#setAside(ids);
-      this.#log.error({ sessions: ids, setAside }, 'records of sessions are damaged and were set aside');
+      this.#log.error(
+        { sessions: ids, setAside },
+        'records of sessions are damaged and were set aside; check their workers with `curfew cleanup`',
+      );
     } catch (error) {
       this.#log.error(
         { sessions: ids, error: messageOf(error) },

@@ -1,4 +1,4 @@
-/** The registry's near side: questions to its thread, each with a bound. */
+/** The Registry port: sends requests to the registry's thread, each with a bound. */
 import { dirname, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import pTimeout from 'p-timeout';
@@ -22,17 +22,17 @@ interface Pending {
 
 export const REGISTRY_FILE = 'registry.db';
 
-/** Rejects newer_schema, or registry_unavailable with what the disk said. */
+/** Rejects newer_schema, or registry_unavailable with the error of the disk. */
 export async function openRegistry(options: { stateDir: string; log: Log }): Promise<Registry> {
-  const thread = new Thread(join(options.stateDir, REGISTRY_FILE), options.log);
-  await thread.start();
-  const ask = <T>(request: Request) => thread.ask(request) as Promise<T>;
+  const client = new ThreadClient(join(options.stateDir, REGISTRY_FILE), options.log);
+  await client.start();
+  const ask = <T>(request: Request) => client.ask(request) as Promise<T>;
   const damaged = new DamagedRecords(options.log, (ids) => ask({ op: 'setAside', ids }));
   return {
     get isNew() {
-      return thread.isNew || damaged.wereFound;
+      return client.isNew || damaged.wereFound;
     },
-    onLost: (listener) => thread.onLost(listener),
+    onLost: (listener) => client.onLost(listener),
     create: (write) => ask({ op: 'create', row: rowOf(write) }),
     save: (write, durable) => ask({ op: 'save', row: rowOf(write), durable }),
     discard: (id) => ask({ op: 'discard', id }),
@@ -42,63 +42,63 @@ export async function openRegistry(options: { stateDir: string; log: Log }): Pro
       const page = await ask<SessionPage>({ op: 'list', query });
       return { ...page, sessions: page.sessions.flatMap((one) => asSession(one) ?? []) };
     },
-    open: async () => damaged.without(JSON.parse(await ask<string>({ op: 'open' })) as [string, unknown][]),
+    open: async () => damaged.takeSound(JSON.parse(await ask<string>({ op: 'open' })) as [string, unknown][]),
     saveWatch: (watch) => ask({ op: 'saveWatch', watch }),
     deleteWatch: (room) => ask({ op: 'deleteWatch', room }),
     watches: async () => (await ask<unknown[]>({ op: 'watches' })).flatMap((one) => asWatch(one) ?? []),
     prune: (endedBeforeWallMs) => ask({ op: 'prune', endedBeforeWallMs }),
-    close: () => thread.close(),
+    close: () => client.close(),
   };
 }
 
-let begun: Worker | null = null;
+let prestarted: Worker | null = null;
 
-/** A thread takes as long to begin as the rest of the program to load: called first, the two go on side by side. */
-export function beginRegistryThread(): void {
-  begun ??= new Worker(threadUrl());
-  // A program that ends before it needs one does not wait for it.
-  begun.unref();
+/** Starts the thread early. It needs as long to start as the rest of the program to load, so both run in parallel. */
+export function prestartRegistryThread(): void {
+  prestarted ??= new Worker(threadUrl());
+  // A program that ends before it uses the registry does not wait for the thread.
+  prestarted.unref();
 }
 
-class Thread {
+class ThreadClient {
   readonly #path: string;
-  readonly #place: StateDirIdentity;
+  readonly #identity: StateDirIdentity;
   readonly #log: Log;
   readonly #pending = new Map<number, Pending>();
   #worker: Worker | null = null;
   #seq = 0;
   #closing = false;
   isNew = false;
-  /** Until somebody listens. */
-  #untold: DatabaseLoss[] = [];
+  /** Losses that wait for a listener. */
+  #unreported: DatabaseLoss[] = [];
   #listener: ((lost: DatabaseLoss) => void) | null = null;
 
   constructor(path: string, log: Log) {
     this.#path = path;
-    this.#place = stateDirIdentityAt(dirname(path));
+    this.#identity = stateDirIdentityAt(dirname(path));
     this.#log = log;
   }
 
   /** Resolves when the database is open and its schema is current. */
   async start(): Promise<void> {
-    const worker = begun ?? new Worker(threadUrl());
-    begun = null;
+    const worker = prestarted ?? new Worker(threadUrl());
+    prestarted = null;
     worker.ref();
-    const begin: Begin = { path: this.#path, place: this.#place };
+    const begin: Begin = { path: this.#path, place: this.#identity };
     worker.postMessage(begin);
     const opened = new Promise<void>((resolve, reject) => {
       worker.on('message', (message: FromThread) => {
         if (message.kind === 'ready') {
           this.isNew = message.isNew;
           resolve();
-        } else if (message.kind === 'lost') this.#tellLost(message.lost);
+        } else if (message.kind === 'lost') this.#reportLost(message.lost);
         else if (message.kind === 'refused') reject(fromWire(message.error));
         else this.#settle(message);
       });
-      worker.on('error', (error) => this.#lost(worker, error));
+      worker.on('error', (error) => this.#threadEnded(worker, error));
       worker.on('exit', () => {
         reject(unavailable('its thread ended'));
-        this.#lost(worker, new Error('its thread ended'));
+        this.#threadEnded(worker, new Error('its thread ended'));
       });
     });
     this.#worker = worker;
@@ -111,18 +111,18 @@ class Thread {
 
   onLost(listener: (lost: DatabaseLoss) => void): void {
     this.#listener = listener;
-    for (const lost of this.#untold.splice(0)) listener(lost);
+    for (const lost of this.#unreported.splice(0)) listener(lost);
   }
 
-  #tellLost(lost: DatabaseLoss): void {
-    if (this.#listener === null) this.#untold.push(lost);
+  #reportLost(lost: DatabaseLoss): void {
+    if (this.#listener === null) this.#unreported.push(lost);
     else this.#listener(lost);
   }
 
   async ask(request: Request): Promise<unknown> {
     if (this.#worker === null && !this.#closing) await this.start();
     const worker = this.#worker;
-    if (worker === null) throw unavailable('it is closed');
+    if (worker === null) throw unavailable('the supervisor has closed it');
     const seq = ++this.#seq;
     const answer = new Promise<unknown>((resolve, reject) => this.#pending.set(seq, { resolve, reject }));
     worker.postMessage({ seq, request });
@@ -145,8 +145,8 @@ class Thread {
     else pending?.reject(fromWire(message.error));
   }
 
-  /** The next question starts a new thread; those under way are answered now. */
-  #lost(worker: Worker, error: Error): void {
+  /** Rejects all current requests. The next request starts a new thread. */
+  #threadEnded(worker: Worker, error: Error): void {
     if (this.#worker !== worker) return;
     this.#worker = null;
     if (!this.#closing)
@@ -158,7 +158,7 @@ class Thread {
   }
 }
 
-/** From source by type stripping or compiled: the thread is the file beside this one. */
+/** The thread's file is next to this one, as TypeScript source or compiled. */
 function threadUrl(): URL {
   return new URL(import.meta.url.endsWith('.ts') ? './registry-thread.ts' : './thread.js', import.meta.url);
 }
@@ -166,7 +166,7 @@ function threadUrl(): URL {
 function bounded<T>(promise: Promise<T>, boundMs: number): Promise<T> {
   return pTimeout(promise, {
     milliseconds: boundMs,
-    // Made only when it is needed: an error with its stack is dear, and there is one question per change.
+    // The error is created only on a timeout, because its stack is expensive and each change makes a request.
     fallback: () => {
       throw unavailable(`no answer within ${boundMs} ms`);
     },

@@ -1,4 +1,4 @@
-/** The registry as somebody reads it who is not its supervisor: nothing is written, also no schema. */
+/** Reads the registry without its supervisor. It writes nothing, not even the schema. */
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { asSession } from '../../core/admission/stored-record.ts';
@@ -9,7 +9,7 @@ import { isPlainFile } from '../../lib/safe-files.ts';
 import type { RegistryReader } from '../../ports/registry.ts';
 import { REGISTRY_FILE } from './registry-client.ts';
 
-/** Null, with the reason: there is none, or it cannot be read. */
+/** `unreadable` is the reason: the registry does not exist or cannot be read. */
 export function openRegistryReader(stateDir: string): RegistryReader | { readonly unreadable: string } {
   const path = join(stateDir, REGISTRY_FILE);
   if (!isPlainFile(path)) return { unreadable: `there is no registry at ${path}` };
@@ -30,7 +30,7 @@ export function openRegistryReader(stateDir: string): RegistryReader | { readonl
   }
 }
 
-/** Null: it is damaged. Then the worker's folder may still say whose it is. */
+/** `null`: the record is damaged. Then the worker's folder may still name the session. */
 function readBody(row: Record<string, unknown>): Session | null {
   try {
     return asSession(JSON.parse(String(row.body)));

@@ -1,4 +1,8 @@
-/** The registry's thread: what came in while the last transaction was under way is committed together. */
+/**
+ * The registry's thread. Requests that arrive during a transaction are committed together in the next one.
+ * Because: after an install, a supervisor of another version may load this file.
+ * So the fields of its messages keep their names.
+ */
 import { parentPort } from 'node:worker_threads';
 import { CurfewError, messageOf } from '../../lib/errors.ts';
 import type { DatabaseLoss } from '../../ports/registry.ts';
@@ -16,7 +20,7 @@ export interface ToThread {
   readonly request: Request;
 }
 
-/** An error crosses the thread as its parts. */
+/** The parts of an error. An error object itself loses its code between threads. */
 export interface WireError {
   readonly code: string;
   readonly message: string;
@@ -33,7 +37,7 @@ export type FromThread =
 const waiting: ToThread[] = [];
 const port = parentPort;
 
-function say(message: FromThread): void {
+function send(message: FromThread): void {
   port?.postMessage(message);
 }
 
@@ -43,8 +47,8 @@ function toWire(error: unknown): WireError {
 }
 
 function answer({ seq }: ToThread, outcome: Outcome): void {
-  if ('value' in outcome) say({ kind: 'answer', seq, value: outcome.value });
-  else say({ kind: 'failed', seq, error: toWire(outcome.error) });
+  if ('value' in outcome) send({ kind: 'answer', seq, value: outcome.value });
+  else send({ kind: 'failed', seq, error: toWire(outcome.error) });
 }
 
 function commitWaiting(store: StoreRecovery): void {
@@ -55,21 +59,21 @@ function commitWaiting(store: StoreRecovery): void {
     for (const [index, one] of group.entries())
       answer(one, outcomes[index] ?? { error: new Error('no outcome') });
   } catch (error) {
-    for (const one of group) say({ kind: 'failed', seq: one.seq, error: toWire(error) });
+    for (const one of group) send({ kind: 'failed', seq: one.seq, error: toWire(error) });
   }
 }
 
-/** The path comes first, for the thread is begun before the state directory is ours. */
+/** The thread starts before the supervisor holds the state directory. So the path comes as the first message. */
 port?.once('message', ({ path, place }: Begin) => {
   try {
-    serve(new StoreRecovery(path, (lost) => say({ kind: 'lost', lost }), place));
+    serve(new StoreRecovery(path, (lost) => send({ kind: 'lost', lost }), place));
   } catch (error) {
-    say({ kind: 'refused', error: toWire(error) });
+    send({ kind: 'refused', error: toWire(error) });
   }
 });
 
 function serve(store: StoreRecovery): void {
-  say({ kind: 'ready', isNew: store.isNew });
+  send({ kind: 'ready', isNew: store.isNew });
   port?.on('message', (message: ToThread | 'close') => {
     if (message === 'close') {
       commitWaiting(store);
@@ -78,7 +82,7 @@ function serve(store: StoreRecovery): void {
       return;
     }
     waiting.push(message);
-    // After all messages of this turn, so that they share one commit.
+    // All messages of this turn share one commit.
     if (waiting.length === 1) setImmediate(() => commitWaiting(store));
   });
 }

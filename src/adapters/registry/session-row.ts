@@ -1,4 +1,4 @@
-/** A session as its columns: made where the session lives, because text crosses to the registry's thread faster than objects are cloned. */
+/** Converts a session into its columns before it is sent to the registry's thread: text crosses faster than objects. */
 import type { ClaimKey, SessionId } from '../../core/ids.ts';
 import type { Session } from '../../core/model/session.ts';
 import { publicState } from '../../core/model/session.ts';
@@ -40,7 +40,7 @@ export function rowOf({ session, claim }: DurableWrite): SessionRow {
 
 const specs = new WeakMap<Session['spec'], string>();
 
-/** What was asked for is half of a session and never changes, so that it is written out once. */
+/** The spec is half of a session and never changes, so its JSON is made once. */
 function bodyOf(session: Session): string {
   const { spec, ...rest } = toRecord(session);
   const known = specs.get(spec) ?? JSON.stringify(spec);

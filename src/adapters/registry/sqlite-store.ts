@@ -1,5 +1,5 @@
-/** The registry's SQL, synchronous; runs on the registry's thread. */
-import { chmodSync, writeFileSync } from 'node:fs';
+/** The registry's SQL. It is synchronous and runs on the registry's thread. */
+import { chmodSync, closeSync, openSync, readSync, statSync, writeFileSync } from 'node:fs';
 import type { StatementSync } from 'node:sqlite';
 import { DatabaseSync } from 'node:sqlite';
 import type { RoomKey, SessionId } from '../../core/ids.ts';
@@ -7,7 +7,6 @@ import { roomId } from '../../core/ids.ts';
 import type { RoomWatch } from '../../core/rooms/kept-room.ts';
 import { CurfewError } from '../../lib/errors.ts';
 import type { SessionQuery } from '../../ports/registry.ts';
-import { hasHeader, inodeOf } from './database-file.ts';
 import { listSql, writeCursor } from './list-sql.ts';
 import { MIGRATIONS, SCHEMA_VERSION } from './migrations.ts';
 import type { SessionRow } from './session-row.ts';
@@ -37,7 +36,7 @@ const WRITES: readonly Request['op'][] = [
   'prune',
 ];
 
-/** Bodies as they were read: whether they are sessions is for who asked. */
+/** The bodies are parsed JSON. The client checks whether they are sessions. */
 export interface SessionPage {
   readonly sessions: readonly unknown[];
   readonly nextCursor: string | null;
@@ -45,15 +44,15 @@ export interface SessionPage {
 
 export type Outcome = { readonly value: unknown } | { readonly error: unknown };
 
-/** Somebody took the file away under us. */
+/** The database file was deleted or replaced while it was open. */
 export class FileLost extends Error {}
 
-/** As SQLite itself would say it, were it to look. */
+/** Damage that SQLite did not detect. It has the code that SQLite would use. */
 class Damaged extends Error {
   readonly errcode = 26;
 }
 
-/** The database and its log: both must be the files that are open. */
+/** Suffixes of the database, its log and its index. The paths must lead to the files that are open. */
 const FILES = ['', '-wal', '-shm'] as const;
 
 export class Store {
@@ -61,7 +60,7 @@ export class Store {
   readonly #database: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
   readonly #inodes: readonly (number | null)[];
-  /** There was no database, or an empty one. */
+  /** True: there was no database, or an empty one. */
   readonly isNew: boolean;
 
   constructor(path: string) {
@@ -79,20 +78,20 @@ export class Store {
     this.#inodes = FILES.map((suffix) => inodeOf(path + suffix));
   }
 
-  /** The whole of it, also when its file has no name any more. */
+  /** Copies the whole database, even if its file was deleted. */
   copyTo(path: string): void {
     this.#database.prepare('VACUUM INTO ?').run(path);
   }
 
-  /** Runs the requests that came together in one transaction; a bad one fails alone. */
+  /** Runs the requests in one transaction. A bad request fails alone. */
   runGroup(requests: readonly Request[]): Outcome[] {
     if (!requests.some((one) => WRITES.includes(one.op))) return requests.map((one) => this.#attempt(one));
     this.#checkFile();
-    // Only what must survive a power cut pays for the disk's own flush.
+    // A flush of the disk is slow, so only writes that must survive a power cut use it.
     const durable = requests.some((one) => one.op === 'create' || (one.op === 'save' && one.durable));
     this.#database.exec(`PRAGMA synchronous=${durable ? 'FULL' : 'NORMAL'}; BEGIN IMMEDIATE`);
     try {
-      const outcomes = requests.map((one) => this.#attemptAlone(one));
+      const outcomes = requests.map((one) => this.#attemptInSavepoint(one));
       this.#database.exec('COMMIT');
       return outcomes;
     } catch (error) {
@@ -105,7 +104,7 @@ export class Store {
     this.#database.close();
   }
 
-  /** Prepared once: that costs as much as to run it. */
+  /** Caches statements, because preparing one costs as much as running it. */
   #sql(text: string): StatementSync {
     const known = this.#statements.get(text);
     if (known !== undefined) return known;
@@ -122,7 +121,7 @@ export class Store {
     }
   }
 
-  #attemptAlone(request: Request): Outcome {
+  #attemptInSavepoint(request: Request): Outcome {
     this.#sql('SAVEPOINT one').run();
     const outcome = this.#attempt(request);
     if (!this.#database.isTransaction)
@@ -132,18 +131,18 @@ export class Store {
     return outcome;
   }
 
-  /** Damage in what a start needs shows here, not at the first question. */
+  /** Finds damage in the records that a start needs. */
   #checkOpen(): void {
     const unreadable = this.#database
       .prepare(
-        `SELECT count(*) AS count FROM (SELECT body FROM sessions WHERE ended_wall_ms IS NULL OR id IN (SELECT session_id FROM claims)
+        /* sql */ `SELECT count(*) AS count FROM (SELECT body FROM sessions WHERE ended_wall_ms IS NULL OR id IN (SELECT session_id FROM claims)
          UNION ALL SELECT body FROM watches) WHERE NOT json_valid(body)`,
       )
       .get();
-    if (unreadable?.count !== 0) throw new Damaged(`a record in ${this.#path} cannot be read`);
+    if (unreadable?.count !== 0) throw new Damaged(`a record in ${this.#path} is not valid JSON`);
   }
 
-  /** SQLite goes on writing into files that were unlinked or overwritten, and says nothing. */
+  /** Because: SQLite writes into deleted or overwritten files without an error. */
   #checkFile(): void {
     for (const [index, suffix] of FILES.entries()) {
       const path = this.#path + suffix;
@@ -209,7 +208,7 @@ export class Store {
     this.#sql('DELETE FROM sessions WHERE id = ?').run(id);
   }
 
-  /** Rows that are no sessions, into a file of their own beside the database; which. */
+  /** Moves damaged rows into a file next to the database, and returns its path. */
   #setAside(ids: readonly string[]): string {
     const rows = ids.map((id) => this.#sql('SELECT * FROM sessions WHERE id = ?').get(id));
     const aside = `${this.#path}.records-${new Date().toISOString().replaceAll(':', '')}`;
@@ -247,7 +246,7 @@ export class Store {
     return row === undefined ? null : readBody(row);
   }
 
-  /** Ids and bodies, as one JSON text: a thousand sessions cross to the other thread faster so than as objects. */
+  /** Returns ids and bodies as one JSON text, because text crosses to the other thread faster than objects. */
   #open(): string {
     const sql =
       'SELECT id, body FROM sessions WHERE ended_wall_ms IS NULL OR id IN (SELECT session_id FROM claims) ORDER BY seq';
@@ -269,7 +268,7 @@ export class Store {
     };
   }
 
-  /** The version that was found. */
+  /** Returns the version before the migration. Throws newer_schema. */
   #migrate(): number {
     const row = this.#database.prepare('PRAGMA user_version').get();
     const found = Number(row?.user_version ?? 0);
@@ -284,10 +283,28 @@ export class Store {
   }
 }
 
+/** The first bytes of each database. Source: sqlite.org/fileformat.html. */
+const HEADER = 'SQLite format 3\0';
+
+function hasHeader(path: string): boolean {
+  const fd = openSync(path, 'r');
+  try {
+    const start = Buffer.alloc(HEADER.length);
+    return readSync(fd, start, 0, start.length, 0) === start.length && start.toString('latin1') === HEADER;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** `null`: there is no file. */
+function inodeOf(path: string): number | null {
+  return statSync(path, { throwIfNoEntry: false })?.ino ?? null;
+}
+
 function readBody(row: Record<string, unknown>): unknown {
   try {
     return JSON.parse(String(row.body));
   } catch {
-    throw new Damaged('a record cannot be read');
+    throw new Damaged('a record is not valid JSON');
   }
 }

@@ -1,4 +1,4 @@
-/** Whether a path still leads to the state directory that this supervisor holds, or to another one in its place. */
+/** Checks that a path still leads to this supervisor's state directory, and not to another one in its place. */
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { isSupervised, LOCK_FILE } from './instance-dir.ts';
@@ -9,20 +9,20 @@ export interface StateDirIdentity {
   readonly lock: string | null;
 }
 
-/** Known from when its lock was taken. */
+/** Call it while this supervisor holds the lock. */
 export function stateDirIdentityAt(dir: string): StateDirIdentity {
   return { dir, folder: identityOf(dir), lock: identityOf(join(dir, LOCK_FILE)) };
 }
 
-/** Throws where another folder, or another supervisor, is there now. A lock that is only gone is nobody else's. */
+/** Throws if another folder or another supervisor has the path now. A missing lock file alone is harmless. */
 export function checkSameStateDir({ dir, folder, lock }: StateDirIdentity): void {
   const now = stateDirIdentityAt(dir);
   if (now.lock !== null && now.lock === lock) return;
   const isTaken = isSupervised(dir);
   if (!isTaken && (now.folder === null || now.folder === folder)) return;
-  const who = isTaken ? ': another supervisor has it' : '';
+  const owner = isTaken ? ', and another supervisor uses it' : '';
   throw new Error(
-    `the state directory ${dir} was replaced${who}; nothing is put into it, and new calls are refused until the one of before is back`,
+    `the state directory ${dir} was replaced${owner}; curfew writes nothing there and refuses new calls; put the original back`,
   );
 }
 

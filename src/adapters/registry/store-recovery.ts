@@ -1,10 +1,10 @@
 /**
- * Keeps a usable database at one path, on the registry's thread; whatever is found damaged or strange there is set aside, never deleted.
+ * Keeps a usable database at one path, on the registry's thread. Damaged and foreign files are set aside, never deleted.
  *
- * - Damaged, at the start or while in use: an empty one takes its place, and those who have the sessions in memory write them again.
- * - Deleted or replaced while in use: SQLite still holds the old file open, so it is copied out whole and put back.
- * - Replaced with its whole directory: that is another supervisor's, or will be. Nothing is put there: an error until ours is back.
- * - Neither is possible now, for want of space or of the directory: an error, and it is tried again at the next request.
+ * - Damaged, at the start or in use: an empty database replaces it. The supervisor writes its sessions again from memory.
+ * - Deleted or replaced in use: SQLite still has the old file open, so a copy of it is put back.
+ * - Replaced with its whole directory: another supervisor may use it. Each request fails until the original is back.
+ * - No repair is possible, because space or the directory is missing: the request fails, and the next one tries again.
  */
 import { existsSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -16,27 +16,27 @@ import { FileLost, Store } from './sqlite-store.ts';
 import type { StateDirIdentity } from './state-dir-identity.ts';
 import { checkSameStateDir, stateDirIdentityAt } from './state-dir-identity.ts';
 
-/** SQLITE_CORRUPT and SQLITE_NOTADB. Source: sqlite.org/rescode.html; the low byte is the primary code. */
+/** SQLITE_CORRUPT and SQLITE_NOTADB. The low byte is the primary code. Source: sqlite.org/rescode.html. */
 const DAMAGED = [11, 26];
 
 export class StoreRecovery {
   readonly #path: string;
   readonly #onLost: (lost: DatabaseLoss) => void;
-  readonly #place: StateDirIdentity;
-  /** Null: the old one is set aside, and a new one could not be made yet. */
+  readonly #identity: StateDirIdentity;
+  /** `null`: the old database is set aside, and no new one could be created yet. */
   #store: Store | null;
-  #untold: DatabaseLoss | null = null;
-  #renewedMs = Number.NEGATIVE_INFINITY;
+  #unreported: DatabaseLoss | null = null;
+  #replacedMs = Number.NEGATIVE_INFINITY;
 
-  /** `place`: whose database it is to be; a keeper that takes over from another one is told. */
+  /** `identity`: the expected state directory. A restarted thread gets the identity from the time of the first start. */
   constructor(
     path: string,
     onLost: (lost: DatabaseLoss) => void,
-    place: StateDirIdentity = stateDirIdentityAt(dirname(path)),
+    identity: StateDirIdentity = stateDirIdentityAt(dirname(path)),
   ) {
     this.#path = path;
     this.#onLost = onLost;
-    this.#place = place;
+    this.#identity = identity;
     this.#store = this.#open();
   }
 
@@ -44,7 +44,7 @@ export class StoreRecovery {
     return this.#store?.isNew ?? true;
   }
 
-  /** Tried once more where the database in use was no longer what it had been. */
+  /** Repairs a damaged or lost database, then tries the requests once more. */
   runGroup(requests: readonly Request[]): Outcome[] {
     try {
       const outcomes = this.#current().runGroup(requests);
@@ -53,7 +53,7 @@ export class StoreRecovery {
       throw damage.error;
     } catch (error) {
       if (!isDamaged(error) && !(error instanceof FileLost)) throw error;
-      this.#renew(error);
+      this.#replace(error);
       return this.#current().runGroup(requests);
     }
   }
@@ -64,15 +64,15 @@ export class StoreRecovery {
 
   #current(): Store {
     this.#store ??= this.#open();
-    if (this.#untold !== null) this.#onLost(this.#untold);
-    this.#untold = null;
+    if (this.#unreported !== null) this.#onLost(this.#unreported);
+    this.#unreported = null;
     return this.#store;
   }
 
   #open(): Store {
-    checkSameStateDir(this.#place);
-    const remains = this.#remains();
-    if (remains !== null) this.#onLost(remains);
+    checkSameStateDir(this.#identity);
+    const loss = this.#findLoss();
+    if (loss !== null) this.#onLost(loss);
     try {
       return new Store(this.#path);
     } catch (error) {
@@ -82,39 +82,39 @@ export class StoreRecovery {
     }
   }
 
-  /** What tells of a database that is not there any more; null: nothing. SQLite would delete its log. */
-  #remains(): DatabaseLoss | null {
-    if (sizeOf(this.#path) > 0 || this.#untold !== null) return null;
+  /** Detects a lost database by the files that it left. `null`: none. The log is set aside, because SQLite would delete it. */
+  #findLoss(): DatabaseLoss | null {
+    if (sizeOf(this.#path) > 0 || this.#unreported !== null) return null;
     if (sizeOf(`${this.#path}-wal`) > 0) {
-      const why = `the database file ${this.#path} is gone, and its log is left`;
+      const why = `the database file ${this.#path} is gone, but its log is still there`;
       return { setAside: this.#setAside('left'), why, isCopied: false };
     }
     const workers = join(dirname(this.#path), STATE_FILES.workers);
     if (!existsSync(workers) || readdirSync(workers).length === 0) return null;
-    const why = `there is no database at ${this.#path}, but folders of workers`;
+    const why = `there is no database at ${this.#path}, but there are folders of workers`;
     return { setAside: null, why, isCopied: false };
   }
 
-  /** At most so often: a disk that damages everything must not be filled with what was set aside. */
-  #renew(error: unknown): void {
-    checkSameStateDir(this.#place);
-    if (performance.now() - this.#renewedMs < REGISTRY.renewEveryMs) throw error;
+  /** The rate is limited, so that a faulty disk is not filled with files that were set aside. */
+  #replace(error: unknown): void {
+    checkSameStateDir(this.#identity);
+    if (performance.now() - this.#replacedMs < REGISTRY.renewEveryMs) throw error;
     const isCopied = !isDamaged(error) && this.#copy();
-    // What was copied needs nothing of what is left beside a file that is gone.
+    // The copy is complete, so the remaining log of a deleted file is not needed.
     if (isCopied && !existsSync(this.#path)) for (const path of this.#files()) rmSync(path, { force: true });
     const setAside = this.#setAside(isDamaged(error) ? 'corrupt' : 'left');
     if (isCopied) renameSync(this.#copyPath, this.#path);
-    // Only now, or its last words would go into the file that is set aside.
-    this.#forget();
-    this.#untold = { setAside, why: messageOf(error), isCopied };
-    this.#renewedMs = performance.now();
+    // The close comes last, because it writes the log into the file, and that file must be set aside unchanged.
+    this.#closeOld();
+    this.#unreported = { setAside, why: messageOf(error), isCopied };
+    this.#replacedMs = performance.now();
   }
 
   get #copyPath(): string {
     return `${this.#path}.copy`;
   }
 
-  /** False: it is damaged as well. Throws where only space or the directory is wanting. */
+  /** False: the open database is damaged too. Throws if space or the directory is missing. */
   #copy(): boolean {
     try {
       rmSync(this.#copyPath, { force: true });
@@ -127,17 +127,17 @@ export class StoreRecovery {
     }
   }
 
-  #forget(): void {
+  #closeOld(): void {
     const store = this.#store;
     this.#store = null;
     try {
       store?.close();
     } catch {
-      // A damaged one may not even close.
+      // A damaged database may fail to close.
     }
   }
 
-  /** Null: there was nothing. */
+  /** Returns the new path. `null`: there was no file. */
   #setAside(as: 'corrupt' | 'left'): string | null {
     const aside = `${this.#path}.${as}-${new Date().toISOString().replaceAll(':', '')}`;
     const found = this.#files().filter((path) => existsSync(path));
@@ -157,7 +157,7 @@ function sizeOf(path: string): number {
 function isDamaged(error: unknown): boolean {
   const { errcode } = error as { errcode?: unknown };
   if (typeof errcode !== 'number') return false;
-  // SQLITE_ERROR for a table that every version has (somebody else's database), or for a record that is no JSON.
-  const isStrange = /^(no such table|malformed JSON)/.test(messageOf(error));
-  return DAMAGED.includes(errcode & 0xff) || (errcode === 1 && isStrange);
+  // SQLITE_ERROR (1) without a table that every version has, as in another program's database, or with a broken record.
+  const isForeign = /^(no such table|malformed JSON)/.test(messageOf(error));
+  return DAMAGED.includes(errcode & 0xff) || (errcode === 1 && isForeign);
 }

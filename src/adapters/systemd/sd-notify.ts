@@ -1,6 +1,7 @@
 /**
- * Messages to systemd: ready, status, watchdog. Nothing happens without NOTIFY_SOCKET. Source: sd_notify(3).
- * Node has no unix datagrams, so each message is a bounded run of `systemd-notify`; the unit needs NotifyAccess=all.
+ * Sends ready, status and watchdog messages to systemd. Without NOTIFY_SOCKET it does nothing. Source: sd_notify(3).
+ * Because: Node has no Unix datagram sockets. So each message is a bounded run of `systemd-notify`.
+ * The unit needs NotifyAccess=all.
  */
 import { execFile } from 'node:child_process';
 import { messageOf } from '../../lib/errors.ts';
@@ -10,9 +11,12 @@ import type { Log } from '../../ports/log.ts';
 export type Env = Readonly<Record<string, string | undefined>>;
 
 export interface Notify {
-  /** Resolves when systemd has read it, or at the bound; in order, never rejects. `VARIABLE=VALUE` each. */
+  /**
+   * Sends assignments of the form `VARIABLE=VALUE`, in the order of the calls.
+   * Resolves when systemd has read the message, or at the bound. Never rejects.
+   */
   send(...assignments: readonly string[]): Promise<void>;
-  /** Feeds the watchdog from the event loop as long as the process is there, with a line for `systemctl status`. */
+  /** Feeds the watchdog from the event loop until the process ends. `status` is the line in `systemctl status`. */
   feed(status: () => string): void;
 }
 
@@ -29,8 +33,9 @@ export function createNotify({ env, pid, log }: { env: Env; pid: number; log: Lo
       waiting -= 1;
       if (failure === null) return;
       failures += 1;
-      // The watchdog would say it again every few seconds.
-      log[failures === 1 ? 'error' : 'debug']({ error: failure }, 'systemd could not be told of our state');
+      // Only the first failure is an error, because the watchdog would repeat it every few seconds.
+      const level = failures === 1 ? 'error' : 'debug';
+      log[level]({ error: failure }, 'a message to systemd failed; check `systemd-notify` and NOTIFY_SOCKET');
     });
     return last;
   };
@@ -45,19 +50,19 @@ export function createNotify({ env, pid, log }: { env: Env; pid: number; log: Lo
   };
 }
 
-/** One line: what follows a newline would be an assignment of its own. */
+/** Makes one line, because systemd reads the text after a newline as another assignment. */
 export function statusOf(text: string): string {
   return `STATUS=${text.replaceAll('\n', ' ')}`;
 }
 
-/** Half of what systemd waits for; null: it does not wait for us. */
+/** Half of systemd's watchdog interval. `null`: systemd does not watch this process. */
 function watchdogMs(env: Env, pid: number): number | null {
   const us = Number(env.WATCHDOG_USEC);
   const isOurs = env.WATCHDOG_PID === undefined || env.WATCHDOG_PID === String(pid);
   return isOurs && Number.isSafeInteger(us) && us > 0 ? us / 2000 : null;
 }
 
-/** What went wrong; null: nothing. */
+/** Resolves with the error's text. `null`: the run succeeded. */
 function run(assignments: readonly string[], env: Env): Promise<string | null> {
   return new Promise((resolve) => {
     execFile(

@@ -1,22 +1,22 @@
-/** curfew as a service: what systemd is told of its life, and what a signal means. */
+/** curfew as a systemd service: reports its state to systemd, and decides what a signal means. */
 import { SYSTEMD } from '../../lib/limits/service-limits.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Env } from './sd-notify.ts';
 import { createNotify, statusOf } from './sd-notify.ts';
 import { askJob, findUnit } from './unit-job.ts';
 
-/** What becomes of the calls when the supervisor ends. */
+/** The effect of the supervisor's end on the calls. `leave`: they continue, and the next start adopts them. */
 export type Ending = 'release' | 'drain' | 'leave';
 
 export interface Service {
-  /** systemd waits for what we tell it. */
+  /** True: systemd started this process and waits for its messages. */
   readonly isUnit: boolean;
-  /** Call it when everything is recovered and open. The watchdog is fed from now on. */
+  /** Call it when everything is recovered and all sockets are open. It also starts the watchdog messages. */
   ready(status: () => string): Promise<void>;
-  /** Around a reload, so that systemd shows it. */
+  /** Wraps a reload, so that systemd shows it. */
   reloading<T>(work: () => Promise<T>): Promise<T>;
-  /** Decides the ending of a signal and announces it, with the time that it may take. */
-  ending(signal: NodeJS.Signals, wish: { onTerm: Ending; boundMs: number }): Promise<Ending>;
+  /** Decides the effect of a signal and announces it to systemd, with the time that it may take. */
+  ending(signal: NodeJS.Signals, options: { onTerm: Ending; boundMs: number }): Promise<Ending>;
 }
 
 export function createService({ env, pid, log }: { env: Env; pid: number; log: Log }): Service {
@@ -48,7 +48,7 @@ export function createService({ env, pid, log }: { env: Env; pid: number; log: L
 const STATUS: Readonly<Record<Ending, string>> = {
   release: 'stopping: every session is released',
   drain: 'stopping: waiting for the sessions to end',
-  leave: 'stopping: the workers go on and are taken over by the next start',
+  leave: 'stopping: the workers keep running and the next start adopts them',
 };
 
 async function endingOfTerm({
@@ -65,7 +65,7 @@ async function endingOfTerm({
   const unit = findUnit(env, pid);
   if (unit === null) return onTerm;
   const job = await askJob(unit);
-  log.info({ unit: unit.name, job }, 'SIGTERM: systemd was asked what it wants');
-  // Ended for no known reason, the unit is started again: nobody wanted the calls to end.
+  log.info({ unit: unit.name, job }, 'SIGTERM received; systemd was asked for the job of the unit');
+  // Without a stop job, systemd starts the unit again. The calls then have no reason to end.
   return job === 'stop' ? 'release' : 'leave';
 }

@@ -1,4 +1,4 @@
-/** What systemd wants of our unit when it sends SIGTERM: a stop, or only a restart. Source: the job that it runs. */
+/** Finds out whether a SIGTERM from systemd means a stop or a restart of our unit. Source: the job that systemd runs. */
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { SYSTEMD } from '../../lib/limits/service-limits.ts';
@@ -6,11 +6,14 @@ import type { Env } from './sd-notify.ts';
 
 export interface Unit {
   readonly name: string;
-  /** Of a user's own systemd, not of the host's. */
+  /** True: the unit belongs to a user's systemd, not to the host's. */
   readonly ofUser: boolean;
 }
 
-/** Null: systemd did not start this very process. (Its environment is inherited by every program of a login session.) */
+/**
+ * `null`: systemd did not start this process.
+ * NOTIFY_SOCKET and similar variables are no proof, because every program of a login session inherits them.
+ */
 export function findUnit(env: Env, pid: number): Unit | null {
   if (env.CURFEW_UNIT === undefined && env.SYSTEMD_EXEC_PID !== String(pid)) return null;
   const own = unitOfCgroups(readFileSync('/proc/self/cgroup', 'utf8'));
@@ -18,7 +21,7 @@ export function findUnit(env: Env, pid: number): Unit | null {
   return { name: env.CURFEW_UNIT, ofUser: own?.ofUser ?? false };
 }
 
-/** The innermost service of /proc/PID/cgroup: below it may be subgroups of our own. */
+/** The innermost service in the text of /proc/PID/cgroup. Our own subgroups may follow below it. */
 export function unitOfCgroups(text: string): Unit | null {
   const paths = text.split('\n').flatMap((line) => /^\d+:(?:name=systemd)?:(.*)$/.exec(line)?.[1] ?? []);
   const services = paths.map((path) => path.split('/').filter((part) => part.endsWith('.service')));
@@ -29,7 +32,7 @@ export function unitOfCgroups(text: string): Unit | null {
 
 export type Job = 'stop' | 'restart';
 
-/** Null: no job, or no answer within the bound. A shutdown of the host is a stop. */
+/** `null`: no job, or no answer within the bound. A shutdown of the host is a stop. */
 export function askJob({ name, ofUser }: Unit): Promise<Job | null> {
   const args = [...(ofUser ? ['--user'] : []), 'list-jobs', '--no-legend', '--full', name];
   return new Promise((resolve) => {
@@ -39,7 +42,7 @@ export function askJob({ name, ofUser }: Unit): Promise<Job | null> {
   });
 }
 
-/** Lines of `ID UNIT TYPE STATE`. */
+/** `text` has lines of the form `ID UNIT TYPE STATE`. */
 export function jobOf(text: string, unit: string): Job | null {
   for (const line of text.split('\n')) {
     const [, name, type] = line.trim().split(/\s+/);

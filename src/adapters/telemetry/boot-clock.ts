@@ -1,13 +1,13 @@
-/** The host's boot-time clock: counts a suspend and never goes back. Source: reference on /proc/uptime, 10 ms resolution. */
+/** The host's boot-time clock. It includes the time of a suspend and never goes back. Source: /proc/uptime, 10 ms resolution. */
 import { openSync, readSync } from 'node:fs';
 import type { Clock } from '../../ports/clock.ts';
 
-/** Node's timers stand still in a suspend, so none waits longer than this before it looks at the clock again. */
+/** Node's timers do not advance in a suspend. So each timer re-reads the clock at least this often. */
 const LONGEST_WAIT_MS = 10_000;
-/** More than the resolution of /proc/uptime: the monotonic clock stood still, as in a suspend. */
+/** More drift than the resolution of /proc/uptime explains. Then the monotonic clock stopped, as in a suspend. */
 const DRIFT_MS = 50;
 const RECHECK_MS = 500;
-/** Between the two readings around one of the uptime: with more, we were stopped between them, and who knows where. */
+/** The longest time between the monotonic readings before and after a reading of the uptime. More means an unknown pause. */
 const TIGHT_MS = 5;
 const TRIES = 3;
 
@@ -24,20 +24,20 @@ interface Sample {
 export function createClock(readers: Readers = hostReaders()): Clock {
   let { offsetMs } = tightest(readers);
   let checkedMs = readers.monotonicMs();
-  let toldMs = Number.NEGATIVE_INFINITY;
+  let latestMs = Number.NEGATIVE_INFINITY;
 
   const bootMs = () => {
     const monotonicMs = readers.monotonicMs();
     if (monotonicMs - checkedMs > RECHECK_MS) {
       const sample = tightest(readers);
-      // One that is not tight is worse than what is known: the next call asks again.
+      // A wide sample is worse than the known offset. The next call takes another one.
       if (sample.widthMs <= TIGHT_MS) {
         checkedMs = monotonicMs;
         if (Math.abs(sample.offsetMs - offsetMs) > DRIFT_MS) offsetMs = sample.offsetMs;
       }
     }
-    toldMs = Math.max(toldMs, monotonicMs + offsetMs);
-    return toldMs;
+    latestMs = Math.max(latestMs, monotonicMs + offsetMs);
+    return latestMs;
   };
 
   return {
@@ -74,7 +74,7 @@ function hostReaders(): Readers {
   };
 }
 
-/** A timer of Node's may fire up to a millisecond early: it is set again until the time has come. */
+/** Because: a timer of Node may fire up to 1 ms early. So the timer is set again until the time has come. */
 function setAlarm(bootMs: () => number, dueMs: number, callback: () => void): () => void {
   let timer: NodeJS.Timeout;
   const set = () => {

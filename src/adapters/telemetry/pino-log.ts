@@ -1,4 +1,4 @@
-/** curfew's own log: JSON lines by pino on stderr, secrets cut out by path. */
+/** curfew's own log: JSON lines by pino on stderr. Fields with secrets are removed by path. */
 import { pino } from 'pino';
 import type { Log } from '../../ports/log.ts';
 import { createStderr } from './stderr-writer.ts';
@@ -34,7 +34,7 @@ const LOST = 'this log could not be written: lines are missing here';
 
 const RANK = { debug: 0, info: 1, warn: 2, error: 3, silent: 4 } as const;
 
-/** One short line per entry, for `curfew dev` and `curfew run`. */
+/** Writes one short line per entry, for `curfew dev` and `curfew run`. */
 function textLog(level: LogOptions['level']): Log {
   const stderr = createStderr((lines) => `error ${LOST}  lines=${lines}\n`);
   const write = (name: 'debug' | 'info' | 'warn' | 'error') => (fields: object, message: string) => {

@@ -1,10 +1,13 @@
-/** Lines to stderr that no full disk, slow or absent reader turns into an error: what is not taken waits, up to a bound, then is counted. */
+/**
+ * Writes lines to stderr. A full disk, a slow reader or no reader is never an error.
+ * Lines that stderr does not take wait, up to a bound. Further lines are dropped and counted.
+ */
 import { writeSync } from 'node:fs';
 import { LOG } from '../../lib/limits/storage-limits.ts';
 
 const FD = 2;
 
-/** `lossOf`: the line that says how many were dropped. */
+/** `lossOf` makes the line that reports how many lines were dropped. */
 export function createStderr(lossOf: (dropped: number) => string): { write(line: string): void } {
   const waiting: Buffer[] = [];
   let waitingBytes = 0;
@@ -26,7 +29,7 @@ export function createStderr(lossOf: (dropped: number) => string): { write(line:
         else waiting[0] = next.subarray(written);
       }
     } catch {
-      // There is nobody to tell it to.
+      // The log itself is broken, so the error cannot be logged.
       isStuck = true;
       setTimeout(flush, LOG.retryMs).unref();
     }

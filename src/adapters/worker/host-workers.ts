@@ -1,4 +1,4 @@
-/** The Workers port: process trees on this host, each behind a shim of its own. */
+/** The Workers port: process trees on this host. Each worker runs below its own shim. */
 import { existsSync } from 'node:fs';
 import pTimeout from 'p-timeout';
 import type { WorkerId } from '../../core/ids.ts';
@@ -7,35 +7,55 @@ import type { ExitInfo, WorkerProcess } from '../../core/model/worker.ts';
 import { CurfewError } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoints.ts';
 import { LOGS, WORKERS } from '../../lib/limits/worker-limits.ts';
-import type { Adopted, SpawnRequest, Workers } from '../../ports/workers.ts';
+import type { Clock } from '../../ports/clock.ts';
+import type { Instance } from '../../ports/instance.ts';
+import type { Log } from '../../ports/log.ts';
+import type { Adopted, SpawnRequest, Workers, WorkersListener } from '../../ports/workers.ts';
+import type { Environment } from '../../process/base-environment.ts';
 import { ownUmask } from '../../process/base-environment.ts';
+import type { Cgroups } from '../../process/cgroup.ts';
 import { createProcTable, findAlive } from '../../process/proc-files.ts';
 import type { Scanner } from '../../process/process-scan.ts';
 import { createScanner } from '../../process/process-scan.ts';
 import type { Self } from '../../process/process-tree.ts';
 import { exitFromFile, exitOf, statusOf } from './folder/exit-status.ts';
-import { findGroup } from './folder/find-cgroup.ts';
-import { Writes } from './folder/pending-writes.ts';
+import { findCgroup } from './folder/find-cgroup.ts';
+import { PendingWrites } from './folder/pending-writes.ts';
 import type { WorkerFolder } from './folder/worker-folder.ts';
 import { folderOf, openLog, pruneFolders, readStatus } from './folder/worker-folder.ts';
 import type { LogCap } from './log/log-cap.ts';
 import { createLogCap } from './log/log-cap.ts';
-import { adoptedShim, findStarted } from './start/adopt-shim.ts';
+import { adoptedShim, findStartedWorker } from './start/adopt-shim.ts';
 import type { StartHost } from './start/prepare-start.ts';
 import { planStart } from './start/prepare-start.ts';
-import type { ShellExit, Shim, Start } from './start/spawn-shim.ts';
+import type { ShellExit, Shim, StartPlan } from './start/spawn-shim.ts';
 import { startShim, waitForMain } from './start/spawn-shim.ts';
-import { Starts } from './start/start-queue.ts';
+import { StartQueue } from './start/start-queue.ts';
 import type { TrackedWorker } from './tracked-worker.ts';
 import { newTrackedWorker } from './tracked-worker.ts';
-import { outlivesShim, startLivenessProbe } from './tree/liveness-probe.ts';
+import { startLivenessProbe, workerOutlivesShim } from './tree/liveness-probe.ts';
 import { startSampler } from './tree/resource-sampler.ts';
 import { TreeReaper } from './tree/tree-reaper.ts';
-import { isGone } from './untracked-worker.ts';
-import type { WorkersOptions } from './workers-options.ts';
+import { isUntrackedGone } from './untracked-worker.ts';
 
-/** Looks, one each second, that must find the worker's process gone before its shim is taken for hung: on a starved host the status comes late. */
-const MISSED_LOOKS = 10;
+export interface WorkersOptions {
+  readonly instance: Instance;
+  readonly listener: WorkersListener;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** The supervisor's own environment. Workers get a few variables of it. */
+  readonly env?: Environment;
+  readonly logs?: { readonly headBytes: number; readonly tailBytes: number; readonly hardBytes: number };
+  readonly sampleMs?: number;
+  /** `null`: no cgroups here. Then process group and mark find a worker's processes, and samples measure memory. */
+  readonly cgroups?: Cgroups | null;
+}
+
+/**
+ * After so many probes in a row without the worker's main process, its shim counts as hung. One probe runs each second.
+ * On an overloaded host the shim writes the status late.
+ */
+const MISSED_PROBES = 10;
 
 export function createWorkers(options: WorkersOptions): Workers {
   return new HostWorkers(options);
@@ -50,15 +70,15 @@ class HostWorkers implements Workers {
   readonly #scanner: Scanner;
   readonly #logs: LogCap;
   readonly #entries = new Map<WorkerId, TrackedWorker>();
-  readonly #starts = new Starts();
-  readonly #writes: Writes;
+  readonly #starts = new StartQueue();
+  readonly #writes: PendingWrites;
   readonly #stops: readonly (() => void)[];
   #closed = false;
 
   constructor(options: WorkersOptions) {
     const { instance, log, listener, env: environment = process.env, cgroups = null, logs = LOGS } = options;
     this.#options = options;
-    this.#writes = new Writes(log);
+    this.#writes = new PendingWrites(log);
     this.#markPrefix = `CURFEW_WORKER=${instance.id}/`;
     this.#scanner = createScanner(this.#proc, this.#markPrefix);
     this.#startHost = { instance, environment, umask: ownUmask(), cgroups, maxFileBytes: logs.hardBytes };
@@ -69,39 +89,39 @@ class HostWorkers implements Workers {
       self: this.#self,
       log,
       everyMs: options.sampleMs ?? WORKERS.sampleMs,
-      trees: () => this.#running().map((one) => one.pursuit.subject),
+      trees: () => this.#running().map((one) => one.reaper.subject),
       onSample: (id: WorkerId, rssBytes: number, cpuPercent: number) =>
         listener.resources(id, rssBytes, cpuPercent),
     };
-    const vigil = {
+    const liveness = {
       proc: this.#proc,
       log,
       workers: () => this.#running(),
-      onMissed: (entry: TrackedWorker) => this.#missed(entry),
+      onMissed: (entry: TrackedWorker) => this.#probeMissed(entry),
     };
-    this.#stops = [() => this.#logs.close(), startSampler(sampler), startLivenessProbe(vigil)];
+    this.#stops = [() => this.#logs.close(), startSampler(sampler), startLivenessProbe(liveness)];
   }
 
   async spawn(request: SpawnRequest): Promise<WorkerProcess> {
     const { workerId } = request;
     const folder = folderOf(this.#options.instance.workersDir, workerId);
     if (this.#has(workerId)) throw new CurfewError('internal', `worker ${workerId} was started before`);
-    return this.#starts.run(workerId, (wanted) => this.#start(request, folder, wanted));
+    return this.#starts.run(workerId, (signal) => this.#start(request, folder, signal));
   }
 
   async adopt(workerId: WorkerId, known: WorkerProcess | null): Promise<Adopted | null> {
     const { workersDir, bootId } = this.#options.instance;
     const folder = folderOf(workersDir, workerId);
-    const found = await findStarted(folder, bootId, known);
+    const found = await findStartedWorker(folder, bootId, known);
     if (found === null) return null;
-    const cgroup = findGroup(workerId, folder, this.#options);
+    const cgroup = findCgroup(workerId, folder, this.#options);
     const shim = adoptedShim(found.shim, { folder, cgroup });
     const entry = this.#track(workerId, { folder, shim, cgroup });
-    // Without a command of its own to look at, the shim's life stands for it.
+    // Where the command's pid is unknown, the shim is probed instead.
     entry.main = found.main ?? found.shim;
     entry.process = found;
-    entry.pursuit.sees(findAlive(this.#proc, entry.main));
-    // Who lives has not ended, whatever its folder says: a worker may write there.
+    entry.reaper.mainSeen(findAlive(this.#proc, entry.main));
+    // A living main process disproves the status file, because a worker can write to its folder.
     const hasEnded = existsSync(folder.status) && findAlive(this.#proc, entry.main) === null;
     const status = hasEnded ? await readStatus(folder) : null;
     this.#announce(entry);
@@ -109,12 +129,12 @@ class HostWorkers implements Workers {
   }
 
   signal(workerId: WorkerId, signal: 'SIGTERM' | 'SIGKILL'): void {
-    if (this.#starts.has(workerId) && !this.#entries.has(workerId)) this.#starts.end(workerId);
-    else this.#known(workerId, signal)?.pursuit.signal(signal);
+    if (this.#starts.has(workerId) && !this.#entries.has(workerId)) this.#starts.cancel(workerId);
+    else this.#find(workerId, signal)?.reaper.signal(signal);
   }
 
   reap(workerId: WorkerId): void {
-    this.#known(workerId, 'reap')?.pursuit.look();
+    this.#find(workerId, 'reap')?.reaper.requestScan();
   }
 
   record(workerId: WorkerId, record: object): void {
@@ -131,8 +151,8 @@ class HostWorkers implements Workers {
     const entry = this.#entries.get(workerId);
     if (!entry) return;
     entry.forgotten = true;
-    // One that could not be killed is still pursued, and goes when its tree does.
-    if (entry.pursuit.isOver) this.#entries.delete(workerId);
+    // The reaper needs the entry until the tree is gone. Then `#treeChanged` deletes it.
+    if (entry.reaper.isOver) this.#entries.delete(workerId);
   }
 
   prune(olderThanWallMs: number, keep: ReadonlySet<WorkerId>): Promise<number> {
@@ -141,19 +161,19 @@ class HostWorkers implements Workers {
     return pruneFolders({ workersDir, olderThanWallMs, keep: (name) => inUse(workerIdOf(name)) });
   }
 
-  /** Ends no worker: they go on without a supervisor. */
+  /** Workers keep running without a supervisor. */
   async close(): Promise<void> {
     this.#closed = true;
     for (const stop of this.#stops) stop();
-    for (const entry of this.#entries.values()) entry.pursuit.stop();
+    for (const entry of this.#entries.values()) entry.reaper.stop();
     await this.#writes.settled();
   }
 
-  async #start(request: SpawnRequest, folder: WorkerFolder, wanted: AbortSignal): Promise<WorkerProcess> {
-    wanted.throwIfAborted();
+  async #start(request: SpawnRequest, folder: WorkerFolder, signal: AbortSignal): Promise<WorkerProcess> {
+    signal.throwIfAborted();
     const plan = await planStart(request, folder, this.#startHost);
-    const entry = await this.#launch(request.workerId, plan, wanted);
-    if (wanted.aborted) return this.#abandon(entry, wanted.reason);
+    const entry = await this.#launch(request.workerId, plan, signal);
+    if (signal.aborted) return this.#abandon(entry, signal.reason);
     const { identity } = entry.shim;
     entry.main = await waitForMain(this.#proc, entry.shim, plan).catch((error: unknown) =>
       this.#abandon(entry, error),
@@ -166,10 +186,10 @@ class HostWorkers implements Workers {
     return started;
   }
 
-  async #launch(id: WorkerId, plan: Start, wanted: AbortSignal): Promise<TrackedWorker> {
+  async #launch(id: WorkerId, plan: StartPlan, signal: AbortSignal): Promise<TrackedWorker> {
     const log = await openLog(plan.folder);
     try {
-      wanted.throwIfAborted();
+      signal.throwIfAborted();
       if (this.#closed) throw new CurfewError('stopping', `worker ${id} was not started`);
       const shim = await startShim({
         ...plan,
@@ -186,40 +206,40 @@ class HostWorkers implements Workers {
 
   #track(id: WorkerId, found: { folder: WorkerFolder; shim: Shim; cgroup: string | null }): TrackedWorker {
     const { folder, shim, cgroup } = found;
-    const pursuit = new TreeReaper({
+    const reaper = new TreeReaper({
       aim: { workerId: id, shim: shim.identity, markPrefix: this.#markPrefix, cgroup, self: this.#self },
       proc: this.#proc,
       scanner: this.#scanner,
       log: this.#options.log,
-      onTree: (left) => this.#tree(entry, left),
+      onTree: (left) => this.#treeChanged(entry, left),
     });
-    const entry = newTrackedWorker({ id, folder, shim, cgroup, pursuit });
+    const entry = newTrackedWorker({ id, folder, shim, cgroup, reaper });
     this.#entries.set(id, entry);
     this.#logs.watch(id, folder.log);
     return entry;
   }
 
-  /** A start that failed leaves nothing behind; the listener never hears of it. */
+  /** Kills what a failed start left. The listener gets no event of it. */
   async #abandon(entry: TrackedWorker, error: unknown): Promise<never> {
     entry.forgotten = true;
-    void entry.shim.ended.then(() => entry.pursuit.exited());
-    entry.pursuit.signal('SIGKILL');
+    void entry.shim.ended.then(() => entry.reaper.exited());
+    entry.reaper.signal('SIGKILL');
     const milliseconds = WORKERS.spawnMs;
-    await pTimeout(entry.pursuit.ended, { milliseconds, fallback: () => undefined });
+    await pTimeout(entry.reaper.ended, { milliseconds, fallback: () => undefined });
     throw error;
   }
 
-  /** In a later turn, so that whoever awaits the spawn knows the worker before its end is told. */
+  /** Race: the worker can end at once. The end is reported in a later turn, after the caller got the result of the spawn. */
   #announce(entry: TrackedWorker): void {
     entry.announced = true;
     setImmediate(() => void entry.shim.ended.then((exit) => this.#shimEnded(entry, exit)));
   }
 
   async #shimEnded(entry: TrackedWorker, exit: ShellExit): Promise<void> {
-    // A child of ours: its number was its own until it was reaped just now.
-    if (exit.code !== null || exit.signal !== null) entry.pursuit.holdGroup();
-    if (exit.code === null && outlivesShim(entry, this.#proc, this.#options.log)) return;
-    // The shim ends with the status of its command; where it was killed or is not our child, the file may still tell.
+    // The shim is our child and was reaped just now, so until now its number was its own.
+    if (exit.code !== null || exit.signal !== null) entry.reaper.confirmGroup();
+    if (exit.code === null && workerOutlivesShim(entry, this.#proc, this.#options.log)) return;
+    // The shim exits with its command's status. If it was killed or is not our child, the status file may exist.
     if (exit.code === null) await this.#exitedByFile(entry);
     else this.#exited(entry, exitOf(statusOf(exit.code), this.#options.clock.now(), entry.cgroup));
   }
@@ -230,18 +250,18 @@ class HostWorkers implements Workers {
     this.#exited(entry, exitFromFile(status ?? { text: '', wallMs: now.wallMs }, now, entry.cgroup));
   }
 
-  #missed(entry: TrackedWorker): void {
-    entry.missedLooks += 1;
+  #probeMissed(entry: TrackedWorker): void {
+    entry.missedProbes += 1;
     const shimLives = findAlive(this.#proc, entry.shim.identity) !== null;
-    if (shimLives && entry.missedLooks < MISSED_LOOKS) {
-      // Most likely it was stopped together with its worker.
-      entry.pursuit.wakeShim();
+    if (shimLives && entry.missedProbes < MISSED_PROBES) {
+      // A living shim that does not write the status was probably stopped together with its worker.
+      entry.reaper.wakeShim();
       return;
     }
     void this.#exitedByFile(entry);
   }
 
-  /** Told once; the look at what is left follows, also when a hung shim ends at last. */
+  /** Reports the exit once. The scan of the remaining tree follows each call, also when a hung shim ends later. */
   #exited(entry: TrackedWorker, exit: ExitInfo): void {
     if (this.#closed) return;
     if (!entry.exited) {
@@ -249,13 +269,13 @@ class HostWorkers implements Workers {
       entry.exited = true;
       this.#options.listener.exited(entry.id, exit);
     }
-    entry.pursuit.exited();
+    entry.reaper.exited();
   }
 
-  #tree(entry: TrackedWorker, left: number): void {
+  #treeChanged(entry: TrackedWorker, left: number): void {
     if (left === 0) {
       failpoint('tree.gone');
-      entry.shim.leave();
+      entry.shim.stopWatching();
       this.#writes.add(this.#logs.finish(entry.id));
       if (entry.forgotten) this.#entries.delete(entry.id);
     }
@@ -266,12 +286,15 @@ class HostWorkers implements Workers {
     return [...this.#entries.values()].filter((one) => one.announced && !one.exited);
   }
 
-  #known(workerId: WorkerId, what: string): TrackedWorker | null {
+  #find(workerId: WorkerId, what: string): TrackedWorker | null {
     const entry = this.#entries.get(workerId);
     if (entry?.announced) return entry;
-    this.#options.log.warn({ worker: workerId, what }, 'no such worker was started here');
-    // Of one that is being started there is nothing yet, and may be later.
-    if (!this.#has(workerId)) this.#lookForUnknown(workerId);
+    this.#options.log.warn(
+      { worker: workerId, what },
+      'the supervisor tracks no running worker with this id; unless it is starting, its processes are searched',
+    );
+    // A worker that is being started has no process yet, so a probe would wrongly find it gone.
+    if (!this.#has(workerId)) this.#probeUntracked(workerId);
     return null;
   }
 
@@ -279,10 +302,10 @@ class HostWorkers implements Workers {
     return this.#entries.has(id) || this.#starts.has(id);
   }
 
-  /** Who asks must not wait for the last word of a worker that was forgotten. */
-  #lookForUnknown(id: WorkerId): void {
-    const means = { options: this.#options, proc: this.#proc, scanner: this.#scanner, self: this.#self };
-    void isGone(id, means).then((gone) => {
+  /** Reports the end of an untracked worker. Otherwise a session would wait for it forever. */
+  #probeUntracked(id: WorkerId): void {
+    const context = { host: this.#options, proc: this.#proc, scanner: this.#scanner, self: this.#self };
+    void isUntrackedGone(id, context).then((gone) => {
       if (gone && !this.#closed && !this.#has(id)) this.#options.listener.tree(id, 0);
     });
   }

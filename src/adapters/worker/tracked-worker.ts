@@ -1,4 +1,4 @@
-/** What the Workers adapter keeps of one worker. */
+/** The state that the Workers adapter keeps for one worker. */
 import type { WorkerId } from '../../core/ids.ts';
 import type { ProcessIdentity, WorkerProcess } from '../../core/model/worker.ts';
 import type { WorkerFolder } from './folder/worker-folder.ts';
@@ -6,26 +6,30 @@ import { RecordFile } from './folder/worker-folder.ts';
 import type { Shim } from './start/spawn-shim.ts';
 import type { TreeReaper } from './tree/tree-reaper.ts';
 
-/** A worker from its shim's start until it is forgotten. */
+/** Exists from the shim's start until the worker is forgotten and its tree is gone. */
 export interface TrackedWorker {
   readonly id: WorkerId;
   readonly folder: WorkerFolder;
   readonly shim: Shim;
   readonly cgroup: string | null;
-  readonly pursuit: TreeReaper;
+  readonly reaper: TreeReaper;
   readonly record: RecordFile;
-  /** Null: it is not known yet whether the command runs. */
+  /** `null`: the command is not known to run yet. */
   process: WorkerProcess | null;
+  /** The process that the liveness probe checks. `null`: the command is not known to run, or its pid was lost. */
   main: ProcessIdentity | null;
-  /** Its spawn has resolved: the listener knows it. */
+  /** True: its spawn or adoption has succeeded, so the listener gets its events. */
   announced: boolean;
+  /** True: the listener knows the exit. */
   exited: boolean;
+  /** True: the session needs it no more. */
   forgotten: boolean;
-  missedLooks: number;
+  /** Liveness probes in a row that did not find `main`. */
+  missedProbes: number;
 }
 
 export function newTrackedWorker(
-  found: Pick<TrackedWorker, 'id' | 'folder' | 'shim' | 'cgroup' | 'pursuit'>,
+  found: Pick<TrackedWorker, 'id' | 'folder' | 'shim' | 'cgroup' | 'reaper'>,
 ): TrackedWorker {
   const state = {
     process: null,
@@ -33,7 +37,7 @@ export function newTrackedWorker(
     announced: false,
     exited: false,
     forgotten: false,
-    missedLooks: 0,
+    missedProbes: 0,
   };
   return { ...found, record: new RecordFile(found.folder), ...state };
 }

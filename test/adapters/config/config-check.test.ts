@@ -1,4 +1,4 @@
-/** What would fail at the first call is said before it. */
+/** The check of a config reports what would otherwise fail at the first call. */
 import { describe, expect, it } from 'vitest';
 import type { CgroupProbe } from '../../../src/adapters/config/config-check.ts';
 import { checkConfig } from '../../../src/adapters/config/config-check.ts';
@@ -9,20 +9,22 @@ const ENV = { PATH: process.env.PATH };
 
 function findingsOf(text: string): string[] {
   const config = parseConfig(text, { path: 'c.yaml', env: {} });
-  return said(config, { unavailable: 'no' }).slice(1);
+  // The first finding is always the note about cgroups.
+  const [, ...findings] = allFindings(config, { unavailable: 'no' });
+  return findings;
 }
 
-function said(config: Parameters<typeof checkConfig>[0], cgroups: CgroupProbe): string[] {
+function allFindings(config: Parameters<typeof checkConfig>[0], cgroups: CgroupProbe): string[] {
   return checkConfig(config, { env: ENV, cgroups }).map(({ level, text }) => `${level}: ${text}`);
 }
 
-describe('a config on this machine', () => {
-  it('without faults has no findings', () => {
+describe('the check of a config on this machine', () => {
+  it('finds nothing in a config without faults', () => {
     expect(findingsOf(`${LIVEKIT}agents: {default: {command: [sh]}}`)).toEqual([]);
   });
 
   it.each([
-    ['agents: {}', ['error: agents: there is none; a dispatch needs at least `default`']],
+    ['agents: {}', ['error: agents: the map is empty; add at least the agent `default`']],
     [
       'agents: {a: {command: [no-such-program]}}',
       ['error: agents.a.command: "no-such-program" is not found or not executable'],
@@ -43,61 +45,64 @@ describe('a config on this machine', () => {
     ],
     [
       'agents: {a: {command: [sh]}}\nlisten: {http: "0.0.0.0:80"}',
-      ['warning: listen.http: 0.0.0.0 is reachable from outside; put a proxy with TLS before it'],
+      ['warning: listen.http: other hosts can reach 0.0.0.0; put a proxy with TLS in front of it'],
     ],
     [
       `agents: {a: {command: [sh]}}\nlisten: {socket: /${'s'.repeat(107)}}`,
       [`error: the socket path "/${'s'.repeat(107)}" is longer than 107 bytes; choose a shorter directory`],
     ],
-  ])('%j', (text, expected) => {
+  ])('reports the fault in %j', (text, expected) => {
     expect(findingsOf(LIVEKIT + text)).toEqual(expected);
   });
 
   it.each([
-    ['no PATH at all: the default one', {}, 'agents: {a: {command: [sh]}}', []],
+    ['on the default PATH when PATH is unset', {}, 'agents: {a: {command: [sh]}}', []],
     [
-      "the host's PATH passed on over the profile's own",
+      "on the host's PATH when the profile passes PATH on and also sets its own",
       { PATH: '/nowhere' },
       'agents: {a: {command: [sh], env: {PATH: /bin}, pass_env: [PATH]}}',
       ['error: agents.a.command: "sh" is not found or not executable'],
     ],
     [
-      'an empty place in PATH is the working folder',
+      'in the working folder for an empty entry of PATH',
       { PATH: '' },
       'agents: {a: {command: [sh], cwd: /bin}}',
       [],
     ],
-  ])('looks for a command as its start will: %s', (_what, env, text, expected) => {
+  ])('searches a command exactly as its start will: %s', (_what, env, text, expected) => {
     const config = parseConfig(LIVEKIT + text, { path: 'c.yaml', env: {} });
     const found = checkConfig(config, { env, cgroups: { unavailable: 'no' } });
-    expect(found.slice(1).map((one) => `${one.level}: ${one.text}`)).toEqual(expected);
+    const [, ...findings] = found.map((one) => `${one.level}: ${one.text}`);
+    expect(findings).toEqual(expected);
   });
 
-  it('without LiveKit says what that means', () => {
+  it('warns that no presence is known when LiveKit is not configured', () => {
     expect(findingsOf('agents: {a: {command: [sh]}}')).toEqual([
-      'warning: livekit: not configured: nobody is seen in a room, and no session ends for who is there',
+      'warning: livekit: not configured: curfew does not see the rooms, and no session ends because its callers left',
     ]);
   });
 });
 
-describe('how workers are held', () => {
+describe('the note on how workers are contained', () => {
   const text = `${LIVEKIT}agents: {a: {command: [sh], memory: 1GiB, cpu: 50%}}`;
   const on = (cgroups: CgroupProbe, more = '') =>
-    said(parseConfig(text + more, { path: 'c.yaml', env: {} }), cgroups);
+    allFindings(parseConfig(text + more, { path: 'c.yaml', env: {} }), cgroups);
 
-  it('is said with the limits that the kernel keeps', () => {
+  it('names the limits that the kernel enforces', () => {
     expect(on({ path: '/cg', controllers: ['memory', 'cpu', 'pids'] })).toEqual([
       'note: cgroups: one per worker below /cg; memory, cpu, pids',
     ]);
   });
 
-  it('is said with the limits that are sampled or not kept', () => {
+  it('names the limits that are only sampled or not enforced', () => {
     expect(on({ path: '/cg', controllers: [] })).toEqual([
-      'note: cgroups: one per worker below /cg; no controllers: memory is sampled',
-      'note: agents.a.memory: sampled, the session ends when its worker stays over it',
-      'warning: agents.a.cpu: not bounded here, for want of the cpu controller',
+      'note: cgroups: one per worker below /cg; no controllers, so memory is sampled',
+      'note: agents.a.memory: measured by samples; a session ends if its worker stays above the limit',
+      'warning: agents.a.cpu: the limit has no effect here, because the cpu controller is not available',
     ]);
-    expect(on({ unavailable: 'EACCES' })[0]).toContain('not here for this user (EACCES)');
-    expect(on({ path: '/cg', controllers: ['cpu'] }, '\ncgroups: off')[0]).toContain('cgroups: off');
+    const [noteWithoutRights] = on({ unavailable: 'EACCES' });
+    expect(noteWithoutRights).toContain('not available to this user (EACCES)');
+    const [noteWhenOff] = on({ path: '/cg', controllers: ['cpu'] }, '\ncgroups: off');
+    expect(noteWhenOff).toContain('cgroups: off');
   });
 });

@@ -1,4 +1,4 @@
-/** What a config that is wrong says: where, which key, which value, and what it takes. */
+/** The error for a wrong config: the place, the key, the value, and what the key accepts. */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -28,7 +28,7 @@ const messageFor = (text: string, env = {}) =>
   errorOf(() => parseConfig(text, { path: 'c.yaml', env })).message;
 const inAgent = (text: string) => `agents:\n  default:\n    command: [a]\n    ${text}\n`;
 
-describe('a config that is wrong', () => {
+describe('the error for a wrong config', () => {
   it.each([
     ['lmits:\n  sessions: 3', 'c.yaml:1: lmits: unknown key; did you mean "limits"?'],
     [
@@ -122,11 +122,11 @@ describe('a config that is wrong', () => {
     ['- 1', 'c.yaml:1: the file: must be a map of keys'],
     ['a: 1\na: 2', 'c.yaml:2: not valid YAML: Map keys must be unique (column 1)'],
     ['*a', 'c.yaml: not valid YAML: Unresolved alias (the anchor must be set before the alias): a'],
-  ])('%j says so', (text, message) => {
+  ])('names the place, the fault and the remedy for %j', (text, message) => {
     expect(messageFor(text)).toBe(message);
   });
 
-  it('names everything that is wrong at once, a line each', () => {
+  it('lists all faults at once, one on each line', () => {
     expect(messageFor('limits: {queue: -1}\nlog: {level: loud}').split('\n')).toEqual([
       'c.yaml:1: limits.queue: -1 must be a whole number from 0 to 100000',
       'c.yaml:2: log.level: "loud" must be one of debug, info, warn, error, silent',
@@ -142,20 +142,20 @@ describe('a config that is wrong', () => {
     'api: {tokens: [{name: a, token: short-secret, scopes: [read]}]}',
     `livekit: {api_secret: ${SECRET}, api_secret: ${SECRET}}`,
     `livekit: {api_secret: ${SECRET}`,
-  ])('%j does not repeat the secret', (text) => {
+  ])('does not repeat the secret of %j', (text) => {
     expect(messageFor(text)).not.toMatch(/secret-that|short-secret/);
   });
 });
 
-describe('what a config takes from elsewhere', () => {
-  it('says which of the three LiveKit values are missing', () => {
+describe('the reader of a config', () => {
+  it('names which of the three LiveKit values are missing', () => {
     const rest =
       'give all of url, api_key and api_secret (or LIVEKIT_URL, LIVEKIT_API_KEY, LIVEKIT_API_SECRET), or none';
     expect(messageFor('livekit: {url: wss://x}')).toBe(`livekit: api_key and api_secret missing; ${rest}`);
     expect(messageFor('', { LIVEKIT_API_SECRET: SECRET })).toBe(`livekit: url and api_key missing; ${rest}`);
   });
 
-  it('reads secrets from files and the environment, the file first', () => {
+  it('reads secrets from files and from the environment, and prefers the file', () => {
     const path = join(dir, 'secret');
     writeFileSync(path, `${SECRET}\n`);
     const text = `livekit: {url: wss://x, api_secret_file: ${path}}`;
@@ -166,7 +166,7 @@ describe('what a config takes from elsewhere', () => {
     expect(livekit).toEqual({ url: 'wss://x', apiKey: 'k', apiSecret: SECRET });
   });
 
-  it('looks for a relative secret among the credentials of systemd, then beside the config', () => {
+  it('searches a relative secret file among the credentials of systemd, then beside the config', () => {
     const credentials = join(dir, 'given');
     for (const folder of [credentials, join(dir, 'credentials')]) mkdirSync(folder);
     writeFileSync(join(dir, 'credentials', 'key'), 'beside\n');
@@ -179,7 +179,7 @@ describe('what a config takes from elsewhere', () => {
     expect(keyWith({ CREDENTIALS_DIRECTORY: credentials })).toBe('credential');
   });
 
-  it('takes relative paths from the folder of the config, wherever curfew was started', () => {
+  it('resolves relative paths from the folder of the config, not from the working folder', () => {
     const text = 'state_dir: state\nlisten: {socket: run/c.sock}';
     const config = parseConfig(text, { path: join(dir, 'c.yaml'), env: {} });
     expect([config.stateDir, config.listen.socket]).toEqual([join(dir, 'state'), join(dir, 'run/c.sock')]);
@@ -187,7 +187,7 @@ describe('what a config takes from elsewhere', () => {
     expect(here.stateDir).toBe(resolve('state'));
   });
 
-  it('takes an empty file and empty sections as defaults', () => {
+  it('uses the defaults for an empty file and for empty sections', () => {
     const of = (text: string) => parseConfig(text, { path: 'c.yaml', env: {} });
     expect(of('livekit:\nlimits:\n  # sessions: 3\nagents:\n')).toEqual(of(''));
   });
@@ -195,7 +195,7 @@ describe('what a config takes from elsewhere', () => {
   it.each([
     ['nowhere.yaml', 'ENOENT'],
     ['folder', 'EISDIR'],
-  ])('names the file %s that cannot be read', (name, why) => {
+  ])('names the config file when it cannot be read: %s', (name, why) => {
     mkdirSync(join(dir, 'folder'));
     const error = errorOf(() => loadConfig(join(dir, name), {}));
     expect(error.code).toBe('invalid_config');
@@ -203,7 +203,7 @@ describe('what a config takes from elsewhere', () => {
     expect(error.message).toContain(`the config "${join(dir, name)}" cannot be read: ${why}`);
   });
 
-  it('names the secret file that cannot be read', () => {
+  it('names the secret file when it cannot be read', () => {
     expect(messageFor('livekit: {api_key_file: /nowhere/key}')).toContain(
       'livekit.api_key_file "/nowhere/key" cannot be read: ENOENT',
     );

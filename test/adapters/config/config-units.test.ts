@@ -1,4 +1,4 @@
-/** Values with units, for any value. */
+/** Properties of values with units, checked with random values. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { bytes, duration, durationOrOff, percent, rate } from '../../../src/adapters/config/config-units.ts';
@@ -9,12 +9,12 @@ const SIZES = { B: 1, KB: 1e3, MB: 1e6, GB: 1e9, KiB: 1024, MiB: 1024 ** 2, GiB:
 const unitOf = <T extends object>(units: T) =>
   fc.constantFrom(...(Object.entries(units) as [string, number][]));
 
-describe('durations', () => {
-  it('are read as what was written', () => {
+describe('a duration', () => {
+  it('survives being written and read again', () => {
     fc.assert(fc.property(fc.nat(), (durationMs) => readDuration(writeDuration(durationMs)) === durationMs));
   });
 
-  it('count in their unit, one or several', () => {
+  it('is the sum of its parts, each in its own unit', () => {
     const part = fc.tuple(fc.nat(10_000), unitOf(UNITS));
     fc.assert(
       fc.property(fc.array(part, { minLength: 1, maxLength: 4 }), (parts) => {
@@ -24,7 +24,7 @@ describe('durations', () => {
     );
   });
 
-  it('are taken from the least to the most, both allowed', () => {
+  it('is accepted within its range, both ends included', () => {
     const schema = duration([30_000, 3_599_000]);
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 4_000_000 }), (durationMs) => {
@@ -35,7 +35,7 @@ describe('durations', () => {
     );
   });
 
-  it('are never bare numbers, and anything else is refused without an exception', () => {
+  it('is refused without an exception when it is a bare number or nonsense', () => {
     const schema = durationOrOff([0, Number.MAX_SAFE_INTEGER]);
     fc.assert(fc.property(fc.double(), (value) => !schema.safeParse(value).success));
     fc.assert(
@@ -51,8 +51,8 @@ describe('durations', () => {
   });
 });
 
-describe('sizes, shares and rates', () => {
-  it('count in their unit', () => {
+describe('a size, a share or a rate', () => {
+  it('is counted in its unit', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 9999 }), unitOf(SIZES), (count, [unit, size]) => {
         expect(bytes.parse(`${count}${unit}`)).toBe(count * size);
@@ -67,7 +67,11 @@ describe('sizes, shares and rates', () => {
     expect(rate.parse('36000/h')).toBe(10);
   });
 
-  it.each([bytes, percent, rate])('are never zero, bare numbers or nonsense', (schema) => {
+  it.each([
+    ['size', bytes],
+    ['share', percent],
+    ['rate', rate],
+  ])('is refused when it is zero, a bare number or nonsense: %s', (_what, schema) => {
     fc.assert(
       fc.property(fc.anything(), (value) => {
         const { success, data } = schema.safeParse(value);

@@ -1,4 +1,4 @@
-/** config/curfew.example.yaml is the reference: it holds the defaults, and names every key there is. */
+/** config/curfew.example.yaml is the reference. It holds the defaults and names every key. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -11,7 +11,7 @@ import { DEV } from '../../../src/lib/limits/service-limits.ts';
 
 const TEXT = readFileSync(join(import.meta.dirname, '../../../config/curfew.example.yaml'), 'utf8');
 
-/** With the keys that have no default taken out of their comments. */
+/** The example with the keys that have no default freed from their comment signs. */
 function uncommented(): unknown {
   return parse(TEXT.replaceAll(/^( *)#(?=[a-z_]+:|- | {2})/gm, '$1').replace('tokens: []', 'tokens:'));
 }
@@ -28,12 +28,12 @@ function keysOf(schema: unknown, path: string): string[] {
   return schema instanceof z.ZodRecord && path === '.agents' ? keysOf(schema.valueType, `${path}.*`) : [];
 }
 
-function namedIn(value: unknown, path: string): string[] {
-  if (Array.isArray(value)) return value.flatMap((one) => namedIn(one, `${path}[]`));
+function keysIn(value: unknown, path: string): string[] {
+  if (Array.isArray(value)) return value.flatMap((one) => keysIn(one, `${path}[]`));
   if (value === null || typeof value !== 'object') return [];
   return Object.entries(value).flatMap(([key, one]) => {
     const at = path === '.agents' ? `${path}.*` : `${path}.${key}`;
-    return [at, ...namedIn(one, at)];
+    return [at, ...keysIn(one, at)];
   });
 }
 
@@ -46,18 +46,18 @@ describe('the example config', () => {
     });
   });
 
-  it('leaves the port of `npm start` alone, so that both run side by side', () => {
+  it('uses another port than `npm start`, so that both can run side by side', () => {
     expect(DEFAULT_CONFIG.listen.http?.port).not.toBe(DEV.httpPort);
   });
 
   it('names every key', () => {
-    const named = new Set(namedIn(uncommented(), ''));
+    const named = new Set(keysIn(uncommented(), ''));
     const known = keysOf(fileSchema, '');
     expect(known.length).toBeGreaterThan(60);
     expect(known.filter((key) => !named.has(key))).toEqual([]);
   });
 
-  it('has no key that the schema does not know, also in what is commented out', () => {
+  it('has no key that the schema does not know, also among the commented keys', () => {
     expect(() => fileSchema.parse(uncommented())).not.toThrow();
   });
 });

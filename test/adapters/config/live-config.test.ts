@@ -1,4 +1,4 @@
-/** Reading the config again: all or nothing, and what cannot change is named. */
+/** A reload of the config applies all or nothing, and names the keys that need a restart. */
 import { describe, expect, it } from 'vitest';
 import { parseConfig } from '../../../src/adapters/config/config-file.ts';
 import { liveConfig } from '../../../src/adapters/config/live-config.ts';
@@ -19,8 +19,8 @@ function reloadable(first: string) {
   return { file, live, logged };
 }
 
-describe('a reload', () => {
-  it('names what holds now and what after a restart, and keeps the latter as it was', async () => {
+describe('a reload of the config', () => {
+  it('names the keys that hold now and those that need a restart, and leaves the latter unchanged', async () => {
     const { file, live } = reloadable(FIRST);
     expect(await live.reload()).toEqual({ changed: [], restartNeeded: [] });
     file.text =
@@ -38,9 +38,9 @@ describe('a reload', () => {
   it.each([
     ['limits: {sesions: 3}', 'did you mean "sessions"'],
     ['limits: {sessions: x', 'not valid YAML'],
-    ['agents: {}', 'agents: there is none'],
+    ['agents: {}', 'agents: the map is empty'],
     ['agents: {a: {command: [no-such-program-here]}}', '"no-such-program-here" is not found'],
-  ])('with %j changes nothing and says why', async (text, why) => {
+  ])('changes nothing and reports the fault of %j', async (text, why) => {
     const { file, live, logged } = reloadable(FIRST);
     const before = live.current();
     file.text = text;
@@ -48,6 +48,8 @@ describe('a reload', () => {
     expect(error).toBeInstanceOf(CurfewError);
     expect(error).toMatchObject({ code: 'invalid_config', message: expect.stringContaining(why) });
     expect(live.current()).toBe(before);
-    expect(logged).toEqual(['error: the config has an error: the one from before stays']);
+    expect(logged).toEqual([
+      'error: the reload failed: the new config has errors, and the current one stays',
+    ]);
   });
 });

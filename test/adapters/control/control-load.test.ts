@@ -1,4 +1,4 @@
-/** The control socket under a flood, towards a worker that does not read, and its file. */
+/** The control socket under a flood, with a worker that does not read, and the socket file. */
 import { existsSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -7,9 +7,9 @@ import { runInNewContext } from 'node:vm';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { workerId } from '../../../src/core/ids.ts';
 import { CHANNEL } from '../../../src/lib/limits/worker-limits.ts';
-import type { Client } from '../../support/channels.ts';
-import { ControlRig, line } from '../../support/channels.ts';
-import { until } from '../../support/wait.ts';
+import { until } from '../../support/lib/wait.ts';
+import type { Client } from '../../support/workers/control-rig.ts';
+import { ControlRig, line } from '../../support/workers/control-rig.ts';
 
 const READY = line({ type: 'ready' });
 setFlagsFromString('--expose-gc');
@@ -23,25 +23,25 @@ afterEach(() => rig.close());
 
 async function greeted(name = 'w-1'): Promise<Client> {
   const client = rig.connect();
-  const before = rig.heardOf(name).filter((one) => one === 'hello').length;
+  const before = rig.eventsOf(name).filter((one) => one === 'hello').length;
   client.send(rig.hello(name));
-  await until('hello', () => rig.heardOf(name).filter((one) => one === 'hello').length > before);
+  await until('hello', () => rig.eventsOf(name).filter((one) => one === 'hello').length > before);
   return client;
 }
 
 const heartbeats = (name: string) =>
-  rig.heardOf(name).filter((one) => typeof one === 'object' && one.type === 'heartbeat').length;
+  rig.eventsOf(name).filter((one) => typeof one === 'object' && one.type === 'heartbeat').length;
 
-/** What is held, without garbage. */
+/** Memory in use after a garbage collection. */
 function liveBytes(): number {
   collect();
   const { heapUsed, external } = process.memoryUsage();
   return heapUsed + external;
 }
 
-describe('after a restart of the supervisor', () => {
-  it('has room for all workers that connect before it turns to them', async () => {
-    // The kernel's own bound may be lower.
+describe('a control socket after a restart of the supervisor', () => {
+  it('queues the connections of all workers before it accepts the first', async () => {
+    // The kernel's limit for waiting connections can be lower.
     const most = Number(readFileSync('/proc/sys/net/core/somaxconn', 'utf8'));
     const clients = Array.from({ length: Math.min(1500, most) }, () => rig.connect());
     let refused = 0;
@@ -54,11 +54,11 @@ describe('after a restart of the supervisor', () => {
   });
 });
 
-describe('a worker that says too much', () => {
-  it('starves nobody and costs no memory', async () => {
+describe('a worker that floods its control socket', () => {
+  it('neither starves another worker nor fills the memory', async () => {
     const flooder = await greeted('w-1');
     const other = await greeted('w-2');
-    rig.unheard.add('w-1');
+    rig.ignored.add('w-1');
     const chunk = Buffer.from(line({ type: 'error', message: 'x'.repeat(1000) }).repeat(1000));
     const rounds = Math.ceil((100 * 1024 ** 2) / chunk.length);
     let sent = 0;
@@ -73,39 +73,39 @@ describe('a worker that says too much', () => {
     const before = liveBytes();
     let most = 0;
     while (sent < rounds) {
-      const heard = rig.heardOf('w-2').length;
+      const eventsBefore = rig.eventsOf('w-2').length;
       other.send(line({ type: 'ok' }));
-      await until('the other one is heard', () => rig.heardOf('w-2').length > heard);
+      await until('the other one is heard', () => rig.eventsOf('w-2').length > eventsBefore);
       most = Math.max(most, liveBytes());
     }
     await flood;
-    expect(rig.heardOf('w-2').length).toBeGreaterThan(3);
+    expect(rig.eventsOf('w-2').length).toBeGreaterThan(3);
     expect(most - before).toBeLessThan(32 * 1024 ** 2);
   });
 
-  it('has its many heartbeats counted as one', async () => {
+  it('has its burst of heartbeats merged into few', async () => {
     const client = await greeted();
     client.send(line({ type: 'heartbeat' }).repeat(5000) + READY);
     await until('ready', () =>
-      rig.heardOf('w-1').some((one) => typeof one === 'object' && one.type === 'ready'),
+      rig.eventsOf('w-1').some((one) => typeof one === 'object' && one.type === 'ready'),
     );
     expect(heartbeats('w-1')).toBeLessThan(50);
   });
 });
 
-describe('a worker that does not read', () => {
+describe('a worker that does not read its control socket', () => {
   it('loses its connection when its backlog is full', async () => {
     const client = await greeted();
     client.socket.pause();
     const big = { type: 'configure', rev: 1, metadata: { a: 'x'.repeat(60_000) } } as const;
-    let told = 0;
-    while (rig.channels.tell(workerId('w-1'), big) && told < 1000) told++;
-    expect(told).toBeLessThan(100);
-    await until('closed', () => rig.heardOf('w-1').includes('closed'));
+    let accepted = 0;
+    while (rig.channels.tell(workerId('w-1'), big) && accepted < 1000) accepted++;
+    expect(accepted).toBeLessThan(100);
+    await until('closed', () => rig.eventsOf('w-1').includes('closed'));
     expect(rig.channels.tell(workerId('w-1'), { type: 'dump' })).toBe(false);
   });
 
-  it('does not hold up the close of the socket', async () => {
+  it('does not delay the close of the socket', async () => {
     const client = await greeted();
     client.socket.pause();
     rig.channels.tell(workerId('w-1'), { type: 'configure', rev: 1, metadata: { a: 'x'.repeat(60_000) } });
@@ -114,12 +114,12 @@ describe('a worker that does not read', () => {
   });
 });
 
-describe('the socket file', () => {
-  it('is for its owner alone', () => {
+describe('the file of the control socket', () => {
+  it('is readable and writable for its owner only', () => {
     expect(statSync(rig.socketPath).mode & 0o777).toBe(0o600);
   });
 
-  it('is replaced when a dead process left it', async () => {
+  it('is replaced when a dead process left it behind', async () => {
     const path = join(rig.dir, 'stale.sock');
     const dead = createServer();
     await new Promise<void>((resolve) => dead.listen(`${path}.old`, resolve));
@@ -131,7 +131,7 @@ describe('the socket file', () => {
     await channels.close();
   });
 
-  it('is not put in the place of another file', async () => {
+  it('never replaces a file that is no socket', async () => {
     const path = join(rig.dir, 'letters');
     writeFileSync(path, 'dear ann');
     await expect(
@@ -143,7 +143,7 @@ describe('the socket file', () => {
     expect(readFileSync(path, 'utf8')).toBe('dear ann');
   });
 
-  it('is left to whoever answers there', async () => {
+  it('is refused while another server answers on it', async () => {
     const second = rig.channelsAt(rig.socketPath);
     await expect(
       second.listen({ hello: () => true, message: () => {}, closed: () => {} }),
@@ -154,7 +154,7 @@ describe('the socket file', () => {
     await greeted();
   });
 
-  it('may not have a path that Linux would cut', async () => {
+  it('is refused when its path is longer than Linux allows', async () => {
     const path = join(rig.dir, 'x'.repeat(CHANNEL.socketPathBytes));
     await expect(
       rig.channelsAt(path).listen({ hello: () => true, message: () => {}, closed: () => {} }),

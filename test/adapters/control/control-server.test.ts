@@ -1,13 +1,13 @@
-/** The control socket: who is let in, and what becomes of anything that is not a message. */
+/** The control socket: which workers it accepts, and how it answers anything that is not a message. */
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Refusals } from '../../../src/adapters/control/refusal-log.ts';
+import { RefusalLog } from '../../../src/adapters/control/refusal-log.ts';
 import { workerId } from '../../../src/core/ids.ts';
 import { TEXT } from '../../../src/lib/limits/api-limits.ts';
 import { CHANNEL } from '../../../src/lib/limits/worker-limits.ts';
-import type { Client } from '../../support/channels.ts';
-import { ControlRig, line } from '../../support/channels.ts';
-import { until } from '../../support/wait.ts';
+import { until } from '../../support/lib/wait.ts';
+import type { Client } from '../../support/workers/control-rig.ts';
+import { ControlRig, line } from '../../support/workers/control-rig.ts';
 
 const READY = line({ type: 'ready' });
 let rig: ControlRig;
@@ -19,33 +19,36 @@ afterEach(() => rig.close());
 
 async function greeted(name = 'w-1'): Promise<Client> {
   const client = rig.connect();
-  const before = rig.heardOf(name).filter((one) => one === 'hello').length;
+  const before = rig.eventsOf(name).filter((one) => one === 'hello').length;
   client.send(rig.hello(name));
-  await until('hello', () => rig.heardOf(name).filter((one) => one === 'hello').length > before);
+  await until('hello', () => rig.eventsOf(name).filter((one) => one === 'hello').length > before);
   return client;
 }
+
+const lastEventOf = (name: string) => rig.eventsOf(name).at(-1);
 
 async function refusalOf(client: Client): Promise<Record<string, unknown>> {
   await until('the connection is closed', () => client.isClosed());
   expect(client.lines()).toHaveLength(1);
-  return client.lines()[0] ?? {};
+  const [refusal] = client.lines();
+  return refusal ?? {};
 }
 
-describe('a hello', () => {
-  it('lets a worker in, and its messages after it', async () => {
+describe('a hello on the control socket', () => {
+  it('opens the channel, and the messages after it arrive', async () => {
     const client = rig.connect();
     client.send(rig.hello('w-1', { kit: { name: 'test', version: '1' } }) + READY);
-    await until('ready', () => rig.heardOf('w-1').length === 2);
-    expect(rig.heardOf('w-1')).toEqual(['hello', { type: 'ready' }]);
+    await until('ready', () => rig.eventsOf('w-1').length === 2);
+    expect(rig.eventsOf('w-1')).toEqual(['hello', { type: 'ready' }]);
     expect(rig.channels.tell(workerId('w-1'), { type: 'dump' })).toBe(true);
     await until('dump', () => client.lines().length === 1);
     expect(client.lines()).toEqual([{ type: 'dump' }]);
   });
 
   it.each<[string, (rig: ControlRig) => string, object]>([
-    ['not JSON', () => 'hello\n', { code: 'not_json', field: null }],
-    ['no object', () => 'null\n', { code: 'malformed', field: null }],
-    ['another message', () => READY, { code: 'malformed', field: 'type' }],
+    ['a line that is not JSON', () => 'hello\n', { code: 'not_json', field: null }],
+    ['a line that is no object', () => 'null\n', { code: 'malformed', field: null }],
+    ['another message first', () => READY, { code: 'malformed', field: 'type' }],
     ['another version', (one) => one.hello('w-1', { v: 2 }), { code: 'wrong_version', field: 'v' }],
     ['a version as text', (one) => one.hello('w-1', { v: '1' }), { code: 'malformed', field: 'v' }],
     ['no token', (one) => one.hello('w-1', { token: undefined }), { code: 'malformed', field: 'token' }],
@@ -71,131 +74,131 @@ describe('a hello', () => {
       (one) => one.hello('w-1', { worker: 'w'.repeat(10_000) }),
       { code: 'malformed', field: 'worker' },
     ],
-    ['a worker nobody has', (one) => one.hello('w-9'), { code: 'unknown_worker', field: 'worker' }],
+    ['a worker that no session has', (one) => one.hello('w-9'), { code: 'unknown_worker', field: 'worker' }],
     ['an unknown field', (one) => one.hello('w-1', { tokn: 'x' }), { code: 'malformed', field: 'tokn' }],
-  ])('with %s is refused with its reason', async (_what, text, expected) => {
+  ])('is refused, and the answer names the reason: %s', async (_what, text, expected) => {
     const client = rig.connect();
     client.send(text(rig) + READY);
     expect(await refusalOf(client)).toMatchObject({ type: 'error', ...expected });
-    expect(rig.heard).toEqual([]);
+    expect(rig.events).toEqual([]);
   });
 
-  it('must come within its bound', async () => {
+  it('that does not arrive within its bound closes the connection', async () => {
     const client = rig.connect();
     client.send('{"type":"hel');
     await until('closed', () => client.isClosed(), CHANNEL.helloMs + 5000);
     expect(client.lines()).toMatchObject([{ type: 'error', code: 'no_hello' }]);
-    expect(rig.heard).toEqual([]);
+    expect(rig.events).toEqual([]);
   });
 
-  it('is taken once: a second one on the same connection is no message', async () => {
+  it('is accepted once: a second one on the same connection is malformed', async () => {
     const client = await greeted();
     client.send(rig.hello());
     expect(await refusalOf(client)).toMatchObject({ code: 'malformed', field: 'type' });
-    await until('closed', () => rig.heardOf('w-1').includes('closed'));
+    await until('closed', () => rig.eventsOf('w-1').includes('closed'));
   });
 
-  it('of a newer connection wins, and the older one says no goodbye', async () => {
+  it('on a newer connection replaces the older connection, without a closed event', async () => {
     const older = await greeted();
     const newer = await greeted();
     await until('the older is closed', () => older.isClosed());
-    expect(rig.heardOf('w-1')).toEqual(['hello', 'hello']);
+    expect(rig.eventsOf('w-1')).toEqual(['hello', 'hello']);
     rig.channels.tell(workerId('w-1'), { type: 'dump' });
     await until('dump', () => newer.lines().length === 1);
     older.send(READY);
     newer.send(READY);
-    await until('ready', () => rig.heardOf('w-1').length === 3);
+    await until('ready', () => rig.eventsOf('w-1').length === 3);
     newer.socket.end();
-    await until('closed', () => rig.heardOf('w-1').at(-1) === 'closed');
+    await until('closed', () => lastEventOf('w-1') === 'closed');
   });
 
-  it('that is refused takes nothing from the connection that is there', async () => {
-    const there = await greeted();
+  it('that is refused leaves the existing connection of the worker open', async () => {
+    const existing = await greeted();
     rig.known.delete('w-1');
     const other = rig.connect();
     other.send(rig.hello());
     expect(await refusalOf(other)).toMatchObject({ code: 'unknown_worker' });
     expect(rig.channels.tell(workerId('w-1'), { type: 'dump' })).toBe(true);
-    await until('dump', () => there.lines().length === 1);
-    expect(rig.heardOf('w-1')).toEqual(['hello']);
+    await until('dump', () => existing.lines().length === 1);
+    expect(rig.eventsOf('w-1')).toEqual(['hello']);
   });
 });
 
-describe('a line', () => {
+describe('a line on the control socket', () => {
   it.each<[string, string | Buffer, object]>([
-    ['not JSON', 'ready\n', { code: 'not_json' }],
-    ['half JSON', '{"type":"ready"\n', { code: 'not_json' }],
-    ['two messages', '{"type":"ready"}{"type":"ready"}\n', { code: 'not_json' }],
-    ['a list', '[]\n', { code: 'malformed' }],
-    ['an unknown type', line({ type: 'reddy' }), { code: 'malformed', field: 'type' }],
-    ['an unknown field', line({ type: 'ready', now: true }), { code: 'malformed', field: 'now' }],
+    ['is not JSON', 'ready\n', { code: 'not_json' }],
+    ['is half JSON', '{"type":"ready"\n', { code: 'not_json' }],
+    ['has two messages', '{"type":"ready"}{"type":"ready"}\n', { code: 'not_json' }],
+    ['is a list', '[]\n', { code: 'malformed' }],
+    ['has an unknown type', line({ type: 'reddy' }), { code: 'malformed', field: 'type' }],
+    ['has an unknown field', line({ type: 'ready', now: true }), { code: 'malformed', field: 'now' }],
     [
-      'an unknown kind of activity',
+      'has an unknown kind of activity',
       line({ type: 'activity', kind: 'x' }),
       { code: 'malformed', field: 'kind' },
     ],
     [
-      'a negative span',
+      'has a negative span',
       line({ type: 'activity', kind: 'keep_alive', forMs: -1 }),
       { code: 'malformed', field: 'forMs' },
     ],
     [
-      'a span of a day',
+      'has a span of a day',
       line({ type: 'activity', kind: 'keep_alive', forMs: 86_400_000 }),
       { code: 'malformed', field: 'forMs' },
     ],
-    ['a broken revision', line({ type: 'configured', rev: 0.5 }), { code: 'malformed', field: 'rev' }],
-    ['an error without a message', line({ type: 'error' }), { code: 'malformed', field: 'message' }],
+    ['has a broken revision', line({ type: 'configured', rev: 0.5 }), { code: 'malformed', field: 'rev' }],
+    ['has an error without a message', line({ type: 'error' }), { code: 'malformed', field: 'message' }],
     [
-      'an error that is too long',
+      'has an error that is too long',
       line({ type: 'error', message: 'x'.repeat(4001) }),
       { code: 'malformed', field: 'message' },
     ],
     [
-      'a detail that is too long',
+      'has a detail that is too long',
       line({ type: 'closed', detail: 'x'.repeat(TEXT.detailChars + 1) }),
       { code: 'malformed', field: 'detail' },
     ],
-    ['a key `__proto__`', '{"type":"ready","__proto__":{"x":1}}\n', { code: 'malformed' }],
-    ['30000 levels', `${'['.repeat(30_000)}${']'.repeat(30_000)}\n`, { code: 'malformed' }],
-    ['not UTF-8', Buffer.from([0x7b, 0xff, 0xfe, 0x0a]), { code: 'not_utf8' }],
-    ['too long', `${'x'.repeat(CHANNEL.lineBytes + 1)}\n`, { code: 'line_too_long' }],
-    ['too long and without an end', 'x'.repeat(CHANNEL.lineBytes + 1), { code: 'line_too_long' }],
-  ])('with %s closes the connection with its reason, and what came before it counts', async (_what, bad, expected) => {
+    ['has a key `__proto__`', '{"type":"ready","__proto__":{"x":1}}\n', { code: 'malformed' }],
+    ['has 30000 levels', `${'['.repeat(30_000)}${']'.repeat(30_000)}\n`, { code: 'malformed' }],
+    ['is not UTF-8', Buffer.from([0x7b, 0xff, 0xfe, 0x0a]), { code: 'not_utf8' }],
+    ['is too long', `${'x'.repeat(CHANNEL.lineBytes + 1)}\n`, { code: 'line_too_long' }],
+    ['is too long and has no end', 'x'.repeat(CHANNEL.lineBytes + 1), { code: 'line_too_long' }],
+  ])('that %s closes the connection with its reason, and the messages before it count', async (_what, bad, expected) => {
     const client = await greeted();
     client.send(READY);
     client.send(bad);
     client.send(line({ type: 'ok' }));
     expect(await refusalOf(client)).toMatchObject({ type: 'error', ...expected });
-    await until('closed', () => rig.heardOf('w-1').includes('closed'));
-    expect(rig.heardOf('w-1')).toEqual(['hello', { type: 'ready' }, 'closed']);
+    await until('closed', () => rig.eventsOf('w-1').includes('closed'));
+    expect(rig.eventsOf('w-1')).toEqual(['hello', { type: 'ready' }, 'closed']);
   });
 
-  it('with fields of its own naming is told of them within bounds, and they are in no log', async () => {
+  it('with an invented field name gets that name back, cut to a bound, and no log holds it', async () => {
     const client = await greeted();
     client.send(line({ type: 'ready', ['+4930'.repeat(1000)]: 1 }));
     const { field, message } = (await refusalOf(client)) as { field: string; message: string };
     expect(field).toContain('+4930');
     expect(field.length + message.length).toBeLessThan(400);
-    expect(rig.warned).toEqual([{ worker: 'w-1', code: 'malformed', field: 'unknown' }]);
+    expect(rig.warnings).toEqual([{ worker: 'w-1', code: 'malformed', field: 'unknown' }]);
   });
 
-  it('may come byte by byte, with empty lines and CR between, and in any script', async () => {
+  it('arrives whole when it comes byte by byte, with empty lines and CR, in any script', async () => {
     const client = await greeted();
     const message = { type: 'error', message: 'päng 🎧 会議' };
     for (const byte of Buffer.from(`\n\r\n${line(message).trimEnd()}\r\n`)) client.send(Buffer.from([byte]));
-    await until('the message', () => rig.heardOf('w-1').length === 2);
-    expect(rig.heardOf('w-1')[1]).toEqual(message);
+    await until('the message', () => rig.eventsOf('w-1').length === 2);
+    expect(rig.eventsOf('w-1')).toEqual(['hello', message]);
   });
 
-  it('that is not finished when the worker goes is no message', async () => {
+  it('without an end is no message when the worker disconnects', async () => {
     const client = await greeted();
     client.socket.end('{"type":"ready"}');
-    await until('closed', () => rig.heardOf('w-1').includes('closed'));
-    expect(rig.heardOf('w-1')).toEqual(['hello', 'closed']);
+    await until('closed', () => rig.eventsOf('w-1').includes('closed'));
+    expect(rig.eventsOf('w-1')).toEqual(['hello', 'closed']);
   });
 
-  it('of any kind never brings the socket down', async () => {
+  it('of random content never ends the socket server', async () => {
     const other = await greeted('w-2');
     const json = fc.oneof(
       fc.json(),
@@ -213,17 +216,17 @@ describe('a line', () => {
         client.send(lines.join('\n'));
         client.send(tail);
         client.socket.end();
-        await until('closed', () => rig.heardOf('w-1').at(-1) === 'closed');
+        await until('closed', () => lastEventOf('w-1') === 'closed');
       }),
       { numRuns: 100 },
     );
     other.send(READY);
-    await until('the other is heard', () => rig.heardOf('w-2').length === 2);
+    await until('the other is heard', () => rig.eventsOf('w-2').length === 2);
   });
 });
 
-describe('refusals in the log', () => {
-  it('are one line per worker, then how many there were, once in a while', () => {
+describe('the log of refusals', () => {
+  it('has one line for each worker, then one line per interval with the count', () => {
     let nowMs = 0;
     const lines: object[] = [];
     const silent = () => undefined;
@@ -233,18 +236,18 @@ describe('refusals in the log', () => {
       warn: (fields: object) => void lines.push(fields),
       error: silent,
     };
-    const refusals = new Refusals(log, () => nowMs);
+    const refusals = new RefusalLog(log, () => nowMs);
     const error = { code: 'not_json', message: 'the line is not JSON', field: null };
     for (let count = 0; count < 1000; count += 1) {
-      refusals.note(workerId('w-1'), error);
-      refusals.note(null, error);
+      refusals.add(workerId('w-1'), error);
+      refusals.add(null, error);
     }
     expect(lines).toEqual([
       { worker: 'w-1', code: 'not_json', field: null },
       { worker: null, code: 'not_json', field: null },
     ]);
     nowMs += CHANNEL.refusalLogMs;
-    refusals.note(workerId('w-1'), error);
-    expect(lines.at(-1)).toEqual({ worker: 'w-1', code: 'not_json', field: null, more: 999 });
+    refusals.add(workerId('w-1'), error);
+    expect(lines).toContainEqual({ worker: 'w-1', code: 'not_json', field: null, more: 999 });
   });
 });

@@ -1,4 +1,4 @@
-/** A server that speaks LiveKit's agent protocol as badly as a test wants it. */
+/** A fake server that speaks LiveKit's agent protocol as correctly or as wrongly as a test needs. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -9,7 +9,7 @@ export const REGISTERED = {
   register: { workerId: 'AW_1', serverInfo: { agentProtocol: 1, version: '9.9' } },
 };
 
-/** A job as LiveKit offers it: what is empty is left out. */
+/** An offer as LiveKit sends it, without the empty fields. */
 export const offerOf = (id: string, more: object = {}) => ({
   availability: { job: { id, room: { name: 'r', sid: 'RM_1' }, ...more } },
 });
@@ -32,8 +32,8 @@ export class Peer {
     return this.#socket.readyState === this.#socket.OPEN;
   }
 
-  /** What was said under one name, such as `availability`. */
-  said(name: string): Record<string, unknown>[] {
+  /** The bodies of the received frames of one name, such as `availability`. */
+  framesOf(name: string): Record<string, unknown>[] {
     return this.frames.flatMap((frame) => (name in frame ? [frame[name] as Record<string, unknown>] : []));
   }
 
@@ -58,7 +58,7 @@ export type Greeting = (peer: Peer) => void;
 
 export class FakeServer {
   readonly peers: Peer[] = [];
-  /** Answers of the LiveKit API by method; null: there is none. */
+  /** The answers of the LiveKit API by method; `null`: the API answers 404. */
   api: ((method: string) => object) | null = null;
   readonly #http = createServer((request, response) => this.#answer(request, response));
   readonly #sockets = new WebSocketServer({ server: this.#http });
@@ -73,7 +73,7 @@ export class FakeServer {
     });
   }
 
-  /** Registers everybody, unless told otherwise. */
+  /** By default the server registers every client. */
   static async start(greet: Greeting = (peer) => peer.send(REGISTERED)): Promise<FakeServer> {
     const server = new FakeServer(greet);
     await new Promise<void>((resolve) => server.#http.listen(0, '127.0.0.1', resolve));
@@ -84,9 +84,10 @@ export class FakeServer {
     return `ws://127.0.0.1:${(this.#http.address() as AddressInfo).port}`;
   }
 
-  get last(): Peer {
+  /** The peer of the latest connection. */
+  get latest(): Peer {
     const peer = this.peers.at(-1);
-    if (peer === undefined) throw new Error('nobody connected');
+    if (peer === undefined) throw new Error('no client connected');
     return peer;
   }
 

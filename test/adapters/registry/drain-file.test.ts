@@ -1,4 +1,4 @@
-/** The record of a drain on a real disk. */
+/** The file that records a drain, on a real disk. */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -15,18 +15,18 @@ const record: DrainRecord = {
   bootId: 'boot',
 };
 let dir: string;
-let said: string[];
+let logged: string[];
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'curfew-drain-'));
-  said = [];
+  logged = [];
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
-const note = (_fields: object, message: string) => void said.push(message);
+const note = (_fields: object, message: string) => void logged.push(message);
 const log: Log = { debug: note, info: note, warn: note, error: note };
 const open = () => createDrainStore(dir, log);
 
-describe('a drain on record', () => {
+describe('the record of a drain', () => {
   it('is found by the next supervisor until it is cleared', () => {
     expect(open().read()).toBeNull();
     open().write(record);
@@ -34,25 +34,30 @@ describe('a drain on record', () => {
     expect(readdirSync(dir)).toEqual(['drain.json']);
     expect(statSync(join(dir, 'drain.json')).mode & 0o777).toBe(0o600);
     open().clear();
-    expect([open().read(), readdirSync(dir), said]).toEqual([null, [], []]);
+    expect([open().read(), readdirSync(dir), logged]).toEqual([null, [], []]);
   });
 
-  it.each(['', '{"by":', '{}', 'null'])('that cannot be read (%j) is none, and is said', (text) => {
+  it.each([
+    '',
+    '{"by":',
+    '{}',
+    'null',
+  ])('counts as no drain when it cannot be read, and that is logged: %j', (text) => {
     writeFileSync(join(dir, 'drain.json'), text);
     expect(open().read()).toBeNull();
-    expect(said).toHaveLength(1);
+    expect(logged).toHaveLength(1);
   });
 
-  it('where somebody put a FIFO is said, and waits for no reader', () => {
+  it('is not written through a FIFO, which is logged without a wait', () => {
     execFileSync('mkfifo', [join(dir, 'drain.json.new')]);
     open().write(record);
-    expect(said).toHaveLength(1);
+    expect(logged).toHaveLength(1);
   });
 
-  it('that cannot be written is said, and stops nobody', () => {
+  it('is logged when it cannot be written, without an exception', () => {
     mkdirSync(join(dir, 'drain.json', 'x'), { recursive: true });
     open().write(record);
     open().clear();
-    expect(said).toHaveLength(2);
+    expect(logged).toHaveLength(2);
   });
 });

@@ -1,4 +1,4 @@
-/** One state directory: its id, its keys and its lock. */
+/** A state directory: its id, its keys and its lock. */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -26,7 +26,7 @@ function open() {
 }
 
 describe('a state directory', () => {
-  it('keeps its id, key and first token', () => {
+  it('keeps its id, its key and its first token over a restart', () => {
     const first = open();
     const token = ensureAdminToken(dir);
     releases.pop()?.();
@@ -38,14 +38,14 @@ describe('a state directory', () => {
     expect(token.length).toBeGreaterThanOrEqual(32);
   });
 
-  it('is nobody else’s to read', () => {
+  it('is readable for its owner only', () => {
     open();
     ensureAdminToken(dir);
     expect(statSync(dir).mode & 0o077).toBe(0);
     for (const name of readdirSync(dir)) expect(statSync(join(dir, name)).mode & 0o077, name).toBe(0);
   });
 
-  it('leaves no drafts behind', () => {
+  it('holds no temporary files after it was opened', () => {
     open();
     expect(readdirSync(dir).sort()).toEqual(
       expect.arrayContaining(['instance.id', 'master.key', 'supervisor.lock', 'supervisor.pid', 'workers']),
@@ -53,7 +53,7 @@ describe('a state directory', () => {
     expect(readdirSync(dir).filter((name) => /\.[0-9a-f]{8}$/.test(name))).toEqual([]);
   });
 
-  it('has one supervisor, also when somebody removes its lock', () => {
+  it('refuses a second supervisor, also after its lock was removed', () => {
     open();
     rmSync(join(dir, 'supervisor.lock'));
     expect(() => openInstance(dir)).toThrow(expect.objectContaining({ code: 'already_running' }));
@@ -61,7 +61,7 @@ describe('a state directory', () => {
     open();
   });
 
-  it('has one supervisor; the second learns its pid', () => {
+  it('refuses a second supervisor and names the pid of the first', () => {
     open();
     expect(() => openInstance(dir)).toThrow(
       expect.objectContaining({
@@ -74,7 +74,7 @@ describe('a state directory', () => {
     open();
   });
 
-  it('has one supervisor, also when its pid cannot be written or read', () => {
+  it('refuses a second supervisor, also when the pid file cannot be written or read', () => {
     mkdirSync(dir);
     execFileSync('mkfifo', [join(dir, 'supervisor.pid')]);
     open();
@@ -86,14 +86,14 @@ describe('a state directory', () => {
     );
   });
 
-  it('with FIFOs in place of lock and database holds up nobody who only looks', () => {
+  it('with FIFOs in place of lock and database does not block a reader', () => {
     mkdirSync(dir);
     execFileSync('mkfifo', [join(dir, 'supervisor.lock'), join(dir, 'registry.db')]);
     expect(isSupervised(dir)).toBe(false);
     expect(openRegistryReader(dir)).toMatchObject({ unreadable: expect.stringContaining('no registry') });
   });
 
-  it('is free again when its supervisor was killed', async () => {
+  it('is free again after its supervisor was killed', async () => {
     const url = new URL('../../../src/adapters/registry/instance-dir.ts', import.meta.url).href;
     const program = `import { openInstance } from ${JSON.stringify(url)};
       openInstance(${JSON.stringify(dir)}); console.log('open'); setInterval(() => {}, 1000);`;
@@ -110,7 +110,7 @@ describe('a state directory', () => {
     open();
   });
 
-  it('must be a directory', () => {
+  it('is refused when it is a file', () => {
     writeFileSync(dir, '');
     expect(() => openInstance(dir)).toThrow(
       expect.objectContaining({
@@ -120,7 +120,7 @@ describe('a state directory', () => {
     );
   });
 
-  it('may not lie under a file', () => {
+  it('is refused when it lies below a file', () => {
     writeFileSync(dir, '');
     expect(() => openInstance(join(dir, 'state'))).toThrow(
       expect.objectContaining({ code: 'invalid_config' }),
@@ -133,7 +133,7 @@ describe('a state directory', () => {
     ['instance.id', '\n', 'it is empty'],
     ['instance.id', '../other\n', 'it is not an id of curfew'],
     ['instance.id', `${'a'.repeat(20)}/b\n`, 'it is not an id of curfew'],
-  ])('with a broken %s says so, and stays free', (name, text, why) => {
+  ])('with the %s %j is refused with the reason %j, and stays free', (name, text, why) => {
     open();
     releases.pop()?.();
     writeFileSync(join(dir, name), text);

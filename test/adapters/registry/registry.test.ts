@@ -10,7 +10,7 @@ import { openRegistry } from '../../../src/adapters/registry/registry-client.ts'
 import { createLog } from '../../../src/adapters/telemetry/pino-log.ts';
 import { sessionId } from '../../../src/core/ids.ts';
 import type { Registry, SessionQuery } from '../../../src/ports/registry.ts';
-import { sessionOf, writeOf } from '../../support/sessions.ts';
+import { sessionOf, writeOf } from '../../support/sessions/session-writes.ts';
 
 const LIST: SessionQuery = { limit: 100 };
 let stateDir: string;
@@ -33,8 +33,8 @@ async function open(dir = stateDir): Promise<Registry> {
 const idsOf = (sessions: readonly { readonly spec: { readonly id: string } }[]) =>
   sessions.map((one) => one.spec.id);
 
-describe('what was written', () => {
-  it('is there again, whole, after a reopen', async () => {
+describe('a record in the registry', () => {
+  it('is read back whole after the registry was opened again', async () => {
     const first = await open();
     const session = sessionOf({
       id: 's-1',
@@ -51,7 +51,7 @@ describe('what was written', () => {
     expect(await second.watches()).toEqual([watchOf('kept')]);
   });
 
-  it('is in the file when create resolves, also for a copy of the moment', async () => {
+  it('is in the file as soon as create resolves, so that a copy of the file holds it', async () => {
     const first = await open();
     await first.create(writeOf(sessionOf({ id: 's-1' })));
     const copy = join(stateDir, 'copy');
@@ -62,7 +62,7 @@ describe('what was written', () => {
     expect(idsOf(await other.open())).toEqual(['s-1']);
   });
 
-  it('is open as long as it holds a claim, and gone when it was discarded', async () => {
+  it('is listed as open while it holds a claim, and is gone after a discard', async () => {
     const registry = await open();
     const unkillable = sessionOf({ id: 's-1', endedWallMs: 1 });
     await registry.create({ session: unkillable, claim: unkillable.spec.claim });
@@ -75,14 +75,14 @@ describe('what was written', () => {
     await registry.create(writeOf(sessionOf({ id: 's-3', room: 'room of s-2' })));
   });
 
-  it('is nobody else’s to read', async () => {
+  it('lies in files that only the owner can read', async () => {
     const registry = await open();
     await registry.create(writeOf(sessionOf({ id: 's-1' })));
     for (const name of ['registry.db', 'registry.db-wal', 'registry.db-shm'])
       expect(statSync(join(stateDir, name)).mode & 0o077, name).toBe(0);
   });
 
-  it('replaces the record, and ends with a pruning by its end', async () => {
+  it('is replaced by a later save, and is pruned by its end time', async () => {
     const registry = await open();
     await registry.create(writeOf(sessionOf({ id: 's-1' })));
     await registry.create(writeOf(sessionOf({ id: 's-2' })));
@@ -94,7 +94,7 @@ describe('what was written', () => {
     expect(idsOf(await registry.open())).toEqual(['s-2']);
   });
 
-  it('keeps one watch per room until it is deleted', async () => {
+  it('of a watched room exists once per room until it is deleted', async () => {
     const registry = await open();
     await registry.saveWatch(watchOf('r'));
     await registry.saveWatch({ ...watchOf('r'), aloneSinceMs: 7 });
@@ -116,8 +116,8 @@ function watchOf(name: string) {
   };
 }
 
-describe('what is refused', () => {
-  it('is an id that is recorded already', async () => {
+describe('the registry', () => {
+  it('refuses an id that is already recorded', async () => {
     const registry = await open();
     await registry.create(writeOf(sessionOf({ id: 's-1', room: 'a' })));
     await expect(registry.create(writeOf(sessionOf({ id: 's-1', room: 'b' })))).rejects.toMatchObject({
@@ -127,7 +127,7 @@ describe('what is refused', () => {
     expect((await registry.get(sessionId('s-1')))?.spec.room.name).toBe('a');
   });
 
-  it('is a claim that another session holds, until it is given back', async () => {
+  it('refuses a claim that another session holds, until that session releases the claim', async () => {
     const registry = await open();
     await registry.create(writeOf(sessionOf({ id: 's-1', room: 'r' })));
     const second = writeOf(sessionOf({ id: 's-2', room: 'r' }));
@@ -141,7 +141,7 @@ describe('what is refused', () => {
     expect(idsOf(await registry.open())).toEqual(['s-2']);
   });
 
-  it('is the one of two at once that came second, and every other of its group is written', async () => {
+  it('refuses the second of two equal claims in one group, and writes all others', async () => {
     const registry = await open();
     const rooms = ['a', 'b', 'a', 'c', 'b'];
     const outcomes = await Promise.allSettled(
@@ -157,7 +157,7 @@ describe('what is refused', () => {
     expect(idsOf(await registry.open())).toEqual(['s-0', 's-1', 's-3']);
   });
 
-  it('is a question with a bad cursor, beside writes that hold', async () => {
+  it('refuses a query with a bad cursor, while a write beside it succeeds', async () => {
     const registry = await open();
     const [bad, written] = await Promise.allSettled([
       registry.list({ ...LIST, cursor: 'x' }),
@@ -172,7 +172,7 @@ describe('what is refused', () => {
   });
 });
 
-describe('a list', () => {
+describe('a list of sessions', () => {
   it('is paged without gap or repeat, also while it grows', async () => {
     const registry = await open();
     const all = Array.from({ length: 25 }, (_, at) => `s-${at}`);
@@ -198,17 +198,17 @@ describe('a list', () => {
 
   it.each<[string, Partial<SessionQuery>, string[]]>([
     ['nothing', {}, ['c', 'b', 'a']],
-    ['states', { states: ['released'] }, ['c']],
+    ['one state', { states: ['released'] }, ['c']],
     ['several states', { states: ['queued', 'released'] }, ['c', 'b', 'a']],
     ['no state at all', { states: [] }, []],
     ['the room', { room: 'lobby' }, ['a']],
-    ['a pattern, which is no pattern', { room: '%' }, []],
+    ['a room with a wildcard character, taken literally', { room: '%' }, []],
     ['the agent', { agent: 'sales' }, ['b']],
     ['the user', { user: 'ann' }, ['c', 'a']],
     ['a label', { label: ['tier', 'gold'] }, ['b']],
     ['a label with another value', { label: ['tier', 'silver'] }, []],
     ['two filters', { user: 'ann', states: ['queued'] }, ['a']],
-  ])('is filtered by %s', async (_what, query, expected) => {
+  ])('filtered by %s holds exactly the matching sessions', async (_what, query, expected) => {
     const registry = await open();
     await registry.create(writeOf(sessionOf({ id: 'a', room: 'lobby', user: 'ann' })));
     await registry.create(writeOf(sessionOf({ id: 'b', agent: 'sales', labels: { tier: 'gold' } })));
@@ -217,8 +217,8 @@ describe('a list', () => {
   });
 });
 
-describe('a disk that fails', () => {
-  it('is no registry when a newer curfew wrote it, and nothing in it is changed', async () => {
+describe('the registry on a bad disk', () => {
+  it('refuses a database of a newer version and changes nothing in it', async () => {
     const path = join(stateDir, 'registry.db');
     const newer = new DatabaseSync(path);
     newer.exec('PRAGMA user_version=99');
@@ -232,18 +232,20 @@ describe('a disk that fails', () => {
   it.each([
     ['deleted', (path: string) => rmSync(path)],
     ['moved', (path: string) => renameSync(path, `${path}.old`)],
-  ])('is told when the file was %s, never silently', async (_what, lose) => {
+  ])('reports that the file was %s, and keeps all records', async (_what, lose) => {
     const registry = await open();
     await registry.create(writeOf(sessionOf({ id: 's-1' })));
-    const told: unknown[] = [];
-    registry.onLost((lost) => told.push(lost));
+    const losses: unknown[] = [];
+    registry.onLost((lost) => losses.push(lost));
     lose(join(stateDir, 'registry.db'));
     await registry.create(writeOf(sessionOf({ id: 's-2' })));
-    expect(told).toMatchObject([{ setAside: null, why: expect.stringMatching(/registry\.db was deleted/) }]);
+    expect(losses).toMatchObject([
+      { setAside: null, why: expect.stringMatching(/registry\.db was deleted/) },
+    ]);
     expect((await registry.open()).map((one) => one.spec.id).sort()).toEqual(['s-1', 's-2']);
   });
 
-  it('shows in a probe, which changes nothing', async () => {
+  it('fails a probe while the directory is away, and the probe changes nothing', async () => {
     const registry = await open();
     await registry.create(writeOf(sessionOf({ id: 's-1' })));
     await registry.probe();
@@ -254,27 +256,28 @@ describe('a disk that fails', () => {
     expect(idsOf(await registry.open())).toEqual(['s-1']);
   });
 
-  it('is told when the directory is not there or holds nonsense', async () => {
+  it('is refused when its directory is missing or holds nonsense', async () => {
     await expect(open(join(stateDir, 'nowhere'))).rejects.toMatchObject({ code: 'registry_unavailable' });
     mkdirSync(join(stateDir, 'folder', 'registry.db'), { recursive: true });
     await expect(open(join(stateDir, 'folder'))).rejects.toMatchObject({ code: 'registry_unavailable' });
   });
 
-  // Root may write everywhere.
-  it.skipIf(process.getuid?.() === 0)('is told when the directory is read-only', async () => {
+  // Because: root can write into a read-only directory.
+  it.skipIf(process.getuid?.() === 0)('is refused when its directory is read-only', async () => {
     chmodSync(stateDir, 0o500);
     await expect(open()).rejects.toMatchObject({ code: 'registry_unavailable' });
     chmodSync(stateDir, 0o700);
   });
 
-  it('goes on with a new thread after the old one was lost', async () => {
+  it('continues with a new thread after the old thread was lost', async () => {
     const threads: Worker[] = [];
     const notice = (message: unknown) => void threads.push((message as { worker: Worker }).worker);
     channel('worker_threads').subscribe(notice);
     const registry = await open();
     await registry.create(writeOf(sessionOf({ id: 's-1' })));
     const underWay = Promise.allSettled([registry.create(writeOf(sessionOf({ id: 's-2' })))]);
-    await threads[0]?.terminate();
+    const [oldThread] = threads;
+    await oldThread?.terminate();
     const [lost] = await underWay;
     if (lost.status === 'rejected') expect(lost.reason).toMatchObject({ code: 'registry_unavailable' });
     await registry.create(writeOf(sessionOf({ id: 's-3' })));
@@ -284,12 +287,13 @@ describe('a disk that fails', () => {
     expect(idsOf(await registry.open())).toContain('s-3');
   });
 
-  it('starts one thread for many questions at once after a loss', async () => {
+  it('starts one new thread for many concurrent requests after a loss', async () => {
     const threads: Worker[] = [];
     const notice = (message: unknown) => void threads.push((message as { worker: Worker }).worker);
     channel('worker_threads').subscribe(notice);
     const registry = await open();
-    await threads[0]?.terminate();
+    const [oldThread] = threads;
+    await oldThread?.terminate();
     const many = Array.from({ length: 10 }, (_, at) =>
       registry.create(writeOf(sessionOf({ id: `s-${at}` }))),
     );
@@ -298,7 +302,7 @@ describe('a disk that fails', () => {
     expect(threads).toHaveLength(2);
   });
 
-  it('answers after its close that it is closed', async () => {
+  it('refuses every request after its close', async () => {
     const registry = await open();
     await registry.close();
     await expect(registry.get(sessionId('s-1'))).rejects.toMatchObject({ code: 'registry_unavailable' });

@@ -1,4 +1,4 @@
-/** A damaged or lost database: set aside, never deleted, and a new one takes its place. */
+/** A damaged or lost database is set aside, never deleted, and a new one replaces it. */
 import {
   cpSync,
   existsSync,
@@ -19,12 +19,12 @@ import { openInstance } from '../../../src/adapters/registry/instance-dir.ts';
 import { rowOf } from '../../../src/adapters/registry/session-row.ts';
 import { StoreRecovery } from '../../../src/adapters/registry/store-recovery.ts';
 import type { DatabaseLoss } from '../../../src/ports/registry.ts';
-import { sessionOf, writeOf } from '../../support/sessions.ts';
+import { sessionOf, writeOf } from '../../support/sessions/session-writes.ts';
 
 let dir: string;
 let lost: DatabaseLoss[];
 beforeEach(() => {
-  dir = mkdtempSync(join(tmpdir(), 'curfew-keeper-'));
+  dir = mkdtempSync(join(tmpdir(), 'curfew-store-'));
   lost = [];
 });
 const releases: (() => void)[] = [];
@@ -35,218 +35,221 @@ afterEach(() => {
 
 const path = () => join(dir, 'registry.db');
 const open = () => new StoreRecovery(path(), (one) => void lost.push(one));
-const create = (keeper: StoreRecovery, id: string) =>
-  keeper.runGroup([{ op: 'create', row: rowOf(writeOf(sessionOf({ id }))) }])[0];
-const ids = (keeper: StoreRecovery) => {
-  const [outcome] = keeper.runGroup([{ op: 'open' }]);
+const create = (store: StoreRecovery, id: string) => {
+  const [outcome] = store.runGroup([{ op: 'create', row: rowOf(writeOf(sessionOf({ id }))) }]);
+  return outcome;
+};
+const ids = (store: StoreRecovery) => {
+  const [outcome] = store.runGroup([{ op: 'open' }]);
   return outcome !== undefined && 'value' in outcome
     ? (JSON.parse(String(outcome.value)) as [string, unknown][]).map(([id]) => id)
     : outcome;
 };
 
-describe('at the start', () => {
+describe('a database at the start of a supervisor', () => {
   it.each([
-    ['garbage', () => writeFileSync(path(), 'garbage '.repeat(2000))],
-    ['cut off in the middle', () => truncateSync(path(), 5000)],
-  ])('%s is set aside', (_name, damage) => {
+    ['holds garbage', () => writeFileSync(path(), 'garbage '.repeat(2000))],
+    ['is cut off in the middle', () => truncateSync(path(), 5000)],
+  ])('is set aside when it %s', (_name, damage) => {
     const before = open();
     create(before, 'a');
     before.close();
     damage();
     const damaged = readFileSync(path());
-    const keeper = open();
+    const store = open();
     expect(lost).toHaveLength(1);
-    expect(keeper.isNew).toBe(true);
-    const aside = lost[0]?.setAside ?? '';
-    expect(readFileSync(aside).equals(damaged)).toBe(true);
-    expect(create(keeper, 'b')).toEqual({ value: undefined });
-    expect(ids(keeper)).toEqual(['b']);
-    keeper.close();
+    expect(store.isNew).toBe(true);
+    const [loss] = lost;
+    expect(readFileSync(loss?.setAside ?? '').equals(damaged)).toBe(true);
+    expect(create(store, 'b')).toEqual({ value: undefined });
+    expect(ids(store)).toEqual(['b']);
+    store.close();
   });
 
-  it('what SQLite can read and curfew cannot is set aside', () => {
+  it('is set aside when SQLite can read it and curfew cannot', () => {
     const before = open();
     create(before, 'a');
     before.close();
     sql('UPDATE sessions SET body = substr(body, 1, 40)');
-    const keeper = open();
+    const store = open();
     expect(lost).toMatchObject([{ setAside: expect.stringContaining('corrupt-'), isCopied: false }]);
-    expect(ids(keeper)).toEqual([]);
-    keeper.close();
+    expect(ids(store)).toEqual([]);
+    store.close();
   });
 
-  it('a database of something else is set aside', () => {
+  it('is set aside when another program made it', () => {
     sql('CREATE TABLE theirs (a); PRAGMA user_version=1');
-    const keeper = open();
+    const store = open();
     expect(lost).toMatchObject([{ setAside: expect.stringContaining('corrupt-') }]);
-    expect(create(keeper, 'a')).toEqual({ value: undefined });
-    keeper.close();
+    expect(create(store, 'a')).toEqual({ value: undefined });
+    store.close();
   });
 
-  it('the log of a database that is gone is set aside, and it is told', () => {
+  it('that is gone has its leftover log set aside, and the loss is reported', () => {
     const before = open();
     create(before, 'a');
     cpSync(`${path()}-wal`, join(dir, 'copy'));
     before.close();
     rmSync(path());
     renameSync(join(dir, 'copy'), `${path()}-wal`);
-    const keeper = open();
+    const store = open();
     expect(lost).toMatchObject([{ setAside: expect.stringContaining('left-'), isCopied: false }]);
     expect(readdirSync(dir).some((name) => /left-.*-wal$/.test(name))).toBe(true);
-    keeper.close();
+    store.close();
   });
 
-  it('no database beside folders of workers is told', () => {
+  it('that is missing beside folders of workers is reported as lost', () => {
     mkdirSync(join(dir, 'workers', 's-1.1'), { recursive: true });
-    const keeper = open();
-    expect([keeper.isNew, lost.length]).toEqual([true, 1]);
-    keeper.close();
+    const store = open();
+    expect([store.isNew, lost.length]).toEqual([true, 1]);
+    store.close();
   });
 
-  it('an empty file and none at all are new, not lost', () => {
+  it('that is empty or missing without workers is new, not lost', () => {
     writeFileSync(path(), '');
-    const keeper = open();
-    expect([keeper.isNew, lost]).toEqual([true, []]);
-    keeper.close();
+    const store = open();
+    expect([store.isNew, lost]).toEqual([true, []]);
+    store.close();
     const again = open();
     expect(again.isNew).toBe(false);
     again.close();
   });
 });
 
-describe('while it is in use', () => {
+describe('a database in use', () => {
   it.each<[string, () => void]>([
-    ['deleted', () => readdirSync(dir).forEach((name) => void rmSync(join(dir, name)))],
-    ['deleted without its log', () => rmSync(path())],
-    ['moved away', () => renameSync(path(), join(dir, 'elsewhere.db'))],
-  ])('%s: it is put back whole', (_name, damage) => {
-    const keeper = open();
-    create(keeper, 'a');
+    ['is deleted', () => readdirSync(dir).forEach((name) => void rmSync(join(dir, name)))],
+    ['is deleted without its log', () => rmSync(path())],
+    ['is moved away', () => renameSync(path(), join(dir, 'elsewhere.db'))],
+  ])('is written back whole after it %s', (_name, damage) => {
+    const store = open();
+    create(store, 'a');
     damage();
-    expect(create(keeper, 'b')).toEqual({ value: undefined });
+    expect(create(store, 'b')).toEqual({ value: undefined });
     expect(lost).toMatchObject([{ setAside: null, isCopied: true }]);
-    expect(ids(keeper)).toEqual(['a', 'b']);
+    expect(ids(store)).toEqual(['a', 'b']);
     expect(afterKill()).toEqual(['a', 'b']);
-    keeper.close();
+    store.close();
   });
 
   it.each<[string, () => void]>([
-    ['replaced by another database', () => replace("UPDATE sessions SET id = 'stranger'")],
-    ['replaced by garbage', () => replaceFile(() => writeFileSync(path(), 'garbage '.repeat(2000)))],
-    ['robbed of its log', () => rmSync(`${path()}-wal`)],
-  ])('%s: that is set aside, and the old one put back whole', (_name, damage) => {
-    const keeper = open();
-    create(keeper, 'a');
+    ['is replaced by another database', () => replace("UPDATE sessions SET id = 'stranger'")],
+    ['is replaced by garbage', () => replaceFile(() => writeFileSync(path(), 'garbage '.repeat(2000)))],
+    ['loses its log', () => rmSync(`${path()}-wal`)],
+  ])('is written back whole after it %s, and the other file is set aside', (_name, damage) => {
+    const store = open();
+    create(store, 'a');
     damage();
-    expect(create(keeper, 'b')).toEqual({ value: undefined });
+    expect(create(store, 'b')).toEqual({ value: undefined });
     expect(lost).toMatchObject([{ setAside: expect.stringContaining('left-'), isCopied: true }]);
-    expect(existsSync(lost[0]?.setAside ?? '')).toBe(true);
+    const [loss] = lost;
+    expect(existsSync(loss?.setAside ?? '')).toBe(true);
     expect(afterKill()).toEqual(['a', 'b']);
-    keeper.close();
+    store.close();
   });
 
   it.each<[string, () => void]>([
-    ['overwritten with garbage', () => writeFileSync(path(), 'garbage '.repeat(2000))],
-    ['emptied', () => truncateSync(path(), 0)],
-    ['holding a record that cannot be read', () => sql("UPDATE sessions SET body = 'x'")],
-  ])('%s: it is set aside, and an empty one is told', (_name, damage) => {
-    const keeper = open();
-    create(keeper, 'a');
+    ['is overwritten with garbage', () => writeFileSync(path(), 'garbage '.repeat(2000))],
+    ['is emptied', () => truncateSync(path(), 0)],
+    ['holds an unreadable record', () => sql("UPDATE sessions SET body = 'x'")],
+  ])('is set aside after it %s, and the loss is reported', (_name, damage) => {
+    const store = open();
+    create(store, 'a');
     damage();
-    keeper.runGroup([{ op: 'open' }]);
-    expect(create(keeper, 'b')).toEqual({ value: undefined });
+    store.runGroup([{ op: 'open' }]);
+    expect(create(store, 'b')).toEqual({ value: undefined });
     expect(lost).toMatchObject([{ setAside: expect.stringContaining('corrupt-'), isCopied: false }]);
-    expect(ids(keeper)).toEqual(['b']);
+    expect(ids(store)).toEqual(['b']);
     expect(afterKill()).toEqual(['b']);
-    keeper.close();
+    store.close();
   });
 
-  it('its directory away for a while: an error until it is back, and nothing is lost', () => {
-    const keeper = open();
-    create(keeper, 'a');
+  it('refuses writes while its directory is away, and loses nothing', () => {
+    const store = open();
+    create(store, 'a');
     renameSync(dir, `${dir}.away`);
-    expect(() => create(keeper, 'b')).toThrow();
-    expect(() => create(keeper, 'b')).toThrow();
+    expect(() => create(store, 'b')).toThrow();
+    expect(() => create(store, 'b')).toThrow();
     renameSync(`${dir}.away`, dir);
-    expect(create(keeper, 'c')).toEqual({ value: undefined });
-    expect([ids(keeper), lost]).toEqual([['a', 'c'], []]);
-    keeper.close();
+    expect(create(store, 'c')).toEqual({ value: undefined });
+    expect([ids(store), lost]).toEqual([['a', 'c'], []]);
+    store.close();
   });
 
   it.each<[string, () => void]>([
     ['is empty', () => undefined],
-    ['is another supervisor’s', () => releases.push(openInstance(dir).release)],
-  ])('its directory replaced by one that %s: nothing is put there until it is back', (_name, settle) => {
+    ['belongs to another supervisor', () => releases.push(openInstance(dir).release)],
+  ])('writes nothing into a replaced directory that %s, until its own directory is back', (_name, settle) => {
     mkdirSync(join(dir, 'workers'));
     releases.push(openInstance(dir).release);
-    const keeper = open();
-    create(keeper, 'a');
+    const store = open();
+    create(store, 'a');
     renameSync(dir, `${dir}.away`);
     mkdirSync(dir);
     settle();
     const found = readdirSync(dir);
     for (let count = 0; count < 2; count++)
-      expect(() => create(keeper, 'b')).toThrow(/state directory .* was replaced/);
+      expect(() => create(store, 'b')).toThrow(/state directory .* was replaced/);
     expect(readdirSync(dir)).toEqual(found);
-    expect([ids(keeper), lost]).toEqual([['a'], []]);
+    expect([ids(store), lost]).toEqual([['a'], []]);
     for (const release of releases.splice(1)) release();
     rmSync(dir, { recursive: true });
     renameSync(`${dir}.away`, dir);
-    expect(create(keeper, 'c')).toEqual({ value: undefined });
-    expect([ids(keeper), lost]).toEqual([['a', 'c'], []]);
-    keeper.close();
+    expect(create(store, 'c')).toEqual({ value: undefined });
+    expect([ids(store), lost]).toEqual([['a', 'c'], []]);
+    store.close();
   });
 
-  it('deleted with its lock, and a start refused meanwhile: it is put back whole', () => {
+  it('is written back whole when it was deleted with its lock and a second start was refused', () => {
     releases.push(openInstance(dir).release);
-    const keeper = open();
-    create(keeper, 'a');
+    const store = open();
+    create(store, 'a');
     for (const name of ['supervisor.lock', 'registry.db']) rmSync(join(dir, name));
     expect(() => openInstance(dir)).toThrow(expect.objectContaining({ code: 'already_running' }));
-    expect(create(keeper, 'b')).toEqual({ value: undefined });
-    expect([ids(keeper), lost.length]).toEqual([['a', 'b'], 1]);
-    keeper.close();
+    expect(create(store, 'b')).toEqual({ value: undefined });
+    expect([ids(store), lost.length]).toEqual([['a', 'b'], 1]);
+    store.close();
   });
 
-  it('damaged again at once: the disk is not filled with what is set aside', () => {
-    const keeper = open();
+  it('is set aside once when it is damaged again and again, so that the disk does not fill', () => {
+    const store = open();
     for (let count = 0; count < 5; count++) {
       writeFileSync(path(), 'garbage '.repeat(2000));
       try {
-        create(keeper, `s-${count}`);
+        create(store, `s-${count}`);
       } catch {
-        // Until some time has gone by.
+        // Expected: a second damage within a short time is refused.
       }
     }
     expect(readdirSync(dir).filter((name) => /corrupt-[^-]*-[^-]*-[^-]*Z$/.test(name))).toHaveLength(1);
     expect(lost).toHaveLength(1);
-    keeper.close();
+    store.close();
   });
 });
 
-/** By a connection of the test's own. */
+/** Runs SQL over a separate connection. */
 function sql(text: string, file = path()): void {
   const database = new DatabaseSync(file);
   database.exec(text);
   database.close();
 }
 
-/** What a supervisor finds after this one was killed now: the files as they are. */
+/** The ids that a supervisor finds when this one is killed now. */
 function afterKill(): unknown {
-  const copy = mkdtempSync(join(tmpdir(), 'curfew-keeper-copy-'));
+  const copy = mkdtempSync(join(tmpdir(), 'curfew-store-copy-'));
   try {
     for (const name of ['registry.db', 'registry.db-wal'])
       if (existsSync(join(dir, name))) cpSync(join(dir, name), join(copy, name));
-    const keeper = new StoreRecovery(join(copy, 'registry.db'), () => undefined);
-    const found = ids(keeper);
-    keeper.close();
+    const store = new StoreRecovery(join(copy, 'registry.db'), () => undefined);
+    const found = ids(store);
+    store.close();
     return found;
   } finally {
     rmSync(copy, { recursive: true });
   }
 }
 
-/** By an older copy of it, changed, as somebody would put a backup back. */
+/** Replaces the database with a changed older copy, as a restored backup does. */
 function replace(change: string): void {
   replaceFile(() => {
     const other = new StoreRecovery(path(), () => undefined);

@@ -1,13 +1,13 @@
-/** LiveKit stopped, killed, started again, and with a key that is not its own. */
+/** LiveKit suspended, killed, started again, and with a key of another server. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../../support/livekit.ts';
-import { until } from '../../support/wait.ts';
-import type { Told } from '../../support/watcher.ts';
-import { Watcher } from '../../support/watcher.ts';
+import { until } from '../../support/lib/wait.ts';
+import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../../support/livekit/livekit-server.ts';
+import type { Report } from '../../support/livekit/rooms-watcher.ts';
+import { RoomsWatcher } from '../../support/livekit/rooms-watcher.ts';
 
-describe.runIf(HAS_LIVEKIT)('LiveKit away', () => {
+describe.runIf(HAS_LIVEKIT)('an outage of LiveKit', () => {
   let livekit: LiveKit;
-  let watcher: Watcher;
+  let watcher: RoomsWatcher;
 
   beforeEach(async () => {
     livekit = await LiveKit.start();
@@ -19,22 +19,22 @@ describe.runIf(HAS_LIVEKIT)('LiveKit away', () => {
   });
 
   const watch = async (apiSecret = SECRET, apiKey = KEY) => {
-    watcher = new Watcher({ livekit: { url: livekit.url, apiKey, apiSecret }, pollEveryMs: 200 });
+    watcher = new RoomsWatcher({ livekit: { url: livekit.url, apiKey, apiSecret }, pollEveryMs: 200 });
     watcher.follow('room');
     expect(watcher.rooms.status()).toBeNull();
     return watcher.start();
   };
-  const isAway = (one: Told) => one.kind === 'reachable' && !one.reachable;
-  /** What was told from the last "away" on. */
-  const sinceAway = () => watcher.told.slice(watcher.told.findLastIndex(isAway));
+  const isAway = (one: Report) => one.kind === 'reachable' && !one.reachable;
+  /** The reports from the last "away" on. */
+  const sinceAway = () => watcher.reports.slice(watcher.reports.findLastIndex(isAway));
 
   it.each([
     'stopped',
     'killed',
-  ] as const)('%s: said since when, nothing is observed, then it is back before the first look', async (how) => {
+  ] as const)('is reported with its start, stops all snapshots, and ends before the next snapshot: %s', async (how) => {
     const { sid } = await livekit.rooms.createRoom({ name: 'room' });
     await watch();
-    await watcher.sees('room', ({ roomSid }) => roomSid === sid);
+    await watcher.nextSnapshot('room', ({ roomSid }) => roomSid === sid);
     const before = watcher.clock.now();
     if (how === 'stopped') livekit.signal('SIGSTOP');
     else await livekit.kill();
@@ -51,22 +51,23 @@ describe.runIf(HAS_LIVEKIT)('LiveKit away', () => {
     if (how === 'stopped') livekit.signal('SIGCONT');
     else await livekit.boot();
     await watcher.reaches(true);
-    const look = await watcher.sees('room', () => true);
-    // A killed server has forgotten its rooms; a stopped one has not.
-    expect(look.roomSid).toBe(how === 'stopped' ? sid : null);
-    expect(sinceAway().map((one) => one.kind)[1]).toBe('reachable');
+    const snapshot = await watcher.nextSnapshot('room', () => true);
+    // A killed server forgets its rooms. A suspended server keeps them.
+    expect(snapshot.roomSid).toBe(how === 'stopped' ? sid : null);
+    const [away, firstReport] = sinceAway();
+    expect([away?.kind, firstReport?.kind]).toEqual(['reachable', 'reachable']);
     expect(watcher.rooms.status()).toMatchObject({ reachable: true, lastError: null });
   });
 
   it.each([
-    ['a secret', () => watch('another-secret-that-is-long-enough-for-hs256')],
-    ['a key', () => watch(SECRET, 'otherkey')],
-  ])('because of %s that is not its own: said without quoting it or a token', async (_, start) => {
+    ['secret', () => watch('another-secret-that-is-long-enough-for-hs256')],
+    ['key', () => watch(SECRET, 'otherkey')],
+  ])('from a wrong %s names the remedy without the secret, the key or a token', async (_, start) => {
     await start();
     await watcher.reaches(false);
     const { lastError } = await until('an error', () => watcher.rooms.status());
-    expect(lastError).toContain('livekit.api_key and livekit.api_secret must be a pair');
+    expect(lastError).toContain('Check livekit.api_key and livekit.api_secret');
     expect(lastError).not.toMatch(/eyJ|secret-that|otherkey/);
-    expect(watcher.looks('room')).toEqual([]);
+    expect(watcher.snapshotsOf('room')).toEqual([]);
   });
 });

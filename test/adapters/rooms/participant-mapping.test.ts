@@ -1,11 +1,11 @@
-/** From LiveKit's JSON to our words. */
+/** The mapping from LiveKit's JSON to the core's participants. */
 import { describe, expect, it } from 'vitest';
 import { toParticipant, toReason } from '../../../src/adapters/livekit/rooms/participant-mapping.ts';
 import { sideOf } from '../../../src/core/rooms/presence.ts';
 
 const BASE = { identity: 'ann', sid: 'PA_1', state: 'ACTIVE' };
 
-describe('a participant', () => {
+describe('a participant of LiveKit', () => {
   it.each([
     [undefined, 'standard', 'caller'],
     ['STANDARD', 'standard', 'caller'],
@@ -20,12 +20,12 @@ describe('a participant', () => {
     [4, 'agent', 'agent'],
     [7, 'connector', 'caller'],
     [8, 'bridge', 'caller'],
-    // Kinds that this version does not know, by name and by number, are nobody's caller.
+    // A kind that this version does not know, by name or by number, is never a caller.
     ['HOLOGRAM', 'unknown', 'other'],
     ['unknown', 'unknown', 'other'],
     [5, 'unknown', 'other'],
     [99, 'unknown', 'other'],
-  ] as const)('of kind %s is %s: %s', (given, kind, side) => {
+  ] as const)('of kind %s is read as %s and counts as %s', (given, kind, side) => {
     const participant = toParticipant(given === undefined ? BASE : { ...BASE, kind: given });
     expect(participant.kind).toBe(kind);
     expect(sideOf(participant, 'agent-of-ours')).toBe(side);
@@ -37,7 +37,7 @@ describe('a participant', () => {
     ['JOINED', 'joined', 'caller'],
     ['ACTIVE', 'active', 'caller'],
     ['DISCONNECTED', 'disconnected', 'other'],
-  ])('in state %s is %s: %s', (given, state, side) => {
+  ])('in state %s is read as %s and counts as %s', (given, state, side) => {
     const { state: _, ...rest } = BASE;
     const participant = toParticipant(given === undefined ? rest : { ...rest, state: given });
     expect(participant.state).toBe(state);
@@ -48,7 +48,7 @@ describe('a participant', () => {
     ['hidden', 'other'],
     ['recorder', 'other'],
     ['agent', 'agent'],
-  ])('with the grant %s is %s', (grant, side) => {
+  ])('with the grant %s counts as %s', (grant, side) => {
     expect(sideOf(toParticipant({ ...BASE, permission: { [grant]: true } }), 'agent-of-ours')).toBe(side);
   });
 
@@ -58,12 +58,12 @@ describe('a participant', () => {
     ['automation', 'ringing'],
     ['active', 'caller'],
     ['hangup', 'other'],
-  ])('on a phone that says %s is %s', (status, side) => {
+  ])('on a phone with the call status %s counts as %s', (status, side) => {
     const phone = { ...BASE, kind: 'SIP', attributes: { 'sip.callStatus': status } };
     expect(sideOf(toParticipant(phone), 'agent-of-ours')).toBe(side);
   });
 
-  it('has its audio tracks counted, muted ones too, and times from either field', () => {
+  it('has all audio tracks counted, muted ones too, and its join time read from either field', () => {
     const tracks = [{ type: 'AUDIO', muted: true }, { type: 'VIDEO' }, { type: 'AUDIO' }, { type: 'DATA' }];
     expect(toParticipant({ ...BASE, tracks, joinedAtMs: '1700000000123' })).toEqual({
       ...{ identity: 'ann', sid: 'PA_1', kind: 'standard', state: 'active' },
@@ -74,7 +74,7 @@ describe('a participant', () => {
   });
 });
 
-describe('why one left', () => {
+describe('the reason of a disconnect', () => {
   it.each([
     [undefined, 'unknown'],
     ['CLIENT_INITIATED', 'client_initiated'],
@@ -97,7 +97,7 @@ describe('why one left', () => {
     [16, 'agent_error'],
     [99, 'unknown'],
     ['BORED', 'unknown'],
-  ])('%s is %s', (given, reason) => {
+  ])('%s of LiveKit is read as %s', (given, reason) => {
     expect(toReason(given === undefined ? BASE : { ...BASE, disconnectReason: given })).toBe(reason);
   });
 });

@@ -5,13 +5,13 @@ import { createClock } from '../../../src/adapters/telemetry/boot-clock.ts';
 import type { RoomKey } from '../../../src/core/ids.ts';
 import type { RoomSnapshot, RoomWebhook } from '../../../src/core/rooms/presence.ts';
 import type { Rooms } from '../../../src/ports/rooms.ts';
-import { Callers } from '../../support/callers.ts';
-import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../../support/livekit.ts';
-import { until } from '../../support/wait.ts';
+import { Callers } from '../../support/callers/callers.ts';
+import { until } from '../../support/lib/wait.ts';
+import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../../support/livekit/livekit-server.ts';
 
 const key = (name: string): RoomKey => ({ project: 'default', name });
 
-describe.runIf(HAS_LIVEKIT)('rooms on LiveKit', () => {
+describe.runIf(HAS_LIVEKIT)('the rooms adapter on a real LiveKit server', () => {
   let livekit: LiveKit;
   let callers: Callers;
   const opened: Rooms[] = [];
@@ -28,7 +28,7 @@ describe.runIf(HAS_LIVEKIT)('rooms on LiveKit', () => {
   });
 
   const open = (more: { url?: string; apiSecret?: string } = {}) => {
-    const looks = new Map<string, RoomSnapshot[]>();
+    const snapshots = new Map<string, RoomSnapshot[]>();
     const events: RoomWebhook[] = [];
     const found: string[] = [];
     const reachable: boolean[] = [];
@@ -39,70 +39,73 @@ describe.runIf(HAS_LIVEKIT)('rooms on LiveKit', () => {
     });
     opened.push(rooms);
     rooms.start({
-      snapshot: (room, look) => looks.set(room.name, [...(looks.get(room.name) ?? []), look]),
+      snapshot: (room, snapshot) => snapshots.set(room.name, [...(snapshots.get(room.name) ?? []), snapshot]),
       event: (_room, event) => events.push(event),
       reachable: (answer) => reachable.push(answer),
       found: (room) => found.push(room.name),
     });
-    return { rooms, looks, events, reachable, found, last: (name: string) => looks.get(name)?.at(-1) };
+    const latest = (name: string) => snapshots.get(name)?.at(-1);
+    const latestReachable = () => reachable.at(-1);
+    return { rooms, snapshots, events, reachable, latestReachable, found, latest };
   };
 
-  it('looks at the rooms it follows, those that exist and those that do not', async () => {
-    const { rooms, last, looks } = open();
-    rooms.follow(key('looked'));
+  it('polls the rooms that it follows, existing and missing ones', async () => {
+    const { rooms, latest, snapshots } = open();
+    rooms.follow(key('polled'));
     rooms.follow(key('not there'));
-    await callers.join('looked', 'ann');
+    await callers.join('polled', 'ann');
     await until('ann is seen with her track', () =>
-      last('looked')?.participants.some((one) => one.identity === 'ann' && one.audioTracks === 1),
+      latest('polled')?.participants.some((one) => one.identity === 'ann' && one.audioTracks === 1),
     );
-    expect(last('looked')).toMatchObject({
+    expect(latest('polled')).toMatchObject({
       roomSid: expect.stringMatching(/^RM_/),
       participants: [{ kind: 'standard', hidden: false, agentGrant: false }],
     });
-    expect(last('not there')).toMatchObject({ roomSid: null, participants: [] });
-    const [first, second] = looks.get('looked') ?? [];
+    expect(latest('not there')).toMatchObject({ roomSid: null, participants: [] });
+    const [first, second] = snapshots.get('polled') ?? [];
     expect(second?.asOf.bootMs).toBeGreaterThan(first?.asOf.bootMs ?? Number.POSITIVE_INFINITY);
-    rooms.unfollow(key('looked'));
-    await callers.leave('looked', 'ann');
+    rooms.unfollow(key('polled'));
+    await callers.leave('polled', 'ann');
   });
 
-  it('answers a look with a question asked after it', async () => {
+  it('answers a request for a snapshot with a poll that starts after the request', async () => {
     const clock = createClock();
-    const { rooms, last } = open();
+    const { rooms, latest } = open();
     rooms.follow(key('asked'));
-    await until('a first look', () => last('asked'));
-    const askedMs = clock.now().bootMs;
+    await until('a first snapshot', () => latest('asked'));
+    const requestedMs = clock.now().bootMs;
     rooms.poll(key('asked'));
-    await until('a newer look', () => (last('asked')?.asOf.bootMs ?? 0) >= askedMs);
+    await until('a newer snapshot', () => (latest('asked')?.asOf.bootMs ?? 0) >= requestedMs);
   });
 
-  it('says when LiveKit is away and back, and looks at nothing meanwhile', async () => {
+  it('reports the start and the end of an outage, and no snapshot in between', async () => {
     const own = await LiveKit.start();
-    const { rooms, reachable, looks } = open({ url: own.url });
+    const { rooms, reachable, latestReachable, snapshots } = open({ url: own.url });
     rooms.follow(key('r'));
-    await until('it answers', () => reachable.at(-1) === true);
+    await until('it answers', () => latestReachable() === true);
     await own.kill();
-    await until('it is away', () => reachable.at(-1) === false);
-    const before = looks.get('r')?.length;
+    await until('it is away', () => latestReachable() === false);
+    const before = snapshots.get('r')?.length;
     expect(rooms.status()).toMatchObject({ reachable: false, lastError: expect.any(String) });
     await own.boot();
-    await until('it is back', () => reachable.at(-1) === true);
+    await until('it is back', () => latestReachable() === true);
     expect(reachable).toEqual([true, false, true]);
-    await until('it looks again', () => (looks.get('r')?.length ?? 0) > (before ?? 0));
+    await until('there is a later snapshot', () => (snapshots.get('r')?.length ?? 0) > (before ?? 0));
     await own.close();
   });
 
-  it('takes a refused key for "does not answer", with what LiveKit said', async () => {
-    const { rooms, reachable } = open({ apiSecret: 'wrong-secret-that-is-long-enough-for-it' });
-    await until('it is refused', () => reachable.at(-1) === false);
+  it('reports LiveKit as unreachable for a refused key, with the error and without the key', async () => {
+    const { rooms, latestReachable } = open({ apiSecret: 'wrong-secret-that-is-long-enough-for-it' });
+    await until('it is refused', () => latestReachable() === false);
     expect(rooms.status()?.lastError).toBeTruthy();
     expect(rooms.status()?.lastError).not.toContain('wrong-secret');
   });
 
-  it('gives a worker a token for its own room only, and LiveKit takes it for an agent', async () => {
-    const { rooms, last } = open();
+  it('makes a worker token for one room, which LiveKit accepts as that of an agent', async () => {
+    const { rooms, latest } = open();
     const token = await rooms.workerToken({ room: key('own'), identity: 'agent-1', ttlMs: 60_000 });
-    const claims = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()) as {
+    const [, payload = ''] = token.split('.');
+    const claims = JSON.parse(Buffer.from(payload, 'base64url').toString()) as {
       video: object;
       kind: string;
     };
@@ -112,39 +115,41 @@ describe.runIf(HAS_LIVEKIT)('rooms on LiveKit', () => {
     await callers.joinWith('own', 'agent-1', token);
     await until(
       'it is there as an agent',
-      () => last('own')?.participants.find((one) => one.identity === 'agent-1')?.kind === 'agent',
+      () => latest('own')?.participants.find((one) => one.identity === 'agent-1')?.kind === 'agent',
     );
     await callers.leave('own', 'agent-1');
   });
 
-  it('removes an agent, also one that is gone already', async () => {
-    const { rooms, last } = open();
+  it('removes an agent, and reports done for an agent that has left already', async () => {
+    const { rooms, latest } = open();
     rooms.follow(key('removing'));
     await callers.join('removing', 'agent-2', { kind: 'agent', audio: false });
-    await until('it is there', () => last('removing')?.participants.length === 1);
+    await until('it is there', () => latest('removing')?.participants.length === 1);
     const effect = { do: 'remove_agent', room: key('removing'), identity: 'agent-2', boundMs: 5000 } as const;
     expect(await rooms.removeAgent(effect)).toEqual({ outcome: 'done', detail: null });
     expect(await rooms.removeAgent({ ...effect, identity: 'nobody' })).toMatchObject({ outcome: 'done' });
   });
 
-  it('closes only the room that was meant', async () => {
-    const { rooms, last } = open();
+  it('closes the room with the given sid only', async () => {
+    const { rooms, latest } = open();
     rooms.follow(key('closing'));
     await callers.join('closing', 'ann', { audio: false });
-    const look = await until('it is there', () => (last('closing')?.roomSid ? last('closing') : null));
+    const snapshot = await until('it is there', () =>
+      latest('closing')?.roomSid ? latest('closing') : null,
+    );
     const effect = { do: 'close_room', room: key('closing'), boundMs: 5000 } as const;
     expect(await rooms.closeRoom({ ...effect, roomSid: 'RM_older' })).toMatchObject({ outcome: 'skipped' });
-    expect(await rooms.closeRoom({ ...effect, roomSid: look.roomSid })).toMatchObject({
+    expect(await rooms.closeRoom({ ...effect, roomSid: snapshot.roomSid })).toMatchObject({
       outcome: 'done',
       detail: null,
     });
-    expect(await rooms.closeRoom({ ...effect, roomSid: look.roomSid })).toMatchObject({
+    expect(await rooms.closeRoom({ ...effect, roomSid: snapshot.roomSid })).toMatchObject({
       outcome: 'done',
       detail: 'the room was gone already',
     });
   });
 
-  it('a step on a LiveKit that is away is over in its bound', async () => {
+  it('ends a step within its bound while LiveKit is away', async () => {
     const { rooms } = open({ url: 'ws://127.0.0.1:1' });
     expect(
       await rooms.removeAgent({ do: 'remove_agent', room: key('x'), identity: 'a', boundMs: 1000 }),

@@ -1,4 +1,4 @@
-/** Answers that no LiveKit would give. */
+/** Answers that a real LiveKit never gives. */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, it } from 'vitest';
@@ -6,9 +6,9 @@ import type { RoomClient } from '../../../src/adapters/livekit/rooms/twirp-clien
 import { createRoomClient } from '../../../src/adapters/livekit/rooms/twirp-client.ts';
 
 it.each<[string, (client: RoomClient) => Promise<unknown>]>([
-  ['participants', (client) => client.participants('room', 30_000)],
-  ['rooms', (client) => client.list([], 30_000)],
-])('an answer without an end is not gathered until the request is over: %s', async (_what, asked) => {
+  ['a list of participants', (client) => client.participants('room', 30_000)],
+  ['a list of rooms', (client) => client.list([], 30_000)],
+])('a room client rejects an endless answer early, before it fills the memory: %s', async (_what, request) => {
   let sentBytes = 0;
   const chunk = ' '.repeat(1024 * 1024);
   const server = createServer((_request, response) => {
@@ -22,7 +22,7 @@ it.each<[string, (client: RoomClient) => Promise<unknown>]>([
   const { port } = server.address() as AddressInfo;
   const client = createRoomClient({ url: `ws://127.0.0.1:${port}`, apiKey: 'key', apiSecret: 'secret' });
   try {
-    await expect(asked(client)).rejects.toThrow(/more than \d+ bytes/);
+    await expect(request(client)).rejects.toThrow(/more than \d+ bytes/);
     expect(sentBytes).toBeLessThan(256 * 1024 * 1024);
   } finally {
     server.closeAllConnections();

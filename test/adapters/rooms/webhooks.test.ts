@@ -1,4 +1,4 @@
-/** Webhooks as LiveKit signs them, and as others would. */
+/** Webhooks as LiveKit signs them, and as an attacker would. */
 import { createHash } from 'node:crypto';
 import { AccessToken } from 'livekit-server-sdk';
 import { describe, expect, it } from 'vitest';
@@ -41,7 +41,7 @@ async function refused(receiving: Promise<unknown>): Promise<string> {
   return error.message;
 }
 
-describe('a webhook', () => {
+describe('a webhook of LiveKit', () => {
   const ann = { identity: 'ann', sid: 'PA_1', state: 'ACTIVE' };
   const at = { bootMs: NOW.bootMs, wallMs: NOW.wallMs - 2000 };
   const base = { roomSid: 'RM_1', at };
@@ -55,21 +55,21 @@ describe('a webhook', () => {
     ['track_unpublished', { participant: ann }, { kind: 'changed', ...base }],
     ['room_started', {}, { kind: 'changed', ...base }],
     ['room_finished', {}, { kind: 'finished', ...base }],
-  ])('%s is told with its time and its room', async (name, fields, told) => {
+  ])('%s is reported with its time and its room', async (name, fields, expected) => {
     const news = await receive(event({ event: name, ...fields }));
-    expect(news).toMatchObject({ room: { project: 'default', name: ROOM }, event: told });
+    expect(news).toMatchObject({ room: { project: 'default', name: ROOM }, event: expected });
     if (news?.event.kind === 'joined' || news?.event.kind === 'left')
       expect(news.event.participant).toMatchObject({ identity: 'ann', sid: 'PA_1' });
   });
 
-  it('of a phone tells its kind and how far its call is', async () => {
+  it('of a phone carries the kind and the call status', async () => {
     const phone = { ...ann, kind: 'SIP', attributes: { 'sip.callStatus': 'active' } };
     expect(await receive(event({ event: 'participant_joined', participant: phone }))).toMatchObject({
       event: { participant: { kind: 'sip', sipCallStatus: 'active' } },
     });
   });
 
-  it('of a kind that is not known yet brings no caller', async () => {
+  it('of an unknown participant kind brings no caller', async () => {
     const body = event({ event: 'participant_joined', participant: { ...ann, kind: 'HOLOGRAM' } });
     expect(await receive(body)).toMatchObject({ event: { participant: { kind: 'unknown' } } });
   });
@@ -81,11 +81,11 @@ describe('a webhook', () => {
     ['room_started', { room: undefined }],
     ['participant_joined', {}],
     ['participant_joined', { participant: null }],
-  ])('%s with %j is of no interest', async (name, fields) => {
+  ])('%s with %j is ignored', async (name, fields) => {
     expect(await receive(event({ event: name, ...fields }))).toBeNull();
   });
 
-  it('counts once, and another with the same content counts again', async () => {
+  it('counts once, and another webhook with the same content counts again', async () => {
     const webhooks = new Webhooks(KEYS);
     const body = event();
     expect(await receive(body, webhooks)).not.toBeNull();
@@ -93,33 +93,33 @@ describe('a webhook', () => {
     expect(await receive(event(), webhooks)).not.toBeNull();
   });
 
-  it('may come with the word Bearer', async () => {
+  it('is accepted with the word Bearer in its header', async () => {
     const body = event();
     const news = await new Webhooks(KEYS).receive(body, `Bearer ${await sign(hashOf(body))}`, NOW);
     expect(news).not.toBeNull();
   });
 });
 
-describe('refused is a webhook', () => {
+describe('a webhook that is not to be trusted', () => {
   const webhooks = new Webhooks(KEYS);
 
   it.each([
     ['without a header', () => Promise.resolve(undefined), 'no Authorization header'],
     ['with an empty header', () => Promise.resolve(''), 'not an event of LiveKit'],
-    ['with a header that is no token', () => Promise.resolve('nonsense'), 'signature does not hold'],
+    ['with a header that is no token', () => Promise.resolve('nonsense'), 'signature is not valid'],
     [
       'signed with another secret',
       (body: string) => sign(hashOf(body), { keys: { ...KEYS, apiSecret: 'another-secret-of-some-length' } }),
-      'signature does not hold',
+      'signature is not valid',
     ],
     [
       'signed with another key',
       (body: string) => sign(hashOf(body), { keys: { ...KEYS, apiKey: 'other' } }),
-      'signature does not hold',
+      'signature is not valid',
     ],
-    ['whose token has expired', (body: string) => sign(hashOf(body), { ttl: '-1m' }), 'does not hold'],
-    ['whose token is of another body', () => sign(hashOf('other')), 'sha256'],
-    ['whose token is of no body', () => sign(null), 'sha256'],
+    ['with an expired token', (body: string) => sign(hashOf(body), { ttl: '-1m' }), 'is not valid'],
+    ['with the token of another body', () => sign(hashOf('other')), 'sha256'],
+    ['with a token without a body hash', () => sign(null), 'sha256'],
     [
       'with the token of a worker',
       () =>
@@ -130,15 +130,15 @@ describe('refused is a webhook', () => {
         }),
       'sha256',
     ],
-  ])('%s', async (_, authorize, why) => {
+  ])('that comes %s is refused with the matching reason', async (_, authorize, why) => {
     const body = event();
     expect(await refused(webhooks.receive(body, await authorize(body), NOW))).toContain(why);
   });
 
   it.each([
-    ['made too long ago', { createdAt: String(SECONDS - PRESENCE.webhookMaxAgeMs / 1000 - 1) }, 'stale'],
-    ['that does not say when it was made', { createdAt: undefined }, 'when it was made'],
-  ])('%s', async (_, fields, why) => {
+    ['made too long ago', { createdAt: String(SECONDS - PRESENCE.webhookMaxAgeMs / 1000 - 1) }, 'too old'],
+    ['without a time', { createdAt: undefined }, 'no creation time'],
+  ])('is refused for its age: %s', async (_, fields, why) => {
     expect(await refused(receive(event(fields)))).toContain(why);
   });
 
@@ -149,7 +149,7 @@ describe('refused is a webhook', () => {
     '{',
     `{"room": "${ROOM}"}`,
     `{"event": 5, "room": {"name": "${ROOM}"}}`,
-  ])('well signed, but with the body %s', async (body) => {
+  ])('is refused although it is well signed when its body is %j', async (body) => {
     expect(await refused(receive(body))).toBe('the webhook is not an event of LiveKit');
   });
 });

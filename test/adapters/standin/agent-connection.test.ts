@@ -1,12 +1,12 @@
-/** Every message of the agent protocol, with a hand-written agent on a real socket. */
+/** Every message of the agent protocol, with a scripted agent on a real socket. */
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { JobStatus, JobType } from '@livekit/protocol';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { workerId } from '../../../src/core/ids.ts';
-import { jobOf, StandInRig } from '../../support/standin.ts';
-import { until } from '../../support/wait.ts';
+import { until } from '../../support/lib/wait.ts';
+import { jobOf, StandInRig } from '../../support/livekit/standin-rig.ts';
 
 const W1 = workerId('w-1');
 let rig: StandInRig;
@@ -18,13 +18,16 @@ afterEach(() => rig.close());
 
 for (const isText of [false, true]) {
   describe(`an agent that speaks ${isText ? 'protojson' : 'protobuf'}`, () => {
-    it('registers, is given its job, and ends it', async () => {
+    it('registers, receives its job and ends the job', async () => {
       const agent = await rig.registered('w-1', { isText });
-      expect(await agent.said('register')).toMatchObject({ workerId: 'w-1', serverInfo: { protocol: 16 } });
-      expect(rig.heardOf('w-1')).toEqual(['hello']);
+      expect(await agent.receives('register')).toMatchObject({
+        workerId: 'w-1',
+        serverInfo: { protocol: 16 },
+      });
+      expect(rig.eventsOf('w-1')).toEqual(['hello']);
 
       expect(rig.standIn.assign(W1, jobOf())).toBe(true);
-      const { job } = await agent.said('availability');
+      const { job } = await agent.receives('availability');
       expect(job).toMatchObject({
         id: 'AJ_1',
         type: JobType.JT_ROOM,
@@ -35,157 +38,157 @@ for (const isText of [false, true]) {
       });
       expect(job?.dispatchId).not.toBe('');
       agent.answer('AJ_1');
-      expect(await agent.said('assignment')).toMatchObject({
+      expect(await agent.receives('assignment')).toMatchObject({
         job: { id: 'AJ_1' },
         url: 'ws://livekit.example:7880',
         token: 'a-token-for-one-room',
       });
-      await rig.heardBy('w-1', 'ready');
+      await rig.awaitEvent('w-1', 'ready');
 
       expect(rig.standIn.terminate(W1)).toBe(true);
-      expect(await agent.said('termination')).toMatchObject({ jobId: 'AJ_1' });
-      agent.say({ case: 'updateJob', value: { jobId: 'AJ_1', status: JobStatus.JS_SUCCESS } });
-      expect(await rig.heardBy('w-1', 'closed')).toEqual({ type: 'closed' });
+      expect(await agent.receives('termination')).toMatchObject({ jobId: 'AJ_1' });
+      agent.send({ case: 'updateJob', value: { jobId: 'AJ_1', status: JobStatus.JS_SUCCESS } });
+      expect(await rig.awaitEvent('w-1', 'closed')).toEqual({ type: 'closed' });
     });
 
-    it('is pinged, and its answers are heartbeats', async () => {
+    it('is pinged, and its answers count as heartbeats', async () => {
       const agent = await rig.registered('w-1', { isText });
       await once(agent.socket, 'ping');
-      await rig.heardBy('w-1', 'heartbeat');
+      await rig.awaitEvent('w-1', 'heartbeat');
     });
 
-    it('has its ping answered', async () => {
+    it('receives a pong for its ping', async () => {
       const agent = await rig.registered('w-1', { isText });
-      agent.say({ case: 'ping', value: { timestamp: 42n } });
-      expect((await agent.said('pong')).lastTimestamp).toBe(42n);
-      await rig.heardBy('w-1', 'heartbeat');
+      agent.send({ case: 'ping', value: { timestamp: 42n } });
+      expect((await agent.receives('pong')).lastTimestamp).toBe(42n);
+      await rig.awaitEvent('w-1', 'heartbeat');
     });
   });
 }
 
-describe('a job', () => {
-  it('is not given to a worker that is not there', () => {
+describe('a job of the stand-in', () => {
+  it('is not assigned to a worker that is not connected', () => {
     expect(rig.standIn.assign(W1, jobOf())).toBe(false);
     expect(rig.standIn.terminate(W1)).toBe(false);
   });
 
-  it('may be given while the worker says hello: it hears its welcome first', async () => {
+  it('can be assigned during the hello, and the worker still receives its registration first', async () => {
     rig.onHello = (worker) => void rig.standIn.assign(worker, jobOf());
     const agent = await rig.registered();
-    agent.say({ case: 'ping', value: {} });
-    await agent.said('pong');
-    expect(agent.spoken.map((one) => one.case)).toEqual(['register', 'availability', 'pong']);
+    agent.send({ case: 'ping', value: {} });
+    await agent.receives('pong');
+    expect(agent.received.map((one) => one.case)).toEqual(['register', 'availability', 'pong']);
   });
 
-  it('is given to no worker that had one', async () => {
+  it('is not assigned to a worker that had a job before', async () => {
     const agent = await withJob();
-    agent.say({ case: 'updateJob', value: { jobId: 'AJ_1', status: JobStatus.JS_SUCCESS } });
-    await rig.heardBy('w-1', 'closed');
+    agent.send({ case: 'updateJob', value: { jobId: 'AJ_1', status: JobStatus.JS_SUCCESS } });
+    await rig.awaitEvent('w-1', 'closed');
     expect(rig.standIn.assign(W1, jobOf({ id: 'AJ_2' }))).toBe(false);
   });
 
-  it('is offered once, however often it is assigned', async () => {
+  it('is offered once, also when it is assigned several times', async () => {
     const agent = await rig.registered();
     for (let count = 0; count < 3; count += 1) rig.standIn.assign(W1, jobOf());
-    await agent.said('availability');
+    await agent.receives('availability');
     agent.answer('AJ_1');
-    await rig.heardBy('w-1', 'ready');
+    await rig.awaitEvent('w-1', 'ready');
     expect(rig.standIn.assign(W1, jobOf())).toBe(true);
     await until(
-      'ready is told again',
+      'ready is reported again',
       () => rig.typesOf('w-1').filter((type) => type === 'ready').length === 2,
     );
     expect([agent.count('availability'), agent.count('assignment')]).toEqual([1, 1]);
   });
 
-  it('that the agent refuses is offered again, with one line in the log', async () => {
+  it('is offered again after the agent refused it, with one line in the log', async () => {
     const agent = await rig.registered();
     rig.standIn.assign(W1, jobOf());
     for (const nth of [1, 2, 3]) {
-      await agent.said('availability', nth);
+      await agent.receives('availability', nth);
       agent.answer('AJ_1', nth === 3);
     }
-    await rig.heardBy('w-1', 'ready');
-    expect(rig.logged.filter(({ message }) => message.includes('takes no job now'))).toHaveLength(1);
+    await rig.awaitEvent('w-1', 'ready');
+    expect(rig.logged.filter(({ message }) => message.includes('the agent refused the job'))).toHaveLength(1);
   });
 
-  it('takes no second answer, nor one for another job', async () => {
+  it('ignores a second answer and an answer for another job', async () => {
     const agent = await rig.registered();
     rig.standIn.assign(W1, jobOf());
-    await agent.said('availability');
+    await agent.receives('availability');
     for (const id of ['AJ_other', 'AJ_1', 'AJ_1']) agent.answer(id);
-    agent.say({ case: 'ping', value: {} });
-    await agent.said('pong');
+    agent.send({ case: 'ping', value: {} });
+    await agent.receives('pong');
     expect(agent.count('assignment')).toBe(1);
     expect(rig.typesOf('w-1').filter((type) => type === 'ready')).toHaveLength(1);
   });
 
-  it('that runs is a heartbeat', async () => {
+  it('that is reported as running counts as a heartbeat', async () => {
     const agent = await withJob();
-    agent.say({ case: 'updateJob', value: { jobId: 'AJ_1', status: JobStatus.JS_RUNNING } });
-    await rig.heardBy('w-1', 'heartbeat');
+    agent.send({ case: 'updateJob', value: { jobId: 'AJ_1', status: JobStatus.JS_RUNNING } });
+    await rig.awaitEvent('w-1', 'heartbeat');
   });
 
-  it('that failed is told, so that another worker takes its place', async () => {
+  it('that failed is reported with its error, so that another worker can replace it', async () => {
     const agent = await withJob();
-    agent.say({
+    agent.send({
       case: 'updateJob',
       value: { jobId: 'AJ_1', status: JobStatus.JS_FAILED, error: 'no voice' },
     });
-    expect(await rig.heardBy('w-1', 'failed')).toEqual({ type: 'failed', message: 'no voice' });
+    expect(await rig.awaitEvent('w-1', 'failed')).toEqual({ type: 'failed', message: 'no voice' });
     expect(rig.typesOf('w-1')).not.toContain('closed');
   });
 
-  it('of somebody else is not ended', async () => {
+  it('is not ended by a report about another job', async () => {
     const agent = await withJob();
-    agent.say({ case: 'updateJob', value: { jobId: 'AJ_2', status: JobStatus.JS_SUCCESS } });
-    agent.say({ case: 'ping', value: {} });
-    await agent.said('pong');
+    agent.send({ case: 'updateJob', value: { jobId: 'AJ_2', status: JobStatus.JS_SUCCESS } });
+    agent.send({ case: 'ping', value: {} });
+    await agent.receives('pong');
     expect(rig.typesOf('w-1')).not.toContain('closed');
   });
 
-  it('that was not taken yet is withdrawn', async () => {
+  it('is withdrawn when it ends before the agent accepted it', async () => {
     const agent = await rig.registered();
     rig.standIn.assign(W1, jobOf());
-    await agent.said('availability');
+    await agent.receives('availability');
     expect(rig.standIn.terminate(W1)).toBe(true);
-    expect(await rig.heardBy('w-1', 'closed')).toEqual({ type: 'closed' });
+    expect(await rig.awaitEvent('w-1', 'closed')).toEqual({ type: 'closed' });
     agent.answer('AJ_1');
-    agent.say({ case: 'ping', value: {} });
-    await agent.said('pong');
+    agent.send({ case: 'ping', value: {} });
+    await agent.receives('pong');
     expect(agent.count('assignment')).toBe(0);
   });
 });
 
-describe('the end of a job that is told beside the connection', () => {
-  const tell = async (body: string, token?: string) =>
+describe('the end of a job that is reported over HTTP', () => {
+  const report = async (body: string, token?: string) =>
     fetch(`${rig.standIn.url.replace('ws', 'http')}/curfew/job`, {
       method: 'POST',
       headers: { authorization: `Bearer ${token ?? (await rig.token('w-1'))}` },
       body,
     });
 
-  it('is heard once, from the worker itself', async () => {
+  it('counts once, and only from the worker that has the job', async () => {
     await withJob();
     const body = JSON.stringify({ jobId: 'AJ_1', status: 'JS_FAILED', error: 'no voice' });
-    expect((await tell(body, await rig.token('w-1', { apiSecret: 'x'.repeat(40) }))).status).toBe(401);
-    expect((await tell(body, await rig.token('w-2'))).status).toBe(503);
+    expect((await report(body, await rig.token('w-1', { apiSecret: 'x'.repeat(40) }))).status).toBe(401);
+    expect((await report(body, await rig.token('w-2'))).status).toBe(503);
     await rig.registered('w-2');
-    expect((await tell(body, await rig.token('w-2'))).status).toBe(204);
-    expect((await tell('nonsense')).status).toBe(400);
-    expect((await tell('x'.repeat(1024 * 1024)).catch(() => null))?.status ?? 400).toBe(400);
+    expect((await report(body, await rig.token('w-2'))).status).toBe(204);
+    expect((await report('nonsense')).status).toBe(400);
+    expect((await report('x'.repeat(1024 * 1024)).catch(() => null))?.status ?? 400).toBe(400);
     expect(rig.typesOf('w-1')).not.toContain('failed');
-    for (let count = 0; count < 2; count += 1) expect((await tell(body)).status).toBe(204);
+    for (let count = 0; count < 2; count += 1) expect((await report(body)).status).toBe(204);
     expect(rig.typesOf('w-1').filter((type) => type === 'failed')).toHaveLength(1);
   });
 });
 
-describe('a framework', () => {
-  it('that is too old is named in the log, once', async () => {
+describe('a framework that is too old', () => {
+  it('is named in the log once', async () => {
     const agent = await rig.agent();
     await agent.opened();
     agent.register('0.12.1');
-    await agent.said('register');
+    await agent.receives('register');
     expect(rig.logged).toContainEqual({
       fields: { worker: 'w-1', framework: '0.12.1' },
       message: expect.stringContaining('Python 1.8.9 and JavaScript 1.9.0'),
@@ -193,12 +196,12 @@ describe('a framework', () => {
   });
 });
 
-describe('heartbeats', () => {
-  it('that come in a flood are few', async () => {
+describe('a flood of heartbeats', () => {
+  it('is merged into few heartbeats', async () => {
     const agent = await rig.registered();
-    for (let count = 0; count < 1000; count += 1) agent.say({ case: 'updateWorker', value: { load: 0.5 } });
-    agent.say({ case: 'ping', value: {} });
-    await agent.said('pong');
+    for (let count = 0; count < 1000; count += 1) agent.send({ case: 'updateWorker', value: { load: 0.5 } });
+    agent.send({ case: 'ping', value: {} });
+    await agent.receives('pong');
     const few = rig.typesOf('w-1').filter((type) => type === 'heartbeat').length;
     expect(few).toBeGreaterThan(0);
     expect(few).toBeLessThan(100);
@@ -206,68 +209,71 @@ describe('heartbeats', () => {
 });
 
 describe('a worker that connects again', () => {
-  it('takes the place of its older connection, silently', async () => {
+  it('replaces its older connection without a closed event', async () => {
     const older = await withJob();
     const newer = await rig.registered();
     await older.closed();
     expect(rig.typesOf('w-1')).not.toContain('gone');
     older.socket.terminate();
     expect(rig.standIn.terminate(W1)).toBe(true);
-    await newer.said('termination');
+    await newer.receives('termination');
     newer.socket.terminate();
-    await until('its end is told', () => rig.heardOf('w-1').includes('gone'));
+    await until('its end is reported', () => rig.eventsOf('w-1').includes('gone'));
   });
 
-  it('is asked again what it had not answered', async () => {
+  it('receives again the offer that it had not answered', async () => {
     const first = await rig.registered();
     rig.standIn.assign(W1, jobOf());
-    await first.said('availability');
+    await first.receives('availability');
     first.socket.terminate();
-    await until('its end is told', () => rig.heardOf('w-1').includes('gone'));
+    await until('its end is reported', () => rig.eventsOf('w-1').includes('gone'));
     const second = await rig.registered();
-    await second.said('availability');
+    await second.receives('availability');
     second.answer('AJ_1');
-    await second.said('assignment');
+    await second.receives('assignment');
   });
 
-  it('says to a new supervisor which job it runs, which can be ended', async () => {
+  it('tells a new supervisor which job it runs, and that job can be ended', async () => {
     await withJob();
     await rig.restart();
     rmSync(join(rig.instance.workersDir, 'w-1', 'job'));
     const agent = await rig.registered();
-    agent.say({ case: 'migrateJob', value: { jobIds: ['AJ_1'] } });
-    await rig.heardBy('w-1', 'heartbeat');
+    agent.send({ case: 'migrateJob', value: { jobIds: ['AJ_1'] } });
+    await rig.awaitEvent('w-1', 'heartbeat');
     rig.standIn.assign(W1, jobOf());
-    await until('ready is told', () => rig.typesOf('w-1').filter((type) => type === 'ready').length === 2);
+    await until(
+      'ready is reported',
+      () => rig.typesOf('w-1').filter((type) => type === 'ready').length === 2,
+    );
     expect(agent.count('availability')).toBe(0);
     rig.standIn.terminate(W1);
-    expect(await agent.said('termination')).toMatchObject({ jobId: 'AJ_1' });
+    expect(await agent.receives('termination')).toMatchObject({ jobId: 'AJ_1' });
   });
 
-  it('is not taken for ready for another job than the one it runs', async () => {
+  it('does not count as ready for another job than the one that it runs', async () => {
     await withJob();
     await rig.restart();
     const agent = await rig.registered();
     expect(rig.standIn.assign(W1, jobOf({ id: 'AJ_2' }))).toBe(false);
     rig.standIn.terminate(W1);
-    expect(await agent.said('termination')).toMatchObject({ jobId: 'AJ_1' });
+    expect(await agent.receives('termination')).toMatchObject({ jobId: 'AJ_1' });
     expect(rig.typesOf('w-1').filter((type) => type === 'ready')).toHaveLength(1);
   });
 
-  it('need not say it', async () => {
+  it('does not need to name its job to have the job ended', async () => {
     await withJob();
     await rig.restart();
     const agent = await rig.registered();
     rig.standIn.terminate(W1);
-    expect(await agent.said('termination')).toMatchObject({ jobId: 'AJ_1' });
+    expect(await agent.receives('termination')).toMatchObject({ jobId: 'AJ_1' });
   });
 });
 
 async function withJob() {
   const agent = await rig.registered();
   rig.standIn.assign(W1, jobOf());
-  await agent.said('availability');
+  await agent.receives('availability');
   agent.answer('AJ_1');
-  await rig.heardBy('w-1', 'ready');
+  await rig.awaitEvent('w-1', 'ready');
   return agent;
 }

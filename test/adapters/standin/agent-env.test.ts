@@ -1,4 +1,4 @@
-/** The launchers: what they change, and that everything else is left alone. */
+/** The launchers: what they change, and that they change nothing else. */
 import { execFile } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -6,8 +6,8 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { launchEnv } from '../../../src/adapters/livekit/standin/agent-env.ts';
-import { ROOT } from '../../support/daemon.ts';
-import { freePorts } from '../../support/ports.ts';
+import { ROOT } from '../../support/daemon/daemon.ts';
+import { freePorts } from '../../support/lib/free-ports.ts';
 
 const run = promisify(execFile);
 const ACCESS = { url: 'ws://127.0.0.1:12345', apiKey: 'curfew-w-1', apiSecret: 'secret' };
@@ -33,8 +33,8 @@ const python = (code: string, env: Record<string, string> = {}) =>
 const node = (code: string, env: Record<string, string> = {}) =>
   run(process.execPath, ['--input-type=module', '-e', code], environment(env));
 
-describe('the environment', () => {
-  it('says where LiveKit seems to be', () => {
+describe('the environment of a LiveKit agent', () => {
+  it('points to the stand-in as if it were LiveKit', () => {
     expect(launchEnv({}, ACCESS)).toMatchObject({
       LIVEKIT_URL: ACCESS.url,
       LIVEKIT_API_KEY: ACCESS.apiKey,
@@ -42,7 +42,7 @@ describe('the environment', () => {
     });
   });
 
-  it('keeps what is there', () => {
+  it('keeps the given PYTHONPATH and NODE_OPTIONS', () => {
     const { PYTHONPATH, NODE_OPTIONS } = launchEnv(
       { PYTHONPATH: '/a:/b', NODE_OPTIONS: '--max-old-space-size=300' },
       ACCESS,
@@ -51,7 +51,7 @@ describe('the environment', () => {
     expect(NODE_OPTIONS).toMatch(/^--max-old-space-size=300 --import=file:\/\/\S+\/launch\.mjs$/);
   });
 
-  it('leaves no empty parts, which would mean the folder that Python runs in', () => {
+  it('has no empty part in PYTHONPATH, which Python would read as the working folder', () => {
     expect(launchEnv({ PYTHONPATH: '' }, ACCESS).PYTHONPATH).toMatch(/launch$/);
   });
 });
@@ -77,7 +77,7 @@ class AgentServer:
     for (const name of ['livekit/__init__.py', 'livekit/agents/__init__.py']) file(name, '');
   });
 
-  it('changes what a worker beside others needs', async () => {
+  it('sets any free port, one idle process and endless retries', async () => {
     file(
       WORKER,
       `__version__ = "1.2.3"${server('self._port = 8081; self._num_idle_processes = 4; self._load_threshold = 0.7; self._max_retry = 16')}`,
@@ -100,7 +100,7 @@ class AgentServer:
       /3\.0\.0 has no _num_idle_processes, _load_threshold, _max_retry/,
     ],
   ];
-  it.each(unexpected)('leaves %s as it is, with one line', async (_, text, why) => {
+  it.each(unexpected)('leaves %s unchanged and prints one line', async (_, text, why) => {
     file(WORKER, text);
     const { stdout, stderr } = await python(start);
     expect(stdout).toBe('8081 as it was \n');
@@ -109,14 +109,14 @@ class AgentServer:
     expect(stderr).toContain('tested with 1.8.9');
   });
 
-  it('leaves a package as it is that is another', async () => {
+  it('leaves another package of the same name unchanged', async () => {
     file(WORKER, 'print("hello")');
     const { stdout, stderr } = await python('import livekit.agents.worker');
     expect(stdout).toBe('hello\n');
     expect(stderr).toMatch(/^curfew: livekit-agents stays unchanged: AttributeError.*\n$/);
   });
 
-  it('lets an error of the package be its own', async () => {
+  it('passes an import error of the package on', async () => {
     file(WORKER, 'raise ImportError("no such voice")');
     const { stdout } = await python(
       'try:\n import livekit.agents.worker\nexcept ImportError as error:\n print(error)',
@@ -124,12 +124,12 @@ class AgentServer:
     expect(stdout).toBe('no such voice\n');
   });
 
-  it('runs the sitecustomize that it hides', async () => {
+  it('runs the other sitecustomize that its own one hides', async () => {
     file('sitecustomize.py', 'print("also here")');
     expect((await python('pass')).stdout).toBe('also here\n');
   });
 
-  it('imports nothing in other programs', async () => {
+  it('imports nothing in programs without livekit-agents', async () => {
     const code =
       'import sys; print(sorted(name for name in sys.modules if "importlib" in name or "livekit" in name))';
     const { stdout } = await run('python3', ['-I', '-c', code]);
@@ -137,15 +137,18 @@ class AgentServer:
   });
 });
 
-describe('the versions that were tried', () => {
+describe('the tried versions of the frameworks', () => {
   const read = (path: string) => readFileSync(join(ROOT, path), 'utf8');
 
-  it('are the same everywhere', () => {
+  it('are the same in code, scripts and docs', () => {
     const javascript: string = JSON.parse(read('package.json')).devDependencies['@livekit/agents'];
-    const installed = (name: string) =>
-      new RegExp(`'${name}==([^']+)'`).exec(read('scripts/python-agents.mjs'))?.[1] ?? 'none';
+    const installed = (name: string) => {
+      const [, version = 'none'] =
+        new RegExp(`'${name}==([^']+)'`).exec(read('scripts/python-agents.mjs')) ?? [];
+      return version;
+    };
     const python = installed('livekit-agents');
-    for (const path of ['src/adapters/livekit/standin/agent-hub.ts', 'docs/livekit-agents.md'])
+    for (const path of ['src/adapters/livekit/standin/agent-hub.ts', 'docs/explain/livekit-agents.md'])
       for (const version of [python, javascript]) expect(read(path), path).toContain(version);
     expect(read('kits/python/launch/sitecustomize.py')).toContain(`TESTED = "${python}"`);
     expect(read('kits/node/launch.mjs')).toContain(`@livekit/agents ${javascript}`);
@@ -154,7 +157,10 @@ describe('the versions that were tried', () => {
 });
 
 describe("Node's launcher", () => {
-  const freePort = async () => (await freePorts(1))[0] ?? 0;
+  const freePort = async () => {
+    const [port = 0] = await freePorts(1);
+    return port;
+  };
   const listen = (port: number, handler: string) => `
 import { createServer } from 'node:http';
 ${handler}
@@ -162,19 +168,19 @@ const server = createServer(handle).listen(${port}, '127.0.0.1', () => {
   console.log(server.address().port === ${port} ? 'as asked' : 'any');
   server.close();
 });`;
-  it("gives the framework's health server any port", async () => {
+  it("gives the framework's health server any free port", async () => {
     const health =
       "const handle = (req, res) => { const healthCheckListener = 1, workerListener = 2; res.end('/worker'); };";
     expect((await node(listen(await freePort(), health))).stdout).toBe('any\n');
   });
 
-  it('leaves other servers where they are', async () => {
+  it('leaves the ports of other servers unchanged', async () => {
     expect((await node(listen(await freePort(), 'const handle = (req, res) => res.end();'))).stdout).toBe(
       'as asked\n',
     );
   });
 
-  it('leaves the count of processors, but for the idle processes', async () => {
+  it('changes the number of processors only for the count of idle processes', async () => {
     const code = `
 import os, { availableParallelism } from 'node:os';
 class Default { static numIdleProcesses() { return Math.min(availableParallelism(), 4); } }
@@ -182,7 +188,7 @@ console.log(Default.numIdleProcesses(), os.availableParallelism() === os.cpus().
     expect((await node(code)).stdout).toMatch(/^1 /);
   });
 
-  it('keeps the framework at it for as long as curfew is away', async () => {
+  it('lets the framework reconnect without a limit while curfew is away', async () => {
     const path = 'node_modules/@livekit/agents/dist/worker.js';
     const given = 'const MAX_RECONNECT_ATTEMPTS = 10;';
     expect(readFileSync(join(ROOT, path), 'utf8')).toContain(given);

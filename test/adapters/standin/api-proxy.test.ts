@@ -1,4 +1,4 @@
-/** The agent's calls of LiveKit's API, against the real server: what is passed on, and what is not. */
+/** The agent's calls of LiveKit's API against the real server: which calls are passed on, and which are refused. */
 import {
   CreateRoomRequest,
   ListParticipantsRequest,
@@ -15,11 +15,11 @@ import {
 } from 'livekit-server-sdk';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { workerId } from '../../../src/core/ids.ts';
-import { Callers } from '../../support/callers.ts';
-import { KEY, LiveKit, SECRET } from '../../support/livekit.ts';
-import { StandInRig } from '../../support/standin.ts';
-import { Twirp } from '../../support/twirp.ts';
-import { until } from '../../support/wait.ts';
+import { Callers } from '../../support/callers/callers.ts';
+import { until } from '../../support/lib/wait.ts';
+import { KEY, LiveKit, SECRET } from '../../support/livekit/livekit-server.ts';
+import { ScriptedRoomService } from '../../support/livekit/scripted-room-service.ts';
+import { StandInRig } from '../../support/livekit/standin-rig.ts';
 
 let livekit: LiveKit;
 let rig: StandInRig;
@@ -61,14 +61,14 @@ async function post(
   });
 }
 
-describe('what concerns its own rooms', () => {
-  it('is done: its room', async () => {
+describe("an agent's API call for its own rooms", () => {
+  it('reads and changes its room', async () => {
     expect((await rooms().listRooms(['own'])).map(({ name }) => name)).toEqual(['own']);
     expect((await rooms().updateRoomMetadata('own', 'said')).metadata).toBe('said');
     await rooms().sendData('own', new Uint8Array([1]), 0, {});
   });
 
-  it('is done: who is in it', async () => {
+  it('reads, changes and removes the participants of its room', async () => {
     await until('the caller is there', async () => (await rooms().listParticipants('own')).length === 1);
     expect((await rooms().getParticipant('own', 'caller')).identity).toBe('caller');
     expect((await rooms().updateParticipant('own', 'caller', { name: 'Ann' })).name).toBe('Ann');
@@ -77,20 +77,20 @@ describe('what concerns its own rooms', () => {
     await until('the caller is out', async () => (await rooms().listParticipants('own')).length === 0);
   });
 
-  it('is done: its side room', async () => {
+  it('creates and deletes its side room', async () => {
     await rooms().createRoom({ name: 'own-human-agent' });
     expect(await livekit.rooms.listRooms(['own-human-agent'])).toHaveLength(1);
     await rooms().deleteRoom('own-human-agent');
     expect(await livekit.rooms.listRooms(['own-human-agent'])).toHaveLength(0);
   });
 
-  it('is done: a dispatch', async () => {
+  it('creates and deletes a dispatch in its room', async () => {
     const { id } = await dispatches().createDispatch('own', 'transcriber');
     expect((await dispatches().listDispatch('own')).map((one) => one.id)).toContain(id);
     await dispatches().deleteDispatch(id, 'own');
   });
 
-  it('is done in protobuf, too', async () => {
+  it('works in protobuf, too', async () => {
     const type = 'application/protobuf';
     const body = new ListParticipantsRequest({ room: 'own' }).toBinary();
     const response = await post('livekit.RoomService/ListParticipants', body, { type });
@@ -105,14 +105,14 @@ describe('what concerns its own rooms', () => {
     ['createSipParticipant', () => sip().createSipParticipant('ST_1', '+100', 'own')],
     ['transferSipParticipant', () => sip().transferSipParticipant('own', 'nobody', 'tel:+100')],
   ];
-  it.each(answeredByLiveKit)("has LiveKit's own answer: %s", async (_, call) => {
+  it.each(answeredByLiveKit)("returns LiveKit's own answer: %s", async (_, call) => {
     const refusal = await call().catch((error: Error) => error);
     expect(String(refusal)).not.toContain('curfew');
     expect(refusal).toBeInstanceOf(Error);
   });
 });
 
-describe('what does not', () => {
+describe("an agent's API call for anything else", () => {
   const foreign: [string, () => Promise<unknown>][] = [
     ['RoomService.CreateRoom', () => rooms().createRoom({ name: 'other' })],
     ['RoomService.ListRooms', () => rooms().listRooms(['own', 'other'])],
@@ -133,10 +133,10 @@ describe('what does not', () => {
     ['AgentDispatchService.ListDispatch', () => dispatches().listDispatch('other')],
     ['AgentDispatchService.DeleteDispatch', () => dispatches().deleteDispatch('AD_1', 'other')],
   ];
-  it.each(foreign)('is refused with its name and the room: %s', async (name, call) => {
+  it.each(foreign)('is refused with the names of the method and the room: %s', async (name, call) => {
     await expect(call()).rejects.toMatchObject({ status: 403, code: 'permission_denied' });
     const message = String(await call().catch((error: Error) => error.message));
-    for (const part of [name, '"other"', 'real keys by pass_env']) expect(message).toContain(part);
+    for (const part of [name, '"other"', 'real keys with pass_env']) expect(message).toContain(part);
   });
 
   const elsewhere: [string, () => Promise<unknown>][] = [
@@ -150,13 +150,13 @@ describe('what does not', () => {
     ['Egress.StopEgress', () => new EgressClient(...access()).stopEgress('EG_1')],
     ['Ingress.DeleteIngress', () => new IngressClient(...access()).deleteIngress('IN_1')],
   ];
-  it.each(elsewhere)('is refused by name: %s', async (name, call) => {
+  it.each(elsewhere)('is refused with the name of the method: %s', async (name, call) => {
     await expect(call()).rejects.toMatchObject({ status: 403, code: 'permission_denied' });
     const message = String(await call().catch((error: Error) => error.message));
-    for (const part of [name, 'real keys by pass_env']) expect(message).toContain(part);
+    for (const part of [name, 'real keys with pass_env']) expect(message).toContain(part);
   });
 
-  it('did nothing', async () => {
+  it('changes nothing in the other room', async () => {
     const [other] = await livekit.rooms.listRooms(['other']);
     expect(other?.metadata).toBe('');
   });
@@ -167,16 +167,18 @@ describe('what does not', () => {
     '..%2f..',
     'livekit.RoomService/',
     '',
-  ])('is refused whatever its path: /twirp/%s', async (path) => {
+  ])('is refused on an unknown path: /twirp/%s', async (path) => {
     expect((await post(path, '{}')).status).toBe(403);
   });
 });
 
-describe('a call', () => {
+describe("an agent's API call", () => {
   const list = 'livekit.RoomService/ListParticipants';
 
-  it('without the right key is refused', async () => {
-    const foreign = new AccessToken(rig.standIn.keysFor(workerId('w-1')).apiKey, access('w-2')[2]);
+  it('is refused without the right key', async () => {
+    const [, ownKey] = access('w-1');
+    const [, , otherSecret] = access('w-2');
+    const foreign = new AccessToken(ownKey, otherSecret);
     foreign.addGrant({ roomAdmin: true, room: 'own' });
     for (const token of ['x', await foreign.toJwt(), await rig.token('w-1', { ttl: -60 })])
       expect((await post(list, '{"room":"own"}', { token })).status).toBe(401);
@@ -190,24 +192,24 @@ describe('a call', () => {
     '{"room":',
     '{"room":7}',
     '{"room":"own","house":"x"}',
-  ])('with a body that is none is told so: %s', async (body) => {
+  ])('is refused as malformed with the body %j', async (body) => {
     const response = await post(list, body);
     expect(response.status).toBe(400);
     expect(await response.json()).toMatchObject({ code: 'malformed' });
   });
 
-  it('in protobuf with a field that we do not know is told so', async () => {
+  it('is refused as malformed with an unknown field in protobuf', async () => {
     const known = new CreateRoomRequest({ name: 'own' }).toBinary();
     const body = Buffer.concat([known, Buffer.from([0xa2, 0x06, 0x01, 0x00])]);
     const response = await post('livekit.RoomService/CreateRoom', body, { type: 'application/protobuf' });
     expect(await response.json()).toMatchObject({ code: 'malformed' });
   });
 
-  it('names a room once: the last one counts, here and there', async () => {
+  it('is judged by the last of two rooms in one body, as LiveKit reads it', async () => {
     expect((await post(list, '{"room":"own","room":"other"}')).status).toBe(403);
   });
 
-  it('that is too large is refused', async () => {
+  it('is refused when it is too large', async () => {
     const response = await post(list, JSON.stringify({ room: 'x'.repeat(2 * 1024 * 1024) })).catch(
       () => null,
     );
@@ -215,9 +217,12 @@ describe('a call', () => {
   });
 });
 
-describe('a LiveKit that is not well', () => {
-  it('is told as what it is', async () => {
-    const server = await Twirp.start(() => ({ status: 200, body: { participants: ['x'.repeat(2 ** 21)] } }));
+describe('a failure of LiveKit behind the proxy', () => {
+  it('reaches the agent as the error code that fits it', async () => {
+    const server = await ScriptedRoomService.start(() => ({
+      status: 200,
+      body: { participants: ['x'.repeat(2 ** 21)] },
+    }));
     const own = await new StandInRig({
       livekit: { url: server.url, apiKey: KEY, apiSecret: SECRET },
     }).listen();

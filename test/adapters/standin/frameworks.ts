@@ -1,11 +1,11 @@
-/** What holds for every framework: the real package, the real LiveKit, an agent file that knows nothing of curfew. */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+/** The tests of every framework: the real package, a real LiveKit server, and an agent file without curfew. */
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { workerId } from '../../../src/core/ids.ts';
-import type { AgentOptions, Framework } from '../../support/agents.ts';
-import { Agents, agentsIn, assign, jobProcessOf, roomOf } from '../../support/agents.ts';
-import { KEY, LiveKit, SECRET } from '../../support/livekit.ts';
-import { StandInRig } from '../../support/standin.ts';
-import { until } from '../../support/wait.ts';
+import { until } from '../../support/lib/wait.ts';
+import type { AgentOptions, Framework } from '../../support/livekit/framework-agents.ts';
+import { Agents, agentsIn, assign, jobProcessOf, roomOf } from '../../support/livekit/framework-agents.ts';
+import { KEY, LiveKit, SECRET } from '../../support/livekit/livekit-server.ts';
+import { StandInRig } from '../../support/livekit/standin-rig.ts';
 
 export interface Stage {
   readonly livekit: LiveKit;
@@ -13,8 +13,8 @@ export interface Stage {
   readonly agents: Agents;
 }
 
-const MEET_MS = 60_000;
-/** The stage of each test, made anew; `livekit` is one for all. */
+const JOIN_MS = 60_000;
+/** Each test has a new stage. All tests share `livekit`. */
 export function useStage(): () => Stage {
   let livekit: LiveKit | null = null;
   let stage: Stage | null = null;
@@ -40,8 +40,8 @@ export function useStage(): () => Stage {
   };
 }
 
-/** Starts it, gives it its job and waits until it is in its room. */
-export async function meets(
+/** Starts the agent, assigns its job and waits until the agent is in its room. */
+export async function startInRoom(
   { livekit, rig, agents }: Stage,
   framework: Framework,
   name: string,
@@ -57,7 +57,7 @@ export async function inRoom({ livekit, rig, agents }: Stage, name: string): Pro
   await until(
     `${name} is in its room`,
     async () => (await agentsIn(livekit, roomOf(rig, name))).includes(`agent-${name}`),
-    MEET_MS,
+    JOIN_MS,
   ).catch((error: Error) => {
     throw new Error(`${error.message}; it printed: ${agents.output(name)}`);
   });
@@ -67,71 +67,70 @@ export async function leaves({ livekit, rig }: Stage, name: string): Promise<voi
   await until(
     `${name} leaves its room`,
     async () => (await agentsIn(livekit, roomOf(rig, name))).length === 0,
-    MEET_MS,
+    JOIN_MS,
   );
 }
 
-export function describeFramework(framework: Framework, testMs: number): void {
-  describe(`an unchanged ${framework} agent`, { timeout: testMs }, () => {
-    const stage = useStage();
+/** To be called inside a `describe` with a timeout. */
+export function testFramework(framework: Framework): void {
+  const stage = useStage();
 
-    it('joins the room of its job under our identity, and leaves when it is asked', async () => {
-      const { rig, livekit } = stage();
-      await meets(stage(), framework, 'w-1');
-      expect(rig.typesOf('w-1')).toContain('ready');
-      expect(await agentsIn(livekit, roomOf(rig, 'w-1'))).toEqual(['agent-w-1']);
-      await rig.heardBy('w-1', 'heartbeat', MEET_MS);
-      expect(rig.standIn.terminate(workerId('w-1'))).toBe(true);
-      await leaves(stage(), 'w-1');
-      expect(await rig.heardBy('w-1', 'closed', MEET_MS)).toEqual({ type: 'closed' });
-      expect(rig.typesOf('w-1')).not.toContain('error');
-    });
+  it('joins the room of its job under our identity, and leaves on a termination', async () => {
+    const { rig, livekit } = stage();
+    await startInRoom(stage(), framework, 'w-1');
+    expect(rig.typesOf('w-1')).toContain('ready');
+    expect(await agentsIn(livekit, roomOf(rig, 'w-1'))).toEqual(['agent-w-1']);
+    await rig.awaitEvent('w-1', 'heartbeat', JOIN_MS);
+    expect(rig.standIn.terminate(workerId('w-1'))).toBe(true);
+    await leaves(stage(), 'w-1');
+    expect(await rig.awaitEvent('w-1', 'closed', JOIN_MS)).toEqual({ type: 'closed' });
+    expect(rig.typesOf('w-1')).not.toContain('error');
+  });
 
-    it('that has its job killed tells it', async () => {
-      const { rig, agents } = stage();
-      await meets(stage(), framework, 'w-1');
-      process.kill(jobProcessOf(agents.tree('w-1')), 'SIGKILL');
-      expect(await rig.heardBy('w-1', 'failed', MEET_MS)).toMatchObject({ message: expect.any(String) });
-    });
+  it('reports a failure when the process of its job is killed', async () => {
+    const { rig, agents } = stage();
+    await startInRoom(stage(), framework, 'w-1');
+    process.kill(jobProcessOf(agents.tree('w-1')), 'SIGKILL');
+    expect(await rig.awaitEvent('w-1', 'failed', JOIN_MS)).toMatchObject({ message: expect.any(String) });
+  });
 
-    it("asks LiveKit's API of its own room, and no other", async () => {
-      const { rig, agents, livekit } = stage();
-      await livekit.rooms.createRoom({ name: 'other' });
-      await meets(stage(), framework, 'w-1', { file: 'asks' });
-      await until('both are answered', () => /heard of other/.test(agents.output('w-1')), MEET_MS);
-      expect(agents.output('w-1')).toContain(`heard of ${roomOf(rig, 'w-1')}: done`);
-      expect(agents.output('w-1')).toMatch(/heard of other: permission_denied: .*pass_env/);
-      expect(
-        (await livekit.rooms.listRooms([roomOf(rig, 'w-1'), 'other'])).map(({ metadata }) => metadata).sort(),
-      ).toEqual(['', 'asked']);
-    });
+  it("reaches LiveKit's API for its own room and no other", async () => {
+    const { rig, agents, livekit } = stage();
+    await livekit.rooms.createRoom({ name: 'other' });
+    await startInRoom(stage(), framework, 'w-1', { file: 'asks' });
+    await until('both are answered', () => /heard of other/.test(agents.output('w-1')), JOIN_MS);
+    expect(agents.output('w-1')).toContain(`heard of ${roomOf(rig, 'w-1')}: done`);
+    expect(agents.output('w-1')).toMatch(/heard of other: permission_denied: .*pass_env/);
+    expect(
+      (await livekit.rooms.listRooms([roomOf(rig, 'w-1'), 'other'])).map(({ metadata }) => metadata).sort(),
+    ).toEqual(['', 'asked']);
+  });
 
-    it('does not disturb another one on the same host', async () => {
-      const { rig, agents, livekit } = stage();
-      for (const name of ['w-1', 'w-2']) agents.start(name, framework);
-      for (const name of ['w-1', 'w-2']) await agents.ready(name);
-      for (const name of ['w-1', 'w-2']) await assign(rig, livekit, name);
-      for (const name of ['w-1', 'w-2']) await inRoom(stage(), name);
-      rig.standIn.terminate(workerId('w-1'));
-      await leaves(stage(), 'w-1');
-      expect(await agentsIn(livekit, roomOf(rig, 'w-2'))).toEqual(['agent-w-2']);
-    });
+  it('does not disturb another agent on the same host', async () => {
+    const { rig, agents, livekit } = stage();
+    for (const name of ['w-1', 'w-2']) agents.start(name, framework);
+    for (const name of ['w-1', 'w-2']) await agents.ready(name);
+    for (const name of ['w-1', 'w-2']) await assign(rig, livekit, name);
+    for (const name of ['w-1', 'w-2']) await inRoom(stage(), name);
+    rig.standIn.terminate(workerId('w-1'));
+    await leaves(stage(), 'w-1');
+    expect(await agentsIn(livekit, roomOf(rig, 'w-2'))).toEqual(['agent-w-2']);
+  });
 
-    it('keeps its job over a restart of curfew, and ends it when it is asked then', async () => {
-      const { rig, agents, livekit } = stage();
-      await meets(stage(), framework, 'w-1');
-      await rig.restart();
-      await until(
-        'it is back',
-        () => rig.heardOf('w-1').filter((what) => what === 'hello').length === 2,
-        MEET_MS,
-      );
-      // As it says how often it would try.
-      expect(agents.output('w-1')).toContain('Infinity');
-      await rig.heardBy('w-1', 'heartbeat', MEET_MS);
-      expect(await agentsIn(livekit, roomOf(rig, 'w-1'))).toEqual(['agent-w-1']);
-      rig.standIn.terminate(workerId('w-1'));
-      await leaves(stage(), 'w-1');
-    });
+  it('keeps its job over a restart of curfew, and ends it on a termination after that', async () => {
+    const { rig, agents, livekit } = stage();
+    await startInRoom(stage(), framework, 'w-1');
+    await rig.restart();
+    await until(
+      'it is connected again',
+      () => rig.eventsOf('w-1').filter((what) => what === 'hello').length === 2,
+      JOIN_MS,
+    );
+    // The framework prints its limit of attempts.
+    expect(agents.output('w-1')).toContain('Infinity');
+    await rig.awaitEvent('w-1', 'heartbeat', JOIN_MS);
+    expect(await agentsIn(livekit, roomOf(rig, 'w-1'))).toEqual(['agent-w-1']);
+    rig.standIn.terminate(workerId('w-1'));
+    await leaves(stage(), 'w-1');
   });
 }

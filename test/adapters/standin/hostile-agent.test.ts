@@ -1,4 +1,4 @@
-/** Who may come in, and what becomes of those who talk nonsense. */
+/** Which connections the stand-in accepts, and how it answers nonsense. */
 import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { AccessToken } from 'livekit-server-sdk';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { workerId } from '../../../src/core/ids.ts';
-import { jobOf, StandInRig } from '../../support/standin.ts';
+import { jobOf, StandInRig } from '../../support/livekit/standin-rig.ts';
 
 let rig: StandInRig;
 
@@ -16,35 +16,35 @@ beforeEach(async () => {
 });
 afterEach(() => rig.close());
 
-describe('a connection', () => {
+describe('a connection to the stand-in', () => {
   const refusals: [string, () => Promise<string>][] = [
     ['no token', async () => ''],
     ['nonsense for a token', async () => 'a.b.c'],
     ['a token with another secret', () => rig.token('w-1', { apiSecret: 'x'.repeat(40) })],
     ['a token signed with the key of another worker', async () => foreign('w-1', 'w-2')],
     ['a token without the grant agent', () => rig.token('w-1', { agent: false })],
-    ['a token whose time is over', () => rig.token('w-1', { ttl: -60 })],
+    ['an expired token', () => rig.token('w-1', { ttl: -60 })],
     ["LiveKit's own key", async () => new AccessToken('devkey', 'x'.repeat(40)).toJwt()],
     ['a token that names no worker', async () => new AccessToken('curfew-', 'x'.repeat(40)).toJwt()],
   ];
   it.each(refusals)('with %s is refused', async (_, token) => {
     const agent = await rig.agent('w-1', { token: await token() });
     expect((await agent.closed()).code).toBe(401);
-    expect(rig.heard).toEqual([]);
+    expect(rig.events).toEqual([]);
   });
 
-  it('elsewhere than /agent is refused', async () => {
+  it('is refused on another path than /agent', async () => {
     const agent = await rig.agent('w-1', { path: '/rtc' });
     expect((await agent.closed()).code).toBe(404);
   });
 
-  it('may have a query behind its path', async () => {
+  it('is accepted with a query behind its path', async () => {
     const agent = await rig.agent('w-1', { path: '/agent?worker_token=x' });
     await agent.opened();
   });
 
-  it('of a worker without a session is told so', async () => {
-    const agent = await rig.agent('w-stranger');
+  it('is closed with the reason when its worker has no session', async () => {
+    const agent = await rig.agent('w-unknown');
     await agent.opened();
     agent.register();
     expect(await agent.closed()).toEqual({
@@ -53,15 +53,15 @@ describe('a connection', () => {
     });
   });
 
-  it('that does not begin with register is closed', async () => {
+  it('is closed with the reason when its first message is not register', async () => {
     const agent = await rig.agent();
     await agent.opened();
-    agent.say({ case: 'updateWorker', value: {} });
+    agent.send({ case: 'updateWorker', value: {} });
     expect((await agent.closed()).reason).toBe('the first message must be register');
   });
 });
 
-describe('a frame', () => {
+describe('a hostile frame', () => {
   const hostile: [string, () => Buffer | string][] = [
     ['of garbage', () => randomBytes(1000)],
     ['of text that is no JSON', () => '{"register": '],
@@ -69,26 +69,26 @@ describe('a frame', () => {
     ['that ends too soon', () => Buffer.from([0x0a, 0x7f, 0x01])],
     ['of a megabyte', () => Buffer.alloc(1024 * 1024)],
   ];
-  it.each(hostile)('%s closes its connection and nothing else', async (_, frame) => {
+  it.each(hostile)('%s closes its own connection and no other', async (_, frame) => {
     const other = await rig.registered('w-2');
     const agent = await rig.registered('w-1');
     agent.socket.send(frame());
     await agent.closed();
-    await rig.heardBy('w-1', 'gone');
+    await rig.awaitEvent('w-1', 'gone');
     expect(rig.standIn.assign(workerId('w-2'), jobOf())).toBe(true);
-    await other.said('availability');
+    await other.receives('availability');
   });
 
-  it('that is newer than we are is passed over', async () => {
+  it('with only an unknown field is ignored', async () => {
     const agent = await rig.registered();
     // Field 100 of type bytes.
     agent.socket.send(Buffer.from([0xa2, 0x06, 0x01, 0x00]));
-    agent.say({ case: 'ping', value: {} });
-    await agent.said('pong');
+    agent.send({ case: 'ping', value: {} });
+    await agent.receives('pong');
   });
 });
 
-describe('the port', () => {
+describe('the port of the stand-in', () => {
   it('is the same after a restart', async () => {
     const { url } = rig.standIn;
     await rig.restart();
@@ -98,7 +98,7 @@ describe('the port', () => {
     );
   });
 
-  it('that is taken is told', async () => {
+  it('is named in the error when another program uses it', async () => {
     const other = createServer();
     await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
     const { port } = other.address() as AddressInfo;

@@ -1,4 +1,5 @@
 /** LiveKit Agents for JavaScript, unchanged. */
-import { describeFramework } from './frameworks.ts';
+import { describe } from 'vitest';
+import { testFramework } from './frameworks.ts';
 
-describeFramework('javascript', 120_000);
+describe('an unchanged javascript agent', { timeout: 120_000 }, () => testFramework('javascript'));

@@ -1,21 +1,21 @@
 /** livekit-agents of Python, unchanged. */
-import { expect, it } from 'vitest';
-import { agentsIn, roomOf } from '../../support/agents.ts';
-import { KEY, SECRET } from '../../support/livekit.ts';
-import { until } from '../../support/wait.ts';
-import { describeFramework, meets, useStage } from './frameworks.ts';
+import { describe, expect, it } from 'vitest';
+import { until } from '../../support/lib/wait.ts';
+import { agentsIn, roomOf } from '../../support/livekit/framework-agents.ts';
+import { KEY, SECRET } from '../../support/livekit/livekit-server.ts';
+import { startInRoom, testFramework, useStage } from './frameworks.ts';
 
 const TEST_MS = 120_000;
 
-describeFramework('python', TEST_MS);
+describe('an unchanged python agent', { timeout: TEST_MS }, () => testFramework('python'));
 
 const stage = useStage();
 
 it(
-  'a second room needs real keys, which an agent may have beside ours',
+  'an agent joins a second room only with real keys, which it can have beside the given keys',
   async () => {
     const { rig, agents, livekit } = stage();
-    await meets(stage(), 'python', 'w-1', {
+    await startInRoom(stage(), 'python', 'w-1', {
       file: 'side_room',
       env: { REAL_LIVEKIT_URL: livekit.url, REAL_LIVEKIT_API_KEY: KEY, REAL_LIVEKIT_API_SECRET: SECRET },
     });

@@ -1,4 +1,4 @@
-/** Where the port is remembered, on a real disk. */
+/** The file that remembers the port of the stand-in, on a real disk. */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -8,7 +8,7 @@ import { expect, it } from 'vitest';
 import { listenAt, rememberedPort } from '../../../src/adapters/livekit/standin/stable-port.ts';
 import { STAND_IN } from '../../../src/lib/limits/livekit-limits.ts';
 
-it('is kept for the next start; a FIFO in its place is said, and waits for no reader', async () => {
+it('the port of the stand-in is kept for the next start, and a FIFO in place of its file is refused at once', async () => {
   const stateDir = mkdtempSync(join(tmpdir(), 'curfew-port-'));
   const [first, second] = [createServer(), createServer()];
   try {

@@ -1,4 +1,4 @@
-/** The audit file against a real disk. */
+/** The audit file on a real disk. */
 import { execFile } from 'node:child_process';
 import {
   appendFileSync,
@@ -21,25 +21,25 @@ import type { AuditEntry } from '../../../src/ports/audit.ts';
 import type { Log } from '../../../src/ports/log.ts';
 
 let dir: string;
-let said: object[];
+let logged: object[];
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'curfew-audit-'));
-  said = [];
+  logged = [];
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
 const path = () => join(dir, 'audit.log');
-const note = (fields: object) => void said.push(fields);
+const note = (fields: object) => void logged.push(fields);
 const log: Log = { debug: note, info: note, warn: note, error: note };
 const open = () => createAudit(dir, log);
 const lines = () => readFileSync(path(), 'utf8').trimEnd().split('\n');
 
 const TYPESCRIPT = ['--disable-warning=ExperimentalWarning', '--input-type=module'];
-/** Writes its line so often alone, goes on until the other process is at it, too, and so often again. */
+/** Writes its line `times` times, continues until the other process writes too, then writes `times` more. */
 const WRITES_BESIDE = `
   const [src, dir, text, other, length, times] = process.argv.slice(1);
   const { existsSync, writeFileSync } = await import('node:fs');
-  const { createAudit } = await import(src + '/telemetry/audit.ts');
+  const { createAudit } = await import(src + '/adapters/telemetry/audit-file.ts');
   const fail = (fields, why) => { console.error(why, fields); process.exit(1); };
   const audit = createAudit(dir, { debug: fail, info: fail, warn: fail, error: fail });
   const entry = { ...JSON.parse(text), request: { filter: { room: 'x'.repeat(Number(length)) } } };
@@ -58,8 +58,8 @@ const entryOf = (actor: string): AuditEntry => ({
   error: null,
 });
 
-describe('a line', () => {
-  it('has its time, comes in order, and only its owner may read it', async () => {
+describe('a line of the audit file', () => {
+  it('has its time, keeps its order, and only the owner can read it', async () => {
     const audit = open();
     const actors = Array.from({ length: 50 }, (_, at) => `u${at}`);
     await Promise.all(actors.map((actor) => audit.write(entryOf(actor))));
@@ -67,14 +67,14 @@ describe('a line', () => {
     expect(read.map((one) => one.actor)).toEqual(actors);
     expect(read.every((one) => Math.abs(Date.parse(one.time) - Date.now()) < 60_000)).toBe(true);
     expect(statSync(path()).mode & 0o777).toBe(0o600);
-    expect(said).toEqual([]);
+    expect(logged).toEqual([]);
   });
 
-  // A long line lies on two pages, and the other process may see the first alone; a very long one is easily cut.
+  // A long line lies on two pages, and another process can see the first page alone. A very long line is easily cut.
   it.each([
     [3_000, 500],
     [600_000, 20],
-  ])('of %i characters is never mixed with one of another process', async (length, times) => {
+  ])('of %i characters is never mixed with a line of another process', async (length, times) => {
     const src = resolve(import.meta.dirname, '../../../src');
     const run = (own: string, other: string) =>
       promisify(execFile)(
@@ -98,7 +98,7 @@ describe('a line', () => {
       expect(actors.filter((one) => one === actor).length).toBeGreaterThanOrEqual(2 * times);
   });
 
-  it('goes on after one of which a full disk took only a part', async () => {
+  it('stands on its own line after a line that a full disk cut off', async () => {
     const audit = open();
     await audit.write(entryOf('a'));
     appendFileSync(path(), '{"time":"2026');
@@ -115,24 +115,27 @@ describe('a line', () => {
   });
 });
 
-it.runIf(process.getuid?.() === 0)('what root writes belongs to whom the directory belongs to', async () => {
-  chownSync(dir, 65534, 65534);
-  await open().write(entryOf('root'));
-  expect(statSync(path())).toMatchObject({ uid: 65534, gid: 65534 });
-});
+it.runIf(process.getuid?.() === 0)(
+  'an audit file that root writes belongs to the owner of its directory',
+  async () => {
+    chownSync(dir, 65534, 65534);
+    await open().write(entryOf('root'));
+    expect(statSync(path())).toMatchObject({ uid: 65534, gid: 65534 });
+  },
+);
 
-describe('a file that cannot be written', () => {
+describe('an audit file that cannot be written', () => {
   it.each([
-    ['a folder is there', () => mkdirSync(path())],
-    ['a link to elsewhere is there', () => symlinkSync(join(dir, 'elsewhere'), path())],
+    ['a folder has its name', () => mkdirSync(path())],
+    ['a link to elsewhere has its name', () => symlinkSync(join(dir, 'elsewhere'), path())],
     ['the directory is gone', () => rmSync(dir, { recursive: true })],
-  ])('is an error in the log, without what may be private: %s', async (_name, spoil) => {
+  ])('is an error in the log without private data when %s', async (_name, spoil) => {
     spoil();
     await open().write(entryOf('ann'));
-    expect(said).toMatchObject([
+    expect(logged).toMatchObject([
       { path: path(), entry: { action: 'release', actor: 'ann', targets: [{ session: 's-1' }] } },
     ]);
-    expect(JSON.stringify(said)).not.toContain('1234567');
+    expect(JSON.stringify(logged)).not.toContain('1234567');
     expect(existsSync(join(dir, 'elsewhere'))).toBe(false);
   });
 });

@@ -1,14 +1,14 @@
-/** The boot-time clock over a host that stops the supervisor between any two of its readings. */
+/** The boot clock on a host that suspends the supervisor between any two readings. */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createClock } from '../../../src/adapters/telemetry/boot-clock.ts';
 
 const RECHECKED_MS = 600;
-/** Of /proc/uptime. */
+/** The resolution of /proc/uptime. */
 const RESOLUTION_MS = 10;
 
 let monotonicMs: number;
 let suspendedMs: number;
-/** How long it is stopped before and after each of the next looks at the uptime. */
+/** For each of the next readings of the uptime: for how long the process is stopped before and after the reading. */
 let stops: { before?: number; after?: number }[];
 beforeEach(() => {
   [monotonicMs, suspendedMs, stops] = [5_000, 1_000_000, []];
@@ -30,7 +30,7 @@ const open = () => {
 };
 
 describe('the boot clock', () => {
-  it('counts a suspend', () => {
+  it('counts the time of a suspend', () => {
     const now = open();
     expect(Math.abs(now() - trueMs())).toBeLessThanOrEqual(RESOLUTION_MS);
     suspendedMs += 3_600_000;
@@ -38,7 +38,7 @@ describe('the boot clock', () => {
     expect(Math.abs(now() - trueMs())).toBeLessThanOrEqual(RESOLUTION_MS);
   });
 
-  it.each(['before', 'after'])('is right although it was stopped %s a reading', (when) => {
+  it.each(['before', 'after'])('is right although the process was stopped %s a reading', (when) => {
     const now = open();
     for (let turn = 0; turn < 3; turn++) {
       monotonicMs += RECHECKED_MS;
@@ -50,13 +50,13 @@ describe('the boot clock', () => {
     }
   });
 
-  it('is right although it was stopped in its first reading', () => {
+  it('is right although the process was stopped in the first reading', () => {
     stops.push({ after: 300 });
     const now = open();
     expect(Math.abs(now() - trueMs())).toBeLessThanOrEqual(RESOLUTION_MS);
   });
 
-  it('believes no reading in which it was stopped each time, and asks again', () => {
+  it('rejects readings during which the process was stopped, and reads again', () => {
     const now = open();
     suspendedMs += 60_000;
     monotonicMs += RECHECKED_MS;
@@ -65,7 +65,7 @@ describe('the boot clock', () => {
     expect(Math.abs(now() - trueMs())).toBeLessThanOrEqual(RESOLUTION_MS);
   });
 
-  it('stands still rather than going back', () => {
+  it('stops for a while and never goes back', () => {
     stops.push(...Array.from({ length: 3 }, () => ({ before: 300 })));
     const now = open();
     monotonicMs += RECHECKED_MS - 200;
@@ -80,10 +80,10 @@ describe('the boot clock', () => {
   });
 });
 
-describe('an alarm', () => {
+describe('an alarm of the boot clock', () => {
   afterEach(() => vi.useRealTimers());
 
-  it('comes soon after a suspend that lasted beyond it, though its timer stood still meanwhile', () => {
+  it('rings soon after a suspend that lasted beyond its time, although its timer was suspended too', () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     const clock = createClock({ monotonicMs: () => monotonicMs, uptimeMs: trueMs });
     const rung = vi.fn();

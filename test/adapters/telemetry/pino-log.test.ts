@@ -1,4 +1,4 @@
-/** The supervisor's own log on a disk that is full: it goes on, and says later what it could not say. */
+/** The supervisor's own log on a full disk: the supervisor continues, and the log is completed later. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { openSync } from 'node:fs';
@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 
 const LOG = new URL('../../../src/adapters/telemetry/pino-log.ts', import.meta.url).href;
 
-/** Runs with this stderr; what it printed on stdout, and its exit code. */
+/** Runs a program with this stderr. Returns the program's stdout and its exit code. */
 async function program(source: string, stderr: number | 'pipe') {
   const code = `import { createLog } from ${JSON.stringify(LOG)};\n${source}`;
   const child = spawn(process.execPath, ['--input-type=module', '-e', code], {
@@ -27,11 +27,11 @@ const twice = (format: string) => `
   });`;
 
 describe.each(['json', 'text'])('a log of %s', (format) => {
-  it('that no disk takes ends nobody', async () => {
+  it('does not end the program when the disk is full', async () => {
     expect(await program(twice(format), openSync('/dev/full', 'w'))).toEqual({ out: 'alive\n', exit: 0 });
   });
 
-  it('whose reader is gone ends nobody', async () => {
+  it('does not end the program when its reader is gone', async () => {
     const source = `${twice(format)}\n`;
     const child = spawn(
       'sh',
@@ -43,13 +43,16 @@ describe.each(['json', 'text'])('a log of %s', (format) => {
       ],
       { stdio: ['ignore', 'ignore', 'ignore', 'pipe'] },
     );
-    const out = child.stdio[3];
+    const [, , , out] = child.stdio;
     if (out === null || out === undefined || !('on' in out)) throw new Error('there is no pipe');
     expect(await text(out as NodeJS.ReadableStream)).toBe('alive\n');
   });
 });
 
-it.each(['json', 'text'])('a log of %s says later what no disk took, up to a bound', async (format) => {
+it.each([
+  'json',
+  'text',
+])('a log of %s writes later what a full disk refused, up to a bound', async (format) => {
   const source = `
     import fs from 'node:fs';
     import { syncBuiltinESMExports } from 'node:module';
@@ -67,8 +70,10 @@ it.each(['json', 'text'])('a log of %s says later what no disk took, up to a bou
   const { out, exit } = await program(source, 'pipe');
   const lines = out.trim().split('\n');
   expect(exit).toBe(0);
-  expect(lines[0]).toMatch(/x{100}/);
-  expect(lines.at(-2)).toContain('lines are missing here');
-  expect(lines.at(-1)).toContain('last');
+  const [oldest] = lines;
+  const [notice, newest] = lines.slice(-2);
+  expect(oldest).toMatch(/x{100}/);
+  expect(notice).toContain('lines are missing here');
+  expect(newest).toContain('last');
   expect(lines.length).toBeLessThan(4000);
 });

@@ -16,9 +16,9 @@ import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { workerId } from '../../../src/core/ids.ts';
 import { parseStat } from '../../../src/process/proc-files.ts';
-import { isAlive } from '../../support/proc.ts';
-import { until } from '../../support/wait.ts';
-import { fixture, openWorkers } from '../../support/workers.ts';
+import { until } from '../../support/lib/wait.ts';
+import { isAlive } from '../../support/processes/test-processes.ts';
+import { fixture, openWorkers } from '../../support/workers/workers-rig.ts';
 
 let host: ReturnType<typeof openWorkers>;
 beforeEach(() => {
@@ -28,13 +28,14 @@ afterEach(() => host.dispose());
 
 const stateOf = (pid: number) => parseStat(readFileSync(`/proc/${pid}/stat`, 'latin1'))?.state;
 const mode = (path: string) => statSync(path).mode & 0o777;
-const shown = async (id: string) => {
+/** The output of the fixture `shows.mjs` about its own process. */
+const shownBy = async (id: string) => {
   await host.exitOf(id);
   return JSON.parse(host.logOf(id));
 };
 
-describe('a start', () => {
-  it('tells both processes and keeps them in a folder of the owner alone', async () => {
+describe('the start of a worker', () => {
+  it('reports shim and command, and records them in a folder that only the owner can read', async () => {
     const { id, process: started } = await host.start(['sleep', '60'], { record: { session: 's1' } });
     const folder = join(host.instance.workersDir, id);
     expect(started.main?.pid).not.toBe(started.shim.pid);
@@ -52,7 +53,7 @@ describe('a start', () => {
     expect(host.workers.logPath(id)).toBe(join(folder, 'log'));
   });
 
-  it('tells the end of a command that is gone at once, after the start', async () => {
+  it('reports the exit of a short command after the start has resolved', async () => {
     const { id, process: started } = await host.start(['true']);
     expect(host.exits.get(id)).toBeUndefined();
     expect(started.main).not.toBeNull();
@@ -61,7 +62,7 @@ describe('a start', () => {
     expect(host.trees.get(id)).toEqual([0]);
   });
 
-  it('passes arguments and environment on as they are', async () => {
+  it('passes arguments and environment on unchanged', async () => {
     const hostile = [
       '$(touch /tmp/x)',
       '`id`',
@@ -77,19 +78,19 @@ describe('a start', () => {
     ];
     const env = { CURFEW_ROOM: '$(id)`id`\'"\n;\\ *', EMPTY: '', UNICODE: '☎ é\u{1F600}' };
     const { id } = await host.start(fixture('shows.mjs', ...hostile), { env });
-    const said = await shown(id);
-    expect(said.argv).toEqual(hostile);
-    expect(said.env).toMatchObject(env);
+    const shown = await shownBy(id);
+    expect(shown.argv).toEqual(hostile);
+    expect(shown.env).toMatchObject(env);
   });
 
-  it('gives the environment that was asked for and nothing else', async () => {
+  it('gives the worker the requested environment and nothing else', async () => {
     const profile = { env: { A: '1', B: '1', GIVEN: 'no' }, passEnv: ['GIVEN', 'MISSING'], cwd: '/' };
     const { id } = await host.start(fixture('shows.mjs'), {
       profile,
       env: { B: '2', CURFEW_WORKER: 'forged' },
     });
-    const said = await shown(id);
-    const { PWD, OLDPWD, SHLVL, _, ...env } = said.env;
+    const shown = await shownBy(id);
+    const { PWD, OLDPWD, SHLVL, _, ...env } = shown.env;
     expect(env).toEqual({
       PATH: process.env.PATH,
       HOME: '/h',
@@ -99,22 +100,22 @@ describe('a start', () => {
       GIVEN: 'g',
       CURFEW_WORKER: `${host.instance.id}/${id}`,
     });
-    expect(said.cwd).toBe('/');
+    expect(shown.cwd).toBe('/');
   });
 
-  it('leaves no descriptor of the supervisor open', async () => {
+  it('leaves no descriptor of the supervisor open in the worker', async () => {
     const { id } = await host.start(fixture('shows.mjs'));
-    const said = await shown(id);
+    const shown = await shownBy(id);
     const log = host.workers.logPath(id);
-    expect([said.fds[0], said.fds[1], said.fds[2]]).toEqual(['/dev/null', log, log]);
-    const others = Object.values<string>(said.fds).slice(3);
+    const [stdin, stdout, stderr, ...others] = Object.values<string>(shown.fds);
+    expect([stdin, stdout, stderr]).toEqual(['/dev/null', log, log]);
     expect(others.filter((one) => !/^anon_inode:|^pipe:|^\/dev\/(null|urandom)$|^\/proc/.test(one))).toEqual(
       [],
     );
   });
 });
 
-describe('a start that fails', () => {
+describe('the failed start of a worker', () => {
   it.each([
     ['no-such-command-here', 'was not found: it is not in'],
     ['/no/such/command', 'there is no /no/such/command'],
@@ -123,7 +124,7 @@ describe('a start that fails', () => {
     ['/etc', 'is not executable'],
     ['', 'was not found'],
     ['bad\0name', ''],
-  ])('names the command %j', async (command, text) => {
+  ])('names the command %j and the reason', async (command, text) => {
     const failed = host.start([command]);
     await expect(failed).rejects.toMatchObject({
       code: 'spawn_failed',
@@ -132,40 +133,43 @@ describe('a start that fails', () => {
     expect(host.marked()).toEqual([]);
   });
 
-  it.skipIf(realpathSync('/bin/sh').endsWith('bash'))('names a script without its interpreter', async () => {
-    const script = join(host.instance.stateDir, 'script');
-    writeFileSync(script, '#!/no/such/interpreter\n', { mode: 0o755 });
-    const failed = host.start([script], { id: 'w1' });
-    await expect(failed).rejects.toMatchObject({
-      code: 'spawn_failed',
-      message: expect.stringContaining(script),
-    });
-    expect([host.exits.size, host.trees.size, host.marked()]).toEqual([0, 0, []]);
-  });
+  it.skipIf(realpathSync('/bin/sh').endsWith('bash'))(
+    'names the script when its interpreter is missing',
+    async () => {
+      const script = join(host.instance.stateDir, 'script');
+      writeFileSync(script, '#!/no/such/interpreter\n', { mode: 0o755 });
+      const failed = host.start([script], { id: 'w1' });
+      await expect(failed).rejects.toMatchObject({
+        code: 'spawn_failed',
+        message: expect.stringContaining(script),
+      });
+      expect([host.exits.size, host.trees.size, host.marked()]).toEqual([0, 0, []]);
+    },
+  );
 
-  it.each([126, 127])('is not a command that exits with %i by itself', async (code) => {
+  it.each([126, 127])('is not reported for a command that exits with %i', async (code) => {
     const { id } = await host.start(['sh', '-c', `exit ${code}`]);
     expect(await host.exitOf(id)).toMatchObject({ code, signal: null });
   });
 
-  it('names the working folder, and a variable that cannot be', async () => {
+  it('names a missing working folder and an invalid variable', async () => {
     const inNowhere = host.start(['true'], { profile: { cwd: '/no/such/folder' } });
     await expect(inNowhere).rejects.toThrow('/no/such/folder is not a folder');
     await expect(host.start(['true'], { env: { 'A-B': '1' } })).rejects.toThrow('"A-B" has no valid name');
     await expect(host.start(['true'], { env: { A: 'x'.repeat(200_000) } })).rejects.toThrow(/E2BIG/);
   });
 
-  it('never goes on where the claim was taken', async () => {
+  it('runs nothing when the claim file exists already', async () => {
     const folder = join(host.instance.workersDir, 'w1');
     mkdirSync(folder, { recursive: true });
     writeFileSync(join(folder, 'claim'), 'voided');
     const proof = join(host.instance.stateDir, 'proof');
-    await expect(host.start(['touch', proof], { id: 'w1' })).rejects.toThrow('claimed before');
+    await expect(host.start(['touch', proof], { id: 'w1' })).rejects.toThrow('another start has its claim');
     expect(existsSync(proof)).toBe(false);
     expect(readFileSync(join(folder, 'claim'), 'utf8')).toBe('voided');
   });
 
-  it('starts one of two with the same id', async () => {
+  it('is reported for one of two concurrent starts with the same id', async () => {
     const both = await Promise.allSettled([1, 2].map(() => host.start(['sleep', '60'], { id: 'w1' })));
     expect(both.map((one) => one.status).sort()).toEqual(['fulfilled', 'rejected']);
     await expect(host.start(['sleep', '60'], { id: 'w1' })).rejects.toThrow('started before');
@@ -180,31 +184,34 @@ describe('a start that fails', () => {
     '.hidden',
     'a\0b',
     'x'.repeat(200),
-  ])('refuses the id %j', async (id) => {
+  ])('is reported for the id %j, which cannot name a folder', async (id) => {
     await expect(host.start(['true'], { id })).rejects.toThrow('cannot name a folder');
     expect(() => host.workers.logPath(workerId(id))).toThrow('cannot name a folder');
   });
 });
 
-describe('a start that is ended while the disk hangs', () => {
-  it('is over at once, is not told to be gone while it is under way, and nothing of it ever runs', async () => {
+describe('a worker that is killed while the disk delays its start', () => {
+  it('fails its start at once, is reported as gone only after the start is over, and never runs', async () => {
     const folder = join(host.instance.workersDir, 'w1');
     const proof = join(host.instance.stateDir, 'proof');
     mkdirSync(folder, { recursive: true });
-    // It opens for nobody until somebody reads.
+    // A FIFO blocks the open call until a reader opens it.
     execFileSync('mkfifo', [join(folder, 'log')]);
     const failed = host.start(['touch', proof], { id: 'w1' }).catch((error: unknown) => error);
-    await until('all but the log is there', () => existsSync(join(folder, 'record.json')));
+    await until('all files but the log exist', () => existsSync(join(folder, 'record.json')));
     const id = workerId('w1');
     for (const signal of ['SIGTERM', 'SIGKILL'] as const) host.workers.signal(id, signal);
     for (const one of [id, workerId('never')]) host.workers.reap(one);
     await host.treeGone('never');
     expect(host.trees.has(id)).toBe(false);
-    expect(await failed).toMatchObject({ code: 'spawn_failed', message: 'it was ended before it ran' });
+    expect(await failed).toMatchObject({
+      code: 'spawn_failed',
+      message: 'the worker was ended before it started',
+    });
     await expect(host.start(['true'], { id: 'w1' })).rejects.toThrow('started before');
 
     const log = openSync(join(folder, 'log'), constants.O_RDONLY | constants.O_NONBLOCK);
-    await until('it is told to be gone', () => {
+    await until('it is reported as gone', () => {
       host.workers.reap(id);
       return host.trees.has(id);
     });
@@ -213,8 +220,8 @@ describe('a start that is ended while the disk hangs', () => {
   });
 });
 
-describe('the exit status', () => {
-  it.each([0, 1, 2, 42, 125, 128, 160, 191, 255])('code %i', async (code) => {
+describe('the exit status of a worker', () => {
+  it.each([0, 1, 2, 42, 125, 128, 160, 191, 255])('is reported as the exit code %i', async (code) => {
     const { id } = await host.start(fixture('ends.sh', 'exit', String(code)));
     expect(await host.exitOf(id)).toMatchObject({ code, signal: null });
   });
@@ -229,7 +236,7 @@ describe('the exit status', () => {
     [15, 'SIGTERM'],
     [31, 'SIGSYS'],
     [64, 'SIGRTMAX'],
-  ])('signal %i', async (number, signal) => {
+  ])('is reported for signal %i as %s', async (number, signal) => {
     const { id } = await host.start(fixture('ends.sh', 'signal', String(number)));
     expect(await host.exitOf(id)).toMatchObject({ code: null, signal });
     await host.treeGone(id);
@@ -238,10 +245,10 @@ describe('the exit status', () => {
     expect(readFileSync(join(host.instance.workersDir, id, 'status'), 'utf8')).toBe(`${128 + number}\n`);
   });
 
-  it('is unknown when the shim was killed, and the worker goes on until its own end', async () => {
+  it('is unknown when the shim was killed, and the worker lives until its own end', async () => {
     const { id, process: started } = await host.startUp(fixture('ignores-term.sh'));
     process.kill(started.shim.pid, 'SIGKILL');
-    await until('it is said', () => host.warnings.some((one) => one.includes('the worker goes on')));
+    await until('it is logged', () => host.warnings.some((one) => one.includes('the worker keeps running')));
     expect(host.exits.get(id)).toBeUndefined();
     expect(isAlive(started.main?.pid ?? 0)).toBe(true);
     process.kill(started.main?.pid ?? 0, 'SIGKILL');
@@ -251,7 +258,7 @@ describe('the exit status', () => {
     expect(host.marked()).toEqual([]);
   });
 
-  it('is looked for again when the look fails because no more files can be opened', async () => {
+  it('is read again when the first reading fails because no more files can be opened', async () => {
     const script = resolve(import.meta.dirname, '../../fixtures/scripts/loses-sight.mjs');
     const { id, stateDir } = host.instance;
     const args = ['-c', 'ulimit -n 100; exec "$@"', 'sh', process.execPath, script, id, stateDir];
@@ -259,7 +266,7 @@ describe('the exit status', () => {
     expect(JSON.parse(stdout)).toEqual([{ code: null, signal: null }]);
   });
 
-  it('is told although the shim was stopped', async () => {
+  it('is reported although the shim was suspended', async () => {
     const { id, process: started } = await host.start(['sleep', '60']);
     process.kill(started.shim.pid, 'SIGSTOP');
     process.kill(started.main?.pid ?? 0, 'SIGKILL');
@@ -268,20 +275,20 @@ describe('the exit status', () => {
   });
 });
 
-/** As on a host with no CPU to spare. */
-describe('a shim that is slow to write the exit status', () => {
-  it('is waited for', async () => {
+/** As on a host without spare CPU time. */
+describe('the exit status from a slow shim', () => {
+  it('is awaited, and the shim is woken when it is suspended', async () => {
     const script = 'trap "exit 0" TERM; echo up; while :; do sleep 0.05; done';
     const { id, process: started } = await host.startUp(['sh', '-c', script]);
     const status = join(host.instance.workersDir, id, 'status');
-    // It opens for nobody until somebody reads.
+    // A FIFO blocks the open call of the shim until a reader opens it.
     execFileSync('mkfifo', [status]);
     process.kill(started.main?.pid ?? 0, 'SIGTERM');
     await until('the worker has ended', () => !isAlive(started.main?.pid ?? 0));
-    for (const look of ['first', 'second', 'third']) {
+    for (const round of ['first', 'second', 'third']) {
       process.kill(started.shim.pid, 'SIGSTOP');
       await until('it is stopped', () => stateOf(started.shim.pid) === 'T');
-      await until(`the ${look} look wakes it`, () => stateOf(started.shim.pid) !== 'T');
+      await until(`the ${round} re-check wakes it`, () => stateOf(started.shim.pid) !== 'T');
     }
     expect(host.exits.get(id)).toBeUndefined();
     const reader = openSync(status, constants.O_RDONLY | constants.O_NONBLOCK);
@@ -290,8 +297,8 @@ describe('a shim that is slow to write the exit status', () => {
   });
 });
 
-describe('the folders', () => {
-  it('are removed when they are old, unless they are in use or to be kept', async () => {
+describe('the pruning of worker folders', () => {
+  it('removes old folders except those in use and those to be kept', async () => {
     const { id: running } = await host.start(['sleep', '60']);
     const { id: ended } = await host.start(['true']);
     await host.treeGone(ended);
@@ -304,20 +311,20 @@ describe('the folders', () => {
       utimesSync(join(workersDir, path), 1, 1);
     }
     expect(await host.workers.prune(2000, new Set([workerId('kept')]))).toBe(2);
-    const there = [running, ended, 'kept', 'empty', 'stray-file'].filter((one) =>
+    const existing = [running, ended, 'kept', 'empty', 'stray-file'].filter((one) =>
       existsSync(join(workersDir, one)),
     );
-    expect(there).toEqual([running, 'kept', 'stray-file']);
+    expect(existing).toEqual([running, 'kept', 'stray-file']);
     expect(await host.workers.prune(2000, new Set([workerId('kept')]))).toBe(0);
   });
 
-  it('need not be there', async () => {
+  it('removes nothing when there are no folders', async () => {
     expect(await host.workers.prune(Date.now(), new Set())).toBe(0);
   });
 });
 
-describe('the end of the supervisor', () => {
-  it('ends no worker and tells nothing more', async () => {
+describe('the close of the workers adapter', () => {
+  it('ends no worker and reports nothing more', async () => {
     const { id, process: started } = await host.start(['sleep', '60']);
     await host.workers.close();
     expect(isAlive(started.main?.pid ?? 0)).toBe(true);

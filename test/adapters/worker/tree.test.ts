@@ -2,9 +2,9 @@ import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { isAlive, killAll, pidsCalled } from '../../support/proc.ts';
-import { until } from '../../support/wait.ts';
-import { canGroup, fixture, openWorkers } from '../../support/workers.ts';
+import { until } from '../../support/lib/wait.ts';
+import { isAlive, killAll, pidsCalled } from '../../support/processes/test-processes.ts';
+import { canGroup, fixture, openWorkers } from '../../support/workers/workers-rig.ts';
 
 let host: ReturnType<typeof openWorkers>;
 let tag: string;
@@ -13,10 +13,10 @@ beforeEach(() => {
 });
 const bystanders: ChildProcess[] = [];
 afterEach(async () => {
-  // Each leads a group of its own.
+  // Each of them leads its own process group.
   killAll(bystanders.splice(0).flatMap((one) => (one.pid === undefined ? [] : [-one.pid])));
   await host.dispose();
-  // One without a mark is known by its arguments alone.
+  // A process without a mark is found by its arguments only.
   killAll(pidsCalled(tag));
 });
 
@@ -32,18 +32,20 @@ const HOSTILE = [
   'fork-bomb.py',
 ];
 
-/** The same tables hold with a cgroup per worker, and with process group and mark alone. */
-const WAYS = [
+/** Each test runs with process group and mark alone, and where possible also with a cgroup for each worker. */
+const CONTAINMENTS = [
   ['process group and mark', false],
   ...(canGroup() ? [['a cgroup', true] as const] : []),
 ] as const;
 
-describe.each(WAYS)('with %s, a hostile worker', (_way, grouped) => {
+describe.each(CONTAINMENTS)('with %s, a worker', (_how, grouped) => {
   beforeEach(() => {
     host = openWorkers({ sampleMs: 50, grouped });
   });
 
-  it.each(HOSTILE)('%s: TERM, then KILL leaves nothing', async (name) => {
+  it.each(
+    HOSTILE,
+  )('leaves no process after SIGTERM and SIGKILL, although it is hostile: %s', async (name) => {
     const { id } = await host.startUp(fixture(name, tag));
     host.workers.signal(id, 'SIGTERM');
     host.workers.signal(id, 'SIGKILL');
@@ -54,36 +56,37 @@ describe.each(WAYS)('with %s, a hostile worker', (_way, grouped) => {
     expect(host.trees.get(id)?.filter((left) => left === 0)).toEqual([0]);
   });
 
-  it('leaves no process without mark, group and session behind that was seen as its child', async () => {
+  it('leaves no escaped process without mark, group and session that a scan has seen as its child', async () => {
     const { id } = await host.startUp(fixture('nameless-escape.py', tag));
     const [escaped] = pidsCalled(`${tag}\0child`);
     expect(escaped).toBeDefined();
     host.workers.signal(id, 'SIGTERM');
     await host.exitOf(id);
-    await until('the escaped one is told', () => host.trees.get(id)?.includes(1));
+    await until('the escaped process is reported', () => host.trees.get(id)?.includes(1));
     expect(isAlive(escaped ?? 0)).toBe(true);
     host.workers.signal(id, 'SIGKILL');
     await host.treeGone(id);
     expect(isAlive(escaped ?? 0)).toBe(false);
   });
 
-  it('whose leader exits keeps its tree until the last member is gone', async () => {
+  it('keeps its tree after its leader exits, until the last member is gone', async () => {
     const { id } = await host.startUp(fixture('holds-stdout.py'));
     expect(await host.exitOf(id)).toMatchObject({ code: 7, signal: null });
-    await until('what is left', () => host.trees.get(id));
+    await until('the rest of the tree is reported', () => host.trees.get(id));
     expect(host.trees.get(id)).toEqual([1]);
     host.workers.reap(id);
-    await until('the second look', () => host.trees.get(id)?.length === 2);
+    await until('the second report', () => host.trees.get(id)?.length === 2);
     host.workers.signal(id, 'SIGTERM');
     host.workers.signal(id, 'SIGKILL');
     await host.treeGone(id);
     expect(host.marked()).toEqual([]);
     host.workers.reap(id);
     host.workers.signal(id, 'SIGKILL');
-    expect(host.trees.get(id)?.at(-1)).toBe(0);
+    const reported = host.trees.get(id) ?? [];
+    expect(reported.at(-1)).toBe(0);
   });
 
-  it('that is stopped dies of TERM', async () => {
+  it('that is suspended dies of SIGTERM', async () => {
     const { id, process: started } = await host.start(['sleep', '60']);
     for (const one of [started.main, started.shim]) process.kill(one?.pid ?? 0, 'SIGSTOP');
     host.workers.signal(id, 'SIGTERM');
@@ -91,7 +94,7 @@ describe.each(WAYS)('with %s, a hostile worker', (_way, grouped) => {
     await host.treeGone(id);
   });
 
-  it('that is stopped dies of KILL', async () => {
+  it('that is suspended dies of SIGKILL', async () => {
     const { id, process: started } = await host.startUp(fixture('ignores-term.sh'));
     for (const one of [started.main, started.shim]) process.kill(one?.pid ?? 0, 'SIGSTOP');
     host.workers.signal(id, 'SIGKILL');
@@ -100,7 +103,7 @@ describe.each(WAYS)('with %s, a hostile worker', (_way, grouped) => {
     expect(host.marked()).toEqual([]);
   });
 
-  it('is given time to clean up: TERM comes once, and not to what its cleaning starts', async () => {
+  it('has time to clean up, because SIGTERM is sent once and not to the processes that its cleanup starts', async () => {
     const script = 'trap "sleep 0.3; echo cleaned; exit 5" TERM; echo up; while :; do sleep 0.05; done';
     const { id } = await host.startUp(['sh', '-c', script]);
     host.workers.signal(id, 'SIGTERM');
@@ -109,12 +112,12 @@ describe.each(WAYS)('with %s, a hostile worker', (_way, grouped) => {
   });
 });
 
-describe.each(WAYS)('with %s, many workers', (_way, grouped) => {
+describe.each(CONTAINMENTS)('with %s, many workers', (_how, grouped) => {
   beforeEach(() => {
     host = openWorkers({ grouped });
   });
 
-  it('die at once, each told once', async () => {
+  it('die at the same time, and each exit is reported once', async () => {
     const started = await Promise.all(Array.from({ length: 30 }, () => host.start(['sleep', '60'])));
     for (const { id } of started) host.workers.signal(id, 'SIGTERM');
     for (const { id } of started) await host.treeGone(id);
@@ -125,7 +128,7 @@ describe.each(WAYS)('with %s, many workers', (_way, grouped) => {
     expect([...host.trees.values()]).toEqual(started.map(() => [0]));
   });
 
-  it('are told apart: the end of one is not the end of another', async () => {
+  it('with similar ids stay separate, so that the end of one does not end another', async () => {
     const [one, two] = [
       await host.start(['sleep', '60'], { id: 'w-1' }),
       await host.start(['sleep', '60'], { id: 'w-10' }),
@@ -137,7 +140,7 @@ describe.each(WAYS)('with %s, many workers', (_way, grouped) => {
   });
 });
 
-describe('a bystander', () => {
+describe('a process of another program', () => {
   beforeEach(() => {
     host = openWorkers();
   });
@@ -152,11 +155,12 @@ describe('a bystander', () => {
     return child.pid ?? 0;
   };
 
-  it('with a similar name, a mark in its arguments or of another instance survives', async () => {
+  it('survives with a similar name, a mark in its arguments or the mark of another instance', async () => {
     const { id } = await host.startUp(fixture('ignores-term.sh'));
     const mark = `${host.instance.id}/${id}`;
+    const [program] = fixture('ignores-term.sh');
     const pids = [
-      sleeper({}, 'curfew-shim', fixture('ignores-term.sh')[0]),
+      sleeper({}, 'curfew-shim', program),
       sleeper({}, `CURFEW_WORKER=${mark}`),
       sleeper({ CURFEW_WORKER: `other/${id}` }),
       sleeper({ CURFEW_WORKER: `${mark}0` }),
@@ -169,12 +173,12 @@ describe('a bystander', () => {
   });
 });
 
-describe('what a worker uses', () => {
+describe('a resource sample of a worker', () => {
   beforeEach(() => {
     host = openWorkers({ sampleMs: 50 });
   });
 
-  it('is told of its whole tree', async () => {
+  it('counts its whole tree', async () => {
     const { id } = await host.startUp(fixture('setsid-grandchild.py'));
     const { id: lone } = await host.start(['sleep', '60']);
     const sample = await until('a sample of both', () =>

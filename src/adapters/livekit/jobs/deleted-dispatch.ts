@@ -1,20 +1,23 @@
-/** Whether LiveKit ended a job because its dispatch was deleted. It ends one just the same when the agent leaves the room or joins it anew. */
+/**
+ * Finds out whether LiveKit ended a job because its dispatch was deleted.
+ * LiveKit also ends a job when its agent leaves the room or rejoins it.
+ */
 import { setTimeout as pause } from 'node:timers/promises';
 import { AgentDispatchClient } from 'livekit-server-sdk';
 import pTimeout from 'p-timeout';
 import { JOBS } from '../../../lib/limits/livekit-limits.ts';
 import type { LiveKitAccess } from './job-connection.ts';
 
-/** Where a job came from, by LiveKit's names. */
+/** The dispatch that a job came from, with LiveKit's id and room name. */
 export interface Dispatch {
   readonly id: string;
   readonly room: string;
 }
 
-/** null: LiveKit did not tell; also when the room is gone, which says nothing of the dispatch. */
+/** `null`: unknown, because LiveKit did not answer or the room is gone. */
 export type IsDeleted = (dispatch: Dispatch) => Promise<boolean | null>;
 
-/** Source: LiveKit's `ListDispatch`; a deleted one is gone from there before its job is ended. */
+/** Source: LiveKit's `ListDispatch`. LiveKit removes a deleted dispatch from that list before it ends the job. */
 export function createIsDeleted({ url, apiKey, apiSecret }: LiveKitAccess): IsDeleted {
   const boundMs = JOBS.dispatchMs;
   const client = new AgentDispatchClient(url, apiKey, apiSecret, {

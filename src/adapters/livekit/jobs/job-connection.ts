@@ -1,4 +1,7 @@
-/** One WebSocket to LiveKit's `/agent`: opens, registers, reads frames, and is dropped when it is silent. It ends once, with a reason. */
+/**
+ * One WebSocket to LiveKit's `/agent`: opens, registers and reads frames.
+ * A silent connection is dropped. Each connection ends once, with a reason.
+ */
 import { AccessToken } from 'livekit-server-sdk';
 import type { RawData } from 'ws';
 import { WebSocket } from 'ws';
@@ -25,11 +28,11 @@ export interface ConnectionOptions {
 export interface ConnectionListener {
   registered(info: { agentProtocol: number; version: string }): void;
   frame(frame: ServerFrame): void;
-  /** A frame that cannot be read; the connection goes on. */
+  /** A frame could not be parsed. The connection continues. */
   garbage(): void;
-  /** Regularly, while it is registered. `isHeard`: the server made a sound since the last one. */
+  /** Called regularly while registered. `isHeard`: the server sent a message or a ping since the last call. */
   beat(isHeard: boolean): void;
-  /** Exactly once, unless it was closed from here. */
+  /** Called exactly once, except after `close`. */
   ended(reason: string): void;
 }
 
@@ -54,14 +57,14 @@ export class Connection {
     return this.#state === 'registered';
   }
 
-  /** False: it is not registered. */
+  /** False: the connection is not registered. */
   send(frame: WorkerFrame): boolean {
     if (this.#state !== 'registered') return false;
     this.#write(frame);
     return true;
   }
 
-  /** Tells the server, and waits a bounded time for its goodbye. */
+  /** Sends a close frame and waits a bounded time for the answer. */
   async close(): Promise<void> {
     if (this.#state === 'ended') return;
     this.#state = 'ended';
@@ -90,13 +93,13 @@ export class Connection {
     });
     this.#socket = socket;
     socket.on('open', () => this.#register());
-    socket.on('ping', () => this.#hear());
+    socket.on('ping', () => this.#noteHeard());
     socket.on('message', (data, isBinary) => this.#receive(data, isBinary));
     socket.on('unexpected-response', (request, response) => {
       request.destroy();
       this.#end(describeStatus(response.statusCode ?? 0));
     });
-    // The first of these says why; what follows is its consequence.
+    // The first event has the reason. Later ones are its consequences and are ignored.
     socket.on('error', (error) => this.#end(describeSocketError(error)));
     socket.on('close', (code) => this.#end(describeClose(code)));
   }
@@ -111,18 +114,18 @@ export class Connection {
 
   #receive(data: RawData, isBinary: boolean): void {
     if (this.#state === 'ended') return;
-    this.#hear();
-    // The server answers text with text.
+    this.#noteHeard();
+    // We send text, and LiveKit answers text with text, so a binary frame is not from LiveKit.
     const frame = isBinary ? null : readFrame(data.toString());
-    if (this.#state !== 'registered') this.#greet(frame);
-    else if (frame === null) this.#noteGarbage();
+    if (this.#state !== 'registered') this.#readRegistration(frame);
+    else if (frame === null) this.#countGarbage();
     else {
       this.#garbage = 0;
       this.#listener.frame(frame);
     }
   }
 
-  #greet(frame: ServerFrame | null): void {
+  #readRegistration(frame: ServerFrame | null): void {
     if (frame?.type !== 'register') {
       this.#end(FAILURES.notRegister);
       return;
@@ -133,17 +136,17 @@ export class Connection {
     this.#listener.registered(frame);
   }
 
-  #noteGarbage(): void {
+  #countGarbage(): void {
     this.#garbage += 1;
     if (this.#garbage >= JOBS.garbageFrames) this.#end(FAILURES.garbage);
     else this.#listener.garbage();
   }
 
-  #hear(): void {
+  #noteHeard(): void {
     this.#isHeard = true;
   }
 
-  /** Silence is counted in beats, not in time: a process that was stopped has heard nothing either. */
+  /** Counts silence in beats, not in time: a supervisor that was stopped has no beats and so counts no silence. */
   #beat(): void {
     this.#silentBeats = this.#isHeard ? 0 : this.#silentBeats + 1;
     this.#isHeard = false;
@@ -156,7 +159,7 @@ export class Connection {
   }
 
   #write(frame: WorkerFrame): void {
-    // A failure to send is followed by 'close'.
+    // 'close' follows a failure to send.
     this.#socket?.send(JSON.stringify(frame), () => undefined);
   }
 

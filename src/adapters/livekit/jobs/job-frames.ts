@@ -1,9 +1,9 @@
-/** The frames of LiveKit's agent protocol, as JSON: read from the server, made for it. Source: `ServerMessage` and `WorkerMessage` of its protocol. */
+/** Parses and builds the JSON frames of LiveKit's agent protocol. Source: `ServerMessage` and `WorkerMessage` of its protocol. */
 import { z } from 'zod';
 import { JOBS } from '../../../lib/limits/livekit-limits.ts';
 import type { JobAnswer, JobLoad, JobStatus } from '../../../ports/jobs.ts';
 
-/** Fields that are empty are left out by the server, and newer servers may say more than is read here. */
+/** The server omits empty fields. Newer servers may send more fields, which are ignored. */
 const jobSchema = z.object({
   id: z.string().min(1),
   dispatchId: z.string().default(''),
@@ -28,7 +28,7 @@ const frameSchema = z.object({
     })
     .optional(),
   availability: z.object({ job: jobSchema }).optional(),
-  /** Its token and url are not for our workers. */
+  /** Its token and url are ignored: our workers get a token of their own. */
   assignment: z.object({ job: z.object({ id: z.string().min(1) }) }).optional(),
   termination: z.object({ jobId: z.string().min(1) }).optional(),
 });
@@ -40,10 +40,10 @@ export type ServerFrame =
   | { readonly type: 'availability'; readonly job: OfferedJob }
   | { readonly type: 'assignment'; readonly jobId: string }
   | { readonly type: 'termination'; readonly jobId: string }
-  /** Valid, and nothing to us. */
+  /** A valid frame that curfew does not use. */
   | { readonly type: 'other' };
 
-/** null: it cannot be read. */
+/** `null`: the text is not a frame. */
 export function readFrame(text: string): ServerFrame | null {
   const frame = frameSchema.safeParse(parseJson(text)).data;
   if (frame === undefined) return null;
@@ -72,7 +72,7 @@ export type WorkerFrame =
   | { readonly availability: object }
   | { readonly updateJob: object };
 
-/** What an agent may do in its room. */
+/** The permissions of an agent in its room. */
 const PERMISSIONS = { canSubscribe: true, canPublish: true, canPublishData: true, canUpdateMetadata: true };
 
 export function registerFrame({ agentName, version }: { agentName: string; version: string }): WorkerFrame {
@@ -86,9 +86,9 @@ export function loadFrame({ load, full, jobs }: JobLoad): WorkerFrame {
 
 export function answerFrame(jobId: string, answer: JobAnswer): WorkerFrame {
   if (!answer.accepted) return { availability: { jobId, available: false } };
-  // Without an identity the server could not tell whose job the participant does.
-  const who = { participantIdentity: answer.identity, participantName: answer.name };
-  return { availability: { jobId, available: true, ...who } };
+  // With the identity the server connects the participant to its job.
+  const participant = { participantIdentity: answer.identity, participantName: answer.name };
+  return { availability: { jobId, available: true, ...participant } };
 }
 
 const STATUS = { running: 'JS_RUNNING', success: 'JS_SUCCESS', failed: 'JS_FAILED' } as const;

@@ -1,4 +1,4 @@
-/** The jobs that were offered: each is asked once, answered in time and assigned once, whatever the server repeats. */
+/** The offered jobs. Each is decided once, answered in time and assigned once, even if the server repeats a frame. */
 import { CurfewError } from '../../../lib/errors.ts';
 import { JOBS } from '../../../lib/limits/livekit-limits.ts';
 import type { Clock } from '../../../ports/clock.ts';
@@ -9,21 +9,21 @@ import type { Connection } from './job-connection.ts';
 import type { OfferedJob, ServerFrame } from './job-frames.ts';
 import { answerFrame, reportFrame } from './job-frames.ts';
 
-/** Where a job came from. */
-export interface Source {
+/** The connection over which a job came. */
+export interface JobSource {
   readonly agentName: string;
   readonly connection: Connection;
 }
 
 interface Entry {
-  source: Source;
+  source: JobSource;
   readonly dispatch: Dispatch;
-  /** Never rejects, and comes in time. */
+  /** Never rejects. Resolves within `JOBS.answerMs`. */
   readonly answer: Promise<JobAnswer>;
-  /** `late`: refused because the listener took too long; it may still answer. */
+  /** `late`: the job was refused because the listener took too long. The listener may still answer. */
   state: 'asked' | 'late' | 'accepted' | 'assigned' | 'over';
   changedMs: number;
-  /** What is due next: the answer, or the assignment. */
+  /** Cancels the timer of the next step: the answer, or the assignment. */
   cancel: () => void;
 }
 
@@ -45,14 +45,14 @@ export class JobTable {
     this.#listener = listener;
   }
 
-  /** Nothing is told from now on. */
+  /** Sends no more events to the listener. */
   close(): void {
     this.#isClosed = true;
     this.#listener = null;
     for (const entry of this.#entries.values()) entry.cancel();
   }
 
-  read(source: Source, frame: ServerFrame): void {
+  read(source: JobSource, frame: ServerFrame): void {
     switch (frame.type) {
       case 'availability':
         void this.#offered(source, frame.job);
@@ -68,51 +68,58 @@ export class JobTable {
     }
   }
 
-  /** `present`: the connection of a name as it is now. */
+  /** `connectionOf` returns the current connection of an agent name. `null`: it is not registered. */
   report(
     jobId: string,
     report: { status: JobStatus; error: string | null },
-    present: (agentName: string) => Connection | null,
+    connectionOf: (agentName: string) => Connection | null,
   ): void {
     const entry = this.#entries.get(jobId);
     const frame = reportFrame(jobId, report);
     const isSent =
       entry !== undefined &&
-      (entry.source.connection.send(frame) || present(entry.source.agentName)?.send(frame) === true);
-    if (!isSent) this.#log.debug({ job: jobId, status: report.status }, 'a job could not be reported');
-    if (entry !== undefined && report.status !== 'running') this.#set(entry, 'over');
+      (entry.source.connection.send(frame) || connectionOf(entry.source.agentName)?.send(frame) === true);
+    if (!isSent)
+      this.#log.debug(
+        { job: jobId, status: report.status },
+        'the status of a job could not be sent to LiveKit',
+      );
+    if (entry !== undefined && report.status !== 'running') this.#setState(entry, 'over');
   }
 
-  async #offered(source: Source, offered: OfferedJob): Promise<void> {
+  async #offered(source: JobSource, offered: OfferedJob): Promise<void> {
     const job = this.#toJob(source, offered);
     if (job === null) {
       source.connection.send(answerFrame(offered.id, { accepted: false, why: 'not a room' }));
       return;
     }
-    const entry = this.#known(job.id) ?? this.#ask(source, job, offered.dispatchId);
+    const entry = this.#findOpen(job.id) ?? this.#add(source, job, offered.dispatchId);
     if (entry.state !== 'assigned') entry.source = source;
     const answer = await entry.answer;
     const isSent = source.connection.send(answerFrame(job.id, answer));
     if (!answer.accepted)
       this.#log.info({ job: job.id, agent: source.agentName, why: answer.why }, 'a job was refused');
     else if (!isSent && entry.state === 'accepted' && entry.source === source)
-      this.#takeBack(job.id, entry, 'unsent');
+      this.#withdraw(job.id, entry, 'unsent');
   }
 
-  /** null: no job that an agent of one room could do. */
-  #toJob({ agentName }: Source, { id, type, room, metadata, attributes }: OfferedJob): Job | null {
+  /** `null`: the job is not for one room. */
+  #toJob({ agentName }: JobSource, { id, type, room, metadata, attributes }: OfferedJob): Job | null {
     if (type === 'JT_ROOM' && room !== undefined) return { id, agentName, room, metadata, attributes };
-    this.#log.warn({ job: id, agent: agentName, type }, 'a job was refused: only jobs for a room are taken');
+    this.#log.warn(
+      { job: id, agent: agentName, type },
+      'a job was refused: curfew takes only jobs for a room',
+    );
     return null;
   }
 
-  /** What was over is a new job, should its id come again. */
-  #known(jobId: string): Entry | null {
+  /** `null`: unknown or over. If the id of a finished job comes again, it is a new job. */
+  #findOpen(jobId: string): Entry | null {
     const entry = this.#entries.get(jobId);
     return entry === undefined || entry.state === 'over' ? null : entry;
   }
 
-  #ask(source: Source, job: Job, dispatchId: string): Entry {
+  #add(source: JobSource, job: Job, dispatchId: string): Entry {
     this.#prune();
     const { promise, resolve } = Promise.withResolvers<JobAnswer>();
     const entry: Entry = {
@@ -124,10 +131,13 @@ export class JobTable {
       cancel: () => undefined,
     };
     this.#entries.set(job.id, entry);
-    this.#set(entry, 'asked');
-    this.#alarm(entry, JOBS.answerMs, () => {
-      this.#log.error({ job: job.id, agent: job.agentName }, 'a job was refused: the decision took too long');
-      this.#set(entry, 'late');
+    this.#setState(entry, 'asked');
+    this.#setTimer(entry, JOBS.answerMs, () => {
+      this.#log.error(
+        { job: job.id, agent: job.agentName },
+        'a job was refused: the decision took too long; check the load of this host and its disk',
+      );
+      this.#setState(entry, 'late');
       resolve({ accepted: false, why: 'the decision took too long' });
     });
     void this.#decide(job).then((answer) => {
@@ -139,9 +149,9 @@ export class JobTable {
 
   async #decide(job: Job): Promise<JobAnswer> {
     try {
-      return (await this.#listener?.offered(job)) ?? { accepted: false, why: 'nobody decides' };
+      return (await this.#listener?.offered(job)) ?? { accepted: false, why: 'the supervisor is closing' };
     } catch (error) {
-      // The words of an error may name the room.
+      // The text of an error may contain the room's name, which must not enter the log.
       const why = error instanceof CurfewError ? error.code : error instanceof Error ? error.name : 'unknown';
       this.#log.error({ job: job.id, agent: job.agentName, why }, 'a job was refused: the decision failed');
       return { accepted: false, why: 'the decision failed' };
@@ -150,25 +160,31 @@ export class JobTable {
 
   #decided(entry: Entry, jobId: string, answer: JobAnswer): void {
     if (this.#isClosed) return;
-    // One that was refused may be offered again, with better luck.
+    // LiveKit may offer a refused job again, and a new decision may accept it.
     if (!answer.accepted) this.#forget(jobId, entry);
-    else if (entry.state === 'late') this.#takeBack(jobId, entry, 'late');
+    else if (entry.state === 'late') this.#withdraw(jobId, entry, 'late');
     else {
-      this.#set(entry, 'accepted');
-      this.#alarm(entry, JOBS.assignMs, () => this.#noteUnassigned(jobId, entry));
+      this.#setState(entry, 'accepted');
+      this.#setTimer(entry, JOBS.assignMs, () => this.#logUnassigned(jobId, entry));
     }
   }
 
-  /** It was accepted, but LiveKit does not know that, and who accepted it must. */
-  #takeBack(jobId: string, entry: Entry, why: JobLoss): void {
-    this.#log.info({ job: jobId, agent: entry.source.agentName, why }, 'an accepted job was taken back');
+  /** The listener accepted the job, but LiveKit did not get the answer. The listener must know that. */
+  #withdraw(jobId: string, entry: Entry, why: JobLoss): void {
+    this.#log.info(
+      { job: jobId, agent: entry.source.agentName, why },
+      'an accepted job was withdrawn: LiveKit did not get the answer in time',
+    );
     this.#forget(jobId, entry);
     this.#listener?.withdrawn(jobId, why);
   }
 
-  /** LiveKit has heard the yes: whoever gave it has begun without the assignment, or will, and reports as ever. */
-  #noteUnassigned(jobId: string, entry: Entry): void {
-    this.#log.info({ job: jobId, agent: entry.source.agentName }, 'an accepted job was never assigned');
+  /** LiveKit has the acceptance. The session starts without the assignment and still reports its status. */
+  #logUnassigned(jobId: string, entry: Entry): void {
+    this.#log.info(
+      { job: jobId, agent: entry.source.agentName },
+      'LiveKit did not assign an accepted job in time; its session starts without the assignment',
+    );
   }
 
   #forget(jobId: string, entry: Entry): void {
@@ -176,41 +192,48 @@ export class JobTable {
     if (this.#entries.get(jobId) === entry) this.#entries.delete(jobId);
   }
 
-  #assigned(source: Source, jobId: string): void {
+  #assigned(source: JobSource, jobId: string): void {
     const entry = this.#entries.get(jobId);
     if (entry?.state === 'accepted') {
       entry.source = source;
-      this.#set(entry, 'assigned');
+      this.#setState(entry, 'assigned');
       this.#listener?.assigned(jobId);
     } else if (entry?.state === 'assigned') entry.source = source;
     else
       this.#log.warn({ job: jobId, agent: source.agentName }, 'LiveKit assigned a job that was not accepted');
   }
 
-  /** LiveKit has forgotten the job; only when its dispatch was deleted is the call over too. */
+  /** LiveKit has dropped the job. The call is over only if the dispatch was deleted. */
   async #terminated(jobId: string): Promise<void> {
     const entry = this.#entries.get(jobId);
     if (entry === undefined) return;
-    this.#set(entry, 'over');
+    this.#setState(entry, 'over');
     const isDeleted = await this.#isDeleted(entry.dispatch);
     const fields = { job: jobId, agent: entry.source.agentName };
     if (isDeleted === true) this.#listener?.terminated(jobId);
     else if (isDeleted === false)
-      this.#log.info(fields, 'LiveKit has ended a job whose agent left the room or joined it anew');
-    else this.#log.info(fields, 'LiveKit has ended a job, and did not tell whether its dispatch was deleted');
+      this.#log.info(
+        fields,
+        'LiveKit ended a job because its agent left or rejoined the room; the session continues',
+      );
+    else
+      this.#log.info(
+        fields,
+        'LiveKit ended a job and did not answer whether its dispatch was deleted; the session continues',
+      );
   }
 
-  #alarm(entry: Entry, delayMs: number, callback: () => void): void {
+  #setTimer(entry: Entry, delayMs: number, callback: () => void): void {
     entry.cancel = this.#clock.at(entry.changedMs + delayMs, callback);
   }
 
-  #set(entry: Entry, state: Entry['state']): void {
+  #setState(entry: Entry, state: Entry['state']): void {
     entry.cancel();
     entry.state = state;
     entry.changedMs = this.#clock.now().bootMs;
   }
 
-  /** Running jobs are kept until their end is reported, all others for a while. */
+  /** Keeps assigned jobs until their end is reported, and all others for `JOBS.keepMs`. */
   #prune(): void {
     const keptFromMs = this.#clock.now().bootMs - JOBS.keepMs;
     for (const [id, entry] of this.#entries)

@@ -1,4 +1,4 @@
-/** The Jobs port on a LiveKit server: one registration as an agent worker for each agent name. */
+/** The Jobs port with a LiveKit server. It registers one agent worker per agent name. */
 
 import type { Clock } from '../../../ports/clock.ts';
 import type { Jobs } from '../../../ports/jobs.ts';
@@ -12,14 +12,14 @@ export interface JobsOptions {
   readonly livekit: LiveKitAccess;
   readonly clock: Clock;
   readonly log: Log;
-  /** An empty one: LiveKit's default agent, which every new room gets. */
+  /** The empty name stands for LiveKit's default agent, which joins every new room. */
   readonly agentNames: readonly string[];
-  /** curfew's own, as LiveKit shows it. */
+  /** curfew's version. LiveKit shows it. */
   readonly version: string;
 }
 
 export function createJobs({ agentNames, ...options }: JobsOptions): Jobs {
-  const book = new JobTable({ ...options, isDeleted: createIsDeleted(options.livekit) });
+  const table = new JobTable({ ...options, isDeleted: createIsDeleted(options.livekit) });
   const registrations = new Map<string, Registration>();
   const closing = new Set<Promise<void>>();
   let isStarted = false;
@@ -28,7 +28,7 @@ export function createJobs({ agentNames, ...options }: JobsOptions): Jobs {
     const registration = new Registration({
       ...options,
       agentName,
-      onFrame: (connection, frame) => book.read({ agentName, connection }, frame),
+      onFrame: (connection, frame) => table.read({ agentName, connection }, frame),
     });
     registrations.set(agentName, registration);
     if (isStarted) registration.connect();
@@ -46,18 +46,18 @@ export function createJobs({ agentNames, ...options }: JobsOptions): Jobs {
   setNames(agentNames);
   return {
     start: (listener) => {
-      book.listen(listener);
+      table.listen(listener);
       isStarted = true;
       for (const registration of registrations.values()) registration.connect();
     },
     report: (jobId, status, error) =>
-      book.report(jobId, { status, error }, (name) => registrations.get(name)?.connection ?? null),
+      table.report(jobId, { status, error }, (name) => registrations.get(name)?.connection ?? null),
     setLoad: (agentName, load) => registrations.get(agentName)?.setLoad(load),
     setNames,
     status: () => [...registrations.values()].map((registration) => registration.status),
     close: async () => {
       isStarted = false;
-      book.close();
+      table.close();
       setNames([]);
       await Promise.all(closing);
     },

@@ -1,4 +1,4 @@
-/** One agent name's registration: connects for ever with backoff, and keeps LiveKit informed of how full this host is. */
+/** The registration of one agent name: reconnects forever with backoff, and reports this host's load to LiveKit. */
 import type { Stamp } from '../../../core/ids.ts';
 import { JOBS } from '../../../lib/limits/livekit-limits.ts';
 import type { JobLoad, JobsStatus } from '../../../ports/jobs.ts';
@@ -21,8 +21,8 @@ export class Registration {
   #error: string | null = null;
   #failures = 0;
   #cancelRetry: () => void = () => undefined;
-  /** What was said in the log, and holds until a connection was steady. */
-  #said: { reason: string | null; registered: boolean; garbage: boolean; agentProtocol: number } = {
+  /** The state that the log shows. It is reset only after a steady connection, so that the log does not repeat. */
+  #logged: { reason: string | null; registered: boolean; garbage: boolean; agentProtocol: number } = {
     reason: null,
     registered: false,
     garbage: false,
@@ -54,7 +54,7 @@ export class Registration {
     const connection: Connection = new Connection(this.#options, {
       registered: (info) => this.#registered(info),
       frame: (frame) => this.#options.onFrame(connection, frame),
-      garbage: () => this.#noteGarbage(),
+      garbage: () => this.#logGarbage(),
       beat: (isHeard) => this.#beat(isHeard),
       ended: (reason) => this.#ended(reason),
     });
@@ -76,18 +76,18 @@ export class Registration {
 
   #registered({ agentProtocol, version }: { agentProtocol: number; version: string }): void {
     this.#since = this.#options.clock.now();
-    if (!this.#said.registered)
+    if (!this.#logged.registered)
       this.#options.log.info(
-        { ...this.#who, livekit: version },
+        { ...this.#logFields, livekit: version },
         'registered with LiveKit for its dispatches',
       );
-    this.#said.registered = true;
-    if (agentProtocol !== this.#said.agentProtocol)
+    this.#logged.registered = true;
+    if (agentProtocol !== this.#logged.agentProtocol)
       this.#options.log.warn(
-        { ...this.#who, agentProtocol },
-        `LiveKit speaks another version of the agent protocol than ${JOBS.agentProtocol}, which this was made for: calls may fail`,
+        { ...this.#logFields, agentProtocol },
+        `LiveKit uses another version of the agent protocol than ${JOBS.agentProtocol}; calls may fail; update curfew or LiveKit`,
       );
-    this.#said.agentProtocol = agentProtocol;
+    this.#logged.agentProtocol = agentProtocol;
     this.#sendLoad();
   }
 
@@ -95,7 +95,7 @@ export class Registration {
     const registeredMs = this.#options.clock.now().bootMs - this.#since.bootMs;
     if (isHeard && registeredMs >= JOBS.steadyMs) {
       this.#failures = 0;
-      this.#said = { ...this.#said, reason: null, garbage: false };
+      this.#logged = { ...this.#logged, reason: null, garbage: false };
     }
     this.#sendLoad();
   }
@@ -104,22 +104,25 @@ export class Registration {
     this.connection?.send(loadFrame(this.#load));
   }
 
-  #noteGarbage(): void {
-    if (!this.#said.garbage)
-      this.#options.log.warn(this.#who, 'LiveKit sent a frame that cannot be read; it is ignored');
-    this.#said.garbage = true;
+  #logGarbage(): void {
+    if (!this.#logged.garbage)
+      this.#options.log.warn(
+        this.#logFields,
+        'LiveKit sent a frame that cannot be parsed; curfew ignores it',
+      );
+    this.#logged.garbage = true;
   }
 
-  /** The same reason again and again is said once. */
+  /** Logs a reason that repeats only once. */
   #ended(reason: string): void {
     const { clock, log } = this.#options;
     if (this.#isClosed) return;
     this.#connection = null;
     this.#since = clock.now();
     this.#error = reason;
-    if (reason !== this.#said.reason) {
-      log.warn(this.#who, `not registered for LiveKit's dispatches: ${reason}`);
-      this.#said = { ...this.#said, reason, registered: false };
+    if (reason !== this.#logged.reason) {
+      log.warn(this.#logFields, `not registered for LiveKit's dispatches: ${reason}`);
+      this.#logged = { ...this.#logged, reason, registered: false };
     }
     const waitMs = Math.min(JOBS.retryMaxMs, JOBS.retryFirstMs * 2 ** this.#failures);
     this.#failures = Math.min(this.#failures + 1, JOBS.retryDoublings);
@@ -127,7 +130,7 @@ export class Registration {
     this.#cancelRetry = clock.at(this.#since.bootMs + jitteredMs, () => this.connect());
   }
 
-  get #who(): { agent: string } {
+  get #logFields(): { agent: string } {
     return { agent: this.#options.agentName };
   }
 }

@@ -1,9 +1,9 @@
-/** The Rooms port on a LiveKit server. */
+/** The Rooms port with a LiveKit server. */
 import type { Effect } from '../../../core/model/effects.ts';
 import type { Clock } from '../../../ports/clock.ts';
 import type { RefusedRoom, RoomStepResult, Rooms, RoomsListener } from '../../../ports/rooms.ts';
 import { describeFailure, isTimeout } from './request-failure.ts';
-import { Finder } from './room-discovery.ts';
+import { RoomFinder } from './room-discovery.ts';
 import { Poller } from './room-poller.ts';
 import type { LiveKitAccess, RoomClient } from './twirp-client.ts';
 import { createRoomClient } from './twirp-client.ts';
@@ -27,11 +27,11 @@ export function createRooms({ livekit, clock, pollEveryMs }: RoomsOptions): Room
     clock,
     everyMs: pollEveryMs,
     listener: {
-      observed: (room, look) => listener?.snapshot(room, look),
+      snapshot: (room, snapshot) => listener?.snapshot(room, snapshot),
       reachable: (reachable) => listener?.reachable(reachable),
     },
   });
-  const finder = new Finder({
+  const finder = new RoomFinder({
     client,
     clock,
     everyMs: pollEveryMs,
@@ -41,26 +41,26 @@ export function createRooms({ livekit, clock, pollEveryMs }: RoomsOptions): Room
     url: livekit.url.replace(/^http/, 'ws'),
     follow: (room) => poller.follow(room),
     unfollow: (room) => poller.unfollow(room),
-    start: (told) => {
-      listener = told;
+    start: (roomsListener) => {
+      listener = roomsListener;
       poller.start();
     },
-    poll: (room) => poller.look(room),
-    discover: (isWanted) => finder.want(isWanted),
-    status: () => poller.reach.status,
+    poll: (room) => poller.pollSoon(room),
+    discover: (isWanted) => finder.setFilter(isWanted),
+    status: () => poller.reachability.status,
     removeAgent: ({ room, identity, boundMs }) =>
       step(async () => done(await client.remove(room.name, identity, boundMs), 'the agent had left already')),
     closeRoom: (effect) => step(() => closeRoom({ client, clock }, effect)),
     closeRefused: (refused) => step(() => closeRefused({ client, clock }, refused)),
     workerToken: (grant) => makeWorkerToken(livekit, grant),
     webhook: async (rawBody, authorization) => {
-      const news = await webhooks.receive(rawBody, authorization, clock.now());
-      if (news === null) return;
-      const { kind, roomSid } = news.event;
-      if (kind === 'changed' || kind === 'joined') finder.hear(news.room, roomSid);
-      if (!poller.isFollowed(news.room)) return;
-      listener?.event(news.room, news.event);
-      poller.look(news.room);
+      const received = await webhooks.receive(rawBody, authorization, clock.now());
+      if (received === null) return;
+      const { room, event } = received;
+      if (event.kind === 'changed' || event.kind === 'joined') finder.offer(room, event.roomSid);
+      if (!poller.isFollowed(room)) return;
+      listener?.event(room, event);
+      poller.pollSoon(room);
     },
     close: async () => {
       finder.close();
@@ -70,8 +70,8 @@ export function createRooms({ livekit, clock, pollEveryMs }: RoomsOptions): Room
 }
 
 /**
- * Only the room that was meant: a newer one of the same name has another sid.
- * LiveKit deletes by name alone, so a room that is replaced between our two questions is not told apart.
+ * Deletes only the intended room: a newer room with the same name has another sid.
+ * Race: LiveKit deletes by name alone. A room that is replaced between our two requests is deleted too.
  */
 async function closeRoom(
   { client, clock }: { client: RoomClient; clock: Clock },
@@ -80,7 +80,7 @@ async function closeRoom(
   const untilMs = clock.now().bootMs + boundMs;
   const facts = (await client.list([room.name], boundMs / 2)).get(room.name);
   if (facts === undefined) return done(false, 'the room was gone already');
-  if (roomSid === null) return { outcome: 'skipped', detail: 'it is not known which room was meant' };
+  if (roomSid === null) return { outcome: 'skipped', detail: "the session does not know the room's sid" };
   if (facts.sid !== roomSid) return { outcome: 'skipped', detail: 'another room has this name now' };
   return done(await client.delete(room.name, untilMs - clock.now().bootMs), 'the room was gone already');
 }
@@ -90,8 +90,8 @@ async function closeRefused(
   { room, roomSid, ownJob, boundMs }: RefusedRoom,
 ): Promise<RoomStepResult> {
   const untilMs = clock.now().bootMs + boundMs;
-  const given = (await client.jobs(room.name, boundMs / 2)).filter((id) => id !== ownJob);
-  if (given.length > 0) return { outcome: 'skipped', detail: 'LiveKit has given its call to another agent' };
+  const others = (await client.jobs(room.name, boundMs / 2)).filter((id) => id !== ownJob);
+  if (others.length > 0) return { outcome: 'skipped', detail: 'LiveKit gave the call to another agent' };
   return closeRoom({ client, clock }, { room, roomSid, boundMs: untilMs - clock.now().bootMs });
 }
 

@@ -1,4 +1,4 @@
-/** LiveKit's JSON to the core's words. Kinds and reasons that this version does not know are `unknown`. */
+/** Maps LiveKit's JSON to the core's types. Kinds and reasons that this version does not know become `unknown`. */
 import { ParticipantInfo, TrackType } from 'livekit-server-sdk';
 import type { Json } from '../../../core/ids.ts';
 import type { DisconnectReason, Participant, ParticipantKind } from '../../../core/rooms/presence.ts';
@@ -62,7 +62,10 @@ function decode(json: ParticipantJson): ParticipantInfo {
   return ParticipantInfo.fromJson(json, { ignoreUnknownFields: true });
 }
 
-/** From the JSON itself, because decoding makes STANDARD of a name that it does not know. Left out, as protobuf does with zero, it is STANDARD. */
+/**
+ * Because: the SDK decodes an unknown kind as STANDARD. So the kind is read from the JSON itself.
+ * An absent kind is STANDARD, because protobuf omits zero.
+ */
 function toKind(kind: Json | undefined): ParticipantKind {
   if (kind === undefined || kind === null) return 'standard';
   if (typeof kind === 'number') return KINDS[kind] ?? 'unknown';

@@ -1,4 +1,4 @@
-/** Whether LiveKit answers, and since when; changes are told once. */
+/** Tracks whether LiveKit answers, and since when. Reports each change once. */
 import type { Stamp } from '../../../core/ids.ts';
 import type { Clock } from '../../../ports/clock.ts';
 
@@ -8,15 +8,15 @@ export interface Reachability {
   readonly lastError: string | null;
 }
 
-export class Reach {
+export class ReachabilityTracker {
   readonly #clock: Clock;
-  readonly #tell: (reachable: boolean) => void;
+  readonly #onChange: (reachable: boolean) => void;
   #status: Reachability | null = null;
-  #trouble: string | null = null;
+  #partialError: string | null = null;
 
-  constructor(clock: Clock, tell: (reachable: boolean) => void) {
+  constructor(clock: Clock, onChange: (reachable: boolean) => void) {
     this.#clock = clock;
-    this.#tell = tell;
+    this.#onChange = onChange;
   }
 
   get status(): Reachability | null {
@@ -26,30 +26,30 @@ export class Reach {
   noteAnswer(): void {
     if (this.#status?.reachable === true) return;
     this.#status = { reachable: true, since: this.#clock.now(), lastError: null };
-    this.#tell(true);
+    this.#onChange(true);
   }
 
-  noteAway(error: string): void {
+  noteUnreachable(error: string): void {
     const wasAway = this.#status?.reachable === false;
     const since = wasAway && this.#status !== null ? this.#status.since : this.#clock.now();
     this.#status = { reachable: false, since, lastError: error };
-    this.#trouble = null;
-    if (!wasAway) this.#tell(false);
+    this.#partialError = null;
+    if (!wasAway) this.#onChange(false);
   }
 
-  /** LiveKit answers, but not to everything: said until a whole round went without. */
-  noteTrouble(error: string): void {
+  /** LiveKit answers some requests and fails others. The error stays until a whole round has no failure. */
+  notePartialFailure(error: string): void {
     if (this.#status?.reachable !== true) return;
-    this.#trouble = error;
-    this.#note(error);
+    this.#partialError = error;
+    this.#setLastError(error);
   }
 
   endRound(): void {
-    if (this.#trouble === null) this.#note(null);
-    this.#trouble = null;
+    if (this.#partialError === null) this.#setLastError(null);
+    this.#partialError = null;
   }
 
-  #note(lastError: string | null): void {
+  #setLastError(lastError: string | null): void {
     if (this.#status !== null) this.#status = { ...this.#status, lastError };
   }
 }

@@ -1,19 +1,19 @@
 /**
- * Looks at the followed rooms. A round takes slice after slice of them; rooms that a look was asked for come first.
- * Each slice is one question for the rooms, one for the participants of each room that exists, and one for the rooms again:
- * LiveKit's two answers are not atomic, and participants count for a room only if it was the same one before and after.
+ * Polls the followed rooms. A round covers all of them in slices. Requested rooms come first.
+ * Each slice makes three kinds of requests: the rooms, the participants of each existing room, and the rooms again.
+ * Race: LiveKit's answers are not atomic. Participants count for a room only if its sid is the same before and after.
  */
 import type { RoomKey, Stamp } from '../../../core/ids.ts';
 import { roomId } from '../../../core/ids.ts';
 import type { Participant, RoomSnapshot } from '../../../core/rooms/presence.ts';
 import { PRESENCE } from '../../../lib/limits/room-limits.ts';
 import type { Clock } from '../../../ports/clock.ts';
-import { Reach } from './reachability.ts';
+import { ReachabilityTracker } from './reachability.ts';
 import { describeFailure, isAnswer } from './request-failure.ts';
 import type { RoomClient, RoomFacts } from './twirp-client.ts';
 
 export interface PollerListener {
-  observed(room: RoomKey, look: RoomSnapshot): void;
+  snapshot(room: RoomKey, snapshot: RoomSnapshot): void;
   reachable(reachable: boolean): void;
 }
 
@@ -22,23 +22,23 @@ interface RoomList {
   readonly rooms: ReadonlyMap<string, RoomFacts>;
 }
 
-interface People {
+interface ParticipantAnswer {
   readonly room: RoomKey;
   readonly asOf: Stamp;
-  /** null: LiveKit could not say it of this room. */
+  /** `null`: the request for this room failed. */
   readonly participants: readonly Participant[] | null;
 }
 
 export class Poller {
-  readonly reach: Reach;
+  readonly reachability: ReachabilityTracker;
   readonly #client: RoomClient;
   readonly #clock: Clock;
   readonly #everyMs: number;
   readonly #listener: PollerListener;
   readonly #followed = new Map<string, RoomKey>();
-  /** A look was asked for. */
-  readonly #asked = new Map<string, RoomKey>();
-  /** What is left of the running round. */
+  /** Rooms to poll soon. */
+  readonly #requested = new Map<string, RoomKey>();
+  /** The rooms that the current round has not polled yet. */
   #round = new Map<string, RoomKey>();
   #nextRoundMs = 0;
   #cancel: (() => void) | null = null;
@@ -49,7 +49,9 @@ export class Poller {
     this.#clock = options.clock;
     this.#everyMs = options.everyMs;
     this.#listener = options.listener;
-    this.reach = new Reach(options.clock, (reachable) => options.listener.reachable(reachable));
+    this.reachability = new ReachabilityTracker(options.clock, (reachable) =>
+      options.listener.reachable(reachable),
+    );
   }
 
   start(): void {
@@ -63,17 +65,17 @@ export class Poller {
   }
 
   unfollow(room: RoomKey): void {
-    for (const rooms of [this.#followed, this.#asked, this.#round]) rooms.delete(roomId(room));
+    for (const rooms of [this.#followed, this.#requested, this.#round]) rooms.delete(roomId(room));
   }
 
   isFollowed(room: RoomKey): boolean {
     return this.#followed.has(roomId(room));
   }
 
-  /** Soon, and never answered by a question that is already under way: what it will say may be older. */
-  look(room: RoomKey): void {
+  /** Polls the room soon, with a new request: the answer to a current one may be older than this call. */
+  pollSoon(room: RoomKey): void {
     if (!this.isFollowed(room)) return;
-    this.#asked.set(roomId(room), room);
+    this.#requested.set(roomId(room), room);
     this.#schedule();
   }
 
@@ -88,11 +90,11 @@ export class Poller {
     this.#cancel = this.#clock.at(this.#dueMs(), () => void this.#step());
   }
 
-  /** While LiveKit is away one question per round is enough, whoever asks for a look. */
+  /** While LiveKit is unreachable, requested polls wait for the next round. */
   #dueMs(): number {
     const nowMs = this.#clock.now().bootMs;
     if (this.#round.size > 0) return nowMs;
-    const soon = this.#asked.size > 0 && this.reach.status?.reachable === true;
+    const soon = this.#requested.size > 0 && this.reachability.status?.reachable === true;
     return soon ? Math.min(this.#nextRoundMs, nowMs + PRESENCE.gatherMs) : this.#nextRoundMs;
   }
 
@@ -100,23 +102,23 @@ export class Poller {
     this.#state = 'asking';
     const begins = this.#beginRound();
     const inRound = begins || this.#round.size > 0;
-    const rooms = this.#take();
+    const rooms = this.#takeSlice();
     try {
-      // With no room to look at, a round still tells whether LiveKit is there.
-      if (rooms.length > 0) await this.#lookAt(rooms);
+      // Without rooms, a round still checks whether LiveKit answers.
+      if (rooms.length > 0) await this.#pollSlice(rooms);
       else if (begins) await this.#list([PROBE_ROOM]);
-      if (inRound && this.#round.size === 0) this.reach.endRound();
+      if (inRound && this.#round.size === 0) this.reachability.endRound();
     } catch (error) {
       this.#round.clear();
-      this.#asked.clear();
-      if (!this.#isClosed()) this.reach.noteAway(describeFailure(error));
+      this.#requested.clear();
+      if (!this.#isClosed()) this.reachability.noteUnreachable(describeFailure(error));
     }
     if (this.#isClosed()) return;
     this.#state = 'waiting';
     this.#schedule();
   }
 
-  /** The next round begins when the last one is through and the interval is over. */
+  /** A round begins when the last one is complete and the interval is over. */
   #beginRound(): boolean {
     const nowMs = this.#clock.now().bootMs;
     if (this.#round.size > 0 || nowMs < this.#nextRoundMs) return false;
@@ -125,56 +127,60 @@ export class Poller {
     return true;
   }
 
-  #take(): RoomKey[] {
-    const slice = new Map(firstOf(this.#asked));
+  #takeSlice(): RoomKey[] {
+    const slice = new Map(firstOf(this.#requested));
     for (const id of slice.keys()) this.#round.delete(id);
     for (const [id, room] of firstOf(this.#round)) slice.set(id, room);
-    for (const id of slice.keys()) for (const rooms of [this.#asked, this.#round]) rooms.delete(id);
+    for (const id of slice.keys()) for (const rooms of [this.#requested, this.#round]) rooms.delete(id);
     return [...slice.values()];
   }
 
-  async #lookAt(rooms: readonly RoomKey[]): Promise<void> {
+  async #pollSlice(rooms: readonly RoomKey[]): Promise<void> {
     const before = await this.#list(rooms.map((room) => room.name));
-    const there = rooms.filter((room) => before.rooms.has(room.name));
-    for (const room of rooms) if (!before.rooms.has(room.name)) this.#tell(room, before.asOf, null, []);
-    if (there.length === 0) return;
-    const people = await inParallel(there, (room) => this.#people(room));
-    const after = await this.#list(there.map((room) => room.name));
-    for (const one of people) this.#judge(one, before, after);
+    const existing = rooms.filter((room) => before.rooms.has(room.name));
+    for (const room of rooms) if (!before.rooms.has(room.name)) this.#report(room, before.asOf, null, []);
+    if (existing.length === 0) return;
+    const people = await inParallel(existing, (room) => this.#participantsOf(room));
+    const after = await this.#list(existing.map((room) => room.name));
+    for (const one of people) this.#reportIfSameRoom(one, before, after);
   }
 
   async #list(names: readonly string[]): Promise<RoomList> {
     const asOf = this.#clock.now();
     const rooms = await this.#client.list(names, PRESENCE.requestTimeoutMs);
-    if (!this.#isClosed()) this.reach.noteAnswer();
+    if (!this.#isClosed()) this.reachability.noteAnswer();
     return { asOf, rooms };
   }
 
-  /** One room's trouble is not everyone's: LiveKit is away only if it does not answer for the rooms either. */
-  async #people(room: RoomKey): Promise<People> {
+  /** A failure for one room does not mean that LiveKit is unreachable. So the list of rooms is requested as a check. */
+  async #participantsOf(room: RoomKey): Promise<ParticipantAnswer> {
     const asOf = this.#clock.now();
     try {
       const participants = await this.#client.participants(room.name, PRESENCE.requestTimeoutMs);
       return { room, asOf, participants };
     } catch (error) {
       if (!isAnswer(error)) await this.#list([room.name]);
-      this.reach.noteTrouble(`of one room: ${describeFailure(error)}`);
+      this.reachability.notePartialFailure(`for one room: ${describeFailure(error)}`);
       return { room, asOf, participants: null };
     }
   }
 
-  #judge({ room, asOf, participants }: People, before: RoomList, after: RoomList): void {
+  #reportIfSameRoom(
+    { room, asOf, participants }: ParticipantAnswer,
+    before: RoomList,
+    after: RoomList,
+  ): void {
     const facts = after.rooms.get(room.name);
-    if (facts === undefined) this.#tell(room, after.asOf, null, []);
-    // Whose participants these are cannot be said.
-    else if (facts.sid !== before.rooms.get(room.name)?.sid) this.look(room);
-    else if (participants !== null) this.#tell(room, asOf, facts, participants);
+    if (facts === undefined) this.#report(room, after.asOf, null, []);
+    // The room was replaced between the requests. The participants may belong to either room.
+    else if (facts.sid !== before.rooms.get(room.name)?.sid) this.pollSoon(room);
+    else if (participants !== null) this.#report(room, asOf, facts, participants);
   }
 
-  #tell(room: RoomKey, asOf: Stamp, facts: RoomFacts | null, participants: readonly Participant[]): void {
+  #report(room: RoomKey, asOf: Stamp, facts: RoomFacts | null, participants: readonly Participant[]): void {
     if (this.#isClosed() || !this.isFollowed(room)) return;
     const [roomSid, roomCreatedWallMs] = [facts?.sid ?? null, facts?.createdWallMs ?? null];
-    this.#listener.observed(room, { asOf, roomSid, roomCreatedWallMs, participants });
+    this.#listener.snapshot(room, { asOf, roomSid, roomCreatedWallMs, participants });
   }
 
   #isClosed(): boolean {
@@ -182,14 +188,14 @@ export class Poller {
   }
 }
 
-/** No room has this name: it keeps the answer empty. */
+/** No room has this name, so the answer is empty. */
 const PROBE_ROOM = 'curfew-probe';
 
 function firstOf(rooms: ReadonlyMap<string, RoomKey>): [string, RoomKey][] {
   return [...rooms].slice(0, PRESENCE.sliceRooms);
 }
 
-/** The first failure ends it: what is not begun then never is. */
+/** After the first failure no further item is started. */
 async function inParallel<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
   const queue = [...items];
   const results: R[] = [];

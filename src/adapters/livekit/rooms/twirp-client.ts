@@ -1,4 +1,4 @@
-/** RoomService calls, each bounded; `not_found` is an answer, not an error. */
+/** Calls of LiveKit's RoomService, each with a bound. `not_found` is an answer, not an error. */
 import type { VideoGrant } from 'livekit-server-sdk';
 import { AccessToken, AgentDispatchClient, Room, RoomServiceClient, ServerError } from 'livekit-server-sdk';
 import pTimeout from 'p-timeout';
@@ -20,19 +20,20 @@ export interface RoomFacts {
 }
 
 export interface RoomClient {
-  /** Those of these names that exist. */
+  /** The existing rooms among these names, by name. No names: all rooms. */
   list(names: readonly string[], boundMs: number): Promise<Map<string, RoomFacts>>;
-  /** An unknown room has none. */
+  /** Empty for an unknown room. */
   participants(name: string, boundMs: number): Promise<Participant[]>;
-  /** False: it was not there. */
+  /** False: the participant was not in the room. */
   remove(name: string, identity: string, boundMs: number): Promise<boolean>;
+  /** False: the room did not exist. */
   delete(name: string, boundMs: number): Promise<boolean>;
-  /** Ids of the jobs that were given to agents, ended ones too: LiveKit does not tell them apart. */
+  /** The ids of all jobs of the room, also of ended ones, because LiveKit's answer does not distinguish them. */
   jobs(name: string, boundMs: number): Promise<string[]>;
 }
 
 export function createRoomClient(access: LiveKitAccess): RoomClient {
-  // One client for each bound: the SDK takes its timeout, in whole seconds, when it is made.
+  // Each bound needs its own client: the SDK takes its timeout, in whole seconds, at construction.
   const optionsOf = (boundMs: number) => ({
     requestTimeout: Math.max(1, Math.ceil(boundMs / 1000)),
     failover: false,
@@ -44,8 +45,8 @@ export function createRoomClient(access: LiveKitAccess): RoomClient {
     list: (names, boundMs) => bounded(listRooms(access, names, boundMs), boundMs),
     participants: (name, boundMs) => bounded(listParticipants(access, name, boundMs), boundMs),
     remove: (name, identity, boundMs) =>
-      wasThere(bounded(service(boundMs).removeParticipant(name, identity), boundMs)),
-    delete: (name, boundMs) => wasThere(bounded(service(boundMs).deleteRoom(name), boundMs)),
+      found(bounded(service(boundMs).removeParticipant(name, identity), boundMs)),
+    delete: (name, boundMs) => found(bounded(service(boundMs).deleteRoom(name), boundMs)),
     jobs: async (name, boundMs) => {
       const dispatches = await bounded(agents(boundMs).listDispatch(name), boundMs);
       return dispatches.flatMap((one) => one.state?.jobs ?? []).map((job) => job.id);
@@ -72,7 +73,7 @@ async function listRooms(
   names: readonly string[],
   boundMs: number,
 ): Promise<Map<string, RoomFacts>> {
-  const answer = await ask(access, {
+  const answer = await callTwirp(access, {
     method: 'ListRooms',
     grant: { roomList: true },
     body: { names },
@@ -86,7 +87,7 @@ async function listRooms(
   );
 }
 
-/** The SDK's client reads a kind that it does not know as STANDARD: each would be taken for a caller. */
+/** Because: the SDK's client decodes an unknown kind as STANDARD. Such a participant would count as a caller. */
 async function listParticipants(
   access: LiveKitAccess,
   room: string,
@@ -94,7 +95,7 @@ async function listParticipants(
 ): Promise<Participant[]> {
   try {
     const grant = { roomAdmin: true, room };
-    const answer = await ask(access, { method: 'ListParticipants', grant, body: { room }, boundMs });
+    const answer = await callTwirp(access, { method: 'ListParticipants', grant, body: { room }, boundMs });
     return participantsSchema.parse(answer).participants.map(toParticipant);
   } catch (error) {
     if (isNotFound(error)) return [];
@@ -102,16 +103,16 @@ async function listParticipants(
   }
 }
 
-interface Question {
+interface TwirpRequest {
   readonly method: 'ListRooms' | 'ListParticipants';
   readonly grant: VideoGrant;
   readonly body: object;
   readonly boundMs: number;
 }
 
-/** Without the SDK's client, which reads an answer of any size. Source: LiveKit's Twirp service, as JSON. */
-async function ask({ url, apiKey, apiSecret }: LiveKitAccess, question: Question): Promise<unknown> {
-  const { method, grant, body, boundMs } = question;
+/** Because: the SDK's client reads an answer of any size. Source: LiveKit's Twirp service, as JSON. */
+async function callTwirp({ url, apiKey, apiSecret }: LiveKitAccess, request: TwirpRequest): Promise<unknown> {
+  const { method, grant, body, boundMs } = request;
   const token = new AccessToken(apiKey, apiSecret, { ttl: REQUEST_TOKEN_SECONDS });
   token.addGrant(grant);
   const response = await fetch(new URL(`/twirp/livekit.RoomService/${method}`, url.replace(/^ws/, 'http')), {
@@ -125,7 +126,7 @@ async function ask({ url, apiKey, apiSecret }: LiveKitAccess, question: Question
   throw new ServerError(response.statusText, '', response.status, refusal?.code);
 }
 
-/** An answer without an end would otherwise be gathered in memory until the request's time is over. */
+/** Bounds the size. Otherwise an endless answer would fill the memory until the request's time is over. */
 async function readJson(response: Response): Promise<unknown> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
@@ -138,10 +139,10 @@ async function readJson(response: Response): Promise<unknown> {
   return JSON.parse(Buffer.concat(chunks).toString('utf8'));
 }
 
-/** The SDK's own choice for its calls. */
+/** The same lifetime as the SDK gives to its own tokens. */
 const REQUEST_TOKEN_SECONDS = 600;
 
-async function wasThere(call: Promise<unknown>): Promise<boolean> {
+async function found(call: Promise<unknown>): Promise<boolean> {
   try {
     await call;
     return true;

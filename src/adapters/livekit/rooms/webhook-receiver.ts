@@ -1,4 +1,4 @@
-/** LiveKit's webhooks: verified, fresh, each once, then translated. They are hints: lost, repeated and late ones happen. */
+/** Verifies LiveKit's webhooks, drops old and repeated ones, and translates the rest. Webhooks may be lost, repeated or late. */
 import type { WebhookEvent } from 'livekit-server-sdk';
 import { WebhookReceiver } from 'livekit-server-sdk';
 import { z } from 'zod';
@@ -10,7 +10,7 @@ import { PRESENCE } from '../../../lib/limits/room-limits.ts';
 import type { ParticipantJson } from './participant-mapping.ts';
 import { toParticipant, toReason } from './participant-mapping.ts';
 
-export interface RoomNews {
+export interface ReceivedWebhook {
   readonly room: RoomKey;
   readonly event: RoomWebhook;
 }
@@ -25,8 +25,12 @@ export class Webhooks {
     this.#receiver = new WebhookReceiver(keys.apiKey, keys.apiSecret);
   }
 
-  /** null: a repeat, or nothing of interest. Rejects bad_signature. */
-  async receive(rawBody: string, authorization: string | undefined, now: Stamp): Promise<RoomNews | null> {
+  /** `null`: a repeat, or an event that curfew does not use. Rejects bad_signature. */
+  async receive(
+    rawBody: string,
+    authorization: string | undefined,
+    now: Stamp,
+  ): Promise<ReceivedWebhook | null> {
     const event = await this.#verify(rawBody, authorization);
     const createdWallMs = Number(event.createdAt) * 1000;
     const ageMs = now.wallMs - createdWallMs;
@@ -34,15 +38,18 @@ export class Webhooks {
       throw new CurfewError(
         'bad_signature',
         createdWallMs === 0
-          ? 'the webhook does not say when it was made'
-          : `the webhook is stale: it was made ${Math.round(ageMs / 1000)} s ago`,
+          ? 'the webhook has no creation time'
+          : `the webhook is too old: LiveKit created it ${Math.round(ageMs / 1000)} s ago; compare both clocks`,
       );
     if (this.#isRepeat(event.id)) return null;
     const { participant } = bodySchema.parse(JSON.parse(rawBody));
     return translate(event, participant ?? null, { bootMs: now.bootMs, wallMs: createdWallMs });
   }
 
-  /** The receiver reads the body only after the signature: a worker's token, made with the same key, has no `sha256` and is refused. */
+  /**
+   * The receiver reads the body only after it has verified the signature.
+   * A worker's token has the same key, but no `sha256`, so the receiver refuses it.
+   */
   async #verify(rawBody: string, authorization: string | undefined): Promise<WebhookEvent> {
     if (authorization === undefined)
       throw new CurfewError('bad_signature', 'the webhook has no Authorization header');
@@ -63,16 +70,20 @@ export class Webhooks {
   }
 }
 
-/** Errors about the body quote it, and so the room: only what is said of the signature is passed on. */
+/** Errors about the body quote it, and so the room's name. So only errors about the signature are passed on. */
 function refusal(error: unknown): string {
   const text = messageOf(error);
   const ofSignature = (error instanceof Error && 'code' in error) || text.startsWith('sha256');
   return ofSignature
-    ? `the webhook's signature does not hold: ${text}`
+    ? `the webhook's signature is not valid: ${text}`
     : 'the webhook is not an event of LiveKit';
 }
 
-function translate(event: WebhookEvent, participant: ParticipantJson | null, at: Stamp): RoomNews | null {
+function translate(
+  event: WebhookEvent,
+  participant: ParticipantJson | null,
+  at: Stamp,
+): ReceivedWebhook | null {
   if (event.room === undefined || event.room.name === '') return null;
   const room: RoomKey = roomNamed(event.room.name);
   const base = { roomSid: event.room.sid, at };

@@ -1,4 +1,4 @@
-/** The worker's token: its own room, kind agent, nothing more. */
+/** Makes the worker's token: access to its own room with kind agent, and to nothing else. */
 import { AccessToken } from 'livekit-server-sdk';
 import type { RoomKey } from '../../../core/ids.ts';
 
@@ -12,10 +12,10 @@ export function makeWorkerToken(
   keys: { apiKey: string; apiSecret: string },
   { room, identity, ttlMs }: TokenGrant,
 ): Promise<string> {
-  // Less than a second would be 0, which the SDK takes for its default of six hours.
+  // Because: the SDK reads 0 as its default of six hours.
   const ttl = Math.max(1, Math.ceil(ttlMs / 1000));
   const token = new AccessToken(keys.apiKey, keys.apiSecret, { identity, ttl });
-  // The claim alone makes the kind; the grant `agent` would also let the worker register for other rooms' jobs.
+  // The claim `kind` is enough. The grant `agent` would also let the worker register for jobs of other rooms.
   token.kind = 'agent';
   token.addGrant({
     room: room.name,

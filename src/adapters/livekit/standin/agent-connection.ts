@@ -1,4 +1,4 @@
-/** One connection of an agent: register within its bound, then messages; answers go back in the kind in which it speaks. */
+/** One connection of an agent: register within its bound, then messages. Answers use the agent's own format, binary or text. */
 import type { WebSocket } from 'ws';
 import type { WorkerId } from '../../../core/ids.ts';
 import { STAND_IN } from '../../../lib/limits/livekit-limits.ts';
@@ -11,15 +11,15 @@ const POLICY_VIOLATION = 1008;
 const GOING_AWAY = 1001;
 
 export interface AgentConnectionListener {
-  /** The first message; whoever hears it welcomes or refuses. */
-  register(link: AgentConnection, version: string): void;
-  /** It answered a ping. */
-  alive(link: AgentConnection): void;
-  /** Only after the welcome. */
-  message(link: AgentConnection, message: FromWorker): void;
-  /** `why` is told once, before the close. */
-  refused(link: AgentConnection, why: string): void;
-  closed(link: AgentConnection): void;
+  /** The first message. The listener answers with `welcome` or `refuse`. */
+  register(connection: AgentConnection, version: string): void;
+  /** The agent answered a ping. */
+  alive(connection: AgentConnection): void;
+  /** Called only after the welcome. */
+  message(connection: AgentConnection, message: FromWorker): void;
+  /** Called once, before the close. */
+  refused(connection: AgentConnection, why: string): void;
+  closed(connection: AgentConnection): void;
 }
 
 export class AgentConnection {
@@ -28,8 +28,8 @@ export class AgentConnection {
   readonly #listener: AgentConnectionListener;
   #isBinary = true;
   #isRegistered = false;
-  /** What is said before the welcome, which must come first; null after it. */
-  #held: ToWorker[] | null = [];
+  /** Messages that wait for the welcome, because it must be sent first. `null`: the welcome was sent. */
+  #queued: ToWorker[] | null = [];
   readonly #registerTimer: NodeJS.Timeout;
   readonly #pingTimer: NodeJS.Timeout;
 
@@ -44,7 +44,7 @@ export class AgentConnection {
     this.#pingTimer = setInterval(() => this.isOpen && socket.ping(), STAND_IN.pingMs);
     socket.on('pong', () => this.#listener.alive(this));
     socket.on('message', (data: Buffer, isBinary: boolean) => this.#receive(data, isBinary));
-    // Errors, too large a frame among them, are followed by 'close'.
+    // 'close' follows each error, for example a frame that is too large.
     socket.on('error', () => socket.terminate());
     socket.on('close', () => this.#close());
   }
@@ -54,16 +54,16 @@ export class AgentConnection {
   }
 
   welcome(register: ToWorker): void {
-    const held = this.#held ?? [];
-    this.#held = null;
-    for (const message of [register, ...held]) this.send(message);
+    const queued = this.#queued ?? [];
+    this.#queued = null;
+    for (const message of [register, ...queued]) this.send(message);
   }
 
-  /** False: it is closed, or the worker does not read and its backlog is full. */
+  /** False: the connection is closed, or its backlog is full because the worker does not read. */
   send(message: ToWorker): boolean {
     if (!this.isOpen) return false;
-    if (this.#held !== null) {
-      this.#held.push(message);
+    if (this.#queued !== null) {
+      this.#queued.push(message);
       return true;
     }
     if (this.#socket.bufferedAmount > CHANNEL.backlogBytes) {
@@ -87,7 +87,7 @@ export class AgentConnection {
   #end(code: number, why: string): void {
     clearTimeout(this.#registerTimer);
     this.#socket.close(code, why);
-    // A peer that never closes its side must not keep ours.
+    // Because: a peer may never close its side.
     setTimeout(() => this.#socket.terminate(), CHANNEL.lingerMs).unref();
   }
 
@@ -95,11 +95,11 @@ export class AgentConnection {
     if (!this.isOpen) return;
     const message = readFrame(data, isBinary);
     if (message === null) {
-      this.refuse('this is no message of the LiveKit agent protocol');
+      this.refuse('the frame is not a message of the LiveKit agent protocol');
       return;
     }
     this.#isBinary = isBinary;
-    if (this.#isRegistered) this.#hear(message);
+    if (this.#isRegistered) this.#handle(message);
     else if (message.case !== 'register') this.refuse('the first message must be register');
     else {
       this.#isRegistered = true;
@@ -108,14 +108,14 @@ export class AgentConnection {
     }
   }
 
-  /** A ping is answered here. */
-  #hear(message: FromWorker): void {
+  /** Answers pings itself and passes every message on. */
+  #handle(message: FromWorker): void {
     if (message.case === 'ping')
       this.send({
         case: 'pong',
         value: { lastTimestamp: message.value.timestamp, timestamp: BigInt(Date.now()) },
       });
-    if (this.#held === null) this.#listener.message(this, message);
+    if (this.#queued === null) this.#listener.message(this, message);
   }
 
   #close(): void {

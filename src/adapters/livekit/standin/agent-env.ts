@@ -1,4 +1,4 @@
-/** What a worker with `protocol: livekit` finds in its environment: where LiveKit seems to be, and our launchers. */
+/** Builds the extra environment of a worker with `protocol: livekit`: the stand-in's address, its keys, and our launchers. */
 import { delimiter, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { PROJECT_ROOT } from '../../../lib/project-root.ts';
@@ -8,7 +8,7 @@ const KITS = join(PROJECT_ROOT, 'kits');
 const PYTHON_LAUNCH = join(KITS, 'python', 'launch');
 const NODE_LAUNCH = `--import=${pathToFileURL(join(KITS, 'node', 'launch.mjs')).href}`;
 
-/** Beyond what it has already: `env` is that, and is kept where both have something to say. */
+/** `env` is the worker's other environment. Its PYTHONPATH and NODE_OPTIONS stay, and the launchers are added to them. */
 export function launchEnv(
   env: Readonly<Record<string, string | undefined>>,
   access: Pick<StandIn, 'url'> & ReturnType<StandIn['keysFor']>,

@@ -4,7 +4,7 @@ import { ServerMessage, UpdateJobStatus, WorkerMessage } from '@livekit/protocol
 export type FromWorker = WorkerMessage['message'];
 export type ToWorker = NonNullable<ConstructorParameters<typeof ServerMessage>[0]>['message'];
 
-/** Null: it is no message. What a newer framework may say beyond ours has the case undefined. */
+/** `null`: the data is not a message. A message that only newer frameworks have gets the case `undefined`. */
 export function readFrame(data: Buffer, isBinary: boolean): FromWorker | null {
   try {
     if (isBinary) return WorkerMessage.fromBinary(data).message;
@@ -19,7 +19,7 @@ export function writeFrame(message: ToWorker, isBinary: boolean): Uint8Array | s
   return isBinary ? frame.toBinary() : frame.toJsonString();
 }
 
-/** Null: it is none. */
+/** `null`: the JSON is not a job status. */
 export function readStatus(json: Buffer): UpdateJobStatus | null {
   try {
     return UpdateJobStatus.fromJsonString(json.toString(), { ignoreUnknownFields: true });

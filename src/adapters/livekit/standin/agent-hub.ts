@@ -1,4 +1,4 @@
-/** Every worker's place: its one connection, of which the newer wins, and what is told of it. */
+/** Keeps one connection and one job per worker, and reports their events. A newer connection replaces the older one. */
 import type { UpdateJobStatus } from '@livekit/protocol';
 import { ServerInfo_Edition } from '@livekit/protocol';
 import type { WorkerId } from '../../../core/ids.ts';
@@ -11,127 +11,133 @@ import type { FromWorker, ToWorker } from './agent-frames.ts';
 import { AgentJob } from './agent-job.ts';
 import type { JobFile } from './job-file.ts';
 
-/** With these, the tests run. */
-const TRIED = 'Python 1.8.9 and JavaScript 1.9.0';
-const GOOD_BYE = 'curfew stops; the job goes on';
+/** The versions of LiveKit Agents that the tests use. */
+const TESTED_VERSIONS = 'Python 1.8.9 and JavaScript 1.9.0';
+const CLOSE_REASON = 'curfew stops; the job continues';
 
 export class AgentHub implements AgentConnectionListener {
   readonly #log: Log;
-  readonly #memory: JobFile;
+  readonly #jobFile: JobFile;
   readonly #listener: StandInListener;
-  readonly #links = new Set<AgentConnection>();
-  readonly #seats = new Map<WorkerId, AgentJob>();
+  readonly #connections = new Set<AgentConnection>();
+  readonly #jobs = new Map<WorkerId, AgentJob>();
   #isClosed = false;
 
-  constructor(options: { log: Log; memory: JobFile; listener: StandInListener }) {
+  constructor(options: { log: Log; jobFile: JobFile; listener: StandInListener }) {
     this.#log = options.log;
-    this.#memory = options.memory;
+    this.#jobFile = options.jobFile;
     this.#listener = options.listener;
   }
 
-  opened(link: AgentConnection): void {
-    this.#links.add(link);
-    if (this.#isClosed) link.end(GOOD_BYE);
+  opened(connection: AgentConnection): void {
+    this.#connections.add(connection);
+    if (this.#isClosed) connection.end(CLOSE_REASON);
   }
 
   assign(id: WorkerId, job: StandInJob): boolean {
-    return this.#seats.get(id)?.assign(job) ?? false;
+    return this.#jobs.get(id)?.assign(job) ?? false;
   }
 
   terminate(id: WorkerId): boolean {
-    return this.#seats.get(id)?.terminate() ?? false;
+    return this.#jobs.get(id)?.terminate() ?? false;
   }
 
   close(): void {
     this.#isClosed = true;
-    for (const seat of this.#seats.values()) seat.close();
-    for (const link of this.#links) link.end(GOOD_BYE);
+    for (const job of this.#jobs.values()) job.close();
+    for (const connection of this.#connections) connection.end(CLOSE_REASON);
   }
 
-  register(link: AgentConnection, version: string): void {
-    void this.#register(link, version);
+  register(connection: AgentConnection, version: string): void {
+    void this.#register(connection, version);
   }
 
-  alive(link: AgentConnection): void {
-    const seat = this.#seats.get(link.workerId);
-    if (seat?.link === link) seat.heartbeat();
+  alive(connection: AgentConnection): void {
+    const job = this.#jobs.get(connection.workerId);
+    if (job?.connection === connection) job.heartbeat();
   }
 
-  message(link: AgentConnection, message: FromWorker): void {
-    const seat = this.#seats.get(link.workerId);
-    if (seat?.link === link) seat.hear(message);
+  message(connection: AgentConnection, message: FromWorker): void {
+    const job = this.#jobs.get(connection.workerId);
+    if (job?.connection === connection) job.receive(message);
   }
 
-  /** As its launcher says it, beside the connection. False: it is not connected, and it is not known whose job this is. */
+  /** Takes a job status that the launcher sent by HTTP. False: the worker is not connected, so its job is unknown. */
   reported(id: WorkerId, status: UpdateJobStatus): boolean {
-    const seat = this.#seats.get(id);
-    if (seat === undefined || seat.link === null) return false;
-    seat.hear({ case: 'updateJob', value: status });
+    const job = this.#jobs.get(id);
+    if (job === undefined || job.connection === null) return false;
+    job.receive({ case: 'updateJob', value: status });
     return true;
   }
 
-  refused(link: AgentConnection, why: string): void {
-    this.#log.warn({ worker: link.workerId, why }, 'a LiveKit agent was refused and its connection closed');
+  refused(connection: AgentConnection, why: string): void {
+    this.#log.warn(
+      { worker: connection.workerId, why },
+      'a LiveKit agent was refused and its connection closed',
+    );
   }
 
-  closed(link: AgentConnection): void {
-    this.#links.delete(link);
-    const seat = this.#seats.get(link.workerId);
-    // One that was replaced by a newer connection is no news.
-    if (seat?.link !== link) return;
-    seat.link = null;
-    this.#listener.closed(link.workerId);
-    setTimeout(() => this.#forget(link.workerId, seat), STAND_IN.forgetMs).unref();
+  closed(connection: AgentConnection): void {
+    this.#connections.delete(connection);
+    const job = this.#jobs.get(connection.workerId);
+    // The worker has a newer connection, so it is still connected.
+    if (job?.connection !== connection) return;
+    job.connection = null;
+    this.#listener.closed(connection.workerId);
+    setTimeout(() => this.#forget(connection.workerId, job), STAND_IN.forgetMs).unref();
   }
 
-  #forget(id: WorkerId, seat: AgentJob): void {
-    if (seat.link !== null || this.#seats.get(id) !== seat) return;
-    seat.close();
-    this.#seats.delete(id);
+  #forget(id: WorkerId, job: AgentJob): void {
+    if (job.connection !== null || this.#jobs.get(id) !== job) return;
+    job.close();
+    this.#jobs.delete(id);
   }
 
-  async #register(link: AgentConnection, version: string): Promise<void> {
-    const { workerId } = link;
-    const known = this.#seats.get(workerId);
-    const jobId = known === undefined ? await this.#memory.recall(workerId) : null;
-    if (!link.isOpen || this.#isClosed) return;
-    const seat = this.#seats.get(workerId) ?? this.#newSeat(workerId);
-    if (jobId !== null) seat.resume(jobId);
-    const older = seat.link;
-    this.#seats.set(workerId, seat);
-    // Whatever is said from now on waits for the welcome.
-    seat.connected(link);
+  async #register(connection: AgentConnection, version: string): Promise<void> {
+    const { workerId } = connection;
+    const isKnown = this.#jobs.has(workerId);
+    const jobId = isKnown ? null : await this.#jobFile.load(workerId);
+    if (!connection.isOpen || this.#isClosed) return;
+    const job = this.#jobs.get(workerId) ?? this.#newJob(workerId);
+    if (jobId !== null) job.resume(jobId);
+    const older = job.connection;
+    this.#jobs.set(workerId, job);
+    // The connection queues messages from now on until the welcome.
+    job.connected(connection);
     if (!this.#listener.hello(workerId)) {
-      seat.link = older;
-      if (older === null) this.#seats.delete(workerId);
-      link.refuse('no session of this supervisor has this worker now');
+      job.connection = older;
+      if (older === null) this.#jobs.delete(workerId);
+      connection.refuse('no session of this supervisor has this worker now');
       return;
     }
-    older?.end('a newer connection of this worker is there');
-    this.#greet(workerId, version);
-    link.welcome(registered(workerId));
+    older?.end('the worker has opened a newer connection');
+    this.#logVersion(workerId, version);
+    connection.welcome(registered(workerId));
   }
 
-  #greet(worker: WorkerId, framework: string): void {
+  #logVersion(worker: WorkerId, framework: string): void {
     const fields = { worker, framework };
     if (Number.parseInt(framework, 10) < STAND_IN.leastMajor)
-      this.#log.warn(fields, `this version of LiveKit Agents is too old: tried were ${TRIED}`);
+      this.#log.warn(
+        fields,
+        `this version of LiveKit Agents is too old; curfew is tested with ${TESTED_VERSIONS}`,
+      );
     else this.#log.debug(fields, 'a LiveKit agent is connected');
   }
 
-  #newSeat(id: WorkerId): AgentJob {
+  #newJob(id: WorkerId): AgentJob {
     return new AgentJob({
       worker: id,
       log: this.#log,
       listener: {
-        tell: (message) => this.#tell(id, message),
-        assigned: (jobId) => this.#memory.keep(id, jobId),
+        message: (message) => this.#report(id, message),
+        assigned: (jobId) => this.#jobFile.save(id, jobId),
       },
     });
   }
 
-  /** In a turn of its own: whoever hears it may just be asking us. */
-  #tell(id: WorkerId, message: WorkerMessage): void {
+  /** Race: the listener may be inside a call of this hub. So it gets the message in a microtask of its own. */
+  #report(id: WorkerId, message: WorkerMessage): void {
     queueMicrotask(() => this.#listener.message(id, message));
   }
 }

@@ -1,4 +1,4 @@
-/** One worker as the stand-in knows it: its connection, and the one job that it is asked to take, has, or had. */
+/** One worker in the stand-in: its connection and its one job, which is offered, assigned or ended. */
 import { Job, JobStatus, JobType } from '@livekit/protocol';
 import type { WorkerMessage } from '../../../core/model/control-protocol.ts';
 import { STAND_IN } from '../../../lib/limits/livekit-limits.ts';
@@ -16,44 +16,44 @@ type Work =
   | { readonly is: 'ended' };
 
 export interface AgentJobListener {
-  tell(message: WorkerMessage): void;
-  /** The worker has this job from now on: what a restart must know again. */
+  message(message: WorkerMessage): void;
+  /** The worker has this job from now on. A restart must know it too. */
   assigned(jobId: string): void;
 }
 
 export class AgentJob {
   readonly #log: Log;
-  readonly #name: { readonly worker: string };
+  readonly #logFields: { readonly worker: string };
   readonly #listener: AgentJobListener;
-  link: AgentConnection | null = null;
+  connection: AgentConnection | null = null;
   #work: Work = { is: 'none' };
-  #askTimer: NodeJS.Timeout | null = null;
+  #offerTimer: NodeJS.Timeout | null = null;
   #heartbeatMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: { worker: string; log: Log; listener: AgentJobListener }) {
-    this.#name = { worker: options.worker };
+    this.#logFields = { worker: options.worker };
     this.#log = options.log;
     this.#listener = options.listener;
   }
 
-  /** It had this job before this supervisor knew of it. */
+  /** The worker got this job from an earlier supervisor. */
   resume(jobId: string): void {
     if (this.#work.is === 'none') this.#work = { is: 'assigned', jobId };
   }
 
-  /** A connection that may not have heard what was asked over the one before. */
-  connected(link: AgentConnection): void {
-    this.link = link;
-    if (this.#work.is === 'asked') this.#ask(this.#work.job);
+  /** Repeats the offer over a new connection, because the worker may not have received it over the old one. */
+  connected(connection: AgentConnection): void {
+    this.connection = connection;
+    if (this.#work.is === 'asked') this.#offer(this.#work.job);
   }
 
   assign(job: StandInJob): boolean {
-    if (this.link === null) return false;
+    if (this.connection === null) return false;
     switch (this.#work.is) {
       case 'assigned':
-        // Another session's: it has not taken this one.
+        // The worker has the job of another session.
         if (this.#work.jobId !== job.id) return false;
-        this.#listener.tell({ type: 'ready' });
+        this.#listener.message({ type: 'ready' });
         return true;
       case 'asked':
         this.#work = { ...this.#work, job };
@@ -61,23 +61,23 @@ export class AgentJob {
       case 'ended':
         return false;
       case 'none':
-        if (!this.#ask(job)) return false;
+        if (!this.#offer(job)) return false;
         this.#work = { is: 'asked', job, wasRefused: false };
         return true;
     }
   }
 
   terminate(): boolean {
-    if (this.link === null) return false;
+    if (this.connection === null) return false;
     if (this.#work.is === 'assigned')
-      return this.link.send({ case: 'termination', value: { jobId: this.#work.jobId } });
-    // It has no job that it could end.
+      return this.connection.send({ case: 'termination', value: { jobId: this.#work.jobId } });
+    // The worker has no job, so no message would end it.
     this.#end();
-    this.#listener.tell({ type: 'closed' });
+    this.#listener.message({ type: 'closed' });
     return true;
   }
 
-  hear(message: FromWorker): void {
+  receive(message: FromWorker): void {
     switch (message.case) {
       case 'availability':
         this.#answered(message.value);
@@ -100,41 +100,44 @@ export class AgentJob {
     }
   }
 
-  /** Nothing is asked any more. */
+  /** Stops further offers. */
   close(): void {
-    if (this.#askTimer !== null) clearTimeout(this.#askTimer);
-    this.#askTimer = null;
+    if (this.#offerTimer !== null) clearTimeout(this.#offerTimer);
+    this.#offerTimer = null;
   }
 
-  #ask(job: StandInJob): boolean {
+  #offer(job: StandInJob): boolean {
     this.close();
-    return this.link?.send({ case: 'availability', value: { job: toJob(job) } }) ?? false;
+    return this.connection?.send({ case: 'availability', value: { job: toJob(job) } }) ?? false;
   }
 
   #answered({ jobId, available }: { jobId: string; available: boolean }): void {
     const work = this.#work;
-    if (work.is !== 'asked' || jobId !== work.job.id || this.link === null) return;
+    if (work.is !== 'asked' || jobId !== work.job.id || this.connection === null) return;
     if (!available) {
-      this.#askLater(work);
+      this.#offerLater(work);
       return;
     }
     const { job } = work;
-    // Who the agent is in the room, the token alone says.
+    // Only the token names the agent's identity in the room.
     const value = { job: toJob(job), url: job.url, token: job.token };
-    if (!this.link.send({ case: 'assignment', value })) return;
+    if (!this.connection.send({ case: 'assignment', value })) return;
     this.#work = { is: 'assigned', jobId };
     this.close();
     this.#listener.assigned(jobId);
-    this.#listener.tell({ type: 'ready' });
+    this.#listener.message({ type: 'ready' });
   }
 
-  #askLater(work: Extract<Work, { is: 'asked' }>): void {
+  #offerLater(work: Extract<Work, { is: 'asked' }>): void {
     if (!work.wasRefused)
-      this.#log.warn(this.#name, 'the agent says that it takes no job now; it is asked again until it does');
+      this.#log.warn(
+        this.#logFields,
+        'the agent refused the job; curfew offers it again until the agent accepts',
+      );
     this.#work = { ...work, wasRefused: true };
     this.close();
-    this.#askTimer = setTimeout(() => {
-      if (this.#work.is === 'asked') this.#ask(this.#work.job);
+    this.#offerTimer = setTimeout(() => {
+      if (this.#work.is === 'asked') this.#offer(this.#work.job);
     }, STAND_IN.askAgainMs);
   }
 
@@ -146,7 +149,7 @@ export class AgentJob {
       return;
     }
     this.#end();
-    this.#listener.tell(endingOf(status, error));
+    this.#listener.message(messageForEnd(status, error));
   }
 
   #end(): void {
@@ -154,17 +157,17 @@ export class AgentJob {
     this.#work = { is: 'ended' };
   }
 
-  /** Many at once say no more than one. */
+  /** Drops heartbeats that follow too closely, because they add no information. */
   heartbeat(): void {
     const nowMs = performance.now();
     if (nowMs - this.#heartbeatMs < CHANNEL.heartbeatMinMs) return;
     this.#heartbeatMs = nowMs;
-    this.#listener.tell({ type: 'heartbeat' });
+    this.#listener.message({ type: 'heartbeat' });
   }
 }
 
-/** What the end of a job is for its session. */
-function endingOf(status: JobStatus, error: string): WorkerMessage {
+/** The message to the session about the end of its job. */
+function messageForEnd(status: JobStatus, error: string): WorkerMessage {
   if (status === JobStatus.JS_SUCCESS) return { type: 'closed' };
   const why = error === '' ? 'the agent reported its job as failed' : error;
   return { type: 'failed', message: why.slice(0, STAND_IN.errorChars) };

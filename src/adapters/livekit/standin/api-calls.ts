@@ -1,6 +1,6 @@
 /**
- * The calls of LiveKit's API that an agent may make: those that concern rooms, each with the fields that name one.
- * Source: LiveKit's protobuf files (livekit_room, livekit_sip, livekit_agent_dispatch) and the grants that its server asks for.
+ * The methods of LiveKit's API that an agent may call. All of them concern rooms, and each lists the fields that name one.
+ * Source: LiveKit's protobuf files (livekit_room, livekit_sip, livekit_agent_dispatch) and the grants that its server checks.
  */
 import {
   CreateAgentDispatchRequest,
@@ -29,20 +29,20 @@ export interface Grants {
   readonly sip: SIPGrant | null;
 }
 
-export interface Wanted {
-  /** Every room that it concerns; empty: all of them. */
+export interface ApiRequest {
+  /** All rooms that the request concerns. Empty: all rooms of the server. */
   readonly rooms: readonly string[];
-  /** What is wanted beyond these rooms; null: nothing. */
+  /** The part of the request that goes beyond these rooms. `null`: none. */
   readonly excess: string | null;
   readonly grants: Grants;
-  /** As we understood it, and nothing else. */
+  /** The parsed request, serialized again, so that it contains only checked fields. */
   readonly body: Uint8Array | string;
 }
 
-export interface Call {
+export interface ApiMethod {
   readonly boundMs: number;
-  /** Throws for what is no such request, or has fields that we do not know. */
-  read(body: Buffer, isJson: boolean): Wanted;
+  /** Throws if the body is not such a request, or has unknown fields. */
+  read(body: Buffer, isJson: boolean): ApiRequest;
 }
 
 interface Message {
@@ -63,7 +63,7 @@ interface Rules<T> {
   readonly boundMs?: number;
 }
 
-function call<T extends Message>(type: MessageType<T>, rules: Rules<T>): Call {
+function method<T extends Message>(type: MessageType<T>, rules: Rules<T>): ApiMethod {
   return {
     boundMs: rules.boundMs ?? STAND_IN.callMs,
     read: (body, isJson) => {
@@ -78,39 +78,39 @@ function call<T extends Message>(type: MessageType<T>, rules: Rules<T>): Call {
   };
 }
 
-/** A field that we do not know could name a room, and left out it would change what is asked for. */
+/** Refuses unknown fields: such a field could name a room, and without it the request would mean something else. */
 function readBinary<T extends Message>(type: MessageType<T>, body: Buffer): T {
   const [known, all] = [false, true].map((readUnknownFields) => type.fromBinary(body, { readUnknownFields }));
   if (known === undefined || known.toBinary().length !== all?.toBinary().length)
-    throw new Error('it has fields that this version of curfew does not know');
+    throw new Error('the request has fields that this version of curfew does not know');
   return known;
 }
 
-/** Most calls: one room in `room`, and its administration. */
-function inRoom<T extends Message & { room: string }>(type: MessageType<T>): Call {
-  return call(type, { rooms: ({ room }) => [room], video: ({ room }) => ({ roomAdmin: true, room }) });
+/** Most methods: one room in the field `room`, with the grant to administrate it. */
+function inRoom<T extends Message & { room: string }>(type: MessageType<T>): ApiMethod {
+  return method(type, { rooms: ({ room }) => [room], video: ({ room }) => ({ roomAdmin: true, room }) });
 }
 
 function betweenRooms<T extends Message & { room: string; destinationRoom: string }>(
   type: MessageType<T>,
-): Call {
-  return call(type, {
+): ApiMethod {
+  return method(type, {
     rooms: ({ room, destinationRoom }) => [room, destinationRoom],
     video: ({ room, destinationRoom }) => ({ roomAdmin: true, room, destinationRoom }),
   });
 }
 
-const CALLS: Readonly<Record<string, Call>> = {
-  'livekit.RoomService/CreateRoom': call(CreateRoomRequest, {
+const METHODS: Readonly<Record<string, ApiMethod>> = {
+  'livekit.RoomService/CreateRoom': method(CreateRoomRequest, {
     rooms: ({ name }) => [name],
     video: () => ({ roomCreate: true }),
     excess: ({ egress }) => (egress === undefined ? null : 'with egress'),
   }),
-  'livekit.RoomService/ListRooms': call(ListRoomsRequest, {
+  'livekit.RoomService/ListRooms': method(ListRoomsRequest, {
     rooms: ({ names }) => names,
     video: () => ({ roomList: true }),
   }),
-  'livekit.RoomService/DeleteRoom': call(DeleteRoomRequest, {
+  'livekit.RoomService/DeleteRoom': method(DeleteRoomRequest, {
     rooms: ({ room }) => [room],
     video: () => ({ roomCreate: true }),
   }),
@@ -124,13 +124,13 @@ const CALLS: Readonly<Record<string, Call>> = {
   'livekit.RoomService/UpdateRoomMetadata': inRoom(UpdateRoomMetadataRequest),
   'livekit.RoomService/MoveParticipant': betweenRooms(MoveParticipantRequest),
   'livekit.RoomService/ForwardParticipant': betweenRooms(ForwardParticipantRequest),
-  'livekit.SIP/CreateSIPParticipant': call(CreateSIPParticipantRequest, {
+  'livekit.SIP/CreateSIPParticipant': method(CreateSIPParticipantRequest, {
     rooms: ({ roomName }) => [roomName],
     video: () => ({}),
     sip: { call: true },
     boundMs: STAND_IN.dialMs,
   }),
-  'livekit.SIP/TransferSIPParticipant': call(TransferSIPParticipantRequest, {
+  'livekit.SIP/TransferSIPParticipant': method(TransferSIPParticipantRequest, {
     rooms: ({ roomName }) => [roomName],
     video: ({ roomName }) => ({ roomAdmin: true, room: roomName }),
     sip: { call: true },
@@ -141,7 +141,7 @@ const CALLS: Readonly<Record<string, Call>> = {
   'livekit.AgentDispatchService/DeleteDispatch': inRoom(DeleteAgentDispatchRequest),
 };
 
-/** `method` as in the path, `livekit.RoomService/CreateRoom`; null: none that an agent may call. */
-export function callOf(method: string): Call | null {
-  return Object.hasOwn(CALLS, method) ? (CALLS[method] ?? null) : null;
+/** `method` is the path without /twirp/, such as `livekit.RoomService/CreateRoom`. `null`: agents may not call it. */
+export function methodNamed(method: string): ApiMethod | null {
+  return Object.hasOwn(METHODS, method) ? (METHODS[method] ?? null) : null;
 }

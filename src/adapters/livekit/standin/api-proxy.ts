@@ -1,4 +1,4 @@
-/** The agent's calls of the LiveKit API: checked to concern its own rooms, signed anew with no more than they need, passed on. */
+/** Forwards an agent's calls to LiveKit's API: checks that they concern its own rooms, and signs them with minimal grants. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 import { AccessToken } from 'livekit-server-sdk';
@@ -8,8 +8,8 @@ import { messageOf } from '../../../lib/errors.ts';
 import { STAND_IN } from '../../../lib/limits/livekit-limits.ts';
 import type { Instance } from '../../../ports/instance.ts';
 import type { Log } from '../../../ports/log.ts';
-import type { Call, Grants, Wanted } from './api-calls.ts';
-import { callOf } from './api-calls.ts';
+import type { ApiMethod, ApiRequest, Grants } from './api-calls.ts';
+import { methodNamed } from './api-calls.ts';
 import { readBody } from './request-body.ts';
 import { verifyCaller } from './worker-keys.ts';
 
@@ -52,16 +52,19 @@ class Refusal extends Error {
   }
 }
 
-const REMEDY = 'give the agent real keys by pass_env if it needs more';
+const REMEDY = 'if the agent needs more, give it real keys with pass_env';
 
 export function createProxy(options: ProxyOptions): ApiProxy {
   const agent = new Agent({ maxResponseSize: STAND_IN.callBytes, connections: STAND_IN.callsAtOnce });
   let warnedMs = Number.NEGATIVE_INFINITY;
   const warn = (refusal: Refusal, worker: WorkerId | null) => {
-    // An agent that asks without end must not fill the log.
+    // Because: an agent that repeats a call endlessly would fill the log.
     if (performance.now() - warnedMs < STAND_IN.warnEveryMs) return;
     warnedMs = performance.now();
-    options.log.warn({ worker, code: refusal.code }, 'an API call of a LiveKit agent was not passed on');
+    options.log.warn(
+      { worker, code: refusal.code },
+      'an API call of a LiveKit agent was refused or failed; the agent got the reason',
+    );
   };
   return {
     handle: async (request, response) => {
@@ -69,7 +72,7 @@ export function createProxy(options: ProxyOptions): ApiProxy {
       try {
         const caller = await verifyCaller(options.instance, request.headers.authorization);
         worker = caller?.workerId ?? null;
-        answer(response, await passOn({ ...options, agent }, worker, request));
+        answer(response, await forward({ ...options, agent }, worker, request));
       } catch (error) {
         const refusal = refusalOf(error);
         warn(refusal, worker);
@@ -80,7 +83,7 @@ export function createProxy(options: ProxyOptions): ApiProxy {
   };
 }
 
-async function passOn(
+async function forward(
   { livekit, roomsOf, agent }: ProxyOptions & { agent: Agent },
   worker: WorkerId | null,
   request: IncomingMessage,
@@ -88,9 +91,9 @@ async function passOn(
   if (worker === null)
     throw new Refusal('unauthenticated', 'the token is not signed with the LIVEKIT_API_SECRET of a worker');
   const method = (request.url ?? '').replace(/^\/twirp\//, '').split('?', 1)[0] ?? '';
-  const call = callOf(method);
+  const call = methodNamed(method);
   if (call === null || request.method !== 'POST')
-    throw new Refusal('permission_denied', `curfew passes no call of ${nameOf(method)} on: ${REMEDY}`);
+    throw new Refusal('permission_denied', `curfew does not forward ${nameOf(method)}: ${REMEDY}`);
   const isJson = /^application\/json\b/.test(request.headers['content-type'] ?? '');
   const wanted = read({ call, method, isJson }, await bodyOf(request));
   check(wanted, { method, allowed: roomsOf(worker) });
@@ -111,34 +114,37 @@ async function passOn(
 }
 
 function read(
-  { call, method, isJson }: { call: Call; method: string; isJson: boolean },
+  { call, method, isJson }: { call: ApiMethod; method: string; isJson: boolean },
   body: Buffer,
-): Wanted {
+): ApiRequest {
   try {
     return call.read(body, isJson);
   } catch (error) {
-    throw new Refusal('malformed', `this is no request of ${nameOf(method)}: ${messageOf(error)}`);
+    throw new Refusal('malformed', `the body is not a request of ${nameOf(method)}: ${messageOf(error)}`);
   }
 }
 
-function check(wanted: Wanted, { method, allowed }: { method: string; allowed: readonly string[] }): void {
+function check(
+  wanted: ApiRequest,
+  { method, allowed }: { method: string; allowed: readonly string[] },
+): void {
   const name = nameOf(method);
   if (wanted.rooms.length === 0)
     throw new Refusal(
       'permission_denied',
-      `curfew passes ${name} on for rooms that are named, not for all: ${REMEDY}`,
+      `curfew forwards ${name} only with the names of rooms, not for all rooms: ${REMEDY}`,
     );
   const foreign = wanted.rooms.find((room) => !allowed.includes(room));
   if (foreign !== undefined)
     throw new Refusal(
       'permission_denied',
-      `curfew passes ${name} on for the rooms of this agent's call alone, not for ${JSON.stringify(foreign)}: ${REMEDY}`,
+      `curfew forwards ${name} only for the rooms of this agent's call, not for ${JSON.stringify(foreign)}: ${REMEDY}`,
     );
   if (wanted.excess !== null)
-    throw new Refusal('permission_denied', `curfew does not pass ${name} on ${wanted.excess}: ${REMEDY}`);
+    throw new Refusal('permission_denied', `curfew does not forward ${name} ${wanted.excess}: ${REMEDY}`);
 }
 
-/** Only what this one call needs, and only for as long. */
+/** Makes a token with the grants and the lifetime of this one call. */
 function tokenFor(keys: { apiKey: string; apiSecret: string }, grants: Grants): Promise<string> {
   const token = new AccessToken(keys.apiKey, keys.apiSecret, { ttl: STAND_IN.callTokenSeconds });
   token.addGrant(grants.video);
@@ -149,7 +155,7 @@ function tokenFor(keys: { apiKey: string; apiSecret: string }, grants: Grants): 
 async function bodyOf(request: Readable): Promise<Buffer> {
   const body = await readBody(request, STAND_IN.callBytes);
   if (body !== null) return body;
-  throw new Refusal('resource_exhausted', `a request may have ${STAND_IN.callBytes} bytes`);
+  throw new Refusal('resource_exhausted', `a request may have at most ${STAND_IN.callBytes} bytes`);
 }
 
 function refusalOf(error: unknown): Refusal {
@@ -159,10 +165,10 @@ function refusalOf(error: unknown): Refusal {
   const isLate = error instanceof Error && ['TimeoutError', 'HeadersTimeoutError'].includes(error.name);
   return isLate
     ? new Refusal('deadline_exceeded', 'LiveKit did not answer in time')
-    : new Refusal('unavailable', `LiveKit cannot be asked: ${messageOf(error)}`);
+    : new Refusal('unavailable', `LiveKit cannot be reached: ${messageOf(error)}`);
 }
 
-/** `RoomService.CreateRoom`; a method that somebody made up is shortened. */
+/** Formats a method as `RoomService.CreateRoom`. The length is bounded, because the agent chooses the text. */
 function nameOf(method: string): string {
   return method
     .replace(/^livekit\./, '')
@@ -175,7 +181,7 @@ function asAnswer({ code, message }: Refusal): Answer {
   return { status: STATUS[code], contentType: 'application/json', body };
 }
 
-/** A request that was not read to its end leaves a connection that cannot be used again. */
+/** After a request that was not read to its end the connection cannot be used again. */
 function answer(response: ServerResponse, { status, contentType, body }: Answer): void {
   if (response.destroyed) return;
   const unread = response.req.complete ? {} : { connection: 'close' };

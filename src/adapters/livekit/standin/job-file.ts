@@ -1,4 +1,4 @@
-/** Which job a worker has, for the supervisor after this one: agents-js does not say it when it connects again. */
+/** Stores the job id of a worker for the next supervisor. Because: agents-js does not send its job after a reconnect. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import pTimeout from 'p-timeout';
@@ -11,21 +11,24 @@ import type { Instance } from '../../../ports/instance.ts';
 import type { Log } from '../../../ports/log.ts';
 
 export interface JobFile {
-  /** Never throws: what could not be written is logged, and the call goes on. */
-  keep(id: WorkerId, jobId: string): void;
-  /** Null: none that is known. Bounded. */
-  recall(id: WorkerId): Promise<string | null>;
+  /** Never throws. A failed write is logged, and the call continues. */
+  save(id: WorkerId, jobId: string): void;
+  /** `null`: no job is known. Never rejects, and resolves within `WORKERS.folderMs`. */
+  load(id: WorkerId): Promise<string | null>;
 }
 
 export function createJobFile({ workersDir }: Instance, log: Log): JobFile {
   const pathOf = (id: WorkerId) => join(workersDir, id, STAND_IN.jobFile);
   return {
-    keep: (id, jobId) => {
+    save: (id, jobId) => {
       writeFile(pathOf(id), `${jobId}\n`, { mode: 0o600, flag: WRITE_FLAGS }).catch((error: unknown) =>
-        log.warn({ worker: id, error: messageOf(error) }, "the agent's job could not be noted"),
+        log.warn(
+          { worker: id, error: messageOf(error) },
+          "the agent's job id could not be written; after a restart of curfew the job may be unknown",
+        ),
       );
     },
-    recall: async (id) => {
+    load: async (id) => {
       try {
         const text = await pTimeout(readFileSafely(pathOf(id), FILES.smallBytes), {
           milliseconds: WORKERS.folderMs,

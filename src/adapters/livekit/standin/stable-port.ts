@@ -1,4 +1,4 @@
-/** The port on which workers find the stand-in: the same over restarts, because a running worker knows no other. */
+/** The port of the stand-in. It stays the same over restarts, because a running worker knows no other. */
 import type { Server } from 'node:http';
 import { join } from 'node:path';
 import { CurfewError, messageOf } from '../../../lib/errors.ts';
@@ -8,7 +8,7 @@ import { readFileSafelySync, writeFileSafelySync } from '../../../lib/safe-files
 
 export const HOST = '127.0.0.1';
 
-/** What was written at the first start; null: nothing that can be used. */
+/** The port that the first start chose. `null`: no valid port is stored. */
 export function rememberedPort(stateDir: string): number | null {
   try {
     const port = Number(readFileSafelySync(pathOf(stateDir), FILES.smallBytes, 'followed').trim());
@@ -18,7 +18,7 @@ export function rememberedPort(stateDir: string): number | null {
   }
 }
 
-/** `port` 0: the remembered one, else any that is free. Rejects invalid_config when it is taken. */
+/** `port` 0: the remembered port, else any free one. Rejects invalid_config if the port is taken. */
 export async function listenAt(
   server: Server,
   { stateDir, port }: { stateDir: string; port: number },
@@ -31,13 +31,16 @@ export async function listenAt(
   } catch (error) {
     const remedy =
       port === 0
-        ? `free it, or remove "${pathOf(stateDir)}" while no LiveKit agent runs and another is taken`
-        : 'free it, or choose another';
+        ? `free it; or remove "${pathOf(stateDir)}" while no LiveKit agent runs, and curfew takes another port`
+        : 'free it, or choose another port';
     throw unusable(`cannot listen on ${HOST}:${known} for LiveKit agents: ${messageOf(error)}; ${remedy}`);
   }
 }
 
-/** Below the range from which the kernel takes ports of outgoing connections: one of those could have ours after a restart. */
+/**
+ * Because: the kernel may give a port of its ephemeral range to an outgoing connection while curfew restarts.
+ * So curfew chooses a port below that range.
+ */
 async function listenAnywhere(server: Server, stateDir: string): Promise<number> {
   const [first, last] = STAND_IN.portRange;
   let failure: unknown = null;

@@ -1,4 +1,4 @@
-/** The stand-in's HTTP server: agents at /agent, their API calls at /twirp, nothing else. */
+/** The stand-in's HTTP server: agents connect to /agent, call the API at /twirp, and launchers report at /curfew/job. */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
@@ -35,14 +35,14 @@ export function createStandInHttp({ instance, hub, twirp }: StandInHttpOptions):
     const path = pathOf(request);
     if (path.startsWith('/twirp/')) void twirp(request, response);
     else if (path === REPORT_PATH) void report({ instance, hub }, request, response);
-    else response.writeHead(404, { 'content-type': 'text/plain' }).end(NOT_HERE);
+    else response.writeHead(404, { 'content-type': 'text/plain' }).end(UNKNOWN_PATH);
   });
   server.maxConnections = mostConnections(CONNECTION_SHARES.standIn);
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     socket.on('error', () => socket.destroy());
-    if (pathOf(request) !== '/agent') return refuse(socket, 404, NOT_HERE);
+    if (pathOf(request) !== '/agent') return refuse(socket, 404, UNKNOWN_PATH);
     void verifyCaller(instance, request.headers.authorization).then((caller) => {
-      if (caller?.grants.video?.agent !== true) return refuse(socket, 401, NOT_YOURS);
+      if (caller?.grants.video?.agent !== true) return refuse(socket, 401, WRONG_KEY);
       sockets.handleUpgrade(request, socket, head, (ws) =>
         hub.opened(new AgentConnection(ws, { workerId: caller.workerId, listener: hub })),
       );
@@ -51,10 +51,10 @@ export function createStandInHttp({ instance, hub, twirp }: StandInHttpOptions):
   return { server, close: () => close(server) };
 }
 
-/** Where our launcher tells what agents-js does not: the end of its job. */
+/** Our launcher reports the end of a job here, because agents-js does not. */
 const REPORT_PATH = '/curfew/job';
-const NOT_HERE = 'curfew stands in for LiveKit here: only /agent and /twirp are answered';
-const NOT_YOURS = 'this token is not signed with the LIVEKIT_API_SECRET that curfew gave to this worker';
+const UNKNOWN_PATH = 'curfew stands in for LiveKit here and serves only /agent and /twirp';
+const WRONG_KEY = 'this token is not signed with the LIVEKIT_API_SECRET that curfew gave to this worker';
 
 function pathOf(request: IncomingMessage): string {
   return request.url?.split('?', 1)[0] ?? '';
@@ -68,12 +68,12 @@ async function report(
   const caller = await verifyCaller(instance, request.headers.authorization);
   const body = caller === null ? null : await readBody(request, STAND_IN.frameBytes);
   const status = body === null ? null : readStatus(body);
-  if (caller === null) response.writeHead(401, { connection: 'close' }).end(NOT_YOURS);
+  if (caller === null) response.writeHead(401, { connection: 'close' }).end(WRONG_KEY);
   else if (status === null) response.writeHead(400, { connection: 'close' }).end();
   else response.writeHead(hub.reported(caller.workerId, status) ? 204 : 503).end();
 }
 
-/** `head` of the refused request is not read, so the connection cannot be used again. */
+/** Closes the connection, because the rest of the request is not read. */
 function refuse(socket: Duplex, status: number, why: string): void {
   socket.end(
     [
@@ -88,7 +88,7 @@ function refuse(socket: Duplex, status: number, why: string): void {
   );
 }
 
-/** Agents were asked to close; what is left after a moment is cut off. */
+/** The hub has asked all agents to close. Connections that stay open after `HTTP.closeMs` are cut. */
 async function close(server: Server): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
   server.closeIdleConnections();

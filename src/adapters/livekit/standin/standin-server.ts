@@ -1,4 +1,4 @@
-/** The StandIn port: towards an unchanged LiveKit agent, curfew is the LiveKit server that hands it its job. */
+/** The StandIn port: an unchanged LiveKit agent connects to curfew as if it were a LiveKit server, and gets its job. */
 import type { WorkerId } from '../../../core/ids.ts';
 import type { Instance } from '../../../ports/instance.ts';
 import type { Log } from '../../../ports/log.ts';
@@ -16,28 +16,28 @@ import { keysFor } from './worker-keys.ts';
 export interface StandInOptions {
   readonly instance: Instance;
   readonly log: Log;
-  /** The real one. */
+  /** The real LiveKit server. */
   readonly livekit: { readonly url: string; readonly apiKey: string; readonly apiSecret: string };
-  /** The supervisor's own, of which a profile may pass names on. */
+  /** The supervisor's own environment. A profile may pass variables of it on. */
   readonly environment: Readonly<Record<string, string | undefined>>;
-  /** 0: any at the first start, then always that one. */
+  /** 0: any free port at the first start, then always that one. */
   readonly port: number;
 }
 
 export function createStandIn(options: StandInOptions): StandIn {
   const { instance, log, port, environment } = options;
-  let open: { readonly hub: AgentHub; readonly door: StandInHttp; readonly proxy: ApiProxy } | null = null;
+  let open: { readonly hub: AgentHub; readonly http: StandInHttp; readonly proxy: ApiProxy } | null = null;
   let listensAt = port === 0 ? (rememberedPort(instance.stateDir) ?? 0) : port;
   return {
     get url() {
       return `ws://${HOST}:${listensAt}`;
     },
     listen: async (listener: StandInListener) => {
-      const hub = new AgentHub({ log, memory: createJobFile(instance, log), listener });
+      const hub = new AgentHub({ log, jobFile: createJobFile(instance, log), listener });
       const proxy = createProxy({ ...options, roomsOf: (id) => listener.roomsOf(id) });
-      const door = createStandInHttp({ instance, hub, twirp: proxy.handle });
-      listensAt = await listenAt(door.server, { stateDir: instance.stateDir, port });
-      open = { hub, door, proxy };
+      const http = createStandInHttp({ instance, hub, twirp: proxy.handle });
+      listensAt = await listenAt(http.server, { stateDir: instance.stateDir, port });
+      open = { hub, http, proxy };
     },
     keysFor: (id: WorkerId) => keysFor(instance, id),
     envFor: (id, { env, passEnv }) => {
@@ -49,7 +49,7 @@ export function createStandIn(options: StandInOptions): StandIn {
     terminate: (id) => open?.hub.terminate(id) ?? false,
     close: async () => {
       open?.hub.close();
-      await open?.door.close();
+      await open?.http.close();
       await open?.proxy.close();
       open = null;
     },

@@ -1,4 +1,4 @@
-/** The LiveKit keys made for one worker, and the proof that a connection or a call comes from it. */
+/** Makes the LiveKit keys of one worker, and verifies that a connection or a call comes from it. */
 import { createHmac } from 'node:crypto';
 import type { ClaimGrants } from 'livekit-server-sdk';
 import { TokenVerifier } from 'livekit-server-sdk';
@@ -18,13 +18,13 @@ export interface Caller {
 
 const KEY_PREFIX = 'curfew-';
 
-/** Derived, so that they hold over a restart and nothing has to be stored. */
+/** Derives the keys from the master key. So they stay valid over a restart, and no file stores them. */
 export function keysFor({ masterKey }: Instance, id: WorkerId): Keys {
   const apiSecret = createHmac('sha256', masterKey).update(`livekit:${id}`).digest('base64url');
   return { apiKey: `${KEY_PREFIX}${id}`, apiSecret };
 }
 
-/** Whose token this is; null: nobody's that we know. */
+/** Resolves with the worker that signed the token. `null`: no worker of this instance signed it. */
 export async function verifyCaller(
   instance: Instance,
   authorization: string | undefined,
@@ -41,7 +41,7 @@ export async function verifyCaller(
   }
 }
 
-/** As the token says it, before anything is proven. */
+/** The issuer that the token claims. The signature is not verified yet. */
 function issuerOf(token: string): string | null {
   try {
     const claims: unknown = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString());

@@ -1,4 +1,4 @@
-/** The exit status of a worker, through the shell that waited for it. */
+/** Reads the exit status of a worker, as the shim's shell encodes it. */
 import { constants } from 'node:os';
 import type { Stamp } from '../../../core/ids.ts';
 import type { ExitInfo } from '../../../core/model/worker.ts';
@@ -8,7 +8,7 @@ type ExitStatus = Pick<ExitInfo, 'code' | 'signal'>;
 
 const UNKNOWN_STATUS: ExitStatus = { code: null, signal: null };
 
-/** A shell adds this to the number of the signal that killed. */
+/** A shell adds this to the number of the signal that killed its command. */
 const SIGNAL_BASE = 128;
 const LAST_REALTIME = 64;
 
@@ -19,7 +19,7 @@ const SIGNAL_NAMES: ReadonlyMap<number, string> = new Map(
     .reverse(),
 );
 
-/** A command that itself exits with 129 to 159 cannot be told from one that was killed; the signal is far likelier. */
+/** For 129 to 159 the shell's status is ambiguous: an exit code or a signal. A signal is far more likely. */
 export function statusOf(shellStatus: number): ExitStatus {
   const number = shellStatus - SIGNAL_BASE;
   if (number === LAST_REALTIME) return { code: null, signal: 'SIGRTMAX' };
@@ -27,13 +27,13 @@ export function statusOf(shellStatus: number): ExitStatus {
   return signal === undefined ? { code: shellStatus, signal: null } : { code: null, signal };
 }
 
-/** The text of a status file; without its newline it was not written to the end. */
+/** `text` is that of a status file. Without its newline it is incomplete, and the status is unknown. */
 export function parseStatus(text: string | null): ExitStatus {
   const match = /^(\d{1,3})\n$/.exec(text ?? '');
   return match ? statusOf(Number(match[1])) : UNKNOWN_STATUS;
 }
 
-/** As the worker's file says, at the time that it was written. */
+/** The exit from a status file. `wallMs` is the time at which the shim wrote the file. */
 export function exitFromFile(
   { text, wallMs }: { text: string; wallMs: number },
   now: Stamp,

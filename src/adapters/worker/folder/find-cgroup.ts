@@ -1,4 +1,4 @@
-/** Which cgroup a worker that was started before is in: by its folder, where the worker itself may have written. */
+/** Finds the cgroup of a worker that was started earlier. The worker's folder is no proof, because the worker can write to it. */
 import type { WorkerId } from '../../../core/ids.ts';
 import { messageOf } from '../../../lib/errors.ts';
 import { FILES } from '../../../lib/limits/worker-limits.ts';
@@ -9,28 +9,35 @@ import type { Cgroups } from '../../../process/cgroup.ts';
 import { isGroupOf } from '../../../process/cgroup.ts';
 import type { WorkerFolder } from './worker-folder.ts';
 
-interface Host {
+export interface WorkerHost {
   readonly instance: Instance;
   readonly log: Log;
   readonly cgroups?: Cgroups | null;
 }
 
 /**
- * Where this supervisor would have put it, if it is there. The one that started it may have sat elsewhere in the hierarchy, so the
- * file is asked next; it is believed only where it names a group of this very worker. Null: it has none. Never throws: without its
- * group a worker is held by its process group and mark.
+ * First the path where this supervisor would have created it, if that exists.
+ * The supervisor that started the worker may have run elsewhere in the hierarchy, so the file in the folder comes next.
+ * The file counts only if it names a cgroup of exactly this worker.
+ * `null`: no cgroup was found. Then process group and mark find the worker's processes. Never throws.
  */
-export function findGroup(workerId: WorkerId, folder: WorkerFolder, host: Host): string | null {
+export function findCgroup(workerId: WorkerId, folder: WorkerFolder, host: WorkerHost): string | null {
   const { instance, log, cgroups } = host;
   const expected = cgroups?.find(workerId) ?? null;
   if (expected !== null) return expected;
   try {
     const path = readFileSafelySync(folder.cgroup, FILES.smallBytes).trimEnd();
     if (isGroupOf(path, { instanceId: instance.id, workerId })) return path;
-    log.warn({ worker: workerId }, "the file of a worker's cgroup names something else; it is not used");
+    log.warn(
+      { worker: workerId },
+      "the file `cgroup` in the worker's folder names another cgroup; curfew ignores it",
+    );
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    log.warn({ worker: workerId, error: messageOf(error) }, "the file of a worker's cgroup cannot be read");
+    log.warn(
+      { worker: workerId, error: messageOf(error) },
+      "the file `cgroup` in the worker's folder cannot be read; curfew finds its processes by group and mark",
+    );
   }
   return null;
 }

@@ -1,4 +1,4 @@
-/** What the workers' own folders say of them: enough to go on when the database is lost. */
+/** Reads the records in the workers' folders. They are enough to continue when the database is lost. */
 import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -36,7 +36,7 @@ export function createWorkerRecords(workersDir: string): WorkerRecords {
 }
 
 const warmSchema = z.object({
-  /** curfew's own writing, in the order in which it was written. */
+  /** Not checked further, because curfew itself wrote it. */
   warm: z.object({
     profile: z.custom<unknown>((value) => value !== null && typeof value === 'object'),
     retired: z.literal(true).optional(),

@@ -1,25 +1,28 @@
-/** Writes to workers' folders that nobody waits for, until the end. */
+/** Collects background writes to workers' folders. Only the supervisor's end waits for them. */
 import { messageOf } from '../../../lib/errors.ts';
 import type { Log } from '../../../ports/log.ts';
 
-export class Writes {
+export class PendingWrites {
   readonly #log: Log;
-  readonly #underWay = new Set<Promise<void>>();
+  readonly #pending = new Set<Promise<void>>();
 
   constructor(log: Log) {
     this.#log = log;
   }
 
-  /** A write that fails is said, and ends no call. */
-  add(written: Promise<void>): void {
-    const logged = written.catch((error: unknown) => {
-      this.#log.warn({ error: messageOf(error) }, "a worker's folder could not be written");
+  /** A failed write is logged and ends no call. */
+  add(write: Promise<void>): void {
+    const logged = write.catch((error: unknown) => {
+      this.#log.warn(
+        { error: messageOf(error) },
+        "a write to a worker's folder failed; the call continues, but a restart may miss that change",
+      );
     });
-    this.#underWay.add(logged);
-    void logged.finally(() => this.#underWay.delete(logged));
+    this.#pending.add(logged);
+    void logged.finally(() => this.#pending.delete(logged));
   }
 
   async settled(): Promise<void> {
-    await Promise.allSettled(this.#underWay);
+    await Promise.allSettled(this.#pending);
   }
 }

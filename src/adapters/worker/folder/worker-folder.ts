@@ -1,4 +1,4 @@
-/** One folder per worker: what a recovery needs to know of it, and what it printed. Only its owner may look inside. */
+/** One folder per worker: the facts for a recovery, and the worker's log. Only the supervisor's user can read it. */
 import { lstat, mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import pTimeout from 'p-timeout';
@@ -10,17 +10,17 @@ import { readFileSafely, WRITE_FLAGS } from '../../../lib/safe-files.ts';
 
 export interface WorkerFolder {
   readonly path: string;
-  /** Who it is for; rewritten atomically. */
+  /** The worker's session and processes, or its warm profile. Replaced atomically. */
   readonly record: string;
-  /** Created exclusively, by the shim before it goes on: holds the shim's line of /proc/PID/stat and the boot's id. */
+  /** The shim creates it exclusively before the start. It contains the shim's line of /proc/PID/stat and the boot id. */
   readonly claim: string;
-  /** The same of the command: its pid, and its start time, which tells it from a later process. */
+  /** The same for the command. The start time tells the command from a later process with its pid. */
   readonly pid: string;
-  /** Says that the command could not be executed. */
+  /** Exists if the command could not be executed. */
   readonly unstarted: string;
-  /** The exit status as the shell saw it. Without its newline it is not written yet. */
+  /** The exit status from the shim's shell. Without its newline it is incomplete. */
   readonly status: string;
-  /** The path of the worker's cgroup; absent where it has none. Read by group.ts. */
+  /** The path of the worker's cgroup. Absent for a worker without one. */
   readonly cgroup: string;
   readonly log: string;
 }
@@ -29,7 +29,7 @@ const FOLDER_MODE = 0o700;
 const FILE_MODE = 0o600;
 const WHOLE = { mode: FILE_MODE, flag: WRITE_FLAGS };
 
-/** Throws for an id that is not one plain file name: nothing outside `workersDir` is ever touched. */
+/** Throws for an id that is not a plain file name, so that no path outside `workersDir` is possible. */
 export function folderOf(workersDir: string, workerId: WorkerId): WorkerFolder {
   if (!isWorkerName(workerId)) {
     throw new CurfewError('internal', `the worker id ${JSON.stringify(workerId)} cannot name a folder`);
@@ -51,9 +51,7 @@ export function makeFolder(folder: WorkerFolder): Promise<unknown> {
   return bounded(mkdir(folder.path, { recursive: true, mode: FOLDER_MODE }), folder.path);
 }
 
-/**
- * Written whole or not at all. Not synced: a power cut, which alone could lose it, ends the worker as well.
- */
+/** Atomic, but without fsync: only a power cut can lose the record, and that ends the worker too. */
 export function writeRecord(folder: WorkerFolder, record: object): Promise<void> {
   const temporary = `${folder.record}.tmp`;
   const written = writeFile(temporary, `${JSON.stringify(record)}\n`, WHOLE).then(() =>
@@ -62,7 +60,7 @@ export function writeRecord(folder: WorkerFolder, record: object): Promise<void>
   return bounded(written, folder.record);
 }
 
-/** A worker's record, rewritten as its session changes: the newest wins, and no two writes meet. */
+/** Writes a worker's record at each change of its session. Writes never overlap, and only the newest waits. */
 export class RecordFile {
   readonly #folder: WorkerFolder;
   #next: object | null = null;
@@ -88,12 +86,12 @@ export class RecordFile {
   }
 }
 
-/** Before the start: whoever finds the worker later finds its group by this. */
+/** Call it before the start. A later supervisor finds the worker's cgroup with this file. */
 export function writeCgroup(folder: WorkerFolder, cgroup: string): Promise<void> {
   return bounded(writeFile(folder.cgroup, `${cgroup}\n`, WHOLE), folder.cgroup);
 }
 
-/** Takes the right to start away from a shim that has not begun. False: it was faster. */
+/** Takes the right to start, so that no shim can start the worker any more. False: a shim took it first. */
 export async function takeClaim(folder: WorkerFolder): Promise<boolean> {
   await makeFolder(folder);
   const taken = open(folder.claim, 'wx', FILE_MODE).then(
@@ -106,12 +104,12 @@ export async function takeClaim(folder: WorkerFolder): Promise<boolean> {
   return bounded(taken, folder.claim);
 }
 
-/** Opened to append: what is cut out of the file's middle then leaves no hole where the worker writes on. */
+/** Opens the log in append mode. Then a cut leaves no hole where the worker writes next. */
 export function openLog(folder: WorkerFolder) {
   return bounded(open(folder.log, 'a', FILE_MODE), folder.log);
 }
 
-/** The exit status and when it was written; null: it is not there yet, or not to its end. */
+/** The exit status and the time of its write. `null`: the file does not exist or is incomplete. */
 export async function readStatus(folder: WorkerFolder): Promise<{ text: string; wallMs: number } | null> {
   const text = await readSmall(folder.status);
   if (text === null || !text.endsWith('\n')) return null;
@@ -119,12 +117,12 @@ export async function readStatus(folder: WorkerFolder): Promise<{ text: string; 
   return { text, wallMs: written?.mtimeMs ?? Date.now() };
 }
 
-/** Null: there is none, or what is there is no file of ours. */
+/** `null`: the file does not exist, is not plain, is larger than `maxBytes`, or cannot be read in time. */
 export async function readSmall(path: string, maxBytes: number = FILES.smallBytes): Promise<string | null> {
   return bounded(readFileSafely(path, maxBytes), path).catch(() => null);
 }
 
-/** Removes the folders that were last written to before that time; how many. */
+/** Removes the folders with no write since that time. Resolves with their number. */
 export async function pruneFolders(options: {
   readonly workersDir: string;
   readonly olderThanWallMs: number;
@@ -142,7 +140,7 @@ export async function pruneFolders(options: {
   return removed;
 }
 
-/** Of the log, or of the folder where nothing was printed; Infinity for what is no folder of ours. */
+/** The time of the last write to the log, or of the folder if there is no log. Infinity: not a folder. */
 async function lastWriteMs(path: string): Promise<number> {
   const folder = await bounded(lstat(path), path).catch(ifMissing(null));
   if (!folder?.isDirectory()) return Infinity;
@@ -160,7 +158,7 @@ function ifMissing<T>(fallback: T): (error: unknown) => T {
 function bounded<T>(work: Promise<T>, path: string): Promise<T> {
   return pTimeout(work, {
     milliseconds: WORKERS.folderMs,
-    // Made when it is needed: an error for each file of a thousand workers is a part of their release.
+    // The error is created only on a timeout: with a thousand workers an unused error per file costs time.
     fallback: () => {
       throw new Error(`${path} did not answer within ${WORKERS.folderMs} ms`);
     },

@@ -1,9 +1,9 @@
-/** Keeps the logs of live workers within their cap: head and tail stay, the middle is cut out and counted. */
+/** Keeps the logs of live workers within their cap: cuts out the middle, counts its bytes, keeps head and tail. */
 import { statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { LOGS, WORKERS } from '../../../lib/limits/worker-limits.ts';
 import type { Log } from '../../../ports/log.ts';
-import type { Watched } from './log-watcher.ts';
+import type { WatchedLog } from './log-watcher.ts';
 import { LogWatcher } from './log-watcher.ts';
 import type { LogSizes } from './trim-log.ts';
 
@@ -23,34 +23,33 @@ function shortened({ headBytes, tailBytes }: LogSizes): LogSizes {
 
 export interface LogCap {
   watch(workerId: string, path: string): void;
-  /** The last cut, after the last of the tree; never rejects. */
+  /** Makes the last cut, after the tree is gone. Never rejects. */
   finish(workerId: string): Promise<void>;
   close(): void;
 }
 
-/** How many files are asked at once. */
-const LOOKS_AT_ONCE = 50;
+const CHECKS_AT_ONCE = 50;
 
-/** Of many logs each is looked at less often, so that all of them cost what few do. */
+/** With many logs each is checked less often, so that the total cost stays the same. */
 function slowMs(count: number): number {
   return Math.max(WORKERS.logCheckMs, count * WORKERS.checkSpacingMs);
 }
 
-/** One timer for all logs; it goes faster while one of them grows fast. */
+/** One timer serves all logs. It runs faster while a log grows fast. */
 export function createLogCap({ log, sizes }: { readonly log: Log; readonly sizes: LogSizes }): LogCap {
-  const logs = new Map<string, Watched>();
-  const looks = new LogWatcher(log);
+  const logs = new Map<string, WatchedLog>();
+  const watcher = new LogWatcher(log);
   let closed = false;
   let scarce = false;
   let timer = setTimeout(tick, WORKERS.logCheckMs).unref();
 
   async function tick(): Promise<void> {
     const all = [...logs.values()].filter((one) => !one.hangs);
-    await lookForSpace(all[0]?.path ?? null);
+    await checkDiskSpace(all[0]?.path ?? null);
     let fast = false;
-    for (let at = 0; at < all.length && !closed; at += LOOKS_AT_ONCE) {
+    for (let at = 0; at < all.length && !closed; at += CHECKS_AT_ONCE) {
       const grown = await Promise.all(
-        all.slice(at, at + LOOKS_AT_ONCE).map((one) => looks.look(one, allowed(2))),
+        all.slice(at, at + CHECKS_AT_ONCE).map((one) => watcher.check(one, ruleWith(2))),
       );
       fast ||= grown.some((bytes) => bytes > sizes.tailBytes / 16);
     }
@@ -58,30 +57,33 @@ export function createLogCap({ log, sizes }: { readonly log: Log; readonly sizes
   }
 
   /** Records and other workers need the disk as well. */
-  async function lookForSpace(path: string | null): Promise<void> {
+  async function checkDiskSpace(path: string | null): Promise<void> {
     const isFull = path !== null && (await isAlmostFull(path));
     if (isFull && !scarce)
-      log.error({ path: dirname(path) }, 'the disk is almost full: logs of workers are cut short');
+      log.error(
+        { path: dirname(path) },
+        'the disk is almost full: logs of workers are cut to a smaller size; free some space',
+      );
     scarce = isFull;
   }
 
-  /** A log that grows steadily is not copied at each look. */
-  const allowed = (slack: number) => (scarce ? { sizes: shortened(sizes), slack: 1 } : { sizes, slack });
+  /** The slack avoids that a log with steady growth is copied at each check. */
+  const ruleWith = (slack: number) => (scarce ? { sizes: shortened(sizes), slack: 1 } : { sizes, slack });
 
   return {
     watch(workerId, path) {
-      const unseen = { sizeBytes: 0, cutBytes: 0, look: Promise.resolve(), failing: false, hangs: false };
-      logs.set(workerId, { workerId, path, ...unseen });
+      const initial = { sizeBytes: 0, cutBytes: 0, check: Promise.resolve(), failing: false, hangs: false };
+      logs.set(workerId, { workerId, path, ...initial });
     },
     async finish(workerId) {
       const watched = logs.get(workerId);
       logs.delete(workerId);
-      if (watched) await looks.look(watched, allowed(1));
+      if (watched) await watcher.check(watched, ruleWith(1));
     },
     close() {
       closed = true;
       clearTimeout(timer);
-      looks.close();
+      watcher.close();
     },
   };
 }

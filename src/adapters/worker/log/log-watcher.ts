@@ -1,4 +1,4 @@
-/** Looks at the logs of workers, one at a time at each, and has those cut that are due. */
+/** Checks the sizes of workers' logs and has those cut that are too large. Each log has at most one check at a time. */
 import { stat } from 'node:fs/promises';
 import pTimeout from 'p-timeout';
 import { messageOf } from '../../../lib/errors.ts';
@@ -8,76 +8,79 @@ import { TrimClient } from './trim-client.ts';
 import type { LogSizes } from './trim-log.ts';
 import { cappedBytes } from './trim-log.ts';
 
-export interface Watched {
+export interface WatchedLog {
   readonly workerId: string;
   readonly path: string;
   sizeBytes: number;
   cutBytes: number;
-  /** The look under way, so that no two cut the same file. */
-  look: Promise<void>;
-  /** What failed is said once, until it works again. */
+  /** The current check. The next one waits for it, so that no two cut the same file. */
+  check: Promise<void>;
+  /** True: the last check failed, and the log says so once. */
   failing: boolean;
-  /** It does not answer, and is not asked again until it does: each question would hold one of Node's few threads. */
+  /** True: the file system does not answer. No new check starts, because each would block one of Node's few threads. */
   hangs: boolean;
 }
 
-/** Cut only at so many times its size. */
-export interface Allowed {
+export interface CutRule {
   readonly sizes: LogSizes;
+  /** A log is cut when it is longer than this many times its capped size. */
   readonly slack: number;
 }
 
 export class LogWatcher {
   readonly #log: Log;
   readonly #trimmer = new TrimClient();
-  readonly #underWay = new Set<Promise<void>>();
+  readonly #running = new Set<Promise<void>>();
 
   constructor(log: Log) {
     this.#log = log;
   }
 
-  /** By how much it grew; never rejects, and holds nobody up. */
-  look(watched: Watched, allowed: Allowed): Promise<number> {
+  /** The growth in bytes since the last check. Never rejects, and resolves within the bound for a folder. */
+  check(watched: WatchedLog, rule: CutRule): Promise<number> {
     const fallback = () => {
       watched.hangs = true;
       this.#failed(watched, `not within ${WORKERS.folderMs} ms`);
       return 0;
     };
-    return pTimeout(this.#look(watched, allowed), { milliseconds: WORKERS.folderMs, fallback });
+    return pTimeout(this.#check(watched, rule), { milliseconds: WORKERS.folderMs, fallback });
   }
 
-  /** A look that is under way may still ask for a cut, which a thread that closes would not answer. */
+  /** Waits for the current checks: each may still ask for a cut, which a closed thread would not answer. */
   close(): void {
     const milliseconds = WORKERS.folderMs;
-    const settled = pTimeout(Promise.all(this.#underWay), { milliseconds, fallback: () => undefined });
+    const settled = pTimeout(Promise.all(this.#running), { milliseconds, fallback: () => undefined });
     void settled.then(() => this.#trimmer.close());
   }
 
-  async #look(watched: Watched, allowed: Allowed): Promise<number> {
+  async #check(watched: WatchedLog, rule: CutRule): Promise<number> {
     let grownBytes = 0;
-    const looked = watched.look.then(async () => {
+    const check = watched.check.then(async () => {
       try {
-        grownBytes = await this.#cap(watched, allowed);
+        grownBytes = await this.#cap(watched, rule);
         watched.failing = false;
       } catch (error) {
         this.#failed(watched, messageOf(error));
       }
     });
-    watched.look = looked;
-    this.#underWay.add(looked);
-    await looked;
-    this.#underWay.delete(looked);
+    watched.check = check;
+    this.#running.add(check);
+    await check;
+    this.#running.delete(check);
     watched.hangs = false;
     return grownBytes;
   }
 
-  #failed(watched: Watched, error: string): void {
+  #failed(watched: WatchedLog, error: string): void {
     if (!watched.failing)
-      this.#log.warn({ worker: watched.workerId, error }, 'the log of a worker could not be cut');
+      this.#log.warn(
+        { worker: watched.workerId, error },
+        'the log of a worker could not be cut; the next check tries again',
+      );
     watched.failing = true;
   }
 
-  async #cap(watched: Watched, { sizes, slack }: Allowed): Promise<number> {
+  async #cap(watched: WatchedLog, { sizes, slack }: CutRule): Promise<number> {
     const { path, cutBytes: cutBefore } = watched;
     const { size } = await stat(path);
     const grownBytes = size - watched.sizeBytes;

@@ -1,4 +1,4 @@
-/** The near side of the thread that cuts logs; begun with the first cut, which most hosts never see. */
+/** Sends cuts to the thread that cuts logs. The thread starts with the first cut, because most hosts need none. */
 import { Worker } from 'node:worker_threads';
 import type { Trim } from './trim-log.ts';
 import type { FromTrimmer, ToTrimmer } from './trim-thread.ts';
@@ -13,28 +13,28 @@ export class TrimClient {
   #thread: Worker | null = null;
   #seq = 0;
 
-  /** Resolves with the bytes cut so far, `cutBefore` included; rejects with what the file system said. */
+  /** Resolves with all bytes cut so far, `cutBefore` included. Rejects with the error of the file system. */
   trim(trim: Trim): Promise<number> {
-    this.#thread ??= this.#begin();
+    this.#thread ??= this.#startThread();
     const thread = this.#thread;
     const seq = ++this.#seq;
-    // Only a cut under way keeps the program from ending.
+    // The thread keeps the program alive only during a cut.
     thread.ref();
     thread.postMessage({ ...trim, seq } satisfies ToTrimmer);
     return new Promise((resolve, reject) => this.#pending.set(seq, { resolve, reject }));
   }
 
-  /** What is under way is cut to its end: half a cut would leave a log with lines twice. */
+  /** The thread finishes its current cut first: half a cut would leave lines twice in a log. */
   close(): void {
     this.#thread?.postMessage('close' satisfies ToTrimmer);
   }
 
-  #begin(): Worker {
+  #startThread(): Worker {
     const file = import.meta.url.endsWith('.ts') ? './trim-thread.ts' : './trim-thread.js';
     const thread = new Worker(new URL(file, import.meta.url));
     thread.on('message', (message: FromTrimmer) => this.#settle(thread, message));
-    thread.on('error', (error) => this.#lost(thread, error));
-    thread.on('exit', () => this.#lost(thread, new Error('its thread ended')));
+    thread.on('error', (error) => this.#threadEnded(thread, error));
+    thread.on('exit', () => this.#threadEnded(thread, new Error('the thread that cuts logs ended')));
     return thread;
   }
 
@@ -46,8 +46,8 @@ export class TrimClient {
     else pending?.resolve(message.cutBytes);
   }
 
-  /** The next cut begins another. */
-  #lost(thread: Worker, error: Error): void {
+  /** Rejects the current cuts. The next cut starts a new thread. */
+  #threadEnded(thread: Worker, error: Error): void {
     if (this.#thread !== thread) return;
     this.#thread = null;
     for (const { reject } of this.#pending.values()) reject(error);

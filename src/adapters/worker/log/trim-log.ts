@@ -1,4 +1,4 @@
-/** Cuts the middle out of a log in place, while the worker appends to it: head and tail stay, and what was cut is counted. */
+/** Cuts the middle out of a log in place while the worker appends to it. Keeps head and tail, and counts the cut bytes. */
 import { closeSync, constants, fstatSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
 
 export interface LogSizes {
@@ -12,14 +12,20 @@ export interface Trim {
   readonly cutBefore: number;
 }
 
-/** A worker that holds a lease on its log would hold up its opener, and with it the cuts of all others. fcntl(2) */
+/**
+ * Because: a worker may hold a lease on its log. Without O_NONBLOCK the open, and so all other cuts, would wait for it.
+ * Source: fcntl(2).
+ */
 const FLAGS = constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 const CHUNK_BYTES = 1024 * 1024;
-/** What is written meanwhile is copied as well, but a writer that is faster is not chased for ever: the rest is cut and counted. */
-const CATCH_UPS = 32;
+/**
+ * Race: the worker appends during the copy. Each pass copies what came meanwhile.
+ * If a worker writes faster than that, the last pass cuts and counts the rest.
+ */
+const COPY_PASSES = 32;
 const CUT_DIGITS = 15;
 
-/** Always of one length, so that the next trim finds the tail where this one put it. */
+/** The marker has a fixed length, so that the next trim knows the start of the tail. */
 function markerOf(cutBytes: number): string {
   return `\n--- curfew cut ${String(cutBytes).padStart(CUT_DIGITS)} bytes here ---\n`;
 }
@@ -27,15 +33,15 @@ function markerOf(cutBytes: number): string {
 const MARKER_BYTES = markerOf(0).length;
 const MARKER = /^\n--- curfew cut +(\d+) bytes here ---\n$/;
 
-/** The size of a log that was just trimmed. */
+/** The size of a log right after a trim. */
 export function cappedBytes(sizes: LogSizes): number {
   return sizes.headBytes + MARKER_BYTES + sizes.tailBytes;
 }
 
 /**
- * Returns how many bytes were cut so far, `cutBefore` included; throws what the file system says.
- * Only what is written between the last look and the cut is lost uncounted, so nothing else may come in between: this blocks, and
- * belongs on a thread of its own.
+ * Returns all bytes cut so far, `cutBefore` included. Throws errors of the file system.
+ * Race: bytes written between the last `fstat` and `ftruncate` are lost and not counted.
+ * So this function is synchronous, to keep that time short. It blocks, so it runs on a thread of its own.
  */
 export function trimLog({ path, sizes, cutBefore }: Trim): number {
   const file = openSync(path, FLAGS);
@@ -51,7 +57,7 @@ export function trimLog({ path, sizes, cutBefore }: Trim): number {
 function cutMiddle(file: number, sizeBytes: number, { sizes, cutBefore }: Omit<Trim, 'path'>): number {
   const start = sizes.headBytes + MARKER_BYTES;
   let [from, to, end] = [sizeBytes - sizes.tailBytes, start, sizeBytes];
-  for (let pass = 0; pass < CATCH_UPS && from < end; pass += 1) {
+  for (let pass = 0; pass < COPY_PASSES && from < end; pass += 1) {
     if (end - from > sizes.tailBytes) [from, to] = [end - sizes.tailBytes, start];
     to += copyDown(file, { from, to, end });
     from = end;
@@ -64,14 +70,14 @@ function cutMiddle(file: number, sizeBytes: number, { sizes, cutBefore }: Omit<T
   return cutBytes;
 }
 
-/** What the supervisor before this one cut from the log of a worker that lives on. */
+/** The bytes that an earlier supervisor cut from this log. The marker holds their number. */
 function cutByEarlier(file: number, { headBytes }: LogSizes): number {
   const marker = Buffer.alloc(MARKER_BYTES);
   readSync(file, marker, 0, MARKER_BYTES, headBytes);
   return Number(MARKER.exec(marker.toString('latin1'))?.[1] ?? 0);
 }
 
-/** Towards the file's start and in ascending order, so that source and target may overlap. */
+/** Copies towards the start of the file in ascending order, so that source and target may overlap. */
 function copyDown(
   file: number,
   { from, to, end }: { readonly from: number; readonly to: number; readonly end: number },

@@ -1,20 +1,21 @@
-/** The thread that cuts logs: see trim.ts for why it has one. */
+/** The thread that cuts logs. `trimLog` explains why cuts have a thread of their own. */
 import { parentPort } from 'node:worker_threads';
 import { messageOf } from '../../../lib/errors.ts';
 import type { Trim } from './trim-log.ts';
 import { trimLog } from './trim-log.ts';
 
-interface Asked extends Trim {
+interface TrimRequest extends Trim {
+  /** Pairs the answer with its request. */
   readonly seq: number;
 }
 
-export type ToTrimmer = Asked | 'close';
+export type ToTrimmer = TrimRequest | 'close';
 
 export type FromTrimmer =
   | { readonly seq: number; readonly cutBytes: number }
   | { readonly seq: number; readonly error: string };
 
-function answer({ seq, ...trim }: Asked): FromTrimmer {
+function answer({ seq, ...trim }: TrimRequest): FromTrimmer {
   try {
     return { seq, cutBytes: trimLog(trim) };
   } catch (error) {
@@ -22,7 +23,7 @@ function answer({ seq, ...trim }: Asked): FromTrimmer {
   }
 }
 
-parentPort?.on('message', (asked: ToTrimmer) => {
-  if (asked === 'close') parentPort?.close();
-  else parentPort?.postMessage(answer(asked));
+parentPort?.on('message', (message: ToTrimmer) => {
+  if (message === 'close') parentPort?.close();
+  else parentPort?.postMessage(answer(message));
 });

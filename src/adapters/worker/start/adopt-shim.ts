@@ -1,4 +1,4 @@
-/** A worker that a supervisor before this one started: found by its folder and its identity. */
+/** Adopts a worker that an earlier supervisor started. Finds it by its folder and its identity. */
 import { existsSync, watch } from 'node:fs';
 import type { ProcessIdentity, WorkerProcess } from '../../../core/model/worker.ts';
 import { watchCgroup } from '../../../process/cgroup.ts';
@@ -7,8 +7,11 @@ import type { WorkerFolder } from '../folder/worker-folder.ts';
 import { readSmall, readStatus, takeClaim } from '../folder/worker-folder.ts';
 import type { ShellExit, Shim } from './spawn-shim.ts';
 
-/** Null: it never began and never will, its claim is ours; or it was of another boot, of which nothing lives. */
-export async function findStarted(
+/**
+ * `null`: the worker does not run. Either it never started, and never will because this call took its claim.
+ * Or it started before the last boot of the host.
+ */
+export async function findStartedWorker(
   folder: WorkerFolder,
   bootId: string,
   known: WorkerProcess | null,
@@ -16,27 +19,31 @@ export async function findStarted(
   if (known !== null) return known.shim.bootId === bootId ? known : null;
   if (await takeClaim(folder)) return null;
   const shim = await claimedBy(folder, bootId);
-  // An empty claim is that of a recovery before this one, which died after it.
+  // An empty claim is from an earlier recovery that died after it took the claim.
   return shim?.bootId !== bootId ? null : { shim, main: identityOf(await readSmall(folder.pid), bootId) };
 }
 
-/** The shim that took the claim, of whatever boot; null: none did. */
+/** The shim that took the claim, maybe before the last boot. `null`: no shim took it. */
 export async function claimedBy(folder: WorkerFolder, bootId: string): Promise<ProcessIdentity | null> {
   return identityOf(await readSmall(folder.claim), bootId);
 }
 
-/** The files hold a line of /proc/PID/stat and the boot's id; without one, as older versions wrote it, they are taken for this boot's. */
+/**
+ * Reads a line of /proc/PID/stat, followed by the boot id.
+ * Older versions wrote no boot id. Such a line counts as one of this boot.
+ */
 function identityOf(line: string | null, bootId: string): ProcessIdentity | null {
   const stat = line === null ? null : parseStat(line);
   const written = / boot=(\S+)\s*$/.exec(line ?? '')?.[1];
   return stat === null ? null : { bootId: written ?? bootId, pid: stat.pid, startTicks: stat.startTicks };
 }
 
-const STATUS_LOOKS_MS = [1, 10, 50, 250];
+const STATUS_READS_MS = [1, 10, 50, 250];
 
 /**
- * Not our child: its end is seen by its status file appearing or its cgroup emptying, and at worst by the next look at its identity.
- * `ended` says nothing of the status: it is in the folder.
+ * An adopted shim is not our child. Its end shows when the status file appears or the cgroup becomes empty.
+ * If both fail, the liveness probe finds it.
+ * `ended` has no status: the status file contains it.
  */
 export function adoptedShim(
   identity: ProcessIdentity,
@@ -44,30 +51,30 @@ export function adoptedShim(
 ): Shim {
   let exit: ShellExit | null = null;
   const stops: (() => void)[] = [];
-  const leave = () => {
+  const stopWatching = () => {
     for (const stop of stops.splice(0)) stop();
   };
   const ended = new Promise<ShellExit>((resolve) => {
-    const look = () => {
+    const check = () => {
       if (exit !== null || !existsSync(folder.status)) return;
       void readStatus(folder).then((status) => {
         if (status === null || exit !== null) return;
         exit = { code: null, signal: null };
-        leave();
+        stopWatching();
         resolve(exit);
       });
     };
-    // The group empties a moment before the shim has written the status.
-    const lookSoon = () => {
-      for (const waitMs of STATUS_LOOKS_MS) setTimeout(look, waitMs).unref();
+    // Race: the cgroup becomes empty a moment before the shim writes the status.
+    const checkSoon = () => {
+      for (const waitMs of STATUS_READS_MS) setTimeout(check, waitMs).unref();
     };
-    stops.push(cgroup === null ? watchFolder(folder.path, look) : watchCgroup(cgroup, lookSoon));
-    look();
+    stops.push(cgroup === null ? watchFolder(folder.path, check) : watchCgroup(cgroup, checkSoon));
+    check();
   });
-  return { identity, ended, exit: () => exit, leave };
+  return { identity, ended, exit: () => exit, stopWatching };
 }
 
-/** Where it cannot be watched (no more inotify instances), the look each second is left. */
+/** If the folder cannot be watched (no free inotify instance), the liveness probe of each second still finds the end. */
 function watchFolder(path: string, onChange: () => void): () => void {
   try {
     const watcher = watch(path, { persistent: false }, (_event, name) => {

@@ -1,4 +1,4 @@
-/** Everything of a start that can fail before there is a process: the program, the folder, the record, the cgroup. */
+/** Prepares a start: program, folder, record and cgroup. All this can fail before a process exists. */
 import { failpoint } from '../../../lib/failpoints.ts';
 import { WORKERS } from '../../../lib/limits/worker-limits.ts';
 import type { Instance } from '../../../ports/instance.ts';
@@ -9,9 +9,9 @@ import type { Cgroups } from '../../../process/cgroup.ts';
 import { findCommand } from '../../../process/worker-command.ts';
 import type { WorkerFolder } from '../folder/worker-folder.ts';
 import { makeFolder, writeCgroup, writeRecord } from '../folder/worker-folder.ts';
-import type { Start } from './spawn-shim.ts';
+import type { StartPlan } from './spawn-shim.ts';
 
-/** What every start of this supervisor shares. */
+/** The values that all starts of this supervisor share. */
 export interface StartHost {
   readonly instance: Instance;
   readonly environment: Environment;
@@ -20,11 +20,12 @@ export interface StartHost {
   readonly maxFileBytes: number;
 }
 
+/** Rejects spawn_failed for the program or the environment, and errors of the file system. */
 export async function planStart(
   { profile, workerId, env: own, record }: SpawnRequest,
   folder: WorkerFolder,
   host: StartHost,
-): Promise<Start> {
+): Promise<StartPlan> {
   const { instance, environment, umask, cgroups, maxFileBytes } = host;
   failpoint('spawn.before-folder');
   const mark = { CURFEW_WORKER: `${instance.id}/${workerId}` };

@@ -1,27 +1,35 @@
 /**
- * The process between the supervisor and a worker's command, so that a worker outlives its supervisor with its exit
- * status known. Arguments: folder, umask, bound of the log in blocks of 512 bytes, the worker's cgroup or nothing, the boot's id,
- * command and its arguments.
+ * The shim is the process between the supervisor and a worker's command.
+ * With it a worker outlives its supervisor, and its exit status is still recorded.
+ * Arguments: folder, umask, bound of the log in blocks of 512 bytes, cgroup, boot id, command and its arguments.
+ * The cgroup is an empty text for a worker without one.
  *
- * - The claim is created exclusively (`set -C`): whoever is first, a shim or a recovery that voids the start, wins.
- * - claim and pid hold a line of /proc/PID/stat: `read` is built in, so /proc/self is this very shell, or its child. Behind it is the
- *   boot's id: after a reboot both numbers may be another process's.
- * - A trap is a handler: TERM to the group does not end the shim, and the command does not inherit it.
- * - The shell's own remarks ("Killed") go nowhere: the log is the command's.
+ * - The shim creates the claim file exclusively (`set -C`). A recovery that voids the start creates the same file.
+ *   The first of them wins.
+ * - claim and pid contain a line of /proc/PID/stat, then the boot id.
+ *   `read` is a builtin, so /proc/self is the shell itself, or its child.
+ *   The boot id is there because after a reboot another process can have both numbers.
+ * - The traps are handlers, so TERM to the group does not end the shim. The command does not inherit handlers.
+ * - The shell's own messages ("Killed") are dropped, because the log belongs to the command.
  * - The command runs in the foreground. In the background it would have no stdin and ignore SIGINT.
- * - The status is one write ended by a newline; a reader takes nothing without it. No program but sh is needed.
- * - RLIMIT_FSIZE bounds the log while no supervisor trims it, and with it each file that the worker writes. It is soft:
- *   a worker that needs larger files may raise it. Past it a write fails with EFBIG; SIGXFSZ, which would kill, is
- *   ignored, and that is inherited (Python and Node ignore it anyway). In Node console.log goes on without a word,
- *   process.stdout.write wants an 'error' listener; in Python print raises OSError, logging goes on.
- * - The cgroup is entered in the parentheses, before the exec: all that descends from the command is inside, the shim stays outside.
- *   `>|` because of the noclobber above. One that cannot be entered is gone on without; the supervisor looks.
- * - `unstarted` tells a failed exec from a command that itself exits with 126 or 127: its EXIT trap runs only then.
- *   Where sh is bash, which drops the trap first, such a start is an exit with 126 or 127, and the log says why.
+ * - The status is one write that ends with a newline. Readers ignore a status without it.
+ * - The script needs no program except sh.
+ * - RLIMIT_FSIZE bounds the log while no supervisor trims it. It also bounds each file that the worker writes.
+ *   The limit is soft: a worker that needs larger files may raise it.
+ *   Beyond the limit a write fails with EFBIG. SIGXFSZ would kill, so the shim ignores it, and the worker inherits that.
+ *   Python and Node ignore SIGXFSZ anyway.
+ *   In Node console.log loses the output silently, and process.stdout.write needs an 'error' listener.
+ *   In Python print raises OSError, and logging continues.
+ * - The subshell enters the cgroup before the exec. So all descendants of the command are inside, and the shim is outside.
+ *   The redirection is `>|`, because `set -C` forbids `>`.
+ *   If the subshell cannot enter the cgroup, it continues without, and the supervisor checks.
+ * - `unstarted` marks a failed exec. A command that itself exits with 126 or 127 runs no EXIT trap of the shim.
+ *   bash drops the trap before the exec. Where sh is bash, a failed exec is an exit with 126 or 127.
+ *   The log then says why.
  */
 import { SHIM_NAME } from '../../../lib/limits/worker-limits.ts';
 
-const SCRIPT = `trap : TERM INT HUP
+const SCRIPT = /* sh */ `trap : TERM INT HUP
 curfew_dir=$1 curfew_umask=$2 curfew_blocks=$3 curfew_cgroup=$4 curfew_boot=$5
 shift 5
 umask 077
@@ -42,15 +50,15 @@ printf '%s\\n' "$curfew_status" >"$curfew_dir/status"
 exit "$curfew_status"
 `;
 
-/** Exit status of a shim that found its claim taken, or could not write to its folder. */
+/** Exit status of a shim that did not get its claim, or could not write to its folder. */
 export const SHIM_REFUSED = 125;
 const SHELL = '/bin/sh';
 const BLOCK_BYTES = 512;
 
-/** How the arguments of every shim begin; after its exec the command's are its own. */
+/** The first arguments of every shim. After the exec the command shows its own arguments. */
 export const SHIM_CMDLINE = [SHELL, '-c', SCRIPT, ''].join('\0');
 
-/** Nothing of the folder or the command is ever read as shell text: it is all in "$@". */
+/** The shell never parses the folder or the command: all of it is in "$@". */
 export function shimCommand(options: {
   readonly folder: string;
   readonly umask: string;

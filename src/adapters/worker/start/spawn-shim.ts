@@ -8,13 +8,13 @@ import type { ProcessIdentity } from '../../../core/model/worker.ts';
 import { CurfewError, messageOf } from '../../../lib/errors.ts';
 import { FILES, WORKERS } from '../../../lib/limits/worker-limits.ts';
 import { readFileSafelySync } from '../../../lib/safe-files.ts';
-import { killNewborn } from '../../../process/checked-signal.ts';
+import { killNewChild } from '../../../process/checked-signal.ts';
 import type { ProcTable } from '../../../process/proc-files.ts';
 import { findAlive, parseStat } from '../../../process/proc-files.ts';
 import type { WorkerFolder } from '../folder/worker-folder.ts';
 import { SHIM_CMDLINE, SHIM_REFUSED, shimCommand } from './shim.ts';
 
-export interface Start {
+export interface StartPlan {
   readonly folder: WorkerFolder;
   readonly command: readonly string[];
   readonly cwd: string;
@@ -31,21 +31,24 @@ export interface ShellExit {
 
 export interface Shim {
   readonly identity: ProcessIdentity;
-  /** Of the shim itself; never rejects. */
+  /** Resolves when the shim itself has ended. Never rejects. */
   readonly ended: Promise<ShellExit>;
-  /** Null while it runs. */
+  /** `null`: the shim runs. */
   exit(): ShellExit | null;
-  /** Its end is not waited for any more. */
-  leave(): void;
+  /** Stops the wait for its end. */
+  stopWatching(): void;
 }
 
-/** In a session of its own, with no pipe and no descriptor of the supervisor's: it must not die with it. */
+/**
+ * Starts the shim. Rejects spawn_failed.
+ * The shim has a kernel session of its own, and no pipe or descriptor of the supervisor. So it survives the supervisor.
+ */
 export async function startShim(
-  start: Start & { readonly proc: ProcTable; readonly bootId: string; readonly logFd: number },
+  start: StartPlan & { readonly proc: ProcTable; readonly bootId: string; readonly logFd: number },
 ): Promise<Shim> {
   const { file, args } = shimCommand({ ...start, folder: start.folder.path });
   const { proc, bootId, cwd, env, logFd } = start;
-  const child = attempt(() =>
+  const child = spawnOrThrow(() =>
     spawn(file, args, { cwd, env, detached: true, stdio: ['ignore', logFd, logFd] }),
   );
   if (child.pid === undefined) throw notStarted(await failureOf(child));
@@ -58,22 +61,22 @@ export async function startShim(
       resolve(exit);
     });
   });
-  return { identity, ended, exit: () => exit, leave: () => undefined };
+  return { identity, ended, exit: () => exit, stopWatching: () => undefined };
 }
 
-/** It is not reaped before the event loop turns, so that the number is certainly still its own. */
+/** Node reaps the child only after this turn of the event loop, so the number is still the child's. */
 function startTicksOf(proc: ProcTable, pid: number): number {
   try {
     const stat = proc.stat(pid);
     if (stat) return stat.startTicks;
-    throw new Error('it is not there');
+    throw new Error('the process does not exist');
   } catch (error) {
-    killNewborn(pid);
+    killNewChild(pid);
     throw notStarted(`/proc/${pid} cannot be read: ${messageOf(error)}`);
   }
 }
 
-function attempt(start: () => ChildProcess): ChildProcess {
+function spawnOrThrow(start: () => ChildProcess): ChildProcess {
   try {
     return start();
   } catch (error) {
@@ -91,15 +94,21 @@ function notStarted(why: string): CurfewError {
   return new CurfewError('spawn_failed', `the worker's shim did not start: ${why}`);
 }
 
-/** As a rule the command runs after one millisecond, which a timer cannot tell from two: so long the event loop just turns. */
+/**
+ * A command usually runs after 1 ms. Timers are not that exact.
+ * So for this time `waitForMain` checks in each turn of the event loop.
+ */
 const TURNING_MS = 3;
 const LONGEST_WAIT_MS = 50;
 
-/** The command's identity, as soon as it is the command that runs. Null: it has ended and left no trace of its pid. */
+/**
+ * Resolves with the command's identity after its exec. Rejects spawn_failed.
+ * `null`: the shim was killed before the command's pid was written.
+ */
 export async function waitForMain(
   proc: ProcTable,
   shim: Shim,
-  start: Start,
+  start: StartPlan,
 ): Promise<ProcessIdentity | null> {
   const sinceMs = performance.now();
   for (let waitMs = 1; ; waitMs = Math.min(LONGEST_WAIT_MS, waitMs * 1.5)) {
@@ -116,20 +125,19 @@ export async function waitForMain(
   }
 }
 
-/** A command that was quicker than we are did run; one that could not be executed is told by the shim. */
-function afterEnd(exit: ShellExit, main: ProcessIdentity | null, start: Start): ProcessIdentity | null {
+/** A short command may end before we see it, and that is a success. The shim marks a command that could not be executed. */
+function afterEnd(exit: ShellExit, main: ProcessIdentity | null, start: StartPlan): ProcessIdentity | null {
   const { folder, command } = start;
   if (existsSync(folder.unstarted)) {
     const what = `the command ${JSON.stringify(command[0])} could not be executed (status ${exit.code})`;
-    throw new CurfewError('spawn_failed', `${what}: is its interpreter there? See ${folder.log}`);
+    throw new CurfewError('spawn_failed', `${what}; check its interpreter, and see ${folder.log}`);
   }
   if (main || exit.code === null) return main;
   const why =
-    exit.code === SHIM_REFUSED ? 'its start was claimed before, or nothing can be written there' : '';
-  throw new CurfewError(
-    'spawn_failed',
-    `nothing was started in ${folder.path}: ${why || `status ${exit.code}`}`,
-  );
+    exit.code === SHIM_REFUSED
+      ? 'another start has its claim, or the folder is not writable'
+      : `its shim exited with status ${exit.code}`;
+  throw new CurfewError('spawn_failed', `the worker in ${folder.path} did not start: ${why}`);
 }
 
 function readPid(folder: WorkerFolder, bootId: string): ProcessIdentity | null {
@@ -139,14 +147,14 @@ function readPid(folder: WorkerFolder, bootId: string): ProcessIdentity | null {
   return stat && { bootId, pid: stat.pid, startTicks: stat.startTicks };
 }
 
-/** Between its fork and its exec the child still is the shim. */
+/** Between fork and exec the child still has the shim's arguments. */
 function isCommand(proc: ProcTable, main: ProcessIdentity): boolean {
   if (!findAlive(proc, main)) return false;
   const cmdline = proc.cmdline(main.pid);
   return cmdline !== null && cmdline !== '' && !cmdline.startsWith(SHIM_CMDLINE);
 }
 
-function tooSlow(start: Start): CurfewError {
+function tooSlow(start: StartPlan): CurfewError {
   const what = JSON.stringify(start.command[0]);
   return new CurfewError('spawn_failed', `the command ${what} did not run within ${WORKERS.spawnMs} ms`);
 }

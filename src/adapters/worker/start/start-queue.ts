@@ -1,38 +1,65 @@
-/** Starts that are under way, before there is a process: so many at once, and none goes on that was ended meanwhile. */
+/** Limits how many workers start at the same time, and cancels starts that have no process yet. */
 import type { WorkerId } from '../../../core/ids.ts';
 import { CurfewError } from '../../../lib/errors.ts';
 import { WORKERS } from '../../../lib/limits/worker-limits.ts';
-import { Gate } from './gate.ts';
 
-export class Starts {
-  readonly #gate = new Gate(WORKERS.startsAtOnce);
-  readonly #underWay = new Map<WorkerId, AbortController>();
+export class StartQueue {
+  readonly #permits = new Permits(WORKERS.startsAtOnce);
+  readonly #current = new Map<WorkerId, AbortController>();
 
   has(id: WorkerId): boolean {
-    return this.#underWay.has(id);
+    return this.#current.has(id);
   }
 
-  /** `start` asks `wanted` right before there is a process. Who waits for one that was ended does not wait for a disk that hangs. */
-  run<T>(id: WorkerId, start: (wanted: AbortSignal) => Promise<T>): Promise<T> {
-    const ender = new AbortController();
-    this.#underWay.set(id, ender);
-    const { promise: ended, reject } = Promise.withResolvers<never>();
-    ender.signal.addEventListener('abort', () => reject(ender.signal.reason));
-    return Promise.race([this.#inTurn(id, () => start(ender.signal)), ended]);
+  /**
+   * `start` must check `signal` right before it creates a process.
+   * Rejects as soon as the start is cancelled, even while the disk hangs.
+   */
+  run<T>(id: WorkerId, start: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const controller = new AbortController();
+    const { signal } = controller;
+    this.#current.set(id, controller);
+    const { promise: cancelled, reject } = Promise.withResolvers<never>();
+    signal.addEventListener('abort', () => reject(signal.reason));
+    return Promise.race([this.#withPermit(id, () => start(signal)), cancelled]);
   }
 
-  /** Nothing of it will ever run. */
-  end(id: WorkerId): void {
-    this.#underWay.get(id)?.abort(new CurfewError('spawn_failed', 'it was ended before it ran'));
+  /** After this call the start creates no process that stays. */
+  cancel(id: WorkerId): void {
+    this.#current.get(id)?.abort(new CurfewError('spawn_failed', 'the worker was ended before it started'));
   }
 
-  async #inTurn<T>(id: WorkerId, start: () => Promise<T>): Promise<T> {
+  async #withPermit<T>(id: WorkerId, start: () => Promise<T>): Promise<T> {
     try {
-      await this.#gate.enter();
+      await this.#permits.acquire();
       return await start();
     } finally {
-      this.#gate.leave();
-      this.#underWay.delete(id);
+      this.#permits.release();
+      this.#current.delete(id);
     }
+  }
+}
+
+/**
+ * Grants permits in the order of the calls.
+ * `spawn()` blocks its caller: without this limit, hundreds of starts would stop everything else.
+ */
+class Permits {
+  #free: number;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(total: number) {
+    this.#free = total;
+  }
+
+  async acquire(): Promise<void> {
+    this.#free -= 1;
+    if (this.#free >= 0) return;
+    await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  }
+
+  release(): void {
+    this.#free += 1;
+    this.#waiting.shift()?.();
   }
 }

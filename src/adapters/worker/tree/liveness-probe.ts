@@ -1,4 +1,4 @@
-/** Notices that a worker's own process is gone although its shim, which should tell, does not. */
+/** Finds workers with a dead main process. Normally the shim reports the exit, but a hung or stopped shim does not. */
 import { setImmediate } from 'node:timers/promises';
 import type { WorkerId } from '../../../core/ids.ts';
 import type { ProcessIdentity } from '../../../core/model/worker.ts';
@@ -8,14 +8,14 @@ import type { Log } from '../../../ports/log.ts';
 import type { ProcessStat, ProcTable } from '../../../process/proc-files.ts';
 import { findAlive } from '../../../process/proc-files.ts';
 
-interface Watched {
+interface ProbedWorker {
   readonly main: ProcessIdentity | null;
-  readonly pursuit: { sees(main: ProcessStat): void };
-  /** How many looks in a row found it gone. */
-  missedLooks: number;
+  readonly reaper: { mainSeen(main: ProcessStat): void };
+  /** Probes in a row that did not find `main`. */
+  missedProbes: number;
 }
 
-interface VigilOptions<T extends Watched> {
+interface LivenessOptions<T extends ProbedWorker> {
   readonly proc: ProcTable;
   readonly log: Log;
   readonly workers: () => readonly T[];
@@ -24,8 +24,8 @@ interface VigilOptions<T extends Watched> {
 
 const WORKERS_PER_TURN = 100;
 
-/** Looks again and again until the returned function is called. */
-export function startLivenessProbe<T extends Watched>(options: VigilOptions<T>): () => void {
+/** Probes all workers repeatedly until the returned function is called. */
+export function startLivenessProbe<T extends ProbedWorker>(options: LivenessOptions<T>): () => void {
   let stopped = false;
   const next = () =>
     setTimeout(
@@ -38,7 +38,7 @@ export function startLivenessProbe<T extends Watched>(options: VigilOptions<T>):
     for (const [index, worker] of options.workers().entries()) {
       if (index % WORKERS_PER_TURN === WORKERS_PER_TURN - 1) await setImmediate();
       if (stopped) return;
-      lookAt(options, worker);
+      probe(options, worker);
     }
     timer = next();
   }
@@ -49,33 +49,42 @@ export function startLivenessProbe<T extends Watched>(options: VigilOptions<T>):
   };
 }
 
-/** A look that fails says nothing: unknown is not gone. */
-function lookAt<T extends Watched>({ proc, log, onMissed }: VigilOptions<T>, worker: T): void {
+/** A probe that fails proves nothing: an unknown state is not proof of an exit. */
+function probe<T extends ProbedWorker>({ proc, log, onMissed }: LivenessOptions<T>, worker: T): void {
   if (worker.main === null) return;
   try {
     const main = findAlive(proc, worker.main);
     if (main === null) onMissed(worker);
     else {
-      worker.missedLooks = 0;
-      worker.pursuit.sees(main);
+      worker.missedProbes = 0;
+      worker.reaper.mainSeen(main);
     }
   } catch (error) {
-    log.warn({ pid: worker.main.pid, error: messageOf(error) }, 'a process could not be looked at');
+    log.warn(
+      { pid: worker.main.pid, error: messageOf(error) },
+      "the state of a worker's process could not be read; the next probe tries again",
+    );
   }
 }
 
-/** A shim that somebody killed is not its worker: the call goes on, only its status will not be known. */
-export function outlivesShim(
+/** True: only the shim was killed. The call continues, but the worker's exit status will be unknown. */
+export function workerOutlivesShim(
   { id, main }: { readonly id: WorkerId; readonly main: ProcessIdentity | null },
   proc: ProcTable,
   log: Log,
 ): boolean {
   try {
     if (main === null || findAlive(proc, main) === null) return false;
-    log.warn({ worker: id }, "the worker's shim was killed; the worker goes on");
+    log.warn(
+      { worker: id },
+      "the worker's shim was killed; the worker keeps running, but its exit status will be unknown",
+    );
   } catch (error) {
-    // Unknown is not gone: the next look tells.
-    log.warn({ worker: id, error: messageOf(error) }, 'a worker whose shim ended could not be looked at');
+    // An unknown state is not proof of an exit. The next probe decides.
+    log.warn(
+      { worker: id, error: messageOf(error) },
+      "the worker's shim ended, and the state of its main process could not be read; the next probe decides",
+    );
   }
   return true;
 }

@@ -1,4 +1,4 @@
-/** What each live worker's tree uses: resident memory and processor time, summed over its processes. */
+/** Samples resident memory and processor time of each live worker, summed over the processes of its tree. */
 import { setImmediate } from 'node:timers/promises';
 import pTimeout from 'p-timeout';
 import pidusage from 'pidusage';
@@ -8,14 +8,14 @@ import { WORKERS } from '../../../lib/limits/worker-limits.ts';
 import type { Log } from '../../../ports/log.ts';
 import type { Scanner, Snapshot } from '../../../process/process-scan.ts';
 import type { Self, Subject } from '../../../process/process-tree.ts';
-import { lookAtTree } from '../../../process/process-tree.ts';
+import { resolveTree } from '../../../process/process-tree.ts';
 
 interface SamplerOptions {
   readonly scanner: Scanner;
   readonly self: Self;
   readonly log: Log;
   readonly everyMs: number;
-  /** The workers that live now. */
+  /** The trees of the workers that live now. */
   readonly trees: () => readonly Subject[];
   readonly onSample: (workerId: WorkerId, rssBytes: number, cpuPercent: number) => void;
 }
@@ -25,13 +25,13 @@ interface Usage {
   readonly cpu: number;
 }
 
-/** pidusage opens a descriptor per process and keeps it for a while: few at a time. */
+/** pidusage keeps a descriptor per process open for a while, so it gets few at a time. */
 const PIDS_AT_ONCE = 100;
 const TREES_PER_TURN = 50;
-/** Samples of one process count as neighbours for this long; its first one has no processor time. */
+/** pidusage computes processor time from two samples at most this far apart. The first sample has none. */
 const USAGE_AGE_MS = 60_000;
 
-/** Samples again and again until the returned function is called. */
+/** Samples repeatedly until the returned function is called. */
 export function startSampler(options: SamplerOptions): () => void {
   let stopped = false;
   const next = () => setTimeout(tick, options.everyMs).unref();
@@ -39,7 +39,10 @@ export function startSampler(options: SamplerOptions): () => void {
 
   async function tick(): Promise<void> {
     await sample(options, () => stopped).catch((error: unknown) => {
-      options.log.warn({ error: messageOf(error) }, 'the use of memory and processor could not be read');
+      options.log.warn(
+        { error: messageOf(error) },
+        'the memory and CPU use of the workers could not be read; the next sample tries again',
+      );
     });
     if (!stopped) timer = next();
   }
@@ -52,7 +55,7 @@ export function startSampler(options: SamplerOptions): () => void {
 
 async function sample(options: SamplerOptions, isStopped: () => boolean): Promise<void> {
   if (options.trees().length === 0) return;
-  // Without marks, which are dear to read: who left group, session and descent at once is not counted.
+  // Reading marks is expensive, so this scan reads none. It misses processes that left group, session and parents.
   const snapshot = await options.scanner.scan(Number.POSITIVE_INFINITY);
   const trees = options.trees();
   for (let at = 0; at < trees.length && !isStopped(); at += TREES_PER_TURN) {
@@ -63,8 +66,8 @@ async function sample(options: SamplerOptions, isStopped: () => boolean): Promis
 
 async function sampleTrees(options: SamplerOptions, snapshot: Snapshot, trees: readonly Subject[]) {
   const parts = trees.map((subject) => {
-    const look = lookAtTree(snapshot, subject, { self: options.self, inside: [] });
-    return { id: subject.workerId, pids: look.members.map((one) => one.pid) };
+    const tree = resolveTree(snapshot, subject, { self: options.self, inside: [] });
+    return { id: subject.workerId, pids: tree.members.map((one) => one.pid) };
   });
   const usage = await usageOf(parts.flatMap((one) => one.pids));
   for (const { id, pids } of parts) {
@@ -77,13 +80,13 @@ function sum(found: readonly Usage[], key: keyof Usage): number {
   return found.reduce((total, one) => total + one[key], 0);
 }
 
-/** Processes that ended meanwhile are missing; a batch of none but those rejects, which says the same. */
+/** Processes that ended meanwhile are missing. pidusage rejects a batch in which all have ended; that counts as empty. */
 async function usageOf(pids: readonly number[]): Promise<Map<number, Usage>> {
   const usage = new Map<number, Usage>();
   for (let at = 0; at < pids.length; at += PIDS_AT_ONCE) {
     const batch = pids.slice(at, at + PIDS_AT_ONCE);
-    const asked = pidusage(batch, { maxage: USAGE_AGE_MS, usePs: false });
-    const stats = await pTimeout(asked, { milliseconds: WORKERS.sampleMs }).catch(() => ({}));
+    const sampled = pidusage(batch, { maxage: USAGE_AGE_MS, usePs: false });
+    const stats = await pTimeout(sampled, { milliseconds: WORKERS.sampleMs }).catch(() => ({}));
     for (const [pid, one] of Object.entries<Usage | null>(stats)) if (one) usage.set(Number(pid), one);
   }
   return usage;

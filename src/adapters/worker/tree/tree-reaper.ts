@@ -1,4 +1,4 @@
-/** Looks at one worker's tree when asked, signals it, and then does not let go until it is gone. */
+/** Scans one worker's process tree on request and signals it. After a signal it scans until the tree is gone. */
 import { performance } from 'node:perf_hooks';
 import { messageOf } from '../../../lib/errors.ts';
 import { WORKERS } from '../../../lib/limits/worker-limits.ts';
@@ -9,44 +9,44 @@ import { killGroup, signalMember, signalShim } from '../../../process/checked-si
 import type { ProcessStat, ProcTable } from '../../../process/proc-files.ts';
 import { findAlive, isDead } from '../../../process/proc-files.ts';
 import type { Scanner } from '../../../process/process-scan.ts';
-import type { Member, Subject, TreeLook } from '../../../process/process-tree.ts';
-import { lookAtTree } from '../../../process/process-tree.ts';
+import type { Member, ResolvedTree, Subject } from '../../../process/process-tree.ts';
+import { resolveTree } from '../../../process/process-tree.ts';
 
-interface PursuitOptions {
+interface ReaperOptions {
   readonly aim: Aim;
   readonly proc: ProcTable;
   readonly scanner: Scanner;
   readonly log: Log;
-  /** How many are left; 0 once, as the last word. */
+  /** The number of living processes. 0 comes once, as the last call. */
   readonly onTree: (left: number) => void;
 }
 
 type Order = 'SIGTERM' | 'SIGKILL';
 
 export class TreeReaper {
-  readonly #options: PursuitOptions;
+  readonly #options: ReaperOptions;
   #known = new Map<number, number>();
-  /** When the shim's number was last seen to be its group's. */
-  #groupHeldMs = -Infinity;
-  #toldStrangers = false;
+  /** When the shim's number was last known to belong to its group. */
+  #groupConfirmedMs = -Infinity;
+  #foreignLogged = false;
   #exited = false;
-  #asked = false;
+  #scanRequested = false;
   #order: Order | null = null;
   #delivered = false;
   #orderedMs = 0;
-  /** Since when nothing but the shim is left. */
-  #bareSinceMs: number | null = null;
-  #nextNapMs = 0;
+  /** Since when only the shim lives. `null`: other processes live. */
+  #onlyShimSinceMs: number | null = null;
+  #nextPauseMs = 0;
   #running = false;
   #over = false;
   #wake: () => void = () => {};
   readonly #ended = Promise.withResolvers<void>();
 
-  constructor(options: PursuitOptions) {
+  constructor(options: ReaperOptions) {
     this.#options = options;
   }
 
-  /** Resolves when the tree is gone, or the pursuit was stopped. */
+  /** Resolves when the tree is gone, or after `stop`. */
   get ended(): Promise<void> {
     return this.#ended.promise;
   }
@@ -56,183 +56,187 @@ export class TreeReaper {
   }
 
   get subject(): Subject {
-    const groupHeld = performance.now() - this.#groupHeldMs <= WORKERS.groupHeldMs;
-    return { ...this.#options.aim, known: this.#known, groupHeld };
+    const groupConfirmed = performance.now() - this.#groupConfirmedMs <= WORKERS.groupHeldMs;
+    return { ...this.#options.aim, known: this.#known, groupConfirmed };
   }
 
-  /** Nobody else can have had the shim's number until now. */
-  holdGroup(): void {
-    this.#groupHeldMs = performance.now();
+  /** Call it when no other process can have had the shim's number until now. */
+  confirmGroup(): void {
+    this.#groupConfirmedMs = performance.now();
   }
 
-  /** The worker's own process, if it lives: it holds the number as the shim does, unless it has left the group. */
-  sees(main: ProcessStat | null): void {
+  /** A living main process keeps the group's number in use, unless it left the group. `null`: it does not live. */
+  mainSeen(main: ProcessStat | null): void {
     const { aim, proc } = this.#options;
-    if (main?.pgid === aim.shim.pid || findAlive(proc, aim.shim)) this.holdGroup();
+    if (main?.pgid === aim.shim.pid || findAlive(proc, aim.shim)) this.confirmGroup();
   }
 
-  /** The worker's own process ended, and its listener was told. */
+  /** The main process ended, and the listener has its exit. */
   exited(): void {
     this.#exited = true;
-    this.look();
+    this.requestScan();
   }
 
-  look(): void {
-    this.#asked = true;
-    this.#go();
+  requestScan(): void {
+    this.#scanRequested = true;
+    this.#runOrWake();
   }
 
-  /** A stopped shim cannot tell that its worker ended. */
+  /** Continues the shim: a stopped shim cannot report its worker's exit. */
   wakeShim(): void {
     const { aim, proc } = this.#options;
     signalShim(proc, aim, 'SIGCONT');
   }
 
-  /** SIGTERM reaches each member once; SIGKILL is repeated until none is left, and is not taken back. */
+  /** Sends SIGTERM once to each member, or SIGKILL repeatedly until none is left. SIGKILL cannot be withdrawn. */
   signal(order: Order): void {
     if (this.#order === 'SIGKILL' || this.#order === order) return;
     this.#order = order;
     this.#delivered = false;
     this.#orderedMs = performance.now();
-    this.#nextNapMs = firstNapMs(order);
-    this.#go();
+    this.#nextPauseMs = firstPauseMs(order);
+    this.#runOrWake();
   }
 
-  /** Gives up, as at the end of the supervisor: nothing more is signalled or told. */
+  /** For the end of the supervisor: sends no more signals and reports no more. */
   stop(): void {
     this.#finish();
     this.#wake();
   }
 
-  #go(): void {
+  #runOrWake(): void {
     this.#wake();
     if (!this.#running && !this.#over) void this.#run();
   }
 
   async #run(): Promise<void> {
     this.#running = true;
-    while (!this.#over && (this.#asked || this.#order !== null)) {
-      const asked = this.#asked;
-      this.#asked = false;
-      const left = await this.#round(asked).catch((error: unknown) => this.#unknown(error));
-      if (!this.#over) this.#conclude(asked, left);
-      const pause = left === null || (this.#order !== null && !this.#asked);
-      if (!this.#over && pause) await this.#nap();
+    while (!this.#over && (this.#scanRequested || this.#order !== null)) {
+      const requested = this.#scanRequested;
+      this.#scanRequested = false;
+      const left = await this.#round(requested).catch((error: unknown) => this.#scanFailed(error));
+      if (!this.#over) this.#conclude(requested, left);
+      const pause = left === null || (this.#order !== null && !this.#scanRequested);
+      if (!this.#over && pause) await this.#pause();
     }
     this.#running = false;
   }
 
-  /** `left` null: nothing is known for certain, so that it is looked again. */
-  #conclude(asked: boolean, left: number | null): void {
-    if (left === null) this.#asked ||= asked;
+  /** `left` is `null` if the scan has no certain result. Then another scan follows. */
+  #conclude(requested: boolean, left: number | null): void {
+    if (left === null) this.#scanRequested ||= requested;
     else if (left === 0) this.#finish();
-    if (left === 0 || (asked && left !== null)) this.#options.onTree(left);
+    if (left === 0 || (requested && left !== null)) this.#options.onTree(left);
   }
 
   #finish(): void {
     this.#over = true;
     const { cgroup } = this.#options.aim;
-    // Not by a supervisor that merely ends: then there is somebody inside, and nothing is removed.
+    // If only the supervisor ends, the worker's processes are still inside, and the kernel refuses the removal.
     if (cgroup !== null) removeCgroup(cgroup);
     this.#ended.resolve();
   }
 
-  #unknown(error: unknown): null {
+  #scanFailed(error: unknown): null {
     this.#options.log.warn(
       { worker: this.#options.aim.workerId, error: messageOf(error) },
-      'the processes of a worker could not be looked at',
+      'the processes of a worker could not be read; the next scan tries again',
     );
-    this.#nextNapMs = WORKERS.killScanMs[1];
+    this.#nextPauseMs = WORKERS.killScanMs[1];
     return null;
   }
 
-  async #round(asked: boolean): Promise<number | null> {
-    const glance = asked || this.#order !== 'SIGTERM' || !this.#delivered ? 0 : this.#glance();
-    if (glance > 0) return glance;
+  async #round(requested: boolean): Promise<number | null> {
+    const isTermWait = !requested && this.#order === 'SIGTERM' && this.#delivered;
+    const knownAlive = isTermWait ? this.#countKnownAlive() : 0;
+    if (knownAlive > 0) return knownAlive;
     const { aim, scanner } = this.#options;
     const snapshot = await scanner.scan(aim.shim.startTicks);
-    const inside = this.#inside();
-    const look = lookAtTree(snapshot, this.subject, { self: aim.self, inside });
-    if (!this.#over) this.#act(look, inside.length > 0);
-    this.#known = new Map(look.members.map((one) => [one.pid, one.startTicks]));
-    if (look.groupHeld === true) this.holdGroup();
-    else if (look.groupHeld === false) this.#groupHeldMs = -Infinity;
-    if (look.strangers.length > 0) this.#tellStrangers(look.strangers);
-    // Before its exit was told a worker is not gone, whatever /proc says.
-    const left = look.members.length + (look.shim || !this.#exited ? 1 : 0);
-    return left === 0 && !look.complete ? null : left;
+    const inside = this.#inCgroup();
+    const tree = resolveTree(snapshot, this.subject, { self: aim.self, inside });
+    if (!this.#over) this.#act(tree, inside.length > 0);
+    this.#known = new Map(tree.members.map((one) => [one.pid, one.startTicks]));
+    if (tree.groupConfirmed === true) this.confirmGroup();
+    else if (tree.groupConfirmed === false) this.#groupConfirmedMs = -Infinity;
+    if (tree.foreignPids.length > 0) this.#logForeign(tree.foreignPids);
+    // Until its exit was reported a worker counts as alive, even if /proc shows none of its processes.
+    const left = tree.members.length + (tree.shim || !this.#exited ? 1 : 0);
+    return left === 0 && !tree.complete ? null : left;
   }
 
-  /** Who is in the worker's cgroup now. */
-  #inside(): ProcessStat[] {
+  /** The living processes in the worker's cgroup now. */
+  #inCgroup(): ProcessStat[] {
     const { aim, proc } = this.#options;
     const found = aim.cgroup === null ? [] : cgroupPids(aim.cgroup).map((pid) => proc.stat(pid));
     return found.filter((one) => one !== null && !isDead(one)) as ProcessStat[];
   }
 
-  /** How many of the known members live: while one does, there is no need to look at the whole host. */
-  #glance(): number {
+  /** The number of known members that live. While one lives, no scan of the whole host is needed. */
+  #countKnownAlive(): number {
     const { aim, proc } = this.#options;
     const alive = [...this.#known].flatMap(([pid, startTicks]) => findAlive(proc, { pid, startTicks }) ?? []);
-    if (alive.some((one) => one.pgid === aim.shim.pid || one.sid === aim.shim.pid)) this.holdGroup();
+    if (alive.some((one) => one.pgid === aim.shim.pid || one.sid === aim.shim.pid)) this.confirmGroup();
     return alive.length;
   }
 
-  #tellStrangers(pids: readonly number[]): void {
-    if (this.#toldStrangers) return;
-    this.#toldStrangers = true;
+  #logForeign(pids: readonly number[]): void {
+    if (this.#foreignLogged) return;
+    this.#foreignLogged = true;
     const { aim, log } = this.#options;
     log.warn(
       { worker: aim.workerId, group: aim.shim.pid, pids },
-      "the number of a worker's process group seems to be another's by now: what is in it is left",
+      "the number of a worker's process group probably belongs to another program now; its processes were not signalled",
     );
   }
 
-  #act(look: TreeLook, isGrouped: boolean): void {
+  #act(tree: ResolvedTree, isGrouped: boolean): void {
     if (this.#order === null) return;
     const { aim } = this.#options;
     const again = this.#order === 'SIGKILL' || !this.#delivered;
-    // At once and with all that is being forked; what left the group is struck one by one.
+    // Kills all processes in the cgroup at once, also those that are being forked. The rest is signalled one by one.
     if (this.#order === 'SIGKILL' && aim.cgroup !== null && isGrouped) killCgroup(aim.cgroup);
-    if (again) this.#strike(look.members, this.#order);
-    if (look.shim?.state === 'T') this.wakeShim();
-    if (this.#order === 'SIGKILL') this.#endShim(look);
+    if (again) this.#signalMembers(tree.members, this.#order);
+    if (tree.shim?.state === 'T') this.wakeShim();
+    if (this.#order === 'SIGKILL') this.#endShim(tree);
     this.#delivered = true;
   }
 
-  #strike(members: readonly Member[], order: Order): void {
+  #signalMembers(members: readonly Member[], order: Order): void {
     const { aim, proc } = this.#options;
     const isNew = (one: Member) => this.#known.get(one.pid) !== one.startTicks;
     const forked = this.#delivered && members.some(isNew);
-    if (forked) this.#nextNapMs = 0;
+    if (forked) this.#nextPauseMs = 0;
     const late = performance.now() - this.#orderedMs > WORKERS.forkerMs;
     const inGroup = members.find((one) => one.evidence === 'group');
     if (forked && late && inGroup) killGroup(proc, aim, inGroup);
-    for (const one of members) this.#note(one, signalMember(proc, aim, one, order));
+    for (const one of members) this.#logDenied(one, signalMember(proc, aim, one, order));
   }
 
-  #note(member: Member, shot: Shot): void {
+  #logDenied(member: Member, shot: Shot): void {
     if (shot !== 'denied') return;
     const { aim, log } = this.#options;
-    log.warn({ worker: aim.workerId, pid: member.pid }, 'a process of the worker may not be signalled');
+    log.warn(
+      { worker: aim.workerId, pid: member.pid },
+      'the kernel refused a signal to a process of the worker; it may run as another user',
+    );
   }
 
-  /** A shim whose worker is dead writes the status and ends; one that does not is killed too. */
-  #endShim(look: TreeLook): void {
+  /** When its worker is dead, a shim writes the status and exits. A shim that does not is killed after `shimMs`. */
+  #endShim(tree: ResolvedTree): void {
     const { aim, proc } = this.#options;
-    if (!look.shim || look.members.length > 0) {
-      this.#bareSinceMs = null;
+    if (!tree.shim || tree.members.length > 0) {
+      this.#onlyShimSinceMs = null;
       return;
     }
-    this.#bareSinceMs ??= performance.now();
-    if (performance.now() - this.#bareSinceMs >= WORKERS.shimMs) signalShim(proc, aim, 'SIGKILL');
+    this.#onlyShimSinceMs ??= performance.now();
+    if (performance.now() - this.#onlyShimSinceMs >= WORKERS.shimMs) signalShim(proc, aim, 'SIGKILL');
   }
 
-  async #nap(): Promise<void> {
-    const napMs = this.#nextNapMs;
-    this.#nextNapMs = nextNapMs(this.#order, napMs);
+  async #pause(): Promise<void> {
+    const pauseMs = this.#nextPauseMs;
+    this.#nextPauseMs = nextPauseMs(this.#order, pauseMs);
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, napMs);
+      const timer = setTimeout(resolve, pauseMs);
       this.#wake = () => {
         clearTimeout(timer);
         resolve();
@@ -242,11 +246,11 @@ export class TreeReaper {
   }
 }
 
-function firstNapMs(order: Order): number {
+function firstPauseMs(order: Order): number {
   return order === 'SIGKILL' ? WORKERS.killScanMs[0] : WORKERS.termScanMs[0];
 }
 
-function nextNapMs(order: Order | null, napMs: number): number {
+function nextPauseMs(order: Order | null, pauseMs: number): number {
   const [first, longest] = order === 'SIGKILL' ? WORKERS.killScanMs : WORKERS.termScanMs;
-  return Math.min(longest, Math.max(first, napMs * 2));
+  return Math.min(longest, Math.max(first, pauseMs * 2));
 }
