@@ -7,7 +7,7 @@ type Brand<T, B extends string> = T & { readonly [brand]: B };
 export type SessionId = Brand<string, 'SessionId'>;
 export type WorkerId = Brand<string, 'WorkerId'>;
 export type InstanceId = Brand<string, 'InstanceId'>;
-/** What a claim is about: a room, or a room and an agent. */
+/** The exclusive right of a session: a room, or a room and an agent. */
 export type ClaimKey = Brand<string, 'ClaimKey'>;
 
 /** A LiveKit room. There is one project, `default`, and every key has a place for others. */

@@ -36,7 +36,7 @@ describe('only a departure of a caller decides the grace:', () => {
   });
 });
 
-describe('a caller whom an empty list of LiveKit had hidden', () => {
+describe('a caller that an empty list of LiveKit had hidden', () => {
   const missed = () =>
     Play.live()
       .on(1000, look(1000, [agent, ann]))

@@ -1,4 +1,4 @@
-/** What ends a live session besides absence, and what does not. */
+/** A live session: its endings besides absence. */
 import { describe, expect, it } from 'vitest';
 import {
   agent,
@@ -53,7 +53,7 @@ describe('a starting session', () => {
     expect(play.ending).toMatchObject({ cause: 'spawn_failed', detail: 'no such command' });
   });
 
-  it('whose supervisor ended before the spawn is started under the next worker id, and never twice', () => {
+  it('is started under the next worker id when the supervisor ended before the spawn, and never twice', () => {
     const play = Play.queued(noRoom)
       .on(0, { type: 'granted', startAtMs: 0, workerId: WORKER })
       .on(5, { type: 'not_started', workerId: WORKER })
@@ -120,7 +120,7 @@ describe('errors in a row', () => {
 });
 
 describe('a live session', () => {
-  it('ends at its maximum duration, and its worker is told 60 s before', () => {
+  it('ends at its maximum duration, and its worker gets a notice 60 s before', () => {
     const play = Play.live(noRoom).until(7_139_000);
     const notices = () =>
       play

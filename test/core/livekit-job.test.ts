@@ -30,7 +30,7 @@ describe('a job', () => {
     expect(play.on(10, { type: 'assigned' }).did('spawn')).toMatchObject([{ atMs: 10 }]);
   });
 
-  it('whose assignment never comes is started anyway, because a caller waits', () => {
+  it('is started without an assignment in the end, because a caller waits', () => {
     expect(Play.queued({ job }).on(0, promised).until(3000).did('spawn')).toMatchObject([{ atMs: 3000 }]);
   });
 
@@ -58,7 +58,7 @@ describe('a job', () => {
   it.each([
     ['expired', { type: 'expired', detail: 'limit host' }],
     ['withdrawn', { type: 'job_withdrawn', why: 'late' }],
-  ] as const)('that is %s before it began is refused, as its room is told', (_what, event) => {
+  ] as const)('that is %s before its start is refused, and so is its room', (_what, event) => {
     const play = Play.queued({ job, unasked: true }).on(0, event);
     // LiveKit shows a job that we had as running; one that it never gave us may be another agent's.
     const ownJob = event.type === 'expired' ? 'AJ_1' : null;
@@ -96,7 +96,7 @@ describe('a job', () => {
   });
 });
 
-describe('the end of a job whose dispatch was deleted', () => {
+describe('the end of a job after the deletion of its dispatch', () => {
   it.each([
     ['starting', Play.starting({ job })],
     ['live', Play.live({ job }).on(5, look(5, [ann, agent]))],
@@ -262,7 +262,7 @@ describe('a LiveKit agent', () => {
     expect(play.did('assign')).toHaveLength(1);
   });
 
-  it('gets TERM at once when its job is over: its main process never ends by itself', () => {
+  it('gets TERM at once when its job is over: its main process never ends without a signal', () => {
     const play = Play.live(livekit)
       .on(1000, release)
       .on(1100, says({ type: 'closed' }));
@@ -277,13 +277,13 @@ describe('a LiveKit agent', () => {
     expect(play.ladder.slice(0, 2)).toEqual(['aclose:done', 'term:…']);
   });
 
-  it('whose job failed, and that nobody waits for, is a crash and gets TERM at once', () => {
+  it('with a failed job and no caller has crashed and gets TERM at once', () => {
     const play = Play.live(livekit).on(1000, says({ type: 'failed', message: 'no voice' }));
     expect(play).toMatchObject({ phase: 'closing', reason: 'crashed' });
     expect(play.ladder).toEqual(['term:…', 'remove_agent:…']);
   });
 
-  it('whose job fails when it is asked to end it has ended it', () => {
+  it('with a job that fails at aclose has ended the job', () => {
     const play = Play.live(livekit)
       .on(1000, release)
       .on(1100, says({ type: 'failed', message: 'no voice' }));
@@ -291,7 +291,7 @@ describe('a LiveKit agent', () => {
     expect(play.ladder).toEqual(['aclose:done', 'term:…', 'remove_agent:…']);
   });
 
-  it('whose job failed is replaced while a caller is there', () => {
+  it('with a failed job is replaced while a caller is there', () => {
     const play = Play.live({ profile: profile({ protocol: 'livekit', replace: true }) }).on(
       100,
       look(100, [ann, agent]),

@@ -29,7 +29,7 @@ const steps = fc.array(
   { minLength: 5, maxLength: 60 },
 );
 
-/** An event of one worker that is possible now: only a started worker exits, and only a worker that was not started can fail to start. */
+/** An event of one worker that is possible now. Only a started worker exits, and only a worker before its start can fail to start. */
 function happening(step: Step, id: WorkerId, world: World, nowMs: number): SessionEvent | null {
   const born = world.born.has(id);
   switch (step) {
@@ -58,7 +58,7 @@ function happening(step: Step, id: WorkerId, world: World, nowMs: number): Sessi
 interface World {
   readonly releases: boolean;
   readonly born: Set<string>;
-  /** Workers whose spawn was asked for and that are not known to be gone. */
+  /** Workers with a requested spawn that are not known to be gone. */
   readonly alive: Set<string>;
 }
 

@@ -21,7 +21,7 @@ const up = () => Play.live({ profile: replaced }).on(1000, look(1000, [agent, an
 /** Its first worker crashed at 2 s; the spawn of the second is under way since about 2.5 s. */
 const respawning = () => up().on(2000, exited(1)).on(2001, gone()).until(3000);
 
-describe('a replacement whose spawn is under way', () => {
+describe('a replacement during its spawn', () => {
   it('is waited for when it misses its start, and the third worker starts only when it is gone', () => {
     const play = respawning().until(43_000);
     expect(play.ending).toMatchObject({ reason: 'start_timeout', cause: 'deadline:spawn' });

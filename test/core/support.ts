@@ -229,7 +229,7 @@ export class Play {
         this.#decide({ type: 'budget', granted: this.budget });
   }
 
-  /** What the mass-end budget answers; null: nothing yet. */
+  /** The answer of the mass-end budget; null: none yet. */
   budget: boolean | null = true;
 
   silent(): this {

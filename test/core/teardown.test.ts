@@ -54,7 +54,7 @@ describe('in the process track,', () => {
     expect(play.ladder).toEqual(['term:exited']);
   });
 
-  describe('a worker whose connection is lost, as after a restart of the supervisor,', () => {
+  describe('a worker with a lost connection, as after a restart of the supervisor,', () => {
     const lost = { type: 'channel', workerId: WORKER, open: false } as const;
     const open = { ...lost, open: true };
 
@@ -97,7 +97,7 @@ describe('in the process track,', () => {
     const killed = () => Play.live(noRoom).on(1000, release).on(28_000, { type: 'tick' });
     const tree = (left: number) => ({ type: 'tree', workerId: WORKER, left }) as const;
 
-    it('is scanned for once more, because it may have died while the host stood still', () => {
+    it('is scanned for once more, because it may have died while the host was suspended', () => {
       const play = killed();
       expect(play.did('reap').map((one) => one.atMs)).toEqual([28_000]);
       play.on(28_010, gone());
@@ -136,7 +136,7 @@ describe('in the process track,', () => {
     });
   });
 
-  describe('a session whose supervisor died while LiveKit was asked', () => {
+  describe('a session after its supervisor died during a question to LiveKit', () => {
     const asked = () =>
       Play.live()
         .on(500, look(500, [agent]))
@@ -241,7 +241,7 @@ describe('in the process track,', () => {
   });
 });
 
-describe('a host that stands still again and again', () => {
+describe('a host that is suspended again and again', () => {
   it('gives a step its own bound again each time, and no more', () => {
     const play = Play.live(noRoom).on(1000, release);
     for (let gapMs = 5000; gapMs <= 50_000; gapMs += 5000)

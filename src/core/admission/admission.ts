@@ -38,7 +38,7 @@ export interface Request {
 
 export type Answer =
   | { readonly kind: 'granted'; readonly startAtMs: number }
-  /** `wants`: the closing session whose claim it waits for. */
+  /** `wants`: the closing session that still holds the claim. */
   | { readonly kind: 'queued'; readonly position: number; readonly wants: SessionId | null }
   | { readonly kind: 'taken'; readonly holder: SessionId }
   | {
@@ -158,7 +158,7 @@ export function withdraw(
   return serve({ ...state, queue: state.queue.filter((one) => one.sessionId !== sessionId) }, nowMs);
 }
 
-/** Sessions whose time in the queue is over, each with the quota or claim that it waited for. */
+/** Sessions that have waited too long, each with the quota or claim that it waited for. */
 export function expired(state: Admission, nowMs: number): { sessionId: SessionId; detail: string }[] {
   return state.queue
     .filter((one) => one.expiresMs !== null && nowMs >= one.expiresMs)

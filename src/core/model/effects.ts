@@ -1,4 +1,4 @@
-/** What the runtime must do. Each effect is idempotent or guarded, and answers with an event. */
+/** The work of the runtime. Each effect is idempotent or guarded, and answers with an event. */
 import type { RoomKey, WorkerId } from '../ids.ts';
 import type { RoomWatch } from '../rooms/kept-room.ts';
 import type { SupervisorMessage } from './control-protocol.ts';

@@ -5,7 +5,7 @@ import type { WorkerMessage } from './control-protocol.ts';
 import type { Actor, StepOutcome } from './session.ts';
 import type { ExitInfo, WorkerProcess } from './worker.ts';
 
-/** What a starting supervisor finds of a session's worker. */
+/** The worker of a session, as a starting supervisor finds it. */
 export type Found =
   | { readonly kind: 'other_boot' }
   /** The session has no worker, or its worker's tree was gone on record. */

@@ -18,7 +18,7 @@ export interface JobText {
 }
 
 export interface JobOptions {
-  /** What the agent reads as its configuration, without the key `curfew`. */
+  /** The configuration that the agent reads, without the key `curfew`. */
   readonly metadata: Metadata;
   /** `user`, `labels`, `limits` as in a dispatch, not yet validated. */
   readonly curfew: Readonly<Record<string, unknown>>;

@@ -1,4 +1,4 @@
-/** What a LiveKit job means for its session, and what curfew reports to LiveKit. */
+/** The meaning of a LiveKit job for its session, and the reports to LiveKit. */
 
 import type { Stamp } from '../ids.ts';
 import type { Effect } from './effects.ts';
@@ -16,8 +16,8 @@ export function jobEnded(now: Stamp): Ending {
 }
 
 const WITHDRAWN = {
-  late: 'LiveKit was told no, because the decision took too long',
-  unsent: 'LiveKit could not be told yes',
+  late: 'curfew refused the job, because the decision took too long',
+  unsent: 'the acceptance of the job could not be sent to LiveKit',
 } as const;
 
 /** Another agent has the call by now, or the call is lost. */

@@ -20,7 +20,7 @@ export interface Profile {
   readonly heartbeatStaleMs: number;
   /** LiveKit's own dispatch finds the agent under this name. Empty: LiveKit's default agent, for every new room. null: LiveKit does not find it. */
   readonly agentName: string | null;
-  /** New rooms whose name matches get a session; `*` matches any text. null: no rooms. */
+  /** New rooms with a matching name get a session; `*` matches any text. null: no rooms. */
   readonly rooms: string | null;
   /** Rooms beside a session's own, such as `{room}-human-agent`. curfew takes no call there, and their callers keep the session in use. */
   readonly sideRooms: string | null;

@@ -11,7 +11,7 @@ import type { Worker, WorkerProcess } from './worker.ts';
 
 export type PublicState = 'queued' | 'starting' | 'live' | 'closing' | 'released' | 'failed';
 
-/** What never changes after admission. */
+/** The facts that never change after admission. */
 export interface SessionSpec {
   readonly id: SessionId;
   /** Whether `id` is the client's own. */
@@ -27,7 +27,7 @@ export interface SessionSpec {
   readonly idleAsked: boolean;
   readonly labels: Readonly<Record<string, string>>;
   readonly createdAt: Stamp;
-  /** The boot whose clock all `bootMs` of the session use. Records of older versions lack it. */
+  /** The boot id of the clock that all `bootMs` of the session use. Records of older versions lack it. */
   readonly bootId?: string;
   readonly claim: ClaimKey;
   /** The identity of this session's agent in the room, derived from the room. */
@@ -36,7 +36,7 @@ export interface SessionSpec {
   readonly livekit: boolean;
   /** null: no LiveKit job asked for the session. */
   readonly job: JobOrigin | null;
-  /** Nobody dispatched the call: it came from a room. It waits for no slot, and only its room can be told of a refusal. */
+  /** Nobody dispatched the call: it came from a room. It waits for no slot, and only its room can hear of a refusal. */
   readonly unasked?: true;
 }
 
@@ -90,7 +90,7 @@ export interface Ladder {
   readonly wrapUp: boolean;
   /** Another session waits for the claim: its callers are in this room. */
   readonly successor: boolean;
-  /** What the room rule decided; null: it has not decided yet. */
+  /** The decision of the room rule; null: it has not decided yet. */
   readonly roomEnd: RoomEnd | null;
 }
 
@@ -161,7 +161,7 @@ export interface Errors {
   readonly last: string | null;
 }
 
-/** What a restart can learn again. A change of these alone is not written to the registry. */
+/** Facts that a restart can learn again. A change of these alone is not written to the registry. */
 export interface Vitals {
   /** Last proof of life over the control socket; null: the worker never connected, so no heartbeat is expected. */
   readonly heartbeatMs: number | null;
@@ -205,10 +205,10 @@ export interface Session {
   readonly vitals: Vitals;
 }
 
-/** A session whose phase the compiler knows. */
+/** A session with a phase that the compiler knows. */
 export type SessionIn<P extends PhaseName> = Session & { readonly phase: PhaseOf<P> } & TimesIn[P];
 
-/** What each phase knows of the session's times. */
+/** The times that a session of each phase has. */
 export interface TimesIn {
   readonly queued: { readonly startedAt: null; readonly liveAt: null; readonly endedAt: null };
   readonly starting: { readonly startedAt: Stamp; readonly liveAt: null; readonly endedAt: null };
@@ -217,7 +217,7 @@ export interface TimesIn {
   readonly ended: Pick<Session, 'startedAt' | 'liveAt'> & { readonly endedAt: Stamp };
 }
 
-/** A session whose teardown has not begun. */
+/** A session before its teardown. */
 export type OpenSession = SessionIn<'queued' | 'starting' | 'live'>;
 
 export function isIn<P extends PhaseName>(
@@ -258,7 +258,7 @@ export function wantsStart(session: Session, id: WorkerId): boolean {
   return isWanted && workerOf(session)?.id === id;
 }
 
-/** The worker whose events count: the session's own, or the warm one that is reserved for it. */
+/** Only events of this worker count: the session's own, or the warm one that is reserved for it. */
 export function awaitedWorkerId(session: Session): WorkerId | null {
   const { phase } = session;
   if (phase.name !== 'queued') return workerOf(session)?.id ?? null;

@@ -245,7 +245,7 @@ export function reachableAgain(presence: Presence, context: PresenceContext, now
   return restartAbsence({ ...presence, reachable: true }, now, now.bootMs + context.callersLostMs);
 }
 
-/** Absence counts from `now` again. `floorMs` is the earliest end for a caller who never joined. */
+/** Absence counts from `now` again. `floorMs` is the earliest end for the absence of a first caller. */
 export function restartAbsence(presence: Presence, now: Stamp, floorMs: number): Presence {
   const { bootMs } = now;
   return {

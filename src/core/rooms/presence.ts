@@ -78,7 +78,7 @@ export type RoomWebhook =
   | { readonly kind: 'changed'; readonly roomSid: string; readonly at: Stamp }
   | { readonly kind: 'finished'; readonly roomSid: string; readonly at: Stamp };
 
-/** A caller who is no longer in the room, and how the caller left. */
+/** The departure of a caller, and how the caller left. */
 export interface Departure {
   readonly identity: string;
   readonly sid: string;
@@ -119,7 +119,7 @@ export interface Presence {
   readonly silentSinceMs: number | null;
   /** A caller is there, our agent is not. `polls`: how many snapshots have shown that. */
   readonly agentGone: { readonly sinceMs: number; readonly polls: number } | null;
-  /** No absence is due before then, because LiveKit was unreachable or the clock stood still. */
+  /** No absence is due before then, because LiveKit was unreachable or the host was suspended. */
   readonly floorMs: number;
   /** Reported by a webhook. A snapshot must confirm it. */
   readonly finished: { readonly roomSid: string; readonly at: Stamp } | null;
@@ -151,7 +151,7 @@ export const NO_PRESENCE: Presence = {
   sideCallers: 0,
 };
 
-/** What the reducer must know of the session. */
+/** The facts of the session that the reducer needs. */
 export interface PresenceContext {
   readonly agentIdentity: string;
   readonly createdAt: Stamp;

@@ -19,7 +19,7 @@ export function callersIn(snapshot: RoomSnapshot): number {
   return snapshot.participants.filter((one) => sideOf(one, '') === 'caller').length;
 }
 
-/** Callers on their way back from the side room have the same grace as callers who left. */
+/** Callers on their way back from the side room have the grace of a departure. */
 export function applySideSnapshot(presence: Presence, callers: number, now: Stamp): Presence {
   const emptied = presence.sideCallers > 0 && callers === 0;
   const { goneSinceMs } = presence;

@@ -30,7 +30,7 @@ interface Absence {
   readonly detail: string | null;
 }
 
-/** What would end the session for each reason if the room stays as it is; null: nothing. */
+/** For each reason the absence that will end the session if the room does not change; null: none. */
 export const ABSENCES: { readonly [R in AbsenceReason]: (session: Running) => Absence | null } = {
   room_finished: ifLiveKit(roomFinished),
   completed: ifLiveKit(agentLeft),
@@ -79,7 +79,7 @@ function agentLeft(session: Session): Absence | null {
     dueMs,
     inferred: false,
     cause: 'participant_left',
-    detail: 'the agent left the room by itself',
+    detail: 'the agent left the room without a request',
   };
 }
 

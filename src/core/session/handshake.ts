@@ -1,4 +1,4 @@
-/** What a worker is told each time it connects. */
+/** The messages to a worker each time it connects. */
 import { DEADLINES } from '../../lib/limits/session-limits.ts';
 import type { Stamp } from '../ids.ts';
 import { PROTOCOL_VERSION } from '../model/control-protocol.ts';

@@ -213,7 +213,7 @@ function leaveIt(
   return startTeardown(last, unsure.ending, now);
 }
 
-/** Does the step under way again, because the supervisor was away or stood still. */
+/** Does the step under way again, because the supervisor was away or suspended. */
 export function repeatReplaceStep(session: Live, work: Replacing, now: Stamp): Next {
   if (work.old === null) return stay(session);
   const { step, worker } = work.old;
