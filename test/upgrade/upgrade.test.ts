@@ -20,7 +20,7 @@ const WAYS = [
   { signal: 'SIGKILL', code: null, warm: 'livekit-python', closing: 'livekit-node' },
 ] as const;
 
-/** What the new supervisor says of the workers that ended before its start. */
+/** The new supervisor's report on workers that ended before its start. */
 const ENDS = {
   exits0: { state: 'released', reason: 'completed', exit: { code: 0, signal: null } },
   exits7: { state: 'failed', reason: 'crashed', exit: { code: 7, signal: null } },
