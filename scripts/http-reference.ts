@@ -30,7 +30,7 @@ interface Route {
   };
 }
 
-type Options = { schema: Route['schema']; config?: { access?: Access } };
+type Options = { schema: Route['schema']; config?: { access?: Access | 'public' } };
 
 /** The routes as they are registered, by an app that only notes them. */
 export function routes(): Route[] {
@@ -41,7 +41,7 @@ export function routes(): Route[] {
       found.push({
         method,
         path: path.replaceAll(/:(\w+)/g, '{$1}'),
-        access: config?.access ?? null,
+        access: config?.access === undefined || config.access === 'public' ? null : config.access,
         schema,
       });
     };

@@ -2,12 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { SessionView } from '../../src/api/session-schemas.ts';
-<<<<<<< HEAD
 import { until } from '../support/lib/wait.ts';
-import { isAlive } from '../support/processes/test-processes.ts';
-=======
-import { until } from '../support/wait.ts';
->>>>>>> upgrade
 import { AGENTS } from './agents.ts';
 import type { Host, Seat } from './host.ts';
 
