@@ -110,12 +110,14 @@ export class SupervisorParts {
   #postToWorker(id: WorkerId, event: SessionEvent): void {
     const owner = this.workerIndex.of(id);
     if (this.pool.has(id)) this.pool.tell(id, event);
-    if (owner !== null) this.sessions.post(owner, event);
+    if (owner === null || (isSaid(event) && this.pool.keeps(id, owner))) return;
+    this.sessions.post(owner, event);
   }
 
   #onHello(id: WorkerId): boolean {
     const session = this.#sessionOf(id);
     if (session === null || isEnded(session) || workerOf(session)?.id !== id) return this.pool.hello(id);
+    if (this.pool.keeps(id, session.spec.id)) return this.pool.hello(id);
     // Because: the channel notes its connection after this call, and the welcome needs the connection.
     queueMicrotask(() => this.#postToWorker(id, { type: 'channel', workerId: id, open: true }));
     return true;
@@ -148,11 +150,20 @@ export class SupervisorParts {
   }
 
   #onLost(lost: DatabaseLoss): void {
-    const all = this.sessions.all();
+    // A session whose first record is under way is not accepted yet. That record goes into the new database, or fails.
+    const all = this.sessions.all().filter(({ spec }) => !this.steps.isUnrecorded(spec.id));
     this.recorder.writeAll(
       lost,
       all.map(({ spec }) => [spec.id, () => this.sessions.state(spec.id)]),
     );
     this.roomRouter?.recordAll();
   }
+}
+
+/**
+ * Whether the worker said it, or it is about the worker's connection. While the pool keeps a warm worker for a session, such news is the pool's:
+ * the worker has no room yet, so its repeated `ready` must not make the session live.
+ */
+function isSaid({ type }: SessionEvent): boolean {
+  return type === 'message' || type === 'channel';
 }

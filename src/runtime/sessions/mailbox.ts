@@ -55,6 +55,11 @@ export class Mailbox {
     void this.#drain();
   }
 
+  /** Drops every event that waits. The event in progress is still settled. */
+  close(): void {
+    this.#queue = [];
+  }
+
   async #drain(): Promise<void> {
     if (this.#draining) return;
     this.#draining = true;

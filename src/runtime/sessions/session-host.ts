@@ -30,18 +30,19 @@ export class SessionHost {
   /** From here on the session takes events; `first` comes before all others. */
   open(session: Session, first?: SessionEvent): void {
     const { clock, settle } = this.#options;
-    const mailbox = new Mailbox(session, {
+    const mailbox: Mailbox = new Mailbox(session, {
       now: () => clock.now(),
       settle,
-      idle: (state) => this.#idle(state),
+      idle: (state) => this.#idle(state, mailbox),
       failed: this.#options.failed,
     });
     this.#mailboxes.set(session.spec.id, mailbox);
     if (first !== undefined) mailbox.post(first);
   }
 
-  /** Takes no more events of the session and forgets it. */
+  /** Takes no more events of the session, drops those that wait, and forgets the session. */
   close(id: SessionId): void {
+    this.#mailboxes.get(id)?.close();
     this.#mailboxes.delete(id);
   }
 
@@ -87,8 +88,9 @@ export class SessionHost {
     return () => this.#callbacks.delete(callback);
   }
 
-  #idle(session: Session): void {
-    this.#options.idle(session);
+  #idle(session: Session, mailbox: Mailbox): void {
+    // Race: the session was closed while its last event was settled. Its id may belong to a new session by now.
+    if (this.#mailboxes.get(session.spec.id) === mailbox) this.#options.idle(session);
     for (const callback of this.#callbacks) callback();
   }
 }

@@ -45,16 +45,22 @@ export interface StepRunnerOptions {
   readonly timers: DeadlineTimers;
 }
 
+/** A session whose first record is being written. */
+interface Creation {
+  /** The answer to its dispatch. */
+  readonly answer: PromiseWithResolvers<Session>;
+  /** Why the record failed; null: it has not failed. */
+  failure: { readonly error: unknown } | null;
+}
+
 export class StepRunner {
   readonly #parts: StepRunnerParts;
   readonly #effects: EffectRunner;
   readonly #timers: DeadlineTimers;
   /** What admission knows of each session in memory. */
   readonly #allocations = new Map<SessionId, Allocation | null>();
-  /** Sessions without a record yet, with the answer to their dispatch. */
-  readonly #creating = new Map<SessionId, PromiseWithResolvers<Session>>();
-  /** Why their first record failed. */
-  readonly #recordErrors = new Map<SessionId, unknown>();
+  /** Sessions without a record yet. */
+  readonly #creations = new Map<SessionId, Creation>();
 
   constructor({ parts, effects, timers }: StepRunnerOptions) {
     this.#parts = parts;
@@ -76,26 +82,28 @@ export class StepRunner {
    */
   create(session: Session, first: SessionEvent): Promise<Session> {
     const answer = Promise.withResolvers<Session>();
-    this.#creating.set(session.spec.id, answer);
+    this.#creations.set(session.spec.id, { answer, failure: null });
     this.#parts.sessions.open(session, first);
     return answer.promise;
   }
 
-  /** An event of the session could not be handled. Its dispatch must not wait for ever. */
+  /** Whether the session's first record is being written, or has failed. */
+  isUnrecorded(id: SessionId): boolean {
+    return this.#creations.has(id);
+  }
+
+  /** An event of the session could not be handled. A dispatch that waits for its answer is refused. */
   failed(id: SessionId, error: unknown): void {
-    const answer = this.#creating.get(id);
-    if (answer === undefined) return;
-    this.#creating.delete(id);
-    this.#parts.sessions.close(id);
-    this.#parts.admission.withdraw(id);
-    this.#parts.admission.update(id, null);
-    answer.reject(error);
+    const session = this.#parts.sessions.state(id);
+    const creation = this.#creations.get(id);
+    if (session !== null && creation !== undefined)
+      this.#refuse(session, { ...creation, failure: { error } });
   }
 
   async settle(step: Step): Promise<void> {
     const { before, after } = step;
-    const answer = this.#creating.get(after.spec.id);
-    if (answer !== undefined) return this.#settleFirst(step, answer);
+    const creation = this.#creations.get(after.spec.id);
+    if (creation !== undefined) return this.#settleFirst(step, creation);
     const { deps, workers, channels, pool, sessions, recorder } = this.#parts;
     this.#parts.workerIndex.note(after);
     // Admission learns at once that a claim is closing. The record that frees the claim is written before that of the next session.
@@ -111,48 +119,63 @@ export class StepRunner {
     if (line !== null) deps.log[line.level](line.fields, line.message);
   }
 
-  /** The session's first record. A failed one is an event, and what came meanwhile waits behind it. */
-  async #settleFirst(step: Step, answer: PromiseWithResolvers<Session>): Promise<void> {
+  /** Writes the session's first record. A failure is an event, and the events that arrive meanwhile wait behind it. */
+  async #settleFirst(step: Step, creation: Creation): Promise<void> {
     const { before, after } = step;
     const { id } = after.spec;
     const { workers, pool, sessions, recorder, workerIndex } = this.#parts;
-    this.#updateAllocation(after);
-    if (isEnded(after)) {
-      // `record_failed` was the step: nothing is left to record.
-      this.#creating.delete(id);
-      answer.reject(this.#recordErrors.get(id));
-      this.#recordErrors.delete(id);
+    if (creation.failure !== null) {
+      // Race: a gap is put before `record_failed`. Nothing of a refused session is recorded or started.
+      if (isEnded(after)) this.#refuse(after, creation);
       return;
     }
+    this.#updateAllocation(after);
     workerIndex.note(after);
     failpoint('dispatch.before-record');
     try {
       await recorder.create(after);
     } catch (error) {
-      const promised = workerOf(after) ?? reservedWorker(after);
-      if (promised !== null) pool.giveBack(promised.id, id);
-      this.#recordErrors.set(id, error);
+      const worker = workerOf(after) ?? reservedWorker(after);
+      if (worker !== null) pool.giveBack(worker.id, id);
+      creation.failure = { error };
       sessions.postFirst(id, { type: 'record_failed', detail: messageOf(error) });
       return;
     }
     failpoint('dispatch.recorded');
-    this.#creating.delete(id);
-    answer.resolve(after);
+    this.#creations.delete(id);
+    creation.answer.resolve(after);
     settleWarmWorker(pool, before, after);
     this.#followRoom(after);
     for (const effect of step.effects) this.#effects.run(after, effect);
     recordInFolder(workers, step);
   }
 
+  /** Nothing of the session was accepted. It is forgotten before its dispatch is answered, because its id may be used again at once. */
+  #refuse(session: Session, { answer, failure }: Creation): void {
+    const { id } = session.spec;
+    const { admission, pool } = this.#parts;
+    this.#creations.delete(id);
+    const worker = workerOf(session) ?? reservedWorker(session);
+    if (worker !== null) pool.giveBack(worker.id, id);
+    admission.withdraw(id);
+    admission.update(id, null);
+    this.#forget(id);
+    answer.reject(failure?.error);
+  }
+
   /** An ended session leaves memory when it is on disk and holds nothing any more. */
   retireIfEnded(session: Session): void {
     if (!isEnded(session) || allocationOf(session) !== null) return;
-    const { workers, channels, recorder, roomRouter, workerIndex, roomTokens, sessions } = this.#parts;
+    const { workers, channels, recorder, roomRouter } = this.#parts;
     const { id } = session.spec;
     roomRouter?.unfollow(session);
     const worker = workerOf(session);
     if (worker !== null) for (const held of [workers, channels]) held.forget(worker.id);
-    if (recorder.isUnsaved(id)) return;
+    if (!recorder.isUnsaved(id)) this.#forget(id);
+  }
+
+  #forget(id: SessionId): void {
+    const { workerIndex, roomTokens, sessions } = this.#parts;
     workerIndex.forget(id);
     this.#timers.cancel(id);
     roomTokens.forget(id);
