@@ -11,7 +11,7 @@ import { settled, WARM_PROFILE, WarmRig } from '../support/workers/warm-rig.ts';
 const ANN: Actor = { kind: 'token', name: 'ann' };
 const REQUEST = { room: 'r', agent: 'default', metadata: {}, labels: {}, limits: {} };
 
-/** A supervisor with one dispatch whose first record is on its way to the disk. */
+/** A supervisor with one dispatch. Its first record is on its way to the disk. */
 async function recording() {
   const rig = new WarmRig({ profile: { ...WARM_PROFILE, warm: 0 } });
   const record = Promise.withResolvers<void>();
@@ -19,7 +19,7 @@ async function recording() {
   let drain: DrainRecord | null = null;
   const supervisor = new Supervisor({
     ...rig.deps(),
-    sweep: { unmanaged: [], graceMs: 0 },
+    cleanup: { unmanaged: [], graceMs: 0 },
     drainStore: {
       read: () => drain,
       write: (written) => {
@@ -48,7 +48,7 @@ async function recordingWarm() {
   return { rig, warm, record, answer };
 }
 
-describe('a session whose first record is being written', () => {
+describe('a session during the write of its first record', () => {
   it('counts in the capacity and holds its slot', async () => {
     const { supervisor } = await recording();
     const { sessions, quotas } = supervisor.capacity();
@@ -104,7 +104,7 @@ describe('a session whose first record is being written', () => {
   });
 });
 
-describe('a session whose first record fails', () => {
+describe('a session with a first record that fails', () => {
   const full = new CurfewError('registry_unavailable', 'the registry: no space left on device');
 
   it('is refused with that error, and nothing of it is left', async () => {
@@ -208,7 +208,7 @@ describe('a session whose first record fails', () => {
   });
 });
 
-describe('a warm worker whose session is being recorded', () => {
+describe('a warm worker during the first record of its session', () => {
   it('makes the session live only after it has its room, also when it repeats that it is ready', async () => {
     const { rig, warm, record, answer } = await recordingWarm();
     rig.channels?.closed(warm);

@@ -1,4 +1,4 @@
-/** Carries a session's step out: records it, does its effects, and keeps admission, timers and the worker index in step with it. */
+/** Carries out a session's step: records it, starts its effects, and updates admission, timers and the worker index. */
 import type { Allocation } from '../../core/admission/allocation.ts';
 import { allocationOf, sameAllocation } from '../../core/admission/allocation.ts';
 import type { SessionId } from '../../core/ids.ts';
@@ -45,7 +45,7 @@ export interface StepRunnerOptions {
   readonly timers: DeadlineTimers;
 }
 
-/** A session whose first record is being written. */
+/** A session without its first record, while that record is written. */
 interface Creation {
   /** The answer to its dispatch. */
   readonly answer: PromiseWithResolvers<Session>;
@@ -57,7 +57,7 @@ export class StepRunner {
   readonly #parts: StepRunnerParts;
   readonly #effects: EffectRunner;
   readonly #timers: DeadlineTimers;
-  /** What admission knows of each session in memory. */
+  /** The last allocation that admission got for each session in memory. */
   readonly #allocations = new Map<SessionId, Allocation | null>();
   /** Sessions without a record yet. */
   readonly #creations = new Map<SessionId, Creation>();
@@ -78,7 +78,7 @@ export class StepRunner {
 
   /**
    * Opens the mailbox of a new session with its first event. Resolves with the session as it is on record.
-   * Rejects when it cannot be recorded: then nothing was accepted, and the session is gone.
+   * Rejects when the session cannot be recorded: then nothing was accepted, and the session is forgotten.
    */
   create(session: Session, first: SessionEvent): Promise<Session> {
     const answer = Promise.withResolvers<Session>();
@@ -93,7 +93,7 @@ export class StepRunner {
   }
 
   /** An event of the session could not be handled. A dispatch that waits for its answer is refused. */
-  failed(id: SessionId, error: unknown): void {
+  onFailedEvent(id: SessionId, error: unknown): void {
     const session = this.#parts.sessions.state(id);
     const creation = this.#creations.get(id);
     if (session !== null && creation !== undefined)
@@ -106,7 +106,7 @@ export class StepRunner {
     if (creation !== undefined) return this.#settleFirst(step, creation);
     const { deps, workers, channels, pool, sessions, recorder } = this.#parts;
     this.#parts.workerIndex.note(after);
-    // Admission learns at once that a claim is closing. The record that frees the claim is written before that of the next session.
+    // Admission learns at once that a claim is closing. The record that frees a claim is written before the record of the next session.
     const recording = recordStep({ recorder, workers, sessions }, step);
     this.#updateAllocation(after);
     settleWarmWorker(pool, before, after);
@@ -163,14 +163,14 @@ export class StepRunner {
     answer.reject(failure?.error);
   }
 
-  /** An ended session leaves memory when it is on disk and holds nothing any more. */
+  /** An ended session leaves memory when it is on disk and its allocation is free. */
   retireIfEnded(session: Session): void {
     if (!isEnded(session) || allocationOf(session) !== null) return;
     const { workers, channels, recorder, roomRouter } = this.#parts;
     const { id } = session.spec;
     roomRouter?.unfollow(session);
     const worker = workerOf(session);
-    if (worker !== null) for (const held of [workers, channels]) held.forget(worker.id);
+    if (worker !== null) for (const part of [workers, channels]) part.forget(worker.id);
     if (!recorder.isUnsaved(id)) this.#forget(id);
   }
 
@@ -183,7 +183,7 @@ export class StepRunner {
     sessions.close(id);
   }
 
-  /** From the first record on, because webhooks of earlier are not about this session. */
+  /** Called after the first record, because earlier webhooks are not about this session. */
   #followRoom(session: Session): void {
     const { sessions, roomRouter } = this.#parts;
     roomRouter?.follow(session);
@@ -192,7 +192,7 @@ export class StepRunner {
       sessions.post(session.spec.id, { type: 'livekit', reachable: false });
   }
 
-  /** Tells admission what the session holds now, and the timers when its next deadline is. */
+  /** Gives admission the session's allocation, and the timers its next deadline. */
   #updateAllocation(session: Session): void {
     const { admission, sessions, deps } = this.#parts;
     const { id } = session.spec;

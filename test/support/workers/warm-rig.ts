@@ -222,7 +222,7 @@ export class WarmRig {
         return Promise.resolve();
       },
       tokenFor: (id) => `token of ${id}`,
-      tell: (id, message) => {
+      send: (id, message) => {
         this.#note(`${message.type} ${id}`);
         return true;
       },
