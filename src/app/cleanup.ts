@@ -21,7 +21,7 @@ import { readFileSafelySync } from '../lib/safe-files.ts';
 import type { Log } from '../ports/log.ts';
 import type { Cgroups } from '../process/cgroup.ts';
 import { cgroupsAt, isGroupOf } from '../process/cgroup.ts';
-import { note, sweptTargets } from '../runtime/audited-api.ts';
+import { note, cleanupTargets } from '../runtime/audited-api.ts';
 import { CleanupRunner } from '../runtime/cleanup/cleanup-runner.ts';
 import { recordedSessions } from '../runtime/cleanup/cleanup-source.ts';
 
@@ -60,7 +60,7 @@ export async function cleanup(config: Config, request: CleanupRequest): Promise<
     graceMs: sweep.graceMs,
   });
   try {
-    const work = () => runner.sweep(parsed.data);
+    const work = () => runner.run(parsed.data);
     return await (parsed.data.dryRun || instanceId === null ? work() : audited(stateDir, parsed.data, work));
   } finally {
     if (!('unreadable' in reader)) reader.close();
@@ -75,7 +75,7 @@ function audited(
 ): Promise<CleanupView> {
   const audit = createAudit(stateDir, createLog({ level: 'error', format: 'text' }));
   const who = { actor: userInfo().username, verified: false, source: 'cli' } as const;
-  return note({ audit, action: 'cleanup', request, who }, work, sweptTargets);
+  return note({ audit, action: 'cleanup', request, who }, work, cleanupTargets);
 }
 
 function checkAccess(stateDir: string): void {

@@ -179,7 +179,7 @@ function makeSupervisor(
     drainStore: createDrainStore(config.stateDir, log),
     plans: createPlanFiles(join(config.stateDir, STATE_FILES.plans)),
     records: createWorkerRecords(instance.workersDir),
-    sweep: config.sweep,
+    cleanup: config.sweep,
     host: hostname(),
     newId: () => randomBytes(10).toString('hex'),
     ...(reload === null ? {} : { reload }),

@@ -16,6 +16,6 @@ export interface Channels {
   /** The token that the worker sends in its hello. It is derived from the master key, so it is valid after a restart. */
   tokenFor(workerId: WorkerId): string;
   /** false: the worker has no connection, or too many bytes are unsent. */
-  tell(workerId: WorkerId, message: SupervisorMessage): boolean;
+  send(workerId: WorkerId, message: SupervisorMessage): boolean;
   close(): Promise<void>;
 }

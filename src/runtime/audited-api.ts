@@ -1,4 +1,4 @@
-/** The supervisor with an audit: whoever changes something through a face is written down, with what came of it. */
+/** The supervisor with an audit: each change by a person or program is written to the audit file, with its outcome. */
 
 import type { CleanupView } from '../api/cleanup-api.ts';
 import type { SessionView } from '../api/session-schemas.ts';
@@ -10,8 +10,8 @@ import { CurfewError } from '../lib/errors.ts';
 import type { Audit, AuditEntry } from '../ports/audit.ts';
 
 /**
- * Releases, sweeps that end something, drains and reloads. Not: dispatches, metadata and keep-alives, which programs do at the rate
- * of calls and whose result the session itself shows.
+ * Audits releases, cleanups that end a process, drains and reloads. Dispatches, metadata and keep-alives are not audited:
+ * programs send them at the rate of calls, and the session shows their result.
  */
 export function audited(
   api: SupervisorApi,
@@ -19,7 +19,7 @@ export function audited(
   find: (id: string) => Session | null,
 ): SupervisorApi {
   const target = (view: SessionView) => ({ ...identityOf(find(view.id)), ...targetOf(view) });
-  const noted = <T>(
+  const withAudit = <T>(
     entry: Pick<AuditEntry, 'action' | 'request'> & { by: Actor },
     work: () => Promise<T>,
     targets: (value: T) => readonly object[],
@@ -31,7 +31,7 @@ export function audited(
   return {
     ...bound(api),
     release: (id, by, detail) =>
-      noted(
+      withAudit(
         { action: 'release', by, request: { id, detail } },
         () => api.release(id, by, detail),
         (one) => [target(one)],
@@ -39,7 +39,7 @@ export function audited(
     releaseMany: (request, by) =>
       request.dryRun
         ? api.releaseMany(request, by)
-        : noted(
+        : withAudit(
             { action: 'release_many', by, request },
             () => api.releaseMany(request, by),
             (all) => all.map(target),
@@ -47,9 +47,9 @@ export function audited(
     cleanup: (request, by) =>
       request.dryRun
         ? api.cleanup(request, by)
-        : noted({ action: 'cleanup', by, request }, () => api.cleanup(request, by), sweptTargets),
+        : withAudit({ action: 'cleanup', by, request }, () => api.cleanup(request, by), cleanupTargets),
     drain: (timeoutMs, by) =>
-      noted(
+      withAudit(
         { action: 'drain', by, request: { timeoutMs } },
         () => api.drain(timeoutMs, by),
         () => [],
@@ -57,13 +57,13 @@ export function audited(
     undrain: (by) =>
       api.capacity().draining === null
         ? api.undrain(by)
-        : noted(
+        : withAudit(
             { action: 'undrain', by, request: {} },
             () => api.undrain(by),
             () => [],
           ),
     reload: (by) =>
-      noted(
+      withAudit(
         { action: 'reload', by, request: {} },
         () => api.reload(by),
         (view) => [view],
@@ -76,7 +76,7 @@ type Asked = Pick<AuditEntry, 'action' | 'request'> & {
   readonly who: Pick<AuditEntry, 'actor' | 'verified' | 'source'>;
 };
 
-/** Written before the answer goes out, also when it is a refusal. */
+/** Writes the entry before the answer goes out, also for a refusal. */
 export async function note<T>(
   { audit, who, action, request }: Asked,
   work: () => Promise<T>,
@@ -94,12 +94,12 @@ export async function note<T>(
   }
 }
 
-/** What curfew does by itself is in its log. */
+/** The supervisor's own changes are in its log. A signal comes from a person. */
 function isPerson({ kind, name }: Actor): boolean {
   return kind !== 'supervisor' || name.startsWith('SIG');
 }
 
-/** A local user is as the CLI states it: Node cannot ask the kernel who is at the other end of a Unix socket. */
+/** `socket`: the CLI states the user's name. Because: Node cannot ask the kernel for the user at the other end of a Unix socket. */
 function sourceOf({ kind }: Actor): AuditEntry['source'] {
   switch (kind) {
     case 'token':
@@ -115,7 +115,7 @@ function targetOf({ id, pid, state }: SessionView): object {
   return { session: id, pid, state };
 }
 
-/** A pid alone says nothing tomorrow. */
+/** A pid alone is not enough, because a later process may get the same pid. */
 function identityOf(session: Session | null): object {
   const process = session === null ? null : processOf(workerOf(session));
   if (process === null) return {};
@@ -123,7 +123,7 @@ function identityOf(session: Session | null): object {
   return { pid, startTicks, bootId };
 }
 
-/** A signal that ends the supervisor, and with `ending` the calls. */
+/** The entry for a signal that ends the supervisor. `ending` says what happens to the calls. */
 export function stopEntry(signal: string, ending: string, sessions: readonly Session[]): AuditEntry {
   const open = ending === 'leave' ? [] : sessions.filter((one) => !isEnded(one));
   return {
@@ -138,7 +138,7 @@ export function stopEntry(signal: string, ending: string, sessions: readonly Ses
   };
 }
 
-export function sweptTargets({ verdicts }: CleanupView): readonly object[] {
+export function cleanupTargets({ verdicts }: CleanupView): readonly object[] {
   return verdicts
     .filter((one) => one.action === 'kill')
     .map(({ pid, startedAt, kind, session, tree, outcome }) => ({
@@ -151,7 +151,7 @@ export function sweptTargets({ verdicts }: CleanupView): readonly object[] {
     }));
 }
 
-/** Methods of a class are lost by a spread; each keeps its `this`. */
+/** Because: a spread of an object drops the methods of its class. Here each method keeps its `this`. */
 function bound(api: SupervisorApi): SupervisorApi {
   return {
     dispatch: (request, by) => api.dispatch(request, by),

@@ -1,9 +1,9 @@
-/** Tasks that come round by the clock, never twice at a time. */
+/** A task that runs on a cron schedule. Two runs of one task never overlap. */
 import { schedule } from 'node-cron';
 import { messageOf } from '../lib/errors.ts';
 import type { Log } from '../ports/log.ts';
 
-/** Runs until the returned function stops it. A failure is said and tried again at the next time. */
+/** Runs until the returned function stops it. A failure is logged, and the next run tries again. */
 export function startTask(task: {
   readonly name: string;
   readonly cron: string;
@@ -15,7 +15,7 @@ export function startTask(task: {
     try {
       await work();
     } catch (error) {
-      log.warn({ task: name, error: messageOf(error) }, 'a task failed; it is tried again at its next time');
+      log.warn({ task: name, error: messageOf(error) }, 'a scheduled task failed; its next run tries again');
     }
   };
   const scheduled = schedule(cron, guarded, { noOverlap: true, name, logger: quiet(log) });
@@ -24,12 +24,12 @@ export function startTask(task: {
   };
 }
 
-/** node-cron's own printing goes to curfew's log. */
+/** Sends node-cron's own messages to curfew's log. */
 function quiet(log: Log) {
   return {
     info: (text: string) => log.debug({}, text),
     warn: (text: string) => log.warn({}, text),
-    error: (text: string | Error) => log.error({ error: messageOf(text) }, 'a task of the clock failed'),
+    error: (text: string | Error) => log.error({ error: messageOf(text) }, 'the scheduler of a task failed'),
     debug: (text: string | Error) => log.debug({}, messageOf(text)),
   };
 }

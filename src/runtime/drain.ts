@@ -1,4 +1,4 @@
-/** A drain: nothing new is accepted, the calls go on, and the supervisor stops after the last. It holds over a crash, and can be undone. */
+/** A drain: the supervisor accepts no new session, its calls continue, and it stops after the last one. A drain survives a crash, and can be undone. */
 import type { DrainView } from '../api/host-schemas.ts';
 import type { Actor } from '../core/model/session.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -25,7 +25,7 @@ export class Drain {
     this.#deps = deps;
   }
 
-  /** Resolves once, with who began it, when the last session has ended or the time is over. Never while it is undone. */
+  /** Resolves once, with the actor of the drain, when the last session has ended or the drain's time is over. Not after an undo. */
   get over(): Promise<Actor> {
     return this.#over.promise;
   }
@@ -43,7 +43,7 @@ export class Drain {
     };
   }
 
-  /** A drain that a supervisor before this one began goes on; of another boot nothing is left to wait for. */
+  /** Continues the drain of an earlier supervisor. A drain of another boot has no session left, so its file is removed. */
   restore(): void {
     const { store, bootId, log } = this.#deps;
     const found = store.read();
@@ -52,37 +52,40 @@ export class Drain {
       store.clear();
       return;
     }
-    log.warn({ by: found.by.name }, 'the drain that was under way goes on: no new sessions are taken');
+    log.warn(
+      { by: found.by.name },
+      'the drain of the earlier supervisor continues: no new sessions are accepted',
+    );
     this.#enter(found);
   }
 
-  /** A second one only changes the time. */
+  /** A second drain only changes the time. */
   begin(by: Actor, timeoutMs: number | null): void {
     const { clock, store, bootId, log } = this.#deps;
     const at = clock.now();
     const untilMs = timeoutMs === null ? null : at.bootMs + timeoutMs;
     const record: DrainRecord = { by, at: this.#record?.at ?? at, untilMs, bootId };
     store.write(record);
-    log.warn({ by: by.name, timeoutMs, open: this.#deps.open() }, 'draining: no new sessions are taken');
+    log.warn({ by: by.name, timeoutMs, open: this.#deps.open() }, 'draining: no new sessions are accepted');
     this.#enter(record);
   }
 
-  /** With none under way nothing changes. */
+  /** Without a drain nothing changes. */
   undo(): void {
     if (this.#record === null) return;
     this.#cancel();
     this.#record = null;
     this.#deps.store.clear();
-    this.#deps.log.warn({}, 'the drain was undone: new sessions are taken again');
+    this.#deps.log.warn({}, 'the drain was undone: new sessions are accepted again');
   }
 
-  /** The supervisor has released what was left: the next start accepts again. Not before, for it may crash meanwhile. */
+  /** Every session was released, so the next start accepts sessions again. Called only now: after a crash before this point the drain continues. */
   stopped(): void {
     if (this.#isOver) this.#deps.store.clear();
   }
 
   /** Called after every change of a session. */
-  look(): void {
+  finishIfEmpty(): void {
     if (this.#record !== null && this.#deps.open() === 0) this.#finish();
   }
 
@@ -90,7 +93,7 @@ export class Drain {
     this.#cancel();
     this.#record = record;
     if (record.untilMs !== null) this.#cancel = this.#deps.clock.at(record.untilMs, () => this.#finish());
-    this.look();
+    this.finishIfEmpty();
   }
 
   #finish(): void {

@@ -1,4 +1,4 @@
-/** Forgets ended sessions and their logs when their time is over. */
+/** Removes ended sessions and their logs when their retention time is over. */
 import type { WorkerId } from '../core/ids.ts';
 import { isEnded, workerOf } from '../core/model/session.ts';
 import type { SupervisorParts } from './supervisor-parts.ts';
@@ -7,9 +7,9 @@ type RetentionParts = Pick<SupervisorParts, 'deps' | 'sessions' | 'workers'>;
 
 export async function prune({ deps, sessions, workers }: RetentionParts): Promise<void> {
   const { wallMs } = deps.clock.now();
-  const forgotten = await deps.registry.prune(wallMs - deps.retention.sessionsMs);
+  const removed = await deps.registry.prune(wallMs - deps.retention.sessionsMs);
   const folders = await workers.prune(wallMs - deps.retention.logsMs, workersInUse(sessions));
-  deps.log.info({ sessions: forgotten, folders }, 'old sessions and logs were removed');
+  deps.log.info({ sessions: removed, folders }, 'old sessions and logs were removed');
 }
 
 function workersInUse(sessions: RetentionParts['sessions']): Set<WorkerId> {

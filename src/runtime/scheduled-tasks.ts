@@ -1,4 +1,4 @@
-/** What the supervisor does by the clock. */
+/** The supervisor's tasks by the clock: retention and cleanup. */
 import module from 'node:module';
 import type { Actor } from '../core/model/session.ts';
 import { messageOf } from '../lib/errors.ts';
@@ -9,13 +9,13 @@ import type { Log } from '../ports/log.ts';
 import { prune } from './retention.ts';
 import type { Supervisor } from './supervisor.ts';
 
-/** What comes round by the clock, and the first sweep: soon after the start, for those who wait to reconnect or to ask come first. */
+/** Starts the tasks. The first cleanup runs a little after the start, because reconnects of workers and requests of people come first. */
 export function startTasks(
   supervisor: Supervisor,
   { clock, log }: { clock: Clock; log: Log },
 ): () => Promise<void> {
-  const by: Actor = { kind: 'supervisor', name: 'sweep' };
-  const sweep = () => supervisor.cleanup({ dryRun: false }, by);
+  const by: Actor = { kind: 'supervisor', name: 'cleanup' };
+  const cleanup = () => supervisor.cleanup({ dryRun: false }, by);
   const stops: (() => Promise<void>)[] = [];
   let stopped = false;
   const begin = async () => {
@@ -23,16 +23,16 @@ export function startTasks(
     if (stopped) return;
     stops.push(
       startTask({ name: 'retention', cron: RETENTION.cron, log, work: () => prune(supervisor.parts) }),
-      startTask({ name: 'sweep', cron: CLEANUP.cron, log, work: sweep }),
+      startTask({ name: 'cleanup', cron: CLEANUP.cron, log, work: cleanup }),
     );
-    await supervisor.lookForUnknown();
-    await sweep();
-    log.debug({}, 'the first sweep is done');
+    await supervisor.rebuildUnknownSessions();
+    await cleanup();
+    log.debug({}, 'the first cleanup is done');
   };
   const cancel = clock.at(clock.now().bootMs + CLEANUP.firstAfterMs, () => {
-    // Of a supervisor that is killed nothing is kept at its end.
+    // Because: a killed supervisor writes no compile cache at its end.
     module.flushCompileCache?.();
-    begin().catch((error: unknown) => log.warn({ error: messageOf(error) }, 'the first sweep failed'));
+    begin().catch((error: unknown) => log.warn({ error: messageOf(error) }, 'the first cleanup failed'));
   });
   return async () => {
     stopped = true;

@@ -1,4 +1,4 @@
-/** A session's own token: lets a browser watch, keep alive and release that session only. Derived, never stored. */
+/** A session's own token. It lets a browser watch, keep alive and release that session only. The token is derived, never stored. */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 
 const PREFIX = 'cs1.';
@@ -7,7 +7,7 @@ export function makeSessionToken(masterKey: Buffer, id: string): string {
   return `${PREFIX}${Buffer.from(id).toString('base64url')}.${mac(masterKey, id)}`;
 }
 
-/** The session's id; null: not a token of ours. */
+/** Returns the session's id; null: not a token of this instance. */
 export function readSessionToken(masterKey: Buffer, token: string): string | null {
   if (!token.startsWith(PREFIX)) return null;
   const [encoded, given, ...rest] = token.slice(PREFIX.length).split('.');

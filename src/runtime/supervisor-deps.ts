@@ -1,4 +1,4 @@
-/** What a supervisor is made of. main.ts puts the adapters in. */
+/** The ports and settings of a supervisor. `src/app/` puts the adapters in. */
 import type { ReloadView } from '../api/host-schemas.ts';
 import type { AdmissionLimits } from '../core/admission/quotas.ts';
 import type { Profile } from '../core/model/profile.ts';
@@ -22,23 +22,23 @@ export interface SupervisorDeps {
   readonly log: Log;
   readonly registry: Registry;
   readonly channels: Channels;
-  /** null: no LiveKit, so no agents made for it. */
+  /** null: no LiveKit, so no agents with `protocol: livekit`. */
   readonly standIn: StandIn | null;
   /** null: no LiveKit is configured, so no presence. */
   readonly rooms: Rooms | null;
   /** null: no agent is offered to LiveKit's own dispatch. */
   readonly jobs: Jobs | null;
   readonly makeWorkers: (listener: WorkersListener) => Workers;
-  /** For the sweep. */
+  /** For the cleanup. */
   readonly table: ProcessTable;
   readonly plans: CleanupPlans;
   readonly drainStore: DrainStore;
   readonly records: WorkerRecords;
-  readonly sweep: { readonly unmanaged: readonly string[]; readonly graceMs: number };
+  readonly cleanup: { readonly unmanaged: readonly string[]; readonly graceMs: number };
   readonly host: string;
-  /** Random, for sessions to which the client gave no id of its own. */
+  /** A random id, for sessions without an id from the client. */
   readonly newId: () => string;
-  /** Reads the config again; what follows here is then the new one's. Rejects invalid_config, and all stays as it was. */
+  /** Reads the config again. The values below are then those of the new config. Rejects invalid_config, and the old config stays. */
   readonly reload?: () => Promise<ReloadView>;
   readonly limits: AdmissionLimits;
   /** The names of the configured agents. */

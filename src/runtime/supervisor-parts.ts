@@ -1,4 +1,4 @@
-/** Puts the parts of a supervisor together, and connects what happens in the world to the session or warm worker that it concerns. */
+/** Puts the parts of a supervisor together, and routes each external event to its session or warm worker. */
 import type { Grant } from '../core/admission/admission.ts';
 import type { SessionId, WorkerId } from '../core/ids.ts';
 import { firstWorkerId } from '../core/ids.ts';
@@ -64,7 +64,7 @@ export class SupervisorParts {
     });
     this.pool = new WarmPool({ deps, workers: this.workers, channels: this.channels });
     this.admission = new AdmissionGate(deps.limits, clock, {
-      granted: (grant) => this.#onTurn(grant),
+      granted: (grant) => this.#onGrant(grant),
       expired: (id, detail) => this.sessions.post(id, { type: 'expired', detail }),
       wanted: (holder) => this.sessions.post(holder, { type: 'claim_wanted' }),
     });
@@ -92,7 +92,7 @@ export class SupervisorParts {
     this.#gaps.start();
   }
 
-  /** Stops timers and connections. Workers and sessions stay as they are. */
+  /** Stops timers and connections. Workers and sessions continue. */
   close(): void {
     void this.workers.close();
     this.#gaps.stop();
@@ -109,20 +109,22 @@ export class SupervisorParts {
 
   #postToWorker(id: WorkerId, event: SessionEvent): void {
     const owner = this.workerIndex.of(id);
-    if (this.pool.has(id)) this.pool.tell(id, event);
-    if (owner !== null) this.sessions.post(owner, event);
+    if (this.pool.has(id)) this.pool.handle(id, event);
+    if (owner === null || (isFromChannel(event) && this.pool.isReservedFor(id, owner))) return;
+    this.sessions.post(owner, event);
   }
 
   #onHello(id: WorkerId): boolean {
     const session = this.#sessionOf(id);
     if (session === null || isEnded(session) || workerOf(session)?.id !== id) return this.pool.hello(id);
+    if (this.pool.isReservedFor(id, session.spec.id)) return this.pool.hello(id);
     // Because: the channel notes its connection after this call, and the welcome needs the connection.
     queueMicrotask(() => this.#postToWorker(id, { type: 'channel', workerId: id, open: true }));
     return true;
   }
 
-  /** The turn of a session that waited has come: it gets a warm worker if one is ready. */
-  #onTurn({ sessionId, startAtMs }: Grant): void {
+  /** Admission has granted a queued session. It gets a warm worker if one is ready. */
+  #onGrant({ sessionId, startAtMs }: Grant): void {
     const { sessions, pool, deps } = this;
     const session = sessions.state(sessionId);
     const warm = session === null ? null : pool.take(session.spec.profile, sessionId);
@@ -144,15 +146,24 @@ export class SupervisorParts {
       { session: id, error: messageOf(error) },
       'an event of a session failed; the session continues without it',
     );
-    this.steps.failed(id, error);
+    this.steps.onFailedEvent(id, error);
   }
 
   #onLost(lost: DatabaseLoss): void {
-    const all = this.sessions.all();
+    // A session without its first record is not accepted yet. The record goes into the new database, or fails.
+    const all = this.sessions.all().filter(({ spec }) => !this.steps.isUnrecorded(spec.id));
     this.recorder.writeAll(
       lost,
       all.map(({ spec }) => [spec.id, () => this.sessions.state(spec.id)]),
     );
     this.roomRouter?.recordAll();
   }
+}
+
+/**
+ * An event of the worker's channel. While the pool keeps a warm worker for a session, such events are for the pool alone.
+ * The worker has no room yet, so its repeated `ready` must not make the session live.
+ */
+function isFromChannel({ type }: SessionEvent): boolean {
+  return type === 'message' || type === 'channel';
 }

@@ -1,4 +1,4 @@
-/** The supervisor as its faces see it. Every method rejects with CurfewError only. */
+/** The supervisor as HTTP and the command line use it. Every method rejects with CurfewError only. */
 
 import type { CleanupRequest, CleanupView } from '../api/cleanup-api.ts';
 import type { CapacityView, ReadyView, ReloadView } from '../api/host-schemas.ts';
@@ -39,7 +39,7 @@ export class Supervisor implements SupervisorApi {
   /** For the tasks that run beside the listeners, and for tests. */
   readonly parts: SupervisorParts;
   readonly #dispatcher: Dispatcher;
-  readonly #sweeper: CleanupRunner;
+  readonly #cleanupRunner: CleanupRunner;
   readonly #drain: Drain;
   readonly #dispatchSources: DispatchSources;
   #accepting = true;
@@ -50,7 +50,7 @@ export class Supervisor implements SupervisorApi {
     this.#dispatcher = new Dispatcher(this.parts, () => this.#checkAccepting());
     const isAccepting = () => this.#accepting && this.#drain.view === null;
     this.#dispatchSources = new DispatchSources(this.parts, { dispatcher: this.#dispatcher, isAccepting });
-    const { table, plans, clock, log, instance, sweep } = deps;
+    const { table, plans, clock, log, instance, cleanup: sweep } = deps;
     const source = ownSessions(this.parts);
     this.#drain = new Drain({
       clock,
@@ -59,7 +59,7 @@ export class Supervisor implements SupervisorApi {
       bootId: instance.bootId,
       open: () => this.#open().length,
     });
-    this.#sweeper = new CleanupRunner({
+    this.#cleanupRunner = new CleanupRunner({
       table,
       plans,
       source,
@@ -75,23 +75,23 @@ export class Supervisor implements SupervisorApi {
     return this.parts.sessions;
   }
 
-  /** Takes over what was there before; only then is anything accepted. */
+  /** Adopts the sessions of an earlier supervisor. Only then it accepts new ones. */
   async start(): Promise<void> {
     const { parts } = this;
     await recover(parts);
     await parts.pool.restore((id) => parts.workerIndex.has(id));
-    this.sessions.onChange(() => this.#drain.look());
+    this.sessions.onChange(() => this.#drain.finishIfEmpty());
     this.#drain.restore();
     await parts.start();
     this.#dispatchSources.start();
   }
 
-  /** Before the first sweep, and after the start: a database that was not lost explains every worker but in rare cases. */
-  async lookForUnknown(): Promise<void> {
+  /** Called after the start and before the first cleanup, because a database that was not lost explains nearly every worker. */
+  async rebuildUnknownSessions(): Promise<void> {
     await rebuildUnknown(this.parts);
   }
 
-  /** Accepts nothing more and releases every session, all at once. Resolves when all have ended, or at the bound after a last KILL. */
+  /** Accepts no new session and releases all sessions at the same time. Resolves when all have ended, or at the bound after a last KILL. */
   async stop(boundMs: number, by: Actor): Promise<{ left: number }> {
     this.#refuseNew();
     const startedMs = this.#nowMs();
@@ -101,7 +101,7 @@ export class Supervisor implements SupervisorApi {
     await this.#until(() => this.#open().length === 0, deadlineMs - killMs);
     for (const worker of this.#openWorkers()) this.parts.workers.signal(worker, 'SIGKILL');
     await this.#until(() => this.#open().length === 0, deadlineMs);
-    await this.parts.pool.emptied(Math.max(deadlineMs, startedMs + WARM.termMs + WARM.killMs));
+    await this.parts.pool.waitForRetired(Math.max(deadlineMs, startedMs + WARM.termMs + WARM.killMs));
     await this.parts.recorder.flush();
     this.#drain.stopped();
     this.#dispatchSources.close();
@@ -114,13 +114,13 @@ export class Supervisor implements SupervisorApi {
     this.#dispatchSources.acceptingChanged();
   }
 
-  /** Accepts nothing more. Resolves when the last session has ended by itself, or at the bound. */
+  /** Accepts no new session and releases none. Resolves when the last session has ended, or at the bound. */
   async drained(boundMs: number): Promise<void> {
     this.#refuseNew();
     await this.#until(() => this.#open().length === 0, this.#nowMs() + boundMs);
   }
 
-  /** Resolves, with who wanted it, when a drain is over and the supervisor may stop. */
+  /** Resolves with the actor of the drain when the drain is over and the supervisor may stop. */
   get drainOver(): Promise<Actor> {
     return this.#drain.over;
   }
@@ -137,7 +137,7 @@ export class Supervisor implements SupervisorApi {
     return this.capacity();
   }
 
-  /** Accepts nothing more and lets every session go on without us: the next start takes them over. */
+  /** Accepts no new session and leaves every session running. The next start adopts them. */
   async leave(): Promise<void> {
     this.#accepting = false;
     this.#dispatchSources.leave();
@@ -163,7 +163,7 @@ export class Supervisor implements SupervisorApi {
 
   #checkAccepting(): void {
     if (!this.#accepting)
-      throw new CurfewError('stopping', 'the supervisor is stopping and takes no new sessions');
+      throw new CurfewError('stopping', 'the supervisor is stopping and accepts no new sessions');
     const draining = this.#drain.view;
     if (draining === null) return;
     const { since, by } = draining;
@@ -182,7 +182,7 @@ export class Supervisor implements SupervisorApi {
   async release(id: string, by: Actor, detail: string | null): Promise<SessionView> {
     const session = await this.#find(id);
     if (isEnded(session)) return this.#view(session);
-    return this.#tell(session, { type: 'release', reason: 'requested', by, detail });
+    return this.#postAndGet(session, { type: 'release', reason: 'requested', by, detail });
   }
 
   async releaseMany(request: ReleaseMany, by: Actor): Promise<SessionView[]> {
@@ -210,11 +210,11 @@ export class Supervisor implements SupervisorApi {
   async keepAlive(id: string, forMs: number | null, by: Actor): Promise<SessionView> {
     const session = await this.#findOpen(id);
     const time = forMs ?? session.spec.limits.activityIdleTimeoutMs;
-    return this.#tell(session, { type: 'keep_alive', forMs: time, by });
+    return this.#postAndGet(session, { type: 'keep_alive', forMs: time, by });
   }
 
   async setMetadata(id: string, metadata: DispatchRequest['metadata'], _by: Actor): Promise<SessionView> {
-    return this.#tell(await this.#findOpen(id), { type: 'metadata', metadata });
+    return this.#postAndGet(await this.#findOpen(id), { type: 'metadata', metadata });
   }
 
   async wait(id: string, until: 'live' | 'ended', boundMs: number): Promise<SessionView> {
@@ -236,7 +236,7 @@ export class Supervisor implements SupervisorApi {
   }
 
   cleanup(request: CleanupRequest, _by: Actor): Promise<CleanupView> {
-    return this.#sweeper.sweep(request);
+    return this.#cleanupRunner.run(request);
   }
 
   capacity(): CapacityView {
@@ -249,7 +249,7 @@ export class Supervisor implements SupervisorApi {
 
   async webhook(rawBody: string, authorization: string | undefined): Promise<void> {
     if (this.#deps.rooms === null)
-      throw new CurfewError('no_livekit', 'a webhook came, but no LiveKit is configured');
+      throw new CurfewError('no_livekit', 'a webhook arrived, but no LiveKit is configured');
     await this.#deps.rooms.webhook(rawBody, authorization);
   }
 
@@ -262,8 +262,8 @@ export class Supervisor implements SupervisorApi {
     return readSessionToken(this.#deps.instance.masterKey, token);
   }
 
-  /** The answer says what came of it: another event of the session may be on its way to the disk before. */
-  async #tell({ spec }: Session, event: SessionEvent): Promise<SessionView> {
+  /** Waits until the event is handled, so that the answer shows its result. Another event of the session may be recorded first. */
+  async #postAndGet({ spec }: Session, event: SessionEvent): Promise<SessionView> {
     this.sessions.post(spec.id, event);
     await this.sessions.idle(spec.id);
     return this.get(spec.id);

@@ -1,5 +1,6 @@
 /** Adoption: the case of each finding, and its outcome. */
 import { describe, expect, it } from 'vitest';
+import { allocationOf } from '../../src/core/admission/allocation.ts';
 import { classify } from '../../src/core/adoption/adoption.ts';
 import type { Found } from '../../src/core/model/events.ts';
 import type { Session } from '../../src/core/model/session.ts';
@@ -42,6 +43,12 @@ describe('a session that a supervisor takes over', () => {
     ['that ended, with an unkillable worker alive', unkillable().session, present(), 'unkillable_alive'],
     ['that ended, with an unkillable worker gone', unkillable().session, ABSENT, 'unkillable_gone'],
     [
+      'that ended, with an unkillable worker that could not be searched for',
+      unkillable().session,
+      { kind: 'not_searched' },
+      'not_searched',
+    ],
+    [
       'that ended with an unkillable worker before a reboot',
       unkillable().session,
       { kind: 'other_boot' },
@@ -70,6 +77,17 @@ describe('a session that a supervisor takes over', () => {
   it('starts under another worker id when only the intent was recorded', () => {
     const play = intended().on(100, { type: 'adopted', found: ABSENT, isRetry: false });
     expect(play.session.phase).toMatchObject({ name: 'starting', worker: { attempt: 2 } });
+  });
+
+  it('keeps its claim and slots while the search for its unkillable worker fails', () => {
+    const held = allocationOf(unkillable().session);
+    expect(held).not.toBeNull();
+    const play = unkillable().on(70_000, {
+      type: 'adopted',
+      found: { kind: 'not_searched' },
+      isRetry: false,
+    });
+    expect(allocationOf(play.session)).toEqual(held);
   });
 
   it('kills an unkillable worker again, because only a signalled tree is watched', () => {

@@ -68,7 +68,7 @@ describe('faults of the database', () => {
     const added = await live('c');
     expect((await daemon.dispatch({ room: 'a' })).status).toBe(409);
     for (const { id, pid } of before) expect(await daemon.reaches(id, ['live'])).toMatchObject({ pid });
-    await says(/the database was lost|somebody took the database away/);
+    await says(/the database was lost|the database file was removed/);
     await recorded([...before, added].map((one) => one.id));
     daemon.signal('SIGKILL');
     await daemon.exited();

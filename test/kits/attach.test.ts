@@ -103,7 +103,7 @@ describe.each(KITS)('the function attach of the $kit kit', ({ command, file }) =
     const server = await rig.listen();
     const program = start({ MODE: 'blocks' });
     await until('the stack is written', () => {
-      server.channels.tell(KIT_WORKER, { type: 'dump' });
+      server.channels.send(KIT_WORKER, { type: 'dump' });
       return receivedTypes(server).includes('dumped') && /block_?[hH]ere/.test(program.err());
     });
   });

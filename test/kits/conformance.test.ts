@@ -19,7 +19,7 @@ beforeEach(() => {
 });
 afterEach(() => rig.close());
 
-const send = (server: KitServer, message: SupervisorMessage) => server.channels.tell(KIT_WORKER, message);
+const send = (server: KitServer, message: SupervisorMessage) => server.channels.send(KIT_WORKER, message);
 const listen = () => rig.listen();
 const start = ({ command, file }: (typeof KITS)[number], env: Record<string, string> = {}) =>
   rig.start(command, file, env);

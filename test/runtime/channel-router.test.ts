@@ -34,7 +34,7 @@ async function openRouter() {
     message: (_id, message) => heard.push(message.type),
     closed: () => undefined,
   });
-  both.tell(WORKER, WELCOME);
+  both.send(WORKER, WELCOME);
   if (socket === null || standIn === null) throw new Error('the router does not listen');
   return { socket: socket as ChannelsListener, standIn: standIn as StandInListener, sent, heard };
 }

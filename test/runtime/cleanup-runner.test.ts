@@ -49,7 +49,7 @@ async function shimsSearched(shim: ProcessIdentity): Promise<(ProcessIdentity | 
       open: async () => [sessionWith(shim)],
       sessionOf: async () => null,
       warmOf: async () => null,
-      nudge: silent,
+      recheckDeadlines: silent,
     },
     clock: { now: () => at, at: () => silent },
     log: { debug: silent, info: silent, warn: silent, error: silent },
@@ -57,7 +57,7 @@ async function shimsSearched(shim: ProcessIdentity): Promise<(ProcessIdentity | 
     patterns: [],
     graceMs: 0,
   });
-  await runner.sweep({ dryRun: true });
+  await runner.run({ dryRun: true });
   return shims;
 }
 

@@ -21,6 +21,6 @@ it('a replaced worker is logged with its reason, and the next worker when it is 
   const replaced = play.on(2100, gone()).until(9000).session;
   expect(describeStep(replacing, replaced)).toMatchObject({
     fields: { worker: 's1.2', attempt: 2 },
-    message: 'the next worker is started',
+    message: 'the next worker starts',
   });
 });

@@ -13,7 +13,7 @@ const ANN: Actor = { kind: 'token', name: 'ann' };
 /** A supervisor that is not started. It takes requests and recovers no session. */
 function open(more: Partial<SupervisorDeps> = {}): { rig: WarmRig; supervisor: Supervisor } {
   const rig = new WarmRig({ profile: { ...WARM_PROFILE, warm: 0 } });
-  const rest: Partial<SupervisorDeps> = { sweep: { unmanaged: [], graceMs: 0 }, ...more };
+  const rest: Partial<SupervisorDeps> = { cleanup: { unmanaged: [], graceMs: 0 }, ...more };
   return { rig, supervisor: new Supervisor({ ...rig.deps(), ...rest }) };
 }
 

@@ -144,7 +144,7 @@ export class Sim {
       plans: new SimPlans(),
       drainStore: { read: () => null, write: () => undefined, clear: () => undefined },
       records: recordsOf(this.host),
-      sweep: { unmanaged: [], graceMs: CLEANUP_GRACE_MS },
+      cleanup: { unmanaged: [], graceMs: CLEANUP_GRACE_MS },
       host: 'simulated',
       newId: () => `${++this.#ids}`,
       limits: { ...this.scenario.limits, perAgent: { scribe: 3 } },
@@ -161,7 +161,7 @@ export class Sim {
         life.ready = true;
         world.note(`life ${life.number}`, 'is ready');
         this.ledger.anew();
-        void supervisor.lookForUnknown().then(() => this.#cleanUp(life, supervisor));
+        void supervisor.rebuildUnknownSessions().then(() => this.#cleanUp(life, supervisor));
       },
       (error: unknown) => {
         world.note(`life ${life.number}`, `does not start: ${messageOf(error)}`);

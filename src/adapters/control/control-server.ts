@@ -22,7 +22,7 @@ export function createChannels(options: { instance: Instance; log: Log; socketPa
     socketPath: options.socketPath,
     listen: (listener) => server.listen(listener),
     tokenFor: (id) => tokenFor(options.instance, id),
-    tell: (id, message) => server.tell(id, message),
+    send: (id, message) => server.send(id, message),
     close: () => server.close(),
   };
 }
@@ -55,7 +55,7 @@ class ControlServer {
     this.#server = server;
   }
 
-  tell(id: WorkerId, message: SupervisorMessage): boolean {
+  send(id: WorkerId, message: SupervisorMessage): boolean {
     return this.#byWorker.get(id)?.send(message) ?? false;
   }
 

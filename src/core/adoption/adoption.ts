@@ -34,14 +34,13 @@ export type AdoptionCase =
   | 'unkillable_gone';
 
 export function classify(session: Session, found: Found): AdoptionCase {
+  if (found.kind === 'not_searched') return 'not_searched';
   if (isEnded(session)) return found.kind === 'present' ? 'unkillable_alive' : 'unkillable_gone';
   switch (found.kind) {
     case 'other_boot':
       return 'host_lost';
     case 'no_worker':
       return 'between_workers';
-    case 'not_searched':
-      return 'not_searched';
     case 'absent':
       return session.phase.name === 'queued' ? 'reserved_gone' : 'never_started';
     case 'present':

@@ -1,4 +1,4 @@
-/** Where a sweep learns what should be running: from a supervisor's memory, or without one from its registry and folders. */
+/** Tells a cleanup which workers should run: from the supervisor's memory, or without a supervisor from the registry and the folders. */
 import type { SessionId, WorkerId } from '../../core/ids.ts';
 import { isWarmId, sessionOfWorker } from '../../core/ids.ts';
 import type { Session } from '../../core/model/session.ts';
@@ -8,17 +8,17 @@ import type { WorkerRecords } from '../../ports/worker-records.ts';
 import type { SupervisorParts } from '../supervisor-parts.ts';
 
 export interface CleanupSource {
-  /** A supervisor lives that looks after the open sessions. */
+  /** Whether a supervisor runs that supervises the open sessions. */
   readonly supervised: boolean;
-  /** What a person should know of this look: a registry that cannot be read. */
+  /** Remarks for the person at the command line, such as a registry that cannot be read. */
   readonly remarks: readonly string[];
   open(): Promise<Session[]>;
-  /** Null: nothing explains the worker. */
+  /** null: no session explains the worker. */
   sessionOf(id: WorkerId): Promise<Session | null>;
-  /** Of a worker that no session explains. */
+  /** For a worker without a session. `pooled`: warm, or reserved. `stray`: warm, and no pool has it. null: not a warm worker. */
   warmOf(id: WorkerId): Promise<'pooled' | 'stray' | null>;
-  /** Lets the session look at its deadlines. */
-  nudge(id: SessionId): void;
+  /** Makes the session re-check its deadlines. */
+  recheckDeadlines(id: SessionId): void;
 }
 
 export function ownSessions({
@@ -32,14 +32,14 @@ export function ownSessions({
     remarks: [],
     open: async () => sessions.all().filter((one) => !isEnded(one)),
     sessionOf: (id) =>
-      explain(id, records, async (session) => sessions.state(session) ?? (await registry.get(session))),
-    warmOf: async (id) => (pool.has(id) || workerIndex.has(id) ? 'pooled' : strayIn(records, id)),
-    nudge: (id) => sessions.post(id, { type: 'tick' }),
+      findSession(id, records, async (session) => sessions.state(session) ?? (await registry.get(session))),
+    warmOf: async (id) => (pool.has(id) || workerIndex.has(id) ? 'pooled' : findStray(records, id)),
+    recheckDeadlines: (id) => sessions.post(id, { type: 'tick' }),
   };
 }
 
-/** By its id, or by its folder, which tells whose a warm one became and speaks alone where the registry is lost. */
-async function explain(
+/** Looks the worker up by session id. For warm workers, and when the registry is lost, uses the record in the worker's folder. */
+async function findSession(
   id: WorkerId,
   records: WorkerRecords,
   get: (session: SessionId) => Promise<Session | null>,
@@ -50,11 +50,11 @@ async function explain(
   return isWarmId(id) && recorded !== null ? ((await get(recorded.spec.id)) ?? recorded) : recorded;
 }
 
-async function strayIn(records: WorkerRecords, id: WorkerId): Promise<'stray' | null> {
+async function findStray(records: WorkerRecords, id: WorkerId): Promise<'stray' | null> {
   return isWarmId(id) && (await records.readWarm(id)) !== null ? 'stray' : null;
 }
 
-/** `reader` null, with the reason: then only the folders explain anything. */
+/** `unreadable`: why the registry cannot be read. Then only the folders explain the workers. */
 export function recordedSessions(host: {
   readonly reader: RegistryReader | { readonly unreadable: string };
   readonly records: WorkerRecords;
@@ -66,8 +66,8 @@ export function recordedSessions(host: {
     supervised,
     remarks: 'unreadable' in reader ? [reader.unreadable] : [],
     open: async () => registry?.open() ?? [],
-    sessionOf: (id) => explain(id, records, async (session) => (await registry?.get(session)) ?? null),
-    warmOf: (id) => strayIn(records, id),
-    nudge: () => undefined,
+    sessionOf: (id) => findSession(id, records, async (session) => (await registry?.get(session)) ?? null),
+    warmOf: (id) => findStray(records, id),
+    recheckDeadlines: () => undefined,
   };
 }

@@ -1,11 +1,11 @@
-/** A sweep as its faces show it. */
+/** A cleanup as HTTP and the command line show it. */
 import type { CleanupView, VerdictView } from '../../api/cleanup-api.ts';
 import type { Stamp } from '../../core/ids.ts';
 import type { Verdict } from '../../core/workers/cleanup-verdict.ts';
 import type { CleanupPlan } from '../../ports/cleanup-plans.ts';
 import type { Ended, EndOutcome } from '../../ports/process-table.ts';
 
-/** The worst first: one survivor makes its whole tree a survivor. */
+/** The worst outcome first. A tree has the worst outcome of its processes. */
 const WORST_FIRST: readonly EndOutcome[] = ['survived', 'denied', 'changed', 'ended', 'gone'];
 
 export function cleanupView(

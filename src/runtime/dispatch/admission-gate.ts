@@ -1,4 +1,4 @@
-/** Admission's own mailbox: each question is answered in one step, before anything is awaited. */
+/** Admission as one object with timers. Each request is answered in one step, before anything is awaited. */
 
 import type { CapacityView } from '../../api/host-schemas.ts';
 import type { Admission, Answer, Grant, Request } from '../../core/admission/admission.ts';
@@ -57,15 +57,15 @@ export class AdmissionGate {
     return answer;
   }
 
-  /** At a start, before anybody asks. */
-  restore(holdings: readonly Allocation[]): void {
-    this.#admission = restore(this.#admission, holdings);
+  /** Called at a start, before the first request. */
+  restore(allocations: readonly Allocation[]): void {
+    this.#admission = restore(this.#admission, allocations);
   }
 
-  /** What the session holds now; null: nothing. */
-  update(sessionId: SessionId, holding: Allocation | null): void {
-    if (sameAllocation(this.#admission.holders.get(sessionId), holding)) return;
-    this.#apply(update(this.#admission, sessionId, holding, this.#nowMs()));
+  /** Sets the session's allocation; null: the session holds no claim and no slot. */
+  update(sessionId: SessionId, allocation: Allocation | null): void {
+    if (sameAllocation(this.#admission.holders.get(sessionId), allocation)) return;
+    this.#apply(update(this.#admission, sessionId, allocation, this.#nowMs()));
   }
 
   withdraw(sessionId: SessionId): void {

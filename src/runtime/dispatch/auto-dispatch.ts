@@ -1,4 +1,4 @@
-/** What both ways in by themselves ask of a call that is offered. */
+/** Checks that LiveKit's dispatch and room patterns share. */
 import type { Profile } from '../../core/model/profile.ts';
 import { isEnded } from '../../core/model/session.ts';
 import { sideRoomOf } from '../../core/rooms/side-room.ts';
@@ -10,7 +10,7 @@ export function profilesNow(deps: Pick<SupervisorDeps, 'agents' | 'profileOf'>):
   return deps.agents.flatMap((name) => deps.profileOf(name) ?? []);
 }
 
-/** A live call's own: nobody is dispatched into it. */
+/** Whether the room is the side room of a live call. No other agent is dispatched into it. */
 export function isSideRoom(sessions: Pick<SessionHost, 'all'>, name: string): boolean {
   return sessions.all().some((one) => !isEnded(one) && sideRoomOf(one.spec)?.name === name);
 }

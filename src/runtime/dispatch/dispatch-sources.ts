@@ -1,4 +1,4 @@
-/** Calls that arrive without a dispatch by a program or person: LiveKit's own dispatch, and rooms by pattern. It also keeps the warm pool at the config's size. */
+/** Calls that arrive without a dispatch by a program or person: from LiveKit's own dispatch, and by room pattern. Also keeps the warm pool at the config's size. */
 import { roomNamed } from '../../core/ids.ts';
 import type { Profile } from '../../core/model/profile.ts';
 import type { SupervisorParts } from '../supervisor-parts.ts';
@@ -43,16 +43,16 @@ export class DispatchSources {
     this.#parts.pool.refresh(this.#isAccepting());
   }
 
-  /** The supervisor may accept sessions now, or no more. */
+  /** The supervisor begins or stops to accept sessions. */
   acceptingChanged(): void {
-    this.#jobs?.tellLoad();
+    this.#jobs?.reportLoad();
     this.#parts.pool.refresh(this.#isAccepting());
   }
 
-  /** Takes no more calls. Warm workers stay for the next start. */
+  /** Accepts no more calls. Warm workers stay for the next start. */
   leave(): void {
     this.#parts.pool.close();
-    this.#jobs?.tellLoad();
+    this.#jobs?.reportLoad();
   }
 
   close(): void {

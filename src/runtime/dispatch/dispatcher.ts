@@ -1,4 +1,4 @@
-/** Takes a dispatch in: known id, admission, record, start. Nothing is half accepted. */
+/** Accepts or refuses a dispatch: known id, admission, first record, start. A refused dispatch leaves nothing behind. */
 
 import type { DispatchRequest } from '../../api/session-schemas.ts';
 import type { Answer } from '../../core/admission/admission.ts';
@@ -20,17 +20,17 @@ interface Dispatched {
   readonly created: boolean;
 }
 
-/** How a call came. */
+/** The way by which a call arrived. */
 export interface Origin {
   readonly job: JobOrigin | null;
-  /** Whether it may wait for a slot; a call that comes by itself may not. */
+  /** Whether the call may wait for a slot. A call from LiveKit's dispatch or a room pattern may not. */
   readonly mayQueue: boolean;
-  /** LiveKit's assignment is waited for this long before the start goes on without; null: none will come. */
+  /** How long the start waits for LiveKit's assignment before it continues without it; null: no assignment will come. */
   readonly assignedWithinMs: number | null;
 }
 
-/** By a program or a person. */
-const ASKED: Origin = { job: null, mayQueue: true, assignedWithinMs: null };
+/** A dispatch by a program or a person. */
+const REQUESTED: Origin = { job: null, mayQueue: true, assignedWithinMs: null };
 
 type DispatcherParts = Pick<
   SupervisorParts,
@@ -40,16 +40,16 @@ type DispatcherParts = Pick<
 export class Dispatcher {
   readonly #parts: DispatcherParts;
   readonly #checkAccepting: () => void;
-  /** Dispatches under way by the client's id. A repeat that comes meanwhile waits for the first. */
+  /** Dispatches in progress, by the client's id. A repeat during that time waits for the first. */
   readonly #pending = new Map<string, { bodyHash: string; result: Promise<Dispatched> }>();
 
-  /** `checkAccepting` throws when no new session is accepted. A repeat of an accepted dispatch is answered nevertheless. */
+  /** `checkAccepting` throws when no new session is accepted. A repeat of an accepted dispatch still gets its answer. */
   constructor(parts: DispatcherParts, checkAccepting: () => void) {
     this.#parts = parts;
     this.#checkAccepting = checkAccepting;
   }
 
-  async dispatch(request: DispatchRequest, origin: Origin = ASKED): Promise<Dispatched> {
+  async dispatch(request: DispatchRequest, origin: Origin = REQUESTED): Promise<Dispatched> {
     const { id } = request;
     if (id === undefined) return this.#create(request, origin);
     const bodyHash = hashBody(request);
@@ -66,7 +66,7 @@ export class Dispatcher {
     }
   }
 
-  /** Until a dispatch with this id that is under way has its answer. */
+  /** Resolves when a dispatch in progress with this id has its answer. */
   async settled(id: string): Promise<void> {
     await this.#pending.get(id)?.result.catch(() => undefined);
   }
@@ -84,7 +84,7 @@ export class Dispatcher {
   async #create(request: DispatchRequest, { job, mayQueue, assignedWithinMs }: Origin): Promise<Dispatched> {
     this.#checkAccepting();
     const { roomTokens, deps, admission, pool, steps } = this.#parts;
-    const spec = makeSpec(request, { deps, now: deps.clock.now(), job, isAsked: mayQueue });
+    const spec = makeSpec(request, { deps, now: deps.clock.now(), job, isRequested: mayQueue });
     const { id: sessionId, claim } = spec;
     const warm = pool.take(spec.profile, sessionId);
     const answer = admission.request({

@@ -1,4 +1,4 @@
-/** LiveKit's own dispatch: takes the calls that it offers, and tells it how full this host is. */
+/** LiveKit's own dispatch: accepts the calls that LiveKit offers, and reports the load of this host to LiveKit. */
 import type { DispatchRequest } from '../../api/session-schemas.ts';
 import { dispatchSchema } from '../../api/session-schemas.ts';
 import type { SessionId } from '../../core/ids.ts';
@@ -22,22 +22,22 @@ export interface JobSourceOptions {
   readonly admission: Pick<AdmissionGate, 'quotas' | 'onChange'>;
   readonly dispatcher: Dispatcher;
   readonly isAccepting: () => boolean;
-  /** A call that could not be taken for want of a place. */
+  /** A call was refused, for example because no slot was free. */
   readonly onRefused: (room: string, profile: Profile) => void;
 }
 
 export class JobSource implements JobsListener {
   readonly #options: JobSourceOptions;
   #cancelLoad: (() => void) | null = null;
-  #toldMs = Number.NEGATIVE_INFINITY;
+  #reportedMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: JobSourceOptions) {
     this.#options = options;
   }
 
   start(): void {
-    this.tellLoad();
-    this.#options.admission.onChange(() => this.#tellLoadSoon());
+    this.reportLoad();
+    this.#options.admission.onChange(() => this.#reportLoadSoon());
     this.#options.jobs.start(this);
   }
 
@@ -46,7 +46,7 @@ export class JobSource implements JobsListener {
     const profile = this.#profileFor(job.agentName);
     if (profile === null) return { accepted: false, why: 'no agent of this config has that name' };
     if (isSideRoom(sessions, job.room.name))
-      return { accepted: false, why: 'it is a side room of a live call' };
+      return { accepted: false, why: 'the room is a side room of a live call' };
     const { id, agentName, metadata, attributes } = job;
     try {
       const { session } = await dispatcher.dispatch(this.#requestFor(job, profile), {
@@ -63,7 +63,7 @@ export class JobSource implements JobsListener {
     }
   }
 
-  /** LiveKit's own token carries the grant `agent`, with which a worker could take other rooms' jobs: ours does not. */
+  /** The worker does not get LiveKit's token for the job. That token has the grant `agent`, which could take jobs of other rooms. */
   assigned(jobId: string): void {
     this.#options.sessions.post(sessionId(jobId), { type: 'assigned' });
   }
@@ -72,22 +72,22 @@ export class JobSource implements JobsListener {
     this.#options.sessions.post(sessionId(jobId), { type: 'job_terminated' });
   }
 
-  /** One that has begun all the same has a caller, perhaps: it goes on. */
+  /** A session that has already begun continues, because it may have a caller. */
   withdrawn(jobId: string, why: JobLoss): void {
     this.#options.sessions.post(sessionId(jobId), { type: 'job_withdrawn', why });
   }
 
-  /** At once, as when nothing more is taken. */
-  tellLoad(): void {
+  /** Reports the load at once, for example when the supervisor accepts no more sessions. */
+  reportLoad(): void {
     this.#cancelLoad?.();
     this.#cancelLoad = null;
     const { jobs, deps, sessions, admission, isAccepting } = this.#options;
-    this.#toldMs = deps.clock.now().bootMs;
+    this.#reportedMs = deps.clock.now().bootMs;
     const quotas = admission.quotas();
     const open = sessions.all().filter((one) => !isEnded(one));
     for (const profile of this.#profiles()) {
-      const full = quotas.filter((one) => one.name === 'host' || one.name === `agent:${profile.agent}`);
-      const load = Math.max(0, ...full.map((one) => (one.limit === 0 ? 1 : one.used / one.limit)));
+      const shared = quotas.filter((one) => one.name === 'host' || one.name === `agent:${profile.agent}`);
+      const load = Math.max(0, ...shared.map((one) => (one.limit === 0 ? 1 : one.used / one.limit)));
       jobs.setLoad(profile.agentName ?? '', {
         load: Math.min(1, load),
         full: load >= 1 || !isAccepting(),
@@ -96,21 +96,21 @@ export class JobSource implements JobsListener {
     }
   }
 
-  /** Other agents in the config. */
+  /** The config may name other agents now. */
   reload(): void {
     this.#options.jobs.setNames(this.#profiles().map((one) => one.agentName ?? ''));
-    this.tellLoad();
+    this.reportLoad();
   }
 
   close(): void {
     this.#cancelLoad?.();
   }
 
-  /** What changes soon after a report is gathered. */
-  #tellLoadSoon(): void {
+  /** Changes within `JOB_SOURCE.loadEveryMs` after a report go into one later report. */
+  #reportLoadSoon(): void {
     const { clock } = this.#options.deps;
-    const dueMs = Math.max(clock.now().bootMs, this.#toldMs + JOB_SOURCE.loadEveryMs);
-    this.#cancelLoad ??= clock.at(dueMs, () => this.tellLoad());
+    const dueMs = Math.max(clock.now().bootMs, this.#reportedMs + JOB_SOURCE.loadEveryMs);
+    this.#cancelLoad ??= clock.at(dueMs, () => this.reportLoad());
   }
 
   #profiles(): Profile[] {
@@ -121,16 +121,16 @@ export class JobSource implements JobsListener {
     return this.#profiles().find((one) => one.agentName === agentName) ?? null;
   }
 
-  /** What the job says of limits, user or labels and is wrong costs it that, never the call. */
+  /** Wrong limits, user or labels in the job are dropped. The call itself is accepted. */
   #requestFor(job: Job, { agent }: Profile): DispatchRequest {
     const { metadata, curfew } = readJobOptions({ ...job, roomMetadata: job.room.metadata });
     const base = { room: job.room.name, agent, id: job.id };
     const { user, labels, limits } = curfew;
-    const wished = dispatchSchema.safeParse({ ...base, metadata, user, labels, limits });
-    if (wished.success) return wished.data;
+    const full = dispatchSchema.safeParse({ ...base, metadata, user, labels, limits });
+    if (full.success) return full.data;
     this.#options.deps.log.warn(
-      { session: job.id as SessionId, keys: wished.error.issues.map((one) => nameOf(one.path)) },
-      'what a LiveKit job asks of curfew is not valid: the call is taken without it',
+      { session: job.id as SessionId, keys: full.error.issues.map((one) => nameOf(one.path)) },
+      'a LiveKit job has options for curfew that are not valid: the call is accepted without them',
     );
     const plain = dispatchSchema.safeParse({ ...base, metadata });
     if (plain.success) return plain.data;
@@ -138,12 +138,12 @@ export class JobSource implements JobsListener {
     if (bare.success) return bare.data;
     throw new CurfewError(
       'invalid_request',
-      'the room of a LiveKit job has a name that curfew does not take',
+      'the room of a LiveKit job has a name that curfew does not accept',
     );
   }
 }
 
-/** Of what curfew knows only: the key of a label is the caller's own word. */
+/** Only names that curfew defines. A label's key comes from the caller, so it must not enter the log. */
 function nameOf([first, second]: readonly PropertyKey[]): string {
   return first === 'limits' && second !== undefined ? `limits.${String(second)}` : String(first);
 }

@@ -1,4 +1,4 @@
-/** Rooms by pattern: a room that begins and whose name an agent's `rooms` takes gets a session, once. */
+/** Rooms by pattern: a new room with a name that matches an agent's `rooms` gets one session. */
 import { dispatchSchema } from '../../api/session-schemas.ts';
 import type { RoomKey } from '../../core/ids.ts';
 import type { Profile } from '../../core/model/profile.ts';
@@ -17,26 +17,26 @@ export interface RoomSourceOptions {
   /** null: no LiveKit. */
   readonly roomRouter: RoomRouter | null;
   readonly dispatcher: Dispatcher;
-  /** A call that could not be taken for want of a place. */
+  /** A call was refused, for example because no slot was free. */
   readonly onRefused: (room: string, profile: Profile) => void;
 }
 
-/** So many rooms are remembered as seen to; one that is forgotten is found in the registry. */
-const REMEMBERED = 10_000;
+/** The number of handled rooms in memory. An older room is found in the registry. */
+const HANDLED_ROOMS = 10_000;
 
-/** Of the sessions of one room's name, the newest are those of the room that is there now. */
-const LOOKED_AT = 50;
+/** The number of sessions with the room's name that are searched. The newest are those of the current room. */
+const NEWEST_SESSIONS = 50;
 
 export class RoomSource {
   readonly #options: RoomSourceOptions;
-  /** Sids of rooms that need nothing more, or whose dispatch is under way. */
-  readonly #seenTo = new Set<string>();
+  /** Sids of rooms that need no dispatch any more, or that have one in progress. */
+  readonly #handled = new Set<string>();
 
   constructor(options: RoomSourceOptions) {
     this.#options = options;
   }
 
-  /** Asks to hear of the rooms that the config's patterns take now. */
+  /** Asks the rooms port to report the rooms that match the config's patterns. */
   reload(): void {
     const patterns = this.#profiles().length;
     this.#options.deps.rooms?.discover(patterns === 0 ? null : (name) => this.#agentFor(name) !== null);
@@ -45,46 +45,46 @@ export class RoomSource {
   found(room: RoomKey, roomSid: string): void {
     const profile = this.#agentFor(room.name);
     const { sessions, roomRouter } = this.#options;
-    if (profile === null || this.#seenTo.has(roomSid) || isSideRoom(sessions, room.name)) return;
-    // Its session has ended and its callers talk on.
+    if (profile === null || this.#handled.has(roomSid) || isSideRoom(sessions, room.name)) return;
+    // The room's session has ended, and its callers are still in the room.
     if (roomRouter?.isWatched(room, roomSid) === true) return;
     this.#remember(roomSid);
-    void this.#take(room, roomSid, profile);
+    void this.#dispatchRoom(room, roomSid, profile);
   }
 
-  /** The room's sid is the dispatch's id: a room whose session has ended gets no second one, also after a restart. */
-  async #take(room: RoomKey, roomSid: string, profile: Profile): Promise<void> {
+  /** The room's sid is the dispatch's id. So a room gets no second session after the first has ended, also after a restart. */
+  async #dispatchRoom(room: RoomKey, roomSid: string, profile: Profile): Promise<void> {
     const { dispatcher, onRefused, deps } = this.#options;
     try {
-      if (await this.#wasServed(room, roomSid)) return;
+      if (await this.#hadSession(room, roomSid)) return;
       const request = dispatchSchema.parse({ room: room.name, agent: profile.agent, id: roomSid });
       await dispatcher.dispatch(request, { job: null, mayQueue: false, assignedWithinMs: null });
     } catch (error) {
       const code = error instanceof CurfewError ? error.code : 'internal';
       if (code === 'room_taken' || code === 'id_conflict') return;
-      // A place may become free: the next look tries again.
-      this.#seenTo.delete(roomSid);
-      if (code === 'internal') deps.log.error({ error: messageOf(error) }, 'a room could not be taken');
+      // A slot may become free, so the next poll tries again.
+      this.#handled.delete(roomSid);
+      if (code === 'internal') deps.log.error({ error: messageOf(error) }, 'a room could not get a session');
       else onRefused(room.name, profile);
     }
   }
 
-  /** By a session that came another way, whose id says nothing of the room. */
-  async #wasServed(room: RoomKey, roomSid: string): Promise<boolean> {
+  /** Whether the room has or had a session from another source. Such a session has another id than the room's sid. */
+  async #hadSession(room: RoomKey, roomSid: string): Promise<boolean> {
     const { sessions, deps } = this.#options;
     const isOf = ({ presence }: Session) => presence.roomSid === roomSid;
     if (sessions.all().some(isOf)) return true;
-    const recorded = await deps.registry.list({ room: room.name, limit: LOOKED_AT });
+    const recorded = await deps.registry.list({ room: room.name, limit: NEWEST_SESSIONS });
     return recorded.sessions.some(isOf);
   }
 
   #remember(roomSid: string): void {
-    this.#seenTo.add(roomSid);
-    const [oldest] = this.#seenTo;
-    if (this.#seenTo.size > REMEMBERED && oldest !== undefined) this.#seenTo.delete(oldest);
+    this.#handled.add(roomSid);
+    const [oldest] = this.#handled;
+    if (this.#handled.size > HANDLED_ROOMS && oldest !== undefined) this.#handled.delete(oldest);
   }
 
-  /** The first in the config whose pattern takes it. */
+  /** The first agent in the config with a pattern that matches the name. */
   #agentFor(name: string): Profile | null {
     return this.#profiles().find((one) => one.rooms !== null && matchesWhole(name, one.rooms)) ?? null;
   }

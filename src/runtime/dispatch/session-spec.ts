@@ -1,4 +1,4 @@
-/** From a dispatch's body to a session's specification. */
+/** Makes a session's specification from the body of its dispatch. */
 import { createHash } from 'node:crypto';
 import type { DispatchRequest } from '../../api/session-schemas.ts';
 import type { RoomKey, Stamp } from '../../core/ids.ts';
@@ -9,7 +9,7 @@ import type { SessionSpec } from '../../core/model/session.ts';
 import { CurfewError } from '../../lib/errors.ts';
 import type { SupervisorDeps } from '../supervisor-deps.ts';
 
-/** Equal for two bodies that mean the same, whatever the order of their keys. */
+/** Two bodies with the same content have the same hash, in any order of their keys. */
 export function hashBody(request: DispatchRequest): string {
   return createHash('sha256').update(canonical(request)).digest('base64url');
 }
@@ -22,14 +22,17 @@ function canonical(value: unknown): string {
   return `{${sorted.map(([key, one]) => `${JSON.stringify(key)}:${canonical(one)}`).join(',')}}`;
 }
 
-export interface Intake {
+export interface SpecInput {
   readonly deps: SupervisorDeps;
   readonly now: Stamp;
   readonly job: JobOrigin | null;
-  readonly isAsked: boolean;
+  readonly isRequested: boolean;
 }
 
-export function makeSpec(request: DispatchRequest, { deps, now, job, isAsked }: Intake): SessionSpec {
+export function makeSpec(
+  request: DispatchRequest,
+  { deps, now, job, isRequested: isAsked }: SpecInput,
+): SessionSpec {
   const profile = deps.profileOf(request.agent);
   if (profile === null) throw unknownAgent(request.agent, deps.agents);
   const room: RoomKey = roomNamed(request.room);
@@ -54,7 +57,7 @@ export function makeSpec(request: DispatchRequest, { deps, now, job, isAsked }: 
   };
 }
 
-/** The same for every worker of the room, on every host: LiveKit's duplicate rule is the last fence. */
+/** The same for every worker of the room, on every host. So LiveKit itself removes the older of two agents with one identity. */
 function agentIdentity(room: RoomKey, shared: string | null): string {
   const text = JSON.stringify([room.project, room.name, shared]);
   return `agent-${createHash('sha256').update(text).digest('hex').slice(0, 16)}`;

@@ -1,4 +1,4 @@
-/** Which sessions and watches care about which room, and what LiveKit says of it. */
+/** Routes what LiveKit reports of a room to the sessions, kept rooms and refused calls of that room. */
 
 import type { RoomKey, SessionId, Stamp } from '../../core/ids.ts';
 import { roomId } from '../../core/ids.ts';
@@ -23,17 +23,18 @@ export interface RoomRouterListener {
 
 interface Refused {
   readonly call: RefusedCall;
-  /** Its own session, which has ended. */
+  /** The call's own session, which has ended; null: the call got no session. */
   readonly by: SessionId | null;
+  /** LiveKit's job of the call; null: it has none. */
   readonly ownJob: string | null;
 }
 
 export class RoomRouter implements RoomsListener {
   readonly #sessions = new Map<string, Set<SessionId>>();
-  readonly #sides = new Map<string, Set<SessionId>>();
+  readonly #sideRooms = new Map<string, Set<SessionId>>();
   readonly #watches = new Map<string, RoomWatch>();
   readonly #refused = new Map<string, Refused>();
-  /** Kept rooms whose close is under way. */
+  /** Kept rooms that are being closed. */
   readonly #closing = new Set<string>();
   readonly #rooms: Rooms;
   readonly #registry: Registry;
@@ -51,31 +52,31 @@ export class RoomRouter implements RoomsListener {
     this.#listener = listener;
   }
 
-  /** null: LiveKit was not asked yet. */
+  /** null: LiveKit was not polled yet. */
   get isReachable(): boolean | null {
     return this.#rooms.status()?.reachable ?? null;
   }
 
-  /** Calls back for each room that the rooms port was asked to discover. */
+  /** Calls back for each new room that matches the patterns given to the rooms port. */
   onFound(callback: (room: RoomKey, roomSid: string) => void): void {
     this.#found = callback;
   }
 
   async start(): Promise<void> {
-    for (const watch of await this.#registry.watches()) this.#keep(watch);
+    for (const watch of await this.#registry.watches()) this.#addWatch(watch);
     this.#rooms.start(this);
   }
 
   follow({ spec }: Session): void {
     this.#add(this.#sessions, spec.room, spec.id);
     const side = sideRoomOf(spec);
-    if (side !== null) this.#add(this.#sides, side, spec.id);
+    if (side !== null) this.#add(this.#sideRooms, side, spec.id);
   }
 
   unfollow({ spec }: Session): void {
     this.#remove(this.#sessions, spec.room, spec.id);
     const side = sideRoomOf(spec);
-    if (side !== null) this.#remove(this.#sides, side, spec.id);
+    if (side !== null) this.#remove(this.#sideRooms, side, spec.id);
   }
 
   #add(map: Map<string, Set<SessionId>>, room: RoomKey, id: SessionId): void {
@@ -89,31 +90,36 @@ export class RoomRouter implements RoomsListener {
     const known = map.get(key);
     known?.delete(id);
     if (known !== undefined && known.size === 0) map.delete(key);
-    this.#leave(room);
+    this.#unfollowUnused(room);
   }
 
-  /** Nobody here cares about it any more. */
-  #leave(room: RoomKey): void {
+  /** Stops to follow the room when no session, watch or refused call needs it. */
+  #unfollowUnused(room: RoomKey): void {
     const key = roomId(room);
-    if (this.#sessions.has(key) || this.#sides.has(key) || this.#watches.has(key) || this.#refused.has(key))
+    if (
+      this.#sessions.has(key) ||
+      this.#sideRooms.has(key) ||
+      this.#watches.has(key) ||
+      this.#refused.has(key)
+    )
       return;
     this.#rooms.unfollow(room);
   }
 
-  /** A call that could not be taken: a phone that hears nothing is hung up on, for busy beats silence. */
+  /** A call was refused. A phone in the room is disconnected, because a busy tone is better than silence. */
   refused(room: RoomKey, { at, by, ownJob }: Omit<Refused, 'call'> & { at: Stamp }): void {
     if (this.#refused.has(roomId(room)) || this.isSharedWithOthers(room, by)) return;
     const call = { room, roomSid: null, dueMs: at.bootMs + WATCH.refusedMs };
-    this.#keepRefused({ call, by, ownJob });
+    this.#addRefused({ call, by, ownJob });
     this.#rooms.poll(room);
   }
 
-  #keepRefused(one: Refused): void {
+  #addRefused(one: Refused): void {
     this.#refused.set(roomId(one.call.room), one);
     this.#rooms.follow(one.call.room);
   }
 
-  /** Another session works in this room or waits for it: nobody closes it. */
+  /** Whether another session works in this room or waits for it. Then the room is not closed. */
   isSharedWithOthers(room: RoomKey, id: SessionId | null): boolean {
     return [...(this.#sessions.get(roomId(room)) ?? [])].some((other) => other !== id);
   }
@@ -123,25 +129,25 @@ export class RoomRouter implements RoomsListener {
   }
 
   watch(watch: RoomWatch): void {
-    this.#keep(watch);
-    this.#save(this.#registry.saveWatch(watch));
+    this.#addWatch(watch);
+    this.#logFailedSave(this.#registry.saveWatch(watch));
   }
 
-  /** Into a database that knows none of them. */
+  /** Writes every watch into a new database. */
   recordAll(): void {
-    for (const watch of this.#watches.values()) this.#save(this.#registry.saveWatch(watch));
+    for (const watch of this.#watches.values()) this.#logFailedSave(this.#registry.saveWatch(watch));
   }
 
   snapshot(room: RoomKey, observation: RoomSnapshot): void {
     for (const id of this.#sessions.get(roomId(room)) ?? [])
       this.#listener.post(id, { type: 'room_snapshot', observation });
-    for (const id of this.#sides.get(roomId(room)) ?? [])
+    for (const id of this.#sideRooms.get(roomId(room)) ?? [])
       this.#listener.post(id, { type: 'side_room_snapshot', callers: callersIn(observation) });
-    this.#look(roomId(room), observation);
-    this.#lookRefused(roomId(room), observation);
+    this.#updateWatch(roomId(room), observation);
+    this.#updateRefused(roomId(room), observation);
   }
 
-  #lookRefused(key: string, observation: RoomSnapshot): void {
+  #updateRefused(key: string, observation: RoomSnapshot): void {
     const known = this.#refused.get(key);
     if (known === undefined) return;
     const { call, by } = known;
@@ -152,8 +158,8 @@ export class RoomRouter implements RoomsListener {
       return;
     }
     this.#refused.delete(key);
-    this.#leave(call.room);
-    if (decided.action === 'close' && !isTaken) void this.#hangUp({ ...known, call: decided.call });
+    this.#unfollowUnused(call.room);
+    if (decided.action === 'close' && !isTaken) void this.#closeRefused({ ...known, call: decided.call });
   }
 
   event(room: RoomKey, event: Parameters<RoomsListener['event']>[1]): void {
@@ -170,13 +176,13 @@ export class RoomRouter implements RoomsListener {
     else
       this.#log.warn(
         { error: this.#rooms.status()?.lastError ?? null },
-        'LiveKit does not answer: nothing is ended for absence until it does',
+        'LiveKit does not answer: no session ends for absence until it does',
       );
     this.#listener.postAll({ type: 'livekit', reachable });
   }
 
-  /** What LiveKit does not answer is asked again with the next look. */
-  async #hangUp(one: Refused): Promise<void> {
+  /** If LiveKit does not answer, the next snapshot of the room tries again. */
+  async #closeRefused(one: Refused): Promise<void> {
     const { room, roomSid } = one.call;
     const boundMs = WATCH.closeMs;
     const { outcome, detail } = await this.#rooms.closeRefused({
@@ -185,36 +191,36 @@ export class RoomRouter implements RoomsListener {
       boundMs,
       ownJob: one.ownJob,
     });
-    this.#log.info({ outcome, detail }, 'a phone whose call could not be taken is hung up on');
-    if (outcome === 'failed' || outcome === 'timeout') this.#keepRefused(one);
+    this.#log.info({ outcome, detail }, 'the phone of a refused call is disconnected');
+    if (outcome === 'failed' || outcome === 'timeout') this.#addRefused(one);
   }
 
-  #keep(watch: RoomWatch): void {
+  #addWatch(watch: RoomWatch): void {
     this.#watches.set(roomId(watch.room), watch);
     this.#rooms.follow(watch.room);
   }
 
-  /** A room in which a session works again is that session's; the watch ends. */
-  #look(key: string, observation: RoomSnapshot): void {
+  /** When a session works in the room again, the room belongs to that session, and the watch ends. */
+  #updateWatch(key: string, observation: RoomSnapshot): void {
     const watch = this.#watches.get(key);
     if (watch === undefined) return;
     const decided = decideWatch(watch, observation);
     if (decided.action === 'forget' || this.#sessions.has(key)) {
-      this.#forget(key, watch);
+      this.#removeWatch(key, watch);
       return;
     }
     this.#watches.set(key, decided.watch);
-    if (decided.action === 'close') void this.#close(key, decided.watch);
+    if (decided.action === 'close') void this.#closeWatched(key, decided.watch);
   }
 
-  #forget(key: string, watch: RoomWatch): void {
+  #removeWatch(key: string, watch: RoomWatch): void {
     this.#watches.delete(key);
-    this.#leave(watch.room);
-    this.#save(this.#registry.deleteWatch(watch.room));
+    this.#unfollowUnused(watch.room);
+    this.#logFailedSave(this.#registry.deleteWatch(watch.room));
   }
 
-  /** What LiveKit does not answer is asked again with the next look. */
-  async #close(key: string, watch: RoomWatch): Promise<void> {
+  /** If LiveKit does not answer, the next snapshot of the room tries again. */
+  async #closeWatched(key: string, watch: RoomWatch): Promise<void> {
     if (this.#closing.has(key)) return;
     this.#closing.add(key);
     const { room, roomSid, session } = watch;
@@ -229,14 +235,14 @@ export class RoomRouter implements RoomsListener {
     this.#log.info(
       { ...(session !== undefined && { session }), outcome },
       again
-        ? 'a kept room could not be closed: it is tried again'
-        : 'a kept room was closed: nobody is left to talk to',
+        ? 'a kept room could not be closed: curfew tries again'
+        : 'a kept room was closed: no caller has another participant to talk to',
     );
-    if (!again && this.isWatched(room, roomSid)) this.#forget(key, watch);
+    if (!again && this.isWatched(room, roomSid)) this.#removeWatch(key, watch);
   }
 
-  /** A watch that could not be recorded is lost with the supervisor, no more: LiveKit closes an empty room itself. */
-  #save(saving: Promise<void>): void {
+  /** An unrecorded watch is lost with the supervisor. That is harmless, because LiveKit closes an empty room. */
+  #logFailedSave(saving: Promise<void>): void {
     saving.catch((error: unknown) =>
       this.#log.warn({ error: messageOf(error) }, 'a kept room could not be recorded'),
     );

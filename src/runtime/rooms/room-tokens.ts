@@ -1,10 +1,10 @@
-/** Each session's way into its room: its token is made while its first record is written, so that a warm worker does not wait for it. */
+/** Room tokens for workers. A session's token is made while its first record is written, so that a warm worker does not wait for it. */
 import type { SessionId } from '../../core/ids.ts';
 import type { Session } from '../../core/model/session.ts';
 import { TOKENS } from '../../lib/limits/room-limits.ts';
 import type { Rooms } from '../../ports/rooms.ts';
 
-/** Without LiveKit both are empty: a worker is told its session and room all the same. */
+/** Both are empty without LiveKit. The worker still gets its session and room. */
 export interface RoomAccess {
   readonly url: string;
   readonly token: string;
@@ -21,12 +21,12 @@ export class RoomTokens {
   prepare(session: Session): void {
     if (this.#rooms === null) return;
     const made = this.#make(session);
-    // Whoever takes it hears of it.
+    // `take` returns the same promise, so its caller gets the error.
     made.catch(() => undefined);
     this.#prepared.set(session.spec.id, made);
   }
 
-  /** For one worker; the next one gets its own. */
+  /** The token for one worker. The next worker gets its own. */
   take(session: Session): Promise<RoomAccess> {
     const { id } = session.spec;
     const prepared = this.#prepared.get(id);
@@ -38,7 +38,7 @@ export class RoomTokens {
     this.#prepared.delete(id);
   }
 
-  /** The session's room alone, for as long as the session may last. */
+  /** The token is valid for the session's room only, and for as long as the session may last. */
   async #make({ spec }: Session): Promise<RoomAccess> {
     if (this.#rooms === null) return { url: '', token: '' };
     const ttlMs = spec.limits.maxDurationMs + TOKENS.graceMs;

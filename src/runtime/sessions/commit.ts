@@ -1,4 +1,4 @@
-/** New state and intent are durable before the effects; what cannot be recorded is not started. */
+/** New state and the intent to start are durable before the effects. A start that cannot be recorded does not happen. */
 
 import type { SessionId } from '../../core/ids.ts';
 import type { Effect } from '../../core/model/effects.ts';
@@ -14,7 +14,7 @@ import type { Step } from './mailbox.ts';
 import type { Recorder } from './recorder.ts';
 import { recordNeed } from './recorder.ts';
 
-/** The effects that may be done now, and a record that may follow them. */
+/** The effects that may start now, and a record that may follow them. */
 export interface Recorded {
   readonly allowed: readonly Effect[];
   readonly record?: () => void;
@@ -29,7 +29,7 @@ interface CommitParts {
   };
 }
 
-/** A teardown goes on without its record when that takes too long. */
+/** Records the step. A teardown continues without its record when the record takes too long. */
 export async function recordStep(
   host: CommitParts,
   { before, after, effects, now }: Step,
@@ -39,9 +39,9 @@ export async function recordStep(
   const current = () => host.sessions.state(id);
   if (start === undefined) {
     const need = recordNeed(before, after, now);
-    // The promise of a warm worker was recorded: its assignment does not wait once more.
-    const isPromised = effects.some((effect) => effect.do === 'assign') && reservedWorker(before) !== null;
-    if (need === 'durable' && isPromised)
+    // The reservation of the warm worker is on record, so its assignment does not wait for another record.
+    const isReserved = effects.some((effect) => effect.do === 'assign') && reservedWorker(before) !== null;
+    if (need === 'durable' && isReserved)
       return { allowed: effects, record: () => void host.recorder.saveStep(after, current) };
     if (need === 'durable') await host.recorder.saveStep(after, current);
     if (need === 'soon') host.recorder.saveSoon(id, current);
@@ -52,28 +52,28 @@ export async function recordStep(
     return { allowed: effects };
   } catch (error) {
     const detail = `the start could not be recorded: ${messageOf(error)}`;
-    // A warm worker runs already: nobody else may have it now.
+    // A warm worker runs already, and no other session may get it now.
     if (start.do === 'assign') host.workers.signal(start.workerId, 'SIGKILL');
     else host.sessions.post(id, { type: 'spawn_failed', workerId: start.workerId, detail });
     return { allowed: effects.filter((effect) => effect !== start) };
   }
 }
 
-/** A worker gets this session now, and no record says so yet; one that was kept for it is recorded with its promise. */
+/** The effect gives this session to a worker, and no record says so yet. A reserved warm worker is on record with its reservation. */
 function isStart(effect: Effect, before: Session): effect is Extract<Effect, { do: 'spawn' | 'assign' }> {
   if (effect.do === 'spawn') return true;
   if (effect.do !== 'assign' || workerOf(before)?.id === effect.workerId) return false;
   return reservedWorker(before)?.id !== effect.workerId;
 }
 
-/** What a recovery without the database must know: the worker's folder follows each step of the session. */
+/** Writes the session into its worker's folder after each durable step, for a recovery without the database. */
 export function recordInFolder(workers: Workers, { before, after, now }: Step): void {
   const worker = workerOf(after);
   if (worker === null || isEnded(after) || recordNeed(before, after, now) !== 'durable') return;
   workers.record(worker.id, { session: toRecord(after) });
 }
 
-/** A worker that another one has followed is gone with its tree. */
+/** When another worker has followed, the tree of the replaced worker is gone. */
 export function forgetReplacedWorker(
   { workers, channels }: { workers: Workers; channels: ChannelRouter },
   before: Session,

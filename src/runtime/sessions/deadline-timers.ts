@@ -1,4 +1,4 @@
-/** One timer for each session: when time will next matter to it. */
+/** One timer for each session, set to its next deadline. */
 import type { SessionId } from '../../core/ids.ts';
 import type { Clock } from '../../ports/clock.ts';
 
@@ -12,11 +12,11 @@ export class DeadlineTimers {
     this.#tick = tick;
   }
 
-  /** null: time alone brings nothing. */
+  /** null: no deadline is armed. */
   set(id: SessionId, atMs: number | null): void {
     if (this.#timers.get(id)?.atMs === atMs) return;
     this.cancel(id);
-    // While LiveKit is away there is no time at which to look.
+    // Infinity: LiveKit does not answer, so a deadline that needs a snapshot has no time.
     if (atMs === null || !Number.isFinite(atMs)) return;
     this.#timers.set(id, { atMs, cancel: this.#clock.at(atMs, () => this.#due(id)) });
   }

@@ -1,4 +1,4 @@
-/** Does what the core decided. Each effect answers with an event; none of them throws or is awaited by a mailbox. */
+/** Performs the effects that the core decided. Each outcome comes back as an event. No effect throws, and no mailbox waits for one. */
 
 import type { Allocation } from '../../core/admission/allocation.ts';
 import { allocationOf } from '../../core/admission/allocation.ts';
@@ -45,7 +45,7 @@ export class EffectRunner {
         void spawn(parts, session, effect);
         return;
       case 'tell':
-        channels.tell(effect.workerId, effect.message);
+        channels.send(effect.workerId, effect.message);
         return;
       case 'assign':
         void assign(parts, session, effect.workerId);
@@ -83,7 +83,7 @@ export class EffectRunner {
   }
 }
 
-/** Computed at each question, because every heartbeat moves the time of an inferred ending. */
+/** Computed for each request of the budget, because every heartbeat moves the time of an inferred ending. */
 function liveAllocations(sessions: EffectParts['sessions']): Map<SessionId, Allocation> {
   const allocations = sessions.all().map(allocationOf);
   return new Map(allocations.filter((one) => one !== null).map((one) => [one.sessionId, one]));
@@ -114,7 +114,7 @@ async function assign(parts: EffectParts, session: Session, workerId: WorkerId):
       ...access,
     });
   } catch (error) {
-    deps.log.error({ worker: workerId, error: messageOf(error) }, 'a worker could not be given its room');
+    deps.log.error({ worker: workerId, error: messageOf(error) }, 'a worker could not get its room');
   }
 }
 

@@ -1,4 +1,4 @@
-/** Notices that time went by without us: suspend, SIGSTOP, overload. */
+/** Detects a time in which the supervisor did not run: suspend, SIGSTOP, overload. */
 import { DEADLINES } from '../../lib/limits/session-limits.ts';
 import type { Clock } from '../../ports/clock.ts';
 
@@ -19,7 +19,7 @@ export class GapDetector {
     this.#cancel = this.#clock.at(this.#lastMs + DEADLINES.gapCheckMs, () => this.start());
   }
 
-  /** Called before anything that judges a deadline, so that a gap is known first. */
+  /** Call it before each check of a deadline, so that a gap is known first. */
   check(): void {
     const nowMs = this.#clock.now().bootMs;
     const gapMs = nowMs - this.#lastMs;

@@ -1,4 +1,4 @@
-/** One session's mailbox: events one by one, each decided, recorded and done before the next. */
+/** One session's mailbox. It handles events one after the other: each is decided and recorded, and its effects are started, before the next. */
 
 import type { SessionId, Stamp } from '../../core/ids.ts';
 import type { Effect } from '../../core/model/effects.ts';
@@ -10,16 +10,17 @@ export interface Step {
   readonly before: Session;
   readonly after: Session;
   readonly effects: readonly Effect[];
-  /** When it was decided. */
+  /** The time of the decision. */
   readonly now: Stamp;
 }
 
 export interface MailboxHost {
   now(): Stamp;
-  /** Records and does what a decision wants. Must not reject. */
+  /** Records the decision and starts its effects. Must not reject. */
   settle(step: Step): Promise<void> | void;
-  /** All posted events are handled. */
+  /** Every posted event is handled. */
   idle(session: Session): void;
+  /** An event could not be handled. */
   failed(id: SessionId, error: unknown): void;
 }
 
@@ -39,7 +40,7 @@ export class Mailbox {
     return this.#state;
   }
 
-  /** Resolves when every event that was posted is handled. */
+  /** Resolves when every posted event is handled. */
   async idle(): Promise<void> {
     while (this.#draining) await this.#drained.promise;
   }
@@ -49,10 +50,15 @@ export class Mailbox {
     void this.#drain();
   }
 
-  /** Before everything that waits: a gap in time must be known before its consequences are judged. */
+  /** Puts the event before all that wait: a gap in time must be known before the events that it delayed are decided. */
   postFirst(event: SessionEvent): void {
     this.#queue.unshift(event);
     void this.#drain();
+  }
+
+  /** Drops every event that waits. The event in progress is still settled. */
+  close(): void {
+    this.#queue = [];
   }
 
   async #drain(): Promise<void> {
@@ -67,7 +73,7 @@ export class Mailbox {
     this.#host.idle(this.#state);
   }
 
-  /** A fault in one event must not stop the session's other events. */
+  /** A fault in one event does not stop the session's other events. */
   async #handle(event: SessionEvent): Promise<void> {
     try {
       const before = this.#state;

@@ -1,4 +1,4 @@
-/** Keeps the registry in step with the sessions: what needs a durable record waits for it, all else goes on and is recorded later. */
+/** Writes the sessions to the registry. A change that needs a durable record waits for it. Every other change continues and is recorded later. */
 
 import { allocationOf, isUnkillable } from '../../core/admission/allocation.ts';
 import type { ClaimKey, SessionId, Stamp } from '../../core/ids.ts';
@@ -14,28 +14,28 @@ import type { DatabaseLoss, Registry } from '../../ports/registry.ts';
 export interface RegistryStatus {
   readonly writable: boolean;
   readonly error: string | null;
-  /** Where the last damaged database was put; null: there was none since the start. */
+  /** The path to which the last damaged database was moved; null: none was damaged since the start. */
   readonly setAside: string | null;
 }
 
-/** Whether a change is worth a record, and whether it must survive a power cut. What a restart learns again is not. */
+/** Whether a change needs a record, and whether that record must survive a power cut. `none`: a restart learns the change again. */
 export function recordNeed(before: Session, after: Session, now: Stamp): 'none' | 'soon' | 'durable' {
   if (before.phase !== after.phase && before.phase.name !== after.phase.name) return 'durable';
   if (before.restarts !== after.restarts) return 'durable';
-  // The worker that gives way is about to be signalled.
+  // The worker that is being replaced is about to be signalled.
   if (isReplacing(before) !== isReplacing(after)) return 'durable';
-  // A worker that nothing killed is gone at last: its claim is free.
+  // An unkillable worker is gone now, so its claim is free.
   if (isUnkillable(before) !== isUnkillable(after)) return 'durable';
-  const changed =
+  const isChanged =
     before.phase !== after.phase || before.errors !== after.errors || before.config !== after.config;
-  const learnt =
+  const isLearnt =
     before.presence.callersSeen !== after.presence.callersSeen ||
     before.presence.roomSid !== after.presence.roomSid;
-  return changed || learnt || isLongerAllowed(before, after, now) ? 'soon' : 'none';
+  return isChanged || isLearnt || isIdlePostponed(before, after, now) ? 'soon' : 'none';
 }
 
-/** A restart allows the ordinary silence anew; only what was asked for beyond that would be lost. */
-function isLongerAllowed(before: Session, after: Session, now: Stamp): boolean {
+/** A keep-alive beyond the ordinary idle timeout. A restart begins the ordinary timeout again, but would lose the longer one. */
+function isIdlePostponed(before: Session, after: Session, now: Stamp): boolean {
   const [beforeMs, afterMs] = [before.vitals.idleAtMs, after.vitals.idleAtMs];
   if (afterMs === null || afterMs === beforeMs) return false;
   return beforeMs === null || afterMs > now.bootMs + after.spec.limits.activityIdleTimeoutMs;
@@ -46,19 +46,19 @@ export class Recorder {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #unsaved = new Map<SessionId, () => Session | null>();
-  /** Sessions that were refused, whose record may have been made all the same. */
-  readonly #refused = new Set<SessionId>();
+  /** Refused sessions that may still get a record, because the registry answered late. */
+  readonly #undiscarded = new Set<SessionId>();
   #status: RegistryStatus = { writable: true, error: null, setAside: null };
-  /** How many records of a session are on their way. */
-  readonly #underWay = new Map<SessionId, number>();
-  readonly #gathered = new Map<SessionId, () => Session | null>();
-  #cancelGather: (() => void) | null = null;
+  /** The number of writes of each session that have no answer yet. */
+  readonly #inFlight = new Map<SessionId, number>();
+  readonly #batch = new Map<SessionId, () => Session | null>();
+  #cancelBatch: (() => void) | null = null;
   #cancelRetry: (() => void) | null = null;
   #closed = false;
 
   readonly #onSavedLate: (id: SessionId) => void;
 
-  /** `onSavedLate`: a session that could not be recorded before is on disk now. */
+  /** `onSavedLate`: called after each later save, because an ended session leaves memory only when it is on disk. */
   constructor(
     { registry, clock, log }: { registry: Registry; clock: Clock; log: Log },
     onSavedLate: (id: SessionId) => void,
@@ -73,21 +73,21 @@ export class Recorder {
     return this.#status;
   }
 
-  /** The first record of a session. Rejects when it could not be made: then nothing was accepted. */
+  /** Writes the first record of a session. Rejects when that fails: then nothing was accepted. */
   async create(session: Session): Promise<void> {
     const { id } = session.spec;
-    const refusedBefore = this.#refused.delete(id);
-    // Who has given a place up comes before who takes it, or a crash between the two records would let both live.
+    const refusedBefore = this.#undiscarded.delete(id);
+    // Write pending releases first. A crash between the two writes would leave two owners of one claim.
     if (this.#unsaved.size > 0) void this.flush();
     try {
       await this.#registry.create({ session, claim: claimOf(session) });
       this.#noteSuccess();
     } catch (error) {
-      // A conflict is an answer: the registry works.
+      // A conflict is an answer, so the registry works.
       const conflict = isConflict(error);
       if (conflict) this.#noteSuccess();
       else this.#noteFailure(error);
-      // A record that was only late may still be made, and would hold its claim for nobody.
+      // Race: a late record may still be written. It would hold a claim without a session.
       if (!conflict || refusedBefore) void this.#discard(id);
       throw error;
     }
@@ -97,18 +97,18 @@ export class Recorder {
     try {
       await this.#registry.discard(id);
     } catch {
-      this.#refused.add(id);
+      this.#undiscarded.add(id);
       this.#retryLater();
     }
   }
 
-  /** Rejects when it is not on disk. */
+  /** Resolves when the session is on disk. Rejects when it cannot be written. */
   async saveDurably(session: Session): Promise<void> {
     try {
       await this.#write(session);
     } catch (error) {
       if (!isConflict(error)) throw error;
-      // The last holder has given its claim up, and only its record has not: that one first, then once more.
+      // The last holder has released its claim, and only its record still holds it. Write that record first, then try again.
       await this.flush();
       await this.#write(session);
     }
@@ -119,76 +119,76 @@ export class Recorder {
       await this.#registry.save({ session, claim: claimOf(session) }, true);
       this.#noteSuccess();
     } catch (error) {
-      // A conflict is an answer: the registry works.
+      // A conflict is an answer, so the registry works.
       if (isConflict(error)) this.#noteSuccess();
       else this.#noteFailure(error);
       throw error;
     }
   }
 
-  /** Waits a little for the record, and goes on without one; `current` gives the state to try again with. */
+  /** Waits up to `RECORDING.patienceMs` for the record, then continues without it. `current` returns the state for a later try. */
   async saveStep(session: Session, current: () => Session | null): Promise<void> {
     const { name } = session.phase;
     if (name === 'closing' || name === 'ended') failpoint(`${name}.before-record`);
     const saved = this.#save(session, current, true);
-    const patience = Promise.withResolvers<void>();
-    const cancel = this.#after(RECORDING.patienceMs, patience.resolve);
-    await Promise.race([saved, patience.promise]);
+    const bound = Promise.withResolvers<void>();
+    const cancel = this.#after(RECORDING.patienceMs, bound.resolve);
+    await Promise.race([saved, bound.promise]);
     cancel();
     if (name === 'closing' || name === 'ended') failpoint(`${name}.recorded`);
   }
 
-  /** Small changes are gathered, so that a worker's flood of errors is not a flood of writes. */
+  /** Writes small changes as a batch, so that many errors of a worker do not cause as many writes. */
   saveSoon(id: SessionId, current: () => Session | null): void {
-    this.#gathered.set(id, current);
-    this.#cancelGather ??= this.#after(RECORDING.gatherMs, () => this.#writeGathered());
+    this.#batch.set(id, current);
+    this.#cancelBatch ??= this.#after(RECORDING.gatherMs, () => this.#writeBatch());
   }
 
-  #writeGathered(): void {
-    this.#cancelGather = null;
-    const waiting = [...this.#gathered];
-    this.#gathered.clear();
-    for (const [, current] of waiting) void this.#saveAgain(current, false);
+  #writeBatch(): void {
+    this.#cancelBatch = null;
+    const waiting = [...this.#batch];
+    this.#batch.clear();
+    for (const [, current] of waiting) void this.#saveCurrent(current, false);
   }
 
-  #arrived(id: SessionId): void {
-    const left = (this.#underWay.get(id) ?? 0) - 1;
-    if (left > 0) this.#underWay.set(id, left);
-    else this.#underWay.delete(id);
+  #recordDone(id: SessionId): void {
+    const left = (this.#inFlight.get(id) ?? 0) - 1;
+    if (left > 0) this.#inFlight.set(id, left);
+    else this.#inFlight.delete(id);
   }
 
   isUnsaved(id: SessionId): boolean {
-    return this.#unsaved.has(id) || this.#underWay.has(id);
+    return this.#unsaved.has(id) || this.#inFlight.has(id);
   }
 
   close(): void {
     this.#closed = true;
     this.#cancelRetry?.();
-    this.#cancelGather?.();
+    this.#cancelBatch?.();
   }
 
-  /** Another database is in the place of the old one: everything that is known goes into it. */
+  /** Another database has replaced the old one. Writes every session in memory into it. */
   writeAll(lost: DatabaseLoss, all: readonly (readonly [SessionId, () => Session | null])[]): void {
     const { isCopied, ...facts } = lost;
     this.#log.error(
       { ...facts, sessions: all.length },
       isCopied
-        ? 'somebody took the database away: it was put back whole; stop the supervisor before you touch its files'
-        : 'the database was lost: a new one was made and the sessions of this supervisor are written again; ended ones are only in the old file',
+        ? 'the database file was removed while it was in use: a complete copy was put back; stop the supervisor before you change its files'
+        : 'the database was lost: the sessions of this supervisor are written into a new one; ended sessions are only in the old file',
     );
     if (lost.setAside !== null) this.#status = { ...this.#status, setAside: lost.setAside };
     for (const [id, current] of all) this.#unsaved.set(id, current);
     void this.flush();
   }
 
-  /** A last try for everything that could not be recorded. */
+  /** Tries again to write every session that could not be recorded. */
   async flush(): Promise<void> {
-    for (const [id, current] of this.#gathered) this.#unsaved.set(id, current);
-    this.#gathered.clear();
+    for (const [id, current] of this.#batch) this.#unsaved.set(id, current);
+    this.#batch.clear();
     const waiting = [...this.#unsaved];
-    const refused = [...this.#refused];
-    this.#refused.clear();
-    const givesUp = ([, current]: (typeof waiting)[number]) => {
+    const refused = [...this.#undiscarded];
+    this.#undiscarded.clear();
+    const freesClaim = ([, current]: (typeof waiting)[number]) => {
       const session = current();
       return session === null || claimOf(session) === null;
     };
@@ -196,14 +196,14 @@ export class Recorder {
       Promise.all(
         some.map(([id, current]) => {
           this.#unsaved.delete(id);
-          return this.#saveAgain(current, true);
+          return this.#saveCurrent(current, true);
         }),
       );
-    // Nothing else may be waiting, and nobody is sent to a host that says it is not ready.
+    // No other write may be waiting. While the host reports that it is not ready, no new session brings one.
     if (!this.#status.writable) void this.#probe();
-    // A room's next session can be recorded only when its last one has given the room up.
-    await Promise.all([saveAll(waiting.filter(givesUp)), ...refused.map((id) => this.#discard(id))]);
-    await saveAll(waiting.filter((one) => !givesUp(one)));
+    // A room's next session can be recorded only after the record that frees the room's claim.
+    await Promise.all([saveAll(waiting.filter(freesClaim)), ...refused.map((id) => this.#discard(id))]);
+    await saveAll(waiting.filter((one) => !freesClaim(one)));
   }
 
   async #probe(): Promise<void> {
@@ -215,31 +215,31 @@ export class Recorder {
     }
   }
 
-  async #saveAgain(current: () => Session | null, durable: boolean): Promise<void> {
+  async #saveCurrent(current: () => Session | null, durable: boolean): Promise<void> {
     const session = current();
     if (session !== null) await this.#save(session, current, durable);
   }
 
-  /** Until it is on disk or kept for later, the session must not be forgotten. */
+  /** `isUnsaved` is true until the session is on disk, or waits for a later try. Before that it must not leave memory. */
   async #save(session: Session, current: () => Session | null, durable: boolean): Promise<void> {
     const { id } = session.spec;
-    // This record is as new as what was to be gathered.
-    if (durable) this.#gathered.delete(id);
-    this.#underWay.set(id, (this.#underWay.get(id) ?? 0) + 1);
+    // This record is as new as the one in the batch.
+    if (durable) this.#batch.delete(id);
+    this.#inFlight.set(id, (this.#inFlight.get(id) ?? 0) + 1);
     try {
       await this.#registry.save({ session, claim: claimOf(session) }, durable);
       this.#noteSuccess();
-      this.#arrived(id);
+      this.#recordDone(id);
       this.#onSavedLate(id);
     } catch (error) {
-      // A conflict is an answer: the registry works, and the other record is on its way.
+      // A conflict is an answer, so the registry works. The record that frees the claim follows.
       if (!isConflict(error)) this.#noteFailure(error);
-      this.#keepForLater(id, current);
-      this.#arrived(id);
+      this.#saveLater(id, current);
+      this.#recordDone(id);
     }
   }
 
-  #keepForLater(id: SessionId, current: () => Session | null): void {
+  #saveLater(id: SessionId, current: () => Session | null): void {
     this.#unsaved.set(id, current);
     this.#retryLater();
   }
@@ -260,14 +260,17 @@ export class Recorder {
     if (this.#status.writable) return;
     this.#status = { ...this.#status, writable: true, error: null };
     this.#log.info({}, 'the registry can be written again');
-    // What waits for its next try need not wait any longer.
+    // Sessions that wait for their next try need not wait longer.
     void this.flush();
   }
 
   #noteFailure(error: unknown): void {
     const text = messageOf(error);
     if (this.#status.writable)
-      this.#log.error({ error: text }, 'the registry cannot be written: calls go on, new ones are refused');
+      this.#log.error(
+        { error: text },
+        'the registry cannot be written: calls go on, new ones are refused',
+      );
     this.#status = { ...this.#status, writable: false, error: text };
     this.#retryLater();
   }

@@ -1,12 +1,15 @@
 /**
- * What a start finds: every session that had not ended is matched with what runs, before anything new is accepted.
+ * Recovery at a start: every session on record that had not ended is matched with the processes, before curfew accepts anything new.
  *
- * - Alive: taken over, same process, deadlines as they were. Ended meanwhile: closed with its true exit status.
- * - Only intended: started or failed, never both, by the claim file. Another boot: lost with its host.
- * - Ended, but its worker could not be killed: held as before, and killed again.
- * - A living worker that the registry does not know: rebuilt from its folder; where that says nothing, left and named.
+ * - The worker runs: the session adopts the same process, with its deadlines as they were.
+ * - The worker ended while no supervisor ran: the session closes with the true exit status.
+ * - Only the intent to start is on record: the claim file decides whether the worker started. It never starts twice.
+ * - The session is of another boot: it ends as lost with its host.
+ * - The session has ended with an unkillable worker: it keeps its allocation, and the worker gets SIGKILL again.
+ * - A worker runs that the registry does not know: the session is rebuilt from the worker's folder. Without a record there, the worker
+ *   is left and logged.
  *
- * Each step may be repeated: a supervisor that dies here is followed by one that does the same again.
+ * Each step may be repeated: when a supervisor dies here, the next one does the same again.
  */
 
 import type { Allocation } from '../../core/admission/allocation.ts';
@@ -33,29 +36,30 @@ export async function recover(parts: RecoveryParts): Promise<void> {
   const open = await registry.open();
   failpoint('recovery.opened');
   const holders: Session[] = [];
-  const holdings: Allocation[] = [];
+  const allocations: Allocation[] = [];
   const waiting: Session[] = [];
   for (const session of open) {
-    const holding = allocationOf(session);
-    if (holding === null) waiting.push(session);
+    const allocation = allocationOf(session);
+    if (allocation === null) waiting.push(session);
     else {
       holders.push(session);
-      holdings.push(holding);
+      allocations.push(allocation);
     }
   }
-  parts.admission.restore(holdings);
-  // Who waits comes last: by then admission knows who holds what.
-  await inParallel(holders, (session) => takeOver(parts, session));
-  // Only a database that was lost, or damaged in part, leaves workers without a record, for each is recorded before it starts: then they come first.
+  parts.admission.restore(allocations);
+  // Sessions without an allocation come last: by then admission knows every allocation.
+  await inParallel(holders, (session) => recoverOrRetry(parts, session));
+  // Each worker is recorded before it starts. Only a lost or damaged database leaves workers without a record. They come before the queue.
   if (registry.isNew) await rebuildUnknown(parts);
-  for (const session of waiting) await takeOver(parts, session);
+  for (const session of waiting) await recoverOrRetry(parts, session);
   failpoint('recovery.before-ready');
-  if (open.length > 0) log.info({ sessions: open.length }, 'the sessions of before were taken over');
-  nameMute(parts);
+  if (open.length > 0)
+    log.info({ sessions: open.length }, 'the sessions of the earlier supervisor were adopted');
+  logMute(parts);
 }
 
-/** Their tokens, or their marks, are of an id or a key that somebody took away. */
-function nameMute(parts: RecoveryParts): void {
+/** Logs the sessions with a mute worker: its token or its mark is of an instance id or a key that was removed. */
+function logMute(parts: RecoveryParts): void {
   const { deps } = parts;
   const mute = parts.sessions.all().filter((one) => {
     const worker = workerOf(one);
@@ -64,18 +68,18 @@ function nameMute(parts: RecoveryParts): void {
   if (mute.length > 0)
     deps.log.error(
       { sessions: mute.map((one) => one.spec.id), stateDir: deps.instance.stateDir },
-      'instance.id or master.key is newer than these calls: their workers cannot reconnect, and are not heard; the calls go on until something else ends them',
+      'instance.id or master.key is newer than these calls: their workers cannot reconnect or send messages; the calls continue until another reason ends them',
     );
 }
 
-/** Started before this instance's id and key were made. */
+/** Whether the worker started before this instance's id and key were created. */
 function isMute({ instance, clock }: SupervisorDeps, process: WorkerProcess | null): boolean {
   const { bootMs, wallMs } = clock.now();
-  const madeMs = bootMs - (wallMs - instance.madeWallMs);
-  return process !== null && (process.shim.startTicks + 1) * TICK_MS < madeMs;
+  const createdMs = bootMs - (wallMs - instance.madeWallMs);
+  return process !== null && (process.shim.startTicks + 1) * TICK_MS < createdMs;
 }
 
-async function takeOver(parts: RecoveryParts, session: Session): Promise<void> {
+async function recoverOrRetry(parts: RecoveryParts, session: Session): Promise<void> {
   try {
     await recoverOne(
       parts,
@@ -85,26 +89,26 @@ async function takeOver(parts: RecoveryParts, session: Session): Promise<void> {
   } catch (error) {
     parts.deps.log.error(
       { session: session.spec.id, error: messageOf(error) },
-      'a session could not be taken over yet; the search for its worker is tried again',
+      'a session could not be adopted yet; the search for its worker is tried again',
     );
     adopt(parts, session, { kind: 'not_searched' });
     searchAgainLater(parts, session.spec.id);
   }
 }
 
-/** On a full disk for example. The session is known and keeps its allocation until its worker is found, or found to be gone. */
+/** A search fails on a full disk, for example. The session keeps its allocation until its worker is found, or is known to be gone. */
 function searchAgainLater(parts: RecoveryParts, id: SessionId): void {
   const { deps, sessions } = parts;
   deps.clock.at(deps.clock.now().bootMs + RECOVERY.againMs, () => {
     const session = sessions.state(id);
     const worker = session === null ? null : workerOf(session);
-    // The worker of a session that waits is searched for when the session has begun.
+    // A queued session's reserved worker is searched for after the session has begun.
     if (session !== null && reservedWorker(session) !== null) return searchAgainLater(parts, id);
     if (session === null || worker === null || isTreeGone(worker)) return;
     search(parts, worker.id, processOf(worker)).then(
       (found) => sessions.post(id, { type: 'adopted', found, isRetry: true }),
       (error: unknown) => {
-        deps.log.debug({ session: id, error: messageOf(error) }, 'a session could still not be taken over');
+        deps.log.debug({ session: id, error: messageOf(error) }, 'a session could still not be adopted');
         searchAgainLater(parts, id);
       },
     );
@@ -116,7 +120,7 @@ async function inParallel<T>(all: readonly T[], work: (one: T) => Promise<unknow
     await Promise.all(all.slice(at, at + RECOVERY.atOnce).map(work));
 }
 
-/** `known`: the process on record, of the session or of its worker's folder; null: none. */
+/** `known`: the process on record, from the session or from its worker's folder; null: none is on record. */
 async function recoverOne(
   parts: RecoveryParts,
   session: Session,
@@ -125,13 +129,13 @@ async function recoverOne(
   const { id } = session.spec;
   const found = await foundOf(parts, session, known);
   adopt(parts, session, found);
-  // An ended worker must not be shown as live when the first question comes.
+  // The first request must not show an ended worker as live.
   const isAlive = found.kind === 'present' && found.exit === null && session.phase.name !== 'queued';
   if (!isAlive && found.kind !== 'no_worker') await parts.sessions.idle(id);
   if (found.kind === 'no_worker') requeue(parts, session);
 }
 
-/** Opens the session, unless it is open already, and tells it what was found. */
+/** Opens the session, unless it is open already, and posts the result of the search. */
 function adopt(parts: RecoveryParts, session: Session, found: Found): void {
   const { id } = session.spec;
   const isRetry = parts.sessions.state(id) !== null;
@@ -147,7 +151,7 @@ async function foundOf(parts: RecoveryParts, session: Session, known: WorkerProc
   const reserved = reservedWorker(session);
   if (reserved !== null) return search(parts, reserved.id, reserved.process);
   if (worker === null || isTreeGone(worker)) return { kind: 'no_worker' };
-  // Before the session's timers run: the worker must be known when they signal it.
+  // The search comes before the session's timers run, because their signals need a known worker.
   failpoint('recovery.before-adoption');
   const found = await search(parts, worker.id, known);
   failpoint('recovery.adopted');
@@ -166,12 +170,12 @@ function isOfAnotherBoot(
   known: WorkerProcess | null,
   { bootId, nowMs }: { bootId: string; nowMs: number },
 ): boolean {
-  const madeIn = known?.shim.bootId ?? spec.bootId;
-  // Where neither is known, a creation in the boot clock's future tells.
-  return madeIn === undefined ? spec.createdAt.bootMs > nowMs : madeIn !== bootId;
+  const recordedBootId = known?.shim.bootId ?? spec.bootId;
+  // An older record has no boot id. Then a creation in the future of this boot's clock proves another boot.
+  return recordedBootId === undefined ? spec.createdAt.bootMs > nowMs : recordedBootId !== bootId;
 }
 
-/** Workers that live and that no open session of the registry explains, as after the loss of the database. Never rejects. */
+/** Rebuilds the sessions of living workers that no open session explains, as after the loss of the database. Never rejects. */
 export async function rebuildUnknown(parts: RecoveryParts): Promise<void> {
   const { log, table } = parts.deps;
   try {
@@ -179,33 +183,36 @@ export async function rebuildUnknown(parts: RecoveryParts): Promise<void> {
     const known = new Set(parts.sessions.all().flatMap((one) => workerOf(one)?.id ?? []));
     for (const id of workerIds.filter((one) => !known.has(one))) await rebuildOne(parts, id);
   } catch (error) {
-    log.error({ error: messageOf(error) }, 'workers without a record could not be looked for');
+    log.error({ error: messageOf(error) }, 'the search for workers without a record failed');
   }
 }
 
 async function rebuildOne(parts: RecoveryParts, id: WorkerId): Promise<void> {
   const { log, registry, records } = parts.deps;
   try {
-    // A warm one without a session is taken back by the pool.
+    // The pool takes back a warm worker without a session.
     if (isWarmId(id) && (await records.readWarm(id)) !== null) return;
     const session = isWarmId(id) ? (await records.read(id))?.session.spec.id : sessionOfWorker(id);
-    // Begun meanwhile, or of a session that has ended or goes on with another worker: that is the sweep's to judge.
+    // The session began meanwhile, has ended, or continues with another worker. The cleanup judges that worker.
     if (
       session !== undefined &&
       (parts.sessions.state(session) !== null || (await registry.get(session)) !== null)
     )
       return;
     if (await rebuild(parts, id)) return;
-    log.error({ worker: id }, 'a worker runs that no record explains; it is left: see `curfew cleanup`');
+    log.error(
+      { worker: id },
+      'a worker runs that no record explains; curfew leaves it: see `curfew cleanup`',
+    );
   } catch (error) {
     log.error(
       { worker: id, error: messageOf(error) },
-      'a worker runs that could not be taken over; it is left',
+      'a worker runs that could not be adopted; curfew leaves it',
     );
   }
 }
 
-/** False: its folder does not say enough. */
+/** false: the worker's folder has too little for a session. */
 async function rebuild(parts: RecoveryParts, id: WorkerId): Promise<boolean> {
   const { registry, records, log } = parts.deps;
   const record = await records.read(id);
@@ -217,10 +224,10 @@ async function rebuild(parts: RecoveryParts, id: WorkerId): Promise<boolean> {
   return true;
 }
 
-/** It waits again, behind those that are running; its time in the queue begins anew. */
+/** Puts a waiting session back into the queue, behind the sessions that run. Its time in the queue starts again. */
 function requeue(parts: RecoveryParts, session: Session): void {
   const { spec, phase } = session;
-  // Admitted before, and only paced by the start rate: its place is its own.
+  // A session with a grant was admitted before, and waits only for the start rate. It keeps its slots.
   if (phase.name !== 'queued' || phase.grant !== null) {
     parts.sessions.post(spec.id, { type: 'tick' });
     return;
@@ -240,6 +247,6 @@ function requeue(parts: RecoveryParts, session: Session): void {
   if (answer.kind === 'full' || answer.kind === 'taken')
     parts.sessions.post(spec.id, {
       type: 'expired',
-      detail: 'the supervisor was restarted and its place was gone',
+      detail: 'the supervisor was restarted, and the slot or the room was taken by then',
     });
 }

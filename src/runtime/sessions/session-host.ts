@@ -1,4 +1,4 @@
-/** The mailboxes of all sessions in memory. It decides nothing and knows no collaborator but the one that settles a step. */
+/** The mailboxes of all sessions in memory. The host decides nothing. Its one collaborator settles the steps. */
 import type { SessionId } from '../../core/ids.ts';
 import type { SessionEvent } from '../../core/model/events.ts';
 import type { Session } from '../../core/model/session.ts';
@@ -8,13 +8,13 @@ import { Mailbox } from './mailbox.ts';
 
 export interface SessionHostOptions {
   readonly clock: Clock;
-  /** Records a step and does its effects. Never rejects. */
+  /** Records a step and starts its effects. Must not reject. */
   readonly settle: (step: Step) => Promise<void>;
-  /** All events of this session that were posted so far are handled. */
+  /** Every event of this session that was posted so far is handled. */
   readonly idle: (session: Session) => void;
   /** An event of the session could not be handled. */
   readonly failed: (id: SessionId, error: unknown) => void;
-  /** Called before each event is posted, so that a gap in time is known first. */
+  /** Called before each post, so that a gap in time is known first. */
   readonly beforePost: () => void;
 }
 
@@ -27,21 +27,22 @@ export class SessionHost {
     this.#options = options;
   }
 
-  /** From here on the session takes events; `first` comes before all others. */
+  /** From now on the session takes events. `first` comes before all others. */
   open(session: Session, first?: SessionEvent): void {
     const { clock, settle } = this.#options;
-    const mailbox = new Mailbox(session, {
+    const mailbox: Mailbox = new Mailbox(session, {
       now: () => clock.now(),
       settle,
-      idle: (state) => this.#idle(state),
+      idle: (state) => this.#idle(state, mailbox),
       failed: this.#options.failed,
     });
     this.#mailboxes.set(session.spec.id, mailbox);
     if (first !== undefined) mailbox.post(first);
   }
 
-  /** Takes no more events of the session and forgets it. */
+  /** Takes no more events of the session, drops those that wait, and forgets the session. */
   close(id: SessionId): void {
+    this.#mailboxes.get(id)?.close();
     this.#mailboxes.delete(id);
   }
 
@@ -67,7 +68,7 @@ export class SessionHost {
     mailbox.post(event);
   }
 
-  /** Before everything that waits in the session's mailbox. */
+  /** Puts the event before all that wait in the session's mailbox. */
   postFirst(id: SessionId, event: SessionEvent): void {
     this.#mailboxes.get(id)?.postFirst(event);
   }
@@ -76,19 +77,20 @@ export class SessionHost {
     for (const id of this.#mailboxes.keys()) this.post(id, event);
   }
 
-  /** Before everything that waits in the mailboxes. */
+  /** Puts the event before all that wait in each mailbox. */
   postFirstToAll(event: SessionEvent): void {
     for (const mailbox of this.#mailboxes.values()) mailbox.postFirst(event);
   }
 
-  /** Calls back after every change of any session until the returned function is called. */
+  /** Calls back after every change of a session, until the returned function is called. */
   onChange(callback: () => void): () => void {
     this.#callbacks.add(callback);
     return () => this.#callbacks.delete(callback);
   }
 
-  #idle(session: Session): void {
-    this.#options.idle(session);
+  #idle(session: Session, mailbox: Mailbox): void {
+    // Race: the session was closed while its last event was settled. Its id may belong to a new session by now.
+    if (this.#mailboxes.get(session.spec.id) === mailbox) this.#options.idle(session);
     for (const callback of this.#callbacks) callback();
   }
 }

@@ -1,4 +1,4 @@
-/** What the supervisor's own log says of a session: ids and reasons, never rooms, people or what workers print. */
+/** A session's lines in the supervisor's own log: ids and reasons, never rooms, people or output of workers. */
 import type { Session } from '../../core/model/session.ts';
 import { publicState, workerOf } from '../../core/model/session.ts';
 import { processOf } from '../../core/model/worker.ts';
@@ -9,7 +9,7 @@ interface Entry {
   readonly message: string;
 }
 
-/** null: nothing that a reader of the log would miss. */
+/** null: the step is not worth a line. */
 export function describeStep(before: Session, after: Session): Entry | null {
   const from = publicState(before);
   const to = publicState(after);
@@ -36,7 +36,7 @@ export function describeStep(before: Session, after: Session): Entry | null {
     return {
       level: 'info',
       fields: { session: id, worker: workerOf(after)?.id, attempt: after.restarts + 1 },
-      message: 'the next worker is started',
+      message: 'the next worker starts',
     };
   }
   return null;

@@ -1,4 +1,4 @@
-/** Carries a session's step out: records it, does its effects, and keeps admission, timers and the worker index in step with it. */
+/** Carries out a session's step: records it, starts its effects, and updates admission, timers and the worker index. */
 import type { Allocation } from '../../core/admission/allocation.ts';
 import { allocationOf, sameAllocation } from '../../core/admission/allocation.ts';
 import type { SessionId } from '../../core/ids.ts';
@@ -45,16 +45,22 @@ export interface StepRunnerOptions {
   readonly timers: DeadlineTimers;
 }
 
+/** A session without its first record, while that record is written. */
+interface Creation {
+  /** The answer to its dispatch. */
+  readonly answer: PromiseWithResolvers<Session>;
+  /** Why the record failed; null: it has not failed. */
+  failure: { readonly error: unknown } | null;
+}
+
 export class StepRunner {
   readonly #parts: StepRunnerParts;
   readonly #effects: EffectRunner;
   readonly #timers: DeadlineTimers;
-  /** What admission knows of each session in memory. */
+  /** The last allocation that admission got for each session in memory. */
   readonly #allocations = new Map<SessionId, Allocation | null>();
-  /** Sessions without a record yet, with the answer to their dispatch. */
-  readonly #creating = new Map<SessionId, PromiseWithResolvers<Session>>();
-  /** Why their first record failed. */
-  readonly #recordErrors = new Map<SessionId, unknown>();
+  /** Sessions without a record yet. */
+  readonly #creations = new Map<SessionId, Creation>();
 
   constructor({ parts, effects, timers }: StepRunnerOptions) {
     this.#parts = parts;
@@ -72,33 +78,35 @@ export class StepRunner {
 
   /**
    * Opens the mailbox of a new session with its first event. Resolves with the session as it is on record.
-   * Rejects when it cannot be recorded: then nothing was accepted, and the session is gone.
+   * Rejects when the session cannot be recorded: then nothing was accepted, and the session is forgotten.
    */
   create(session: Session, first: SessionEvent): Promise<Session> {
     const answer = Promise.withResolvers<Session>();
-    this.#creating.set(session.spec.id, answer);
+    this.#creations.set(session.spec.id, { answer, failure: null });
     this.#parts.sessions.open(session, first);
     return answer.promise;
   }
 
-  /** An event of the session could not be handled. Its dispatch must not wait for ever. */
-  failed(id: SessionId, error: unknown): void {
-    const answer = this.#creating.get(id);
-    if (answer === undefined) return;
-    this.#creating.delete(id);
-    this.#parts.sessions.close(id);
-    this.#parts.admission.withdraw(id);
-    this.#parts.admission.update(id, null);
-    answer.reject(error);
+  /** Whether the session's first record is being written, or has failed. */
+  isUnrecorded(id: SessionId): boolean {
+    return this.#creations.has(id);
+  }
+
+  /** An event of the session could not be handled. A dispatch that waits for its answer is refused. */
+  onFailedEvent(id: SessionId, error: unknown): void {
+    const session = this.#parts.sessions.state(id);
+    const creation = this.#creations.get(id);
+    if (session !== null && creation !== undefined)
+      this.#refuse(session, { ...creation, failure: { error } });
   }
 
   async settle(step: Step): Promise<void> {
     const { before, after } = step;
-    const answer = this.#creating.get(after.spec.id);
-    if (answer !== undefined) return this.#settleFirst(step, answer);
+    const creation = this.#creations.get(after.spec.id);
+    if (creation !== undefined) return this.#settleFirst(step, creation);
     const { deps, workers, channels, pool, sessions, recorder } = this.#parts;
     this.#parts.workerIndex.note(after);
-    // Admission learns at once that a claim is closing. The record that frees the claim is written before that of the next session.
+    // Admission learns at once that a claim is closing. The record that frees a claim is written before the record of the next session.
     const recording = recordStep({ recorder, workers, sessions }, step);
     this.#updateAllocation(after);
     settleWarmWorker(pool, before, after);
@@ -111,48 +119,63 @@ export class StepRunner {
     if (line !== null) deps.log[line.level](line.fields, line.message);
   }
 
-  /** The session's first record. A failed one is an event, and what came meanwhile waits behind it. */
-  async #settleFirst(step: Step, answer: PromiseWithResolvers<Session>): Promise<void> {
+  /** Writes the session's first record. A failure is an event, and the events that arrive meanwhile wait behind it. */
+  async #settleFirst(step: Step, creation: Creation): Promise<void> {
     const { before, after } = step;
     const { id } = after.spec;
     const { workers, pool, sessions, recorder, workerIndex } = this.#parts;
-    this.#updateAllocation(after);
-    if (isEnded(after)) {
-      // `record_failed` was the step: nothing is left to record.
-      this.#creating.delete(id);
-      answer.reject(this.#recordErrors.get(id));
-      this.#recordErrors.delete(id);
+    if (creation.failure !== null) {
+      // Race: a gap is put before `record_failed`. Nothing of a refused session is recorded or started.
+      if (isEnded(after)) this.#refuse(after, creation);
       return;
     }
+    this.#updateAllocation(after);
     workerIndex.note(after);
     failpoint('dispatch.before-record');
     try {
       await recorder.create(after);
     } catch (error) {
-      const promised = workerOf(after) ?? reservedWorker(after);
-      if (promised !== null) pool.giveBack(promised.id, id);
-      this.#recordErrors.set(id, error);
+      const worker = workerOf(after) ?? reservedWorker(after);
+      if (worker !== null) pool.giveBack(worker.id, id);
+      creation.failure = { error };
       sessions.postFirst(id, { type: 'record_failed', detail: messageOf(error) });
       return;
     }
     failpoint('dispatch.recorded');
-    this.#creating.delete(id);
-    answer.resolve(after);
+    this.#creations.delete(id);
+    creation.answer.resolve(after);
     settleWarmWorker(pool, before, after);
     this.#followRoom(after);
     for (const effect of step.effects) this.#effects.run(after, effect);
     recordInFolder(workers, step);
   }
 
-  /** An ended session leaves memory when it is on disk and holds nothing any more. */
+  /** Nothing of the session was accepted. It is forgotten before its dispatch is answered, because its id may be used again at once. */
+  #refuse(session: Session, { answer, failure }: Creation): void {
+    const { id } = session.spec;
+    const { admission, pool } = this.#parts;
+    this.#creations.delete(id);
+    const worker = workerOf(session) ?? reservedWorker(session);
+    if (worker !== null) pool.giveBack(worker.id, id);
+    admission.withdraw(id);
+    admission.update(id, null);
+    this.#forget(id);
+    answer.reject(failure?.error);
+  }
+
+  /** An ended session leaves memory when it is on disk and its allocation is free. */
   retireIfEnded(session: Session): void {
     if (!isEnded(session) || allocationOf(session) !== null) return;
-    const { workers, channels, recorder, roomRouter, workerIndex, roomTokens, sessions } = this.#parts;
+    const { workers, channels, recorder, roomRouter } = this.#parts;
     const { id } = session.spec;
     roomRouter?.unfollow(session);
     const worker = workerOf(session);
-    if (worker !== null) for (const held of [workers, channels]) held.forget(worker.id);
-    if (recorder.isUnsaved(id)) return;
+    if (worker !== null) for (const part of [workers, channels]) part.forget(worker.id);
+    if (!recorder.isUnsaved(id)) this.#forget(id);
+  }
+
+  #forget(id: SessionId): void {
+    const { workerIndex, roomTokens, sessions } = this.#parts;
     workerIndex.forget(id);
     this.#timers.cancel(id);
     roomTokens.forget(id);
@@ -160,7 +183,7 @@ export class StepRunner {
     sessions.close(id);
   }
 
-  /** From the first record on, because webhooks of earlier are not about this session. */
+  /** Called after the first record, because earlier webhooks are not about this session. */
   #followRoom(session: Session): void {
     const { sessions, roomRouter } = this.#parts;
     roomRouter?.follow(session);
@@ -169,7 +192,7 @@ export class StepRunner {
       sessions.post(session.spec.id, { type: 'livekit', reachable: false });
   }
 
-  /** Tells admission what the session holds now, and the timers when its next deadline is. */
+  /** Gives admission the session's allocation, and the timers its next deadline. */
   #updateAllocation(session: Session): void {
     const { admission, sessions, deps } = this.#parts;
     const { id } = session.spec;

@@ -1,4 +1,4 @@
-/** Waiting for what the sessions come to. */
+/** Waits for a state of the sessions. */
 import type { Clock } from '../../ports/clock.ts';
 import type { SessionHost } from './session-host.ts';
 

@@ -1,4 +1,4 @@
-/** Which session each worker belongs to, or is kept for. */
+/** The session of each worker: the worker belongs to the session, or is reserved for it. */
 import type { SessionId, WorkerId } from '../../core/ids.ts';
 import type { Session } from '../../core/model/session.ts';
 import { workerOf } from '../../core/model/session.ts';
@@ -7,7 +7,7 @@ import { reservedWorker } from '../workers/warm-handoff.ts';
 export class WorkerIndex {
   readonly #owners = new Map<WorkerId, SessionId>();
 
-  /** Notes the worker that the session has now. */
+  /** Adds the worker that the session has now, and the warm worker that is reserved for it. */
   note(session: Session): void {
     const worker = workerOf(session);
     if (worker !== null) this.#owners.set(worker.id, session.spec.id);
@@ -19,7 +19,7 @@ export class WorkerIndex {
     return this.#owners.get(worker) ?? null;
   }
 
-  /** Whether a session that is open, or still holds something, has this worker or was promised it. */
+  /** Whether a session in memory has this worker, or the worker is reserved for it. */
   has(worker: WorkerId): boolean {
     return this.#owners.has(worker);
   }

@@ -1,4 +1,4 @@
-/** How much is taken and by whom, and what stands in the way. */
+/** The capacity of this host: slots in use and their holders, the queue, and every obstacle to new calls. */
 import type { CapacityView, DrainView, ReadyView } from '../../api/host-schemas.ts';
 import { isUnkillable } from '../../core/admission/allocation.ts';
 import type { Session } from '../../core/model/session.ts';
@@ -47,7 +47,7 @@ export function readyView(
   { deps, recorder }: Pick<SupervisorParts, 'deps' | 'recorder'>,
   accepting: boolean,
 ): ReadyView {
-  // LiveKit away is said, but live calls go on and new ones start: not a reason to take the host out.
+  // A host without LiveKit stays ready: live calls continue and new ones start. The answer shows LiveKit's state.
   return {
     ready: accepting && recorder.status.writable,
     accepting,

@@ -1,4 +1,4 @@
-/** Where what a session's workers printed is found; also that of one worker, such as a warm one that never had a session. */
+/** The log files of a session's workers, or of one worker, such as a warm worker that never had a session. */
 import type { WorkerId } from '../../core/ids.ts';
 import { firstWorkerId, readWorkerId, workerIdOf } from '../../core/ids.ts';
 import type { Session } from '../../core/model/session.ts';
@@ -7,15 +7,15 @@ import { CurfewError } from '../../lib/errors.ts';
 import type { WorkerRecords } from '../../ports/worker-records.ts';
 import type { Workers } from '../../ports/workers.ts';
 
-interface Places {
-  /** Rejects not_found. */
+interface LogPathParts {
+  /** Finds the session. Rejects not_found. */
   readonly find: () => Promise<Session>;
   readonly workers: Workers;
   readonly records: WorkerRecords;
 }
 
-/** Oldest first. A session's id comes before a worker's. Rejects not_found. */
-export async function logPathsOf(id: string, { find, workers, records }: Places): Promise<string[]> {
+/** Oldest first. An id that names both a session and a worker means the session. Rejects not_found. */
+export async function logPathsOf(id: string, { find, workers, records }: LogPathParts): Promise<string[]> {
   try {
     return workersOf(await find()).map((one) => workers.logPath(one));
   } catch (error) {

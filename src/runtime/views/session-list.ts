@@ -1,4 +1,4 @@
-/** Lists sessions: the registry's pages, with what memory knows better. */
+/** Lists sessions: the pages of the registry, with the newer state from memory. */
 import type { ListQuery, ReleaseMany } from '../../api/session-schemas.ts';
 import type { SessionId } from '../../core/ids.ts';
 import type { PublicState, Session } from '../../core/model/session.ts';
@@ -55,7 +55,7 @@ function readLabel(text: string): [string, string] {
   });
 }
 
-/** Whether it leaves nothing out. */
+/** Whether the filter excludes no session. */
 export function isEmptyFilter({ room, agent, user, held }: ReleaseMany['filter']): boolean {
   return room === undefined && agent === undefined && user === undefined && held !== true;
 }

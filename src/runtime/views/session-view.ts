@@ -1,4 +1,4 @@
-/** What people and programs see: one session object for HTTP, the CLI's --json and events. */
+/** A session as people and programs see it: one object for HTTP, the CLI's --json and events. */
 import type { SessionView } from '../../api/session-schemas.ts';
 import type { Stamp } from '../../core/ids.ts';
 import type { Actor, Ending, RoomEnd, Session, StepRecord } from '../../core/model/session.ts';
@@ -79,10 +79,10 @@ function evidenceView(session: Session): SessionView['evidence'] {
 }
 
 function endingView({ cause, at, by, detail }: Ending) {
-  return { cause, at: iso(at), by: by === null ? null : authorText(by), detail };
+  return { cause, at: iso(at), by: by === null ? null : actorText(by), detail };
 }
 
-function authorText({ kind, name }: Actor): string {
+function actorText({ kind, name }: Actor): string {
   return kind === 'supervisor' ? name : `${kind}:${name}`;
 }
 
@@ -100,7 +100,7 @@ function roomView(end: RoomEnd | null) {
   return end === null ? null : { action: end.action, why: end.why };
 }
 
-/** Why its inferred ending is held back, and until when; null: it is not. */
+/** Why the session's inferred ending is held, and until when; null: no ending is held. */
 export function heldView({ phase }: Session, now: Stamp): SessionView['held'] {
   if (phase.name !== 'live' || phase.inference === null || phase.inference.heldUntilMs === null) return null;
   const untilWallMs = now.wallMs + phase.inference.heldUntilMs - now.bootMs;

@@ -1,6 +1,7 @@
 /**
- * How workers are spoken to: over the control socket, or, for unchanged LiveKit agents, as LiveKit speaks to them. Such an agent may have
- * one line of a kit in it as well: then the socket carries what the LiveKit protocol cannot say, and proves that the job itself is alive.
+ * Routes messages to workers: over the control socket, or in LiveKit's protocol to agents with `protocol: livekit`.
+ * Such an agent may also use `attach` of a kit. Then the control socket carries the messages that LiveKit's protocol lacks.
+ * Its heartbeats prove that the job itself is alive.
  */
 import type { RoomKey, WorkerId } from '../../core/ids.ts';
 import type { SupervisorMessage, WorkerMessage } from '../../core/model/control-protocol.ts';
@@ -14,17 +15,17 @@ import type { StandIn, StandInJob } from '../../ports/stand-in.ts';
 export interface ChannelRouterOptions {
   readonly channels: Channels;
   readonly standIn: StandIn | null;
-  /** The open session that has this worker now. */
+  /** The session of this worker; null: it has none. */
   readonly sessionOf: (id: WorkerId) => Session | null;
-  /** What a worker that has no session yet was started with. */
+  /** The profile of a warm worker that has no session yet. */
   readonly warmProfileOf: (id: WorkerId) => Profile | null;
 }
 
 export class ChannelRouter {
   readonly #options: ChannelRouterOptions;
-  /** LiveKit agents with a kit's line. */
+  /** LiveKit agents that are attached over the control socket. */
   readonly #attached = new Set<WorkerId>();
-  /** What such a line is greeted with. */
+  /** The welcome message for each attached agent. */
   readonly #welcomes = new Map<WorkerId, SupervisorMessage>();
   #listener: ChannelsListener | null = null;
 
@@ -37,13 +38,13 @@ export class ChannelRouter {
     const { channels, standIn } = this.#options;
     await channels.listen({
       hello: (id) => (this.#isLiveKit(id) ? this.#attach(id) : listener.hello(id)),
-      message: (id, message) => this.#heard(id, message),
+      message: (id, message) => this.#received(id, message),
       closed: (id) => (this.#attached.delete(id) ? undefined : listener.closed(id)),
     });
     await standIn?.listen({
       hello: (id) => this.#isLiveKit(id) && listener.hello(id),
       message: (id, message) => {
-        // Its main process lives on when the job hangs: the line in the job knows better.
+        // The main process can live while the job hangs. The heartbeats of an attached job are the proof.
         if (message.type !== 'heartbeat' || !this.#attached.has(id)) listener.message(id, message);
       },
       closed: (id) => listener.closed(id),
@@ -51,21 +52,21 @@ export class ChannelRouter {
     });
   }
 
-  tell(id: WorkerId, message: SupervisorMessage): void {
+  send(id: WorkerId, message: SupervisorMessage): void {
     const { channels, standIn } = this.#options;
     if (!this.#isLiveKit(id)) {
-      channels.tell(id, message);
+      channels.send(id, message);
       return;
     }
     if (message.type === 'aclose') standIn?.terminate(id);
     if (message.type === 'welcome') this.#welcomes.set(id, message);
     if (message.type !== 'aclose' && message.type !== 'disconnect' && this.#attached.has(id))
-      channels.tell(id, message);
+      channels.send(id, message);
   }
 
   assign(id: WorkerId, job: StandInJob, assign: Extract<SupervisorMessage, { type: 'assign' }>): void {
     if (this.#isLiveKit(id)) this.#options.standIn?.assign(id, job);
-    else this.#options.channels.tell(id, assign);
+    else this.#options.channels.send(id, assign);
   }
 
   forget(id: WorkerId): void {
@@ -77,21 +78,21 @@ export class ChannelRouter {
     const { sessionOf, warmProfileOf } = this.#options;
     if (sessionOf(id) === null && warmProfileOf(id) === null) return false;
     this.#attached.add(id);
-    // After the socket has noted the connection.
-    queueMicrotask(() => this.#greet(id));
+    // Because: the channel notes its connection after this call, and the welcome needs the connection.
+    queueMicrotask(() => this.#sendWelcome(id));
     return true;
   }
 
-  /** From here on only the job's own heartbeats count: the time to the first one begins now. */
-  #greet(id: WorkerId): void {
+  /** From now on only the job's own heartbeats count. The time until the first one begins now. */
+  #sendWelcome(id: WorkerId): void {
     if (!this.#attached.has(id)) return;
     const welcome = this.#welcomes.get(id);
-    if (welcome !== undefined) this.#options.channels.tell(id, welcome);
+    if (welcome !== undefined) this.#options.channels.send(id, welcome);
     this.#listener?.message(id, { type: 'heartbeat' });
   }
 
-  #heard(id: WorkerId, message: WorkerMessage): void {
-    // Ready is when LiveKit's job was taken.
+  #received(id: WorkerId, message: WorkerMessage): void {
+    // A LiveKit agent is ready when it has accepted LiveKit's job, so the kit's `ready` is ignored.
     if (message.type === 'ready' && this.#attached.has(id)) return;
     this.#listener?.message(id, message);
   }

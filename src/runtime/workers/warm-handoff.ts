@@ -1,4 +1,4 @@
-/** A warm worker between the pool and the session that it is kept for. */
+/** The handover of a warm worker from the pool to the session that it is reserved for. */
 
 import type { SessionId, WorkerId } from '../../core/ids.ts';
 import type { SessionEvent } from '../../core/model/events.ts';
@@ -7,13 +7,13 @@ import { workerOf } from '../../core/model/session.ts';
 import type { WorkerProcess } from '../../core/model/worker.ts';
 import type { Clock } from '../../ports/clock.ts';
 
-/** What a session is given. */
+/** A warm worker as a session gets it. */
 export interface Warm {
   readonly id: WorkerId;
   readonly process: WorkerProcess;
 }
 
-/** As capacity shows it. */
+/** The warm workers of one agent, as the capacity shows them. */
 export interface WarmView {
   readonly agent: string;
   readonly wanted: number;
@@ -21,10 +21,11 @@ export interface WarmView {
   readonly starting: number;
   readonly crashes: number;
   readonly lastCrash: string | null;
+  /** On the boot clock. No warm worker starts before this. */
   readonly notBeforeMs: number;
 }
 
-/** The warm worker that is kept for a session which has not begun. */
+/** The warm worker that is reserved for a queued session; null: none is. */
 export function reservedWorker({ phase }: Session): Warm | null {
   if (phase.name !== 'queued' || phase.grant === null || phase.grant.warm == null) return null;
   return { id: phase.grant.workerId, process: phase.grant.warm };
@@ -34,14 +35,14 @@ function holdsWorker(session: Session, id: WorkerId): boolean {
   return workerOf(session)?.id === id || reservedWorker(session)?.id === id;
 }
 
-/** What a step of a session means for the worker that was kept for it, also where it was promised and begun in one. */
+/** Updates the pool after a step of a session: the session took its warm worker, or does not need it any more. One step may reserve and take it. */
 export function settleWarmWorker(
-  pool: { given(id: WorkerId): void; giveBack(id: WorkerId, session: SessionId): void },
+  pool: { handOver(id: WorkerId): void; giveBack(id: WorkerId, session: SessionId): void },
   before: Session,
   after: Session,
 ): void {
   const worker = workerOf(after);
-  if (worker !== null && worker.id !== workerOf(before)?.id) pool.given(worker.id);
+  if (worker !== null && worker.id !== workerOf(before)?.id) pool.handOver(worker.id);
   const reserved = reservedWorker(before);
   if (reserved !== null && !holdsWorker(after, reserved.id)) pool.giveBack(reserved.id, before.spec.id);
 }
@@ -56,7 +57,7 @@ interface GrantParts {
   };
 }
 
-/** The turn of a session that waited has come, and one is kept for it; its end may have come first. */
+/** Grants a queued session its warm worker. Race: the session can end first. Then the worker goes back to the pool. */
 export async function grantWarm(
   { clock, pool, sessions }: GrantParts,
   id: SessionId,

@@ -1,4 +1,4 @@
-/** Keeps warm workers started and connected, hands them out, and refills outside the path of a call. */
+/** Keeps warm workers started and connected, gives them to sessions, and refills the pool outside the path of a call. */
 
 import type { SessionId, WorkerId } from '../../core/ids.ts';
 import { isWarmId, warmWorkerId } from '../../core/ids.ts';
@@ -27,10 +27,10 @@ export interface WarmPoolOptions {
 export class WarmPool {
   readonly #options: WarmPoolOptions;
   readonly #table = new WarmTable();
-  /** Let go: their deaths are nobody's crash. */
+  /** Retired workers until their tree is gone. Their deaths do not count as crashes. */
   readonly #retired = new Set<WorkerId>();
   readonly #ticks = new Map<string, () => void>();
-  /** Whether new calls are taken. */
+  /** Whether the supervisor accepts new sessions. */
   #isOpen = false;
   #isClosed = false;
 
@@ -38,41 +38,41 @@ export class WarmPool {
     this.#options = options;
   }
 
-  /** Fills up by the config as it is now, or lets all go where nothing new is taken. */
+  /** Fills the pool to the config's size. Without new sessions (`isOpen` false) it retires every warm worker. */
   refresh(isOpen: boolean): void {
     this.#isOpen = isOpen;
     const { agents } = this.#options.deps;
     for (const agent of new Set([...agents, ...this.#table.agents])) this.#decide(agent);
   }
 
-  /** A ready one for this profile, kept for the session; null: there is none. */
+  /** Reserves a ready worker of this profile for the session; null: none is ready. */
   take(profile: Profile, session: SessionId): Warm | null {
     const found = profile.warm === 0 ? null : findReady(this.#table.poolOf(profile.agent), profile);
     const process = found === null ? null : this.#table.processOf(found.id);
     if (found === null || process === null) return null;
-    this.#table.keep(found.id, session);
+    this.#table.reserve(found.id, session);
     return { id: found.id, process };
   }
 
-  /** It belongs to a session now. */
-  given(id: WorkerId): void {
+  /** The worker belongs to its session now. */
+  handOver(id: WorkerId): void {
     const agent = this.#table.agentOf(id);
     if (agent === null) return;
     this.#table.forget(id);
-    // Not on the path of this call: a spawn holds the loop for milliseconds.
+    // The refill waits until the call has its worker, because a spawn blocks the event loop for milliseconds.
     const { clock } = this.#options.deps;
     clock.at(clock.now().bootMs + WARM.refillAfterMs, () => this.#decide(agent));
   }
 
-  /** Whether it is there and kept for this session. */
-  keeps(id: WorkerId, session: SessionId): boolean {
-    return this.#table.keeperOf(id) === session;
+  /** Whether the worker is in the pool and reserved for this session. */
+  isReservedFor(id: WorkerId, session: SessionId): boolean {
+    return this.#table.reservedFor(id) === session;
   }
 
-  /** The session does not want it; nobody else's is touched. */
+  /** The session does not need the worker. A worker that is reserved for another session stays reserved. */
   giveBack(id: WorkerId, session: SessionId): void {
     const agent = this.#table.agentOf(id);
-    if (agent === null || !this.keeps(id, session)) return;
+    if (agent === null || !this.isReservedFor(id, session)) return;
     this.#table.release(id);
     this.#decide(agent);
   }
@@ -85,8 +85,8 @@ export class WarmPool {
     return this.#table.find(id)?.profile ?? null;
   }
 
-  /** News of a worker that is no session's, or is kept for one. */
-  tell(id: WorkerId, event: SessionEvent): void {
+  /** Handles an event of a worker that is in the pool, reserved or not. */
+  handle(id: WorkerId, event: SessionEvent): void {
     switch (event.type) {
       case 'exited':
         this.#exited(id, exitText(event.exit));
@@ -98,7 +98,7 @@ export class WarmPool {
         this.#table.change(id, { rssBytes: event.rssBytes });
         break;
       case 'message':
-        if (event.message.type === 'ready') this.#ready(id);
+        if (event.message.type === 'ready') this.#markReady(id);
         break;
       case 'channel':
         if (!event.open) this.#lostChannel(id);
@@ -117,14 +117,14 @@ export class WarmPool {
       job: null,
     } as const;
     queueMicrotask(() => {
-      this.#options.channels.tell(id, welcome);
-      // A LiveKit agent that has registered is ready; others say so.
-      if (found.profile.protocol === 'livekit') this.#ready(id);
+      this.#options.channels.send(id, welcome);
+      // A LiveKit agent is ready when it has registered. Other workers send `ready`.
+      if (found.profile.protocol === 'livekit') this.#markReady(id);
     });
     return true;
   }
 
-  /** One that has lost its connection is not handed out until it is back. */
+  /** A worker without a connection is given to no session until it has connected again. */
   #lostChannel(id: WorkerId): void {
     const found = this.#table.find(id);
     if (found === null || found.state === 'reserved') return;
@@ -137,8 +137,8 @@ export class WarmPool {
   #exited(id: WorkerId, how: string): void {
     const agent = this.#table.agentOf(id);
     if (agent === null) return;
-    this.#died(agent, id, `${id} ${how} before it had a call`);
-    // Until what it left is gone.
+    this.#noteDeath(agent, id, `${id} ${how} before it had a call`);
+    // Until the processes that it left are gone.
     this.#retired.add(id);
     this.#options.workers.reap(id);
   }
@@ -160,25 +160,25 @@ export class WarmPool {
     return agents.flatMap((agent) => this.#table.view(agent, profileOf(agent)?.warm ?? 0) ?? []);
   }
 
-  /** Warm workers of a supervisor before this one that no session has: they connect again, or are let go. Never rejects. */
+  /** Takes back the warm workers of an earlier supervisor that no session has. They connect again, or are retired. Never rejects. */
   async restore(isOwned: (id: WorkerId) => boolean): Promise<void> {
     const { records, log } = this.#options.deps;
     try {
       const ids = (await records.list()).filter((id) => isWarmId(id) && !isOwned(id));
       await Promise.all(ids.map((id) => this.#restoreOne(id)));
     } catch (error) {
-      log.warn({ error: messageOf(error) }, 'warm workers of before could not be looked for');
+      log.warn({ error: messageOf(error) }, 'the search for warm workers of the earlier supervisor failed');
     }
   }
 
-  /** Resolves when nobody is left whom it has let go, or at the bound. */
-  async emptied(untilMs: number): Promise<void> {
+  /** Resolves when the trees of all retired workers are gone, or at the bound. */
+  async waitForRetired(untilMs: number): Promise<void> {
     const { clock } = this.#options.deps;
     while (this.#retired.size > 0 && this.#nowMs() < untilMs)
       await new Promise<void>((resolve) => clock.at(this.#nowMs() + WARM.checkMs, resolve));
   }
 
-  /** Starts and ends nobody any more. */
+  /** From now on the pool starts and retires no worker. */
   close(): void {
     this.#isClosed = true;
     for (const cancel of this.#ticks.values()) cancel();
@@ -199,7 +199,7 @@ export class WarmPool {
       sinceMs: nowMs,
       readyByMs: nowMs + record.profile.limits.startTimeoutMs,
     });
-    this.#table.runs(id, found.process);
+    this.#table.setProcess(id, found.process);
   }
 
   #decide(agent: string): void {
@@ -229,25 +229,25 @@ export class WarmPool {
     try {
       const env = warmEnv(id, profile, deps);
       const process = await workers.spawn({ workerId: id, profile, env, record: { warm: { profile } } });
-      this.#table.runs(id, process);
+      this.#table.setProcess(id, process);
       if (this.#retired.has(id)) workers.signal(id, 'SIGKILL');
-      // It may have connected before its process was known here.
+      // Race: the worker may have connected before its process was known here.
       this.#decide(profile.agent);
     } catch (error) {
-      // Let go before its turn to start came.
+      // The worker was retired before it started.
       if (this.#retired.delete(id) || this.#isClosed) return;
-      this.#died(profile.agent, id, messageOf(error));
+      this.#noteDeath(profile.agent, id, messageOf(error));
     }
   }
 
-  #ready(id: WorkerId): void {
+  #markReady(id: WorkerId): void {
     if (this.#table.find(id)?.state !== 'starting') return;
     this.#table.change(id, { state: 'ready' });
     const agent = this.#table.agentOf(id);
     if (agent !== null) this.#decide(agent);
   }
 
-  #died(agent: string, id: WorkerId, why: string): void {
+  #noteDeath(agent: string, id: WorkerId, why: string): void {
     this.#table.forget(id);
     this.#table.set(agent, noteCrash(this.#table.poolOf(agent), why, this.#nowMs()));
     this.#options.deps.log.warn({ worker: id, agent, why }, 'a warm worker died before it had a call');
@@ -257,7 +257,7 @@ export class WarmPool {
   #retire(id: WorkerId): void {
     const { workers, deps } = this.#options;
     const profile = this.#table.find(id)?.profile ?? null;
-    // A start after this one must not take it for one that is ready.
+    // The next supervisor must not take this worker for a ready one.
     if (profile !== null) workers.record(id, { warm: { profile, retired: true } });
     this.#table.forget(id);
     this.#retired.add(id);

@@ -1,4 +1,4 @@
-/** Which warm workers there are, each agent's apart. */
+/** The warm workers, by agent. */
 import type { SessionId, WorkerId } from '../../core/ids.ts';
 import type { Profile } from '../../core/model/profile.ts';
 import type { WorkerProcess } from '../../core/model/worker.ts';
@@ -10,9 +10,9 @@ export class WarmTable {
   readonly #pools = new Map<string, Pool>();
   readonly #agents = new Map<WorkerId, string>();
   readonly #processes = new Map<WorkerId, WorkerProcess>();
-  readonly #keepers = new Map<WorkerId, SessionId>();
+  readonly #reservations = new Map<WorkerId, SessionId>();
 
-  /** Of which there is, or was, a warm worker. */
+  /** The agents that have, or had, a warm worker. */
   get agents(): string[] {
     return [...this.#pools.keys()];
   }
@@ -45,22 +45,22 @@ export class WarmTable {
     this.set(profile.agent, { ...pool, workers: [...pool.workers, worker] });
   }
 
-  runs(id: WorkerId, process: WorkerProcess): void {
+  setProcess(id: WorkerId, process: WorkerProcess): void {
     if (this.#agents.has(id)) this.#processes.set(id, process);
   }
 
-  /** Which session it is kept for; null: none. */
-  keeperOf(id: WorkerId): SessionId | null {
-    return this.#keepers.get(id) ?? null;
+  /** The session that the worker is reserved for; null: none. */
+  reservedFor(id: WorkerId): SessionId | null {
+    return this.#reservations.get(id) ?? null;
   }
 
-  keep(id: WorkerId, session: SessionId): void {
-    this.#keepers.set(id, session);
+  reserve(id: WorkerId, session: SessionId): void {
+    this.#reservations.set(id, session);
     this.change(id, { state: 'reserved' });
   }
 
   release(id: WorkerId): void {
-    this.#keepers.delete(id);
+    this.#reservations.delete(id);
     this.change(id, { state: 'ready' });
   }
 
@@ -73,11 +73,11 @@ export class WarmTable {
     const agent = this.agentOf(id);
     this.#agents.delete(id);
     this.#processes.delete(id);
-    this.#keepers.delete(id);
+    this.#reservations.delete(id);
     if (agent !== null) this.set(agent, withoutWarm(this.poolOf(agent), id));
   }
 
-  /** Null: none is there and none is wanted. */
+  /** null: the agent has no warm worker and wants none. */
   view(agent: string, wanted: number): WarmView | null {
     const { workers, crashes, lastCrash, notBeforeMs } = this.poolOf(agent);
     if (wanted === 0 && workers.length === 0) return null;

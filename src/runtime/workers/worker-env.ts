@@ -1,4 +1,4 @@
-/** What a worker is started with: its environment, its token and the record in its folder. */
+/** The start of a worker: its environment, its token and the record in its folder. Also the job that it gets. */
 
 import type { SessionId, WorkerId } from '../../core/ids.ts';
 import type { Profile } from '../../core/model/profile.ts';
@@ -23,14 +23,14 @@ export async function launch(session: Session, id: WorkerId, host: LaunchHost): 
   const { deps, workers } = host;
   const { spec } = session;
   const env = { ...controlEnv(session, id, deps), ...(await roomEnv(session, id, host)) };
-  // Its end may have come while the token was made; who asks for the worker then is told that there is none.
+  // Race: the session can end while the token is made. Then a teardown that waits for the worker learns that none starts.
   const current = host.sessions.state(spec.id);
   if (current === null || !wantsStart(current, id))
     throw new CurfewError('spawn_failed', 'its session ended before it ran');
   return workers.spawn({ workerId: id, profile: spec.profile, env, record: { session: toRecord(session) } });
 }
 
-function lineEnv(
+function channelEnv(
   id: WorkerId,
   { instance, channels }: Pick<SupervisorDeps, 'instance' | 'channels'>,
 ): Record<string, string> {
@@ -48,7 +48,7 @@ function controlEnv(
 ): Record<string, string> {
   const { spec, config } = session;
   return {
-    ...lineEnv(id, { instance, channels }),
+    ...channelEnv(id, { instance, channels }),
     CURFEW_SESSION_ID: spec.id,
     CURFEW_ROOM: spec.room.name,
     CURFEW_METADATA: JSON.stringify(config.metadata),
@@ -56,18 +56,18 @@ function controlEnv(
   };
 }
 
-/** A worker without a room yet. */
+/** The environment of a warm worker, which has no room yet. */
 export function warmEnv(
   id: WorkerId,
   profile: Profile,
   { instance, channels, rooms, standIn }: SupervisorDeps,
 ): Record<string, string> {
-  const base = lineEnv(id, { instance, channels });
+  const base = channelEnv(id, { instance, channels });
   if (profile.protocol === 'livekit') return { ...base, ...standIn?.envFor(id, profile) };
   return rooms === null ? base : { ...base, LIVEKIT_URL: rooms.url };
 }
 
-/** A LiveKit agent is sent to curfew for its job, all others get their room with their start. */
+/** A LiveKit agent connects to curfew for its job. All other workers get their room with their start. */
 async function roomEnv(
   session: Session,
   id: WorkerId,
@@ -80,7 +80,7 @@ async function roomEnv(
   return { LIVEKIT_URL: url, LIVEKIT_TOKEN: token };
 }
 
-/** What a worker is told of its session. */
+/** The worker's session, as the control protocol sends it. */
 export function jobOf(session: Session) {
   const { spec, config } = session;
   return {
@@ -91,15 +91,15 @@ export function jobOf(session: Session) {
   };
 }
 
-/** The job as the agent sees it: LiveKit's own where LiveKit sent the call, else made from the dispatch. */
+/** The job as a LiveKit agent sees it: LiveKit's own job where LiveKit sent the call, else a job made from the dispatch. */
 export function standInJob(session: Session, access: RoomAccess): StandInJob {
   const { spec, config, presence } = session;
-  const said = Object.keys(config.metadata).length === 0 ? '' : JSON.stringify(config.metadata);
+  const metadata = Object.keys(config.metadata).length === 0 ? '' : JSON.stringify(config.metadata);
   return {
     id: `${spec.id}.${workerOf(session)?.attempt ?? 1}`,
     room: { name: spec.room.name, sid: presence.roomSid },
-    // New metadata counts before what the call began with.
-    metadata: spec.job == null || config.rev > 0 ? said : spec.job.metadata,
+    // Metadata that was changed since the dispatch replaces the job's own.
+    metadata: spec.job == null || config.rev > 0 ? metadata : spec.job.metadata,
     attributes: {
       ...spec.job?.attributes,
       'curfew.session': spec.id,
@@ -110,7 +110,7 @@ export function standInJob(session: Session, access: RoomAccess): StandInJob {
   };
 }
 
-/** Text for the evidence: what kept the worker from starting. */
+/** Text for the evidence: why the worker did not start. */
 export function launchFailure(error: unknown): string {
   if (error instanceof CurfewError) return error.message;
   return error instanceof Error

@@ -99,16 +99,16 @@ describe('a worker that does not read its control socket', () => {
     client.socket.pause();
     const big = { type: 'configure', rev: 1, metadata: { a: 'x'.repeat(60_000) } } as const;
     let accepted = 0;
-    while (rig.channels.tell(workerId('w-1'), big) && accepted < 1000) accepted++;
+    while (rig.channels.send(workerId('w-1'), big) && accepted < 1000) accepted++;
     expect(accepted).toBeLessThan(100);
     await until('closed', () => rig.eventsOf('w-1').includes('closed'));
-    expect(rig.channels.tell(workerId('w-1'), { type: 'dump' })).toBe(false);
+    expect(rig.channels.send(workerId('w-1'), { type: 'dump' })).toBe(false);
   });
 
   it('does not delay the close of the socket', async () => {
     const client = await greeted();
     client.socket.pause();
-    rig.channels.tell(workerId('w-1'), { type: 'configure', rev: 1, metadata: { a: 'x'.repeat(60_000) } });
+    rig.channels.send(workerId('w-1'), { type: 'configure', rev: 1, metadata: { a: 'x'.repeat(60_000) } });
     await rig.channels.close();
     expect(existsSync(rig.socketPath)).toBe(false);
   });

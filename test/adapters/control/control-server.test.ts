@@ -40,7 +40,7 @@ describe('a hello on the control socket', () => {
     client.send(rig.hello('w-1', { kit: { name: 'test', version: '1' } }) + READY);
     await until('ready', () => rig.eventsOf('w-1').length === 2);
     expect(rig.eventsOf('w-1')).toEqual(['hello', { type: 'ready' }]);
-    expect(rig.channels.tell(workerId('w-1'), { type: 'dump' })).toBe(true);
+    expect(rig.channels.send(workerId('w-1'), { type: 'dump' })).toBe(true);
     await until('dump', () => client.lines().length === 1);
     expect(client.lines()).toEqual([{ type: 'dump' }]);
   });
@@ -103,7 +103,7 @@ describe('a hello on the control socket', () => {
     const newer = await greeted();
     await until('the older is closed', () => older.isClosed());
     expect(rig.eventsOf('w-1')).toEqual(['hello', 'hello']);
-    rig.channels.tell(workerId('w-1'), { type: 'dump' });
+    rig.channels.send(workerId('w-1'), { type: 'dump' });
     await until('dump', () => newer.lines().length === 1);
     older.send(READY);
     newer.send(READY);
@@ -118,7 +118,7 @@ describe('a hello on the control socket', () => {
     const other = rig.connect();
     other.send(rig.hello());
     expect(await refusalOf(other)).toMatchObject({ code: 'unknown_worker' });
-    expect(rig.channels.tell(workerId('w-1'), { type: 'dump' })).toBe(true);
+    expect(rig.channels.send(workerId('w-1'), { type: 'dump' })).toBe(true);
     await until('dump', () => existing.lines().length === 1);
     expect(rig.eventsOf('w-1')).toEqual(['hello']);
   });

@@ -70,7 +70,7 @@ export class Agent implements Peer {
 
   say(message: WorkerMessage): void {
     if (this.#connection !== null && !this.hung && !this.run.doomed)
-      this.#at.channels()?.send(this.#connection, message);
+      this.#at.channels()?.sendFromWorker(this.#connection, message);
   }
 
   dropConnection(): void {
@@ -92,7 +92,7 @@ export class Agent implements Peer {
     if (this.run.main?.alive !== true || this.run.doomed) return;
     if (message.type === 'dump') {
       if (this.#random.chance(0.5) && this.#connection !== null)
-        this.#at.channels()?.send(this.#connection, { type: 'dumped' });
+        this.#at.channels()?.sendFromWorker(this.#connection, { type: 'dumped' });
       return;
     }
     if (!this.hung) this.#obey(message);

@@ -57,8 +57,8 @@ export class SimChannels implements Channels {
     return tokenOf(workerId);
   }
 
-  tell(workerId: WorkerId, message: SupervisorMessage): boolean {
-    if (this.#life.dead(`tell ${message.type}`)) return false;
+  send(workerId: WorkerId, message: SupervisorMessage): boolean {
+    if (this.#life.dead(`send ${message.type}`)) return false;
     const connection = this.#byWorker.get(workerId);
     if (connection?.open !== true) return false;
     connection.heardMs = Math.max(
@@ -70,7 +70,7 @@ export class SimChannels implements Channels {
       what: `${workerId} hears ${message.type}`,
       run: () => connection.peer.hear(message),
     });
-    this.#life.dead(`after tell ${message.type}`);
+    this.#life.dead(`after send ${message.type}`);
     return true;
   }
 
@@ -87,7 +87,7 @@ export class SimChannels implements Channels {
     return connection;
   }
 
-  send(connection: Connection, message: WorkerMessage): void {
+  sendFromWorker(connection: Connection, message: WorkerMessage): void {
     const id = connection.peer.workerId;
     if (!connection.open) return;
     this.#deliver(connection, `${id} says ${message.type}`, () => {

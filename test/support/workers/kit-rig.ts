@@ -46,7 +46,7 @@ export class KitRig {
       hello: (id) => {
         server.events.push('hello');
         queueMicrotask(() =>
-          channels.tell(id, { type: 'welcome', v: 1, heartbeatMs: HEARTBEAT_MS, job: JOB }),
+          channels.send(id, { type: 'welcome', v: 1, heartbeatMs: HEARTBEAT_MS, job: JOB }),
         );
         return id === KIT_WORKER;
       },

@@ -6,7 +6,7 @@ import type { Profile } from '../../../src/core/model/profile.ts';
 import type { Session } from '../../../src/core/model/session.ts';
 import type { ExitInfo, WorkerProcess } from '../../../src/core/model/worker.ts';
 import type { Channels, ChannelsListener } from '../../../src/ports/channels.ts';
-import type { Registry } from '../../../src/ports/registry.ts';
+import type { DatabaseLoss, Registry } from '../../../src/ports/registry.ts';
 import type { WarmRecord } from '../../../src/ports/worker-records.ts';
 import type { Adopted, Workers, WorkersListener } from '../../../src/ports/workers.ts';
 import { Dispatcher } from '../../../src/runtime/dispatch/dispatcher.ts';
@@ -51,6 +51,8 @@ export class WarmRig {
   onSave: (session: Session) => Promise<void> = () => Promise.resolve();
   onSpawn: (id: WorkerId) => Promise<void> = () => Promise.resolve();
   readonly workers!: WorkersListener;
+  /** Reports to the supervisor that its database was lost. */
+  loseDatabase: (lost: DatabaseLoss) => void = () => undefined;
   channels: ChannelsListener | null = null;
   readonly #options: RigOptions;
   readonly #alarms = new Set<{ atMs: number; callback: () => void }>();
@@ -197,7 +199,9 @@ export class WarmRig {
         await save(write);
       },
       isNew: false,
-      onLost: () => undefined,
+      onLost: (listener) => {
+        this.loseDatabase = listener;
+      },
       create: async (write) => {
         await this.onCreate(write.session);
         await save(write);
@@ -218,7 +222,7 @@ export class WarmRig {
         return Promise.resolve();
       },
       tokenFor: (id) => `token of ${id}`,
-      tell: (id, message) => {
+      send: (id, message) => {
         this.#note(`${message.type} ${id}`);
         return true;
       },
