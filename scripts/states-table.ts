@@ -4,7 +4,7 @@ import type { Found, SessionEvent } from '../src/core/model/events.ts';
 import type { Session } from '../src/core/model/session.ts';
 import { publicState } from '../src/core/model/session.ts';
 import { decide, HANDLERS } from '../src/core/session/decide.ts';
-import { ignore } from '../src/core/session/handler-table.ts';
+import { factsOnly } from '../src/core/session/handler-table.ts';
 import { DEFAULT_LADDER } from '../src/lib/limits/session-limits.ts';
 import {
   agent,
@@ -156,7 +156,7 @@ const EVENTS: { readonly [K in SessionEvent['type']]: Samples } = {
     'snapshot: a caller in the side room': { type: 'side_room_snapshot', callers: 1 },
     'snapshot: the side room is empty': { type: 'side_room_snapshot', callers: 0 },
   },
-  room_event: {
+  room_webhook: {
     'webhook: joined': joined(NOW_MS, participant('bob')),
     'webhook: caller left': left(NOW_MS, ann, 'client_initiated'),
     'webhook: agent left': left(NOW_MS, agent, 'client_initiated'),
@@ -227,7 +227,7 @@ function handlersTable(): string[] {
   const events = Object.keys(HANDLERS.queued) as (keyof typeof HANDLERS.queued)[];
   return table(
     ['event', ...Object.keys(HANDLERS)],
-    events.map((event) => [event, ...phases.map((one) => (one[event] === ignore ? '·' : 'handled'))]),
+    events.map((event) => [event, ...phases.map((one) => (one[event] === factsOnly ? '·' : 'handled'))]),
   );
 }
 

@@ -1,6 +1,6 @@
 /**
- * The only place that sends signals.
- * Each signal is preceded by a check: the process is still the same one, and still belongs to its target.
+ * Signals to single processes and process groups of workers. Nothing else signals a process of a worker, except `cgroup.kill` in cgroup.ts.
+ * A check comes first: the process is still the same one, and still belongs to its target.
  */
 
 import type { WorkerId } from '../core/ids.ts';

@@ -16,7 +16,7 @@ import { EffectRunner } from './sessions/effect-runner.ts';
 import { GapDetector } from './sessions/gap-detector.ts';
 import { Recorder } from './sessions/recorder.ts';
 import { SessionHost } from './sessions/session-host.ts';
-import { StepRunner } from './sessions/step-runner.ts';
+import { TransitionRunner } from './sessions/transition-runner.ts';
 import { WorkerIndex } from './sessions/worker-index.ts';
 import type { SupervisorDeps } from './supervisor-deps.ts';
 import { ChannelRouter } from './workers/channel-router.ts';
@@ -26,7 +26,7 @@ import { WarmPool } from './workers/warm-pool.ts';
 export class SupervisorParts {
   readonly deps: SupervisorDeps;
   readonly sessions: SessionHost;
-  readonly steps: StepRunner;
+  readonly transitions: TransitionRunner;
   readonly workers: Workers;
   readonly workerIndex = new WorkerIndex();
   readonly channels: ChannelRouter;
@@ -45,8 +45,8 @@ export class SupervisorParts {
     this.#gaps = new GapDetector(clock, (gapMs) => this.#onGap(gapMs));
     this.sessions = new SessionHost({
       clock,
-      settle: (step) => this.steps.settle(step),
-      idle: (session) => this.steps.retireIfEnded(session),
+      settle: (step) => this.transitions.settle(step),
+      idle: (session) => this.transitions.retireIfEnded(session),
       failed: (id, error) => this.#onFailedEvent(id, error),
       beforePost: () => this.#gaps.check(),
     });
@@ -70,7 +70,7 @@ export class SupervisorParts {
     });
     this.recorder = new Recorder(deps, (id) => {
       const session = this.sessions.state(id);
-      if (session !== null) this.steps.retireIfEnded(session);
+      if (session !== null) this.transitions.retireIfEnded(session);
     });
     this.roomRouter =
       deps.rooms === null ? null : new RoomRouter({ ...deps, rooms: deps.rooms }, this.sessions);
@@ -78,7 +78,7 @@ export class SupervisorParts {
     this.#timers = new DeadlineTimers(clock, (id) => this.sessions.post(id, { type: 'tick' }));
     this.roomTokens = new RoomTokens(deps.rooms);
     const effects = new EffectRunner(this);
-    this.steps = new StepRunner({ parts: this, effects, timers: this.#timers });
+    this.transitions = new TransitionRunner({ parts: this, effects, timers: this.#timers });
   }
 
   /** Listens to workers and to LiveKit. Rejects when an address is taken. */
@@ -146,12 +146,12 @@ export class SupervisorParts {
       { session: id, error: messageOf(error) },
       'an event of a session failed; the session continues without it',
     );
-    this.steps.onFailedEvent(id, error);
+    this.transitions.onFailedEvent(id, error);
   }
 
   #onLost(lost: DatabaseLoss): void {
     // A session without its first record is not accepted yet. The record goes into the new database, or fails.
-    const all = this.sessions.all().filter(({ spec }) => !this.steps.isUnrecorded(spec.id));
+    const all = this.sessions.all().filter(({ spec }) => !this.transitions.isUnrecorded(spec.id));
     this.recorder.writeAll(
       lost,
       all.map(({ spec }) => [spec.id, () => this.sessions.state(spec.id)]),

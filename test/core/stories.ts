@@ -142,7 +142,7 @@ function moved(event: SessionEvent, byMs: number): SessionEvent {
   const stamp = ({ bootMs }: { bootMs: number }) => at(Math.max(0, bootMs + byMs));
   if (event.type === 'room_snapshot')
     return { ...event, observation: { ...event.observation, asOf: stamp(event.observation.asOf) } };
-  return event.type === 'room_event'
+  return event.type === 'room_webhook'
     ? { ...event, event: { ...event.event, at: stamp(event.event.at) } }
     : event;
 }

@@ -134,7 +134,7 @@ export function joined(atMs: number, who: Participant, roomSid = ROOM_SID): Sess
 }
 
 export function roomEvent(event: RoomWebhook): SessionEvent {
-  return { type: 'room_event', event };
+  return { type: 'room_webhook', event };
 }
 
 export function says(message: WorkerMessage, worker = WORKER): SessionEvent {

@@ -71,7 +71,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     rule: 'an ended session ignores later events',
     file: 'src/core/session/ended.ts',
-    from: '  tick: ignore,',
+    from: '  tick: factsOnly,',
     to: "  tick: (session) => stay({ ...session, phase: { name: 'queued', grant: null } }),",
   },
   {

@@ -51,7 +51,7 @@ export function classify(session: Session, found: Found): AdoptionCase {
 
 type Decide = (session: Session, event: SessionEvent, now: Stamp) => Next;
 
-export function adopt(
+export function decideAdopted(
   session: Session,
   { found, isRetry }: Extract<SessionEvent, { type: 'adopted' }>,
   { now, decide }: { now: Stamp; decide: Decide },

@@ -5,7 +5,7 @@ import type { Ending, Session } from './session.ts';
 import { endingOf } from './updates.ts';
 import type { ExitInfo } from './worker.ts';
 
-/** The ending of an exit, at the time of the exit: 0 is completed, unknown is lost, everything else is a crash. */
+/** The ending of an exit, at the time of the exit. It is the maximum duration, the memory limit, completed (0), lost (unknown) or a crash. */
 export function exitEnding(exit: ExitInfo, overAtMs: number): Ending {
   const { at } = exit;
   // No supervisor was there to end the worker at its maximum duration, which was over first.

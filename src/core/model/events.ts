@@ -71,7 +71,7 @@ export type SessionEvent =
   /** A snapshot of the session's side room. */
   | { readonly type: 'side_room_snapshot'; readonly callers: number }
   /** A webhook: a hint that the next snapshot confirms or corrects. */
-  | { readonly type: 'room_event'; readonly event: RoomWebhook }
+  | { readonly type: 'room_webhook'; readonly event: RoomWebhook }
   | { readonly type: 'livekit'; readonly reachable: boolean }
   | {
       readonly type: 'release';

@@ -70,13 +70,13 @@ function forgotten({ reachable, floorMs }: Presence): Presence {
 }
 
 function withHints(polled: readonly Participant[], hints: readonly PendingWebhook[]): Participant[] {
-  return hints.reduce(applyHint, [...polled]);
+  return hints.reduce(applyPending, [...polled]);
 }
 
-function applyHint(participants: Participant[], hint: PendingWebhook): Participant[] {
-  const { participant } = hint;
+function applyPending(participants: Participant[], pending: PendingWebhook): Participant[] {
+  const { participant } = pending;
   // Race: a late `left` of an older connection must not remove the newer one. So compare sids.
-  if (!hint.joined) return participants.filter((one) => one.sid !== participant.sid);
+  if (!pending.joined) return participants.filter((one) => one.sid !== participant.sid);
   return [...participants.filter((one) => one.identity !== participant.identity), participant];
 }
 
@@ -113,7 +113,7 @@ function noteMissing(known: readonly Departure[], one: Participant, now: Stamp):
 }
 
 /** Takes in a webhook. The sid tells events of an older room of the same name. */
-export function hint(presence: Presence, event: RoomWebhook, context: PresenceContext): Presence {
+export function applyWebhook(presence: Presence, event: RoomWebhook, context: PresenceContext): Presence {
   const { roomSid } = event;
   if (presence.oldSids.includes(roomSid)) return presence;
   if (presence.roomSid !== null && presence.roomSid !== roomSid) return presence;
@@ -140,7 +140,7 @@ function hintJoined(
     ...presence,
     source: 'webhook',
     hints: [...presence.hints, entry].slice(-MAX_KEPT),
-    participants: applyHint([...presence.participants], entry),
+    participants: applyPending([...presence.participants], entry),
     agentLeft: participant.identity === context.agentIdentity ? null : presence.agentLeft,
   };
   return recount(next, context, { now: at, isSnapshot: false });
@@ -182,7 +182,7 @@ function hintLeft(
     source: 'webhook',
     hints: [...presence.hints, entry].slice(-MAX_KEPT),
     departures: mattered ? [...others, departure].slice(-MAX_KEPT) : others,
-    participants: applyHint([...presence.participants], entry),
+    participants: applyPending([...presence.participants], entry),
     goneSinceMs: wasThere && presence.goneSinceMs !== null ? at.bootMs : presence.goneSinceMs,
     agentLeft: ours ? { at } : presence.agentLeft,
   };

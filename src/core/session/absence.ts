@@ -24,7 +24,7 @@ export type AbsenceReason = Extract<
 interface Absence {
   readonly reason: AbsenceReason;
   readonly dueMs: number;
-  /** Whether the mass-end budget must grant it. A hang-up that LiveKit reported is not inferred. */
+  /** Whether the mass-end budget must grant it while the session is live. A hang-up that LiveKit reported is not inferred. */
   readonly inferred: boolean;
   readonly cause: string;
   readonly detail: string | null;

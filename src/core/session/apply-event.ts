@@ -7,7 +7,7 @@ import type { Session } from '../model/session.ts';
 import { isIn, isReplacing, workerOf } from '../model/session.ts';
 import { presenceContext, withVitals, withWorker } from '../model/updates.ts';
 import { channelOf, withChannel, withExit, withProcess, withTreeGone } from '../model/worker.ts';
-import { applySnapshot, hint, reachableAgain, restartAbsence } from '../rooms/presence-reducer.ts';
+import { applySnapshot, applyWebhook, reachableAgain, restartAbsence } from '../rooms/presence-reducer.ts';
 import { applySideSnapshot } from '../rooms/side-room.ts';
 import { restartStepBounds } from '../teardown/restart-bounds.ts';
 import { withLadder } from '../teardown/step-records.ts';
@@ -33,8 +33,8 @@ export function applyEvent(session: Session, event: SessionEvent, now: Stamp): S
       };
     case 'side_room_snapshot':
       return { ...session, presence: applySideSnapshot(session.presence, event.callers, now) };
-    case 'room_event':
-      return { ...session, presence: hint(session.presence, event.event, presenceContext(session)) };
+    case 'room_webhook':
+      return { ...session, presence: applyWebhook(session.presence, event.event, presenceContext(session)) };
     case 'livekit':
       return livekit(session, event.reachable, now);
     case 'keep_alive':
@@ -164,7 +164,7 @@ function livekit(session: Session, reachable: boolean, now: Stamp): Session {
   return withVitals(next, { pollAskedMs: null });
 }
 
-/** No event could arrive during the gap. So every deadline restarts, except the maximum duration. */
+/** No event could arrive during the gap. So silence, absence, start timeout and step bounds restart; the maximum duration does not. */
 function gap(session: Session, now: Stamp): Session {
   const { vitals, spec, presence } = session;
   const counted = withVitals(

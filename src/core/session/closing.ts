@@ -13,7 +13,7 @@ import { STEPS } from '../teardown/steps.ts';
 import { actOnDue } from './deadlines.ts';
 import { killLateSpawn, loseHost } from './ended.ts';
 import type { HandlerTable } from './handler-table.ts';
-import { ignore } from './handler-table.ts';
+import { factsOnly } from './handler-table.ts';
 import { greet } from './handshake.ts';
 
 type Closing = SessionIn<'closing'>;
@@ -29,26 +29,26 @@ export const CLOSING: HandlerTable<'closing'> = {
   tree: onTree,
   room_snapshot: (session, event, now) =>
     andThen(agentGone(session, now), (next) => decideRoom(next, event.observation.asOf.bootMs, now)),
-  room_event: (session, _event, now) => agentGone(session, now),
+  room_webhook: (session, _event, now) => agentGone(session, now),
   room_step: onRoomStep,
   release: (session, _event, now) => shorten(session, now),
   claim_wanted: (session, _event, now) => shorten(session, now),
   gap: (session, _event, now) =>
     stay(session, processOf(session.phase.worker) === null ? [] : repeatStep(session, now)),
-  queued: ignore,
-  record_failed: ignore,
-  granted: ignore,
-  assigned: ignore,
-  job_terminated: ignore,
-  job_withdrawn: ignore,
-  expired: ignore,
-  not_started: ignore,
-  side_room_snapshot: ignore,
-  livekit: ignore,
-  keep_alive: ignore,
-  metadata: ignore,
-  budget: ignore,
-  resources: ignore,
+  queued: factsOnly,
+  record_failed: factsOnly,
+  granted: factsOnly,
+  assigned: factsOnly,
+  job_terminated: factsOnly,
+  job_withdrawn: factsOnly,
+  expired: factsOnly,
+  not_started: factsOnly,
+  side_room_snapshot: factsOnly,
+  livekit: factsOnly,
+  keep_alive: factsOnly,
+  metadata: factsOnly,
+  budget: factsOnly,
+  resources: factsOnly,
 };
 
 function onSpawned(session: Closing, { workerId }: { workerId: WorkerId }, now: Stamp): Next<Closing> {

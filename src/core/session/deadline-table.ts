@@ -1,4 +1,4 @@
-/** Every deadline of a session, by phase: when it is due, and what it does. Nothing else arms or disarms a deadline. */
+/** Every deadline of a session, by phase: when it is due, and what it does. Other files only set the facts from which the times follow. */
 import { DEADLINES } from '../../lib/limits/session-limits.ts';
 import type { Stamp } from '../ids.ts';
 import { errorLimit, startTimeoutEnding, unresponsive } from '../model/endings.ts';
@@ -58,7 +58,7 @@ export interface DeadlineRule<P extends PhaseName> {
   readonly isFirst: boolean;
 }
 
-/** Where two deadlines are due at the same time, the upper one acts first. */
+/** `isFirst` rules act before all others. Where two deadlines are due at the same time, the upper one acts first. */
 export const DEADLINE_TABLE: {
   readonly [P in PhaseName]: { readonly [K in KindsIn[P]]: DeadlineRule<P> };
 } = {
@@ -66,7 +66,7 @@ export const DEADLINE_TABLE: {
     start: clock<'queued'>({ armed: startDueMs, on: start }),
   },
   starting: {
-    max_duration: clock<'starting'>({ armed: maxDurationMs, on: endMaxDuration }),
+    max_duration: clock<'starting'>({ armed: maxDurationAtMs, on: endMaxDuration }),
     start_timeout: clock<'starting'>({
       armed: ({ phase }) => phase.worker.readyByMs,
       on: (session, now) => startTeardown(session, startTimeoutEnding(session, now), now),
@@ -78,7 +78,7 @@ export const DEADLINE_TABLE: {
     configure: clock<'starting'>({ armed: configureAgainMs, on: sendConfigure, shown: false }),
   },
   live: {
-    max_duration: clock<'live'>({ armed: maxDurationMs, on: endMaxDuration }),
+    max_duration: clock<'live'>({ armed: maxDurationAtMs, on: endMaxDuration }),
     start_timeout: clock<'live'>({
       armed: (session) => ifRunning(session, ({ worker }) => worker.readyByMs),
       on: (session, now) => crash(session, startTimeoutEnding(session, now), now),
@@ -107,7 +107,7 @@ export const DEADLINE_TABLE: {
     }),
     max_duration_notice: clock<'live'>({
       armed: (session) =>
-        session.vitals.warnedMaxDuration ? null : maxDurationMs(session) - DEADLINES.maxDurationNoticeMs,
+        session.vitals.warnedMaxDuration ? null : maxDurationAtMs(session) - DEADLINES.maxDurationNoticeMs,
       on: noticeMaxDuration,
       shown: false,
     }),
@@ -177,14 +177,14 @@ function absenceRules<P extends 'starting' | 'live'>(
   };
 }
 
-/** The start rate paces a start, and a job waits for LiveKit's assignment. */
+/** The start rate paces a start. A job waits for LiveKit's assignment, and starts without it at `assignedByMs`. */
 function startDueMs({ phase }: SessionIn<'queued'>): number | null {
   if (phase.grant === null) return null;
   const { startAtMs, assignedByMs } = phase.grant;
   return Math.max(startAtMs, assignedByMs ?? startAtMs);
 }
 
-function maxDurationMs({ startedAt, spec }: Running): number {
+function maxDurationAtMs({ startedAt, spec }: Running): number {
   return startedAt.bootMs + spec.limits.maxDurationMs;
 }
 
@@ -198,7 +198,7 @@ function endMaxDuration(session: Running, now: Stamp): Next {
 }
 
 function noticeMaxDuration(session: Live, now: Stamp): Next {
-  const inMs = Math.max(0, maxDurationMs(session) - now.bootMs);
+  const inMs = Math.max(0, maxDurationAtMs(session) - now.bootMs);
   return stay(
     withVitals(session, { warnedMaxDuration: true }),
     tell(workerOf(session), { type: 'notice', reason: 'max_duration', inMs }),

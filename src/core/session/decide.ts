@@ -1,6 +1,6 @@
 /** The whole of a session's rules: `decide(state, event, now) → {state, effects}`. No clock, no I/O, no promise. */
 
-import { adopt } from '../adoption/adoption.ts';
+import { decideAdopted } from '../adoption/adoption.ts';
 import type { Stamp } from '../ids.ts';
 import type { SessionEvent } from '../model/events.ts';
 import type { PhaseName, Session } from '../model/session.ts';
@@ -28,7 +28,7 @@ export const HANDLERS: { readonly [P in PhaseName]: HandlerTable<P> } = {
 
 /** Total: every event has an outcome in every phase. An ended session changes only by what becomes of its worker's tree. */
 export function decide(session: Session, event: SessionEvent, now: Stamp): Next {
-  if (event.type === 'adopted') return adopt(session, event, { now, decide });
+  if (event.type === 'adopted') return decideAdopted(session, event, { now, decide });
   const known = settle(session, event, now);
   const next = isLate(known, event) ? stay(known) : handleIn(known, event, now);
   const { state, effects } = next;

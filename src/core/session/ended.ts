@@ -8,7 +8,7 @@ import type { Worker } from '../model/worker.ts';
 import { isTreeGone } from '../model/worker.ts';
 import { applyEvent } from './apply-event.ts';
 import type { HandlerTable } from './handler-table.ts';
-import { ignore } from './handler-table.ts';
+import { factsOnly } from './handler-table.ts';
 
 type Ended = SessionIn<'ended'>;
 
@@ -17,31 +17,31 @@ export const ENDED: HandlerTable<'ended'> = {
     stay(applyEvent(session, event, now), killLateSpawn(session.phase, event.workerId)),
   spawn_failed: (session, event, now) => stay(applyEvent(session, event, now)),
   tree: (session, event, now) => stay(applyEvent(session, event, now)),
-  queued: ignore,
-  record_failed: ignore,
-  granted: ignore,
-  assigned: ignore,
-  job_terminated: ignore,
-  job_withdrawn: ignore,
-  expired: ignore,
-  tick: ignore,
-  not_started: ignore,
-  channel: ignore,
-  message: ignore,
-  exited: ignore,
-  host_lost: ignore,
-  room_snapshot: ignore,
-  side_room_snapshot: ignore,
-  room_event: ignore,
-  livekit: ignore,
-  release: ignore,
-  claim_wanted: ignore,
-  keep_alive: ignore,
-  metadata: ignore,
-  budget: ignore,
-  room_step: ignore,
-  gap: ignore,
-  resources: ignore,
+  queued: factsOnly,
+  record_failed: factsOnly,
+  granted: factsOnly,
+  assigned: factsOnly,
+  job_terminated: factsOnly,
+  job_withdrawn: factsOnly,
+  expired: factsOnly,
+  tick: factsOnly,
+  not_started: factsOnly,
+  channel: factsOnly,
+  message: factsOnly,
+  exited: factsOnly,
+  host_lost: factsOnly,
+  room_snapshot: factsOnly,
+  side_room_snapshot: factsOnly,
+  room_webhook: factsOnly,
+  livekit: factsOnly,
+  release: factsOnly,
+  claim_wanted: factsOnly,
+  keep_alive: factsOnly,
+  metadata: factsOnly,
+  budget: factsOnly,
+  room_step: factsOnly,
+  gap: factsOnly,
+  resources: factsOnly,
 };
 
 /** Race: the spawn succeeded after the teardown had stopped waiting for it. */

@@ -17,8 +17,8 @@ type Handler<P extends PhaseName, K extends EventType> = (
 
 export type HandlerTable<P extends PhaseName> = { readonly [K in EventType]: Handler<P, K> };
 
-/** The event's facts are in the state already; nothing follows from them in this phase. */
-export function ignore(session: Session): Next {
+/** `applyEvent` has put the event's facts into the state, and nothing else follows in this phase. An ended session takes no facts. */
+export function factsOnly(session: Session): Next {
   return stay(session);
 }
 

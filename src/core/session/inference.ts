@@ -1,4 +1,4 @@
-/** Endings that rest on absence, silence or errors. The host-wide budget must grant each of them. */
+/** Inferred endings of a live session: they rest on absence, silence or errors. The host-wide budget must grant each of them. */
 import { DEADLINES } from '../../lib/limits/session-limits.ts';
 import type { Stamp } from '../ids.ts';
 import type { Reason } from '../model/reasons.ts';

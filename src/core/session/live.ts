@@ -20,7 +20,7 @@ import { startTeardown } from '../teardown/start-teardown.ts';
 import { actOnDue, actOnSnapshot } from './deadlines.ts';
 import { loseHost } from './ended.ts';
 import type { HandlerTable } from './handler-table.ts';
-import { ignore } from './handler-table.ts';
+import { factsOnly } from './handler-table.ts';
 import { greet, sendConfigure } from './handshake.ts';
 import { end, infer, onBudget } from './inference.ts';
 import { crash, repeatReplaceStep, replaceLateSpawn, replaceOnSnapshot, replaceTree } from './replacing.ts';
@@ -49,19 +49,19 @@ export const LIVE: HandlerTable<'live'> = {
     return work.kind === 'replacing' ? repeatReplaceStep(session, work, now) : stay(session);
   },
   resources: onResources,
-  queued: ignore,
-  record_failed: ignore,
-  granted: ignore,
-  assigned: ignore,
-  job_withdrawn: ignore,
-  expired: ignore,
-  not_started: ignore,
-  side_room_snapshot: ignore,
-  room_event: ignore,
-  livekit: ignore,
-  claim_wanted: ignore,
-  keep_alive: ignore,
-  room_step: ignore,
+  queued: factsOnly,
+  record_failed: factsOnly,
+  granted: factsOnly,
+  assigned: factsOnly,
+  job_withdrawn: factsOnly,
+  expired: factsOnly,
+  not_started: factsOnly,
+  side_room_snapshot: factsOnly,
+  room_webhook: factsOnly,
+  livekit: factsOnly,
+  claim_wanted: factsOnly,
+  keep_alive: factsOnly,
+  room_step: factsOnly,
 };
 
 /** A level-0 worker is ready when its process runs. */

@@ -11,7 +11,7 @@ import { startTeardown } from '../teardown/start-teardown.ts';
 import { actOnDue } from './deadlines.ts';
 import { endUnrecorded, loseHost } from './ended.ts';
 import type { HandlerTable } from './handler-table.ts';
-import { ignore } from './handler-table.ts';
+import { factsOnly } from './handler-table.ts';
 
 type Queued = SessionIn<'queued'>;
 type Grant = NonNullable<PhaseOf<'queued'>['grant']>;
@@ -32,24 +32,24 @@ export const QUEUED: HandlerTable<'queued'> = {
   host_lost: (session, _event, now) => loseHost(session, now),
   release: (session, event, now) => startTeardown(session, releaseEnding(event, now), now),
   record_failed: (session, event, now) => endUnrecorded(session, event.detail, now),
-  queued: ignore,
-  spawned: ignore,
-  spawn_failed: ignore,
-  not_started: ignore,
-  channel: ignore,
-  message: ignore,
-  tree: ignore,
-  room_snapshot: ignore,
-  side_room_snapshot: ignore,
-  room_event: ignore,
-  livekit: ignore,
-  claim_wanted: ignore,
-  keep_alive: ignore,
-  metadata: ignore,
-  budget: ignore,
-  room_step: ignore,
-  gap: ignore,
-  resources: ignore,
+  queued: factsOnly,
+  spawned: factsOnly,
+  spawn_failed: factsOnly,
+  not_started: factsOnly,
+  channel: factsOnly,
+  message: factsOnly,
+  tree: factsOnly,
+  room_snapshot: factsOnly,
+  side_room_snapshot: factsOnly,
+  room_webhook: factsOnly,
+  livekit: factsOnly,
+  claim_wanted: factsOnly,
+  keep_alive: factsOnly,
+  metadata: factsOnly,
+  budget: factsOnly,
+  room_step: factsOnly,
+  gap: factsOnly,
+  resources: factsOnly,
 };
 
 function withGrant(session: Queued, grant: Grant): Queued {

@@ -23,7 +23,7 @@ import { startTeardown } from '../teardown/start-teardown.ts';
 import { actOnDue, actOnSnapshot } from './deadlines.ts';
 import { endUnrecorded, loseHost } from './ended.ts';
 import type { HandlerTable } from './handler-table.ts';
-import { ignore } from './handler-table.ts';
+import { factsOnly } from './handler-table.ts';
 import { greet, sendConfigure } from './handshake.ts';
 
 type Starting = SessionIn<'starting'>;
@@ -48,19 +48,19 @@ export const STARTING: HandlerTable<'starting'> = {
   metadata: (session, _event, now) => sendConfigure(session, now),
   gap: repeatKill,
   record_failed: onRecordFailed,
-  queued: ignore,
-  granted: ignore,
-  assigned: ignore,
-  job_withdrawn: ignore,
-  expired: ignore,
-  side_room_snapshot: ignore,
-  room_event: ignore,
-  livekit: ignore,
-  claim_wanted: ignore,
-  keep_alive: ignore,
-  budget: ignore,
-  room_step: ignore,
-  resources: ignore,
+  queued: factsOnly,
+  granted: factsOnly,
+  assigned: factsOnly,
+  job_withdrawn: factsOnly,
+  expired: factsOnly,
+  side_room_snapshot: factsOnly,
+  room_webhook: factsOnly,
+  livekit: factsOnly,
+  claim_wanted: factsOnly,
+  keep_alive: factsOnly,
+  budget: factsOnly,
+  room_step: factsOnly,
+  resources: factsOnly,
 };
 
 function onMessage(
@@ -107,7 +107,7 @@ function onFailed(session: Starting, detail: string, now: Stamp): Next {
   return stay(withOwnWorker(session, { ...worker, warm: 'failed' }), kill(worker));
 }
 
-/** The exit of a warm worker says nothing of the call either. */
+/** The exit of a warm worker says nothing of the call either. An exit before `ready` keeps its own reason, also after the maximum duration. */
 function onExited(session: Starting, _event: object, now: Stamp): Next {
   const { worker } = session.phase;
   const exit = exitOf(worker);

@@ -1,4 +1,4 @@
-/** The process track of a teardown: aclose → disconnect → TERM → KILL → over. */
+/** The process track of a teardown: aclose → disconnect → TERM → KILL → over, with the waits between them as STEPS lists them. */
 import type { Stamp } from '../ids.ts';
 import type { Effect } from '../model/effects.ts';
 import type { Ending, PhaseOf, ProcessStep, SessionIn, StepOutcome } from '../model/session.ts';
@@ -16,18 +16,18 @@ type ClosingPhase = PhaseOf<'closing'>;
 
 /** Enters a step: its record, its bound and its effect. The room's track begins beside the first step that is not graceful. */
 export function enterStep(session: Closing, step: ProcessStep, now: Stamp): Next<Closing> {
-  const heard = step === 'disconnect' && isDeaf(session) ? 'term' : step;
-  const boundMs = stepBoundMs(session, heard);
-  const isRecorded = STEPS[heard].recordedAs === heard;
-  const begun = isRecorded ? beginRecord(session, heard, now) : session;
-  const entered = withLadder(begun, { process: { step: heard, deadlineMs: now.bootMs + boundMs } });
-  const done = stay(entered, stepEffects(session.phase, heard, boundMs));
-  if (heard === 'spawning' || STEPS[heard].isGraceful) return done;
+  const actual = step === 'disconnect' && needsSignal(session) ? 'term' : step;
+  const boundMs = stepBoundMs(session, actual);
+  const isRecorded = STEPS[actual].recordedAs === actual;
+  const begun = isRecorded ? beginRecord(session, actual, now) : session;
+  const entered = withLadder(begun, { process: { step: actual, deadlineMs: now.bootMs + boundMs } });
+  const done = stay(entered, stepEffects(session.phase, actual, boundMs));
+  if (actual === 'spawning' || STEPS[actual].isGraceful) return done;
   return andThen(done, (next) => beginRoom(next, now));
 }
 
-/** A worker that cannot hear `disconnect` gets TERM. Because: a LiveKit agent's main process never ends without a signal. */
-function isDeaf({ phase, spec }: Closing): boolean {
+/** A worker without a connection gets TERM in place of `disconnect`. Because: so does a LiveKit agent, since its main process never ends without a signal. */
+function needsSignal({ phase, spec }: Closing): boolean {
   return channelOf(phase.worker) !== 'open' || spec.profile.protocol === 'livekit';
 }
 

@@ -1,6 +1,6 @@
 /**
  * The beginning of a teardown: two tracks of bounded steps, side by side.
- * The first cause is never replaced. Only a process that nothing kills adds its own reason, `unkillable`.
+ * The first cause never changes. If nothing kills the process, the reason becomes `unkillable`, and the detail keeps the first reason.
  */
 import type { Stamp } from '../ids.ts';
 import { reportEnd } from '../model/livekit-job.ts';

@@ -1,9 +1,9 @@
-/** The steps of a teardown as data. The replacement of a worker, the warm pool and a cleanup end a tree by the same ones. */
+/** The steps of a teardown as data. The replacement of a worker uses the same steps. The warm pool and a cleanup share TERM and KILL. */
 import type { LadderBounds } from '../../lib/limits/session-limits.ts';
 import { DEADLINES } from '../../lib/limits/session-limits.ts';
 import type { ProcessStep, RoomStep, StepName } from '../model/session.ts';
 
-/** Each may be done again without harm. `scan`: find what is left of the tree. */
+/** Each action may be repeated without harm. `scan`: finds the rest of the tree. */
 export type StepAction = 'none' | 'aclose' | 'disconnect' | 'scan' | 'SIGTERM' | 'SIGKILL';
 
 export interface StepRule<S extends string> {
@@ -13,9 +13,9 @@ export interface StepRule<S extends string> {
   readonly action: StepAction;
   /** The next step when the bound is over. `give_up`: nothing more can be done. */
   readonly onTimeout: S | 'give_up';
-  /** The step of the evidence to which it belongs; null: none. */
+  /** The step that the API shows for it; null: none. */
   readonly recordedAs: StepName | null;
-  /** Whether the worker ends by its own doing. The room's track waits meanwhile. */
+  /** Whether the worker ends without a signal. The room's track waits meanwhile. */
   readonly isGraceful: boolean;
 }
 

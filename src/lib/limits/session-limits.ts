@@ -145,6 +145,6 @@ export interface LadderBounds {
   readonly killMs: number;
   readonly removeAgentMs: number;
   readonly closeRoomMs: number;
-  /** Replaces `acloseMs` when no caller is left. */
+  /** Extends `acloseMs` when no caller is left; the longer of the two counts. */
   readonly wrapUpMs: number;
 }

@@ -34,7 +34,7 @@ const REQUESTED: Origin = { job: null, mayQueue: true, assignedWithinMs: null };
 
 type DispatcherParts = Pick<
   SupervisorParts,
-  'deps' | 'sessions' | 'steps' | 'admission' | 'pool' | 'roomTokens'
+  'deps' | 'sessions' | 'transitions' | 'admission' | 'pool' | 'roomTokens'
 >;
 
 export class Dispatcher {
@@ -83,7 +83,7 @@ export class Dispatcher {
 
   async #create(request: DispatchRequest, { job, mayQueue, assignedWithinMs }: Origin): Promise<Dispatched> {
     this.#checkAccepting();
-    const { roomTokens, deps, admission, pool, steps } = this.#parts;
+    const { roomTokens, deps, admission, pool, transitions: steps } = this.#parts;
     const spec = makeSpec(request, { deps, now: deps.clock.now(), job, isRequested: mayQueue });
     const { id: sessionId, claim } = spec;
     const warm = pool.take(spec.profile, sessionId);

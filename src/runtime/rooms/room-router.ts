@@ -164,7 +164,7 @@ export class RoomRouter implements RoomsListener {
 
   event(room: RoomKey, event: Parameters<RoomsListener['event']>[1]): void {
     for (const id of this.#sessions.get(roomId(room)) ?? [])
-      this.#listener.post(id, { type: 'room_event', event });
+      this.#listener.post(id, { type: 'room_webhook', event });
   }
 
   found(room: RoomKey, roomSid: string): void {

@@ -10,7 +10,7 @@ import { messageOf } from '../../lib/errors.ts';
 import type { Workers } from '../../ports/workers.ts';
 import type { ChannelRouter } from '../workers/channel-router.ts';
 import { reservedWorker } from '../workers/warm-handoff.ts';
-import type { Step } from './mailbox.ts';
+import type { Transition } from './mailbox.ts';
 import type { Recorder } from './recorder.ts';
 import { recordNeed } from './recorder.ts';
 
@@ -32,7 +32,7 @@ interface CommitParts {
 /** Records the step. A teardown continues without its record when the record takes too long. */
 export async function recordStep(
   host: CommitParts,
-  { before, after, effects, now }: Step,
+  { before, after, effects, now }: Transition,
 ): Promise<Recorded> {
   const start = effects.find((effect) => isStart(effect, before));
   const { id } = after.spec;
@@ -67,7 +67,7 @@ function isStart(effect: Effect, before: Session): effect is Extract<Effect, { d
 }
 
 /** Writes the session into its worker's folder after each durable step, for a recovery without the database. */
-export function recordInFolder(workers: Workers, { before, after, now }: Step): void {
+export function recordInFolder(workers: Workers, { before, after, now }: Transition): void {
   const worker = workerOf(after);
   if (worker === null || isEnded(after) || recordNeed(before, after, now) !== 'durable') return;
   workers.record(worker.id, { session: toRecord(after) });

@@ -6,7 +6,7 @@ import type { SessionEvent } from '../../core/model/events.ts';
 import type { Session } from '../../core/model/session.ts';
 import { decide } from '../../core/session/decide.ts';
 
-export interface Step {
+export interface Transition {
   readonly before: Session;
   readonly after: Session;
   readonly effects: readonly Effect[];
@@ -17,7 +17,7 @@ export interface Step {
 export interface MailboxHost {
   now(): Stamp;
   /** Records the decision and starts its effects. Must not reject. */
-  settle(step: Step): Promise<void> | void;
+  settle(step: Transition): Promise<void> | void;
   /** Every posted event is handled. */
   idle(session: Session): void;
   /** An event could not be handled. */

@@ -1,7 +1,7 @@
 /**
  * Recovery at a start: every session on record that had not ended is matched with the processes, before curfew accepts anything new.
  *
- * - The worker runs: the session adopts the same process, with its deadlines as they were.
+ * - The worker runs: the session adopts the same process. Its maximum duration goes on; deadlines of silence, absence, start and steps begin again.
  * - The worker ended while no supervisor ran: the session closes with the true exit status.
  * - Only the intent to start is on record: the claim file decides whether the worker started. It never starts twice.
  * - The session is of another boot: it ends as lost with its host.
@@ -29,7 +29,7 @@ import type { SupervisorDeps } from '../supervisor-deps.ts';
 import type { SupervisorParts } from '../supervisor-parts.ts';
 import { reservedWorker } from '../workers/warm-handoff.ts';
 
-type RecoveryParts = Pick<SupervisorParts, 'deps' | 'sessions' | 'steps' | 'workers' | 'admission'>;
+type RecoveryParts = Pick<SupervisorParts, 'deps' | 'sessions' | 'transitions' | 'workers' | 'admission'>;
 
 export async function recover(parts: RecoveryParts): Promise<void> {
   const { log, registry } = parts.deps;
@@ -91,7 +91,7 @@ async function recoverOrRetry(parts: RecoveryParts, session: Session): Promise<v
       { session: session.spec.id, error: messageOf(error) },
       'a session could not be adopted yet; the search for its worker is tried again',
     );
-    adopt(parts, session, { kind: 'not_searched' });
+    postAdopted(parts, session, { kind: 'not_searched' });
     searchAgainLater(parts, session.spec.id);
   }
 }
@@ -128,7 +128,7 @@ async function recoverOne(
 ): Promise<void> {
   const { id } = session.spec;
   const found = await foundOf(parts, session, known);
-  adopt(parts, session, found);
+  postAdopted(parts, session, found);
   // The first request must not show an ended worker as live.
   const isAlive = found.kind === 'present' && found.exit === null && session.phase.name !== 'queued';
   if (!isAlive && found.kind !== 'no_worker') await parts.sessions.idle(id);
@@ -136,10 +136,10 @@ async function recoverOne(
 }
 
 /** Opens the session, unless it is open already, and posts the result of the search. */
-function adopt(parts: RecoveryParts, session: Session, found: Found): void {
+function postAdopted(parts: RecoveryParts, session: Session, found: Found): void {
   const { id } = session.spec;
   const isRetry = parts.sessions.state(id) !== null;
-  if (!isRetry) parts.steps.open(session);
+  if (!isRetry) parts.transitions.open(session);
   parts.sessions.post(id, { type: 'adopted', found, isRetry });
 }
 

@@ -3,13 +3,13 @@ import type { SessionId } from '../../core/ids.ts';
 import type { SessionEvent } from '../../core/model/events.ts';
 import type { Session } from '../../core/model/session.ts';
 import type { Clock } from '../../ports/clock.ts';
-import type { Step } from './mailbox.ts';
+import type { Transition } from './mailbox.ts';
 import { Mailbox } from './mailbox.ts';
 
 export interface SessionHostOptions {
   readonly clock: Clock;
   /** Records a step and starts its effects. Must not reject. */
-  readonly settle: (step: Step) => Promise<void>;
+  readonly settle: (step: Transition) => Promise<void>;
   /** Every event of this session that was posted so far is handled. */
   readonly idle: (session: Session) => void;
   /** An event of the session could not be handled. */

@@ -19,13 +19,13 @@ import type { WarmPool } from '../workers/warm-pool.ts';
 import { forgetReplacedWorker, recordInFolder, recordStep } from './commit.ts';
 import type { DeadlineTimers } from './deadline-timers.ts';
 import type { EffectRunner } from './effect-runner.ts';
-import type { Step } from './mailbox.ts';
+import type { Transition } from './mailbox.ts';
 import type { Recorder } from './recorder.ts';
 import type { SessionHost } from './session-host.ts';
 import { describeStep } from './session-log.ts';
 import type { WorkerIndex } from './worker-index.ts';
 
-export interface StepRunnerParts {
+export interface TransitionRunnerParts {
   readonly deps: Pick<SupervisorDeps, 'clock' | 'log'>;
   readonly sessions: SessionHost;
   readonly workers: Workers;
@@ -39,8 +39,8 @@ export interface StepRunnerParts {
   readonly roomRouter: RoomRouter | null;
 }
 
-export interface StepRunnerOptions {
-  readonly parts: StepRunnerParts;
+export interface TransitionRunnerOptions {
+  readonly parts: TransitionRunnerParts;
   readonly effects: EffectRunner;
   readonly timers: DeadlineTimers;
 }
@@ -53,8 +53,8 @@ interface Creation {
   failure: { readonly error: unknown } | null;
 }
 
-export class StepRunner {
-  readonly #parts: StepRunnerParts;
+export class TransitionRunner {
+  readonly #parts: TransitionRunnerParts;
   readonly #effects: EffectRunner;
   readonly #timers: DeadlineTimers;
   /** The last allocation that admission got for each session in memory. */
@@ -62,7 +62,7 @@ export class StepRunner {
   /** Sessions without a record yet. */
   readonly #creations = new Map<SessionId, Creation>();
 
-  constructor({ parts, effects, timers }: StepRunnerOptions) {
+  constructor({ parts, effects, timers }: TransitionRunnerOptions) {
     this.#parts = parts;
     this.#effects = effects;
     this.#timers = timers;
@@ -100,7 +100,7 @@ export class StepRunner {
       this.#refuse(session, { ...creation, failure: { error } });
   }
 
-  async settle(step: Step): Promise<void> {
+  async settle(step: Transition): Promise<void> {
     const { before, after } = step;
     const creation = this.#creations.get(after.spec.id);
     if (creation !== undefined) return this.#settleFirst(step, creation);
@@ -120,7 +120,7 @@ export class StepRunner {
   }
 
   /** Writes the session's first record. A failure is an event, and the events that arrive meanwhile wait behind it. */
-  async #settleFirst(step: Step, creation: Creation): Promise<void> {
+  async #settleFirst(step: Transition, creation: Creation): Promise<void> {
     const { before, after } = step;
     const { id } = after.spec;
     const { workers, pool, sessions, recorder, workerIndex } = this.#parts;
