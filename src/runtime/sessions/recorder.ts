@@ -267,10 +267,7 @@ export class Recorder {
   #noteFailure(error: unknown): void {
     const text = messageOf(error);
     if (this.#status.writable)
-      this.#log.error(
-        { error: text },
-        'the registry cannot be written: calls go on, new ones are refused',
-      );
+      this.#log.error({ error: text }, 'the registry cannot be written: calls go on, new ones are refused');
     this.#status = { ...this.#status, writable: false, error: text };
     this.#retryLater();
   }
