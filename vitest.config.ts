@@ -27,8 +27,13 @@ const BUILD = ['test/support/setup/build.ts'];
 const setupFiles = ['test/support/setup/on-failure.ts'];
 
 /**
- * Projects, one after the other: the pure core (unit), adapters against the real thing (integration), whole calls (e2e, and `alone` for calls that need the whole machine),
- * an upgrade of the previous release (upgrade), the service in a real systemd (systemd).
+ * The projects run one after the other.
+ * - unit: the pure core.
+ * - integration: adapters against the real thing.
+ * - e2e: whole calls.
+ * - alone: calls that need the whole machine.
+ * - upgrade: the previous release, upgraded in place.
+ * - systemd: the service in a real systemd.
  */
 export default defineConfig({
   test: {

@@ -31,7 +31,7 @@ export function commandsOf(program: Command, prefix = ''): Map<string, Command> 
   );
 }
 
-/** What a command exits with, beside 0 and the codes of errors. Every command has an entry. */
+/** Exit codes of a command, beside 0 and the codes of errors. Every command has an entry. */
 const EXITS: Readonly<Record<string, readonly string[]>> = {
   serve: ['7: a process of a worker survived the stop.', '8: a drain is over, under systemd only.'],
   dev: ['7: a process of a worker survived the stop.', '130: a signal stopped it before it was ready.'],

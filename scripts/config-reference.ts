@@ -152,7 +152,7 @@ function overrides(): string[] {
   return [
     '## What a dispatch may override',
     '',
-    'The API takes milliseconds, but for `errorLimit`. An override must be within the range of its key.',
+    'The API takes milliseconds, except for `errorLimit`. An override must be within the range of its key.',
     '',
     ...table(['key of the agent', 'in the API', 'on the command line'], rows),
   ];

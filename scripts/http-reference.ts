@@ -30,7 +30,7 @@ interface Route {
   };
 }
 
-type Options = { schema: Route['schema']; config?: { access?: Access } };
+type Options = { schema: Route['schema']; config?: { access?: Access | 'public' } };
 
 /** The routes as they are registered, by an app that only notes them. */
 export function routes(): Route[] {
@@ -41,7 +41,7 @@ export function routes(): Route[] {
       found.push({
         method,
         path: path.replaceAll(/:(\w+)/g, '{$1}'),
-        access: config?.access ?? null,
+        access: config?.access === undefined || config.access === 'public' ? null : config.access,
         schema,
       });
     };
@@ -109,7 +109,7 @@ const ANSWERS: Readonly<Record<string, string>> = {
 const NOTES: Readonly<Record<string, readonly string[]>> = {
   'POST /v1/sessions': [
     'With an `id` of your own the call is idempotent: the same body again answers 200 and the same session. Another body answers 409 `id_conflict`.',
-    'The answer has the header `Location`. A wait that ran out answers like one that did not: `state` tells.',
+    'The answer has the header `Location`. The answer after a wait that ran out has the same form: read `state`.',
   ],
   'GET /v1/sessions': ['Without `state` the answer includes ended sessions.'],
   'GET /v1/sessions/{id}/logs': ['The answer is text. `follow` takes 1, true, 0 and false.'],

@@ -1,4 +1,4 @@
-/** What the printed pages of docs/reference/ share. */
+/** Markdown that the printed pages of docs/reference/ share. */
 
 /** A table whose cells may hold any text. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {

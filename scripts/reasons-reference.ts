@@ -18,7 +18,7 @@ import { code, page, table } from './markdown.ts';
 
 type Limit = keyof SessionLimits;
 
-/** What decides. clock: the deadline alone. snapshot: what LiveKit says of the room, asked after the deadline. event: the event itself. */
+/** clock: the deadline alone decides. snapshot: a poll of LiveKit after the deadline decides. event: the event itself decides. */
 type DecidedBy = 'clock' | 'snapshot' | 'event';
 
 interface Row {
@@ -207,7 +207,7 @@ const WORDS = [
   '- **decided by clock**: the deadline alone ends the session.',
   '- **decided by snapshot**: after the deadline curfew asks LiveKit once more, and only that answer ends the session. While LiveKit does not answer, nothing ends for absence. `unkillable` is decided by a scan of the host in the same way.',
   '- **decided by event**: the event itself ends the session.',
-  `- **budget**: such an ending is held when more than ${MASS_END.count} and more than ${MASS_END.share * 100} % of the live sessions would end within ${time(MASS_END.windowMs)}. curfew re-checks a held session after ${time(DEADLINES.heldMs)}. \`curfew capacity\` lists it, \`curfew release --held\` ends it.`,
+  `- **budget**: curfew holds such an ending when too many sessions would end within ${time(MASS_END.windowMs)}: more than ${MASS_END.count}, and more than ${MASS_END.share * 100} % of the live ones. It re-checks a held session after ${time(DEADLINES.heldMs)}. \`curfew capacity\` lists it, \`curfew release --held\` ends it.`,
   `- **replaced**: while a caller is in the room, and with \`replace: true\`, another worker takes the call. It starts after ${time(BACKOFF.firstMs)}, doubled with each error in a row up to ${time(BACKOFF.maxMs)}, with ${(BACKOFF.jitter * 100) / 2} % of jitter. Each crash counts as an error.`,
   '- **exit code**: of `curfew run` and `curfew dispatch --wait`.',
 ];
@@ -233,11 +233,11 @@ export function reasonsReference(): string {
     'src/core/model/reasons.ts, src/lib/limits/session-limits.ts and scripts/reasons-reference.ts',
     [
       [
-        'Every session ends for one reason: the first cause. A later cause never replaces it, but for `unkillable`. What the teardown does then: [teardown](../explain/teardown.md).',
+        'Every session ends for one reason: the first cause. A later cause never replaces it, except for `unkillable`. The teardown that follows: [teardown](../explain/teardown.md).',
       ],
       WORDS,
       [
-        '## Released: as it should be',
+        '## Released: a normal end',
         '',
         ...table(
           HEAD,

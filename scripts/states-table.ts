@@ -190,7 +190,7 @@ function outcome(before: Session, event: SessionEvent): string {
   return outcomeOf(before, decide(before, event, at(NOW_MS)));
 }
 
-/** What a step changed and wants done. */
+/** The changes and effects of a step. */
 function outcomeOf(before: Session, { state, effects }: ReturnType<typeof decide>): string {
   const moved = stepOf(state) === stepOf(before) ? [] : [`→ ${stepOf(state)}`];
   const done = effects.map((effect) =>

@@ -43,7 +43,7 @@ const missedStart = () =>
     .on(1000, look(1000, [ann]))
     .on(25_000, look(25_000, [ann]));
 
-/** What happens in a room, in any session. */
+/** Sessions with an absence that is due, in any phase. */
 const inRoom = (session: () => Play) => ({
   room_finished: session()
     .on(100, look(100, [ann]))
@@ -113,7 +113,7 @@ const SAMPLES: {
 };
 
 const STEP = 'the bound of the step; see the steps below';
-/** What arms each deadline, and for how long. */
+/** The fact that arms each deadline, and for how long. */
 const ARMED_BY: { readonly [K in DeadlineKind]: string } = {
   start: "admission grants it; the start rate paces it, and a job waits for LiveKit's assignment",
   max_duration: `the start of the first worker; \`max_duration\` (${text(L.maxDurationMs)})`,
@@ -161,7 +161,7 @@ export function deadlineTables(outcome: (before: Session, next: Next) => string)
   return [
     '## Deadlines',
     '',
-    'From `src/core/session/deadline-table.ts`. The clock decides a deadline by itself. Where a poll decides, the deadline only asks for one, and a snapshot that was asked for afterwards decides. What it does is found on one sample. An ended session has no deadline.',
+    'From `src/core/session/deadline-table.ts`. `clock`: the deadline acts when its time has come. `poll`: the deadline only asks for a poll, and a later snapshot decides. The outcome is found on one sample. An ended session has no deadline.',
     '',
     ...phases.flatMap((phase) => [
       `### ${phase}`,
@@ -216,7 +216,7 @@ export function stepTables(): string[] {
     '',
     '### The process',
     '',
-    'The first step follows from the worker: `spawning` while its spawn is under way, `reconnecting` while its connection is lost, `aclose` where it can be asked, `disconnect` where it is done, `reap` where it has exited, else `term`. `give up` is the reason `unkillable`.',
+    'The first step follows from the worker. A spawn under way begins at `spawning`, a lost connection at `reconnecting`, a connected worker at `aclose`. A worker that said `closed` or `failed` begins at `disconnect`, an exited one at `reap`, and any other at `term`. `give up` is the reason `unkillable`.',
     '',
     ...table(head, rows(STEPS)),
     '',

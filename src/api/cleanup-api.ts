@@ -4,7 +4,7 @@ import { patternText } from './text-rules.ts';
 
 const outcomeSchema = z.enum(['ended', 'gone', 'changed', 'denied', 'survived']).nullable();
 
-/** What a cleanup says of one process and its tree. */
+/** The verdict on one process and its tree. */
 const verdictSchema = z.object({
   pid: z.number().describe("Process id of the tree's first process."),
   startedAt: z.iso.datetime().describe('When it started.'),
@@ -12,7 +12,7 @@ const verdictSchema = z.object({
   room: z.string().nullable().describe('Its room. `null`: not known.'),
   worker: z.string().nullable().describe('Id of the worker. `null`: curfew did not start it.'),
   kind: z.enum(['orphan', 'overdue', 'stuck', 'doubled', 'unmanaged']).describe('What it is.'),
-  action: z.enum(['kill', 'leave']).describe('What a real run does.'),
+  action: z.enum(['kill', 'leave']).describe('The action of a real run.'),
   why: z.string().describe('The rule that decided.'),
   command: z.string().describe('Its command line.'),
   ageMs: z.number().describe('Its age.'),
@@ -24,12 +24,12 @@ const verdictSchema = z.object({
       z.object({
         pid: z.number().describe('Process id.'),
         command: z.string().describe('Its command line.'),
-        outcome: outcomeSchema.describe('What happened to it. `null`: nothing was done.'),
+        outcome: outcomeSchema.describe('Its outcome. `null`: nothing was done.'),
       }),
     )
     .describe('The processes of the tree.'),
   outcome: outcomeSchema.describe(
-    'What happened to the tree: the worst of its processes. `null`: nothing was done.',
+    'The outcome of the tree: the worst of its processes. `null`: nothing was done.',
   ),
 });
 export type VerdictView = z.infer<typeof verdictSchema>;
@@ -69,7 +69,7 @@ export const cleanupSchema = z.object({
   plan: z.string().describe('Id of the plan.'),
   verdicts: z.array(verdictSchema).describe('Each process that should not be there.'),
   appeared: z.array(verdictSchema).describe('Found after the plan and not in it. curfew did not end them.'),
-  remarks: z.array(z.string()).describe('What made the scan incomplete.'),
+  remarks: z.array(z.string()).describe('Reasons why the scan may be incomplete.'),
   scanned: z.number().describe('How many processes were scanned.'),
   tookMs: z.number().describe('How long it took.'),
 });

@@ -122,10 +122,10 @@ export type ReloadView = z.infer<typeof reloadSchema>;
 export const problemSchema = z
   .object({
     type: z.string().describe('`urn:curfew:error:CODE`.'),
-    title: z.string().describe('What the code means.'),
+    title: z.string().describe('Meaning of the code.'),
     status: z.number().describe('HTTP status.'),
     code: z.string().describe('The code, see errors.md.'),
-    detail: z.string().describe('What failed, with the value.'),
+    detail: z.string().describe('The failure, with the value.'),
     hint: z.string().describe('What to do.'),
   })
   .loose();

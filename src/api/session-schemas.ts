@@ -42,7 +42,7 @@ const labelsSchema = z
 export const dispatchSchema = z.strictObject({
   room: roomName.describe('Name of the LiveKit room.'),
   agent: idText.default('default').describe('Name of an agent in the config.'),
-  user: printable(TEXT.userChars).optional().describe('Whose call it is, for `limits.per_user`.'),
+  user: printable(TEXT.userChars).optional().describe('The user of the call, for `limits.per_user`.'),
   id: idText
     .refine((id) => !isWarmId(id), 'must not begin with "warm-": such are warm workers')
     .optional()
@@ -64,7 +64,7 @@ const why = {
     .describe('The event or deadline that decided, such as `exit` or `deadline:max_duration`.'),
   at: time.describe('When it was decided.'),
   by: z.string().nullable().describe('The person or program that asked. `null`: nobody asked.'),
-  detail: z.string().nullable().describe('What is known beyond the cause.'),
+  detail: z.string().nullable().describe('More than the cause, where it is known.'),
 };
 
 const step = z.object({
@@ -82,7 +82,7 @@ export const sessionSchema = z.object({
   id: z.string().describe('Id of the session.'),
   room: z.string().describe('Name of the LiveKit room.'),
   agent: z.string().describe('Name of the agent in the config.'),
-  user: z.string().nullable().describe('Whose call it is. `null`: the dispatch named nobody.'),
+  user: z.string().nullable().describe('The user of the call. `null`: the dispatch named nobody.'),
   host: z.string().describe('Name of the host that runs it.'),
   state: stateSchema.describe('Where the session is in its life.'),
   reason: reasonSchema.nullable().describe('Why it ended. `null`: it is not ending.'),
@@ -137,7 +137,7 @@ export const sessionSchema = z.object({
         inMs: ms.describe('How long until then.'),
       }),
     )
-    .describe('What will end the session or its step, soonest first.'),
+    .describe('Deadlines that end the session or its step, soonest first.'),
   metadata: z.record(z.string(), z.json()).describe('As dispatched, or as changed since.'),
   labels: z.record(z.string(), z.string()).describe('As dispatched.'),
   resources: z
@@ -161,10 +161,10 @@ export const sessionSchema = z.object({
           why: z.string().describe('The rule that decided.'),
         })
         .nullable()
-        .describe('What happened to the room. `null`: not decided yet.'),
+        .describe('Outcome for the room. `null`: not decided yet.'),
     })
     .nullable()
-    .describe('What decided the end. `null`: it is not ending.'),
+    .describe('The evidence of the end. `null`: it is not ending.'),
   held: z
     .object({
       reason: reasonSchema.describe('The ending that is held.'),

@@ -1,16 +1,16 @@
 import type { z } from 'zod';
 
-/** Branded ids: a session's id cannot be given where a worker's is wanted. */
+/** Branded ids: the compiler refuses a session's id where a worker's id is needed. */
 declare const brand: unique symbol;
 type Brand<T, B extends string> = T & { readonly [brand]: B };
 
 export type SessionId = Brand<string, 'SessionId'>;
 export type WorkerId = Brand<string, 'WorkerId'>;
 export type InstanceId = Brand<string, 'InstanceId'>;
-/** What is exclusive: a room, or a room and an agent. */
+/** The exclusive right of a session: a room, or a room and an agent. */
 export type ClaimKey = Brand<string, 'ClaimKey'>;
 
-/** A LiveKit room. One project, `default`, is enough today, but every key has the place. */
+/** A LiveKit room. There is one project, `default`, and every key has a place for others. */
 export interface RoomKey {
   readonly project: string;
   readonly name: string;
@@ -26,7 +26,7 @@ export interface Stamp {
   readonly wallMs: number;
 }
 
-/** JSON that a client gave and curfew only carries. */
+/** JSON of a client, which curfew only passes on. */
 export type Json = z.infer<ReturnType<typeof z.json>>;
 export type Metadata = Readonly<Record<string, Json>>;
 
@@ -38,15 +38,15 @@ export function workerId(text: string): WorkerId {
   return text as WorkerId;
 }
 
-/** A session's id, which may be the client's, with the attempt behind it: always one plain file name. */
+/** A session's id, which may be the client's own, and the attempt. Always a plain file name. */
 const WORKER_NAME = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,149}$/;
 
-/** Whether a text from outside, such as a mark or a folder's name, can be a worker's id. */
+/** Whether an external text, such as a mark or a folder's name, can be a worker's id. */
 export function isWorkerName(text: string): boolean {
   return WORKER_NAME.test(text);
 }
 
-/** Worker ids are derived from the session's, so that a person finds one by the other. */
+/** Worker ids are derived from the session's id, so that a person finds the worker of a session. */
 export function workerIdOf(session: SessionId, attempt: number): WorkerId {
   return `${session}.${attempt}` as WorkerId;
 }
@@ -57,7 +57,7 @@ export function firstWorkerId(session: SessionId): WorkerId {
 
 const WARM_PREFIX = 'warm-';
 
-/** A warm worker has no session yet, so it has an id of its own. */
+/** A warm worker has no session yet, so its id is its own. */
 export function warmWorkerId(random: string): WorkerId {
   return `${WARM_PREFIX}${random}.1` as WorkerId;
 }
@@ -66,7 +66,7 @@ export function isWarmId(id: string): boolean {
   return id.startsWith(WARM_PREFIX);
 }
 
-/** What a person typed, where it can be a worker's id. */
+/** Reads a worker's id that a person typed; null: it cannot be one. */
 export function readWorkerId(text: string): WorkerId | null {
   return /^[A-Za-z0-9][A-Za-z0-9._:-]{0,140}\.[1-9]\d{0,5}$/.test(text) ? (text as WorkerId) : null;
 }
@@ -79,7 +79,7 @@ export function instanceId(text: string): InstanceId {
   return text as InstanceId;
 }
 
-/** One string per room, safe as a map key: neither part can contain the separator's meaning for the other. */
+/** One string per room, safe as a map key. JSON keeps the two parts apart. */
 export function roomId(room: RoomKey): string {
   return JSON.stringify([room.project, room.name]);
 }

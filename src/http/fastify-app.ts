@@ -7,8 +7,8 @@ import type { Access } from './authorize.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Absent: the route needs no rights. */
-    access?: Access;
+    /** `public`: the route needs no rights. A route without this key is refused at the start. */
+    access?: Access | 'public';
   }
   interface FastifyRequest {
     actor: Actor;

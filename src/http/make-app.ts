@@ -8,7 +8,7 @@ import type { Actor } from '../core/model/session.ts';
 import { CurfewError } from '../lib/errors.ts';
 import { HTTP, TEXT } from '../lib/limits/api-limits.ts';
 import type { Log } from '../ports/log.ts';
-import type { Listener } from './authorize.ts';
+import type { Access, Listener } from './authorize.ts';
 import { authorize } from './authorize.ts';
 import type { App } from './fastify-app.ts';
 import { asCurfewError, sendProblem } from './problems.ts';
@@ -85,13 +85,29 @@ function addErrorHandlers(app: App, { log }: AppOptions): void {
   });
 }
 
+interface DeclaredRoute {
+  readonly method: string | string[];
+  readonly url: string;
+  readonly config?: { readonly access?: Access | 'public' };
+}
+
+/** Stops the start for a route that does not declare its rights, so that no route is open by mistake. */
+export function requireAccess({ method, url, config }: DeclaredRoute): void {
+  if (config?.access === undefined)
+    throw new Error(
+      `the route ${String(method)} ${url} does not say which rights it needs; set config.access`,
+    );
+}
+
 /** Checks the token before the body is read, so that a client without rights costs little work. */
 function addChecks(app: App, { api, listener, log }: AppOptions): void {
   const sessionOfToken = (token: string) => api.sessionOfToken(token);
+  app.addHook('onRoute', requireAccess);
   app.decorateRequest('actor', { getter: () => UNKNOWN_ACTOR });
   app.addHook('onRequest', async (request) => {
     const { access } = request.routeOptions.config;
-    if (access === undefined) return;
+    // An unknown path has no route, so no rights.
+    if (access === undefined || access === 'public') return;
     const actor = authorize(request, access, { listener, sessionOfToken });
     Object.defineProperty(request, 'actor', { value: actor });
   });

@@ -29,6 +29,7 @@ export function hostRoutes(app: App, api: SupervisorApi): void {
   app.get(
     '/healthz',
     {
+      config: { access: 'public' },
       schema: {
         summary: 'Answers while the process runs',
         response: { 200: z.object({ ok: z.literal(true) }) },
@@ -39,6 +40,7 @@ export function hostRoutes(app: App, api: SupervisorApi): void {
   app.get(
     '/readyz',
     {
+      config: { access: 'public' },
       schema: {
         summary: 'Whether the host accepts sessions, and since when LiveKit answers or does not',
         response: { 200: readySchema, 503: readySchema },
@@ -49,8 +51,10 @@ export function hostRoutes(app: App, api: SupervisorApi): void {
       return reply.code(ready.ready ? 200 : 503).send(ready);
     },
   );
-  app.get('/openapi.json', { schema: { hide: true } }, async (_request, reply) =>
-    reply.type('application/json').send(JSON.stringify(app.swagger())),
+  app.get(
+    '/openapi.json',
+    { config: { access: 'public' }, schema: { hide: true } },
+    async (_request, reply) => reply.type('application/json').send(JSON.stringify(app.swagger())),
   );
   webhookRoute(app, api);
 }
@@ -83,6 +87,7 @@ function webhookRoute(app: App, api: SupervisorApi): void {
     scope.post(
       '/webhooks/livekit',
       {
+        config: { access: 'public' },
         schema: {
           summary: 'Receives the webhooks of LiveKit. Their signature replaces a token',
           response: { 204: z.void(), 401: problemSchema, 503: problemSchema },

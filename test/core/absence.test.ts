@@ -1,4 +1,4 @@
-/** Who is missed, when, and what a look must say before it ends anything. */
+/** Which absence ends a session, when, and which snapshot decides it. */
 import { describe, expect, it } from 'vitest';
 import type { Participant } from '../../src/core/rooms/presence.ts';
 import { sideOf } from '../../src/core/rooms/presence.ts';
@@ -8,7 +8,7 @@ const ann = participant('ann');
 const bob = participant('bob');
 const phone = (sipCallStatus: string | null) => participant('sip', { kind: 'sip', sipCallStatus });
 
-describe('who counts as a caller', () => {
+describe('a participant is sorted into its side:', () => {
   it.each<[string, Partial<Participant>, string]>([
     ['a person', {}, 'caller'],
     ['a person without audio', { audioTracks: 0 }, 'caller'],
@@ -33,10 +33,10 @@ describe('who counts as a caller', () => {
   });
 });
 
-describe('callers who are gone', () => {
+describe('after its callers left,', () => {
   const withCaller = () => Play.live().on(1000, look(1000, [agent, ann]));
 
-  it('a hang-up ends 2 s later, on a look made after that', () => {
+  it('a session ends 2 s after its last caller hung up, by a snapshot asked for later', () => {
     const play = withCaller()
       .on(5000, left(5000, ann, 'client_initiated'))
       .on(6900, look(6900, [agent]));
@@ -61,7 +61,7 @@ describe('callers who are gone', () => {
     expect(play.on(25_100, look(25_050, [agent])).reason).toBe('callers_left');
   });
 
-  it('one that only a look found missing counts as lost', () => {
+  it('a caller that only a snapshot misses counts as a lost connection', () => {
     const play = withCaller()
       .on(5000, look(5000, [agent]))
       .on(24_000, look(24_000, [agent]));
@@ -72,7 +72,7 @@ describe('callers who are gone', () => {
     });
   });
 
-  it('without a look nothing ends, ever', () => {
+  it('a session never ends without a snapshot', () => {
     expect(
       withCaller()
         .on(5000, left(5000, ann, 'client_initiated'))
@@ -80,7 +80,7 @@ describe('callers who are gone', () => {
     ).toBe('live');
   });
 
-  it('one who returns disarms it, also under a new sid whose news came first', () => {
+  it('a caller who returns keeps the session, also if the new sid was reported first', () => {
     const again = participant('ann', { sid: 'PA_2' });
     const play = withCaller()
       .on(5000, joined(5000, again))
@@ -90,7 +90,7 @@ describe('callers who are gone', () => {
     expect(play.session.presence.goneSinceMs).toBeNull();
   });
 
-  it('an older look does not undo a newer webhook', () => {
+  it('an older snapshot does not undo a newer webhook', () => {
     const play = withCaller()
       .on(5000, left(5000, ann, 'client_initiated'))
       .on(5050, joined(5050, bob))
@@ -98,7 +98,7 @@ describe('callers who are gone', () => {
     expect(play.session.presence.participants.map((one) => one.identity).sort()).toEqual([AGENT, 'bob']);
   });
 
-  it('of two, one who leaves ends nothing', () => {
+  it('a session goes on while one of two callers stays', () => {
     const play = Play.live()
       .on(1000, look(1000, [agent, ann, bob]))
       .on(2000, left(2000, ann, 'client_initiated'))
@@ -106,7 +106,7 @@ describe('callers who are gone', () => {
     expect(play.phase).toBe('live');
   });
 
-  it('a lost one within his grace outweighs the hang-up of the other', () => {
+  it('a lost connection within its grace outweighs the hang-up of another caller', () => {
     const play = Play.live()
       .on(1000, look(1000, [agent, ann, bob]))
       .on(5000, left(5000, ann, 'signal_close'))
@@ -123,14 +123,14 @@ describe('callers who are gone', () => {
   });
 });
 
-describe('callers who never came', () => {
-  it('120 s after the start', () => {
+describe('before any caller joined,', () => {
+  it('a session ends 120 s after its start', () => {
     const play = Play.live().on(119_000, look(119_000, [agent]));
     expect(play.phase).toBe('live');
     expect(play.on(120_100, look(120_050, [agent])).reason).toBe('no_caller_joined');
   });
 
-  it('a ringing phone holds it for 80 s more, then it was not answered', () => {
+  it('a ringing phone holds the session for 80 s more, then it ends as not_answered', () => {
     const play = Play.live()
       .on(1000, look(1000, [agent, phone('ringing')]))
       .on(199_000, look(199_000, [agent, phone('ringing')]));
@@ -138,7 +138,7 @@ describe('callers who never came', () => {
     expect(play.on(200_100, look(200_100, [agent, phone('ringing')])).reason).toBe('not_answered');
   });
 
-  it('a phone that stops ringing was not answered', () => {
+  it('a session ends as not_answered when the phone stops ringing', () => {
     const play = Play.live()
       .on(1000, look(1000, [agent, phone('ringing')]))
       .on(5000, left(5000, phone('ringing'), 'user_rejected'));
@@ -148,7 +148,7 @@ describe('callers who never came', () => {
     });
   });
 
-  it('a phone that picks up is a caller', () => {
+  it('a phone that picks up counts as a caller', () => {
     const play = Play.live()
       .on(1000, look(1000, [agent, phone('ringing')]))
       .on(5000, look(5000, [agent, phone('active')]));
@@ -156,7 +156,7 @@ describe('callers who never came', () => {
     expect(play.on(250_000, look(250_000, [agent, phone('active')])).phase).toBe('live');
   });
 
-  it('hidden, recording and agent participants do not come', () => {
+  it('hidden, recording and agent participants count as no caller', () => {
     const others = [
       participant('h', { hidden: true }),
       participant('r', { recorder: true }),
@@ -165,7 +165,7 @@ describe('callers who never came', () => {
     expect(Play.live().on(120_100, look(120_100, [agent, ...others])).reason).toBe('no_caller_joined');
   });
 
-  it('without LiveKit nobody is missed', () => {
+  it('a session without LiveKit goes on without callers', () => {
     expect(Play.live({ livekit: false }).until(7_000_000).phase).toBe('live');
   });
 });
@@ -173,13 +173,13 @@ describe('callers who never came', () => {
 describe('a call without sound', () => {
   const silent = participant('ann', { audioTracks: 0 });
 
-  it('15 min without a published audio track of a caller', () => {
+  it('ends after 15 min without a published audio track of a caller', () => {
     const play = Play.live().on(1000, look(1000, [agent, silent]));
     expect(play.on(900_000, look(900_000, [agent, silent])).phase).toBe('live');
     expect(play.on(901_100, look(901_100, [agent, silent])).reason).toBe('no_active_stream');
   });
 
-  it('a track ends the wait', () => {
+  it('goes on when a caller publishes a track', () => {
     const play = Play.live()
       .on(1000, look(1000, [agent, silent]))
       .on(800_000, look(800_000, [agent, ann]));
@@ -187,8 +187,8 @@ describe('a call without sound', () => {
   });
 });
 
-describe('an agent that is not there', () => {
-  it('15 s and two looks, when it had been there', () => {
+describe('while the agent is not in the room,', () => {
+  it('a session ends after 15 s and two polls, if the agent had been there', () => {
     const play = Play.live()
       .on(1000, look(1000, [agent, ann]))
       .on(10_000, look(10_000, [ann]));
@@ -196,7 +196,7 @@ describe('an agent that is not there', () => {
     expect(play.on(25_100, look(25_100, [ann])).reason).toBe('agent_absent');
   });
 
-  it('one look is not enough, however late', () => {
+  it('one poll ends nothing, however late it is', () => {
     expect(
       Play.live()
         .on(1000, look(1000, [agent, ann]))
@@ -204,7 +204,7 @@ describe('an agent that is not there', () => {
     ).toBe('live');
   });
 
-  it('one that never came has the start timeout', () => {
+  it('an agent that never joined has the start timeout', () => {
     const play = Play.live()
       .on(1000, look(1000, [ann]))
       .on(20_000, look(20_000, [ann]));
@@ -212,7 +212,7 @@ describe('an agent that is not there', () => {
     expect(play.on(30_100, look(30_100, [ann])).reason).toBe('agent_absent');
   });
 
-  it('any agent will do for a worker that joins under a name of its own', () => {
+  it('any agent counts for a worker that joins under its own identity', () => {
     const own = participant('my-bot', { kind: 'agent' });
     const play = Play.live()
       .on(1000, look(1000, [own, ann]))
@@ -221,7 +221,7 @@ describe('an agent that is not there', () => {
     expect(play.phase).toBe('live');
   });
 
-  it('one of the session before, whose leaving is told late, is not this one', () => {
+  it("the late departure of the last session's agent ends nothing", () => {
     const before = { ...agent, sid: 'PA_before', joinedAtWallMs: at(-60_000).wallMs };
     const play = Play.live()
       .on(1000, look(1000, [ann]))
@@ -230,7 +230,7 @@ describe('an agent that is not there', () => {
     expect(play.on(40_000, look(40_000, [ann])).ending).toMatchObject({ reason: 'agent_absent' });
   });
 
-  it('one that leaves by itself and stays away is done', () => {
+  it('a session is completed when its agent left and stays away', () => {
     const play = Play.live()
       .on(1000, look(1000, [agent, ann]))
       .on(5000, left(5000, agent, 'client_initiated'))
@@ -242,7 +242,7 @@ describe('an agent that is not there', () => {
     });
   });
 
-  it('one that comes back is not', () => {
+  it('a session goes on when its agent comes back', () => {
     const back = participant(AGENT, { kind: 'agent', sid: 'PA_new' });
     const play = Play.live()
       .on(1000, look(1000, [agent, ann]))
@@ -252,40 +252,40 @@ describe('an agent that is not there', () => {
   });
 });
 
-describe('the room itself', () => {
-  it('finished, and gone at a look', () => {
+describe('a room_finished webhook', () => {
+  it('ends the session when a snapshot confirms it', () => {
     const play = Play.live()
       .on(1000, look(1000, [agent, ann]))
       .on(5000, roomEvent({ kind: 'finished', roomSid: 'RM_1', at: at(5000) }));
     expect(play.on(5100, look(5050, [], { roomSid: null })).reason).toBe('room_finished');
   });
 
-  it('finished of an older room of the same name is not ours', () => {
+  it('of an older room of the same name ends nothing', () => {
     const play = Play.live()
       .on(1000, look(1000, [agent, ann], { roomSid: 'RM_2' }))
       .on(5000, roomEvent({ kind: 'finished', roomSid: 'RM_1', at: at(5000) }));
     expect(play.on(5100, look(5050, [agent, ann], { roomSid: 'RM_2' })).phase).toBe('live');
   });
 
-  it('finished before anything is known of it is not believed', () => {
+  it('that comes before the first snapshot ends nothing', () => {
     const play = Play.live().on(500, roomEvent({ kind: 'finished', roomSid: 'RM_0', at: at(500) }));
     expect(play.on(600, look(600, [agent, ann])).phase).toBe('live');
   });
 });
 
-describe('LiveKit away', () => {
+describe('while LiveKit is unreachable', () => {
   const away = () =>
     Play.live()
       .on(1000, look(1000, [agent, ann]))
       .on(5000, { type: 'livekit', reachable: false });
 
-  it('ends nothing, and asks nothing', () => {
+  it('no session ends, and no poll is asked for', () => {
     const play = away().until(1_000_000);
     expect(play.phase).toBe('live');
     expect(play.did('poll_room').filter((one) => one.atMs > 5000)).toEqual([]);
   });
 
-  it('once it answers, absent callers have the grace from then', () => {
+  it('the grace of absent callers starts again at its return', () => {
     const play = away()
       .on(100_000, { type: 'livekit', reachable: true })
       .on(100_000, look(100_000, [], { roomSid: null }));
@@ -293,7 +293,7 @@ describe('LiveKit away', () => {
     expect(play.on(120_100, look(120_100, [], { roomSid: null })).reason).toBe('callers_left');
   });
 
-  it('also those that were missed before it went', () => {
+  it('the grace starts again also for callers who were absent before', () => {
     const play = Play.live()
       .on(1000, look(1000, [agent, ann]))
       .on(2000, left(2000, ann, 'client_initiated'))
@@ -303,7 +303,7 @@ describe('LiveKit away', () => {
     expect(play.on(80_100, look(80_100, [agent])).reason).toBe('callers_left');
   });
 
-  it('also those who never came', () => {
+  it('the wait for a first caller starts again too', () => {
     const play = Play.live()
       .on(1000, { type: 'livekit', reachable: false })
       .on(200_000, { type: 'livekit', reachable: true });
@@ -323,7 +323,7 @@ describe('LiveKit away', () => {
   });
 });
 
-it('a gap counts absence anew', () => {
+it('a gap restarts the clocks of absence', () => {
   const play = Play.live()
     .on(1000, look(1000, [agent, ann]))
     .on(2000, left(2000, ann, 'client_initiated'));

@@ -1,4 +1,4 @@
-/** Who may start: tables for the rules, properties for what must never happen. */
+/** Admission: tables for the rules, and properties for what must never happen. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Admission, Answer } from '../../src/core/admission/admission.ts';
@@ -71,13 +71,13 @@ class Desk {
 }
 
 describe('a claim', () => {
-  it('is held by one: the second is told who', () => {
+  it('is held by one session, and the refusal names its holder', () => {
     const desk = new Desk();
     desk.ask('a', 'r');
     expect(desk.ask('b', 'r')).toEqual({ kind: 'taken', holder: 'a' });
   });
 
-  it('that is closing is waited for, by one, and blocks nobody else', () => {
+  it('of a closing session is waited for by one session, and blocks no other room', () => {
     const desk = new Desk();
     desk.ask('a', 'r');
     desk.hold('a', { closing: true });
@@ -88,7 +88,7 @@ describe('a claim', () => {
     expect(desk.hold('a', null)).toEqual(['b']);
   });
 
-  it('may be waited for also when there is no queue', () => {
+  it('of a closing session is waited for even without a queue', () => {
     const desk = new Desk({ queue: 0, sessions: 1 });
     desk.ask('a', 'r');
     desk.hold('a', { closing: true });
@@ -97,7 +97,7 @@ describe('a claim', () => {
 });
 
 describe('quotas', () => {
-  it('are taken all or none, and a refusal names the one that lacks', () => {
+  it('are taken all or none, and a refusal names the full one', () => {
     const desk = new Desk({ queue: 0 });
     desk.ask('a', 'r1', { user: 'ann' });
     expect(desk.ask('b', 'r2', { user: 'ann' })).toMatchObject({
@@ -112,7 +112,7 @@ describe('quotas', () => {
     expect(desk.ask('d', 'r4', { agent: 'small' })).toMatchObject({ kind: 'full', quota: 'host' });
   });
 
-  it('come back when the tree is gone, the claim later', () => {
+  it('are free when the tree is gone, and the claim after the teardown', () => {
     const desk = new Desk({ sessions: 1 });
     desk.ask('a', 'r');
     desk.ask('b', 'other');
@@ -123,7 +123,7 @@ describe('quotas', () => {
 });
 
 describe('the queue', () => {
-  it('is first come, first served for what is short, and nobody waits for what he does not need', () => {
+  it('serves sessions in their order, and no session waits for a quota that it does not need', () => {
     const desk = new Desk({ sessions: 3 });
     desk.ask('a', 'r1', { user: 'ann' });
     expect(desk.ask('b', 'r2', { user: 'ann' }).kind).toBe('queued');
@@ -134,7 +134,7 @@ describe('the queue', () => {
     expect(desk.hold('a', null)).toEqual(['b']);
   });
 
-  it('a newcomer does not pass those who wait for the same', () => {
+  it('lets no new session pass a waiting one that needs the same quota', () => {
     const desk = new Desk({ sessions: 1 });
     desk.ask('a', 'r1');
     desk.ask('b', 'r2');
@@ -144,7 +144,7 @@ describe('the queue', () => {
     expect(desk.hold('b', null)).toEqual(['c']);
   });
 
-  it('gives up after its time, naming what lacked', () => {
+  it('expires a session after its time, and names the full quota', () => {
     const desk = new Desk({ sessions: 1 });
     desk.ask('a', 'r1');
     desk.ask('b', 'r2', { nowMs: 100 });
@@ -164,21 +164,21 @@ describe('a wait for a claim', () => {
     return desk;
   };
 
-  it('lasts as long as the teardown does', () => {
+  it('lasts as long as the teardown', () => {
     const desk = closing();
     expect(nextExpiryMs(desk.state)).toBeNull();
     expect(expired(desk.state, 900_000)).toEqual([]);
     expect(desk.hold('a', null, 900_000)).toEqual(['b']);
   });
 
-  it('of a worker that nothing kills has the time of the queue', () => {
+  it('of an unkillable worker expires after the time of the queue', () => {
     const desk = closing();
     desk.hold('a', { unkillable: true }, 5000);
     expect(nextExpiryMs(desk.state)).toBe(6000);
     expect(expired(desk.state, 6000)).toMatchObject([{ sessionId: 'b' }]);
   });
 
-  it('ends at once where no slot is free then and the call may not wait for one', () => {
+  it('ends at once if no slot is free then and the call may not queue', () => {
     const desk = closing({ sessions: 1 });
     desk.hold('a', { quotas: [] }, 10);
     desk.ask('c', 'other', { nowMs: 20 });
@@ -186,7 +186,7 @@ describe('a wait for a claim', () => {
     expect(expired(desk.state, 30)).toEqual([{ sessionId: 'b', detail: 'limit host: 1 of 1 in use' }]);
   });
 
-  it('goes on as a wait for a slot where it may', () => {
+  it('goes on as a wait for a slot if the call may queue', () => {
     const desk = new Desk({ sessions: 1 });
     desk.ask('a', 'r');
     desk.hold('a', { closing: true, quotas: [] });
@@ -198,7 +198,7 @@ describe('a wait for a claim', () => {
   });
 });
 
-it('the start rate paces and refuses nothing', () => {
+it('the start rate delays starts and refuses none', () => {
   const desk = new Desk({ sessions: 100, startRatePerSecond: 10 });
   const starts = Array.from({ length: 25 }, (_, index) => desk.ask(`s${index}`, `r${index}`)).map((answer) =>
     answer.kind === 'granted' ? answer.startAtMs : -1,
@@ -207,7 +207,7 @@ it('the start rate paces and refuses nothing', () => {
   expect(starts.slice(10)).toEqual(Array.from({ length: 15 }, (_, index) => (index + 1) * 100));
 });
 
-describe('whatever happens', () => {
+describe('after any requests in any order', () => {
   const step = fc.oneof(
     fc.record({
       do: fc.constant('ask' as const),
@@ -220,7 +220,7 @@ describe('whatever happens', () => {
     fc.record({ do: fc.constant('end' as const), nth: fc.nat(20) }),
   );
 
-  it('no limit is exceeded, no claim is held twice, and everybody is served in the end', () => {
+  it('no limit is exceeded, no claim is held twice, and every session is served in the end', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
         const desk = new Desk({ queueTimeoutMs: 1e9 });
@@ -260,7 +260,7 @@ describe('whatever happens', () => {
   }
 });
 
-describe('no mass end', () => {
+describe('the mass-end budget', () => {
   const live = (count: number, due: number) => {
     const holders = new Map<SessionId, Allocation>();
     for (let index = 0; index < count; index++) {
@@ -286,16 +286,16 @@ describe('no mass end', () => {
     });
   };
 
-  it('sixty of a hundred at once are all held, three are all ended', () => {
+  it('holds sixty of a hundred endings at once, and grants three', () => {
     expect(askAll(60)).toEqual(Array(60).fill(false));
     expect(askAll(3)).toEqual([true, true, true]);
   });
 
-  it('confirmed by a fresh look they go at the allowed rate', () => {
+  it('grants endings that a new poll confirmed at the allowed rate', () => {
     expect(askAll(60, true).filter(Boolean)).toHaveLength(20);
   });
 
-  it('five are never held, however few are live', () => {
+  it('never holds five endings, however few sessions are live', () => {
     expect(askAll(5, false, live(5, 5))).toEqual(Array(5).fill(true));
     expect(askAll(6, false, live(6, 6))).toEqual(Array(6).fill(false));
   });

@@ -1,4 +1,4 @@
-/** What a start finds of a session's worker, which case that is, and what it leads to. */
+/** Adoption: the case of each finding, and its outcome. */
 import { describe, expect, it } from 'vitest';
 import { allocationOf } from '../../src/core/admission/allocation.ts';
 import { classify } from '../../src/core/adoption/adoption.ts';

@@ -1,4 +1,4 @@
-/** What a sweep says, as a table: who is ended, who is left, and why. */
+/** The verdicts of a cleanup: which process is ended, which is left, and why. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { WorkerId } from '../../src/core/ids.ts';
@@ -104,16 +104,16 @@ const said = (trees: WorkerTree[], rules: Partial<CleanupRules> = {}) =>
 describe('a warm worker without a session', () => {
   const warm = (kind: WorkerTree['warm'], ageMs = HOUR_MS) => ({ ...tree(null, { ageMs }), warm: kind });
 
-  it('is where it belongs as long as a pool keeps it', () => {
+  it('gets no verdict while a pool holds it', () => {
     expect(said([warm('pooled')])).toEqual([]);
   });
 
-  it('is ended when its supervisor lives and does not keep it', () => {
+  it('is ended when its living supervisor does not hold it', () => {
     expect(said([warm('stray')], { supervised: true })).toEqual(['orphan kill']);
     expect(said([warm('stray', 1000)], { supervised: true })).toEqual(['orphan leave']);
   });
 
-  it('is left for the next start of a supervisor that does not live', () => {
+  it('is left for the next start when its supervisor does not live', () => {
     expect(said([warm('stray')], { supervised: false })).toEqual(['orphan leave']);
   });
 });
@@ -151,7 +151,7 @@ describe('a worker of ours', () => {
     expect(said(trees)).toEqual(verdicts);
   });
 
-  it('of a live supervisor is its own to end while its session is open', () => {
+  it('of a living supervisor is left while its session is open', () => {
     const supervised = { supervised: true };
     expect(said([tree(live('a', { agoMs: 3 * HOUR_MS }))], supervised)).toEqual(['overdue leave']);
     expect(said([tree(live('a', { heartbeatAgoMs: HOUR_MS }))], supervised)).toEqual(['stuck leave']);
@@ -160,7 +160,7 @@ describe('a worker of ours', () => {
     expect(said([tree(closing('a', 70_000))], supervised)).toEqual(['stuck kill']);
   });
 
-  it('is left, with the reason, where the command that asked runs in it', () => {
+  it('is left, with the reason, when the asking command runs in it', () => {
     const trees = [tree(ended('a', 'requested')), tree(live('b'))];
     const judged = (spared: number) =>
       judge({ trees, strangers: [] }, { ...RULES, supervised: true, spared: new Set([spared]) });
@@ -170,19 +170,19 @@ describe('a worker of ours', () => {
     expect(judged(101)).toMatchObject([{ action: 'kill' }]);
   });
 
-  it('that was silent while no supervisor listened is not stuck for that', () => {
+  it('that was silent while no supervisor lived is not stuck', () => {
     expect(said([tree(live('a', { heartbeatAgoMs: HOUR_MS }))])).toEqual([]);
   });
 });
 
-describe('a stranger', () => {
+describe('an unmanaged process', () => {
   const judged = (part: Partial<ListedProcess>, olderThanMs: number | null, isProtected = false) =>
     judge(
       { trees: [], strangers: [{ members: [member(part)], isProtected }] },
       { ...RULES, strangersOlderThanMs: olderThanMs },
     ).map((one) => one.action)[0];
 
-  it('is ended only on a person word, when old enough, and never another user or this command', () => {
+  it('is ended only if a person asked and it is old enough, and never if it is of another user or this command', () => {
     expect(judged({}, null)).toBe('leave');
     expect(judged({}, HOUR_MS)).toBe('kill');
     expect(judged({}, HOUR_MS + 1)).toBe('leave');
@@ -203,7 +203,7 @@ describe('a pattern', () => {
     expect(matchesPattern(line, pattern)).toBe(matches);
   });
 
-  it('is as a person reads it, for any text', () => {
+  it('matches any text as a person reads it', () => {
     fc.assert(
       fc.property(fc.array(fc.string()), fc.array(fc.string()), (parts, fill) => {
         const line = parts.flatMap((part, index) => [part, fill[index] ?? '']).join('');

@@ -1,11 +1,11 @@
-/** Whose going decides the grace, and whose room it was. */
+/** Which departure decides the grace, and which room it belongs to. */
 import { describe, expect, it } from 'vitest';
 import type { Participant } from '../../src/core/rooms/presence.ts';
 import { agent, at, joined, left, look, Play, participant, roomEvent } from './support.ts';
 
 const ann = participant('ann');
 
-describe('only a caller who goes decides the grace', () => {
+describe('only a departure of a caller decides the grace:', () => {
   it.each<[string, Participant]>([
     ['our agent', agent],
     ['another agent', participant('helper', { kind: 'agent' })],
@@ -23,7 +23,7 @@ describe('only a caller who goes decides the grace', () => {
     });
   });
 
-  it('a phone is told by what it was, though it leaves as hung up and disconnected', () => {
+  it('a phone counts by its earlier attributes, although it leaves as disconnected', () => {
     const phone = participant('sip', { kind: 'sip', sipCallStatus: 'active' });
     const goes = { ...phone, state: 'disconnected', sipCallStatus: 'hangup' } as const;
     const play = Play.live()
@@ -36,14 +36,14 @@ describe('only a caller who goes decides the grace', () => {
   });
 });
 
-describe('one whom a look did not find, though it was there (LiveKit may give an empty list)', () => {
+describe('a caller that an empty list of LiveKit had hidden', () => {
   const missed = () =>
     Play.live()
       .on(1000, look(1000, [agent, ann]))
       .on(5000, look(5000, [agent]))
       .on(20_000, left(20_000, ann, 'connection_timeout'));
 
-  it('has the grace from when it really left', () => {
+  it('has its grace from the webhook of its departure', () => {
     expect(missed().on(26_000, look(26_000, [agent])).phase).toBe('live');
     expect(missed().on(40_001, look(40_001, [agent]))).toMatchObject({
       phase: 'closing',
@@ -51,11 +51,11 @@ describe('one whom a look did not find, though it was there (LiveKit may give an
     });
   });
 
-  // LiveKit says in whole seconds when it made its word.
+  // LiveKit gives the time of a webhook in whole seconds.
   it.each([
-    ['before that look', 4000, 'closing'],
+    ['before that poll', 4000, 'closing'],
     ['in the same second, for all that is known', 4001, 'live'],
-  ])('and whose word comes late: made %s', (_name, madeMs, phase) => {
+  ])('has its grace from a late webhook that was made %s', (_name, madeMs, phase) => {
     const word = roomEvent({
       kind: 'left',
       roomSid: 'RM_1',
@@ -71,7 +71,7 @@ describe('one whom a look did not find, though it was there (LiveKit may give an
 });
 
 describe('an older room of the same name', () => {
-  it('that was known by a late webhook only leaves nothing behind', () => {
+  it('that only a late webhook named leaves nothing behind', () => {
     const play = Play.live()
       .on(100, joined(100, ann, 'RM_0'))
       .on(1000, look(1000, [agent]));
@@ -79,14 +79,14 @@ describe('an older room of the same name', () => {
     expect(play.on(60_000, look(60_000, [agent])).phase).toBe('live');
   });
 
-  it('also when its webhook is newer than the look', () => {
+  it('leaves nothing behind also when its webhook is newer than the snapshot', () => {
     const play = Play.live()
       .on(1000, joined(1000, ann, 'RM_0'))
       .on(1100, look(900, [agent]));
     expect(play.session.presence.participants).toEqual([agent]);
   });
 
-  it('ends nothing by its own end', () => {
+  it('ends no session when it finishes', () => {
     const play = Play.live()
       .on(100, joined(100, ann, 'RM_0'))
       .on(150, roomEvent({ kind: 'finished', roomSid: 'RM_0', at: at(150) }))

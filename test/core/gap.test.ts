@@ -1,4 +1,4 @@
-/** A deadline that has passed is acted on or waits for an event: the clock is not asked again and again. */
+/** A passed deadline is acted on or waits for an event, so that no tick comes again and again. */
 import { describe, expect, it } from 'vitest';
 import type { SessionEvent } from '../../src/core/model/events.ts';
 import { nextTickMs } from '../../src/core/session/deadlines.ts';
@@ -28,7 +28,7 @@ describe('the next tick', () => {
     expect(sent.map(({ atMs }) => atMs)).toEqual([1000, 7000]);
   });
 
-  it('asks for a look when absence is due, also right after one that was asked for before', () => {
+  it('asks for a poll when absence is due, also right after an earlier poll', () => {
     const limits = { ...DEFAULT_SESSION_LIMITS, noCallerMs: 1500 };
     const play = Play.starting({ limits });
     expect(play.did('poll_room').map(({ atMs }) => atMs)).toEqual([0]);
@@ -39,7 +39,7 @@ describe('the next tick', () => {
 });
 
 describe('an error limit', () => {
-  it('that is reached while another ending is held ends the session when that is dropped', () => {
+  it('that is reached while another ending is held ends the session when that ending is dropped', () => {
     const play = Play.live()
       .answering(false)
       .on(1000, look(1000, [agent, ann]))
@@ -56,7 +56,7 @@ describe('an error limit', () => {
 });
 
 describe('a keep-alive', () => {
-  it('before the session is live counts from then on', () => {
+  it('before the session is live counts from the moment when it is live', () => {
     const play = Play.starting({ ...noRoom, idleAsked: true })
       .on(10, keepAlive(600_000))
       .on(20, { type: 'channel', workerId: WORKER, open: true })
@@ -66,8 +66,8 @@ describe('a keep-alive', () => {
   });
 });
 
-describe('a look that was asked for before the session came', () => {
-  it('says nothing of its callers', () => {
+describe('a poll that was sent before the session was created', () => {
+  it('changes nothing of its presence', () => {
     const early = look(-10, [agent, ann]);
     const play = Play.live()
       .on(10, early)

@@ -1,4 +1,4 @@
-/** What ends a live session besides absence, and what passes by. */
+/** A live session: its endings besides absence. */
 import { describe, expect, it } from 'vitest';
 import {
   agent,
@@ -19,19 +19,19 @@ const error = (text = 'boom') => says({ type: 'error', message: text });
 const noRoom = { livekit: false };
 const limits = spec().limits;
 
-describe('starting', () => {
-  it('level 0 is live when its process runs, level 1 when it says ready', () => {
+describe('a starting session', () => {
+  it('is live when its level-0 process runs, or when its level-1 worker says ready', () => {
     expect(Play.starting({ profile: profile({ protocol: 'none' }) }).phase).toBe('live');
     expect(Play.starting().phase).toBe('starting');
   });
 
-  it('waits for its turn of the start rate', () => {
+  it('waits for the start rate', () => {
     const play = Play.queued().on(0, { type: 'granted', startAtMs: 500, workerId: WORKER });
     expect(play.did('spawn')).toEqual([]);
     expect(play.until(500).did('spawn')).toMatchObject([{ atMs: 500 }]);
   });
 
-  it('not ready after 30 s is start_timeout', () => {
+  it('ends as start_timeout when its worker is not ready after 30 s', () => {
     expect(Play.starting(noRoom).until(30_000).reason).toBe('start_timeout');
   });
 
@@ -45,7 +45,7 @@ describe('starting', () => {
     expect(play.ending).toMatchObject({ cause: 'failed', detail: 'no voice' });
   });
 
-  it('a spawn that fails is crashed at once, with what failed', () => {
+  it('ends as crashed at once when its spawn fails, with the reason', () => {
     const play = Play.queued(noRoom)
       .on(0, { type: 'granted', startAtMs: 0, workerId: WORKER })
       .on(5, { type: 'spawn_failed', workerId: WORKER, detail: 'no such command' });
@@ -53,7 +53,7 @@ describe('starting', () => {
     expect(play.ending).toMatchObject({ cause: 'spawn_failed', detail: 'no such command' });
   });
 
-  it('one whose supervisor ended before it began is started under the next id, and never twice', () => {
+  it('is started under the next worker id when the supervisor ended before the spawn, and never twice', () => {
     const play = Play.queued(noRoom)
       .on(0, { type: 'granted', startAtMs: 0, workerId: WORKER })
       .on(5, { type: 'not_started', workerId: WORKER })
@@ -68,7 +68,7 @@ describe('starting', () => {
     );
   });
 
-  it('a place in the queue that ran out of time', () => {
+  it('ends as start_timeout when its time in the queue is over', () => {
     expect(Play.queued().on(30_000, { type: 'expired', detail: 'limit host' }).ending).toMatchObject({
       reason: 'start_timeout',
       cause: 'queue_timeout',
@@ -76,13 +76,13 @@ describe('starting', () => {
   });
 });
 
-describe('exits', () => {
+describe('an exit of the worker with', () => {
   it.each([
     [0, null, 'completed'],
     [1, null, 'crashed'],
     [null, 'SIGSEGV', 'crashed'],
     [null, null, 'worker_lost'],
-  ])('code %s, signal %s: %s', (code, signal, reason) => {
+  ])('code %s and signal %s ends the session as %s', (code, signal, reason) => {
     expect(Play.live(noRoom).on(1000, exited(code, signal)).reason).toBe(reason);
   });
 });
@@ -91,14 +91,14 @@ describe('errors in a row', () => {
   const five = (play: Play, from: number) =>
     [1, 2, 3, 4, 5].reduce((next, step) => next.on(from + step, error(`e${step}`)), play);
 
-  it('five end it', () => {
+  it('end the session at the fifth', () => {
     expect(five(Play.live(noRoom), 0).ending).toMatchObject({
       reason: 'error_limit',
       detail: expect.stringContaining('e5'),
     });
   });
 
-  it('four, one ok and four more do not', () => {
+  it('end nothing when an ok comes between four and four', () => {
     const play = Play.live(noRoom);
     for (let at = 1; at <= 4; at++) play.on(at, error());
     play.on(5, says({ type: 'ok' }));
@@ -106,21 +106,21 @@ describe('errors in a row', () => {
     expect(play).toMatchObject({ phase: 'live', session: { errors: { consecutive: 4, total: 8 } } });
   });
 
-  it('a minute of health begins anew', () => {
+  it('count from zero after a minute without one', () => {
     const play = Play.live(noRoom);
     for (let at = 1; at <= 4; at++) play.on(at, error());
     expect(play.until(60_004).session.errors).toMatchObject({ consecutive: 0, total: 4 });
   });
 
-  it("the limit is the session's own", () => {
+  it('end the session at its own limit', () => {
     expect(Play.live({ ...noRoom, limits: { ...limits, errorLimit: 1 } }).on(1, error()).reason).toBe(
       'error_limit',
     );
   });
 });
 
-describe('deadlines', () => {
-  it('the maximum duration, told 60 s before', () => {
+describe('a live session', () => {
+  it('ends at its maximum duration, and its worker gets a notice 60 s before', () => {
     const play = Play.live(noRoom).until(7_139_000);
     const notices = () =>
       play
@@ -133,7 +133,7 @@ describe('deadlines', () => {
     expect(play.until(7_200_000).reason).toBe('max_duration');
   });
 
-  it('idle: armed by the first activity, moved by activity and keep-alive', () => {
+  it('is idle after the last activity or keep-alive, once activity was reported', () => {
     expect(Play.live(noRoom).until(1_000_000).phase).toBe('live');
     const play = Play.live(noRoom)
       .on(1000, says({ type: 'activity', kind: 'caller_speech' }))
@@ -144,18 +144,18 @@ describe('deadlines', () => {
     expect(play.until(819_000).reason).toBe('idle_timeout');
   });
 
-  it('idle: armed for any worker when the dispatch asks', () => {
+  it('is idle for any worker when the dispatch asks for it', () => {
     expect(Play.live({ ...noRoom, idleAsked: true }).until(120_000).reason).toBe('idle_timeout');
   });
 
-  it('a shorter keep-alive never takes away what was allowed', () => {
+  it('keeps a longer allowance when a shorter keep-alive comes', () => {
     const play = Play.live({ ...noRoom, idleAsked: true })
       .on(1000, says({ type: 'activity', kind: 'keep_alive', forMs: 900_000 }))
       .on(2000, says({ type: 'activity', kind: 'agent_speech' }));
     expect(play.until(900_000).phase).toBe('live');
   });
 
-  it('silence: asked for its stacks at 30 s, ended when they came, or 5 s later', () => {
+  it('asks a silent worker for its stacks after 30 s, and ends when they came or 5 s later', () => {
     const play = Play.live(noRoom).silent().until(30_000);
     expect(play.did('tell').at(-1)).toMatchObject({ atMs: 30_000, effect: { message: { type: 'dump' } } });
     expect(play.on(30_500, says({ type: 'dumped' })).ending).toMatchObject({ reason: 'unresponsive' });
@@ -163,7 +163,7 @@ describe('deadlines', () => {
     expect(Play.live(noRoom).silent().until(35_000).reason).toBe('unresponsive');
   });
 
-  it('silence of one that can connect no more says nothing, until it does; the rest goes on', () => {
+  it('ignores the silence of a mute worker until it connects', () => {
     const mute = { type: 'channel', workerId: WORKER, open: false, mute: true } as const;
     const play = Play.live(noRoom)
       .on(500, says({ type: 'activity', kind: 'caller_speech' }))
@@ -182,7 +182,7 @@ describe('deadlines', () => {
     expect(play.until(7_200_000).reason).toBe('max_duration');
   });
 
-  it('a beat in time saves it', () => {
+  it('goes on when a heartbeat comes in time', () => {
     const play = Play.live(noRoom)
       .silent()
       .on(31_000, says({ type: 'heartbeat' }));
@@ -192,14 +192,14 @@ describe('deadlines', () => {
   it.each([
     [30_000, 5000],
     [5000, 1667],
-  ])('%i ms of silence are too long: a beat is wanted every %i ms', (heartbeatStaleMs, heartbeatMs) => {
+  ])('ends after %i ms of silence, and asks for a heartbeat every %i ms', (heartbeatStaleMs, heartbeatMs) => {
     const play = Play.live({ ...noRoom, profile: profile({ heartbeatStaleMs }) });
     expect(play.did('tell').map((one) => one.effect)).toContainEqual(
       expect.objectContaining({ message: expect.objectContaining({ type: 'welcome', heartbeatMs }) }),
     );
   });
 
-  it('a gap counts silence anew, and the maximum duration through', () => {
+  it('restarts the clock of silence at a gap, and not the maximum duration', () => {
     const play = Play.live(noRoom).silent().until(20_000);
     play.nowMs = 7_190_000;
     play.on(7_190_000, { type: 'gap', gapMs: 7_170_000 });
@@ -207,7 +207,7 @@ describe('deadlines', () => {
     expect(play.until(7_200_000).reason).toBe('max_duration');
   });
 
-  it('memory over its limit in two samples in a row', () => {
+  it('ends when two samples in a row are over its memory limit', () => {
     const play = Play.live({ ...noRoom, profile: profile({ memoryBytes: 1000 }) });
     const sample = (atMs: number, rssBytes: number) =>
       play.on(atMs, { type: 'resources', workerId: WORKER, rssBytes, cpuPercent: 1 });
@@ -218,7 +218,7 @@ describe('deadlines', () => {
 });
 
 describe('new metadata', () => {
-  it('is sent until it is acknowledged, and again to a worker that comes back', () => {
+  it('is sent until it is acknowledged, and again to a worker that reconnects', () => {
     const sent = (play: Play) =>
       play
         .did('tell')
@@ -242,7 +242,7 @@ describe('the mass-end budget', () => {
       .on(2000, look(2000, [agent]))
       .on(22_100, look(22_100, [agent]));
 
-  it('holds an inferred ending, looks afresh after 60 s and asks again', () => {
+  it('holds an inferred ending, and is asked again after 60 s and a new poll', () => {
     const play = absent();
     expect(play).toMatchObject({ phase: 'live', session: { phase: { inference: { heldUntilMs: 82_100 } } } });
     play.answering(true).until(82_100);
@@ -255,13 +255,13 @@ describe('the mass-end budget', () => {
     ]);
   });
 
-  it('forgets it when its ground is gone', () => {
+  it('drops a held ending when its ground is gone', () => {
     const play = absent().on(30_000, look(30_000, [agent, ann]));
     expect(play.session.phase).toMatchObject({ name: 'live', inference: null });
     expect(play.session.vitals.heldBefore).toBe(false);
   });
 
-  it('forgets it also when the fresh look finds the callers back', () => {
+  it('drops a held ending when the new poll finds the callers', () => {
     const play = absent()
       .until(82_100)
       .on(82_200, look(82_150, [agent, ann]));
@@ -273,7 +273,7 @@ describe('the mass-end budget', () => {
     ]);
   });
 
-  it('asks LiveKit nothing where there is none', () => {
+  it('asks for no poll in a session without LiveKit', () => {
     const play = Play.live({ livekit: false, idleAsked: true }).answering(false).until(300_000);
     expect(play.did('ask_budget').length).toBeGreaterThan(1);
     expect(play.did('poll_room')).toEqual([]);
@@ -285,7 +285,7 @@ describe('the mass-end budget', () => {
   });
 });
 
-describe('replacing a crashed worker', () => {
+describe('a crashed worker', () => {
   const replaced = profile({ replace: true });
   const second = 's1.2' as typeof WORKER;
   const up = () => Play.live({ profile: replaced }).on(1000, look(1000, [agent, ann]));
@@ -299,11 +299,11 @@ describe('replacing a crashed worker', () => {
       'failed',
     ],
     ['silence', (play: Play) => play.silent().until(80_000), 'unresponsive', 'deadline:unresponsive'],
-  ])('keeps why the old one gave way: %s', (_what, end, reason, cause) => {
+  ])('is remembered with the reason of its replacement: %s', (_what, end, reason, cause) => {
     expect(end(up()).session.replaced).toMatchObject([{ worker: WORKER, why: { reason, cause } }]);
   });
 
-  it('starts the next one only when the whole old tree is gone and the backoff is over', () => {
+  it('is replaced only when its whole tree is gone and the backoff is over', () => {
     const play = up().on(2000, exited(1)).on(2001, { type: 'tree', workerId: WORKER, left: 1 }).until(5000);
     expect(play.did('spawn')).toHaveLength(1);
     play.on(5000, gone());
@@ -311,13 +311,13 @@ describe('replacing a crashed worker', () => {
     expect(play).toMatchObject({ phase: 'live', session: { restarts: 1 } });
   });
 
-  it('waits longer each time', () => {
+  it('is replaced after a longer wait each time', () => {
     const play = up().on(2000, exited(1)).on(2001, gone()).until(2400);
     expect(play.did('spawn')).toHaveLength(1);
     expect(play.until(2700).did('spawn')).toHaveLength(2);
   });
 
-  it('does not replace when no caller is there, or the profile does not want it', () => {
+  it('is not replaced when no caller is there, or when the profile forbids it', () => {
     expect(
       Play.live({ profile: replaced })
         .on(1000, look(1000, [agent]))
@@ -331,7 +331,7 @@ describe('replacing a crashed worker', () => {
     ).toBe('crashed');
   });
 
-  it('five crashes in a row are error_limit', () => {
+  it('ends the session as error_limit at the fifth crash in a row', () => {
     const play = up();
     for (let attempt = 1; attempt <= 5; attempt++) {
       const id = (attempt === 1 ? WORKER : `s1.${attempt}`) as typeof WORKER;
@@ -341,11 +341,11 @@ describe('replacing a crashed worker', () => {
     expect(play.session.restarts).toBe(4);
   });
 
-  it('a release meanwhile ends it', () => {
+  it('is not replaced after a release', () => {
     expect(up().on(2000, exited(1)).on(2100, release)).toMatchObject({ reason: 'requested' });
   });
 
-  it('a silent worker is killed first', () => {
+  it('that is silent is killed before its replacement', () => {
     const play = up().silent().until(35_000);
     expect(play.did('signal')).toMatchObject([{ effect: { signal: 'SIGTERM' } }]);
     expect(play.until(40_000).did('signal')).toHaveLength(2);

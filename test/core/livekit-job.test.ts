@@ -1,4 +1,4 @@
-/** Calls that LiveKit hands over: the promise, the assignment, what is reported, and how LiveKit ends them. */
+/** Jobs of LiveKit: the acceptance, the assignment, the reports, and how LiveKit ends them. */
 import { describe, expect, it } from 'vitest';
 import { workerId } from '../../src/core/ids.ts';
 import { readJobOptions } from '../../src/core/model/job-options.ts';
@@ -24,17 +24,17 @@ const terminated = { type: 'job_terminated' } as const;
 const reports = (play: Play) => play.did('report_job').map((one) => one.effect);
 
 describe('a job', () => {
-  it('that was promised is started when it is assigned', () => {
+  it('that was accepted is started when LiveKit assigns it', () => {
     const play = Play.queued({ job }).on(0, promised);
     expect(play.did('spawn')).toEqual([]);
     expect(play.on(10, { type: 'assigned' }).did('spawn')).toMatchObject([{ atMs: 10 }]);
   });
 
-  it('whose assignment never comes is started all the same: a caller waits', () => {
+  it('is started without an assignment in the end, because a caller waits', () => {
     expect(Play.queued({ job }).on(0, promised).until(3000).did('spawn')).toMatchObject([{ atMs: 3000 }]);
   });
 
-  it('that waits for the start rate is not started before its turn', () => {
+  it('that waits for the start rate is not started earlier by its assignment', () => {
     const play = Play.queued({ job })
       .on(0, { ...promised, startAtMs: 500 })
       .on(10, { type: 'assigned' });
@@ -42,7 +42,7 @@ describe('a job', () => {
     expect(play.until(500).did('spawn')).toMatchObject([{ atMs: 500 }]);
   });
 
-  it('that LiveKit takes back before it began is over', () => {
+  it('that LiveKit takes back before its start is over', () => {
     const play = Play.queued({ job }).on(0, promised).on(10, terminated);
     expect(play).toMatchObject({ phase: 'ended', reason: 'requested' });
     expect(play.ending).toMatchObject({ cause: 'job_terminated', by: { name: 'livekit' } });
@@ -58,7 +58,7 @@ describe('a job', () => {
   it.each([
     ['expired', { type: 'expired', detail: 'limit host' }],
     ['withdrawn', { type: 'job_withdrawn', why: 'late' }],
-  ] as const)('that is %s before it began is refused, as its room is told', (_what, event) => {
+  ] as const)('that is %s before its start is refused, and so is its room', (_what, event) => {
     const play = Play.queued({ job, unasked: true }).on(0, event);
     // LiveKit shows a job that we had as running; one that it never gave us may be another agent's.
     const ownJob = event.type === 'expired' ? 'AJ_1' : null;
@@ -70,7 +70,7 @@ describe('a job', () => {
   it.each([
     ['starting', Play.starting({ job })],
     ['live', Play.live({ job })],
-  ])('that LiveKit does not know of goes on once it is %s', (phase, play) => {
+  ])('of which LiveKit does not know goes on once it is %s', (phase, play) => {
     expect(play.on(10, { type: 'job_withdrawn', why: 'late' }).phase).toBe(phase);
   });
 
@@ -91,12 +91,12 @@ describe('a job', () => {
     });
   });
 
-  it('of any other session is nothing to report', () => {
+  it('is not reported for a session of another origin', () => {
     expect(reports(Play.live().on(1000, release))).toEqual([]);
   });
 });
 
-describe('the end of a job whose dispatch was deleted', () => {
+describe('the end of a job after the deletion of its dispatch', () => {
   it.each([
     ['starting', Play.starting({ job })],
     ['live', Play.live({ job }).on(5, look(5, [ann, agent]))],
@@ -116,7 +116,7 @@ describe('the end of a job whose dispatch was deleted', () => {
   });
 });
 
-describe('what a job wants of curfew', () => {
+describe('the options of a job are read from', () => {
   const words = { metadata: '', attributes: {}, roomMetadata: '' };
 
   it.each([
@@ -151,7 +151,7 @@ describe('what a job wants of curfew', () => {
   });
 });
 
-describe('a call that could not be taken', () => {
+describe('a refused call', () => {
   const room = { project: 'default', name: 'room' };
   const call = { room, roomSid: null, dueMs: 10_000 };
   const phone = participant('+49', { kind: 'sip', sipCallStatus: 'active' });
@@ -180,7 +180,7 @@ describe('a warm worker', () => {
   const warm = workerId('warm-1.1');
   const granted = { type: 'granted', startAtMs: 0, workerId: warm, warm: PROCESS } as const;
 
-  it('gets its room instead of being started, and is live when it says that it has it', () => {
+  it('gets its room in place of a start, and its session is live when the worker says ready', () => {
     const play = Play.queued().on(0, granted);
     expect(play.did('spawn')).toEqual([]);
     expect(play.did('assign')).toMatchObject([{ effect: { workerId: warm } }]);
@@ -190,7 +190,7 @@ describe('a warm worker', () => {
     });
   });
 
-  it('is given its room again when it connects again before it said so', () => {
+  it('gets its room again when it reconnects before it says ready', () => {
     const play = Play.queued().on(0, granted).on(5, { type: 'channel', workerId: warm, open: false });
     play.on(10, { type: 'channel', workerId: warm, open: true });
     expect(play.did('assign').map((one) => one.atMs)).toEqual([0, 10]);
@@ -207,7 +207,7 @@ describe('a warm worker', () => {
     expect(play.on(20, gone(warm)).did('spawn')).toMatchObject([{ atMs: 20, effect: { attempt: 2 } }]);
   });
 
-  it('that says failed on assignment gives way to another one, whatever it says besides', () => {
+  it('that says failed on assignment is replaced, whatever it says later', () => {
     const play = Play.queued().on(0, granted);
     for (const message of [
       { type: 'failed', message: 'no voice' },
@@ -223,7 +223,7 @@ describe('a warm worker', () => {
     expect(play.session.replaced).toMatchObject([{ worker: warm, why: { cause: 'failed' } }]);
   });
 
-  it('that dies right after it said that it has the call is replaced, though nobody is there yet', () => {
+  it('that dies right after ready is replaced, even without a caller', () => {
     const ready = says({ type: 'ready' }, warm);
     const play = Play.queued()
       .on(0, granted)
@@ -238,7 +238,7 @@ describe('a warm worker', () => {
     expect(later).toMatchObject({ phase: 'closing', reason: 'crashed' });
   });
 
-  it('that dies while it is kept for a call leaves the call to one that is started', () => {
+  it('that dies while it is reserved is replaced by a new worker', () => {
     const play = Play.queued({ job })
       .on(0, { ...granted, assignedByMs: 3000 })
       .on(5, exited(1, null, warm));
@@ -262,7 +262,7 @@ describe('a LiveKit agent', () => {
     expect(play.did('assign')).toHaveLength(1);
   });
 
-  it('gets TERM at once when its job is over: its main process never ends by itself', () => {
+  it('gets TERM at once when its job is over: its main process never ends without a signal', () => {
     const play = Play.live(livekit)
       .on(1000, release)
       .on(1100, says({ type: 'closed' }));
@@ -277,13 +277,13 @@ describe('a LiveKit agent', () => {
     expect(play.ladder.slice(0, 2)).toEqual(['aclose:done', 'term:…']);
   });
 
-  it('whose job failed, and that nobody waits for, is a crash and gets TERM at once', () => {
+  it('with a failed job and no caller has crashed and gets TERM at once', () => {
     const play = Play.live(livekit).on(1000, says({ type: 'failed', message: 'no voice' }));
     expect(play).toMatchObject({ phase: 'closing', reason: 'crashed' });
     expect(play.ladder).toEqual(['term:…', 'remove_agent:…']);
   });
 
-  it('whose job fails when it is asked to end it has ended it', () => {
+  it('with a job that fails at aclose has ended the job', () => {
     const play = Play.live(livekit)
       .on(1000, release)
       .on(1100, says({ type: 'failed', message: 'no voice' }));
@@ -291,7 +291,7 @@ describe('a LiveKit agent', () => {
     expect(play.ladder).toEqual(['aclose:done', 'term:…', 'remove_agent:…']);
   });
 
-  it('whose job failed is replaced while a caller is there', () => {
+  it('with a failed job is replaced while a caller is there', () => {
     const play = Play.live({ profile: profile({ protocol: 'livekit', replace: true }) }).on(
       100,
       look(100, [ann, agent]),
@@ -305,7 +305,7 @@ describe('a LiveKit agent', () => {
 describe('a side room', () => {
   const side = (callers: number) => ({ type: 'side_room_snapshot', callers }) as const;
 
-  it('keeps the session in use, and who comes back has the usual time', () => {
+  it('keeps the session in use, and a returning caller has the usual grace', () => {
     const play = Play.live()
       .on(100, look(100, [ann, agent]))
       .on(200, side(1))

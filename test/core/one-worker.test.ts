@@ -29,7 +29,7 @@ const steps = fc.array(
   { minLength: 5, maxLength: 60 },
 );
 
-/** What happens to one worker, if it can happen to it: only what was born exits, and only what was not can fail to. */
+/** An event of one worker that is possible now. Only a started worker exits, and only a worker before its start can fail to start. */
 function happening(step: Step, id: WorkerId, world: World, nowMs: number): SessionEvent | null {
   const born = world.born.has(id);
   switch (step) {
@@ -58,11 +58,11 @@ function happening(step: Step, id: WorkerId, world: World, nowMs: number): Sessi
 interface World {
   readonly releases: boolean;
   readonly born: Set<string>;
-  /** Asked for and not known to be gone. */
+  /** Workers with a requested spawn that are not known to be gone. */
   readonly alive: Set<string>;
 }
 
-/** Takes in every spawn that was asked for since `seen`: none may be asked for while another lives. */
+/** Notes every spawn that was asked for since `seen`. No spawn may be asked for while another worker lives. */
 function noteSpawns(play: Play, world: World, seen: number): number {
   for (const { effect } of play.effects.slice(seen)) {
     if (effect.do !== 'spawn') continue;
@@ -72,7 +72,10 @@ function noteSpawns(play: Play, world: World, seen: number): number {
   return play.effects.length;
 }
 
-it.each([false, true])('none is started while one before it may be alive (releases: %s)', (releases) => {
+it.each([
+  false,
+  true,
+])('no worker is started while an earlier one may be alive (releases: %s)', (releases) => {
   let replacements = 0;
   fc.assert(
     fc.property(steps, (story) => {

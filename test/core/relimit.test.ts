@@ -1,4 +1,4 @@
-/** Other limits while sessions run: what is held stays held, the queue is served by the new ones. */
+/** New limits while sessions run: allocations stay, and the queue is served by the new limits. */
 import { describe, expect, it } from 'vitest';
 import { newAdmission, relimit, request, usedOf } from '../../src/core/admission/admission.ts';
 import { claimKey, sessionId } from '../../src/core/ids.ts';
@@ -18,7 +18,7 @@ const asked = (name: string) => ({
 });
 
 describe('new limits', () => {
-  it('let in who waits, as many as there is room for, first come first served', () => {
+  it('admit waiting sessions in their order, as many as fit', () => {
     let state = newAdmission(LIMITS);
     for (const name of ['a', 'b', 'c', 'd']) state = request(state, asked(name), 0).state;
     const { state: next, grants } = relimit(state, { ...LIMITS, sessions: 3 }, 5);
@@ -26,7 +26,7 @@ describe('new limits', () => {
     expect(next.queue.map((one) => one.sessionId)).toEqual(['d']);
   });
 
-  it('take no place from a session that has one', () => {
+  it('take no slot from a session that holds one', () => {
     let state = newAdmission({ ...LIMITS, sessions: 3 });
     for (const name of ['a', 'b', 'c']) state = request(state, asked(name), 0).state;
     const { state: next, grants } = relimit(state, LIMITS, 5);

@@ -1,4 +1,4 @@
-/** A worker that gives way to another: one at a time, and news of the old one ends nothing. */
+/** The replacement of a worker: one at a time, and events of the old worker end nothing. */
 import { describe, expect, it } from 'vitest';
 import {
   agent,
@@ -21,14 +21,14 @@ const up = () => Play.live({ profile: replaced }).on(1000, look(1000, [agent, an
 /** Its first worker crashed at 2 s; the spawn of the second is under way since about 2.5 s. */
 const respawning = () => up().on(2000, exited(1)).on(2001, gone()).until(3000);
 
-describe('a replacement whose spawn is under way', () => {
-  it('is waited for when it misses its start: the third comes only when it is gone', () => {
+describe('a replacement during its spawn', () => {
+  it('is waited for when it misses its start, and the third worker starts only when it is gone', () => {
     const play = respawning().until(43_000);
     expect(play.ending).toMatchObject({ reason: 'start_timeout', cause: 'deadline:spawn' });
     expect(play.until(100_000).did('spawn')).toHaveLength(2);
   });
 
-  it('is ended as soon as it is born, and then replaced', () => {
+  it('is ended as soon as it runs, and then replaced', () => {
     const play = respawning().until(33_000);
     play.on(33_500, { type: 'spawned', workerId: second, process: PROCESS });
     expect(play.did('signal').at(-1)).toMatchObject({ atMs: 33_500, effect: { workerId: second } });
@@ -36,7 +36,7 @@ describe('a replacement whose spawn is under way', () => {
     expect(play.on(35_000, gone(second)).did('spawn').at(-1)).toMatchObject({ effect: { attempt: 3 } });
   });
 
-  it('is not asked anew when the word of its birth comes after its end', () => {
+  it('is not scanned again when its spawn is reported after its exit', () => {
     const play = respawning()
       .on(3000, exited(1, null, second))
       .on(3010, { type: 'tree', workerId: second, left: 1 })
@@ -47,7 +47,7 @@ describe('a replacement whose spawn is under way', () => {
     expect(play.did('signal')).toHaveLength(before);
   });
 
-  it('that fails after it missed its start is replaced too', () => {
+  it('is replaced too when it fails after it missed its start', () => {
     const play = respawning()
       .until(33_000)
       .on(33_500, { type: 'spawn_failed', workerId: second, detail: 'no' });
@@ -64,14 +64,14 @@ describe('the old worker', () => {
       .on(10_000, look(10_000, [ann]))
       .on(17_100, look(17_100, [ann]));
 
-  it('may say closed on its way out', () => {
+  it('may say closed during its replacement', () => {
     const play = ending();
     expect(play.session.phase).toMatchObject({ name: 'live', work: { kind: 'replacing' } });
     expect(play.on(17_200, says({ type: 'closed' })).phase).toBe('live');
     expect(play.on(17_300, gone()).until(19_000).did('spawn')).toHaveLength(2);
   });
 
-  it('may report errors: they follow from its end, and end nothing, also after it is gone', () => {
+  it('may report errors during its replacement, and they end nothing', () => {
     const play = ending();
     const { consecutive } = play.session.errors;
     for (let n = 0; n < 5; n++) play.on(17_200 + n, says({ type: 'error', message: 'closing' }));
@@ -79,7 +79,7 @@ describe('the old worker', () => {
     expect(play.on(17_300, gone()).until(20_000)).toMatchObject({ phase: 'live' });
   });
 
-  it('that was killed is killed anew by another supervisor, and not given up by its first look', () => {
+  it('that was killed is killed again by the next supervisor before any scan', () => {
     const play = ending().until(17_150 + 5_000 + 2_000);
     expect(play.session.phase).toMatchObject({ work: { old: { step: 'confirm' } } });
     const looks = play.did('reap').length;
@@ -89,7 +89,7 @@ describe('the old worker', () => {
     expect(play.on(25_100, gone()).until(27_000).did('spawn')).toHaveLength(2);
   });
 
-  it('that says at its end that all is well takes back no error', () => {
+  it('resets no error count when it says ok during its replacement', () => {
     const play = ending();
     const { consecutive } = play.session.errors;
     expect(consecutive).toBeGreaterThan(0);
@@ -113,7 +113,7 @@ describe('the agent of a replacement', () => {
     expect(play.session.phase).toMatchObject({ work: { kind: 'replacing' } });
   });
 
-  it('has not left because the one before it did', () => {
+  it('does not count as left because the agent of the old worker left', () => {
     const none = profile({ replace: true, protocol: 'none' });
     const play = Play.starting({ profile: none })
       .on(1000, look(1000, [agent, ann]))
@@ -126,7 +126,7 @@ describe('the agent of a replacement', () => {
     expect(play.phase).toBe('live');
   });
 
-  it('has not left either by a word about the old one that comes late', () => {
+  it('does not count as left by a late webhook about the old agent', () => {
     const play = running(5000).on(6000, look(6000, [agent, ann]));
     expect(
       play.on(7000, left(7000, { ...agent, sid: 'PA_old' }, 'client_initiated')).until(20_000).phase,
@@ -134,17 +134,17 @@ describe('the agent of a replacement', () => {
   });
 });
 
-describe('a crash after the last look', () => {
+describe('a crash after the last poll', () => {
   const alone = () => Play.live({ profile: replaced }).on(1000, look(1000, [agent]));
   const crashed = () => alone().on(2000, exited(1)).on(2001, gone());
 
-  it('asks for a new one, and starts nothing before it comes', () => {
+  it('asks for a new poll, and starts no worker before it answers', () => {
     const play = crashed();
     expect(play.did('poll_room').at(-1)).toMatchObject({ atMs: 2000 });
     expect(play.until(6900).did('spawn')).toHaveLength(1);
   });
 
-  it.each([2200, 4000])('replaces the worker when it shows a caller (%i ms)', (atMs) => {
+  it.each([2200, 4000])('replaces the worker when the poll shows a caller (%i ms)', (atMs) => {
     const play = crashed()
       .until(atMs)
       .on(atMs, look(2100, [ann]))
@@ -152,20 +152,20 @@ describe('a crash after the last look', () => {
     expect(play.did('spawn')).toHaveLength(2);
   });
 
-  it('ends the session when it shows nobody', () => {
+  it('ends the session when the poll shows no caller', () => {
     const play = crashed().on(2100, look(2050, []));
     expect(play.ending).toMatchObject({ reason: 'crashed' });
     expect(play.worker).toMatchObject({ attempt: 1, exit: { code: 1 } });
     expect(play.until(60_000).did('spawn')).toHaveLength(1);
   });
 
-  it('takes no older look for an answer', () => {
+  it('is not decided by an older poll', () => {
     const play = crashed().on(2100, look(1900, [agent]));
     expect(play.phase).toBe('live');
     expect(play.until(8000).ending).toMatchObject({ reason: 'crashed' });
   });
 
-  it('ends it too when the look does not come', () => {
+  it('ends the session when the poll does not answer', () => {
     expect(crashed().until(7100).ending).toMatchObject({ reason: 'crashed' });
   });
 });

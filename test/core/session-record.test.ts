@@ -23,7 +23,7 @@ interface Written {
 
 const asStored = (record: SessionRecord) => JSON.parse(JSON.stringify(record)) as SessionRecord;
 
-/** What became of the connection of a worker whose tree is gone: 0.1.0 kept it and never read it, the model has no place for it. */
+/** 0.1.0 kept the channel of a worker without a tree, and never read it. The model has no place for it. */
 const withoutDeadChannels = (record: SessionRecord) =>
   JSON.parse(JSON.stringify(record), (_key, value) =>
     value?.treeGone === true ? { ...value, channel: 'none' } : value,

@@ -1,4 +1,4 @@
-/** Stories for properties: any events in any order, with what matters in each varied. */
+/** Random stories for properties: any events in any order, with varied contents. */
 import fc from 'fast-check';
 import type { Effect } from '../../src/core/model/effects.ts';
 import type { SessionEvent } from '../../src/core/model/events.ts';
@@ -30,7 +30,7 @@ const who = fc.subarray(people);
 const sid = fc.constantFrom(ROOM_SID, 'RM_2');
 const worker = fc.constantFrom(WORKER, 's1.2' as typeof WORKER, 'stranger' as typeof WORKER);
 
-/** Every kind of event, with what matters in it varied; `nowMs` is where the clock stands. */
+/** Every kind of event, with varied contents. `nowMs`: the time of the event. */
 const anyEvent = (nowMs: number): fc.Arbitrary<SessionEvent> =>
   fc.oneof(
     fc.constant<SessionEvent>({ type: 'granted', startAtMs: nowMs, workerId: WORKER }),
@@ -123,7 +123,7 @@ const anyEvent = (nowMs: number): fc.Arbitrary<SessionEvent> =>
     ),
   );
 
-/** Where the clock stands when an event is made; `moved` brings its stamps to where it stands when it happens. */
+/** The time at which events are made. `moved` shifts their stamps to the time at which they happen. */
 const MADE_MS = 60_000;
 export const story = fc.array(
   fc

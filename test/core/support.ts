@@ -102,7 +102,7 @@ export function participant(identity: string, more: Partial<Participant> = {}): 
 
 export const agent = participant(AGENT, { kind: 'agent' });
 
-/** A look that says who is there besides our agent. */
+/** A snapshot of the room with these participants. */
 export function look(
   asOfMs: number,
   who: readonly Participant[],
@@ -154,7 +154,7 @@ export const release: SessionEvent = {
 };
 export const shutdown: SessionEvent = { ...release, reason: 'shutdown' };
 
-/** A session on the virtual clock: between events it ticks by itself, as the runtime's timers do. */
+/** A session on the virtual clock. Between events it gets its ticks, as from the runtime's timers. */
 export class Play {
   session: Session;
   nowMs = 0;
@@ -229,7 +229,7 @@ export class Play {
         this.#decide({ type: 'budget', granted: this.budget });
   }
 
-  /** What the mass-end budget answers; null: nothing yet. */
+  /** The answer of the mass-end budget; null: none yet. */
   budget: boolean | null = true;
 
   silent(): this {

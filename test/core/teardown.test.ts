@@ -1,4 +1,4 @@
-/** Every way down: the process track, the room's track, and what becomes of the room. */
+/** The teardown: its process track, its room track, and the rule for the room. */
 import { describe, expect, it } from 'vitest';
 import { allocationOf } from '../../src/core/admission/allocation.ts';
 import type { Participant } from '../../src/core/rooms/presence.ts';
@@ -25,14 +25,14 @@ const removed = { type: 'room_step', step: 'remove_agent', outcome: 'done', deta
 const roomClosed = { ...removed, step: 'close_room' } as const;
 const noRoom = { livekit: false };
 
-describe('the process track', () => {
+describe('in the process track,', () => {
   it('a worker that closes in order goes through aclose and disconnect only', () => {
     const play = Play.live(noRoom).on(1000, release).on(2000, closed).on(2500, exited(0)).on(2510, gone());
     expect(play.ladder).toEqual(['aclose:done', 'disconnect:exited']);
     expect(play).toMatchObject({ phase: 'ended', reason: 'requested' });
   });
 
-  it('one that acknowledges and never closes goes all the way', () => {
+  it('a worker that never closes goes through every step to KILL', () => {
     const play = Play.live(noRoom).on(1000, release).on(27_000, gone());
     expect(play.ladder).toEqual(['aclose:timeout', 'disconnect:timeout', 'term:timeout', 'kill:exited']);
     expect(play.did('signal').map((one) => [one.atMs, one.effect])).toMatchObject([
@@ -41,12 +41,12 @@ describe('the process track', () => {
     ]);
   });
 
-  it('one that dies during aclose is reaped, and the first cause stays', () => {
+  it('a worker that dies during aclose is scanned for, and the first cause stays', () => {
     const play = Play.live(noRoom).on(1000, release).on(1500, exited(3)).on(1510, gone());
     expect(play).toMatchObject({ phase: 'ended', reason: 'requested', ladder: ['aclose:exited'] });
   });
 
-  it('one without a channel starts at TERM', () => {
+  it('a worker without a channel starts at TERM', () => {
     const play = Play.starting({ ...noRoom, profile: profile({ protocol: 'none' }) })
       .on(1000, release)
       .on(1100, exited(null, 'SIGTERM'))
@@ -54,11 +54,11 @@ describe('the process track', () => {
     expect(play.ladder).toEqual(['term:exited']);
   });
 
-  describe('whose connection is lost, as after a restart of the supervisor,', () => {
+  describe('a worker with a lost connection, as after a restart of the supervisor,', () => {
     const lost = { type: 'channel', workerId: WORKER, open: false } as const;
     const open = { ...lost, open: true };
 
-    it('is asked when it has connected again', () => {
+    it('is asked when it reconnects', () => {
       const play = Play.live(noRoom).on(900, lost).on(1000, release).on(2000, open);
       expect(play.did('tell').map((one) => [one.atMs, one.effect])).toContainEqual([
         2000,
@@ -68,7 +68,7 @@ describe('the process track', () => {
       expect(play.ladder).toEqual(['aclose:done', 'disconnect:exited']);
     });
 
-    it('gets TERM when it does not connect within its bound', () => {
+    it('gets TERM when it does not reconnect within its bound', () => {
       const play = Play.live(noRoom)
         .on(900, lost)
         .on(1000, release)
@@ -80,12 +80,12 @@ describe('the process track', () => {
       expect(play.ladder).toEqual(['term:exited']);
     });
 
-    it('is reaped when it dies meanwhile', () => {
+    it('is scanned for when it dies meanwhile', () => {
       const play = Play.live(noRoom).on(900, lost).on(1000, release).on(1100, exited(0)).on(1110, gone());
       expect(play).toMatchObject({ phase: 'ended', reason: 'requested', ladder: [] });
     });
 
-    it('gets TERM at once when it never had one', () => {
+    it('gets TERM at once when it never connected', () => {
       const play = Play.starting({ ...noRoom, profile: profile({ protocol: 'none' }) })
         .on(900, lost)
         .on(1000, release);
@@ -93,11 +93,11 @@ describe('the process track', () => {
     });
   });
 
-  describe('that outlives the bound of KILL', () => {
+  describe('a worker that outlives the bound of KILL', () => {
     const killed = () => Play.live(noRoom).on(1000, release).on(28_000, { type: 'tick' });
     const tree = (left: number) => ({ type: 'tree', workerId: WORKER, left }) as const;
 
-    it('is looked at once more: it may have died while the host stood still', () => {
+    it('is scanned for once more, because it may have died while the host was suspended', () => {
       const play = killed();
       expect(play.did('reap').map((one) => one.atMs)).toEqual([28_000]);
       play.on(28_010, gone());
@@ -105,19 +105,19 @@ describe('the process track', () => {
       expect(play.ladder.at(-1)).toBe('kill:exited');
     });
 
-    it('is unkillable when that look finds it', () => {
+    it('is unkillable when that scan finds it', () => {
       expect(killed().on(28_010, tree(1))).toMatchObject({ phase: 'ended', reason: 'unkillable' });
     });
 
-    it('is unkillable when that look does not come back', () => {
+    it('is unkillable when that scan does not answer', () => {
       const play = killed();
       const dueMs = 28_000 + DEADLINES.confirmMs;
       expect(play.on(dueMs - 1, { type: 'tick' })).toMatchObject({ phase: 'closing', reason: 'requested' });
       expect(play.on(dueMs, { type: 'tick' })).toMatchObject({ phase: 'ended', reason: 'unkillable' });
     });
 
-    // Only what was told to kill keeps looking until the tree is gone, and that ended with the last supervisor.
-    it('is killed anew, and not given up by the first look, when another supervisor takes over before that look', () => {
+    // Only the supervisor that sent KILL polls the tree until it is empty, and that supervisor ended.
+    it('is killed again by a supervisor that takes over before that scan', () => {
       const play = killed();
       const before = play.did('reap').length;
       play.on(29_000, { type: 'gap', gapMs: 0 });
@@ -128,7 +128,7 @@ describe('the process track', () => {
       expect(play.on(dueMs, { type: 'tick' })).toMatchObject({ phase: 'ended', reason: 'unkillable' });
     });
 
-    it('is killed anew when another supervisor takes over while only the room is left', () => {
+    it('is killed again by a supervisor that takes over while only the room is left', () => {
       const play = Play.live().on(1000, release).on(28_000, { type: 'tick' }).on(28_010, tree(1));
       expect(play.phase).toBe('closing');
       play.on(28_020, { type: 'gap', gapMs: 0 });
@@ -136,18 +136,18 @@ describe('the process track', () => {
     });
   });
 
-  describe('whose supervisor died while LiveKit was asked', () => {
+  describe('a session after its supervisor died during a question to LiveKit', () => {
     const asked = () =>
       Play.live()
         .on(500, look(500, [agent]))
         .on(1000, exited(1))
         .on(1010, gone());
 
-    it('has its agent removed by the next one', () => {
+    it('has its agent removed by the next supervisor', () => {
       expect(repeatRoomStep(asked().session)).toMatchObject([{ do: 'remove_agent', boundMs: 5000 }]);
     });
 
-    it('has its room looked at, and closed, by the next one', () => {
+    it('has its room polled and closed by the next supervisor', () => {
       const play = asked().on(1020, removed);
       expect(repeatRoomStep(play.session)).toEqual([{ do: 'poll_room' }]);
       play.on(3100, look(3090, []));
@@ -155,13 +155,13 @@ describe('the process track', () => {
       expect(repeatRoomStep(play.on(3200, roomClosed).session)).toEqual([]);
     });
 
-    it('asks nothing twice in one life: the second question could hit the next session of the room', () => {
+    it('asks LiveKit nothing twice in one life, because a second question could hit the next session of the room', () => {
       const play = asked().on(3000, { type: 'gap', gapMs: 2000 });
       expect(play.did('remove_agent')).toHaveLength(1);
     });
   });
 
-  it('one that left children is over only when they are', () => {
+  it('a worker that left children is over only when they are gone', () => {
     const play = Play.live(noRoom).on(1000, exited(0));
     expect(play).toMatchObject({ phase: 'closing', reason: 'completed', ladder: [] });
     play.on(1010, { type: 'tree', workerId: WORKER, left: 2 });
@@ -169,7 +169,7 @@ describe('the process track', () => {
     expect(play.on(7000, gone()).ladder).toEqual(['term:timeout', 'kill:exited']);
   });
 
-  it('one that said it is done starts at disconnect', () => {
+  it('a worker that said closed starts at disconnect', () => {
     expect(Play.live(noRoom).on(1000, closed).ladder).toEqual(['disconnect:…']);
   });
 
@@ -183,7 +183,7 @@ describe('the process track', () => {
     expect(play.on(300, gone()).phase).toBe('ended');
   });
 
-  it('a spawn that fails meanwhile leaves nothing to do', () => {
+  it('a spawn that fails meanwhile ends the track', () => {
     const play = Play.queued(noRoom)
       .on(0, { type: 'granted', startAtMs: 0, workerId: WORKER })
       .on(100, release);
@@ -193,7 +193,7 @@ describe('the process track', () => {
     });
   });
 
-  it('what nothing kills is said so, keeps slot and claim, and frees both when it is gone', () => {
+  it('an unkillable worker is named, keeps slot and claim, and frees both when it is gone', () => {
     const play = Play.live(noRoom).on(1000, release).until(60_000);
     expect(play).toMatchObject({ phase: 'ended', reason: 'unkillable' });
     expect(play.ending?.detail).toContain('first cause: requested');
@@ -201,7 +201,7 @@ describe('the process track', () => {
     expect(allocationOf(play.on(90_000, gone()).session)).toBeNull();
   });
 
-  it('one that is born after all was given up is killed at once', () => {
+  it('a worker that starts after the track gave up is killed at once', () => {
     const play = Play.queued(noRoom)
       .on(0, { type: 'granted', startAtMs: 0, workerId: WORKER })
       .on(100, release)
@@ -212,7 +212,7 @@ describe('the process track', () => {
     expect(play.did('signal').slice(before)).toMatchObject([{ effect: { signal: 'SIGKILL' } }]);
   });
 
-  it('one that is never born frees slot and claim also after all was given up', () => {
+  it('a worker that never starts frees slot and claim after the track gave up', () => {
     const play = Play.queued(noRoom)
       .on(0, { type: 'granted', startAtMs: 0, workerId: WORKER })
       .on(100, release)
@@ -222,7 +222,7 @@ describe('the process track', () => {
     expect(allocationOf(play.session)).toBeNull();
   });
 
-  it('one that connects again in the middle is asked again, with what is left of the bound', () => {
+  it('a worker that reconnects is asked again, with the rest of the bound', () => {
     const play = Play.live(noRoom)
       .on(1000, release)
       .on(2000, { type: 'channel', workerId: WORKER, open: false })
@@ -241,21 +241,21 @@ describe('the process track', () => {
   });
 });
 
-describe('a host that stands still again and again', () => {
-  it('gives a step its own bound anew each time, and no more', () => {
+describe('a host that is suspended again and again', () => {
+  it('gives a step its own bound again each time, and no more', () => {
     const play = Play.live(noRoom).on(1000, release);
     for (let gapMs = 5000; gapMs <= 50_000; gapMs += 5000)
       play.on(1000 + gapMs, { type: 'gap', gapMs: 5000 });
     expect(play.session.phase).toMatchObject({ ladder: { process: { step: 'aclose', deadlineMs: 61_000 } } });
   });
 
-  it('counts what has no record anew too', () => {
+  it('restarts the bound of a step without a record too', () => {
     const play = Play.live(noRoom).on(1000, exited(1)).on(1900, { type: 'gap', gapMs: 5000 });
     expect(play.session.phase).toMatchObject({ ladder: { process: { step: 'reap', deadlineMs: 2900 } } });
   });
 });
 
-describe('news of another worker', () => {
+describe('an event of another worker', () => {
   const other = 's1.0' as typeof WORKER;
 
   it('moves no step', () => {
@@ -275,7 +275,7 @@ describe('news of another worker', () => {
     });
   });
 
-  it('a spawn that fails late leaves no step without its end', () => {
+  it('that reports a late spawn failure leaves no step without its end', () => {
     const play = Play.queued(noRoom)
       .on(0, { type: 'granted', startAtMs: 0, workerId: WORKER })
       .on(10, release);
@@ -284,10 +284,10 @@ describe('news of another worker', () => {
   });
 });
 
-describe('wrapping up', () => {
+describe('a wrap-up', () => {
   const alone = () => Play.live({ user: 'ann' }).on(500, look(500, [agent]));
 
-  it('without a caller aclose may take a minute, and the user may call again', () => {
+  it('without a caller may take a minute, and the user may call again', () => {
     const play = alone().on(1000, release);
     expect(play.did('tell').at(-1)).toMatchObject({
       effect: { message: { type: 'aclose', boundMs: DEFAULT_LADDER.wrapUpMs } },
@@ -302,7 +302,7 @@ describe('wrapping up', () => {
     expect(play.until(15_000).ladder[0]).toBe('aclose:timeout');
   });
 
-  it('is never begun for a worker that comes back when somebody waits for the claim', () => {
+  it('is never begun for a worker that reconnects while a session waits for the claim', () => {
     const play = alone()
       .on(600, { type: 'channel', workerId: WORKER, open: false })
       .on(1000, release)
@@ -313,7 +313,7 @@ describe('wrapping up', () => {
     });
   });
 
-  it('with a caller it may not', () => {
+  it('is never begun while a caller is there', () => {
     const play = Play.live()
       .on(500, look(500, [agent, participant('ann')]))
       .on(1000, release);
@@ -322,7 +322,7 @@ describe('wrapping up', () => {
     });
   });
 
-  it('a stop of the supervisor does not wait for it', () => {
+  it('is never begun at a stop of the supervisor', () => {
     expect(alone().on(1000, shutdown).did('tell').at(-1)).toMatchObject({
       effect: { message: { boundMs: 10_000 } },
     });
@@ -392,7 +392,7 @@ describe('the room track', () => {
     });
   });
 
-  it('is over in its bounds when LiveKit does not answer', () => {
+  it('is over within its bounds when LiveKit does not answer', () => {
     const play = Play.live()
       .on(1000, { type: 'livekit', reachable: false })
       .on(2000, exited(1))
@@ -412,11 +412,11 @@ describe('the room track', () => {
       .on(1100, look(1100, [ann]));
     expect(play).toMatchObject({ phase: 'ended', reason: 'crashed' });
     expect(play.did('close_room')).toEqual([]);
-    // It may never come: then nobody else would close the room.
+    // That session may never start, and then no other one would close the room.
     expect(play.did('watch_room')).toHaveLength(1);
   });
 
-  it('decides on a look made after its step began', () => {
+  it('decides on a snapshot asked for after its step began', () => {
     const play = Play.live()
       .on(100, look(100, [agent, ann]))
       .on(1000, exited(1))

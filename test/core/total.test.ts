@@ -1,4 +1,4 @@
-/** Whatever comes in whatever order: nothing throws, nothing that ended changes, nothing waits for ever. */
+/** Any events in any order: no event throws, no ended session changes, and no session waits for ever. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Session } from '../../src/core/model/session.ts';
@@ -21,7 +21,7 @@ const LADDER_MS =
   DEFAULT_LADDER.removeAgentMs +
   DEFAULT_LADDER.closeRoomMs;
 
-/** Time alone, with every effect unanswered. */
+/** Lets time pass without an answer to any effect. */
 function letTimePass(session: Session, fromMs: number, boundMs: number): Session {
   let state = session;
   let nowMs = fromMs;
@@ -63,7 +63,7 @@ describe('any events in any order', () => {
     );
   });
 
-  it('leave no ladder that outlives the sum of its bounds', () => {
+  it('leave no teardown that outlives the sum of its bounds', () => {
     fc.assert(
       fc.property(specs, story, (one, steps) => {
         const { session, nowMs } = play(newSession(one, {}), steps, () => undefined);
@@ -74,7 +74,7 @@ describe('any events in any order', () => {
     );
   });
 
-  it('leave no session that outlives its maximum duration and its ladder', () => {
+  it('leave no session that outlives its maximum duration and its teardown', () => {
     fc.assert(
       fc.property(specs, story, (one, steps) => {
         const { session, nowMs } = play(newSession(one, {}), steps, () => undefined);
@@ -107,7 +107,7 @@ describe('any events in any order', () => {
   });
 });
 
-/** The first cause; a worker that nothing kills adds its own reason and keeps the cause. */
+/** The first cause. An unkillable worker adds its own reason and keeps the cause. */
 function causeOf({ phase }: Session): string | null {
   return phase.name === 'closing' || phase.name === 'ended' ? phase.ending.cause : null;
 }

@@ -1,4 +1,4 @@
-/** The pool's rules: how many to start, whom to let go, how a crash loop backs off. */
+/** The rules of the warm pool: how many workers to start, which to retire, how a crash loop backs off. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { workerId } from '../../src/core/ids.ts';
@@ -27,20 +27,20 @@ const retired = (pool: Pool, wanted = PROFILE, nowMs = 1000) =>
   decidePool(pool, wanted, nowMs).retire.map(({ id }) => id);
 
 describe('a pool', () => {
-  it('is filled, so many at a time', () => {
+  it('is filled, a few workers at a time', () => {
     expect(decidePool(EMPTY_POOL, PROFILE, 0).start).toBe(3);
     expect(decidePool(EMPTY_POOL, profile({ warm: 100 }), 0).start).toBe(WARM.startsAtOnce);
     expect(decidePool(poolOf(one('a', { state: 'starting' }), one('b')), PROFILE, 0).start).toBe(1);
   });
 
-  it('does not count those that are kept for a call', () => {
+  it('does not count reserved workers', () => {
     expect(decidePool(poolOf(one('a', { state: 'reserved' }), one('b')), PROFILE, 0)).toMatchObject({
       start: 2,
       retire: [],
     });
   });
 
-  it('lets go what is too old, too big, late, of another profile, or too many', () => {
+  it('retires workers that are too old, too big, late, of another profile, or too many', () => {
     expect(retired(poolOf(one('a')), PROFILE, WARM.maxAgeMs)).toEqual(['a']);
     expect(retired(poolOf(one('a', { rssBytes: 501 })))).toEqual(['a']);
     expect(retired(poolOf(one('a', { rssBytes: 500 })))).toEqual([]);
@@ -49,14 +49,14 @@ describe('a pool', () => {
     expect(retired(poolOf(one('a'), one('b'), one('c'), one('d')))).toEqual(['d']);
   });
 
-  it('is emptied where nothing new is taken', () => {
+  it('is emptied when no new session is taken', () => {
     expect(decidePool(poolOf(one('a'), one('b', { state: 'reserved' })), null, 0)).toMatchObject({
       start: 0,
       retire: [{ id: 'a' }],
     });
   });
 
-  it('hands out only what is ready and of the very profile', () => {
+  it('hands out only ready workers of the same profile', () => {
     const pool = poolOf(one('a', { state: 'starting' }), one('b', { state: 'reserved' }), one('c'));
     expect(findReady(pool, PROFILE)?.id).toBe('c');
     expect(findReady(pool, profile({ warm: 3, version: '2' }))).toBeNull();
@@ -64,7 +64,7 @@ describe('a pool', () => {
 });
 
 describe('a crash loop', () => {
-  it('backs off, and a quiet minute begins anew', () => {
+  it('backs off, and counts from one again after a quiet minute', () => {
     const first = noteCrash(EMPTY_POOL, 'died', 0);
     expect(first).toMatchObject({ crashes: 1, lastCrash: 'died', notBeforeMs: BACKOFF.firstMs });
     expect(decidePool(first, PROFILE, 100)).toMatchObject({ start: 0, nextMs: BACKOFF.firstMs });

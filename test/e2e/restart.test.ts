@@ -144,7 +144,9 @@ describe('FIFOs in the state directory', () => {
     await daemon.start();
     expect(await daemon.reaches(id, ['live'])).toMatchObject({ pid, restarts: 0 });
     expect((await daemon.call('POST', '/v1/drain', {})).status).toBe(200);
-    await until('the log names the drain', () => daemon.stderr.includes('the drain could not be recorded'));
+    await until('the log names the drain', () =>
+      daemon.stderr.includes('the state of the drain could not be written'),
+    );
     await until('the log names the audit file', () =>
       daemon.stderr.includes('the audit file could not be written'),
     );

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createLog } from '../../src/adapters/telemetry/pino-log.ts';
 import { createHttpListeners } from '../../src/http/listeners.ts';
+import { requireAccess } from '../../src/http/make-app.ts';
 import type { TestListeners, TestRequest } from '../support/api/listeners.ts';
 import { openListeners, problemOf, TOKENS, tokenWith } from '../support/api/listeners.ts';
 import { viewOf } from '../support/api/memory-api.ts';
@@ -28,6 +29,10 @@ const ROUTES: readonly (TestRequest & { readonly scope: (typeof SCOPES)[number];
     { method: 'POST', path: '/v1/sessions/s-1/token', scope: 'dispatch', own: false },
     { method: 'POST', path: '/v1/sessions/s-1/keep_alive', scope: 'release', own: true },
     { method: 'POST', path: '/v1/sessions/s-1/release', scope: 'release', own: true },
+    { method: 'POST', path: '/v1/reload', scope: 'admin', own: false },
+    { method: 'POST', path: '/v1/sweep', body: {}, scope: 'admin', own: false },
+    { method: 'POST', path: '/v1/drain', body: {}, scope: 'admin', own: false },
+    { method: 'POST', path: '/v1/undrain', scope: 'admin', own: false },
     {
       method: 'POST',
       path: '/v1/sessions/release',
@@ -155,4 +160,13 @@ it('the error for a port in use names the key that turns TCP off', async () => {
     await second.close();
     rmSync(dir, { recursive: true, force: true });
   }
+});
+
+describe('a route that does not declare its rights', () => {
+  it('stops the start of the API, so that no route is open by mistake', () => {
+    expect(() => requireAccess({ method: 'GET', url: '/v1/forgotten' })).toThrow('GET /v1/forgotten');
+    expect(() =>
+      requireAccess({ method: 'GET', url: '/healthz', config: { access: 'public' } }),
+    ).not.toThrow();
+  });
 });

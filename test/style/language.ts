@@ -27,7 +27,7 @@ interface Banned {
 }
 
 const BANNED: readonly Banned[] = [
-  { pattern: /\b(whoever|whom|whose|whatsoever|whomever)\b/i, why: 'name the thing' },
+  { pattern: /\b(whoever|whom|whatsoever|whomever)\b|^whose\b/i, why: 'name the thing' },
   { pattern: /\bwho\b/i, why: 'name the thing: the caller, the session, the person', inComments: true },
   {
     pattern:
@@ -93,7 +93,7 @@ function faultsOf(sentence: string, kind: Prose['kind']): string[] {
 function sentencesOf(text: string): string[] {
   return text
     .replace(/\b(e\.g|i\.e|etc|vs|approx)\./g, '$1')
-    .split(/(?<=[.!?][)"'”]?)\s+(?=[\p{Lu}`"'([\d<*_])/u)
+    .split(/(?<=[.!?][)"'”]?)\s+(?=[\p{Lu}`"'([\d<*_]|[a-z_]+: )/u)
     .map((sentence) => sentence.trim())
     .filter((sentence) => sentence !== '');
 }
@@ -265,7 +265,7 @@ function python(text: string): Prose[] {
 }
 
 function hashComments(text: string): Prose[] {
-  const lines = text.split('\n').map((line) => /^\s*#(?!!) ?(.*)$/.exec(line)?.[1] ?? '');
+  const lines = text.split('\n').map((line) => /^\s*#(?![!\w]) ?(.*)$/.exec(line)?.[1] ?? '');
   return paragraphs(lines, 1, 'comment');
 }
 

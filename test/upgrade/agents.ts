@@ -5,7 +5,7 @@ import { ROOT } from '../support/daemon/daemon.ts';
 
 const FIXTURES = join(ROOT, 'test/fixtures/upgrade');
 const PYTHON = findPythonAgents();
-/** Half of a Node agent's start is compilation. */
+/** Compilation is a quarter of a Node agent's start. */
 const COMPILE_CACHE = process.env.NODE_COMPILE_CACHE ?? '';
 
 /** LiveKit's own dispatch finds the agent of agents-js by this name. */
@@ -19,7 +19,7 @@ export const AGENTS = [
   ...(PYTHON === null ? [] : ['kit-python', 'livekit-python']),
 ];
 
-export type Framework = 'livekit-node' | 'livekit-python';
+type Framework = 'livekit-node' | 'livekit-python';
 
 /** The framework, where it is installed. */
 export function framework(wanted: Framework): Framework {

@@ -1,7 +1,8 @@
 /** The calls of a host before its upgrade: some in each state, and a live one of each protocol. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { SessionView } from '../../src/api/session-schemas.ts';
 import { until } from '../support/lib/wait.ts';
-import { isAlive } from '../support/processes/test-processes.ts';
 import { AGENTS } from './agents.ts';
 import type { Host, Seat } from './host.ts';
 
@@ -112,14 +113,22 @@ const ENDS = [
   ['killed', 'SIGTERM'],
 ] as const;
 
-export async function endShort(short: Short, views: ReadonlyMap<string, SessionView>): Promise<void> {
-  const pids = ENDS.map(([which, signal]) => {
-    const { pid } = viewOf(views, short[which]);
-    if (pid === null) throw new Error(`${short[which]} has no process`);
+/** Waits until each exit status is on disk. `views`: a list that shows the processes. */
+export async function endShort(
+  host: Host,
+  short: Short,
+  views: ReadonlyMap<string, SessionView>,
+): Promise<void> {
+  for (const [which, signal] of ENDS) {
+    const { id, pid } = viewOf(views, short[which]);
+    if (pid === null) throw new Error(`${id} has no process`);
     process.kill(pid, signal);
-    return pid;
-  });
-  await until('they have ended', () => !pids.some(isAlive));
+  }
+  // Race: a worker is gone a moment before its exit status is written, and the file holds the time of the end.
+  const files = ENDS.map(([which]) => join(host.daemon.stateDir, 'workers', `${short[which]}.1`, 'status'));
+  await until('each exit status is on disk', () =>
+    files.every((file) => readFileSync(file, 'utf8').endsWith('\n')),
+  );
 }
 
 async function makeEnded(host: Host): Promise<string[]> {
@@ -127,7 +136,7 @@ async function makeEnded(host: Host): Promise<string[]> {
   const released = await makeOne(host, 'ended-released');
   const views = await host.listAll();
   await host.cli('release', released, '--reason', REASON);
-  await endShort(short, views);
+  await endShort(host, short, views);
   const ids = [...ENDS.map(([which]) => short[which]), released];
   for (const id of ids) await host.daemon.recorded(id, (await host.daemon.ended(id)).state);
   return ids;

@@ -96,7 +96,7 @@ export class Host {
     writeFileSync(this.#finish, '');
   }
 
-  /** What a command of the installed version prints. */
+  /** The output of a command of the installed version. */
   cli(...args: readonly string[]): Promise<string> {
     return this.#installation.run(this.daemon.socket, ...args);
   }
@@ -167,7 +167,7 @@ export class Host {
     return until(`an agent is in ${room}`, () => this.seat(room), START_MS);
   }
 
-  /** What LiveKit says of the agent in a room. `null`: no agent is there. */
+  /** The agent in a room, as LiveKit lists it. `null`: no agent is there. */
   async seat(room: string): Promise<Seat | null> {
     const people = await this.livekit.rooms.listParticipants(room);
     const agent = people.find((one) => Number(one.kind) === AGENT_KIND);

@@ -36,7 +36,7 @@ export class Installation {
     });
   }
 
-  /** What a command prints. */
+  /** The output of a command. */
   async run(socket: string, ...args: readonly string[]): Promise<string> {
     const { stdout } = await run(process.execPath, [this.main, '--socket', socket, ...args], {
       timeout: TOOL_MS,

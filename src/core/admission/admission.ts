@@ -1,6 +1,6 @@
 /**
- * Who may start: claim, all quotas and the place in the queue, decided in one step before anything is awaited.
- * First come, first served, but nobody waits for a quota that he does not need, nor behind a room that is closing.
+ * Admission of sessions: claim, quotas and place in the queue are decided in one step, before anything is awaited.
+ * The queue is first come, first served. A session waits only for quotas that it needs, and never behind a closing room.
  */
 
 import type { ClaimKey, SessionId } from '../ids.ts';
@@ -14,7 +14,7 @@ export interface Waiting {
   readonly claim: ClaimKey;
   readonly quotas: readonly string[];
   readonly mayQueue: boolean;
-  /** null: it waits for a claim that is being given up, for as long as that takes; every ladder has its bounds. */
+  /** null: the session waits for the claim of a teardown. Every teardown has its bounds, so this wait has no other. */
   readonly expiresMs: number | null;
 }
 
@@ -30,15 +30,15 @@ export interface Request {
   readonly sessionId: SessionId;
   readonly claim: ClaimKey;
   readonly quotas: readonly string[];
-  /** false: it does not wait for a slot; for a claim that is being given up it may in any case. */
+  /** false: the session does not wait for a slot. It may wait for the claim of a teardown in any case. */
   readonly mayQueue?: boolean;
-  /** A warm worker is there: the start rate does not count it. */
+  /** A warm worker is reserved. The start rate does not count it. */
   readonly isWarm?: boolean;
 }
 
 export type Answer =
   | { readonly kind: 'granted'; readonly startAtMs: number }
-  /** `wants`: the closing session whose claim it waits for. */
+  /** `wants`: the closing session that still holds the claim. */
   | { readonly kind: 'queued'; readonly position: number; readonly wants: SessionId | null }
   | { readonly kind: 'taken'; readonly holder: SessionId }
   | {
@@ -69,7 +69,7 @@ export function request(
   if (taken !== null) return { state, answer: { kind: 'taken', holder: taken } };
   const lacking = firstLacking(state, asked.quotas, queuedNeeds(state));
   if (holder === null && lacking === null) return grant(state, asked, nowMs);
-  // Waiting for a claim is always allowed: a redial must not be turned away while its last call is torn down.
+  // A session may always wait for a claim. A redial must not be refused while the last call is in its teardown.
   const noPlace = asked.mayQueue === false || queueLength(state) >= state.limits.queue;
   if (holder === null && lacking !== null && noPlace) return { state, answer: full(state, lacking) };
   const { sessionId, claim, quotas, mayQueue = true } = asked;
@@ -81,7 +81,7 @@ export function request(
   };
 }
 
-/** The time in the queue counts from when the claim is free, or known to stay held. */
+/** The time in the queue counts from the moment when the claim is free, or is known to stay held. */
 function timed(state: Admission, one: Waiting, nowMs: number): Waiting {
   if (one.expiresMs !== null || isGivenUpSoon(state, one.claim)) return one;
   const isHeld = claimHolder(state, one.claim) !== null;
@@ -114,7 +114,7 @@ function grant(
   return { state: { ...state, holders, startTatMs }, answer: { kind: 'granted', startAtMs } };
 }
 
-/** The start rate paces and refuses nothing; one second's worth may start at once. */
+/** The start rate delays starts and refuses none. The starts of one second may come at once. */
 function paceStart(
   { limits, startTatMs }: Admission,
   nowMs: number,
@@ -125,12 +125,12 @@ function paceStart(
   return { startAtMs: Math.max(nowMs, nextTatMs - burst * intervalMs), startTatMs: nextTatMs };
 }
 
-/** What the sessions of before hold, at a start: all at once. */
+/** At a start of the supervisor: the allocations of all earlier sessions. */
 export function restore(state: Admission, holdings: readonly Allocation[]): Admission {
   return { ...state, holders: AllocationTable.of(holdings) };
 }
 
-/** What a session holds has changed; null: nothing any more, its place in the queue included. Serves the queue. */
+/** The allocation of a session has changed; null: it holds nothing, not even a place in the queue. Serves the queue. */
 export function update(
   state: Admission,
   sessionId: SessionId,
@@ -140,7 +140,7 @@ export function update(
   return serve({ ...state, holders: state.holders.with(sessionId, holding) }, nowMs);
 }
 
-/** Other limits from now on: what is held stays held, and the queue is served by the new ones. */
+/** New limits. Allocations stay, and the queue is served by the new limits. */
 export function relimit(
   state: Admission,
   limits: AdmissionLimits,
@@ -149,7 +149,7 @@ export function relimit(
   return serve({ ...state, limits }, nowMs);
 }
 
-/** A session that waits no longer (released, or expired). */
+/** The session waits no longer: it was released or has expired. */
 export function withdraw(
   state: Admission,
   sessionId: SessionId,
@@ -158,7 +158,7 @@ export function withdraw(
   return serve({ ...state, queue: state.queue.filter((one) => one.sessionId !== sessionId) }, nowMs);
 }
 
-/** Sessions whose time in the queue is over, with what they waited for. */
+/** Sessions that have waited too long, each with the quota or claim that it waited for. */
 export function expired(state: Admission, nowMs: number): { sessionId: SessionId; detail: string }[] {
   return state.queue
     .filter((one) => one.expiresMs !== null && nowMs >= one.expiresMs)
@@ -197,12 +197,12 @@ function serve(state: Admission, nowMs: number): { state: Admission; grants: Gra
   return { state: { ...next, queue: next.queue.map((one) => timed(next, one, nowMs)) }, grants };
 }
 
-/** Those that wait for a slot; whoever waits for a claim takes no place from others. */
+/** How many sessions wait for a slot. A session that waits for a claim takes no place of the queue. */
 function queueLength(state: Admission): number {
   return state.queue.filter((one) => claimHolder(state, one.claim) === null).length;
 }
 
-/** Quotas for which somebody is waiting already: a newcomer that needs one of them queues behind. */
+/** Quotas that a session waits for. A new session that needs one of them queues behind it. */
 function queuedNeeds(state: Admission): Set<string> {
   const free = state.queue.filter((one) => claimHolder(state, one.claim) === null);
   return new Set(free.flatMap((one) => lackingOf(state, one.quotas, new Set())));

@@ -1,4 +1,4 @@
-/** Who holds what, as a value: with two thousand calls a copied Map per change would be a fifth of the work of a mass release. */
+/** The allocations of all sessions as an immutable value. Because: with 2000 calls, copying one Map per change takes a fifth of a mass release. */
 
 import type { SessionId } from '../ids.ts';
 import type { Allocation } from './allocation.ts';
@@ -22,7 +22,7 @@ export class AllocationTable {
     return this.#buckets[bucketOf(id)]?.get(id) ?? null;
   }
 
-  /** null: it holds nothing any more. This one stays as it is. */
+  /** null: the session holds nothing any more. This table does not change. */
   with(id: SessionId, holding: Allocation | null): AllocationTable {
     const at = bucketOf(id);
     const bucket = new Map(this.#buckets[at]);

@@ -1,4 +1,4 @@
-/** What a session holds of the shared: derived from its state, so that it can be rebuilt after any restart. */
+/** The shared resources that a session holds. They are derived from its state, so that a restart can rebuild them. */
 
 import type { ClaimKey, SessionId } from '../ids.ts';
 import type { Session, SessionIn } from '../model/session.ts';
@@ -10,20 +10,20 @@ import { quotasOf } from './quotas.ts';
 
 export interface Allocation {
   readonly sessionId: SessionId;
-  /** null: given up, the ladder's last step is over. */
+  /** null: the teardown is over and the claim is free. */
   readonly claim: ClaimKey | null;
-  /** The claim will be free without anybody's doing: whoever comes may wait for it. */
+  /** The teardown will free the claim. A new session may wait for it. */
   readonly closing: boolean;
-  /** Its ladder is over and its worker lives: when the claim will be free nobody knows. */
+  /** The teardown is over and the worker lives. It is unknown when the claim will be free. */
   readonly unkillable: boolean;
-  /** Names of the quotas of which it holds a place. Empty as soon as the tree is gone. */
+  /** Names of the quotas of which the session holds a slot. Empty as soon as the tree is gone. */
   readonly quotas: readonly string[];
   readonly live: boolean;
-  /** The soonest inferred ending that is coming, for the mass-end budget; null: none. */
+  /** When the next inferred ending is due, for the mass-end budget; null: none is armed. */
   readonly inferredDueMs: number | null;
 }
 
-/** null: nothing at all. A session in the queue holds nothing yet but its place. */
+/** null: the session holds nothing. A queued session holds only its place in the queue. */
 export function allocationOf(session: Session): Allocation | null {
   const { phase, spec } = session;
   const base = {
@@ -49,7 +49,7 @@ export function allocationOf(session: Session): Allocation | null {
   }
 }
 
-/** For admission the same; when an inferred ending is due is read afresh where it counts. */
+/** Whether admission sees the same. `inferredDueMs` is left out, because the budget reads it at the moment of each request. */
 export function sameAllocation(a: Allocation | null, b: Allocation | null): boolean {
   if (a === null || b === null) return a === b;
   return (
@@ -63,11 +63,11 @@ export function sameAllocation(a: Allocation | null, b: Allocation | null): bool
 
 function closingQuotas({ phase, spec }: Session): readonly string[] {
   if (phase.name !== 'closing' || phase.worker === null || isTreeGone(phase.worker)) return [];
-  // Wrapping up without a caller must not keep its user from calling again.
+  // A wrap-up without a caller frees the user's slot, so that the user can call again.
   return quotasOf(spec).filter((name) => !phase.ladder.wrapUp || !name.startsWith('user:'));
 }
 
-/** Ended, and yet its worker lives on: nothing killed it. */
+/** The session has ended and its worker lives, because no signal ended the worker. */
 export function isUnkillable({ phase }: Session): boolean {
   if (phase.name !== 'ended' || phase.ending.reason !== 'unkillable') return false;
   return phase.worker !== null && !isTreeGone(phase.worker);

@@ -1,18 +1,18 @@
-/** No mass end: many inferred endings at once are more likely our own blindness than everybody's hang-up. */
+/** Holds mass ends. Because: many inferred endings at once are more likely a fault of observation than real hang-ups. */
 import { MASS_END } from '../../lib/limits/session-limits.ts';
 import type { SessionId } from '../ids.ts';
 import type { Allocation } from './allocation.ts';
 
 export interface Budget {
-  /** Inferred endings that were granted within the window. */
+  /** The inferred endings that were granted within the window. */
   readonly granted: readonly { readonly sessionId: SessionId; readonly atMs: number }[];
 }
 
 export const NEW_BUDGET: Budget = { granted: [] };
 
 /**
- * A first asking is judged with all that are about to ask, so that of sixty the first five do not slip through.
- * One that was held, looked at afresh and still holds (`again`) is let go at the allowed rate.
+ * A first request counts with all endings that are due soon. Otherwise the first five of sixty would be granted.
+ * `again`: the ending was held and a new poll confirmed it. Such endings are granted at the allowed rate.
  */
 export function askBudget(
   budget: Budget,

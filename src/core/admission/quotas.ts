@@ -1,4 +1,4 @@
-/** Limits are one mechanism: named quotas, taken all or none. A refusal names the quota. */
+/** All limits are named quotas. A session takes all of its quotas or none, and a refusal names the quota. */
 import type { SessionSpec } from '../model/session.ts';
 
 export interface AdmissionLimits {

@@ -1,4 +1,4 @@
-/** Whether what was stored is a record of ours: a damaged one must not keep the others from being taken over. */
+/** Reads stored records. A damaged record must not prevent the takeover of the others. */
 import { z } from 'zod';
 import type { Session } from '../model/session.ts';
 import { publicState } from '../model/session.ts';
@@ -10,7 +10,7 @@ import { allocationOf } from './allocation.ts';
 
 const room = z.object({ project: z.string(), name: z.string() });
 
-/** As deep as is needed to tell it from something else; the rest is curfew's own writing. */
+/** Checks only what tells a record from other data. curfew itself wrote the rest. */
 const sessionSchema = z.looseObject({
   spec: z.looseObject({ id: z.string(), claim: z.string(), room }),
   phase: z.looseObject({ name: z.string() }),
@@ -18,12 +18,12 @@ const sessionSchema = z.looseObject({
 
 const watchSchema = z.looseObject({ room, roomSid: z.string(), since: z.object({ bootMs: z.number() }) });
 
-/** Null: it is none, or lacks what a takeover needs first. */
+/** null: it is not a record, or a part that a takeover needs is missing. */
 export function asSession(value: unknown): Session | null {
   if (!sessionSchema.safeParse(value).success) return null;
   try {
     const session = fromRecord(value as SessionRecord);
-    // These read most of a session; of one that lacks a part they throw.
+    // These functions read most of a session, and throw when a part is missing.
     return publicState(session) && allocationOf(session) !== undefined && deadlines(session) ? session : null;
   } catch {
     return null;

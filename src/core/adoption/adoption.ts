@@ -1,6 +1,6 @@
 /**
- * Adoption: a supervisor takes over a session of an earlier one. The host shows what became of the session's worker meanwhile;
- * `classify` names the case, and `adopt` decides the events that nobody delivered, in the order in which they happened.
+ * Adoption: a supervisor takes over a session of an earlier one. The host shows what became of the session's worker.
+ * `classify` names the case. `adopt` decides the events that were not delivered, in the order in which they happened.
  */
 import type { Stamp } from '../ids.ts';
 import type { Found, SessionEvent } from '../model/events.ts';

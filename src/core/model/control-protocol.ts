@@ -21,21 +21,21 @@ const hello = z.strictObject({
   kit: z.strictObject({ name: text(40), version: text(40) }).optional(),
 });
 
-/** After `hello`. Unknown keys are refused, so that a misspelled field is told and not ignored. */
+/** After `hello`. Unknown keys are refused, so that a misspelled field is reported and not ignored. */
 const workerMessages = [
   z.strictObject({ type: z.literal('ready') }),
   z.strictObject({ type: z.literal('heartbeat') }),
   z.strictObject({
     type: z.literal('activity'),
     kind: z.enum(['caller_speech', 'agent_speech', 'task', 'keep_alive']),
-    /** keep_alive may cover a longer silence. */
+    /** For keep_alive: how long a silence is allowed. */
     forMs: z.number().int().min(0).max(DEADLINES.keepAliveMaxMs).optional(),
   }),
   z.strictObject({ type: z.literal('ok') }),
   z.strictObject({ type: z.literal('error'), message: text(4000), source: text(100).optional() }),
-  /** The worker's job is done (unasked), or it has closed its session (after `aclose`). */
+  /** Without a request: the worker's job is done. After `aclose`: the worker has closed its session. */
   z.strictObject({ type: z.literal('closed'), detail: text(TEXT.detailChars).optional() }),
-  /** The worker can do its job no longer: another one takes its place while a caller is there. Before `ready` it is the end of the call, but for a warm worker's. */
+  /** The worker cannot do its job any longer. While a caller is there, curfew replaces the worker. Before `ready` it ends the call, except for a warm worker. */
   z.strictObject({ type: z.literal('failed'), message: text(4000) }),
   /** Acknowledges `configure`. */
   z.strictObject({ type: z.literal('configured'), rev: z.number().int().min(0) }),
@@ -51,7 +51,7 @@ export type WorkerMessage = z.infer<typeof workerMessageSchema>;
 const metadata = z.record(z.string(), z.json());
 const job = z.strictObject({ session: z.string(), room: z.string(), attempt: z.number().int(), metadata });
 
-/** Every message of the supervisor. `welcome` is the first; `heartbeatMs` is how often it wants to hear. */
+/** Every message of the supervisor. `welcome` is the first. `heartbeatMs`: how often the worker must send a heartbeat. */
 export const supervisorMessageSchema = z.discriminatedUnion('type', [
   z.strictObject({
     type: z.literal('welcome'),
@@ -61,13 +61,13 @@ export const supervisorMessageSchema = z.discriminatedUnion('type', [
   }),
   /** A warm worker gets its room. */
   z.strictObject({ type: z.literal('assign'), job, url: z.string(), token: z.string() }),
-  /** New metadata; sent again until `configured` with this `rev` comes back. */
+  /** New metadata. It is sent again until `configured` comes back with this `rev`. */
   z.strictObject({ type: z.literal('configure'), rev: z.number().int(), metadata }),
   z.strictObject({ type: z.literal('notice'), reason: z.string(), inMs: z.number() }),
   z.strictObject({ type: z.literal('aclose'), reason: z.string(), boundMs: z.number() }),
   z.strictObject({ type: z.literal('disconnect'), boundMs: z.number() }),
   z.strictObject({ type: z.literal('dump') }),
-  /** Says what was wrong before the connection is closed. */
+  /** Says what was wrong. Then the supervisor closes the connection. */
   z.strictObject({
     type: z.literal('error'),
     code: z.string(),

@@ -1,4 +1,4 @@
-/** What the core wants done. Each is idempotent or guarded, and answers with an event. */
+/** The work of the runtime. Each effect is idempotent or guarded, and answers with an event. */
 import type { RoomKey, WorkerId } from '../ids.ts';
 import type { RoomWatch } from '../rooms/kept-room.ts';
 import type { SupervisorMessage } from './control-protocol.ts';
@@ -7,12 +7,12 @@ import type { Reason } from './reasons.ts';
 export type Effect =
   /** Start the session's worker. Needs a durable record first; answers `spawned` or `spawn_failed`. */
   | { readonly do: 'spawn'; readonly workerId: WorkerId; readonly attempt: number }
-  /** Give the worker that is waiting for it its room; it says `ready` when it has it. */
+  /** Give a waiting worker its room. The worker says `ready` when it has the room. */
   | { readonly do: 'assign'; readonly workerId: WorkerId }
   | { readonly do: 'tell'; readonly workerId: WorkerId; readonly message: SupervisorMessage }
-  /** Signal the whole tree, descendants included, and watch it: answers `tree` when it is gone. */
+  /** Signal the whole tree and poll it. Answers `tree` when the tree is gone. */
   | { readonly do: 'signal'; readonly workerId: WorkerId; readonly signal: 'SIGTERM' | 'SIGKILL' }
-  /** Look at what the dead worker left: answers `tree`. */
+  /** Scan for processes that a dead worker left: answers `tree`. */
   | { readonly do: 'reap'; readonly workerId: WorkerId }
   | {
       readonly do: 'remove_agent';
@@ -20,30 +20,30 @@ export type Effect =
       readonly identity: string;
       readonly boundMs: number;
     }
-  /** Only if the room still is the one with this sid. */
+  /** Only if the room still has this sid. */
   | {
       readonly do: 'close_room';
       readonly room: RoomKey;
       readonly roomSid: string | null;
       readonly boundMs: number;
     }
-  /** Look at the room now: answers `observed` unless LiveKit is away. */
+  /** Poll the room now: answers `room_snapshot` unless LiveKit is unreachable. */
   | { readonly do: 'poll_room' }
-  /** Ask the host-wide budget for an inferred ending: answers `budget`. `again`: it was held and still holds. */
+  /** Ask the host-wide budget for an inferred ending: answers `budget`. `again`: it was held, and a new poll confirmed it. */
   | { readonly do: 'ask_budget'; readonly reason: Reason; readonly again: boolean }
-  /** Tell LiveKit how its job goes. */
+  /** Report the state of the job to LiveKit. */
   | {
       readonly do: 'report_job';
       readonly jobId: string;
       readonly status: 'running' | 'success' | 'failed';
       readonly error: string | null;
     }
-  /** The call is not taken after all: what becomes of a phone in its room is decided as for any that was refused. */
+  /** The call is refused after all. A phone in its room is treated as for any refused call. */
   | { readonly do: 'refuse_call'; readonly room: RoomKey; readonly ownJob: string | null }
-  /** A kept room goes on without a session: watch it until one is alone. */
+  /** A kept room goes on without a session. Watch it until one caller is alone. */
   | { readonly do: 'watch_room'; readonly watch: RoomWatch };
 
-/** The next state of a machine and what is to be done about it. */
+/** The next state, and the effects that follow from it. */
 export interface Decision<S> {
   readonly state: S;
   readonly effects: readonly Effect[];

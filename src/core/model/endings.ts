@@ -1,14 +1,14 @@
-/** Endings with what is known of them. */
+/** Endings, each with its cause and detail. */
 import type { Stamp } from '../ids.ts';
 import type { SessionEvent } from './events.ts';
 import type { Ending, Session } from './session.ts';
 import { endingOf } from './updates.ts';
 import type { ExitInfo } from './worker.ts';
 
-/** What an exit says by itself, at its own time: 0 is done, unknown is lost, all else is a crash. */
+/** The ending of an exit, at the time of the exit: 0 is completed, unknown is lost, everything else is a crash. */
 export function exitEnding(exit: ExitInfo, overAtMs: number): Ending {
   const { at } = exit;
-  // While nobody was there to end it: its maximum was over first.
+  // No supervisor was there to end the worker at its maximum duration, which was over first.
   if (at.bootMs >= overAtMs) return endingOf('max_duration', at, { cause: 'deadline:max_duration' });
   if (exit.oomKilled === true && exit.code !== 0)
     return endingOf('memory_limit', at, {
@@ -20,7 +20,7 @@ export function exitEnding(exit: ExitInfo, overAtMs: number): Ending {
   return endingOf(exit.signal === null && exit.code === null ? 'worker_lost' : 'crashed', at, because);
 }
 
-/** How a process ended, after its name. */
+/** How a process ended, as the rest of a sentence that begins with its name. */
 export function exitText({ code, signal }: Pick<ExitInfo, 'code' | 'signal'>): string {
   if (signal !== null) return `was ended by ${signal}`;
   return code === null ? 'is gone, its exit status is unknown' : `exited with code ${code}`;

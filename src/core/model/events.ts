@@ -1,20 +1,20 @@
-/** Everything that can happen to a session. The shell translates the world into these, one at a time. */
+/** Everything that can happen to a session. The runtime delivers these events one at a time. */
 import type { Metadata, WorkerId } from '../ids.ts';
 import type { RoomSnapshot, RoomWebhook } from '../rooms/presence.ts';
 import type { WorkerMessage } from './control-protocol.ts';
 import type { Actor, StepOutcome } from './session.ts';
 import type { ExitInfo, WorkerProcess } from './worker.ts';
 
-/** What the host shows at a start of a session's worker. */
+/** The worker of a session, as a starting supervisor finds it. */
 export type Found =
   | { readonly kind: 'other_boot' }
   /** The session has no worker, or its worker's tree was gone on record. */
   | { readonly kind: 'no_worker' }
   /** The search failed, on a full disk for example. It is tried again. */
   | { readonly kind: 'not_searched' }
-  /** Nothing of the worker is left, or it was never started and never will be. */
+  /** Nothing of the worker is left, or it was never started and its start is void. */
   | { readonly kind: 'absent' }
-  /** `isMute`: its proof is of an older key, so that it can say nothing. `exit` null: it runs, or its status is not known yet. */
+  /** `isMute`: the worker's token is of an older key, so that it cannot connect. `exit` null: it runs, or its status is not known yet. */
   | {
       readonly kind: 'present';
       readonly process: WorkerProcess;
@@ -23,34 +23,34 @@ export type Found =
     };
 
 export type SessionEvent =
-  /** Admission gave claim and slots; the start rate allows the spawn from `startAtMs`, LiveKit's assignment is waited for until `assignedByMs`. */
+  /** Admission granted claim and slots. The start rate allows the spawn from `startAtMs`. The session waits for LiveKit's assignment until `assignedByMs`. */
   | {
       readonly type: 'granted';
       readonly startAtMs: number;
       readonly assignedByMs?: number;
       readonly workerId: WorkerId;
-      /** A warm worker that is kept for it. */
+      /** The warm worker that is reserved for the session. */
       readonly warm?: WorkerProcess;
     }
   /** Admission put the session into its queue: the first event of a session that waits. */
   | { readonly type: 'queued' }
   /** The session's first record could not be written: nothing was accepted. */
   | { readonly type: 'record_failed'; readonly detail: string }
-  /** LiveKit has assigned the job that the session was promised to. */
+  /** LiveKit has assigned the job of the session. */
   | { readonly type: 'assigned' }
   /** LiveKit has ended the job because its dispatch was deleted. */
   | { readonly type: 'job_terminated' }
   /** LiveKit never heard that the job was accepted. */
   | { readonly type: 'job_withdrawn'; readonly why: 'late' | 'unsent' }
-  /** Admission gave up waiting; `detail` names the quota or the holder of the claim. */
+  /** The time in the queue is over. `detail` names the quota or the holder of the claim. */
   | { readonly type: 'expired'; readonly detail: string }
-  /** Time passed: look at the deadlines. */
+  /** Time has passed: act on the deadlines. */
   | { readonly type: 'tick' }
   | { readonly type: 'spawned'; readonly workerId: WorkerId; readonly process: WorkerProcess }
   | { readonly type: 'spawn_failed'; readonly workerId: WorkerId; readonly detail: string }
-  /** Its start was recorded and then voided before it began: the supervisor had ended. */
+  /** The start was recorded and then voided, because the supervisor ended before it. */
   | { readonly type: 'not_started'; readonly workerId: WorkerId }
-  /** The worker said a valid hello, or its connection closed. `mute`: it can say no other, its proof is of an older key. */
+  /** The worker sent a valid hello, or its connection closed. `mute`: its token is of an older key, so that it cannot connect again. */
   | {
       readonly type: 'channel';
       readonly workerId: WorkerId;
@@ -60,17 +60,17 @@ export type SessionEvent =
   | { readonly type: 'message'; readonly workerId: WorkerId; readonly message: WorkerMessage }
   /** The worker's own process ended. Its descendants may still be there. */
   | { readonly type: 'exited'; readonly workerId: WorkerId; readonly exit: ExitInfo }
-  /** A supervisor takes the session over from an earlier one. `isRetry`: this supervisor told it before that its worker could not be searched for. */
+  /** A supervisor takes the session over from an earlier one. `isRetry`: an earlier search of this supervisor failed. */
   | { readonly type: 'adopted'; readonly found: Found; readonly isRetry: boolean }
-  /** The host was rebooted: no process of before is left. */
+  /** The host was rebooted. No earlier process is left. */
   | { readonly type: 'host_lost' }
-  /** A look at the worker's process tree after its exit or a signal: how many are left. */
+  /** A scan of the worker's process tree after its exit or a signal: how many processes are left. */
   | { readonly type: 'tree'; readonly workerId: WorkerId; readonly left: number }
-  /** A complete look at the room. */
+  /** A snapshot of the room. */
   | { readonly type: 'room_snapshot'; readonly observation: RoomSnapshot }
-  /** A complete look at the session's side room. */
+  /** A snapshot of the session's side room. */
   | { readonly type: 'side_room_snapshot'; readonly callers: number }
-  /** A webhook: a hint, reconciled by the next look. */
+  /** A webhook: a hint that the next snapshot confirms or corrects. */
   | { readonly type: 'room_event'; readonly event: RoomWebhook }
   | { readonly type: 'livekit'; readonly reachable: boolean }
   | {

@@ -1,4 +1,4 @@
-/** What a LiveKit job says of how curfew should run it: a `curfew` key in the dispatch's or the room's metadata, or attributes `curfew.*`. */
+/** Options that a LiveKit job gives curfew: a `curfew` key in the metadata of the dispatch or the room, or attributes `curfew.*`. */
 import type { Json, Metadata } from '../ids.ts';
 
 /** The LiveKit job that asked for the session. Source: `Job` of the LiveKit agent protocol. */
@@ -11,14 +11,14 @@ export interface JobOrigin {
 }
 
 export interface JobText {
-  /** Of the dispatch: JSON with an object, or any text. */
+  /** The dispatch's metadata: a JSON object, or any text. */
   readonly metadata: string;
   readonly attributes: Readonly<Record<string, string>>;
   readonly roomMetadata: string;
 }
 
 export interface JobOptions {
-  /** What the agent reads as its configuration, without the key `curfew`. */
+  /** The configuration that the agent reads, without the key `curfew`. */
   readonly metadata: Metadata;
   /** `user`, `labels`, `limits` as in a dispatch, not yet validated. */
   readonly curfew: Readonly<Record<string, unknown>>;
@@ -27,7 +27,7 @@ export interface JobOptions {
 const KEY = 'curfew';
 const PREFIX = 'curfew.';
 
-/** The dispatch's own word counts before its attributes, and both before the room's. */
+/** The dispatch's metadata overrides its attributes, and both override the room's metadata. */
 export function readJobOptions({ metadata, attributes, roomMetadata }: JobText): JobOptions {
   const said = objectIn(metadata);
   const room = objectIn(roomMetadata);
@@ -36,21 +36,21 @@ export function readJobOptions({ metadata, attributes, roomMetadata }: JobText):
     .map(([key, value]) => [key.slice(PREFIX.length), readValue(value)] as const);
   return {
     metadata: said === null ? textMetadata(metadata) : withoutKey(said),
-    curfew: { ...wishesIn(room), ...Object.fromEntries(fromAttributes), ...wishesIn(said) },
+    curfew: { ...optionsIn(room), ...Object.fromEntries(fromAttributes), ...optionsIn(said) },
   };
 }
 
-function wishesIn(value: Metadata | null): Record<string, unknown> {
-  const wishes = value?.[KEY];
-  return isObject(wishes) ? { ...wishes } : {};
+function optionsIn(value: Metadata | null): Record<string, unknown> {
+  const options = value?.[KEY];
+  return isObject(options) ? { ...options } : {};
 }
 
-/** Metadata that is no JSON object is the agent's own affair: handed on as it is. */
+/** Metadata that is no JSON object belongs to the agent and is passed on unchanged. */
 function textMetadata(text: string): Metadata {
   return text === '' ? {} : { metadata: text };
 }
 
-function withoutKey({ [KEY]: _wishes, ...rest }: Metadata): Metadata {
+function withoutKey({ [KEY]: _options, ...rest }: Metadata): Metadata {
   return rest;
 }
 
@@ -59,7 +59,7 @@ function objectIn(text: string): Metadata | null {
   return isObject(value) ? value : null;
 }
 
-/** `{"maxDurationMs": 60000}` as an attribute is JSON, `ann` is a text. */
+/** An attribute such as `{"maxDurationMs": 60000}` is JSON. An attribute such as `ann` is a text. */
 function readValue(text: string): unknown {
   const value = parse(text);
   return isObject(value) ? value : text;

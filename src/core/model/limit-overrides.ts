@@ -1,11 +1,11 @@
-/** A dispatch's overrides over its agent's limits. */
+/** The limits of a dispatch, which override those of its agent. */
 import { CurfewError } from '../../lib/errors.ts';
 import type { SessionLimits } from '../../lib/limits/session-limits.ts';
 import { LIMIT_RANGES } from '../../lib/limits/session-limits.ts';
 
 export type Overrides = { readonly [K in keyof SessionLimits]?: SessionLimits[K] | undefined };
 
-/** Rejects invalid_request naming the limit and its range; the agent's own maximum duration is the longest. */
+/** Throws invalid_request with the limit and its range. The agent's own maximum duration is the longest one. */
 export function effectiveLimits(limits: SessionLimits, overrides: Overrides): SessionLimits {
   const given = Object.entries(overrides).filter(([, value]) => value !== undefined);
   for (const [name, value] of given) check(name as keyof SessionLimits, value ?? null, limits);

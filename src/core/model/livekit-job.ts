@@ -1,4 +1,4 @@
-/** What a LiveKit job means for its session, and what LiveKit is told of it. */
+/** The meaning of a LiveKit job for its session, and the reports to LiveKit. */
 
 import type { Stamp } from '../ids.ts';
 import type { Effect } from './effects.ts';
@@ -6,7 +6,7 @@ import type { Ending, Session } from './session.ts';
 import { outcomeOf } from './session.ts';
 import { endingOf } from './updates.ts';
 
-/** LiveKit's word that the call's dispatch was deleted. */
+/** LiveKit reports that the call's dispatch was deleted. */
 export function jobEnded(now: Stamp): Ending {
   return endingOf('requested', now, {
     cause: 'job_terminated',
@@ -16,16 +16,16 @@ export function jobEnded(now: Stamp): Ending {
 }
 
 const WITHDRAWN = {
-  late: 'LiveKit was told no, because the decision took too long',
-  unsent: 'LiveKit could not be told yes',
+  late: 'curfew refused the job, because the decision took too long',
+  unsent: 'the acceptance of the job could not be sent to LiveKit',
 } as const;
 
-/** The call is somebody else's by now, or lost. */
+/** Another agent has the call by now, or the call is lost. */
 export function jobWithdrawn(why: keyof typeof WITHDRAWN, now: Stamp): Ending {
   return endingOf('start_timeout', now, { cause: `job_${why}`, detail: WITHDRAWN[why] });
 }
 
-/** Nothing where no LiveKit job asked for the session. */
+/** No effect if no LiveKit job asked for the session. */
 export function reportJob(
   { spec }: Session,
   status: Extract<Effect, { do: 'report_job' }>['status'],

@@ -1,4 +1,4 @@
-/** An agent's profile, as a session keeps it from its admission to its end. Milliseconds and bytes. */
+/** An agent's profile, which a session keeps from its admission to its end. Milliseconds and bytes. */
 import type { LadderBounds, SessionLimits } from '../../lib/limits/session-limits.ts';
 
 /** `none` is level 0 (knows nothing of curfew), `curfew` level 1 (control socket), `livekit` an unchanged LiveKit agent. */
@@ -18,11 +18,11 @@ export interface Profile {
   readonly ladder: LadderBounds;
   readonly agentAbsentMs: number;
   readonly heartbeatStaleMs: number;
-  /** Under this name LiveKit's own dispatch finds the agent; empty: LiveKit's default agent, for every new room; null: it does not. */
+  /** LiveKit's own dispatch finds the agent under this name. Empty: LiveKit's default agent, for every new room. null: LiveKit does not find it. */
   readonly agentName: string | null;
-  /** Rooms with such a name get a session when they begin, `*` stands for anything; null: none. */
+  /** New rooms with a matching name get a session; `*` matches any text. null: no rooms. */
   readonly rooms: string | null;
-  /** Rooms beside a session's own, such as `{room}-human-agent`: no call is taken there, and who is in them keeps the session in use. */
+  /** Rooms beside a session's own, such as `{room}-human-agent`. curfew takes no call there, and their callers keep the session in use. */
   readonly sideRooms: string | null;
   readonly roomOnEnd: RoomOnEnd;
   readonly onRefused: 'close' | 'keep';
@@ -30,7 +30,7 @@ export interface Profile {
   readonly claim: 'room' | 'room+agent';
   /** Whether a crashed worker is replaced while a caller is there. */
   readonly replace: boolean;
-  /** So many workers are kept started and connected, without a room. */
+  /** How many workers are kept started and connected, without a room. */
   readonly warm: number;
   readonly memoryBytes: number | null;
   readonly cpuPercent: number | null;

@@ -1,4 +1,4 @@
-/** Why a session ended: as it should be, or because something broke. */
+/** Why a session ended: in the planned way (released), or by a fault (failed). */
 
 export const RELEASED_REASONS = [
   'requested',

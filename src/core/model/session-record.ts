@@ -169,7 +169,7 @@ function workIn(record: WorkRecord): Work {
   };
 }
 
-/** 0.1.0 reads no channel of a worker whose tree is gone. */
+/** 0.1.0 never reads the channel of a worker without a tree. */
 function workerRecord(worker: Worker): WorkerRecord {
   const { id, attempt, spawnedAt, readyByMs } = worker;
   return {

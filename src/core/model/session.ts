@@ -11,12 +11,12 @@ import type { Worker, WorkerProcess } from './worker.ts';
 
 export type PublicState = 'queued' | 'starting' | 'live' | 'closing' | 'released' | 'failed';
 
-/** What never changes after admission. */
+/** The facts that never change after admission. */
 export interface SessionSpec {
   readonly id: SessionId;
   /** Whether `id` is the client's own. */
   readonly clientId: boolean;
-  /** Of the dispatch's body, to tell a repeat from a conflict. */
+  /** Hash of the dispatch's body, to tell a repeat from a conflict. */
   readonly bodyHash: string;
   readonly room: RoomKey;
   readonly user: string | null;
@@ -27,26 +27,26 @@ export interface SessionSpec {
   readonly idleAsked: boolean;
   readonly labels: Readonly<Record<string, string>>;
   readonly createdAt: Stamp;
-  /** Whose clock all `bootMs` of the session are of; a record of an older version lacks it. */
+  /** The boot id of the clock that all `bootMs` of the session use. Records of older versions lack it. */
   readonly bootId?: string;
   readonly claim: ClaimKey;
-  /** The identity in the room of this session's agent, derived from the room. */
+  /** The identity of this session's agent in the room, derived from the room. */
   readonly agentIdentity: string;
   /** Whether there is a LiveKit to ask about the room. */
   readonly livekit: boolean;
-  /** null: it came in another way. */
+  /** null: no LiveKit job asked for the session. */
   readonly job: JobOrigin | null;
-  /** The call came by itself: it waits for no slot, and nobody but its room can be told that it is refused. */
+  /** Nobody dispatched the call: it came from a room. It waits for no slot, and only its room can hear of a refusal. */
   readonly unasked?: true;
 }
 
-/** Who asked: a token's name, or the local user that the CLI states. */
+/** The actor: a token's name, or the local user that the CLI states. */
 export interface Actor {
   readonly kind: 'token' | 'local' | 'supervisor';
   readonly name: string;
 }
 
-/** Why a session ends: the first cause, with what decided. */
+/** Why a session ends: the first cause, with the event or deadline that decided. */
 export interface Ending {
   readonly reason: Reason;
   /** The event or deadline that decided, such as `participant_left` or `deadline:max_duration`. */
@@ -67,7 +67,7 @@ export interface StepRecord {
   readonly detail: string | null;
 }
 
-/** `spawning`: the spawn is under way and is waited for; `reconnecting`: a worker that knows curfew is waited for, to be asked; `reap`: a look at what a dead worker left; `confirm`: a last look after KILL. */
+/** `spawning`: waits for a spawn that is under way. `reconnecting`: waits for the connection of a worker, to ask it. `reap`: scans for what a dead worker left. `confirm`: the last scan, after KILL. */
 export type ProcessStep =
   | 'spawning'
   | 'reconnecting'
@@ -80,17 +80,17 @@ export type ProcessStep =
   | 'over';
 export type RoomStep = 'waiting' | 'remove_agent' | 'close_room' | 'over';
 
-/** Two tracks side by side; the ladder is over when both are. */
+/** Two tracks side by side. The teardown is over when both are over. */
 export interface Ladder {
   readonly process: { readonly step: ProcessStep; readonly deadlineMs: number };
   readonly room: { readonly step: RoomStep; readonly deadlineMs: number };
   readonly records: readonly StepRecord[];
   readonly unkillable: boolean;
-  /** No caller was left when the teardown began: the user's slot is free already. */
+  /** No caller was left when the teardown began. Then the user's slot is free already. */
   readonly wrapUp: boolean;
   /** Another session waits for the claim: its callers are in this room. */
   readonly successor: boolean;
-  /** What the room rule decided; null until the room's step is reached. */
+  /** The decision of the room rule; null: it has not decided yet. */
   readonly roomEnd: RoomEnd | null;
 }
 
@@ -105,20 +105,20 @@ export type Work =
       readonly kind: 'replacing';
       readonly attempt: number;
       readonly notBeforeMs: number;
-      /** The crashed worker until its whole tree is gone; only then may the next one start. `spawning`: it missed its start before its process was there. */
+      /** The crashed worker, until its whole tree is gone. Only then may the next one start. `spawning`: it missed its start before its process was known. */
       readonly old: {
         readonly worker: Worker;
         readonly step: Extract<ProcessStep, 'spawning' | 'reap' | 'term' | 'kill' | 'confirm'>;
         readonly deadlineMs: number;
       } | null;
-      /** Nobody was known to be there, but the last look was older than the crash: a new one decides. */
+      /** No caller was known to be in the room, but the last poll was older than the crash. So a new poll decides. */
       readonly unsure?: { readonly ending: Ending; readonly sinceMs: number; readonly worker: Worker } | null;
     };
 
-/** An inferred ending that waits for the host-wide budget. */
+/** An inferred ending that waits for the host-wide mass-end budget. */
 export interface Inference {
   readonly ending: Ending;
-  /** Held until then, when the facts are read afresh; null: just asked. */
+  /** Held until then, when a new poll is asked for; null: the budget has not answered yet. */
   readonly heldUntilMs: number | null;
 }
 
@@ -128,10 +128,10 @@ export type Phase =
       readonly name: 'queued';
       readonly grant: {
         readonly startAtMs: number;
-        /** LiveKit was told yes and its assignment is waited for until then; null: it came, or none is coming. */
+        /** LiveKit heard yes, and the session waits for its assignment until then; null: it came, or none will come. */
         readonly assignedByMs: number | null;
         readonly workerId: WorkerId;
-        /** The warm worker that is kept for it; null: one is started. */
+        /** The reserved warm worker; null: a new worker is started. */
         readonly warm: WorkerProcess | null;
       } | null;
     }
@@ -161,19 +161,19 @@ export interface Errors {
   readonly last: string | null;
 }
 
-/** What a restart can learn again; a change here alone is not written to the registry. */
+/** Facts that a restart can learn again. A change of these alone is not written to the registry. */
 export interface Vitals {
-  /** Last proof of life over the control socket. null: never connected, nothing is expected. */
+  /** Last proof of life over the control socket; null: the worker never connected, so no heartbeat is expected. */
   readonly heartbeatMs: number | null;
   readonly dumpAskedMs: number | null;
   /** When silence becomes `idle_timeout`; null: not armed. */
   readonly idleAtMs: number | null;
   readonly warnedMaxDuration: boolean;
   readonly pollAskedMs: number | null;
-  /** The mass-end budget held an ending before; a second asking was confirmed by a fresh look. */
+  /** The mass-end budget held an ending before. The next request was confirmed by a new poll. */
   readonly heldBefore: boolean;
   readonly resources: { readonly rssBytes: number; readonly cpuPercent: number } | null;
-  /** Since which sample its memory is over the limit, without one below it; null: it is not. */
+  /** The first of the last samples that are all over the memory limit; null: the last sample was not. */
   readonly overMemorySinceMs: number | null;
 }
 
@@ -196,19 +196,19 @@ export interface Session {
   readonly endedAt: Stamp | null;
   readonly errors: Errors;
   readonly restarts: number;
-  /** The last workers that gave way to another one, and why. */
+  /** The last replaced workers, each with the reason. */
   readonly replaced?: readonly { readonly worker: WorkerId; readonly why: Ending }[];
-  /** The first worker, where it was a warm one with an id of its own. */
+  /** The first worker, if it was a warm one, because a warm worker has its own id. */
   readonly warmWorker: WorkerId | null;
   readonly presence: Presence;
   readonly config: Configuration;
   readonly vitals: Vitals;
 }
 
-/** A session of which the compiler knows the phase. */
+/** A session with a phase that the compiler knows. */
 export type SessionIn<P extends PhaseName> = Session & { readonly phase: PhaseOf<P> } & TimesIn[P];
 
-/** What each phase knows of the session's times. */
+/** The times that a session of each phase has. */
 export interface TimesIn {
   readonly queued: { readonly startedAt: null; readonly liveAt: null; readonly endedAt: null };
   readonly starting: { readonly startedAt: Stamp; readonly liveAt: null; readonly endedAt: null };
@@ -217,7 +217,7 @@ export interface TimesIn {
   readonly ended: Pick<Session, 'startedAt' | 'liveAt'> & { readonly endedAt: Stamp };
 }
 
-/** A session whose teardown has not begun. */
+/** A session before its teardown. */
 export type OpenSession = SessionIn<'queued' | 'starting' | 'live'>;
 
 export function isIn<P extends PhaseName>(
@@ -231,7 +231,7 @@ export function isEnded(session: Session): session is SessionIn<'ended'> {
   return session.phase.name === 'ended';
 }
 
-/** The worker that the session holds now, dead or alive. */
+/** The worker that the session holds now, in any stage. */
 export function workerOf(session: Session): Worker | null {
   const { phase } = session;
   switch (phase.name) {
@@ -246,7 +246,7 @@ export function workerOf(session: Session): Worker | null {
   }
 }
 
-/** Its worker gives way to another one. */
+/** The session replaces its worker. */
 export function isReplacing({ phase }: Session): boolean {
   return phase.name === 'live' && phase.work.kind === 'replacing';
 }
@@ -258,7 +258,7 @@ export function wantsStart(session: Session, id: WorkerId): boolean {
   return isWanted && workerOf(session)?.id === id;
 }
 
-/** The worker whose events count: the session's own, or the warm one that is reserved for it. */
+/** Only events of this worker count: the session's own, or the warm one that is reserved for it. */
 export function awaitedWorkerId(session: Session): WorkerId | null {
   const { phase } = session;
   if (phase.name !== 'queued') return workerOf(session)?.id ?? null;

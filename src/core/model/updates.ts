@@ -1,4 +1,4 @@
-/** Small steps on a session's state that several rules share. Nothing here decides. */
+/** Small changes of a session that several rules share. Nothing here decides. */
 import { BACKOFF } from '../../lib/limits/session-limits.ts';
 import type { Stamp, WorkerId } from '../ids.ts';
 import type { PresenceContext } from '../rooms/presence.ts';
@@ -25,7 +25,7 @@ export function stay<S extends Session>(session: S, effects: readonly Effect[] =
   return { state: session, effects };
 }
 
-/** Does `step` on what `next` left, keeping both's effects in order. Not `then`: a module that exports that is taken for a promise by `import()`. */
+/** Applies `step` to the state of `next`, and keeps the effects of both in order. Because: `import()` takes a module that exports `then` for a promise. */
 export function andThen<A extends Session, B extends Session>(
   next: Next<A>,
   step: (session: A) => Next<B>,
@@ -60,12 +60,12 @@ export function newSession(spec: SessionSpec, metadata: Session['config']['metad
   };
 }
 
-/** In the phase in which it is. */
+/** Changes the phase's data, and never the phase itself. */
 export function withPhase<S extends Session>(session: S, phase: S['phase']): S {
   return { ...session, phase };
 }
 
-/** Into another phase, with what that phase knows of the times. */
+/** Moves the session into another phase, with the times that this phase knows. */
 export function enterPhase<P extends PhaseName>(
   session: Session,
   phase: PhaseOf<P>,
@@ -78,7 +78,7 @@ export function withVitals<S extends Session>(session: S, change: Partial<Sessio
   return { ...session, vitals: { ...session.vitals, ...change } };
 }
 
-/** Changes the session's worker if it is this one; news of an older worker changes nothing. */
+/** Changes the session's worker if it has this id. Events of an older worker change nothing. */
 export function withWorker(session: Session, id: WorkerId, change: (worker: Worker) => Worker): Session {
   const { phase } = session;
   switch (phase.name) {
@@ -121,7 +121,7 @@ export function newWorker(
   };
 }
 
-/** Kept for people: why each of the last workers gave way. */
+/** Remembers for people why each of the last workers was replaced. */
 export function noteReplaced<S extends Session>(session: S, worker: WorkerId, why: Ending): S {
   const before = session.replaced ?? [];
   return { ...session, replaced: [...before.slice(1 - BACKOFF.remembered), { worker, why }] };
@@ -143,7 +143,7 @@ export function endingOf(
   return { reason, cause: why.cause, at: now, by: why.by ?? null, detail: why.detail ?? null };
 }
 
-/** Tells the worker, if it listens. */
+/** Tells the worker, if its connection is open. */
 export function tell(worker: Worker | null, message: Extract<Effect, { do: 'tell' }>['message']): Effect[] {
   return worker !== null && channelOf(worker) === 'open'
     ? [{ do: 'tell', workerId: worker.id, message }]

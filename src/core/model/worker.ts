@@ -1,4 +1,4 @@
-/** A worker by the stage of its life. What a stage does not have cannot be written down. */
+/** A worker by the stage of its life. Each stage has only its own facts. */
 import type { Stamp, WorkerId } from '../ids.ts';
 
 /** Tells one process from every other, because pids are reused. `startTicks` is field 22 of /proc/PID/stat. */
@@ -8,7 +8,7 @@ export interface ProcessIdentity {
   readonly startTicks: number;
 }
 
-/** The worker's command (`main`, whose pid is public) and the shim that waits for it. */
+/** The worker's command and the shim that waits for it. The pid of `main` is public. */
 export interface WorkerProcess {
   readonly main: ProcessIdentity | null;
   readonly shim: ProcessIdentity;

@@ -1,4 +1,4 @@
-/** A kept room: its session has ended, its callers talk on. It holds no slot. Left alone, or after 4 h, it is closed. */
+/** A kept room: its session has ended and its callers go on talking. It holds no slot. It is closed when one caller is left alone, or after 4 h. */
 import { DEADLINES } from '../../lib/limits/session-limits.ts';
 import type { RoomKey, SessionId, Stamp } from '../ids.ts';
 import type { Participant, RoomSnapshot } from './presence.ts';
@@ -8,26 +8,26 @@ export interface RoomWatch {
   readonly room: RoomKey;
   readonly roomSid: string;
   readonly agentIdentity: string;
-  /** The session that ended, for the log; absent in what an older version recorded. */
+  /** The session that ended, for the log. Records of older versions lack it. */
   readonly session?: SessionId;
-  /** The ended session made the room, so it is closed when one is left alone; else only for a lone phone. */
+  /** The ended session made the room. Then it is closed for any lone caller, else only for a lone phone. */
   readonly made: boolean;
   readonly since: Stamp;
-  /** Since when at most one caller is there; null: two or more are. */
+  /** Since when at most one caller is in the room; null: two or more are. */
   readonly aloneSinceMs: number | null;
 }
 
-/** `forget`: nothing is left to do, the room is gone, another one, or nobody's business. */
+/** `forget`: the room is gone, another room has its name, or other people own it. */
 export interface WatchDecision {
   readonly watch: RoomWatch;
   readonly action: 'wait' | 'close' | 'forget';
 }
 
-/** Decides on a complete look only, so that LiveKit's absence closes nothing. */
-export function decideWatch(watch: RoomWatch, look: RoomSnapshot): WatchDecision {
-  if (look.roomSid !== watch.roomSid) return { watch, action: 'forget' };
-  const callers = look.participants.filter((one) => sideOf(one, watch.agentIdentity) === 'caller');
-  const { bootMs } = look.asOf;
+/** Decides on a snapshot only. While LiveKit is unreachable no room is closed. */
+export function decideWatch(watch: RoomWatch, snapshot: RoomSnapshot): WatchDecision {
+  if (snapshot.roomSid !== watch.roomSid) return { watch, action: 'forget' };
+  const callers = snapshot.participants.filter((one) => sideOf(one, watch.agentIdentity) === 'caller');
+  const { bootMs } = snapshot.asOf;
   const aloneSinceMs = callers.length >= 2 ? null : (watch.aloneSinceMs ?? bootMs);
   const next = { ...watch, aloneSinceMs };
   const overdue = bootMs >= watch.since.bootMs + DEADLINES.watchMaxMs;

@@ -1,4 +1,4 @@
-/** Folds looks and webhooks into what is known of a room. The absence clocks are set here, and only here. */
+/** Folds snapshots and webhooks into the presence of a room. Only this file sets the clocks of absence. */
 import { PRESENCE } from '../../lib/limits/room-limits.ts';
 import type { Stamp } from '../ids.ts';
 import type {
@@ -13,10 +13,10 @@ import type {
 } from './presence.ts';
 import { isCallersKind, NO_PRESENCE, sideOf } from './presence.ts';
 
-/** Hints, departures and old rooms kept per session. */
+/** How many webhooks, departures and old rooms a session keeps. */
 const MAX_KEPT = 64;
 
-/** Hang-ups are final; whoever was removed, or whose room was closed, is not coming back either. */
+/** A hang-up is final. A removed participant, or one of a closed room, does not come back either. */
 const FINAL: readonly DisconnectReason[] = [
   'client_initiated',
   'user_unavailable',
@@ -30,18 +30,18 @@ function isFinal(reason: DisconnectReason): boolean {
   return FINAL.includes(reason);
 }
 
-/** Takes in a complete look; one older than what is known, or than the session, changes nothing. */
+/** Takes in a snapshot. A snapshot that is older than the last one, or than the session, changes nothing. */
 export function applySnapshot(
   presence: Presence,
-  look: RoomSnapshot,
+  snapshot: RoomSnapshot,
   context: PresenceContext,
   now: Stamp,
 ): Presence {
   const sinceMs = (presence.asOf ?? context.createdAt).bootMs;
-  if (look.asOf.bootMs < sinceMs) return presence;
-  const known = isOfOlderRoom(presence, look) ? forgotten(presence) : presence;
-  const hints = known.hints.filter((applyWebhook) => applyWebhook.atMs > look.asOf.bootMs);
-  const participants = withHints(look.participants, hints);
+  if (snapshot.asOf.bootMs < sinceMs) return presence;
+  const known = isOfOlderRoom(presence, snapshot) ? forgotten(presence) : presence;
+  const hints = known.hints.filter((one) => one.atMs > snapshot.asOf.bootMs);
+  const participants = withHints(snapshot.participants, hints);
   const missing = known.participants.filter(
     (one) =>
       isCallersKind(one, context.agentIdentity) &&
@@ -49,39 +49,39 @@ export function applySnapshot(
   );
   const next: Presence = {
     ...known,
-    asOf: look.asOf,
+    asOf: snapshot.asOf,
     source: 'poll',
     hints,
-    roomThere: look.roomSid !== null,
-    ...roomOf(known, look, context),
+    roomThere: snapshot.roomSid !== null,
+    ...roomOf(known, snapshot, context),
     departures: missing.reduce((gone, one) => noteMissing(gone, one, now), known.departures),
     participants,
   };
-  return recount(next, context, { now, look: true });
+  return recount(next, context, { now, isSnapshot: true });
 }
 
-/** All that is known came by webhooks of a room that the first look does not find: late words of one before it. */
-function isOfOlderRoom({ asOf, roomSid }: Presence, look: RoomSnapshot): boolean {
-  return asOf === null && roomSid !== null && look.roomSid !== null && look.roomSid !== roomSid;
+/** Race: late webhooks of an older room came before the first snapshot. They are all that is known until then. */
+function isOfOlderRoom({ asOf, roomSid }: Presence, snapshot: RoomSnapshot): boolean {
+  return asOf === null && roomSid !== null && snapshot.roomSid !== null && snapshot.roomSid !== roomSid;
 }
 
 function forgotten({ reachable, floorMs }: Presence): Presence {
   return { ...NO_PRESENCE, reachable, floorMs };
 }
 
-function withHints(looked: readonly Participant[], hints: readonly PendingWebhook[]): Participant[] {
-  return hints.reduce(applyHint, [...looked]);
+function withHints(polled: readonly Participant[], hints: readonly PendingWebhook[]): Participant[] {
+  return hints.reduce(applyHint, [...polled]);
 }
 
 function applyHint(participants: Participant[], hint: PendingWebhook): Participant[] {
   const { participant } = hint;
-  // A late `left` of an older connection must not remove the newer one: compare sids.
+  // Race: a late `left` of an older connection must not remove the newer one. So compare sids.
   if (!hint.joined) return participants.filter((one) => one.sid !== participant.sid);
   return [...participants.filter((one) => one.identity !== participant.identity), participant];
 }
 
-function roomOf(presence: Presence, look: RoomSnapshot, context: PresenceContext) {
-  const { roomSid } = look;
+function roomOf(presence: Presence, snapshot: RoomSnapshot, context: PresenceContext) {
+  const { roomSid } = snapshot;
   const changed = presence.roomSid !== null && roomSid !== null && roomSid !== presence.roomSid;
   return {
     roomSid: roomSid ?? presence.roomSid,
@@ -89,14 +89,14 @@ function roomOf(presence: Presence, look: RoomSnapshot, context: PresenceContext
       changed && presence.roomSid !== null
         ? [...presence.oldSids, presence.roomSid].slice(-MAX_KEPT)
         : presence.oldSids,
-    roomOrigin: presence.roomOrigin === 'unknown' ? originOf(look, context) : presence.roomOrigin,
+    roomOrigin: presence.roomOrigin === 'unknown' ? originOf(snapshot, context) : presence.roomOrigin,
   };
 }
 
-/** A room that was not there when the session began was made for it. */
-function originOf(look: RoomSnapshot, context: PresenceContext): Presence['roomOrigin'] {
-  if (look.roomSid === null || look.roomCreatedWallMs === null) return 'session';
-  return look.roomCreatedWallMs >= context.createdAt.wallMs ? 'session' : 'other';
+/** A room that was not there when the session was created was made for the session. */
+function originOf(snapshot: RoomSnapshot, context: PresenceContext): Presence['roomOrigin'] {
+  if (snapshot.roomSid === null || snapshot.roomCreatedWallMs === null) return 'session';
+  return snapshot.roomCreatedWallMs >= context.createdAt.wallMs ? 'session' : 'other';
 }
 
 function noteMissing(known: readonly Departure[], one: Participant, now: Stamp): readonly Departure[] {
@@ -112,7 +112,7 @@ function noteMissing(known: readonly Departure[], one: Participant, now: Stamp):
   return [...known, departure].slice(-MAX_KEPT);
 }
 
-/** Takes in a webhook. Events of an older room of the same name are told by its sid. */
+/** Takes in a webhook. The sid tells events of an older room of the same name. */
 export function hint(presence: Presence, event: RoomWebhook, context: PresenceContext): Presence {
   const { roomSid } = event;
   if (presence.oldSids.includes(roomSid)) return presence;
@@ -143,7 +143,7 @@ function hintJoined(
     participants: applyHint([...presence.participants], entry),
     agentLeft: participant.identity === context.agentIdentity ? null : presence.agentLeft,
   };
-  return recount(next, context, { now: at, look: false });
+  return recount(next, context, { now: at, isSnapshot: false });
 }
 
 function hintLeft(
@@ -166,12 +166,12 @@ function hintLeft(
     source: 'participant_left',
     at,
   };
-  // Its last word may lack what it was: better what was known of it.
+  // The last webhook can lack the participant's attributes. So use the known ones.
   const was = presence.participants.find((one) => one.sid === participant.sid) ?? participant;
   const mattered = isCallersKind(was, context.agentIdentity);
   const others = presence.departures.filter((one) => one.sid !== participant.sid);
   const missed = presence.departures.find((one) => one.sid === participant.sid && one.source === 'snapshot');
-  // Who left after a look that did not find it was there all the time: LiveKit may give an empty list.
+  // LiveKit sometimes answers with an empty list. A later participant_left proves that poll wrong, so count absence from the webhook.
   const wasThere = missed !== undefined && at.wallMs + PRESENCE.webhookGrainMs > missed.at.wallMs;
   const ours =
     participant.identity === context.agentIdentity &&
@@ -186,10 +186,10 @@ function hintLeft(
     goneSinceMs: wasThere && presence.goneSinceMs !== null ? at.bootMs : presence.goneSinceMs,
     agentLeft: ours ? { at } : presence.agentLeft,
   };
-  return recount(next, context, { now: at, look: false });
+  return recount(next, context, { now: at, isSnapshot: false });
 }
 
-/** Sessions of one room have the same agent identity, and LiveKit's word that the agent of the last one has left may come minutes late. */
+/** All sessions of a room use one agent identity. Race: LiveKit can report minutes late that the agent of the last session left. */
 function isOfThisSession(
   { participants }: Presence,
   { sid, joinedAtWallMs }: Participant,
@@ -198,11 +198,11 @@ function isOfThisSession(
   return participants.some((one) => one.sid === sid) || joinedAtWallMs >= createdAt.wallMs;
 }
 
-/** Sets the clocks of absence from who is there now. */
+/** Sets the clocks of absence from the present participants. */
 function recount(
   presence: Presence,
   context: PresenceContext,
-  when: { now: Stamp; look: boolean },
+  when: { now: Stamp; isSnapshot: boolean },
 ): Presence {
   const sides = presence.participants.map((one) => ({ one, side: sideOf(one, context.agentIdentity) }));
   const callers = sides.filter(({ side }) => side === 'caller');
@@ -215,7 +215,7 @@ function recount(
   const someone = callers.length > 0 || (!callersSeen && ringing.length > 0);
   const missed = callersSeen || (phoneSeen && ringing.length === 0);
   const silent = callers.length > 0 && callers.every(({ one }) => one.audioTracks === 0);
-  // A worker that joins under an identity of its own is seen as any agent, until ours was seen once.
+  // A worker can join under its own identity. Until our identity was seen once, any agent counts.
   const agentThere = agentSeen ? ownAgent : anyAgent;
   return {
     ...presence,
@@ -234,18 +234,18 @@ function recount(
 
 function countAgentGone(
   before: Presence['agentGone'],
-  when: { now: Stamp; look: boolean },
+  when: { now: Stamp; isSnapshot: boolean },
 ): Presence['agentGone'] {
-  const polls = (before?.polls ?? 0) + (when.look ? 1 : 0);
+  const polls = (before?.polls ?? 0) + (when.isSnapshot ? 1 : 0);
   return { sinceMs: before?.sinceMs ?? when.now.bootMs, polls };
 }
 
-/** LiveKit answers again: whoever is absent now has the lost-connection grace from here. */
+/** LiveKit answers again. Absent callers get the grace of a lost connection from now. */
 export function reachableAgain(presence: Presence, context: PresenceContext, now: Stamp): Presence {
   return restartAbsence({ ...presence, reachable: true }, now, now.bootMs + context.callersLostMs);
 }
 
-/** Absence is counted anew from `now`; nobody is missed as never come before `floorMs`. */
+/** Absence counts from `now` again. `floorMs` is the earliest end for the absence of a first caller. */
 export function restartAbsence(presence: Presence, now: Stamp, floorMs: number): Presence {
   const { bootMs } = now;
   return {
@@ -258,7 +258,7 @@ export function restartAbsence(presence: Presence, now: Stamp, floorMs: number):
   };
 }
 
-/** The departure that decides the grace: a lost connection within its grace outweighs hang-ups. */
+/** The departure that decides the grace. A lost connection within its grace outweighs hang-ups. */
 export function decidingDeparture(presence: Presence, lostMs: number): Departure | null {
   const since = presence.goneSinceMs;
   const recent = presence.departures.filter((one) => since === null || one.at.bootMs > since - lostMs);

@@ -1,5 +1,5 @@
 /**
- * Who is in the room, as far as is known. Webhooks are hints, a complete look is the truth.
+ * The presence of participants in a room, as far as it is known. Webhooks are hints, and a snapshot is the truth.
  * Facts: LiveKit's ParticipantInfo (`state`, `kind`, `permission`, `disconnect_reason`) and its webhook events.
  */
 import type { Stamp } from '../ids.ts';
@@ -31,7 +31,7 @@ export interface Participant {
   readonly joinedAtWallMs: number;
 }
 
-/** A complete look at one room. `asOf`: when the question was asked, so that nothing newer is claimed. */
+/** All participants of one room. `asOf`: when the poll was sent, so that the snapshot claims nothing newer. */
 export interface RoomSnapshot {
   readonly asOf: Stamp;
   /** null: there is no such room. */
@@ -60,7 +60,7 @@ export type DisconnectReason =
   | 'media_failure'
   | 'agent_error';
 
-/** From webhooks, verified and de-duplicated by the adapter. `roomSid` tells an older room of the same name. */
+/** A webhook that the adapter verified and de-duplicated. `roomSid` tells an older room of the same name. */
 export type RoomWebhook =
   | {
       readonly kind: 'joined';
@@ -78,7 +78,7 @@ export type RoomWebhook =
   | { readonly kind: 'changed'; readonly roomSid: string; readonly at: Stamp }
   | { readonly kind: 'finished'; readonly roomSid: string; readonly at: Stamp };
 
-/** A caller who is no longer there, and how it went. */
+/** The departure of a caller, and how the caller left. */
 export interface Departure {
   readonly identity: string;
   readonly sid: string;
@@ -89,7 +89,7 @@ export interface Departure {
   readonly at: Stamp;
 }
 
-/** A webhook's word that is newer than the last complete look. */
+/** A webhook that is newer than the last snapshot. */
 export interface PendingWebhook {
   readonly atMs: number;
   readonly joined: boolean;
@@ -97,14 +97,14 @@ export interface PendingWebhook {
 }
 
 export interface Presence {
-  /** When the newest complete look was asked for; null: never looked. */
+  /** When the poll of the newest snapshot was sent; null: there was none. */
   readonly asOf: Stamp | null;
   readonly source: 'poll' | 'webhook';
   readonly reachable: boolean;
   readonly roomSid: string | null;
-  /** Whether the room was there at the last look. */
+  /** Whether the last snapshot found the room. */
   readonly roomThere: boolean;
-  /** Rooms of the same name before this one: their late events are not ours. */
+  /** Sids of older rooms of the same name. Their late events do not count. */
   readonly oldSids: readonly string[];
   readonly roomOrigin: 'unknown' | 'session' | 'other';
   readonly participants: readonly Participant[];
@@ -119,9 +119,9 @@ export interface Presence {
   readonly silentSinceMs: number | null;
   /** A caller is there, our agent is not. `polls`: how many snapshots have shown that. */
   readonly agentGone: { readonly sinceMs: number; readonly polls: number } | null;
-  /** Nobody is missed before then: LiveKit was away, or the clock stood still. */
+  /** No absence is due before then, because LiveKit was unreachable or the host was suspended. */
   readonly floorMs: number;
-  /** Told by a webhook, to be confirmed by a look. */
+  /** Reported by a webhook. A snapshot must confirm it. */
   readonly finished: { readonly roomSid: string; readonly at: Stamp } | null;
   readonly agentLeft: { readonly at: Stamp } | null;
   /** Callers in the session's side room. */
@@ -151,7 +151,7 @@ export const NO_PRESENCE: Presence = {
   sideCallers: 0,
 };
 
-/** What the fold must know of the session. */
+/** The facts of the session that the reducer needs. */
 export interface PresenceContext {
   readonly agentIdentity: string;
   readonly createdAt: Stamp;
@@ -160,7 +160,7 @@ export interface PresenceContext {
 
 export type Side = 'caller' | 'ringing' | 'own_agent' | 'agent' | 'other';
 
-/** A caller is decided by an allow-list, never by "not an agent": kinds that are added later are no callers. */
+/** Callers are decided by an allow-list, because kinds that LiveKit adds later are no callers. */
 const CALLER_KINDS: readonly ParticipantKind[] = ['standard', 'sip', 'connector', 'bridge'];
 
 export function sideOf(participant: Participant, agentIdentity: string): Side {
@@ -172,7 +172,7 @@ export function sideOf(participant: Participant, agentIdentity: string): Side {
   return sipSide(participant.sipCallStatus);
 }
 
-/** Whether it is, was or could become a caller, whatever its connection and call are doing now. */
+/** Whether the participant is, was or can become a caller. The state of the connection and of the call does not matter. */
 export function isCallersKind(participant: Participant, agentIdentity: string): boolean {
   return sideOf({ ...participant, state: 'active', sipCallStatus: null }, agentIdentity) === 'caller';
 }

@@ -1,4 +1,4 @@
-/** Rooms beside a session's own, as for a warm transfer: no call is taken there, and who is in them keeps the session in use. */
+/** A room beside the session's own, for example for a warm transfer. curfew takes no call there, and its callers keep the session in use. */
 import type { RoomKey, Stamp } from '../ids.ts';
 import type { Presence, RoomSnapshot } from './presence.ts';
 import { sideOf } from './presence.ts';
@@ -15,11 +15,11 @@ export function sideRoomOf({ room, profile }: RoomAndProfile): RoomKey | null {
     : { project: room.project, name: sideRooms.replaceAll('{room}', () => room.name) };
 }
 
-export function callersIn(look: RoomSnapshot): number {
-  return look.participants.filter((one) => sideOf(one, '') === 'caller').length;
+export function callersIn(snapshot: RoomSnapshot): number {
+  return snapshot.participants.filter((one) => sideOf(one, '') === 'caller').length;
 }
 
-/** Callers on their way back from the side room have the same time as any who left. */
+/** Callers on their way back from the side room have the grace of a departure. */
 export function applySideSnapshot(presence: Presence, callers: number, now: Stamp): Presence {
   const emptied = presence.sideCallers > 0 && callers === 0;
   const { goneSinceMs } = presence;

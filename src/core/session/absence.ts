@@ -1,4 +1,4 @@
-/** Endings that rest on who is in the room. They are due at a time, but decided only by a look made after it. */
+/** Endings that rest on the participants of the room. They are due at a time, but only a snapshot made after it decides. */
 import { DEADLINES } from '../../lib/limits/session-limits.ts';
 import type { Reason } from '../model/reasons.ts';
 import type { Session, SessionIn } from '../model/session.ts';
@@ -30,7 +30,7 @@ interface Absence {
   readonly detail: string | null;
 }
 
-/** What would end the session for each reason if the room stays as it is; null: nothing. */
+/** For each reason the absence that will end the session if the room does not change; null: none. */
 export const ABSENCES: { readonly [R in AbsenceReason]: (session: Running) => Absence | null } = {
   room_finished: ifLiveKit(roomFinished),
   completed: ifLiveKit(agentLeft),
@@ -67,11 +67,11 @@ function roomFinished({ presence }: Session): Absence | null {
   };
 }
 
-/** Left by itself: its own word, and no reconnection within the grace of a hang-up. */
+/** The agent left the room on its own, and did not reconnect within the grace of a hang-up. */
 function agentLeft(session: Session): Absence | null {
   const { agentLeft: left } = session.presence;
   const worker = runningWorker(session);
-  // What the agent of an older worker did is not this one's doing.
+  // The departure of an older worker's agent does not count for this worker.
   if (left === null || worker === null || left.at.bootMs < worker.spawnedAt.bootMs) return null;
   const dueMs = Math.max(left.at.bootMs + session.spec.limits.callersLeftMs, joiningUntilMs(session, worker));
   return {
@@ -79,7 +79,7 @@ function agentLeft(session: Session): Absence | null {
     dueMs,
     inferred: false,
     cause: 'participant_left',
-    detail: 'the agent left the room by itself',
+    detail: 'the agent left the room without a request',
   };
 }
 
@@ -146,13 +146,13 @@ function agentGone(session: Session): Absence | null {
   };
 }
 
-/** One that was never there, or that of a replacement, may still be on its way in. */
+/** An agent that never joined, or that of a replacement, has the start timeout to join. */
 function joiningUntilMs({ presence, spec }: Session, worker: Worker): number {
   const joined = presence.agentSeen && worker.attempt === 1;
   return joined ? 0 : worker.spawnedAt.bootMs + spec.limits.startTimeoutMs;
 }
 
-/** The worker that should be in the room: started, ready and not known to have ended. */
+/** The worker that should be in the room: it is ready and has not exited. */
 function runningWorker({ phase }: Session): Worker | null {
   if (phase.name !== 'live' || phase.work.kind !== 'running') return null;
   const { worker } = phase.work;

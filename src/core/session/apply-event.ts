@@ -1,4 +1,4 @@
-/** Takes an event's facts into the state. What they lead to is decided afterwards, by the phase. */
+/** Takes an event's facts into the state. The handler of the phase decides afterwards what follows. */
 import { TEXT } from '../../lib/limits/api-limits.ts';
 import type { Stamp } from '../ids.ts';
 import type { WorkerMessage } from '../model/control-protocol.ts';
@@ -82,20 +82,20 @@ function channel(session: Session, event: Extract<SessionEvent, { type: 'channel
       ? session
       : withWorker(session, event.workerId, (worker) => withChannel(worker, channel));
   if (event.open) return withVitals(next, { heartbeatMs: now.bootMs, dumpAskedMs: null });
-  // Nothing can be heard of it: its silence says nothing, until it connects after all.
+  // A mute worker cannot send heartbeats, so its silence means nothing until it connects.
   return event.mute === true
     ? withVitals(next, { heartbeatMs: null, dumpAskedMs: null, idleAtMs: null })
     : next;
 }
 
 function message(session: Session, said: WorkerMessage, now: Stamp): Session {
-  // `dumped` comes from off the main loop and proves nothing of it.
+  // `dumped` does not come from the worker's main loop, so it proves nothing about the loop.
   const alive =
     said.type === 'dumped' ? session : withVitals(session, { heartbeatMs: now.bootMs, dumpAskedMs: null });
   switch (said.type) {
     case 'activity':
       return armIdle(alive, now, said.forMs ?? 0);
-    // That a worker gives way is counted: what it says at its end follows from it.
+    // The replacement was counted as an error already. Further messages of the old worker follow from it.
     case 'ok':
       return alive.errors.consecutive === 0 || isReplacing(session)
         ? alive
@@ -121,7 +121,7 @@ function message(session: Session, said: WorkerMessage, now: Stamp): Session {
   }
 }
 
-/** One more error in a row: reported by the worker, a crash or a missed start. */
+/** Counts one more error in a row: a report of the worker, a crash or a missed start. */
 export function countError<S extends Session>(session: S, text: string, now: Stamp): S {
   const { consecutive, total } = session.errors;
   const last = text.slice(0, TEXT.detailChars);
@@ -137,10 +137,10 @@ function armIdle(session: Session, now: Stamp, forMs: number): Session {
   );
 }
 
-/** Silence counts from now, or is allowed for `forMs`; never shortens what was allowed before. */
+/** Silence counts from now, or is allowed for `forMs`. A longer allowance from before stays. */
 function postponeIdle(session: Session, now: Stamp, forMs: number): Session {
   const { idleAtMs } = session.vitals;
-  // One that was asked for counts before the session is live, and is armed then.
+  // An idle timeout of the dispatch is noted before the session is live, and armed then.
   if (idleAtMs === null && !session.spec.idleAsked) return session;
   const allowedMs = Math.max(session.spec.limits.activityIdleTimeoutMs, forMs);
   return withVitals(session, { idleAtMs: Math.max(idleAtMs ?? 0, now.bootMs + allowedMs) });
@@ -164,7 +164,7 @@ function livekit(session: Session, reachable: boolean, now: Stamp): Session {
   return withVitals(next, { pollAskedMs: null });
 }
 
-/** Nothing could be heard or seen meanwhile: all is counted anew but the maximum duration. */
+/** No event could arrive during the gap. So every deadline restarts, except the maximum duration. */
 function gap(session: Session, now: Stamp): Session {
   const { vitals, spec, presence } = session;
   const counted = withVitals(
@@ -181,7 +181,7 @@ function gap(session: Session, now: Stamp): Session {
   );
   const worker = workerOf(counted);
   const readyByMs = now.bootMs + spec.limits.startTimeoutMs;
-  const anew =
+  const restarted =
     worker?.readyByMs == null ? counted : withWorker(counted, worker.id, (one) => ({ ...one, readyByMs }));
-  return isIn(anew, 'closing') ? restartStepBounds(anew, now) : anew;
+  return isIn(restarted, 'closing') ? restartStepBounds(restarted, now) : restarted;
 }

@@ -1,4 +1,4 @@
-/** A session in its teardown: which event moves which track on, and when both are over. */
+/** A session in its teardown: which event moves which track on. */
 import type { Stamp, WorkerId } from '../ids.ts';
 import type { SessionEvent } from '../model/events.ts';
 import type { SessionIn } from '../model/session.ts';
@@ -75,7 +75,7 @@ function onMessage(
     : stay(session);
 }
 
-/** Some LiveKit agents never report the end of their job: that they have left the room says it. */
+/** Because: some LiveKit agents never report the end of their job. Their departure from the room shows it. */
 function agentGone(session: Closing, now: Stamp): Next<Closing> {
   const { phase, presence, spec } = session;
   if (spec.profile.protocol !== 'livekit') return stay(session);
@@ -84,7 +84,7 @@ function agentGone(session: Closing, now: Stamp): Next<Closing> {
   return leaveStep(session, { outcome: 'done', next: 'disconnect', now });
 }
 
-/** A worker that reconnects during its teardown (the supervisor was away) is asked again. */
+/** A worker that reconnects during its teardown is asked again, because the supervisor may have been away. */
 function onChannel(session: Closing, { open }: { open: boolean }, now: Stamp): Next<Closing> {
   if (!open) return stay(session);
   const { phase } = session;
@@ -94,7 +94,7 @@ function onChannel(session: Closing, { open }: { open: boolean }, now: Stamp): N
   return andThen(greet(session, now), (next) => stay(next, isAsked ? repeatStep(next, now) : []));
 }
 
-/** The leader is gone, its descendants perhaps not: the ladder goes on until the tree is. */
+/** Descendants of the main process can live on. So the teardown goes on until the whole tree is gone. */
 function onExited(session: Closing, _event: object, now: Stamp): Next<Closing> {
   const { phase } = session;
   const { step } = phase.ladder.process;
@@ -120,7 +120,7 @@ function onRoomStep(
   return event.step === 'remove_agent' ? beginCloseRoom(session, left) : endRoom(session, left);
 }
 
-/** Asked to end while it wraps up, or its caller is back and waits: no longer than the ordinary bound. */
+/** Ends a wrap-up within the ordinary bound, because an actor asked for the end or the caller is back. */
 function shorten(session: Closing, now: Stamp): Next<Closing> {
   const { process } = session.phase.ladder;
   if (process.step !== 'aclose') return stay(session);

@@ -50,7 +50,7 @@ export function actOnDue(session: Session, now: Stamp): Next {
   );
 }
 
-/** What a snapshot decides that was asked for at `asOfMs`; null: nothing was due by then. */
+/** Acts on the deadline that a snapshot decides. `asOfMs`: when its poll was sent. null: no such deadline was due by then. */
 export function actOnSnapshot(session: Session, asOfMs: number, now: Stamp): Next | null {
   const polled = allArmedIn(session).filter((one) => one.decidedBy === 'poll');
   const decided = polled.find((one) => asOfMs >= one.atMs);

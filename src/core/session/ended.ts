@@ -44,7 +44,7 @@ export const ENDED: HandlerTable<'ended'> = {
   resources: ignore,
 };
 
-/** Race: the process was born after the teardown had given up waiting for it. */
+/** Race: the spawn succeeded after the teardown had stopped waiting for it. */
 export function killLateSpawn({ worker }: { readonly worker: Worker | null }, born: WorkerId): Effect[] {
   return worker?.id === born && !isTreeGone(worker)
     ? [{ do: 'signal', workerId: born, signal: 'SIGKILL' }]

@@ -1,11 +1,11 @@
-/** What every event does in one phase. A table that lacks an event does not compile. */
+/** The outcome of every event in one phase. A table that lacks an event does not compile. */
 import type { Stamp } from '../ids.ts';
 import type { SessionEvent } from '../model/events.ts';
 import type { PhaseName, Session, SessionIn } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import { stay } from '../model/updates.ts';
 
-/** `adopted` stands for the events that nobody delivered; each of them has its handlers. */
+/** `adopted` stands for events that were not delivered. Each of them has its own handlers. */
 export type PhaseEvent = Exclude<SessionEvent, { readonly type: 'adopted' }>;
 type EventType = PhaseEvent['type'];
 

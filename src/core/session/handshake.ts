@@ -1,4 +1,4 @@
-/** What a worker is told when it connects, and connects again. */
+/** The messages to a worker each time it connects. */
 import { DEADLINES } from '../../lib/limits/session-limits.ts';
 import type { Stamp } from '../ids.ts';
 import { PROTOCOL_VERSION } from '../model/control-protocol.ts';
@@ -15,7 +15,7 @@ export function greet<S extends Session>(session: S, now: Stamp): Next<S> {
   );
 }
 
-/** A LiveKit agent registers first and is given its job then, a warm worker is given its room; one that has it already says so by itself. */
+/** A LiveKit agent gets its job after it registers, and a warm worker gets its room. A worker that has its room already says `ready` again. */
 function assign(session: Session): Effect[] {
   const worker = workerOf(session);
   const { phase, spec } = session;
@@ -35,7 +35,7 @@ function welcome(session: Session): Effect[] {
     attempt: worker.attempt,
     metadata: { ...config.metadata },
   };
-  // One that is late must not look like one that is missing.
+  // A late heartbeat must not count as a missing one.
   const heartbeatMs = Math.min(DEADLINES.heartbeatEveryMs, spec.profile.heartbeatStaleMs / 3);
   return tell(worker, {
     type: 'welcome',
@@ -45,7 +45,7 @@ function welcome(session: Session): Effect[] {
   });
 }
 
-/** New metadata, again and again until it is acknowledged. */
+/** Sends new metadata, and repeats it until the worker acknowledges it. */
 export function sendConfigure<S extends Session>(session: S, now: Stamp): Next<S> {
   const { config } = session;
   const worker = workerOf(session);

@@ -85,7 +85,7 @@ function readyNow(session: Live): Live {
   return withPhase(session, { ...phase, work: { ...phase.work, worker } });
 }
 
-/** What an old worker says during its replacement ends nothing. */
+/** Messages of an old worker during its replacement end nothing. */
 function onMessage(session: Live, { message }: Extract<SessionEvent, { type: 'message' }>, now: Stamp): Next {
   if (session.phase.work.kind === 'replacing') return stay(session);
   switch (message.type) {
@@ -138,7 +138,7 @@ function onResources(
 ): Next {
   const { overMemorySinceMs } = session.vitals;
   if (overMemorySinceMs === null) return stay(session);
-  // A peak is warned of, not ended: only the next sample decides.
+  // A single sample over the limit only warns. The next sample decides.
   if (overMemorySinceMs === now.bootMs)
     return stay(
       session,

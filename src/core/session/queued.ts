@@ -66,7 +66,7 @@ function onAssigned(session: Queued, _event: object, now: Stamp): Next {
   return grant === null ? stay(session) : actOnDue(withGrant(session, { ...grant, assignedByMs: null }), now);
 }
 
-/** Nobody has dispatched an unasked call, so its phone is curfew's to end. `ownJob`: LiveKit may still take the job for ours. */
+/** No client dispatched an unasked call, so curfew must end its phone. `ownJob`: LiveKit may still show the job as ours. */
 function refuse(
   session: Queued,
   ending: Ending,

@@ -1,4 +1,4 @@
-/** A crashed worker: replaced while a caller is there and the profile wants it, else the session's end. */
+/** A crashed worker is replaced if a caller is there and the profile wants it. Otherwise the session ends. */
 import { BACKOFF, DEADLINES } from '../../lib/limits/session-limits.ts';
 import { WARM } from '../../lib/limits/worker-limits.ts';
 import type { Stamp, WorkerId } from '../ids.ts';
@@ -21,7 +21,7 @@ type Replacing = Extract<Work, { kind: 'replacing' }>;
 type Old = NonNullable<Replacing['old']>;
 type Unsure = NonNullable<Replacing['unsure']> | null;
 
-/** Counts the crash as an error; the limit of errors in a row ends a session that keeps crashing. */
+/** Counts the crash as an error. The limit of errors in a row ends a session that keeps crashing. */
 export function crash(session: Live, ending: Ending, now: Stamp): Next {
   const { spec, phase } = session;
   if (phase.work.kind !== 'running') return stay(session);
@@ -40,7 +40,7 @@ export function crash(session: Live, ending: Ending, now: Stamp): Next {
   );
 }
 
-/** One that was kept warm may have been broken for long: its call gets another one, whoever is there by now. */
+/** A warm worker can have been broken for long. So its call gets another worker, even if no caller is known yet. */
 function diedOnAssignment(worker: Worker, now: Stamp): boolean {
   return isWarm(worker) && now.bootMs - worker.spawnedAt.bootMs <= WARM.provenMs;
 }
@@ -49,7 +49,7 @@ function callerThere({ presence, spec }: Session): boolean {
   return spec.livekit && countSide(presence, spec.agentIdentity, 'caller') > 0;
 }
 
-/** A caller may have come since the last look: without webhooks that is up to a poll ago. */
+/** A caller may have joined since the last poll, because webhooks can be missing. */
 function mayBeThere({ presence, spec }: Session, now: Stamp): boolean {
   const asOfMs = presence.asOf?.bootMs ?? Number.NEGATIVE_INFINITY;
   return spec.profile.replace && spec.livekit && presence.reachable && asOfMs < now.bootMs;
@@ -71,7 +71,7 @@ function firstStep(worker: Worker): ReplaceStep {
   return processOf(worker) === null ? 'spawning' : 'term';
 }
 
-/** The old worker was born after it had missed its start: it gives way as any other. */
+/** Race: the spawn of the old worker succeeded after its start timeout. Then the worker is ended as any other. */
 export function replaceLateSpawn(session: Live, work: Replacing, now: Stamp): Next {
   const { old } = work;
   return old?.step !== 'spawning'
@@ -88,7 +88,7 @@ function withWork(session: Live, work: Work): Live {
   };
 }
 
-/** Exponential, with jitter from the worker's id so that many crashes at once do not come back at once. */
+/** Exponential, with jitter from the worker's id. Then the workers of a mass crash do not start at the same moment. */
 function backoffMs(session: Session, id: WorkerId): number {
   const base = Math.min(
     BACKOFF.maxMs,
@@ -100,7 +100,7 @@ function backoffMs(session: Session, id: WorkerId): number {
   return base * (1 + BACKOFF.jitter * (spread - 0.5));
 }
 
-/** News of the old tree. */
+/** A scan of the old tree, or the failure of its spawn. */
 export function replaceTree(
   session: Live,
   work: Replacing,
@@ -162,13 +162,13 @@ function enterOld(
   return stay(withWork(session, { ...work, old }), stepEffects(old));
 }
 
-/** When the next worker may start; null: the old tree is still waited for. A poll that a crash asked for is waited for as well. */
+/** When the next worker may start; null: the old tree is not gone yet. The wait includes the poll that a crash asked for. */
 export function nextStartMs({ old, notBeforeMs, unsure = null }: Replacing): number | null {
   if (old !== null) return null;
   return unsure === null ? notBeforeMs : Math.max(notBeforeMs, crashPollEndMs(unsure));
 }
 
-/** A poll that has not come by then says that nobody is there. */
+/** A poll that has not answered by then counts as an empty room. */
 function crashPollEndMs({ sinceMs }: NonNullable<Unsure>): number {
   return sinceMs + DEADLINES.crashPollMs;
 }
@@ -186,12 +186,12 @@ export function startIfDue(session: Live, work: Replacing, now: Stamp): Next {
   ]);
 }
 
-/** The work as it is now, and the next worker's start where nothing else is waited for. */
+/** Notes the progress, and starts the next worker if nothing else is pending. */
 function continueWith(session: Live, work: Replacing, now: Stamp): Next {
   return startIfDue(withWork(session, work), work, now);
 }
 
-/** What the poll that a crash asked for has shown. */
+/** The poll that a crash asked for has answered. */
 export function replaceOnSnapshot(session: Live, work: Replacing, now: Stamp): Next {
   const { unsure = null } = work;
   if (unsure === null) return stay(session);
@@ -203,7 +203,7 @@ export function replaceOnSnapshot(session: Live, work: Replacing, now: Stamp): N
   return asOfMs >= unsure.sinceMs ? leaveIt(session, { ...work, unsure }, now) : stay(session);
 }
 
-/** Nobody is there to hear another worker: the crash was the session's end, and the crashed worker is the one that it shows. */
+/** No caller is there for another worker. So the crash ends the session, and the session shows the crashed worker. */
 function leaveIt(
   session: Live,
   { old, unsure }: { old: Old | null; unsure: NonNullable<Unsure> },
@@ -213,11 +213,11 @@ function leaveIt(
   return startTeardown(last, unsure.ending, now);
 }
 
-/** A supervisor that was away, or stood still, does the step under way again. */
+/** Does the step under way again, because the supervisor was away or suspended. */
 export function repeatReplaceStep(session: Live, work: Replacing, now: Stamp): Next {
   if (work.old === null) return stay(session);
   const { step, worker } = work.old;
   const entered = enterOld(session, work, { worker, step, now });
-  // Another supervisor may not have killed it: only what it killed is watched until it is gone.
+  // Because: only a tree that this supervisor killed is polled until it is empty, and an earlier one may have sent the SIGKILL.
   return step === 'confirm' ? stay(entered.state, treeEffects(worker, 'SIGKILL')) : entered;
 }

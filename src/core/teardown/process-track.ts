@@ -26,7 +26,7 @@ export function enterStep(session: Closing, step: ProcessStep, now: Stamp): Next
   return andThen(done, (next) => beginRoom(next, now));
 }
 
-/** A worker that cannot hear `disconnect` gets TERM. Because: a LiveKit agent's main process never ends by itself. */
+/** A worker that cannot hear `disconnect` gets TERM. Because: a LiveKit agent's main process never ends without a signal. */
 function isDeaf({ phase, spec }: Closing): boolean {
   return channelOf(phase.worker) !== 'open' || spec.profile.protocol === 'livekit';
 }
@@ -92,7 +92,7 @@ export function treeEffects({ id }: Worker, action: Exclude<StepAction, 'aclose'
   }
 }
 
-/** Does the step under way again, for a supervisor that was away or stood still. Because: only a tree that this supervisor killed is polled until it is empty. */
+/** Does the step under way again, for a supervisor that was away or suspended. Because: only a tree that this supervisor killed is polled until it is empty. */
 export function repeatStep({ phase }: Closing, now: Stamp): Effect[] {
   const { worker, ladder } = phase;
   const { step, deadlineMs } = ladder.process;

@@ -1,4 +1,4 @@
-/** After a gap the steps under way have their own bounds again, and no more. Because: a host that stands still again and again must not stretch a teardown. */
+/** After a gap the steps under way have their own bounds again, and no more. Because: a host that is suspended again and again must not stretch a teardown. */
 import type { Stamp } from '../ids.ts';
 import type { SessionIn } from '../model/session.ts';
 import { stepBoundMs } from './process-track.ts';

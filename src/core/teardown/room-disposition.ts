@@ -1,9 +1,9 @@
-/** What becomes of the room when its session ends: closed, kept, or kept and watched. */
+/** The rule for the room at the end of a session: close it, keep it, or keep and watch it. */
 
 import type { RoomEnd, Session } from '../model/session.ts';
 import { sideOf } from '../rooms/presence.ts';
 
-/** Decided on a look made after the teardown began. Source: the design's "The room at the end". */
+/** Decided on a snapshot that was asked for after the step began. */
 export function decideRoomEnd(session: Session): RoomEnd {
   const { phase, presence, spec } = session;
   if (phase.name !== 'closing') return { action: 'keep', why: 'the session is not ending' };

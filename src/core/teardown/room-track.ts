@@ -23,7 +23,7 @@ export function beginRoom(session: Closing, now: Stamp): Next<Closing> {
   return stay(begun, [{ do: 'remove_agent', room: spec.room, identity: spec.agentIdentity, boundMs }]);
 }
 
-/** The last step begins with a poll, so that its rule is decided on who is there now. */
+/** The last step begins with a poll, so that its rule is decided on the present participants. */
 export function beginCloseRoom(session: Closing, left: Left): Next<Closing> {
   const { phase, spec } = session;
   if (phase.ladder.room.step !== 'remove_agent') return stay(session);

@@ -11,7 +11,7 @@ export interface StepRule<S extends string> {
   /** Where the bound comes from: a key of the config, or null: it is fixed. */
   readonly key: string | null;
   readonly action: StepAction;
-  /** What follows when the bound is over. `give_up`: nothing more can be done. */
+  /** The next step when the bound is over. `give_up`: nothing more can be done. */
   readonly onTimeout: S | 'give_up';
   /** The step of the evidence to which it belongs; null: none. */
   readonly recordedAs: StepName | null;
@@ -76,7 +76,7 @@ export const STEPS: { readonly [S in ProcessStep]: StepRule<ProcessStep> } = {
     recordedAs: 'kill',
     isGraceful: false,
   },
-  // Race: the host may have stood still since the bound of KILL. A scan made afterwards decides whether the tree lives.
+  // Race: the host can have been suspended since the bound of KILL. A scan made afterwards decides whether the tree lives.
   confirm: {
     boundMs: () => DEADLINES.confirmMs,
     key: null,
@@ -123,7 +123,7 @@ export const ROOM_STEPS: {
   },
 };
 
-/** What ends a tree that is not asked: each signal with its time. */
+/** The signals that end a tree which is not asked, each with its time. */
 export function terminateSteps({ termMs, killMs }: Pick<LadderBounds, 'termMs' | 'killMs'>) {
   return {
     term: { signal: 'SIGTERM', boundMs: termMs },

@@ -1,10 +1,10 @@
 /**
- * What a sweep says of each process that might not belong here. Pure: the facts of one look in, verdicts out.
- * The dry run shows these, the real run ends exactly those with `action: 'kill'`.
+ * The verdict of a cleanup about each process that should perhaps not exist. Pure: facts of one scan in, verdicts out.
+ * The dry run shows all verdicts. The real run ends exactly the processes with `action: 'kill'`.
  *
- * - Ours is only what carries our mark or sits in a recorded group or cgroup; a worker that no record explains is left and named.
- * - A live session of a live supervisor is never touched: its own machine ends it.
- * - Nothing younger than the grace is ended, and nothing that the command runs in which asked.
+ * - A process is ours only by our mark, or by a recorded group or cgroup. A worker without a record is left and named.
+ * - A live session of a live supervisor is never touched, because its supervisor ends it.
+ * - No process younger than the grace is ended, and none in which the asking command runs.
  */
 import { DEADLINES } from '../../lib/limits/session-limits.ts';
 import type { SessionId, WorkerId } from '../ids.ts';
@@ -15,12 +15,12 @@ import { longestTeardownMs } from '../teardown/steps.ts';
 export type VerdictKind = 'orphan' | 'overdue' | 'stuck' | 'doubled' | 'unmanaged';
 
 /**
- * Why a process is a target: in the worker's cgroup, in the shim's group or kernel session, by its mark, born of a member,
- * or the shim itself. `pattern`: a person's word, by identity alone.
+ * Why a process is a target: it is in the worker's cgroup, or in the shim's group or kernel session. Or it has the mark,
+ * descends from a member, or is the shim. `pattern`: a person named it, so only its identity counts.
  */
 export type Evidence = 'cgroup' | 'group' | 'mark' | 'descent' | 'shim' | 'pattern';
 
-/** One process as a look found it: `startTicks` with the pid tells it from every later one. */
+/** One process as a scan found it. `startTicks` with the pid tells it from every later process. */
 export interface ListedProcess {
   readonly pid: number;
   readonly startTicks: number;
@@ -36,20 +36,20 @@ export interface ListedProcess {
   readonly livekit: boolean | null;
 }
 
-/** A worker's living tree; never empty, its oldest process first. */
+/** A worker's living tree, never empty, with the oldest process first. */
 export interface WorkerTree {
   readonly workerId: WorkerId;
-  /** Its session as the registry or the supervisor has it; null: nothing explains it. */
+  /** The session in the registry or the supervisor; null: no record explains the worker. */
   readonly session: Session | null;
-  /** It was started warm and has no session yet: kept by a supervisor's pool, or by nobody any more. */
+  /** A warm worker without a session. `pooled`: a supervisor's pool holds it. `stray`: no pool holds it. */
   readonly warm: 'pooled' | 'stray' | null;
   readonly members: readonly ListedProcess[];
 }
 
-/** A process that looks like an agent and is nobody's worker, with what descends from it. */
+/** A process that matches an agent's pattern and is no worker of curfew, with its descendants. */
 export interface UnmanagedTree {
   readonly members: readonly ListedProcess[];
-  /** It is this command itself, one of its parents, or a supervisor. */
+  /** The process is this command itself, one of its parents, or a supervisor. */
   readonly isProtected: boolean;
 }
 
@@ -60,13 +60,13 @@ export interface CleanupFacts {
 
 export interface CleanupRules {
   readonly nowMs: number;
-  /** Nothing younger is ended. */
+  /** No younger process is ended. */
   readonly graceMs: number;
-  /** A supervisor lives that looks after its open sessions. */
+  /** A living supervisor has the open sessions. */
   readonly supervised: boolean;
-  /** Who asked, who looks, and all that they run in. */
+  /** The asking command and the scanning process, each with all its parents. */
   readonly spared: ReadonlySet<number>;
-  /** A person's leave to end strangers that are at least this old. */
+  /** A person allowed the end of unmanaged processes that are at least this old; null: not allowed. */
   readonly strangersOlderThanMs: number | null;
 }
 
@@ -82,7 +82,7 @@ export interface Verdict {
 
 type Judged = Pick<Verdict, 'kind' | 'action' | 'why'>;
 
-/** Nothing is said of what is where it should be. */
+/** A process that should exist gets no verdict. */
 export function judge(facts: CleanupFacts, rules: CleanupRules): Verdict[] {
   const alive = new Set(facts.trees.map((tree) => tree.workerId));
   const holders = claimHolders(facts.trees);
@@ -95,7 +95,7 @@ export function judge(facts: CleanupFacts, rules: CleanupRules): Verdict[] {
   ].map((one) => sparesAsker(one, rules.spared));
 }
 
-/** Also for a plan of before: it may be applied from within what it names. */
+/** Also used for an older plan, because a command can apply a plan that names its own tree. */
 export function sparesAsker(verdict: Verdict, spared: ReadonlySet<number>): Verdict {
   if (verdict.action === 'leave' || !verdict.members.some(({ pid }) => spared.has(pid))) return verdict;
   return { ...verdict, action: 'leave', why: `${verdict.why}; left: this command runs in it` };
@@ -112,7 +112,7 @@ interface Around {
   readonly rules: CleanupRules;
 }
 
-/** Without a supervisor it may be taken over by the next start, which needs it. */
+/** Without a supervisor the worker is left, because the next start takes it over. */
 function judgeStray({ supervised }: CleanupRules): Judged {
   return supervised
     ? { kind: 'orphan', action: 'kill', why: 'a warm worker that its supervisor does not keep' }
@@ -141,7 +141,7 @@ function judgeEnded(session: Session): Judged {
   return kill('orphan', `its session ended (${reason})`);
 }
 
-/** A worker of the session, but not the one that serves it. */
+/** A worker of the session that does not serve it now. */
 function judgeOther(
   session: Session,
   { workerId, alive }: { workerId: WorkerId; alive: ReadonlySet<WorkerId> },
@@ -161,7 +161,7 @@ function attemptOf(id: WorkerId): number {
 function judgeCurrent(session: Session, { nowMs, supervised, graceMs }: CleanupRules): Judged | null {
   const { phase, spec } = session;
   if (phase.name === 'closing') {
-    // A teardown that nobody is at, or whose step outlived its bound.
+    // No supervisor runs this teardown, or its step is over its bound.
     const lateMs = nowMs - phase.ladder.process.deadlineMs;
     return lateMs > graceMs ? kill('stuck', 'its teardown is long over its bounds') : null;
   }
@@ -177,13 +177,13 @@ function judgeCurrent(session: Session, { nowMs, supervised, graceMs }: CleanupR
     : null;
 }
 
-/** How long a worker's silence is over every bound that should have ended it; an ending that is held back is no fault. */
+/** How long a worker's silence is over all bounds that should have ended it. A held ending is no fault. */
 function silentForMs({ phase, vitals, spec }: Session, nowMs: number): number {
   if (phase.name !== 'live' || phase.inference !== null || vitals.heartbeatMs === null) return 0;
   return nowMs - vitals.heartbeatMs - spec.profile.heartbeatStaleMs - DEADLINES.dumpMs;
 }
 
-/** How many open sessions with a living worker hold a claim: more than one is a fault that no sweep decides. */
+/** How many open sessions with a living worker hold each claim. More than one is a fault that no cleanup decides. */
 function claimHolders(trees: readonly WorkerTree[]): Map<string, number> {
   const holders = new Map<string, number>();
   for (const { session, workerId } of trees) {

@@ -1,6 +1,6 @@
-/** Patterns as people type them, with `*` for anything between two parts: over a part of a command line, or a whole name. */
+/** Patterns as people type them: `*` matches any text. They match a part of a command line, or a whole name. */
 
-/** Runs in time proportional to the line for each part, whatever the pattern: no backtracking. */
+/** Takes time in proportion to the line for each part, because it never backtracks. */
 export function matchesPattern(line: string, pattern: string): boolean {
   let from = 0;
   for (const part of pattern.split('*')) {

@@ -1,6 +1,6 @@
 /**
- * Warm workers of one agent: how many to start, which to let go. Pure; the shell starts and ends them.
- * A worker that dies warm is counted, and a crash loop backs off; what was assigned belongs to its session and is no longer here.
+ * Warm workers of one agent: how many to start, and which to retire. Pure; the runtime starts and ends them.
+ * The pool counts a worker that dies warm, and a crash loop backs off. An assigned worker belongs to its session and left the pool.
  */
 import { BACKOFF, DEADLINES } from '../../lib/limits/session-limits.ts';
 import { WARM } from '../../lib/limits/worker-limits.ts';
@@ -12,23 +12,23 @@ export const LATE = 'it was not ready in time';
 
 export interface WarmWorker {
   readonly id: WorkerId;
-  /** What it was started with; another one in the config lets it go. */
+  /** The profile of its start. A changed profile in the config retires the worker. */
   readonly profile: Profile;
-  /** `reserved`: promised to a session that has not begun. */
+  /** `reserved`: for a session that has not started. */
   readonly state: 'starting' | 'ready' | 'reserved';
   readonly sinceMs: number;
-  /** It must be ready by then. */
+  /** The worker must be ready by then. */
   readonly readyByMs: number;
   readonly rssBytes: number | null;
 }
 
 export interface Pool {
   readonly workers: readonly WarmWorker[];
-  /** Deaths in a row. */
+  /** Crashes in a row. */
   readonly crashes: number;
   readonly lastCrash: string | null;
   readonly lastCrashMs: number | null;
-  /** None is started before. */
+  /** No worker is started before then. */
   readonly notBeforeMs: number;
 }
 
@@ -43,11 +43,11 @@ export const EMPTY_POOL: Pool = {
 export interface PoolDecision {
   readonly start: number;
   readonly retire: readonly { readonly id: WorkerId; readonly why: string }[];
-  /** When to decide again, if nothing happens before. */
+  /** When to decide again, if no event comes before; null: never. */
   readonly nextMs: number | null;
 }
 
-/** `profile` null: the agent is not in the config any more, or nothing new is taken. */
+/** `profile` null: the config no longer has the agent, or the supervisor takes no new sessions. */
 export function decidePool(pool: Pool, profile: Profile | null, nowMs: number): PoolDecision {
   const free = pool.workers.filter((one) => one.state !== 'reserved');
   const unfit = free.flatMap((one) => {
@@ -65,7 +65,7 @@ export function decidePool(pool: Pool, profile: Profile | null, nowMs: number): 
 
 function unfitness(one: WarmWorker, profile: Profile | null, nowMs: number): string | null {
   if (profile === null) return 'none is wanted';
-  // As JSON: a profile that was read from disk has no other identity.
+  // Compared as JSON, because a profile from disk is another object.
   if (JSON.stringify(one.profile) !== JSON.stringify(profile)) return 'its profile has changed';
   if (one.state === 'starting' && nowMs >= one.readyByMs) return LATE;
   if (nowMs - one.sinceMs >= WARM.maxAgeMs) return 'it is too old';
@@ -86,7 +86,7 @@ function nextMs(
   return times.length === 0 ? null : Math.min(...times);
 }
 
-/** The one that has waited longest. */
+/** The ready worker that has waited longest; null: none is ready. */
 export function findReady(pool: Pool, profile: Profile): WarmWorker | null {
   const text = JSON.stringify(profile);
   return pool.workers.find((one) => one.state === 'ready' && JSON.stringify(one.profile) === text) ?? null;
@@ -100,7 +100,7 @@ export function withoutWarm(pool: Pool, id: WorkerId): Pool {
   return { ...pool, workers: pool.workers.filter((one) => one.id !== id) };
 }
 
-/** One that died, or never got ready. A quiet minute makes the next one the first. */
+/** Counts a worker that died or was never ready. After a minute without one, the count begins at 1 again. */
 export function noteCrash(pool: Pool, why: string, nowMs: number): Pool {
   const isQuiet = pool.lastCrashMs === null || nowMs - pool.lastCrashMs > DEADLINES.errorResetMs;
   const crashes = isQuiet ? 1 : pool.crashes + 1;

@@ -96,7 +96,7 @@ describe('a job offer', () => {
     ]);
     expect(adapter.offers.length).toBe(1);
     expect(adapter.complaints()).toEqual([
-      expect.stringMatching(/^^a job was refused: the decision took too long;;/),
+      expect.stringMatching(/^a job was refused: the decision took too long;/),
     ]);
     resolve({ accepted: true, identity: 'x', name: '' });
     await until('the yes is withdrawn', () => adapter.withdrawn.length > 0);
