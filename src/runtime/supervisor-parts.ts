@@ -144,7 +144,9 @@ export class SupervisorParts {
   #onFailedEvent(id: SessionId, error: unknown): void {
     this.deps.log.error(
       { session: id, error: messageOf(error) },
-      'an event of a session failed; the session continues without it',
+      this.steps.isUnrecorded(id)
+        ? 'the first event of a session failed; its dispatch is refused'
+        : 'an event of a session failed; the session continues without it',
     );
     this.transitions.onFailedEvent(id, error);
   }

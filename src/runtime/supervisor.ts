@@ -50,7 +50,7 @@ export class Supervisor implements SupervisorApi {
     this.#dispatcher = new Dispatcher(this.parts, () => this.#checkAccepting());
     const isAccepting = () => this.#accepting && this.#drain.view === null;
     this.#dispatchSources = new DispatchSources(this.parts, { dispatcher: this.#dispatcher, isAccepting });
-    const { table, plans, clock, log, instance, cleanup: sweep } = deps;
+    const { table, plans, clock, log, instance, cleanup } = deps;
     const source = ownSessions(this.parts);
     this.#drain = new Drain({
       clock,
@@ -66,8 +66,8 @@ export class Supervisor implements SupervisorApi {
       clock,
       log,
       bootId: instance.bootId,
-      patterns: sweep.unmanaged,
-      graceMs: sweep.graceMs,
+      patterns: cleanup.unmanaged,
+      graceMs: cleanup.graceMs,
     });
   }
 

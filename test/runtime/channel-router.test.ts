@@ -19,7 +19,7 @@ async function openRouter() {
       listen: async (listener: ChannelsListener) => {
         socket = listener;
       },
-      tell: (_id: WorkerId, message: SupervisorMessage) => sent.push(message) > 0,
+      send: (_id: WorkerId, message: SupervisorMessage) => sent.push(message) > 0,
     } as unknown as Channels,
     standIn: {
       listen: async (listener: StandInListener) => {

@@ -118,6 +118,15 @@ describe('a session with a first record that fails', () => {
     expect(rig.saved.size).toBe(0);
   });
 
+  it('lets a drain end that waited for it', async () => {
+    const { supervisor, answer, record } = await recording();
+    await supervisor.start();
+    await supervisor.drain(null, ANN);
+    record.reject(full);
+    await expect(answer).rejects.toBe(full);
+    expect(await supervisor.drainOver).toEqual(ANN);
+  });
+
   it('gives its warm worker back to the pool', async () => {
     const rig = await new WarmRig().start();
     const warm = await rig.ready();

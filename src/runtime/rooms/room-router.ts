@@ -93,7 +93,7 @@ export class RoomRouter implements RoomsListener {
     this.#unfollowUnused(room);
   }
 
-  /** Stops to follow the room when no session, watch or refused call needs it. */
+  /** Unfollows the room when no session, watch or refused call needs it. */
   #unfollowUnused(room: RoomKey): void {
     const key = roomId(room);
     if (
