@@ -144,7 +144,7 @@ export class SupervisorParts {
   #onFailedEvent(id: SessionId, error: unknown): void {
     this.deps.log.error(
       { session: id, error: messageOf(error) },
-      this.steps.isUnrecorded(id)
+      this.transitions.isUnrecorded(id)
         ? 'the first event of a session failed; its dispatch is refused'
         : 'an event of a session failed; the session continues without it',
     );
