@@ -21,7 +21,7 @@ import { readFileSafelySync } from '../lib/safe-files.ts';
 import type { Log } from '../ports/log.ts';
 import type { Cgroups } from '../process/cgroup.ts';
 import { cgroupsAt, isGroupOf } from '../process/cgroup.ts';
-import { note, cleanupTargets } from '../runtime/audited-api.ts';
+import { cleanupTargets, note } from '../runtime/audited-api.ts';
 import { CleanupRunner } from '../runtime/cleanup/cleanup-runner.ts';
 import { recordedSessions } from '../runtime/cleanup/cleanup-source.ts';
 

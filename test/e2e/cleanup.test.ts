@@ -141,7 +141,11 @@ describe('a cleanup in a shell with the mark of an ended worker', () => {
     await daemon.ended(id);
     expect(isAlive(pid ?? 0)).toBe(false);
     // Because: the supervisor's own cleanup would end the shell. Only a command that runs in the shell spares it.
-    await until('the first cleanup is over', () => daemon.stderr.includes('the first cleanup is done'), 30_000);
+    await until(
+      'the first cleanup is over',
+      () => daemon.stderr.includes('the first cleanup is done'),
+      30_000,
+    );
     const isFar = () => Date.now() % SWEEP_EVERY_MS < SWEEP_EVERY_MS - 20_000;
     await until('the next cleanup is far', isFar, 30_000);
     const shell = await shellOf(`${id}.1`);
