@@ -41,16 +41,16 @@ function quantile(values: readonly number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN;
 }
 
-function row(what: string, ours: readonly number[], raw: readonly number[] | null, goal: string): Row {
+function row(what: string, curfew: readonly number[], raw: readonly number[] | null, goal: string): Row {
   const text = (values: readonly number[], share: number) => `${quantile(values, share).toFixed(1)} ms`;
   const beside = raw === null ? '' : `raw ${text(raw, 0.5)} / ${text(raw, 0.95)}`;
-  return { what, p50: text(ours, 0.5), p95: text(ours, 0.95), p99: text(ours, 0.99), beside, goal };
+  return { what, p50: text(curfew, 0.5), p95: text(curfew, 0.95), p99: text(curfew, 0.99), beside, goal };
 }
 
 /** Alternates raw spawns and dispatches, so that both run under the same load of the machine. */
 async function measureStarts(daemon: Daemon): Promise<Row[]> {
-  const running = { ours: [] as number[], raw: [] as number[] };
-  const message = { ours: [] as number[], raw: [] as number[] };
+  const running = { curfew: [] as number[], raw: [] as number[] };
+  const message = { curfew: [] as number[], raw: [] as number[] };
   const dir = mkdtempSync(join(tmpdir(), 'curfew-bench-'));
   const socketPath = join(dir, 'm.sock');
   let arrived: () => void = () => undefined;
@@ -77,17 +77,17 @@ async function measureStarts(daemon: Daemon): Promise<Row[]> {
     const { body } = await daemon.dispatch({ room: `start ${round}`, metadata: { socket: socketPath } });
     const from = performance.now();
     await heard;
-    message.ours.push(performance.now() - from);
+    message.curfew.push(performance.now() - from);
     const { startedAt, liveAt } = await daemon.session(body.id);
-    running.ours.push(Date.parse(liveAt ?? '') - Date.parse(startedAt ?? ''));
+    running.curfew.push(Date.parse(liveAt ?? '') - Date.parse(startedAt ?? ''));
     await daemon.release(body.id);
     await daemon.ended(body.id);
   }
   server.close();
   rmSync(dir, { recursive: true, force: true });
   return [
-    row('dispatch accepted → process running', running.ours, running.raw, 'raw + 3 ms at p50'),
-    row('dispatch accepted → its first message', message.ours, message.raw, '1.10 × raw at p95'),
+    row('dispatch accepted → process running', running.curfew, running.raw, 'raw + 3 ms at p50'),
+    row('dispatch accepted → its first message', message.curfew, message.raw, '1.10 × raw at p95'),
   ];
 }
 

@@ -101,7 +101,7 @@ function grant(
 ): { state: Admission; answer: Extract<Answer, { kind: 'granted' }> } {
   const { startAtMs, startTatMs } =
     isWarm === true ? { startAtMs: nowMs, startTatMs: state.startTatMs } : paceStart(state, nowMs);
-  const holding: Allocation = {
+  const allocation: Allocation = {
     sessionId,
     claim,
     quotas,
@@ -110,7 +110,7 @@ function grant(
     live: false,
     inferredDueMs: null,
   };
-  const holders = state.holders.with(sessionId, holding);
+  const holders = state.holders.with(sessionId, allocation);
   return { state: { ...state, holders, startTatMs }, answer: { kind: 'granted', startAtMs } };
 }
 
@@ -126,18 +126,18 @@ function paceStart(
 }
 
 /** At a start of the supervisor: the allocations of all earlier sessions. */
-export function restore(state: Admission, holdings: readonly Allocation[]): Admission {
-  return { ...state, holders: AllocationTable.of(holdings) };
+export function restore(state: Admission, allocations: readonly Allocation[]): Admission {
+  return { ...state, holders: AllocationTable.of(allocations) };
 }
 
 /** The allocation of a session has changed; null: it holds nothing, not even a place in the queue. Serves the queue. */
 export function update(
   state: Admission,
   sessionId: SessionId,
-  holding: Allocation | null,
+  allocation: Allocation | null,
   nowMs: number,
 ): { state: Admission; grants: Grant[] } {
-  return serve({ ...state, holders: state.holders.with(sessionId, holding) }, nowMs);
+  return serve({ ...state, holders: state.holders.with(sessionId, allocation) }, nowMs);
 }
 
 /** New limits. Allocations stay, and the queue is served by the new limits. */

@@ -12,9 +12,9 @@ export class AllocationTable {
     this.#buckets = buckets;
   }
 
-  static of(holdings: readonly Allocation[]): AllocationTable {
+  static of(allocations: readonly Allocation[]): AllocationTable {
     const buckets = Array.from({ length: BUCKETS }, () => new Map<SessionId, Allocation>());
-    for (const one of holdings) buckets[bucketOf(one.sessionId)]?.set(one.sessionId, one);
+    for (const one of allocations) buckets[bucketOf(one.sessionId)]?.set(one.sessionId, one);
     return new AllocationTable(buckets);
   }
 
@@ -23,11 +23,11 @@ export class AllocationTable {
   }
 
   /** null: the session holds nothing any more. This table does not change. */
-  with(id: SessionId, holding: Allocation | null): AllocationTable {
+  with(id: SessionId, allocation: Allocation | null): AllocationTable {
     const at = bucketOf(id);
     const bucket = new Map(this.#buckets[at]);
-    if (holding === null) bucket.delete(id);
-    else bucket.set(id, holding);
+    if (allocation === null) bucket.delete(id);
+    else bucket.set(id, allocation);
     return new AllocationTable(this.#buckets.with(at, bucket));
   }
 

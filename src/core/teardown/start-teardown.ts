@@ -30,7 +30,7 @@ export function startTeardown(session: OpenSession, ending: Ending, now: Stamp):
     roomEnd: null,
   };
   // Because: LiveKit takes an agent that left for a failed job. So it hears of the end before the agent leaves.
-  const told = stay(
+  const informed = stay(
     enterPhase<'closing'>(
       session,
       { name: 'closing', ending, worker, ladder },
@@ -38,7 +38,7 @@ export function startTeardown(session: OpenSession, ending: Ending, now: Stamp):
     ),
     reportEnd(session, ending),
   );
-  return andThen(told, (next) => enterStep(next, first, now));
+  return andThen(informed, (next) => enterStep(next, first, now));
 }
 
 function firstStep(worker: Worker | null, ending: Ending): ProcessStep {
