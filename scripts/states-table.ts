@@ -37,7 +37,7 @@ const resources = (rssBytes: number): SessionEvent => ({
   rssBytes,
   cpuPercent: 1,
 });
-const adopted = (found: Found): SessionEvent => ({ type: 'adopted', found, isRetry: false });
+const adopted = (found: Found): SessionEvent => ({ type: 'adopted', found, retryOf: null });
 /** So that KILL and its scan come within the time of the samples. */
 const SHORT = { ...DEFAULT_LADDER, termMs: 400, killMs: 400 };
 const limited = { profile: profile({ memoryBytes: MEMORY_BYTES }) };

@@ -15,7 +15,6 @@ import { openRegistry } from '../adapters/registry/registry-client.ts';
 import type { Service } from '../adapters/systemd/systemd-service.ts';
 import { createAudit } from '../adapters/telemetry/audit-file.ts';
 import { createClock } from '../adapters/telemetry/boot-clock.ts';
-
 import { createWorkerRecords } from '../adapters/worker/folder/folder-records.ts';
 import { createWorkers } from '../adapters/worker/host-workers.ts';
 import type { ReloadView } from '../api/host-schemas.ts';
@@ -24,7 +23,6 @@ import { sessionId } from '../core/ids.ts';
 import type { Actor } from '../core/model/session.ts';
 import { messageOf } from '../lib/errors.ts';
 import { armedFailpoint } from '../lib/failpoints.ts';
-
 import { STATE_FILES } from '../lib/limits/storage-limits.ts';
 import { CHANNEL } from '../lib/limits/worker-limits.ts';
 import { writeFileSafelySync } from '../lib/safe-files.ts';

@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { allocationOf } from '../../src/core/admission/allocation.ts';
 import { classify } from '../../src/core/adoption/adoption.ts';
+import type { WorkerId } from '../../src/core/ids.ts';
 import type { Found } from '../../src/core/model/events.ts';
 import type { Session } from '../../src/core/model/session.ts';
 import { at, exited, gone, Play, PROCESS, profile, release, WORKER } from './support.ts';
@@ -60,22 +61,32 @@ describe('a session that a supervisor takes over', () => {
 
   it('asks LiveKit again for the room step under way, and never at a second search', () => {
     const removing = () => Play.live().on(1000, release).on(1001, exited(0));
-    const asked = (isRetry: boolean) =>
+    const asked = (retryOf: WorkerId | null) =>
       removing()
-        .on(2000, { type: 'adopted', found: present(), isRetry })
+        .on(2000, { type: 'adopted', found: present(), retryOf })
         .did('remove_agent')
         .filter(({ atMs }) => atMs === 2000);
-    expect(asked(false)).toHaveLength(1);
-    expect(asked(true)).toHaveLength(0);
+    expect(asked(null)).toHaveLength(1);
+    expect(asked(WORKER)).toHaveLength(0);
+  });
+
+  it('ignores the late result of a repeated search when another worker has taken the call', () => {
+    const play = intended()
+      .on(100, { type: 'adopted', found: { kind: 'not_searched' }, retryOf: null })
+      .on(200, { type: 'not_started', workerId: WORKER });
+    const { session } = play;
+    expect(session.phase).toMatchObject({ name: 'starting', worker: { attempt: 2 } });
+    for (const found of [present(), present(0), ABSENT])
+      expect(play.on(300, { type: 'adopted', found, retryOf: WORKER }).session).toBe(session);
   });
 
   it('ends by the true exit of its worker when that came before every deadline', () => {
-    const play = Play.live().on(20_000, { type: 'adopted', found: present(3), isRetry: false });
+    const play = Play.live().on(20_000, { type: 'adopted', found: present(3), retryOf: null });
     expect(play.session.phase).toMatchObject({ ending: { reason: 'crashed', cause: 'exit' } });
   });
 
   it('starts under another worker id when only the intent was recorded', () => {
-    const play = intended().on(100, { type: 'adopted', found: ABSENT, isRetry: false });
+    const play = intended().on(100, { type: 'adopted', found: ABSENT, retryOf: null });
     expect(play.session.phase).toMatchObject({ name: 'starting', worker: { attempt: 2 } });
   });
 
@@ -85,13 +96,13 @@ describe('a session that a supervisor takes over', () => {
     const play = unkillable().on(70_000, {
       type: 'adopted',
       found: { kind: 'not_searched' },
-      isRetry: false,
+      retryOf: null,
     });
     expect(allocationOf(play.session)).toEqual(held);
   });
 
   it('kills an unkillable worker again, because only a signalled tree is watched', () => {
-    const play = unkillable().on(70_000, { type: 'adopted', found: present(), isRetry: false });
+    const play = unkillable().on(70_000, { type: 'adopted', found: present(), retryOf: null });
     expect(play.did('signal').filter(({ atMs }) => atMs === 70_000)).toHaveLength(1);
   });
 });

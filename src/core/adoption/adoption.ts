@@ -53,10 +53,12 @@ type Decide = (session: Session, event: SessionEvent, now: Stamp) => Next;
 
 export function decideAdopted(
   session: Session,
-  { found, isRetry }: Extract<SessionEvent, { type: 'adopted' }>,
+  { found, retryOf }: Extract<SessionEvent, { type: 'adopted' }>,
   { now, decide }: { now: Stamp; decide: Decide },
 ): Next {
-  const begun = stay(session, isRetry ? [] : repeatRoomStep(session));
+  // Race: another worker can have taken the call while the search for the first one was repeated.
+  if (retryOf !== null && retryOf !== workerOf(session)?.id) return stay(session);
+  const begun = stay(session, retryOf === null ? repeatRoomStep(session) : []);
   const happened = (next: Next, ...events: readonly (SessionEvent | null)[]) =>
     events.reduce(
       (known, event) => andThen(known, (state) => (event === null ? stay(state) : decide(state, event, now))),

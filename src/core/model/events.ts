@@ -60,8 +60,8 @@ export type SessionEvent =
   | { readonly type: 'message'; readonly workerId: WorkerId; readonly message: WorkerMessage }
   /** The worker's own process ended. Its descendants may still be there. */
   | { readonly type: 'exited'; readonly workerId: WorkerId; readonly exit: ExitInfo }
-  /** A supervisor takes the session over from an earlier one. `isRetry`: an earlier search of this supervisor failed. */
-  | { readonly type: 'adopted'; readonly found: Found; readonly isRetry: boolean }
+  /** A supervisor takes the session over from an earlier one. `retryOf`: the worker of a search that failed before; null: the first search. */
+  | { readonly type: 'adopted'; readonly found: Found; readonly retryOf: WorkerId | null }
   /** The host was rebooted. No earlier process is left. */
   | { readonly type: 'host_lost' }
   /** A scan of the worker's process tree after its exit or a signal: how many processes are left. */

@@ -261,8 +261,7 @@ export function wantsStart(session: Session, id: WorkerId): boolean {
 /** Only events of this worker count: the session's own, or the warm one that is reserved for it. */
 export function awaitedWorkerId(session: Session): WorkerId | null {
   const { phase } = session;
-  if (phase.name !== 'queued') return workerOf(session)?.id ?? null;
-  return phase.grant?.warm == null ? null : phase.grant.workerId;
+  return phase.name === 'queued' ? (reservedWorker(session)?.id ?? null) : (workerOf(session)?.id ?? null);
 }
 
 export function publicState(session: Session): PublicState {
@@ -272,4 +271,16 @@ export function publicState(session: Session): PublicState {
 
 export function outcomeOf(reason: Reason): 'released' | 'failed' {
   return (RELEASED_REASONS as readonly Reason[]).includes(reason) ? 'released' : 'failed';
+}
+
+/** A warm worker as a session gets it. */
+export interface Warm {
+  readonly id: WorkerId;
+  readonly process: WorkerProcess;
+}
+
+/** The warm worker that is reserved for a queued session; null: none is. */
+export function reservedWorker({ phase }: Session): Warm | null {
+  if (phase.name !== 'queued' || phase.grant === null || phase.grant.warm == null) return null;
+  return { id: phase.grant.workerId, process: phase.grant.warm };
 }

@@ -14,7 +14,7 @@ import { STEPS } from './steps.ts';
 type Closing = SessionIn<'closing'>;
 type ClosingPhase = PhaseOf<'closing'>;
 
-/** Enters a step: its record, its bound and its effect. The room's track begins beside the first step that is not graceful. */
+/** Enters a step: its record, its bound and its effect. The room's track begins beside the first step for which it does not wait. */
 export function enterStep(session: Closing, step: ProcessStep, now: Stamp): Next<Closing> {
   const actual = step === 'disconnect' && needsSignal(session) ? 'term' : step;
   const boundMs = stepBoundMs(session, actual);
@@ -22,7 +22,7 @@ export function enterStep(session: Closing, step: ProcessStep, now: Stamp): Next
   const begun = isRecorded ? beginRecord(session, actual, now) : session;
   const entered = withLadder(begun, { process: { step: actual, deadlineMs: now.bootMs + boundMs } });
   const done = stay(entered, stepEffects(session.phase, actual, boundMs));
-  if (actual === 'spawning' || STEPS[actual].isGraceful) return done;
+  if (STEPS[actual].roomWaits) return done;
   return andThen(done, (next) => beginRoom(next, now));
 }
 

@@ -15,8 +15,10 @@ export interface StepRule<S extends string> {
   readonly onTimeout: S | 'give_up';
   /** The step that the API shows for it; null: none. */
   readonly recordedAs: StepName | null;
-  /** Whether the worker ends without a signal. The room's track waits meanwhile. */
+  /** Whether the worker ends without a signal. */
   readonly isGraceful: boolean;
+  /** Whether the room's track waits for the end of this step. */
+  readonly roomWaits: boolean;
 }
 
 export const STEPS: { readonly [S in ProcessStep]: StepRule<ProcessStep> } = {
@@ -27,6 +29,7 @@ export const STEPS: { readonly [S in ProcessStep]: StepRule<ProcessStep> } = {
     onTimeout: 'term',
     recordedAs: null,
     isGraceful: false,
+    roomWaits: true,
   },
   reconnecting: {
     boundMs: () => DEADLINES.reconnectMs,
@@ -35,6 +38,7 @@ export const STEPS: { readonly [S in ProcessStep]: StepRule<ProcessStep> } = {
     onTimeout: 'term',
     recordedAs: null,
     isGraceful: true,
+    roomWaits: true,
   },
   aclose: {
     boundMs: ({ acloseMs, wrapUpMs }, asked) => (asked?.wrapsUp ? Math.max(wrapUpMs, acloseMs) : acloseMs),
@@ -43,6 +47,7 @@ export const STEPS: { readonly [S in ProcessStep]: StepRule<ProcessStep> } = {
     onTimeout: 'disconnect',
     recordedAs: 'aclose',
     isGraceful: true,
+    roomWaits: true,
   },
   disconnect: {
     boundMs: ({ disconnectMs }) => disconnectMs,
@@ -51,6 +56,7 @@ export const STEPS: { readonly [S in ProcessStep]: StepRule<ProcessStep> } = {
     onTimeout: 'term',
     recordedAs: 'disconnect',
     isGraceful: true,
+    roomWaits: true,
   },
   reap: {
     boundMs: () => DEADLINES.reapMs,
@@ -59,6 +65,7 @@ export const STEPS: { readonly [S in ProcessStep]: StepRule<ProcessStep> } = {
     onTimeout: 'term',
     recordedAs: null,
     isGraceful: false,
+    roomWaits: false,
   },
   term: {
     boundMs: ({ termMs }) => termMs,
@@ -67,6 +74,7 @@ export const STEPS: { readonly [S in ProcessStep]: StepRule<ProcessStep> } = {
     onTimeout: 'kill',
     recordedAs: 'term',
     isGraceful: false,
+    roomWaits: false,
   },
   kill: {
     boundMs: ({ killMs }) => killMs,
@@ -75,6 +83,7 @@ export const STEPS: { readonly [S in ProcessStep]: StepRule<ProcessStep> } = {
     onTimeout: 'confirm',
     recordedAs: 'kill',
     isGraceful: false,
+    roomWaits: false,
   },
   // Race: the host can have been suspended since the bound of KILL. A scan made afterwards decides whether the tree lives.
   confirm: {
@@ -84,6 +93,7 @@ export const STEPS: { readonly [S in ProcessStep]: StepRule<ProcessStep> } = {
     onTimeout: 'give_up',
     recordedAs: 'kill',
     isGraceful: false,
+    roomWaits: false,
   },
   over: {
     boundMs: () => 0,
@@ -92,6 +102,7 @@ export const STEPS: { readonly [S in ProcessStep]: StepRule<ProcessStep> } = {
     onTimeout: 'over',
     recordedAs: null,
     isGraceful: false,
+    roomWaits: false,
   },
 };
 

@@ -7,12 +7,11 @@ import type { SessionId } from '../../core/ids.ts';
 import { firstWorkerId, sessionId } from '../../core/ids.ts';
 import type { SessionEvent } from '../../core/model/events.ts';
 import type { JobOrigin } from '../../core/model/job-options.ts';
-import type { Session } from '../../core/model/session.ts';
+import type { Session, Warm } from '../../core/model/session.ts';
 import { newSession } from '../../core/model/updates.ts';
 import { CurfewError } from '../../lib/errors.ts';
 import { ADMISSION } from '../../lib/limits/session-limits.ts';
 import type { SupervisorParts } from '../supervisor-parts.ts';
-import type { Warm } from '../workers/warm-handoff.ts';
 import { hashBody, makeSpec } from './session-spec.ts';
 
 interface Dispatched {

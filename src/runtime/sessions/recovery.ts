@@ -19,7 +19,7 @@ import type { SessionId, WorkerId } from '../../core/ids.ts';
 import { firstWorkerId, isWarmId, sessionOfWorker } from '../../core/ids.ts';
 import type { Found } from '../../core/model/events.ts';
 import type { Session } from '../../core/model/session.ts';
-import { isEnded, workerOf } from '../../core/model/session.ts';
+import { isEnded, reservedWorker, workerOf } from '../../core/model/session.ts';
 import type { WorkerProcess } from '../../core/model/worker.ts';
 import { isTreeGone, processOf } from '../../core/model/worker.ts';
 import { messageOf } from '../../lib/errors.ts';
@@ -27,7 +27,6 @@ import { failpoint } from '../../lib/failpoints.ts';
 import { RECOVERY, TICK_MS } from '../../lib/limits/worker-limits.ts';
 import type { SupervisorDeps } from '../supervisor-deps.ts';
 import type { SupervisorParts } from '../supervisor-parts.ts';
-import { reservedWorker } from '../workers/warm-handoff.ts';
 
 type RecoveryParts = Pick<SupervisorParts, 'deps' | 'sessions' | 'transitions' | 'workers' | 'admission'>;
 
@@ -106,7 +105,7 @@ function searchAgainLater(parts: RecoveryParts, id: SessionId): void {
     if (session !== null && reservedWorker(session) !== null) return searchAgainLater(parts, id);
     if (session === null || worker === null || isTreeGone(worker)) return;
     search(parts, worker.id, processOf(worker)).then(
-      (found) => sessions.post(id, { type: 'adopted', found, isRetry: true }),
+      (found) => sessions.post(id, { type: 'adopted', found, retryOf: worker.id }),
       (error: unknown) => {
         deps.log.debug({ session: id, error: messageOf(error) }, 'a session could still not be adopted');
         searchAgainLater(parts, id);
@@ -135,12 +134,12 @@ async function recoverOne(
   if (found.kind === 'no_worker') requeue(parts, session);
 }
 
-/** Opens the session, unless it is open already, and posts the result of the search. */
+/** Opens the session and posts the result of the search. A session that is open already has its result. */
 function postAdopted(parts: RecoveryParts, session: Session, found: Found): void {
   const { id } = session.spec;
-  const isRetry = parts.sessions.state(id) !== null;
-  if (!isRetry) parts.transitions.open(session);
-  parts.sessions.post(id, { type: 'adopted', found, isRetry });
+  if (parts.sessions.state(id) !== null) return;
+  parts.transitions.open(session);
+  parts.sessions.post(id, { type: 'adopted', found, retryOf: null });
 }
 
 async function foundOf(parts: RecoveryParts, session: Session, known: WorkerProcess | null): Promise<Found> {

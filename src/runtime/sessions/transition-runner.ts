@@ -4,7 +4,7 @@ import { allocationOf, sameAllocation } from '../../core/admission/allocation.ts
 import type { SessionId } from '../../core/ids.ts';
 import type { SessionEvent } from '../../core/model/events.ts';
 import type { Session } from '../../core/model/session.ts';
-import { isEnded, workerOf } from '../../core/model/session.ts';
+import { isEnded, reservedWorker, workerOf } from '../../core/model/session.ts';
 import { nextTickMs } from '../../core/session/deadlines.ts';
 import { messageOf } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoints.ts';
@@ -14,7 +14,7 @@ import type { RoomRouter } from '../rooms/room-router.ts';
 import type { RoomTokens } from '../rooms/room-tokens.ts';
 import type { SupervisorDeps } from '../supervisor-deps.ts';
 import type { ChannelRouter } from '../workers/channel-router.ts';
-import { reservedWorker, settleWarmWorker } from '../workers/warm-handoff.ts';
+import { settleWarmWorker } from '../workers/warm-handoff.ts';
 import type { WarmPool } from '../workers/warm-pool.ts';
 import { forgetReplacedWorker, recordInFolder, recordStep } from './commit.ts';
 import type { DeadlineTimers } from './deadline-timers.ts';

@@ -1,8 +1,7 @@
 /** The session of each worker: the worker belongs to the session, or is reserved for it. */
 import type { SessionId, WorkerId } from '../../core/ids.ts';
 import type { Session } from '../../core/model/session.ts';
-import { workerOf } from '../../core/model/session.ts';
-import { reservedWorker } from '../workers/warm-handoff.ts';
+import { reservedWorker, workerOf } from '../../core/model/session.ts';
 
 export class WorkerIndex {
   readonly #owners = new Map<WorkerId, SessionId>();

@@ -2,16 +2,9 @@
 
 import type { SessionId, WorkerId } from '../../core/ids.ts';
 import type { SessionEvent } from '../../core/model/events.ts';
-import type { Session } from '../../core/model/session.ts';
-import { workerOf } from '../../core/model/session.ts';
-import type { WorkerProcess } from '../../core/model/worker.ts';
+import type { Session, Warm } from '../../core/model/session.ts';
+import { reservedWorker, workerOf } from '../../core/model/session.ts';
 import type { Clock } from '../../ports/clock.ts';
-
-/** A warm worker as a session gets it. */
-export interface Warm {
-  readonly id: WorkerId;
-  readonly process: WorkerProcess;
-}
 
 /** The warm workers of one agent, as the capacity shows them. */
 export interface WarmView {
@@ -23,12 +16,6 @@ export interface WarmView {
   readonly lastCrash: string | null;
   /** On the boot clock. No warm worker starts before this. */
   readonly notBeforeMs: number;
-}
-
-/** The warm worker that is reserved for a queued session; null: none is. */
-export function reservedWorker({ phase }: Session): Warm | null {
-  if (phase.name !== 'queued' || phase.grant === null || phase.grant.warm == null) return null;
-  return { id: phase.grant.workerId, process: phase.grant.warm };
 }
 
 function holdsWorker(session: Session, id: WorkerId): boolean {

@@ -6,6 +6,7 @@ import { PROTOCOL_VERSION } from '../../core/model/control-protocol.ts';
 import { exitText } from '../../core/model/endings.ts';
 import type { SessionEvent } from '../../core/model/events.ts';
 import type { Profile } from '../../core/model/profile.ts';
+import type { Warm } from '../../core/model/session.ts';
 import { terminateSteps } from '../../core/teardown/steps.ts';
 import { decidePool, findReady, LATE, noteCrash } from '../../core/workers/warm-pool-rules.ts';
 import { messageOf } from '../../lib/errors.ts';
@@ -14,7 +15,7 @@ import { WARM } from '../../lib/limits/worker-limits.ts';
 import type { Workers } from '../../ports/workers.ts';
 import type { SupervisorDeps } from '../supervisor-deps.ts';
 import type { ChannelRouter } from './channel-router.ts';
-import type { Warm, WarmView } from './warm-handoff.ts';
+import type { WarmView } from './warm-handoff.ts';
 import { WarmTable } from './warm-table.ts';
 import { warmEnv } from './worker-env.ts';
 
@@ -261,7 +262,7 @@ export class WarmPool {
     if (profile !== null) workers.record(id, { warm: { profile, retired: true } });
     this.#table.forget(id);
     this.#retired.add(id);
-    const { term, kill } = terminateSteps({ termMs: WARM.termMs, killMs: 0 });
+    const { term, kill } = terminateSteps({ termMs: WARM.termMs, killMs: WARM.killMs });
     workers.signal(id, term.signal);
     deps.clock.at(this.#nowMs() + term.boundMs, () => {
       if (this.#retired.has(id)) workers.signal(id, kill.signal);
