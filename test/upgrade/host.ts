@@ -56,11 +56,12 @@ export class Host {
     });
   }
 
-  /** The host runs the previous release. */
-  static async start(warm: readonly string[]): Promise<Host> {
+  /** The host runs the previous release, or this tree. */
+  static async start(warm: readonly string[], version: 'previous' | 'new' = 'previous'): Promise<Host> {
     const host = new Host(await LiveKit.start(), warm);
     try {
-      host.#installation.install(inject('previous'));
+      if (version === 'previous') host.installPrevious();
+      else host.installNew();
       await host.daemon.start();
       return host;
     } catch (error) {
@@ -69,7 +70,12 @@ export class Host {
     }
   }
 
-  /** Replaces the files of the previous release. Its supervisor goes on. */
+  /** Puts the previous release in the place of the installed files. The supervisor that runs goes on. */
+  installPrevious(): void {
+    this.#installation.install(inject('previous'));
+  }
+
+  /** Puts this tree in the place of the installed files. The supervisor that runs goes on. */
   installNew(): void {
     this.#installation.install(ROOT);
   }

@@ -223,3 +223,43 @@ function launchersOf(pid: number): string[] {
 function outcomesOf({ evidence }: SessionView): Record<string, string | null> {
   return Object.fromEntries((evidence?.ladder ?? []).map(({ step, outcome }) => [step, outcome]));
 }
+
+describe.runIf(HAS_LIVEKIT)(`a downgrade to ${PREVIOUS.version}`, () => {
+  let host: Host;
+  let before: ReadonlyMap<string, SessionView>;
+  let ids: readonly string[];
+
+  beforeAll(async () => {
+    host = await Host.start([], 'new');
+    await host.explained(async () => {
+      const begun = [...KITS, 'ends'].map((agent) => host.begin(agent, `down-${agent}`, { user: agent }));
+      ids = (await Promise.all(begun)).map(({ id }) => id);
+      before = await host.listAll();
+      for (const id of ids) await host.daemon.recorded(id, 'live');
+      host.installPrevious();
+      host.daemon.signal('SIGTERM');
+      expect(await host.daemon.exited()).toBe(0);
+      await host.daemon.start();
+    });
+  });
+  afterAll(() => host?.close());
+
+  it('leaves each live call with its process, its times and its maximum duration', async () => {
+    const after = await host.listAll();
+    for (const id of ids) {
+      const { pid, room, createdAt, startedAt, liveAt, user } = viewOf(before, id);
+      const same = { pid, room, createdAt, startedAt, liveAt, user };
+      expect(viewOf(after, id)).toMatchObject({ state: 'live', restarts: 0, ...same });
+      expect(isAlive(pid ?? 0)).toBe(true);
+      const movedMs = maxDurationAt(viewOf(after, id)) - maxDurationAt(viewOf(before, id));
+      expect(Math.abs(movedMs)).toBeLessThan(CLOCK_MS);
+    }
+  });
+
+  it('lets the old version end each call in order', async () => {
+    host.finish();
+    for (const id of ids) await host.daemon.release(id);
+    for (const id of ids)
+      expect(await host.daemon.ended(id)).toMatchObject({ state: 'released', reason: 'requested' });
+  });
+});
