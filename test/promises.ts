@@ -38,7 +38,7 @@ export const PROMISES = {
     missing: 'Several hosts that share claims do not exist yet.',
   },
   'every-tree-is-accounted-for': {
-    says: 'curfew knows each process tree that it started, or ends it soon. It never ends a process, an agent or a room that is at work for another session or belongs to another program.',
+    says: 'curfew knows each process tree that it started, or ends it soon. It never ends a process, an agent or a room that is at work for another session or belongs to another program. Before each signal it checks the identity and the mark of the process.',
     checks: [
       'each tree belongs to a known session',
       'each tree is the current worker of its session',
@@ -66,6 +66,8 @@ export const PROMISES = {
         'curfew-cleanup.timer ends an overdue worker without a supervisor, and leaves the others',
       ],
     },
+    missing:
+      'The simulation reuses no pid, so only test/process and test/adapters show that identity and mark are checked before a signal.',
   },
   'every-wait-has-a-bound': {
     says: 'curfew waits for nothing without a time limit: a start, a teardown, a stop and a session all come to an end.',
@@ -146,7 +148,7 @@ export const PROMISES = {
     missing: 'The simulation does not compare a dry run of a cleanup with the real one.',
   },
   'slots-and-claims-come-back': {
-    says: 'A session holds its slots and its claim until its process tree is gone and its teardown is over, and no longer.',
+    says: 'A session holds its slots and its claim until its process tree is gone and its teardown is over, and no longer. A release works also at the limit.',
     checks: [
       'a claim is held until its worker is gone',
       'a slot is held until its tree is gone',
@@ -164,6 +166,7 @@ export const PROMISES = {
       ],
       'test/e2e/call.test.ts': ['a call ends after its caller hung up, and its room can be used again'],
     },
+    missing: 'No test with real processes releases a session while every slot is in use.',
   },
   'workers-get-only-their-own-access': {
     says: "A worker has the access that its profile gives it and no other. No secret is in a log, an argument or an answer, and curfew's log names no room and no person.",
@@ -189,13 +192,14 @@ export const PROMISES = {
     missing: "One more call still costs more memory than under LiveKit's own runner.",
   },
   'no-mass-end': {
-    says: 'Many sessions that seem to end at once are held, because one wrong answer of LiveKit could explain them all.',
+    says: 'Many sessions that seem to end at once are held, because one wrong answer of LiveKit could explain them all. An answer that is suddenly empty is unknown.',
     checks: ['inferred endings stay within the budget of the host'],
     tests: {
       'test/e2e/mass-end.test.ts': [
         'of … calls … lost ones end, … lost at once are held and named, and a person can release them',
       ],
     },
+    missing: 'Empty lists of LiveKit come in the simulation and in test/core only.',
   },
   'every-ending-has-its-evidence': {
     says: 'An ended session shows its first cause, the fact that decided it, the actor, and each step with its time.',
