@@ -152,7 +152,7 @@ function exitText({ exit }: SessionView): string {
 }
 
 function presenceLines({ presence }: SessionView): Line[] {
-  if (presence === null) return [['in room', 'unknown: no answer from LiveKit']];
+  if (presence === null) return [['in room', 'unknown: no snapshot from LiveKit']];
   const { callers, ringing, agents, asOf, source } = presence;
   const phones = ringing > 0 ? `, ${plural(ringing, 'phone')} ringing` : '';
   return [
