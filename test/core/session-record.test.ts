@@ -63,3 +63,38 @@ describe('a session of this version', () => {
     expect(record.vitals).toHaveProperty('lookAskedMs');
   });
 });
+
+describe('a damaged record', () => {
+  const live = WRITTEN.find(({ record }) => record.phase.name === 'live')?.record;
+  const damaged = (worker: unknown) => {
+    const copy = JSON.parse(JSON.stringify(live));
+    copy.phase.work.worker =
+      typeof worker === 'object' && !Array.isArray(worker)
+        ? { ...copy.phase.work.worker, ...worker }
+        : worker;
+    return copy;
+  };
+
+  it.each<[string, unknown]>([
+    ['a list in place of its worker', [1, 2]],
+    ['no worker', undefined],
+    ['a worker without an id', { id: undefined }],
+    ['a worker without an exit', { exit: undefined }],
+    ['a process without a shim', { process: { main: null } }],
+    [
+      'a process with a text as pid',
+      { process: { main: null, shim: { bootId: 'b', pid: '1', startTicks: 1 } } },
+    ],
+    ['an unknown channel', { channel: 'weird' }],
+    ['a text in place of treeGone', { treeGone: 'no' }],
+  ])('with %s is no session, so that the other sessions are adopted', (_, worker) => {
+    expect(asSession(damaged({}))).not.toBeNull();
+    expect(asSession(damaged(worker))).toBeNull();
+  });
+
+  it('with an unknown kind of work is no session', () => {
+    const copy = JSON.parse(JSON.stringify(live));
+    copy.phase.work.kind = 'nope';
+    expect(asSession(copy)).toBeNull();
+  });
+});

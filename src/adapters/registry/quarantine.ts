@@ -27,7 +27,7 @@ export class DamagedRecords {
     const damaged: string[] = [];
     for (const [id, body] of rows) {
       const session = asSession(body);
-      if (session === null) damaged.push(id);
+      if (session === null || session.spec.id !== id) damaged.push(id);
       else sound.push(session);
     }
     if (damaged.length > 0) await this.#report(damaged);

@@ -217,6 +217,8 @@ async function rebuild(parts: RecoveryParts, id: WorkerId): Promise<boolean> {
   const record = await records.read(id);
   if (record === null || isEnded(record.session) || workerOf(record.session)?.id !== id) return false;
   const { session, process } = record;
+  // A folder that names another session's id is damaged.
+  if (!isWarmId(id) && sessionOfWorker(id) !== session.spec.id) return false;
   await registry.create({ session, claim: allocationOf(session)?.claim ?? null });
   await recoverOne(parts, session, processOf(workerOf(session)) ?? process);
   log.warn({ session: session.spec.id, worker: id }, 'a session was rebuilt from the folder of its worker');
