@@ -220,6 +220,11 @@ export interface TimesIn {
 /** A session before its teardown. */
 export type OpenSession = SessionIn<'queued' | 'starting' | 'live'>;
 
+/** The end of the maximum duration, on the boot-time clock. */
+export function maxDurationAtMs({ startedAt, spec }: SessionIn<'starting' | 'live'>): number {
+  return startedAt.bootMs + spec.limits.maxDurationMs;
+}
+
 export function isIn<P extends PhaseName>(
   session: Session,
   ...phases: readonly P[]

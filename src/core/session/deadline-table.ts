@@ -4,7 +4,7 @@ import type { Stamp } from '../ids.ts';
 import { errorLimit, startTimeoutEnding, unresponsive } from '../model/endings.ts';
 import { requestPoll } from '../model/request-poll.ts';
 import type { PhaseName, ProcessStep, RoomStep, Session, SessionIn, Work } from '../model/session.ts';
-import { workerOf } from '../model/session.ts';
+import { maxDurationAtMs, workerOf } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import { endingOf, stay, tell, withPhase, withVitals } from '../model/updates.ts';
 import { channelOf } from '../model/worker.ts';
@@ -182,10 +182,6 @@ function startDueMs({ phase }: SessionIn<'queued'>): number | null {
   if (phase.grant === null) return null;
   const { startAtMs, assignedByMs } = phase.grant;
   return Math.max(startAtMs, assignedByMs ?? startAtMs);
-}
-
-function maxDurationAtMs({ startedAt, spec }: Running): number {
-  return startedAt.bootMs + spec.limits.maxDurationMs;
 }
 
 function endMaxDuration(session: Running, now: Stamp): Next {

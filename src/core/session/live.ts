@@ -12,7 +12,7 @@ import {
 import type { SessionEvent } from '../model/events.ts';
 import { jobEnded } from '../model/livekit-job.ts';
 import type { SessionIn } from '../model/session.ts';
-import { workerOf } from '../model/session.ts';
+import { maxDurationAtMs, workerOf } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import { endingOf, stay, tell, withPhase } from '../model/updates.ts';
 import { exitOf } from '../model/worker.ts';
@@ -113,8 +113,7 @@ function onExited(session: Live, _event: object, now: Stamp): Next {
   const { work } = session.phase;
   const exit = work.kind === 'running' ? exitOf(work.worker) : null;
   if (exit === null) return stay(session);
-  const overAtMs = session.startedAt.bootMs + session.spec.limits.maxDurationMs;
-  const ending = exitEnding(exit, overAtMs);
+  const ending = exitEnding(exit, maxDurationAtMs(session));
   return ending.reason === 'completed' || ending.reason === 'max_duration'
     ? startTeardown(session, ending, now)
     : crash(session, ending, now);

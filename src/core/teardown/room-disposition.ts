@@ -1,12 +1,11 @@
 /** The rule for the room at the end of a session: close it, keep it, or keep and watch it. */
 
-import type { RoomEnd, Session } from '../model/session.ts';
+import type { RoomEnd, Session, SessionIn } from '../model/session.ts';
 import { sideOf } from '../rooms/presence.ts';
 
 /** Decided on a snapshot that was asked for after the step began. */
-export function decideRoomEnd(session: Session): RoomEnd {
+export function decideRoomEnd(session: SessionIn<'closing'>): RoomEnd {
   const { phase, presence, spec } = session;
-  if (phase.name !== 'closing') return { action: 'keep', why: 'the session is not ending' };
   if (!presence.roomThere) return { action: 'keep', why: 'the room is gone already' };
   if (phase.ladder.successor) return { action: 'watch', why: 'the next session is waiting for it' };
   const { roomOnEnd } = spec.profile;

@@ -9,7 +9,7 @@
 import { DEADLINES } from '../../lib/limits/session-limits.ts';
 import type { SessionId, WorkerId } from '../ids.ts';
 import type { Session } from '../model/session.ts';
-import { isEnded, isIn, workerOf } from '../model/session.ts';
+import { isEnded, isIn, maxDurationAtMs, workerOf } from '../model/session.ts';
 import { longestTeardownMs } from '../teardown/steps.ts';
 
 export type VerdictKind = 'orphan' | 'overdue' | 'stuck' | 'doubled' | 'unmanaged';
@@ -166,8 +166,7 @@ function judgeCurrent(session: Session, { nowMs, supervised, graceMs }: CleanupR
     return lateMs > graceMs ? kill('stuck', 'its teardown is long over its bounds') : null;
   }
   if (!isIn(session, 'starting', 'live')) return null;
-  const overMs =
-    nowMs - session.startedAt.bootMs - spec.limits.maxDurationMs - longestTeardownMs(spec.profile.ladder);
+  const overMs = nowMs - maxDurationAtMs(session) - longestTeardownMs(spec.profile.ladder);
   if (overMs > 0) {
     const why = `over its maximum of ${Math.round(spec.limits.maxDurationMs / 1000)} s and its ladder`;
     return supervised ? leave('overdue', `${why}: its supervisor is asked to end it`) : kill('overdue', why);

@@ -135,8 +135,7 @@ export class TransitionRunner {
     try {
       await recorder.create(after);
     } catch (error) {
-      const worker = workerOf(after) ?? reservedWorker(after);
-      if (worker !== null) pool.giveBack(worker.id, id);
+      this.#giveBackWarm(after);
       creation.failure = { error };
       sessions.postFirst(id, { type: 'record_failed', detail: messageOf(error) });
       return;
@@ -153,14 +152,19 @@ export class TransitionRunner {
   /** Nothing of the session was accepted. It is forgotten before its dispatch is answered, because its id may be used again at once. */
   #refuse(session: Session, { answer, failure }: Creation): void {
     const { id } = session.spec;
-    const { admission, pool } = this.#parts;
+    const { admission } = this.#parts;
     this.#creations.delete(id);
-    const worker = workerOf(session) ?? reservedWorker(session);
-    if (worker !== null) pool.giveBack(worker.id, id);
+    this.#giveBackWarm(session);
     admission.withdraw(id);
     admission.update(id, null);
     this.#forget(id);
     answer.reject(failure?.error);
+  }
+
+  /** The warm worker that a refused session was to get. The pool ignores every other worker. */
+  #giveBackWarm(session: Session): void {
+    const worker = workerOf(session) ?? reservedWorker(session);
+    if (worker !== null) this.#parts.pool.giveBack(worker.id, session.spec.id);
   }
 
   /** An ended session leaves memory when it is on disk and its allocation is free. */

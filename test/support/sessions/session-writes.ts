@@ -2,8 +2,8 @@
 import { defaultProfile } from '../../../src/adapters/config/config-schema.ts';
 import type { Metadata } from '../../../src/core/ids.ts';
 import { claimKey, sessionId } from '../../../src/core/ids.ts';
-import type { Session } from '../../../src/core/model/session.ts';
-import { NO_PRESENCE } from '../../../src/core/rooms/presence.ts';
+import type { Session, SessionSpec } from '../../../src/core/model/session.ts';
+import { newSession } from '../../../src/core/model/updates.ts';
 import type { DurableWrite } from '../../../src/ports/registry.ts';
 
 export interface SessionParts {
@@ -27,40 +27,23 @@ export function sessionOf({
   const at = { bootMs: 1000, wallMs: 1_700_000_000_000 };
   const profile = defaultProfile(agent, ['true']);
   const key = { project: 'default', name: room };
-  return {
-    spec: {
-      id: sessionId(id),
-      clientId: false,
-      bodyHash: 'hash',
-      room: key,
-      user,
-      profile,
-      limits: profile.limits,
-      idleAsked: false,
-      labels: rest.labels ?? {},
-      createdAt: at,
-      claim: claimKey(key, null),
-      agentIdentity: 'agent',
-      livekit: false,
-      job: null,
-    },
-    ...phaseAndTimes(rest.endedWallMs),
-    errors: { consecutive: 0, total: 0, lastAt: null, last: null },
-    restarts: 0,
-    warmWorker: null,
-    presence: NO_PRESENCE,
-    config: { metadata: rest.metadata ?? {}, rev: 0, ackedRev: 0, sentMs: null },
-    vitals: {
-      heartbeatMs: null,
-      dumpAskedMs: null,
-      idleAtMs: null,
-      warnedMaxDuration: false,
-      pollAskedMs: null,
-      heldBefore: false,
-      overMemorySinceMs: null,
-      resources: null,
-    },
+  const spec: SessionSpec = {
+    id: sessionId(id),
+    clientId: false,
+    bodyHash: 'hash',
+    room: key,
+    user,
+    profile,
+    limits: profile.limits,
+    idleAsked: false,
+    labels: rest.labels ?? {},
+    createdAt: at,
+    claim: claimKey(key, null),
+    agentIdentity: 'agent',
+    livekit: false,
+    job: null,
   };
+  return { ...newSession(spec, rest.metadata ?? {}), ...phaseAndTimes(rest.endedWallMs) };
 }
 
 function phaseAndTimes(
