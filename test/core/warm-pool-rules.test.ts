@@ -61,6 +61,21 @@ describe('a pool', () => {
     expect(findReady(pool, PROFILE)?.id).toBe('c');
     expect(findReady(pool, profile({ warm: 3, version: '2' }))).toBeNull();
   });
+
+  it('keeps a worker whose profile an older version wrote without a key of today', () => {
+    const { onRefused: _refused, ...older } = PROFILE;
+    const { killMs: _kill, ...olderBounds } = older.ladder;
+    const pool = poolOf({ ...one('a'), profile: { ...older, ladder: olderBounds } as typeof PROFILE });
+    expect(retired(pool)).toEqual([]);
+    expect(findReady(pool, PROFILE)?.id).toBe('a');
+  });
+
+  it('retires a worker when a variable, a bound or a limit of its profile is new or changed', () => {
+    const pool = poolOf(one('a'));
+    expect(retired(pool, { ...PROFILE, env: { NEW: '1' } })).toEqual(['a']);
+    expect(retired(pool, { ...PROFILE, ladder: { ...PROFILE.ladder, termMs: 1 } })).toEqual(['a']);
+    expect(retired(pool, { ...PROFILE, limits: { ...PROFILE.limits, errorLimit: 9 } })).toEqual(['a']);
+  });
 });
 
 describe('a crash loop', () => {

@@ -65,8 +65,7 @@ export function decidePool(pool: Pool, profile: Profile | null, nowMs: number): 
 
 function unfitness(one: WarmWorker, profile: Profile | null, nowMs: number): string | null {
   if (profile === null) return 'none is wanted';
-  // Compared as JSON, because a profile from disk is another object.
-  if (JSON.stringify(one.profile) !== JSON.stringify(profile)) return 'its profile has changed';
+  if (!isStartedWith(one.profile, profile)) return 'its profile has changed';
   if (one.state === 'starting' && nowMs >= one.readyByMs) return LATE;
   if (nowMs - one.sinceMs >= WARM.maxAgeMs) return 'it is too old';
   const { memoryBytes } = profile;
@@ -88,8 +87,26 @@ function nextMs(
 
 /** The ready worker that has waited longest; null: none is ready. */
 export function findReady(pool: Pool, profile: Profile): WarmWorker | null {
-  const text = JSON.stringify(profile);
-  return pool.workers.find((one) => one.state === 'ready' && JSON.stringify(one.profile) === text) ?? null;
+  return pool.workers.find((one) => one.state === 'ready' && isStartedWith(one.profile, profile)) ?? null;
+}
+
+/**
+ * Whether a worker with the profile of its start serves sessions of the present profile. A key that the profile of its
+ * start lacks does not count: a supervisor of an older version wrote that profile, and an upgrade must end no warm worker.
+ */
+function isStartedWith(then: Profile, now: Profile): boolean {
+  return (
+    hasSame(then, now, 'limits', 'ladder') &&
+    hasSame(then.limits, now.limits) &&
+    hasSame(then.ladder, now.ladder)
+  );
+}
+
+/** Compares as JSON, because a profile from disk is another object. */
+function hasSame<T extends object>(then: T, now: T, ...without: readonly (keyof T)[]): boolean {
+  return (Object.keys(then) as (keyof T)[])
+    .filter((key) => !without.includes(key))
+    .every((key) => JSON.stringify(then[key]) === JSON.stringify(now[key]));
 }
 
 export function withWarm(pool: Pool, id: WorkerId, change: Partial<WarmWorker>): Pool {

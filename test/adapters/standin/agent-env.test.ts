@@ -113,7 +113,7 @@ class AgentServer:
     file(WORKER, 'print("hello")');
     const { stdout, stderr } = await python('import livekit.agents.worker');
     expect(stdout).toBe('hello\n');
-    expect(stderr).toMatch(/^curfew: livekit-agents stays unchanged: AttributeError.*\n$/);
+    expect(stderr).toMatch(/^curfew: livekit-agents stays unchanged: server_settings: AttributeError.*\n$/);
   });
 
   it('passes an import error of the package on', async () => {
@@ -150,7 +150,7 @@ describe('the tried versions of the frameworks', () => {
     const python = installed('livekit-agents');
     for (const path of ['src/adapters/livekit/standin/agent-hub.ts', 'docs/explain/livekit-agents.md'])
       for (const version of [python, javascript]) expect(read(path), path).toContain(version);
-    expect(read('kits/python/launch/sitecustomize.py')).toContain(`TESTED = "${python}"`);
+    expect(read('kits/python/launch/curfew_launch/__init__.py')).toContain(`TESTED = "${python}"`);
     expect(read('kits/node/launch.mjs')).toContain(`@livekit/agents ${javascript}`);
     expect(read('examples/pipecat/README.md')).toContain(`pipecat-ai ${installed('pipecat-ai')})`);
   });

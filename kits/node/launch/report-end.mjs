@@ -1,0 +1,42 @@
+/** Reports the end of each job to curfew, because the framework never does. */
+import childProcess from 'node:child_process';
+import { HTTP_URL, ownToken } from './own-keys.mjs';
+
+const REPORT_AGAIN_MS = 2000;
+
+export function reportJobEnds() {
+  const { fork } = childProcess;
+  childProcess.fork = function forkAndWatch(...args) {
+    const child = fork(...args);
+    const { send } = child;
+    child.send = function sendAndWatch(message, ...rest) {
+      const jobId = message?.case === 'startJobRequest' ? message.value?.runningJob?.job?.id : undefined;
+      if (typeof jobId === 'string') watch(child, jobId);
+      return Reflect.apply(send, child, [message, ...rest]);
+    };
+    return child;
+  };
+}
+
+function watch(child, jobId) {
+  let reason = '';
+  child.on('message', (message) => {
+    if (message?.case === 'exiting') reason = `${message.value?.reason ?? ''}`;
+  });
+  child.once('exit', (code, signal) => {
+    const error =
+      code === 0 ? (reason === 'job crashed' ? reason : '') : `job process ended: ${signal ?? code}`;
+    void report({ jobId, status: error === '' ? 'JS_SUCCESS' : 'JS_FAILED', error });
+  });
+}
+
+/** Repeats until curfew accepts the report. After a restart curfew answers 503 until the worker has reconnected. */
+async function report(status) {
+  const response = await fetch(`${HTTP_URL}/curfew/job`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${ownToken()}`, 'content-type': 'application/json' },
+    body: JSON.stringify(status),
+  }).catch(() => null);
+  if (response === null || response.status === 503)
+    setTimeout(() => void report(status), REPORT_AGAIN_MS).unref();
+}
