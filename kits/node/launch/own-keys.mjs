@@ -1,18 +1,23 @@
 /** The keys of this worker alone, with which it signs its calls to curfew. */
 import { createHmac } from 'node:crypto';
 
-const { LIVEKIT_URL = '', LIVEKIT_API_KEY = '', LIVEKIT_API_SECRET = '' } = process.env;
+const {
+  CURFEW_LIVEKIT_URL = '',
+  CURFEW_LIVEKIT_API_KEY = '',
+  CURFEW_LIVEKIT_API_SECRET = '',
+  LIVEKIT_API_KEY,
+} = process.env;
 
 /** Whether curfew started this process. */
-export const isOfCurfew = LIVEKIT_API_KEY.startsWith('curfew-');
-export const HTTP_URL = LIVEKIT_URL.replace(/^ws/, 'http');
-export const OWN_KEY = LIVEKIT_API_KEY;
+export const isOfCurfew = CURFEW_LIVEKIT_API_KEY !== '' && LIVEKIT_API_KEY === CURFEW_LIVEKIT_API_KEY;
+export const HTTP_URL = CURFEW_LIVEKIT_URL.replace(/^ws/, 'http');
+export const OWN_KEY = CURFEW_LIVEKIT_API_KEY;
 
 export function ownToken() {
   const nowSeconds = Math.floor(Date.now() / 1000);
-  const claims = { iss: LIVEKIT_API_KEY, nbf: nowSeconds - 60, exp: nowSeconds + 60 };
+  const claims = { iss: OWN_KEY, nbf: nowSeconds - 60, exp: nowSeconds + 60 };
   const content = [{ alg: 'HS256', typ: 'JWT' }, claims]
     .map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'))
     .join('.');
-  return `${content}.${createHmac('sha256', LIVEKIT_API_SECRET).update(content).digest('base64url')}`;
+  return `${content}.${createHmac('sha256', CURFEW_LIVEKIT_API_SECRET).update(content).digest('base64url')}`;
 }

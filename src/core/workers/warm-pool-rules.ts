@@ -91,8 +91,8 @@ export function findReady(pool: Pool, profile: Profile): WarmWorker | null {
 }
 
 /**
- * Whether a worker with the profile of its start serves sessions of the present profile. A key that the profile of its
- * start lacks does not count: a supervisor of an older version wrote that profile, and an upgrade must end no warm worker.
+ * Whether a worker with the profile of its start serves sessions of the present profile. A key counts only when the profile
+ * of the start has it. Because: a supervisor of an older version lacks newer keys, and an upgrade must end no warm worker.
  */
 function isStartedWith(then: Profile, now: Profile): boolean {
   return (

@@ -17,6 +17,10 @@ export function launchEnv(
     LIVEKIT_URL: access.url,
     LIVEKIT_API_KEY: access.apiKey,
     LIVEKIT_API_SECRET: access.apiSecret,
+    // The launchers read these names, because the agent's code may set the others.
+    CURFEW_LIVEKIT_URL: access.url,
+    CURFEW_LIVEKIT_API_KEY: access.apiKey,
+    CURFEW_LIVEKIT_API_SECRET: access.apiSecret,
     PYTHONPATH: joined([PYTHON_LAUNCH, env.PYTHONPATH], delimiter),
     NODE_OPTIONS: joined([env.NODE_OPTIONS, NODE_LAUNCH], ' '),
   };
