@@ -31,10 +31,10 @@ const ann = participant('ann');
 const MEMORY_BYTES = 1_000_000;
 const started = { type: 'granted', startAtMs: 0, workerId: WORKER } as const;
 
-const resources = (rssBytes: number): SessionEvent => ({
+const resources = (bytes: number): SessionEvent => ({
   type: 'resources',
   workerId: WORKER,
-  rssBytes,
+  memory: { bytes, measure: 'rss' },
   cpuPercent: 1,
 });
 const adopted = (found: Found): SessionEvent => ({ type: 'adopted', found, retryOf: null });

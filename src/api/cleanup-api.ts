@@ -16,7 +16,9 @@ const verdictSchema = z.object({
   why: z.string().describe('The rule that decided.'),
   command: z.string().describe('Its command line.'),
   ageMs: z.number().describe('Its age.'),
-  rssBytes: z.number().describe('Memory of the whole tree.'),
+  rssBytes: z
+    .number()
+    .describe('Resident set size of the whole tree. A shared page counts once per process.'),
   livekit: z.boolean().nullable().describe('Whether it holds a connection to LiveKit. `null`: not known.'),
   tree: z.array(z.number()).describe('Process ids of the tree.'),
   processes: z

@@ -2,6 +2,7 @@
 
 import { z } from 'zod';
 import { isWarmId } from '../core/ids.ts';
+import { MEMORY_MEASURES } from '../core/memory-sample.ts';
 import { TEXT } from '../lib/limits/api-limits.ts';
 import { LIMIT_RANGES } from '../lib/limits/session-limits.ts';
 import { REGISTRY } from '../lib/limits/storage-limits.ts';
@@ -142,9 +143,13 @@ export const sessionSchema = z.object({
   labels: z.record(z.string(), z.string()).describe('As dispatched.'),
   resources: z
     .object({
-      rssBytes: z
-        .number()
-        .describe("Memory of the worker's process tree. Shared pages count once per process."),
+      memoryBytes: z.number().describe("Memory that the worker's process tree costs the host."),
+      memoryMeasure: z
+        .enum(MEMORY_MEASURES)
+        .describe(
+          '`cgroup`: charged to its cgroup. `pss`: a shared page counts once. `pss_partly`: the same, but `rss` for unreadable processes. `rss`: a shared page counts once per process.',
+        ),
+      rssBytes: z.number().describe('The same as `memoryBytes`. The name is that of 0.1.0.'),
       cpuPercent: z.number().describe('Share of one core.'),
     })
     .nullable()

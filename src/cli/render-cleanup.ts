@@ -1,5 +1,6 @@
 /** Text for a cleanup. Pure. */
 import type { CleanupView, VerdictView } from '../api/cleanup-api.ts';
+import { mebibytes } from '../core/memory-sample.ts';
 import type { Column, Paint } from './terminal-text.ts';
 import { clip, outputColumns, safe, span, table, wrap } from './terminal-text.ts';
 
@@ -27,7 +28,7 @@ function blocks(verdicts: readonly VerdictView[], paint: Paint, available: numbe
   const columns: Column<VerdictView>[] = [
     { title: 'PID', columns: 8, text: (one) => String(one.pid) },
     { title: 'AGE', columns: 9, text: (one) => age(one.ageMs) },
-    { title: 'MEMORY', columns: 8, text: (one) => `${Math.round(one.rssBytes / 1024 ** 2)} MB` },
+    { title: 'RSS', columns: 9, text: (one) => mebibytes(one.rssBytes) },
     { title: 'LIVEKIT', columns: 7, text: (one) => connection(one.livekit) },
     { title: 'KIND', columns: 9, text: (one) => one.kind },
     { title: 'ACTION', columns: 8, text: (one) => one.outcome ?? one.action },

@@ -1,6 +1,7 @@
 /** Text for sessions and capacity. Pure. */
 import type { CapacityView } from '../api/host-schemas.ts';
 import type { SessionView } from '../api/session-schemas.ts';
+import { mebibytes } from '../core/memory-sample.ts';
 import type { Column, Paint } from './terminal-text.ts';
 import { displayWidth, outputColumns, pad, plural, safe, span, table, wrap } from './terminal-text.ts';
 
@@ -96,7 +97,7 @@ function basics(session: SessionView): Line[] {
   const size =
     resources === null
       ? ''
-      : `, ${Math.round(resources.rssBytes / 1024 ** 2)} MB, ${Math.round(resources.cpuPercent)} % of a core`;
+      : `, ${mebibytes(resources.memoryBytes)} (${resources.memoryMeasure}), ${Math.round(resources.cpuPercent)} % of a core`;
   return [
     ['room', session.room],
     [

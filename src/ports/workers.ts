@@ -1,5 +1,6 @@
 /** The workers' process trees. */
 import type { WorkerId } from '../core/ids.ts';
+import type { MemorySample } from '../core/memory-sample.ts';
 import type { Profile } from '../core/model/profile.ts';
 import type { ExitInfo, WorkerProcess } from '../core/model/worker.ts';
 
@@ -17,7 +18,9 @@ export interface WorkersListener {
   exited(workerId: WorkerId, exit: ExitInfo): void;
   /** Processes left in the tree, after an exit, a `signal` or a `reap`. 0 comes exactly once, as the last call. */
   tree(workerId: WorkerId, left: number): void;
-  resources(workerId: WorkerId, rssBytes: number, cpuPercent: number): void;
+  resources(workerId: WorkerId, memory: MemorySample, cpuPercent: number): void;
+  /** The memory limit of this worker: near it a sample must be exact. null: none. */
+  memoryLimit(workerId: WorkerId): number | null;
 }
 
 /** `exit`: the worker ended while no supervisor ran. null: it runs, or its end is not known yet. */

@@ -53,8 +53,9 @@ export class SupervisorParts {
     this.workers = deps.makeWorkers({
       exited: (id, exit) => this.#postToWorker(id, { type: 'exited', workerId: id, exit }),
       tree: (id, left) => this.#postToWorker(id, { type: 'tree', workerId: id, left }),
-      resources: (id, rssBytes, cpuPercent) =>
-        this.#postToWorker(id, { type: 'resources', workerId: id, rssBytes, cpuPercent }),
+      resources: (id, memory, cpuPercent) =>
+        this.#postToWorker(id, { type: 'resources', workerId: id, memory, cpuPercent }),
+      memoryLimit: (id) => this.#sessionOf(id)?.spec.profile.memoryBytes ?? this.pool.memoryLimit(id),
     });
     this.channels = new ChannelRouter({
       channels: deps.channels,

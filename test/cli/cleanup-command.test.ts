@@ -75,7 +75,7 @@ describe('the result of a cleanup on a terminal', () => {
     for (const part of [
       '4711',
       '8 d',
-      '300 MB',
+      '300 MiB',
       'yes',
       'orphan',
       's-1',

@@ -209,10 +209,15 @@ describe('a live session', () => {
 
   it('ends when two samples in a row are over its memory limit', () => {
     const play = Play.live({ ...noRoom, profile: profile({ memoryBytes: 1000 }) });
-    const sample = (atMs: number, rssBytes: number) =>
-      play.on(atMs, { type: 'resources', workerId: WORKER, rssBytes, cpuPercent: 1 });
-    for (const [index, rssBytes] of [1000, 1001, 999, 5000].entries())
-      expect(sample(10 + index, rssBytes).phase).toBe('live');
+    const sample = (atMs: number, bytes: number) =>
+      play.on(atMs, {
+        type: 'resources',
+        workerId: WORKER,
+        memory: { bytes, measure: 'pss' },
+        cpuPercent: 1,
+      });
+    for (const [index, bytes] of [1000, 1001, 999, 5000].entries())
+      expect(sample(10 + index, bytes).phase).toBe('live');
     expect(sample(20, 1001).reason).toBe('memory_limit');
   });
 });

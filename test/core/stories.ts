@@ -119,7 +119,12 @@ const anyEvent = (nowMs: number): fc.Arbitrary<SessionEvent> =>
     ),
     fc.constant<SessionEvent>({ type: 'gap', gapMs: 10_000 }),
     worker.map(
-      (workerId): SessionEvent => ({ type: 'resources', workerId, rssBytes: 2_000_000, cpuPercent: 1 }),
+      (workerId): SessionEvent => ({
+        type: 'resources',
+        workerId,
+        memory: { bytes: 2_000_000, measure: 'rss' },
+        cpuPercent: 1,
+      }),
     ),
   );
 

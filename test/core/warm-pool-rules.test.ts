@@ -17,7 +17,7 @@ function one(id: string, more: Partial<WarmWorker> = {}): WarmWorker {
     state: 'ready',
     sinceMs: 0,
     readyByMs: 30_000,
-    rssBytes: null,
+    memoryBytes: null,
     ...more,
   };
 }
@@ -42,8 +42,8 @@ describe('a pool', () => {
 
   it('retires workers that are too old, too big, late, of another profile, or too many', () => {
     expect(retired(poolOf(one('a')), PROFILE, WARM.maxAgeMs)).toEqual(['a']);
-    expect(retired(poolOf(one('a', { rssBytes: 501 })))).toEqual(['a']);
-    expect(retired(poolOf(one('a', { rssBytes: 500 })))).toEqual([]);
+    expect(retired(poolOf(one('a', { memoryBytes: 501 })))).toEqual(['a']);
+    expect(retired(poolOf(one('a', { memoryBytes: 500 })))).toEqual([]);
     expect(retired(poolOf(one('a', { state: 'starting' })), PROFILE, 30_000)).toEqual(['a']);
     expect(retired(poolOf(one('a')), profile({ warm: 3, version: '2', memoryBytes: 1000 }))).toEqual(['a']);
     expect(retired(poolOf(one('a'), one('b'), one('c'), one('d')))).toEqual(['d']);

@@ -78,7 +78,12 @@ describe.runIf(canGroup())("a worker's cgroup", () => {
       instance: host.instance,
       clock: { now: () => ({ bootMs: performance.now(), wallMs: Date.now() }), at: () => () => undefined },
       log: { debug() {}, info() {}, warn() {}, error() {} },
-      listener: { exited: (_id, exit) => void exits.push(exit), tree() {}, resources() {} },
+      listener: {
+        exited: (_id, exit) => void exits.push(exit),
+        tree() {},
+        resources() {},
+        memoryLimit: () => null,
+      },
       cgroups: host.cgroups,
     });
     expect(await next.adopt(workerId(id), process)).toEqual({ process, exit: null });
@@ -101,7 +106,7 @@ describe.runIf(canGroup())('a forged cgroup file of a worker', () => {
       instance: host.instance,
       clock: { now: () => ({ bootMs: performance.now(), wallMs: Date.now() }), at: () => silent },
       log: { debug: silent, info: silent, warn: silent, error: silent },
-      listener: { exited() {}, tree() {}, resources() {} },
+      listener: { exited() {}, tree() {}, resources() {}, memoryLimit: () => null },
       cgroups,
     });
     expect(await next.adopt(workerId(id), known)).toEqual({ process: known, exit: null });

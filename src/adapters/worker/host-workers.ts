@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import pTimeout from 'p-timeout';
 import type { WorkerId } from '../../core/ids.ts';
 import { workerId as workerIdOf } from '../../core/ids.ts';
+import type { MemorySample } from '../../core/memory-sample.ts';
 import type { ExitInfo, WorkerProcess } from '../../core/model/worker.ts';
 import { CurfewError } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoints.ts';
@@ -89,9 +90,10 @@ class HostWorkers implements Workers {
       self: this.#self,
       log,
       everyMs: options.sampleMs ?? WORKERS.sampleMs,
-      trees: () => this.#running().map((one) => one.reaper.subject),
-      onSample: (id: WorkerId, rssBytes: number, cpuPercent: number) =>
-        listener.resources(id, rssBytes, cpuPercent),
+      trees: () => this.#running().map(({ reaper, cgroup }) => ({ subject: reaper.subject, cgroup })),
+      limitOf: (id: WorkerId) => listener.memoryLimit(id),
+      onSample: (id: WorkerId, memory: MemorySample, cpuPercent: number) =>
+        listener.resources(id, memory, cpuPercent),
     };
     const liveness = {
       proc: this.#proc,

@@ -1,5 +1,6 @@
 /** Everything that can happen to a session. The runtime delivers these events one at a time. */
 import type { Metadata, WorkerId } from '../ids.ts';
+import type { MemorySample } from '../memory-sample.ts';
 import type { RoomSnapshot, RoomWebhook } from '../rooms/presence.ts';
 import type { WorkerMessage } from './control-protocol.ts';
 import type { Actor, StepOutcome } from './session.ts';
@@ -96,6 +97,6 @@ export type SessionEvent =
   | {
       readonly type: 'resources';
       readonly workerId: WorkerId;
-      readonly rssBytes: number;
+      readonly memory: MemorySample;
       readonly cpuPercent: number;
     };

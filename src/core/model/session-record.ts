@@ -3,6 +3,7 @@
  * An upgrade reads what 0.1.0 wrote, and a downgrade reads what this version writes. So names here never follow the model.
  */
 import type { Stamp, WorkerId } from '../ids.ts';
+import type { MemoryMeasure } from '../memory-sample.ts';
 import type { Departure, Presence } from '../rooms/presence.ts';
 import type { Phase, PhaseOf, Session, TimesIn, Vitals, Work } from './session.ts';
 import type { ExitInfo, Worker, WorkerProcess } from './worker.ts';
@@ -48,7 +49,13 @@ interface PresenceRecord extends Omit<Presence, 'departures' | 'agentGone'> {
   readonly agentGone: { readonly sinceMs: number; readonly looks: number } | null;
 }
 
-interface VitalsRecord extends Omit<Vitals, 'pollAskedMs'> {
+interface VitalsRecord extends Omit<Vitals, 'pollAskedMs' | 'resources'> {
+  /** Without `measure`: the sum of resident memory, as 0.1.0 sampled it. */
+  readonly resources: {
+    readonly rssBytes: number;
+    readonly measure?: MemoryMeasure;
+    readonly cpuPercent: number;
+  } | null;
   readonly lookAskedMs: number | null;
 }
 
@@ -78,7 +85,7 @@ export function toRecord(session: Session): SessionRecord {
 /** Throws for a record that lacks a part. */
 export function fromRecord(record: SessionRecord): Session {
   const { phase, presence, vitals, ...rest } = record;
-  const { lookAskedMs: pollAskedMs, ...otherVitals } = vitals;
+  const { lookAskedMs: pollAskedMs, resources, ...otherVitals } = vitals;
   return {
     ...rest,
     phase: phaseOf(phase),
@@ -86,7 +93,7 @@ export function fromRecord(record: SessionRecord): Session {
     liveAt: 'liveAt' in phase ? phase.liveAt : null,
     endedAt: 'endedAt' in phase ? phase.endedAt : null,
     presence: presenceOf(presence),
-    vitals: { ...otherVitals, pollAskedMs },
+    vitals: { ...otherVitals, pollAskedMs, resources: resourcesOf(resources) },
   };
 }
 
@@ -98,9 +105,22 @@ function vitalsRecord(vitals: Vitals): VitalsRecord {
     warnedMaxDuration: vitals.warnedMaxDuration,
     lookAskedMs: vitals.pollAskedMs,
     heldBefore: vitals.heldBefore,
-    resources: vitals.resources,
+    resources: vitals.resources && resourcesRecord(vitals.resources),
     overMemorySinceMs: vitals.overMemorySinceMs,
   };
+}
+
+function resourcesRecord({
+  memory: { bytes, measure },
+  cpuPercent,
+}: NonNullable<Vitals['resources']>): VitalsRecord['resources'] {
+  return { rssBytes: bytes, ...(measure !== 'rss' && { measure }), cpuPercent };
+}
+
+function resourcesOf(record: VitalsRecord['resources']): Vitals['resources'] {
+  if (record === null) return null;
+  const { rssBytes: bytes, measure = 'rss', cpuPercent } = record;
+  return { memory: { bytes, measure }, cpuPercent };
 }
 
 /** The times lie in the phases there. */

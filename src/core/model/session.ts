@@ -2,6 +2,7 @@
 
 import type { SessionLimits } from '../../lib/limits/session-limits.ts';
 import type { ClaimKey, Metadata, RoomKey, SessionId, Stamp, WorkerId } from '../ids.ts';
+import type { MemorySample } from '../memory-sample.ts';
 import type { Presence } from '../rooms/presence.ts';
 import type { JobOrigin } from './job-options.ts';
 import type { Profile } from './profile.ts';
@@ -172,7 +173,7 @@ export interface Vitals {
   readonly pollAskedMs: number | null;
   /** The mass-end budget held an ending before. The next request was confirmed by a new poll. */
   readonly heldBefore: boolean;
-  readonly resources: { readonly rssBytes: number; readonly cpuPercent: number } | null;
+  readonly resources: { readonly memory: MemorySample; readonly cpuPercent: number } | null;
   /** The first of the last samples that are all over the memory limit; null: the last sample was not. */
   readonly overMemorySinceMs: number | null;
 }

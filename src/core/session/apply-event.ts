@@ -148,13 +148,13 @@ function postponeIdle(session: Session, now: Stamp, forMs: number): Session {
 
 function resources(
   session: Session,
-  { rssBytes, cpuPercent }: Extract<SessionEvent, { type: 'resources' }>,
+  { memory, cpuPercent }: Extract<SessionEvent, { type: 'resources' }>,
   now: Stamp,
 ): Session {
   const { memoryBytes } = session.spec.profile;
-  const over = memoryBytes !== null && rssBytes > memoryBytes;
+  const over = memoryBytes !== null && memory.bytes > memoryBytes;
   const overMemorySinceMs = over ? (session.vitals.overMemorySinceMs ?? now.bootMs) : null;
-  return withVitals(session, { resources: { rssBytes, cpuPercent }, overMemorySinceMs });
+  return withVitals(session, { resources: { memory, cpuPercent }, overMemorySinceMs });
 }
 
 function livekit(session: Session, reachable: boolean, now: Stamp): Session {

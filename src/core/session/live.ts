@@ -1,6 +1,7 @@
 /** A live session: what ends it, and what replaces its worker. */
 import { WORKERS } from '../../lib/limits/worker-limits.ts';
 import type { Stamp } from '../ids.ts';
+import { mebibytes, memoryText } from '../memory-sample.ts';
 import {
   closedEnding,
   errorLimit,
@@ -132,7 +133,7 @@ function onSnapshot(
 
 function onResources(
   session: Live,
-  { rssBytes }: Extract<SessionEvent, { type: 'resources' }>,
+  { memory }: Extract<SessionEvent, { type: 'resources' }>,
   now: Stamp,
 ): Next {
   const { overMemorySinceMs } = session.vitals;
@@ -144,6 +145,6 @@ function onResources(
       tell(workerOf(session), { type: 'notice', reason: 'memory_limit', inMs: WORKERS.sampleMs }),
     );
   const { memoryBytes } = session.spec.profile;
-  const detail = `${rssBytes} bytes resident, the limit is ${memoryBytes}`;
+  const detail = `${memoryText(memory)}; the limit is ${mebibytes(memoryBytes ?? 0)}`;
   return end(session, endingOf('memory_limit', now, { cause: 'sample:memory', detail }), now);
 }

@@ -19,7 +19,7 @@ export interface WarmWorker {
   readonly sinceMs: number;
   /** The worker must be ready by then. */
   readonly readyByMs: number;
-  readonly rssBytes: number | null;
+  readonly memoryBytes: number | null;
 }
 
 export interface Pool {
@@ -68,9 +68,13 @@ function unfitness(one: WarmWorker, profile: Profile | null, nowMs: number): str
   if (!isStartedWith(one.profile, profile)) return 'its profile has changed';
   if (one.state === 'starting' && nowMs >= one.readyByMs) return LATE;
   if (nowMs - one.sinceMs >= WARM.maxAgeMs) return 'it is too old';
-  const { memoryBytes } = profile;
-  const isBig = memoryBytes !== null && (one.rssBytes ?? 0) > memoryBytes * WARM.memoryShare;
-  return isBig ? 'it has grown too big' : null;
+  const limitBytes = warmLimitBytes(profile);
+  return limitBytes !== null && (one.memoryBytes ?? 0) > limitBytes ? 'it has grown too big' : null;
+}
+
+/** The size at which a warm worker is replaced; null: no limit. */
+export function warmLimitBytes({ memoryBytes }: Profile): number | null {
+  return memoryBytes === null ? null : memoryBytes * WARM.memoryShare;
 }
 
 function nextMs(

@@ -87,6 +87,16 @@ export const WORKERS = {
   logCheckFastMs: 50,
 } as const;
 
+/** Samples of memory. */
+export const MEMORY = {
+  /** From this share of a worker's limit on, curfew reads the proportional set sizes. Below it resident memory is proof enough. */
+  exactShare: 0.8,
+  /** Bound of one process's proportional set size. */
+  readMs: 1 * SECOND_MS,
+  /** The pause after a round of samples is at least so many times the round's length. */
+  pauseFactor: 4,
+} as const;
+
 /** Warm workers. */
 export const WARM = {
   /** Most warm workers of one agent. */

@@ -39,10 +39,16 @@ export function sessionView(session: Session, now: Stamp, host: string): Session
     deadlines: deadlineViews(session, now),
     metadata: { ...config.metadata },
     labels: { ...spec.labels },
-    resources: phase.name === 'ended' ? null : vitals.resources,
+    resources: phase.name === 'ended' ? null : resourcesView(vitals),
     evidence: evidenceView(session),
     held: heldView(session, now),
   };
+}
+
+function resourcesView({ resources }: Session['vitals']): SessionView['resources'] {
+  if (resources === null) return null;
+  const { memory, cpuPercent } = resources;
+  return { memoryBytes: memory.bytes, memoryMeasure: memory.measure, rssBytes: memory.bytes, cpuPercent };
 }
 
 function endingOf({ phase }: Session): Ending | null {

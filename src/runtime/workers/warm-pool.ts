@@ -8,7 +8,13 @@ import type { SessionEvent } from '../../core/model/events.ts';
 import type { Profile } from '../../core/model/profile.ts';
 import type { Warm } from '../../core/model/session.ts';
 import { terminateSteps } from '../../core/teardown/steps.ts';
-import { decidePool, findReady, LATE, noteCrash } from '../../core/workers/warm-pool-rules.ts';
+import {
+  decidePool,
+  findReady,
+  LATE,
+  noteCrash,
+  warmLimitBytes,
+} from '../../core/workers/warm-pool-rules.ts';
 import { messageOf } from '../../lib/errors.ts';
 import { DEADLINES } from '../../lib/limits/session-limits.ts';
 import { WARM } from '../../lib/limits/worker-limits.ts';
@@ -86,6 +92,12 @@ export class WarmPool {
     return this.#table.find(id)?.profile ?? null;
   }
 
+  /** The size at which the pool replaces the worker. null: no limit, or the pool does not have the worker. */
+  memoryLimit(id: WorkerId): number | null {
+    const profile = this.profileOf(id);
+    return profile === null ? null : warmLimitBytes(profile);
+  }
+
   /** Handles an event of a worker that is in the pool, reserved or not. */
   handle(id: WorkerId, event: SessionEvent): void {
     switch (event.type) {
@@ -96,7 +108,7 @@ export class WarmPool {
         this.#tree(id, event.left);
         break;
       case 'resources':
-        this.#table.change(id, { rssBytes: event.rssBytes });
+        this.#table.change(id, { memoryBytes: event.memory.bytes });
         break;
       case 'message':
         if (event.message.type === 'ready') this.#markReady(id);

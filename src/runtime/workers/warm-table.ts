@@ -41,7 +41,7 @@ export class WarmTable {
   add(profile: Profile, id: WorkerId, times: Pick<WarmWorker, 'sinceMs' | 'readyByMs'>): void {
     const pool = this.poolOf(profile.agent);
     this.#agents.set(id, profile.agent);
-    const worker: WarmWorker = { id, profile, state: 'starting', rssBytes: null, ...times };
+    const worker: WarmWorker = { id, profile, state: 'starting', memoryBytes: null, ...times };
     this.set(profile.agent, { ...pool, workers: [...pool.workers, worker] });
   }
 

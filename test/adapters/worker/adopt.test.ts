@@ -55,6 +55,7 @@ async function asNext<T>(
       exited: () => reports.push('exited'),
       tree: (_, left) => reports.push('tree', `left ${left}`),
       resources: silent,
+      memoryLimit: () => null,
     },
   });
   try {

@@ -182,11 +182,34 @@ describe('a resource sample of a worker', () => {
     const { id } = await host.startUp(fixture('setsid-grandchild.py'));
     const { id: lone } = await host.start(['sleep', '60']);
     const sample = await until('a sample of both', () =>
-      host.samples.findLast((one) => one.id === id && one.rssBytes > 8_000_000),
+      host.samples.findLast((one) => one.id === id && one.memory.bytes > 8_000_000),
     );
     const small = await until('a sample', () => host.samples.findLast((one) => one.id === lone));
-    expect(small.rssBytes).toBeLessThan(sample.rssBytes);
+    expect(small.memory.bytes).toBeLessThan(sample.memory.bytes);
     expect(small.cpuPercent).toBeGreaterThanOrEqual(0);
     expect(host.warnings).toEqual([]);
+  });
+});
+
+describe('a resource sample near the memory limit', () => {
+  const MIB = 1024 ** 2;
+
+  it('counts a page that forks share once', async () => {
+    host = openWorkers({ sampleMs: 50, memoryLimit: 600 * MIB });
+    const { id } = await host.startUp(fixture('shares-memory.py', '150', '5'));
+    const exact = await until('an exact sample of all six', () =>
+      host.samples.findLast(({ memory }) => memory.measure === 'pss' && memory.bytes > 150 * MIB),
+    );
+    expect(exact.id).toBe(id);
+    expect(exact.memory.bytes).toBeLessThan(250 * MIB);
+  });
+
+  it('stays cheap far below the limit, and counts a shared page once for each process', async () => {
+    host = openWorkers({ sampleMs: 50, memoryLimit: 64 * 1024 * MIB });
+    const { id } = await host.startUp(fixture('shares-memory.py', '20', '5'));
+    const cheap = await until('a sample of all six', () =>
+      host.samples.findLast((one) => one.id === id && one.memory.bytes > 120 * MIB),
+    );
+    expect(cheap.memory.measure).toBe('rss');
   });
 });

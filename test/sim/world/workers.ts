@@ -165,7 +165,7 @@ export class SimWorkers implements Workers {
   sampled(id: WorkerId, rssBytes: number): void {
     const entry = this.#entries.get(id);
     if (this.#life.alive && entry?.announced === true && !entry.exited)
-      this.#listener.resources(id, rssBytes, 1);
+      this.#listener.resources(id, { bytes: rssBytes, measure: 'rss' }, 1);
   }
 
   #track(id: WorkerId, run: Run, adopted: boolean): Entry {

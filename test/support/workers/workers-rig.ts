@@ -6,6 +6,7 @@ import { join, resolve } from 'node:path';
 import type { WorkersOptions } from '../../../src/adapters/worker/host-workers.ts';
 import { createWorkers } from '../../../src/adapters/worker/host-workers.ts';
 import { instanceId, workerId } from '../../../src/core/ids.ts';
+import type { MemorySample } from '../../../src/core/memory-sample.ts';
 import type { Profile } from '../../../src/core/model/profile.ts';
 import type { ExitInfo } from '../../../src/core/model/worker.ts';
 import type { Clock } from '../../../src/ports/clock.ts';
@@ -59,8 +60,9 @@ export function canGroup(): boolean {
 
 export function openWorkers({
   grouped = false,
+  memoryLimit = null,
   ...options
-}: Partial<WorkersOptions> & { grouped?: boolean } = {}) {
+}: Partial<WorkersOptions> & { grouped?: boolean; memoryLimit?: number | null } = {}) {
   const stateDir = mkdtempSync(join(tmpdir(), 'curfew-workers-'));
   const id = instanceId(randomUUID());
   const workersDir = join(stateDir, 'workers');
@@ -68,7 +70,7 @@ export function openWorkers({
   const cgroups = grouped ? cgroupsOf(id) : null;
   const exits = new Map<string, ExitInfo[]>();
   const trees = new Map<string, number[]>();
-  const samples: { id: string; rssBytes: number; cpuPercent: number }[] = [];
+  const samples: { id: string; memory: MemorySample; cpuPercent: number }[] = [];
   const warnings: string[] = [];
   const silent = () => {};
   const warn = (fields: object, message: string) =>
@@ -80,7 +82,8 @@ export function openWorkers({
     listener: {
       exited: (worker, exit) => void exits.set(worker, [...(exits.get(worker) ?? []), exit]),
       tree: (worker, left) => void trees.set(worker, [...(trees.get(worker) ?? []), left]),
-      resources: (worker, rssBytes, cpuPercent) => void samples.push({ id: worker, rssBytes, cpuPercent }),
+      resources: (worker, memory, cpuPercent) => void samples.push({ id: worker, memory, cpuPercent }),
+      memoryLimit: () => memoryLimit,
     },
     cgroups,
     ...options,

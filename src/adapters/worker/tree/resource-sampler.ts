@@ -1,11 +1,19 @@
-/** Samples resident memory and processor time of each live worker, summed over the processes of its tree. */
+/**
+ * Samples memory and processor time of each live worker, over all processes of its tree.
+ * Memory is what the worker costs the host. The sum of resident memory counts shared pages once for each process.
+ * That sum is cheap, so it decides wherever it is far below the limit. Near the limit the exact and slower measure decides.
+ */
+import { performance } from 'node:perf_hooks';
 import { setImmediate } from 'node:timers/promises';
 import pTimeout from 'p-timeout';
 import pidusage from 'pidusage';
 import type { WorkerId } from '../../../core/ids.ts';
+import type { MemorySample } from '../../../core/memory-sample.ts';
 import { messageOf } from '../../../lib/errors.ts';
-import { WORKERS } from '../../../lib/limits/worker-limits.ts';
+import { MEMORY, WORKERS } from '../../../lib/limits/worker-limits.ts';
 import type { Log } from '../../../ports/log.ts';
+import type { PssAnswer } from '../../../process/memory-cost.ts';
+import { cgroupBytes, PssReader } from '../../../process/memory-cost.ts';
 import type { Scanner, Snapshot } from '../../../process/process-scan.ts';
 import type { Self, Subject } from '../../../process/process-tree.ts';
 import { resolveTree } from '../../../process/process-tree.ts';
@@ -16,8 +24,16 @@ interface SamplerOptions {
   readonly log: Log;
   readonly everyMs: number;
   /** The trees of the workers that live now. */
-  readonly trees: () => readonly Subject[];
-  readonly onSample: (workerId: WorkerId, rssBytes: number, cpuPercent: number) => void;
+  readonly trees: () => readonly SampledTree[];
+  /** The memory limit that a sample of this worker is compared with. `null`: none. */
+  readonly limitOf: (workerId: WorkerId) => number | null;
+  readonly onSample: (workerId: WorkerId, memory: MemorySample, cpuPercent: number) => void;
+}
+
+interface SampledTree {
+  readonly subject: Subject;
+  /** `null`: the worker has no cgroup. */
+  readonly cgroup: string | null;
 }
 
 interface Usage {
@@ -34,17 +50,20 @@ const USAGE_AGE_MS = 60_000;
 /** Samples repeatedly until the returned function is called. */
 export function startSampler(options: SamplerOptions): () => void {
   let stopped = false;
-  const next = () => setTimeout(tick, options.everyMs).unref();
-  let timer = next();
+  const pss = new PssReader();
+  const next = (tookMs: number) =>
+    setTimeout(tick, Math.max(options.everyMs, tookMs * MEMORY.pauseFactor)).unref();
+  let timer = next(0);
 
   async function tick(): Promise<void> {
-    await sample(options, () => stopped).catch((error: unknown) => {
+    const sinceMs = performance.now();
+    await sample({ ...options, pss, isStopped: () => stopped }).catch((error: unknown) => {
       options.log.warn(
         { error: messageOf(error) },
         'the memory and CPU use of the workers could not be read; the next sample tries again',
       );
     });
-    if (!stopped) timer = next();
+    if (!stopped) timer = next(performance.now() - sinceMs);
   }
 
   return () => {
@@ -53,31 +72,66 @@ export function startSampler(options: SamplerOptions): () => void {
   };
 }
 
-async function sample(options: SamplerOptions, isStopped: () => boolean): Promise<void> {
-  if (options.trees().length === 0) return;
+interface Round extends SamplerOptions {
+  readonly pss: PssReader;
+  readonly isStopped: () => boolean;
+}
+
+async function sample(round: Round): Promise<void> {
+  if (round.trees().length === 0) return;
   // Reading marks is expensive, so this scan reads none. It misses processes that left group, session and parents.
-  const snapshot = await options.scanner.scan(Number.POSITIVE_INFINITY);
-  const trees = options.trees();
-  for (let at = 0; at < trees.length && !isStopped(); at += TREES_PER_TURN) {
+  const snapshot = await round.scanner.scan(Number.POSITIVE_INFINITY);
+  const trees = round.trees();
+  for (let at = 0; at < trees.length && !round.isStopped(); at += TREES_PER_TURN) {
     await setImmediate();
-    await sampleTrees(options, snapshot, trees.slice(at, at + TREES_PER_TURN));
+    await sampleTrees(round, snapshot, trees.slice(at, at + TREES_PER_TURN));
   }
 }
 
-async function sampleTrees(options: SamplerOptions, snapshot: Snapshot, trees: readonly Subject[]) {
-  const parts = trees.map((subject) => {
-    const tree = resolveTree(snapshot, subject, { self: options.self, inside: [] });
-    return { id: subject.workerId, pids: tree.members.map((one) => one.pid) };
+async function sampleTrees(round: Round, snapshot: Snapshot, trees: readonly SampledTree[]) {
+  const parts = trees.map(({ subject, cgroup }) => {
+    const tree = resolveTree(snapshot, subject, { self: round.self, inside: [] });
+    return { id: subject.workerId, cgroup, pids: tree.members.map((one) => one.pid) };
   });
   const usage = await usageOf(parts.flatMap((one) => one.pids));
-  for (const { id, pids } of parts) {
-    const found = pids.flatMap((pid) => usage.get(pid) ?? []);
-    if (found.length > 0) options.onSample(id, sum(found, 'memory'), sum(found, 'cpu'));
+  for (const { id, cgroup, pids } of parts) {
+    const found = new Map(pids.flatMap((pid) => withPid(pid, usage.get(pid))));
+    if (found.size === 0) continue;
+    const memory = await memoryOf(found, { cgroup, limitBytes: round.limitOf(id), pss: round.pss });
+    if (round.isStopped()) return;
+    round.onSample(id, memory, sum(found, 'cpu'));
   }
 }
 
-function sum(found: readonly Usage[], key: keyof Usage): number {
-  return found.reduce((total, one) => total + one[key], 0);
+function withPid(pid: number, usage: Usage | undefined): [number, Usage][] {
+  return usage === undefined ? [] : [[pid, usage]];
+}
+
+async function memoryOf(
+  found: ReadonlyMap<number, Usage>,
+  { cgroup, limitBytes, pss }: { cgroup: string | null; limitBytes: number | null; pss: PssReader },
+): Promise<MemorySample> {
+  const charged = cgroup === null ? null : cgroupBytes(cgroup);
+  if (charged !== null) return { bytes: charged, measure: 'cgroup' };
+  const rssBytes = sum(found, 'memory');
+  if (limitBytes === null || rssBytes < limitBytes * MEMORY.exactShare)
+    return { bytes: rssBytes, measure: 'rss' };
+  const answers: { readonly rssBytes: number; readonly pss: PssAnswer }[] = [];
+  for (const [pid, { memory }] of found) answers.push({ rssBytes: memory, pss: await pss.read(pid) });
+  return inTotal(answers);
+}
+
+function inTotal(answers: readonly { readonly rssBytes: number; readonly pss: PssAnswer }[]): MemorySample {
+  let bytes = 0;
+  for (const { rssBytes, pss } of answers)
+    bytes += pss === 'gone' ? 0 : pss === 'unreadable' ? rssBytes : pss;
+  const unread = answers.filter((one) => one.pss === 'unreadable').length;
+  if (unread === answers.length) return { bytes, measure: 'rss' };
+  return { bytes, measure: unread === 0 ? 'pss' : 'pss_partly' };
+}
+
+function sum(found: ReadonlyMap<number, Usage>, key: keyof Usage): number {
+  return [...found.values()].reduce((total, one) => total + one[key], 0);
 }
 
 /** Processes that ended meanwhile are missing. pidusage rejects a batch in which all have ended; that counts as empty. */
