@@ -269,12 +269,23 @@ describe('a LiveKit agent', () => {
     expect(play.ladder).toEqual(['aclose:done', 'term:…', 'remove_agent:…']);
   });
 
-  it('that never reports the end is over when it has left its room', () => {
+  it('that has left its room may write its notes until its bound, and the room does not wait', () => {
     const play = Play.live(livekit)
       .on(100, look(100, [ann, agent]))
       .on(1000, release)
       .on(1200, look(1190, [ann]));
-    expect(play.ladder.slice(0, 2)).toEqual(['aclose:done', 'term:…']);
+    expect(play.ladder).toEqual(['aclose:…', 'remove_agent:…']);
+    expect(play.until(10_999).ladder[0]).toBe('aclose:…');
+    expect(play.until(11_000).ladder[0]).toBe('aclose:timeout');
+  });
+
+  it('that has left its room is done when the framework reports the end', () => {
+    const play = Play.live(livekit)
+      .on(100, look(100, [ann, agent]))
+      .on(1000, release)
+      .on(1200, look(1190, [ann]))
+      .on(8000, says({ type: 'closed' }));
+    expect(play.ladder).toEqual(['aclose:done', 'remove_agent:timeout', 'close_room:…', 'term:…']);
   });
 
   it('with a failed job and no caller has crashed and gets TERM at once', () => {

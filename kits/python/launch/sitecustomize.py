@@ -11,6 +11,7 @@ import sys
 #: For each module of the framework: the parts of curfew_launch that adapt it, in this order.
 HOOKS = {
     "livekit.agents.worker": ("server_settings",),
+    "livekit.agents.ipc.job_proc_executor": ("close_bound",),
 }
 
 

@@ -5,9 +5,9 @@ import type { SessionIn } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import { andThen, stay } from '../model/updates.ts';
 import { exitOf, isTreeGone, processOf } from '../model/worker.ts';
-import { countSide } from '../rooms/presence.ts';
+import { isFinishing } from '../teardown/finishing.ts';
 import { enterStep, escalateStep, leaveStep, repeatStep } from '../teardown/process-track.ts';
-import { beginCloseRoom, decideRoom, endRoom } from '../teardown/room-track.ts';
+import { beginCloseRoom, beginRoom, decideRoom, endRoom } from '../teardown/room-track.ts';
 import { withLadder } from '../teardown/step-records.ts';
 import { STEPS } from '../teardown/steps.ts';
 import { actOnDue } from './deadlines.ts';
@@ -28,8 +28,8 @@ export const CLOSING: HandlerTable<'closing'> = {
   host_lost: (session, _event, now) => loseHost(session, now),
   tree: onTree,
   room_snapshot: (session, event, now) =>
-    andThen(agentGone(session, now), (next) => decideRoom(next, event.observation.asOf.bootMs, now)),
-  room_webhook: (session, _event, now) => agentGone(session, now),
+    andThen(leaveRoom(session, now), (next) => decideRoom(next, event.observation.asOf.bootMs, now)),
+  room_webhook: (session, _event, now) => leaveRoom(session, now),
   room_step: onRoomStep,
   release: (session, _event, now) => shorten(session, now),
   claim_wanted: (session, _event, now) => shorten(session, now),
@@ -75,13 +75,9 @@ function onMessage(
     : stay(session);
 }
 
-/** Because: some LiveKit agents never report the end of their job. Their departure from the room shows it. */
-function agentGone(session: Closing, now: Stamp): Next<Closing> {
-  const { phase, presence, spec } = session;
-  if (spec.profile.protocol !== 'livekit') return stay(session);
-  const there = countSide(presence, spec.agentIdentity, 'own_agent') > 0;
-  if (phase.ladder.process.step !== 'aclose' || !presence.agentSeen || there) return stay(session);
-  return leaveStep(session, { outcome: 'done', next: 'disconnect', now });
+/** Because: nobody must sit in a silent room while an agent that has left it writes its notes. */
+function leaveRoom(session: Closing, now: Stamp): Next<Closing> {
+  return isFinishing(session) ? beginRoom(session, now) : stay(session);
 }
 
 /** A worker that reconnects during its teardown is asked again, because the supervisor may have been away. */

@@ -6,6 +6,7 @@ import type { Next } from '../model/updates.ts';
 import { andThen, stay, tell, withPhase } from '../model/updates.ts';
 import type { Worker } from '../model/worker.ts';
 import { channelOf, isTreeGone } from '../model/worker.ts';
+import { isFinishing } from './finishing.ts';
 import { beginRoom } from './room-track.ts';
 import { beginRecord, finishRecord, withLadder } from './step-records.ts';
 import type { StepAction } from './steps.ts';
@@ -22,7 +23,7 @@ export function enterStep(session: Closing, step: ProcessStep, now: Stamp): Next
   const begun = isRecorded ? beginRecord(session, actual, now) : session;
   const entered = withLadder(begun, { process: { step: actual, deadlineMs: now.bootMs + boundMs } });
   const done = stay(entered, stepEffects(session.phase, actual, boundMs));
-  if (STEPS[actual].roomWaits) return done;
+  if (STEPS[actual].roomWaits && !isFinishing(entered)) return done;
   return andThen(done, (next) => beginRoom(next, now));
 }
 

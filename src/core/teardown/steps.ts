@@ -17,7 +17,7 @@ export interface StepRule<S extends string> {
   readonly recordedAs: StepName | null;
   /** Whether the worker ends without a signal. */
   readonly isGraceful: boolean;
-  /** Whether the room's track waits for the end of this step. */
+  /** Whether the room's track waits for the end of this step, or until a LiveKit agent has left the room. */
   readonly roomWaits: boolean;
 }
 
