@@ -1,7 +1,7 @@
 /** The three names of each limit of a session: in the API it is the key itself. */
-import type { SessionLimits } from '../src/lib/limits/session-limits.ts';
+import type { LimitName } from '../src/lib/limits/session-limits.ts';
 
-export const LIMIT_NAMES: Readonly<Record<keyof SessionLimits, { config: string; option: string }>> = {
+export const LIMIT_NAMES: Readonly<Record<LimitName, { config: string; option: string }>> = {
   maxDurationMs: { config: 'max_duration', option: '--max-duration' },
   activityIdleTimeoutMs: { config: 'idle_timeout', option: '--idle-timeout' },
   noActiveStreamMs: { config: 'no_active_stream', option: '--no-active-stream' },

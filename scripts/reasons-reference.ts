@@ -3,7 +3,7 @@ import { exitCodeOf } from '../src/cli/exit-codes.ts';
 import type { Reason } from '../src/core/model/reasons.ts';
 import { FAILED_REASONS, RELEASED_REASONS } from '../src/core/model/reasons.ts';
 import { writeDuration } from '../src/lib/durations.ts';
-import type { SessionLimits } from '../src/lib/limits/session-limits.ts';
+import type { LimitName } from '../src/lib/limits/session-limits.ts';
 import {
   ADMISSION,
   BACKOFF,
@@ -16,7 +16,7 @@ import { WORKERS } from '../src/lib/limits/worker-limits.ts';
 import { LIMIT_NAMES } from './limit-names.ts';
 import { code, page, table } from './markdown.ts';
 
-type Limit = keyof SessionLimits;
+type Limit = LimitName;
 
 /** clock: the deadline alone decides. snapshot: a poll of LiveKit after the deadline decides. event: the event itself decides. */
 type DecidedBy = 'clock' | 'snapshot' | 'event';
@@ -45,7 +45,7 @@ const ROWS: Readonly<Record<Reason, Row>> = {
     causes: ['release', 'job_terminated'],
   },
   completed: {
-    meaning: `The worker exited with 0, or said \`closed\`. Or its agent left the room, and a snapshot after \`callers_left\` does not show it.`,
+    meaning: `The worker exited with 0, or said \`closed\`. Or its agent left the room, and a snapshot after the \`callers_left\` of a phone does not show it.`,
     limits: ['callersLeftMs'],
     decidedBy: 'event',
     causes: ['exit', 'closed', 'participant_left'],
@@ -171,6 +171,8 @@ const ROWS: Readonly<Record<Reason, Row>> = {
 
 function limitText(limit: Limit): string {
   const value = DEFAULT_SESSION_LIMITS[limit] ?? 0;
+  if (limit === 'callersLeftMs')
+    return `auto (${time(DEFAULT_SESSION_LIMITS.phonesLeftMs)} for a phone, ${time(value)} for others)`;
   return limit === 'errorLimit' ? String(value) : time(value);
 }
 

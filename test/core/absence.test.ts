@@ -1,11 +1,19 @@
 /** Which absence ends a session, when, and which snapshot decides it. */
 import { describe, expect, it } from 'vitest';
+import { effectiveLimits } from '../../src/core/model/limit-overrides.ts';
 import type { Participant } from '../../src/core/rooms/presence.ts';
 import { sideOf } from '../../src/core/rooms/presence.ts';
-import { AGENT, agent, at, joined, left, look, Play, participant, roomEvent } from './support.ts';
+import type { SessionLimits } from '../../src/lib/limits/session-limits.ts';
+import { DEFAULT_SESSION_LIMITS } from '../../src/lib/limits/session-limits.ts';
+import { AGENT, agent, at, joined, left, look, Play, participant, roomEvent, spec } from './support.ts';
 
 const ann = participant('ann');
 const bob = participant('bob');
+
+function withoutPhones({ phonesLeftMs: _phones, ...limits }: SessionLimits): SessionLimits {
+  return limits;
+}
+
 const phone = (sipCallStatus: string | null) => participant('sip', { kind: 'sip', sipCallStatus });
 
 describe('a participant is sorted into its side:', () => {
@@ -36,13 +44,13 @@ describe('a participant is sorted into its side:', () => {
 describe('after its callers left,', () => {
   const withCaller = () => Play.live().on(1000, look(1000, [agent, ann]));
 
-  it('a session ends 2 s after its last caller hung up, by a snapshot asked for later', () => {
+  it('a session ends 10 s after its last caller hung up, by a snapshot asked for later', () => {
     const play = withCaller()
       .on(5000, left(5000, ann, 'client_initiated'))
-      .on(6900, look(6900, [agent]));
+      .on(14_900, look(14_900, [agent]));
     expect(play.phase).toBe('live');
-    expect(play.until(7100).did('poll_room').at(-1)).toMatchObject({ atMs: 7000 });
-    play.on(7100, look(7050, [agent]));
+    expect(play.until(15_100).did('poll_room').at(-1)).toMatchObject({ atMs: 15_000 });
+    play.on(15_100, look(15_050, [agent]));
     expect(play.reason).toBe('callers_left');
     expect(play.ending).toMatchObject({ cause: 'participant_left', detail: expect.stringContaining('ann') });
   });
@@ -96,6 +104,43 @@ describe('after its callers left,', () => {
       .on(5050, joined(5050, bob))
       .on(5100, look(5020, [agent]));
     expect(play.session.presence.participants.map((one) => one.identity).sort()).toEqual([AGENT, 'bob']);
+  });
+
+  const call = phone('active');
+  const hangUps = (...who: readonly Participant[]) =>
+    who.reduce(
+      (play, one, index) => play.on(5000 + index * 1000, left(5000 + index * 1000, one, 'client_initiated')),
+      Play.live().on(1000, look(1000, [agent, ...who])),
+    );
+
+  it.each<[string, readonly Participant[], number]>([
+    ['a phone', [call], 7000],
+    ['a browser', [ann], 15_000],
+    ['a phone and then a browser', [call, ann], 16_000],
+    ['a browser and then a phone', [ann, call], 15_000],
+  ])('%s that hung up can return within the grace of its kind', (_name, who, dueMs) => {
+    expect(hangUps(...who).on(dueMs - 100, look(dueMs - 100, [agent])).phase).toBe('live');
+    expect(hangUps(...who).on(dueMs + 100, look(dueMs + 100, [agent])).reason).toBe('callers_left');
+  });
+
+  it('a page that is loaded again within 10 s ends nothing', () => {
+    const back = participant('ann', { sid: 'PA_ann2' });
+    const play = hangUps(ann)
+      .on(10_000, joined(10_000, back))
+      .on(10_100, look(10_100, [agent, back]));
+    expect(play.until(60_000).on(60_000, look(60_000, [agent, back])).phase).toBe('live');
+  });
+
+  it.each<[string, SessionLimits]>([
+    ['of 0.1.0', { ...withoutPhones(DEFAULT_SESSION_LIMITS), callersLeftMs: 2000 }],
+    ['of a dispatch', effectiveLimits(DEFAULT_SESSION_LIMITS, { callersLeftMs: 2000 })],
+  ])('one grace %s is for phones and browsers', (_name, limits) => {
+    for (const one of [call, ann]) {
+      const play = Play.live(spec({ limits }))
+        .on(1000, look(1000, [agent, one]))
+        .on(5000, left(5000, one, 'client_initiated'));
+      expect(play.on(7100, look(7100, [agent])).reason).toBe('callers_left');
+    }
   });
 
   it('a session goes on while one of two callers stays', () => {

@@ -6,9 +6,9 @@ import { workerIdOf } from '../../src/core/ids.ts';
 import type { Reason } from '../../src/core/model/reasons.ts';
 import type { Session } from '../../src/core/model/session.ts';
 import type { Worker } from '../../src/core/model/worker.ts';
+import { matchesPattern } from '../../src/core/name-pattern.ts';
 import type { CleanupRules, ListedProcess, WorkerTree } from '../../src/core/workers/cleanup-verdict.ts';
 import { judge } from '../../src/core/workers/cleanup-verdict.ts';
-import { matchesPattern } from '../../src/core/workers/name-pattern.ts';
 import { sessionOf } from '../support/sessions/session-writes.ts';
 
 const HOUR_MS = 3_600_000;

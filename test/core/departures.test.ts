@@ -17,7 +17,7 @@ describe('only a departure of a caller decides the grace:', () => {
       .on(1000, look(1000, [agent, ann, other]))
       .on(5000, left(5000, ann, 'client_initiated'))
       .on(5100, left(5100, other, 'signal_close'));
-    expect(play.on(7100, look(7100, [])).ending).toMatchObject({
+    expect(play.on(15_100, look(15_100, [])).ending).toMatchObject({
       reason: 'callers_left',
       detail: expect.stringContaining('ann'),
     });

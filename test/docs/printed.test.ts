@@ -10,7 +10,7 @@ import { parseConfig } from '../../src/adapters/config/config-file.ts';
 import type { SupervisorApi } from '../../src/api/supervisor-api.ts';
 import { makeApp } from '../../src/http/make-app.ts';
 import { writeDuration } from '../../src/lib/durations.ts';
-import type { SessionLimits } from '../../src/lib/limits/session-limits.ts';
+import type { LimitName } from '../../src/lib/limits/session-limits.ts';
 import { LIMIT_RANGES } from '../../src/lib/limits/session-limits.ts';
 import { ROOT } from '../support/daemon/daemon.ts';
 import { SILENT } from '../support/lib/test-logs.ts';
@@ -36,7 +36,7 @@ describe('the HTTP page', () => {
 });
 
 describe.each(Object.entries(LIMIT_NAMES))('the limit %s', (limit, { config, option }) => {
-  const key = limit as keyof SessionLimits;
+  const key = limit as LimitName;
   const [least] = LIMIT_RANGES[key];
 
   it(`is ${config} in the config`, () => {

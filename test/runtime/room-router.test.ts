@@ -105,8 +105,8 @@ it('a phone is hung up on when its accepted call expired, although the session i
     if (event.type === 'room_snapshot') router.snapshot(room, event.observation);
   };
   router.follow(session);
-  router.refused(room, { at: at(0), by: 'another' as SessionId, ownJob: null });
-  router.refused(room, { at: at(0), by: id, ownJob: 'AJ_1' });
+  router.refused(room, { at: at(0), by: 'another' as SessionId, ownJob: null, ignore: undefined });
+  router.refused(room, { at: at(0), by: id, ownJob: 'AJ_1', ignore: undefined });
   poll(100);
   poll(10_000);
   await settled();

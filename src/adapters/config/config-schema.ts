@@ -3,6 +3,8 @@ import { z } from 'zod';
 import { idText, patternText, printable } from '../../api/text-rules.ts';
 import type { Profile } from '../../core/model/profile.ts';
 import { TEXT } from '../../lib/limits/api-limits.ts';
+import { CALLERS } from '../../lib/limits/room-limits.ts';
+import type { SessionLimits } from '../../lib/limits/session-limits.ts';
 import {
   ADMISSION,
   DEADLINES,
@@ -13,7 +15,7 @@ import {
   WRAP_UP_RANGE_MS,
 } from '../../lib/limits/session-limits.ts';
 import { WARM } from '../../lib/limits/worker-limits.ts';
-import { bytes, duration, durationOrOff, percent, rate } from './config-units.ts';
+import { bytes, duration, durationOrAuto, durationOrOff, percent, rate } from './config-units.ts';
 
 const SECOND_MS = 1000;
 const DAY_MS = 86_400 * SECOND_MS;
@@ -42,6 +44,26 @@ const isFree = (name: string) =>
   !/^(CURFEW_(WORKER|SOCKET|TOKEN|SESSION_ID|ROOM|METADATA|ATTEMPT)|LIVEKIT_(TOKEN|URL))$/.test(name);
 
 const STAND_IN_KEYS = ['LIVEKIT_API_KEY', 'LIVEKIT_API_SECRET'];
+
+const glob = printable(CALLERS.patternChars).refine(
+  (one) => one.replaceAll('*', '') !== '',
+  'must have at least one character without *',
+);
+
+const ignore = section({
+  identities: z
+    .array(glob, { error: 'must be a list of patterns' })
+    .max(CALLERS.patterns, `must have at most ${CALLERS.patterns} patterns`)
+    .default([]),
+  attributes: z
+    .record(printable(CALLERS.patternChars), printable(CALLERS.patternChars), {
+      error: 'must be a map of names and values',
+    })
+    .refine((map) => Object.keys(map).length <= CALLERS.patterns, {
+      error: `must have at most ${CALLERS.patterns} attributes`,
+    })
+    .default({}),
+}).prefault({});
 
 const ladder = section({
   aclose: duration(LADDER_RANGE_MS),
@@ -74,7 +96,8 @@ const agent = section({
   start_timeout: duration(LIMIT_RANGES.startTimeoutMs).default(DEFAULT_SESSION_LIMITS.startTimeoutMs),
   no_caller: duration(LIMIT_RANGES.noCallerMs).default(DEFAULT_SESSION_LIMITS.noCallerMs),
   callers_lost: duration(LIMIT_RANGES.callersLostMs).default(DEFAULT_SESSION_LIMITS.callersLostMs),
-  callers_left: duration(LIMIT_RANGES.callersLeftMs).default(DEFAULT_SESSION_LIMITS.callersLeftMs),
+  callers_left: durationOrAuto(LIMIT_RANGES.callersLeftMs).default('auto'),
+  callers: section({ ignore }).prefault({}),
   error_limit: count(...LIMIT_RANGES.errorLimit).default(DEFAULT_SESSION_LIMITS.errorLimit),
   agent_absent: duration([SECOND_MS, DAY_MS]).default(DEADLINES.agentAbsentMs),
   heartbeat_stale: duration([DEADLINES.heartbeatEveryMs, DAY_MS]).default(DEADLINES.heartbeatStaleMs),
@@ -217,7 +240,7 @@ export function toProfile(name: string, file: AgentFile): Profile {
       startTimeoutMs: file.start_timeout,
       noCallerMs: file.no_caller,
       callersLostMs: file.callers_lost,
-      callersLeftMs: file.callers_left,
+      ...graceAfterHangUp(file.callers_left),
       errorLimit: file.error_limit,
     },
     ladder: {
@@ -241,7 +264,19 @@ export function toProfile(name: string, file: AgentFile): Profile {
     warm: file.warm,
     memoryBytes: file.memory,
     cpuPercent: file.cpu,
+    ...ignoredCallers(file.callers.ignore),
   };
+}
+
+/** `auto`: phones have their own grace. A duration is for every caller. */
+function graceAfterHangUp(given: 'auto' | number): Pick<SessionLimits, 'callersLeftMs' | 'phonesLeftMs'> {
+  const { callersLeftMs, phonesLeftMs } = DEFAULT_SESSION_LIMITS;
+  return given === 'auto' ? { callersLeftMs, phonesLeftMs } : { callersLeftMs: given };
+}
+
+function ignoredCallers({ identities, attributes }: z.infer<typeof ignore>): Pick<Profile, 'ignore'> {
+  const isEmpty = identities.length === 0 && Object.keys(attributes).length === 0;
+  return isEmpty ? {} : { ignore: { identities, attributes } };
 }
 
 /** A profile with the defaults of the file. */

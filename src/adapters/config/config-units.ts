@@ -41,6 +41,12 @@ export function durationOrOff(range: readonly [number, number]) {
   );
 }
 
+export function durationOrAuto(range: readonly [number, number]) {
+  return z.union([z.literal('auto'), duration(range)], {
+    error: `must be auto or a duration with a unit, such as 5s, from ${writeDuration(range[0])} to ${writeDuration(range[1])}`,
+  });
+}
+
 export const bytes = withUnit('must be a size with a unit, such as 512MiB or 2GiB', (text) => {
   const match = /^(\d+(?:\.\d+)?)\s*([A-Za-z]+)$/.exec(text.trim());
   const unit =

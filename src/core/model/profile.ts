@@ -1,5 +1,7 @@
 /** An agent's profile, which a session keeps from its admission to its end. Milliseconds and bytes. */
+
 import type { LadderBounds, SessionLimits } from '../../lib/limits/session-limits.ts';
+import type { IgnoreRule } from '../rooms/presence.ts';
 
 /** `none` is level 0 (knows nothing of curfew), `curfew` level 1 (control socket), `livekit` an unchanged LiveKit agent. */
 export type WorkerProtocol = 'none' | 'livekit' | 'curfew';
@@ -34,4 +36,6 @@ export interface Profile {
   readonly warm: number;
   readonly memoryBytes: number | null;
   readonly cpuPercent: number | null;
+  /** Absent: nobody is ignored. Profiles of 0.1.0 lack it. */
+  readonly ignore?: IgnoreRule;
 }

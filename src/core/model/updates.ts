@@ -132,6 +132,7 @@ export function presenceContext({ spec }: Session): PresenceContext {
     agentIdentity: spec.agentIdentity,
     createdAt: spec.createdAt,
     callersLostMs: spec.limits.callersLostMs,
+    ignore: spec.profile.ignore,
   };
 }
 

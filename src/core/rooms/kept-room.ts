@@ -1,7 +1,8 @@
 /** A kept room: its session has ended and its callers go on talking. It holds no slot. It is closed when one caller is left alone, or after 4 h. */
 import { DEADLINES } from '../../lib/limits/session-limits.ts';
 import type { RoomKey, SessionId, Stamp } from '../ids.ts';
-import type { Participant, RoomSnapshot } from './presence.ts';
+import { seenBy } from './ignored.ts';
+import type { IgnoreRule, Participant, RoomSnapshot } from './presence.ts';
 import { sideOf } from './presence.ts';
 
 export interface RoomWatch {
@@ -15,6 +16,8 @@ export interface RoomWatch {
   readonly since: Stamp;
   /** Since when at most one caller is in the room; null: two or more are. */
   readonly aloneSinceMs: number | null;
+  /** Participants that the ended session did not count as callers. Records of older versions lack it. */
+  readonly ignore?: IgnoreRule;
 }
 
 /** `forget`: the room is gone, another room has its name, or other people own it. */
@@ -26,7 +29,8 @@ export interface WatchDecision {
 /** Decides on a snapshot only. While LiveKit is unreachable no room is closed. */
 export function decideWatch(watch: RoomWatch, snapshot: RoomSnapshot): WatchDecision {
   if (snapshot.roomSid !== watch.roomSid) return { watch, action: 'forget' };
-  const callers = snapshot.participants.filter((one) => sideOf(one, watch.agentIdentity) === 'caller');
+  const { participants } = seenBy(snapshot, watch.ignore);
+  const callers = participants.filter((one) => sideOf(one, watch.agentIdentity) === 'caller');
   const { bootMs } = snapshot.asOf;
   const aloneSinceMs = callers.length >= 2 ? null : (watch.aloneSinceMs ?? bootMs);
   const next = { ...watch, aloneSinceMs };

@@ -1,6 +1,8 @@
 /** Folds snapshots and webhooks into the presence of a room. Only this file sets the clocks of absence. */
 import { PRESENCE } from '../../lib/limits/room-limits.ts';
+import type { SessionLimits } from '../../lib/limits/session-limits.ts';
 import type { Stamp } from '../ids.ts';
+import { markIgnored, seenBy } from './ignored.ts';
 import type {
   Departure,
   DisconnectReason,
@@ -33,10 +35,11 @@ function isFinal(reason: DisconnectReason): boolean {
 /** Takes in a snapshot. A snapshot that is older than the last one, or than the session, changes nothing. */
 export function applySnapshot(
   presence: Presence,
-  snapshot: RoomSnapshot,
+  polled: RoomSnapshot,
   context: PresenceContext,
   now: Stamp,
 ): Presence {
+  const snapshot = seenBy(polled, context.ignore);
   const sinceMs = (presence.asOf ?? context.createdAt).bootMs;
   if (snapshot.asOf.bootMs < sinceMs) return presence;
   const known = isOfOlderRoom(presence, snapshot) ? forgotten(presence) : presence;
@@ -108,8 +111,13 @@ function noteMissing(known: readonly Departure[], one: Participant, now: Stamp):
     reason: 'unknown',
     source: 'snapshot',
     at: now,
+    ...phoneMark(one),
   };
   return [...known, departure].slice(-MAX_KEPT);
+}
+
+function phoneMark({ kind }: Participant): Pick<Departure, 'phone'> {
+  return kind === 'sip' ? { phone: true } : {};
 }
 
 /** Takes in a webhook. The sid tells events of an older room of the same name. */
@@ -123,9 +131,18 @@ export function applyWebhook(presence: Presence, event: RoomWebhook, context: Pr
     case 'finished':
       return presence.roomSid === null ? presence : { ...presence, finished: { roomSid, at: event.at } };
     case 'joined':
-      return hintJoined({ ...presence, roomSid, roomThere: true }, event.participant, event.at, context);
+      return hintJoined(
+        { ...presence, roomSid, roomThere: true },
+        markIgnored(event.participant, context.ignore),
+        event.at,
+        context,
+      );
     case 'left':
-      return hintLeft(presence, event, context);
+      return hintLeft(
+        presence,
+        { ...event, participant: markIgnored(event.participant, context.ignore) },
+        context,
+      );
   }
 }
 
@@ -165,6 +182,7 @@ function hintLeft(
     reason,
     source: 'participant_left',
     at,
+    ...phoneMark(participant),
   };
   // The last webhook can lack the participant's attributes. So use the known ones.
   const was = presence.participants.find((one) => one.sid === participant.sid) ?? participant;
@@ -256,6 +274,17 @@ export function restartAbsence(presence: Presence, now: Stamp, floorMs: number):
     silentSinceMs: presence.silentSinceMs === null ? null : bootMs,
     agentGone: null,
   };
+}
+
+/** The end of the grace after hang-ups. Each caller can return within the grace of its kind. */
+export function graceEndMs(
+  { departures, goneSinceMs }: Presence,
+  last: Departure,
+  { callersLeftMs, phonesLeftMs = callersLeftMs }: Pick<SessionLimits, 'callersLeftMs' | 'phonesLeftMs'>,
+): number {
+  const graceMs = (one: Departure) => (one.phone === true ? phonesLeftMs : callersLeftMs);
+  const ends = departures.filter((one) => one.kind === 'left').map((one) => one.at.bootMs + graceMs(one));
+  return Math.max((goneSinceMs ?? 0) + graceMs(last), ...ends);
 }
 
 /** The departure that decides the grace. A lost connection within its grace outweighs hang-ups. */

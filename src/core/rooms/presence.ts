@@ -29,6 +29,10 @@ export interface Participant {
   /** Published audio tracks, muted ones too. */
   readonly audioTracks: number;
   readonly joinedAtWallMs: number;
+  /** As LiveKit reports them. A session's presence does not keep them. */
+  readonly attributes?: Readonly<Record<string, string>>;
+  /** The session's profile says that it is no caller. */
+  readonly ignored?: true;
 }
 
 /** All participants of one room. `asOf`: when the poll was sent, so that the snapshot claims nothing newer. */
@@ -87,6 +91,8 @@ export interface Departure {
   /** `participant_left`: a webhook said so. `snapshot`: a poll did not find the participant. */
   readonly source: 'participant_left' | 'snapshot';
   readonly at: Stamp;
+  /** The caller was a phone. */
+  readonly phone?: true;
 }
 
 /** A webhook that is newer than the last snapshot. */
@@ -151,11 +157,19 @@ export const NO_PRESENCE: Presence = {
   sideCallers: 0,
 };
 
+/** Participants that are no callers, although LiveKit knows them as people: listeners, note-taking bots, monitors. `*` matches any text. */
+export interface IgnoreRule {
+  readonly identities: readonly string[];
+  /** Names of attributes with a pattern of their value. One match is enough. */
+  readonly attributes: Readonly<Record<string, string>>;
+}
+
 /** The facts of the session that the reducer needs. */
 export interface PresenceContext {
   readonly agentIdentity: string;
   readonly createdAt: Stamp;
   readonly callersLostMs: number;
+  readonly ignore: IgnoreRule | undefined;
 }
 
 export type Side = 'caller' | 'ringing' | 'own_agent' | 'agent' | 'other';
@@ -167,7 +181,13 @@ export function sideOf(participant: Participant, agentIdentity: string): Side {
   if (participant.state === 'joining' || participant.state === 'disconnected') return 'other';
   if (participant.identity === agentIdentity) return 'own_agent';
   if (participant.kind === 'agent' || participant.agentGrant) return 'agent';
-  if (participant.hidden || participant.recorder || !CALLER_KINDS.includes(participant.kind)) return 'other';
+  if (
+    participant.ignored === true ||
+    participant.hidden ||
+    participant.recorder ||
+    !CALLER_KINDS.includes(participant.kind)
+  )
+    return 'other';
   if (participant.kind !== 'sip') return 'caller';
   return sipSide(participant.sipCallStatus);
 }

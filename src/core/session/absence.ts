@@ -6,7 +6,7 @@ import type { Worker } from '../model/worker.ts';
 import { exitOf } from '../model/worker.ts';
 import type { Departure } from '../rooms/presence.ts';
 import { countSide } from '../rooms/presence.ts';
-import { decidingDeparture } from '../rooms/presence-reducer.ts';
+import { decidingDeparture, graceEndMs } from '../rooms/presence-reducer.ts';
 
 type Running = SessionIn<'starting' | 'live'>;
 
@@ -67,13 +67,14 @@ function roomFinished({ presence }: Session): Absence | null {
   };
 }
 
-/** The agent left the room on its own, and did not reconnect within the grace of a hang-up. */
+/** The agent left the room on its own, and did not reconnect within the grace of a phone's hang-up. */
 function agentLeft(session: Session): Absence | null {
   const { agentLeft: left } = session.presence;
   const worker = runningWorker(session);
   // The departure of an older worker's agent does not count for this worker.
   if (left === null || worker === null || left.at.bootMs < worker.spawnedAt.bootMs) return null;
-  const dueMs = Math.max(left.at.bootMs + session.spec.limits.callersLeftMs, joiningUntilMs(session, worker));
+  const { callersLeftMs, phonesLeftMs = callersLeftMs } = session.spec.limits;
+  const dueMs = Math.max(left.at.bootMs + phonesLeftMs, joiningUntilMs(session, worker));
   return {
     reason: 'completed',
     dueMs,
@@ -85,12 +86,12 @@ function agentLeft(session: Session): Absence | null {
 
 function callersGone({ presence, spec }: Session): Absence | null {
   if (presence.goneSinceMs === null || presence.sideCallers > 0) return null;
-  const { callersLostMs, callersLeftMs } = spec.limits;
+  const { callersLostMs } = spec.limits;
   const departure = decidingDeparture(presence, callersLostMs);
   const left = departure?.kind === 'left';
   return {
     reason: presence.callersSeen ? 'callers_left' : 'not_answered',
-    dueMs: presence.goneSinceMs + (left ? callersLeftMs : callersLostMs),
+    dueMs: left ? graceEndMs(presence, departure, spec.limits) : presence.goneSinceMs + callersLostMs,
     inferred: !left,
     cause: departure?.source === 'participant_left' ? 'participant_left' : 'presence',
     detail: departure === null ? null : describe(departure),

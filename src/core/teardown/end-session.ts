@@ -34,6 +34,7 @@ function watchRoom({ presence, spec }: Session, now: Stamp): Effect[] {
     made: presence.roomOrigin === 'session',
     since: now,
     aloneSinceMs: null,
+    ...(spec.profile.ignore !== undefined && { ignore: spec.profile.ignore }),
   };
   return [{ do: 'watch_room', watch }];
 }

@@ -26,3 +26,6 @@ export const PRESENCE = {
 
 /** A worker's LiveKit token outlives the maximum duration by this, so that it lasts through the teardown. */
 export const TOKENS = { graceMs: 10 * MINUTE_MS } as const;
+
+/** The bounds of `callers.ignore`: patterns of each kind, and characters of one of them. */
+export const CALLERS = { patterns: 100, patternChars: 256 } as const;

@@ -3,19 +3,23 @@
 import { HOUR_MS, MINUTE_MS, SECOND_MS } from './time-units.ts';
 
 /** Used where neither the profile nor the dispatch sets a limit. */
-export const DEFAULT_SESSION_LIMITS: SessionLimits = {
+export const DEFAULT_SESSION_LIMITS: Required<SessionLimits> = {
   maxDurationMs: 2 * HOUR_MS,
   activityIdleTimeoutMs: 120 * SECOND_MS,
   noActiveStreamMs: 900 * SECOND_MS,
   startTimeoutMs: 30 * SECOND_MS,
   noCallerMs: 120 * SECOND_MS,
   callersLostMs: 20 * SECOND_MS,
-  callersLeftMs: 2 * SECOND_MS,
+  callersLeftMs: 10 * SECOND_MS,
+  phonesLeftMs: 2 * SECOND_MS,
   errorLimit: 5,
 };
 
+/** A limit that a config and a dispatch can name. */
+export type LimitName = Exclude<keyof SessionLimits, 'phonesLeftMs'>;
+
 /** Range of each limit of a session or a profile: `[least, most]`, both allowed. */
-export const LIMIT_RANGES: Record<keyof SessionLimits, readonly [number, number]> = {
+export const LIMIT_RANGES: Record<LimitName, readonly [number, number]> = {
   maxDurationMs: [1 * SECOND_MS, 7 * 24 * HOUR_MS],
   activityIdleTimeoutMs: [30 * SECOND_MS, 3599 * SECOND_MS],
   noActiveStreamMs: [1 * SECOND_MS, 24 * HOUR_MS],
@@ -133,6 +137,8 @@ export interface SessionLimits {
   readonly callersLostMs: number;
   /** Grace after the last caller hung up. */
   readonly callersLeftMs: number;
+  /** The same for a phone. Absent: `callersLeftMs`. Records of 0.1.0 lack it. */
+  readonly phonesLeftMs?: number;
   /** A count of errors in a row. */
   readonly errorLimit: number;
 }

@@ -62,6 +62,7 @@ export class DispatchSources {
   #refused(room: string, profile: Profile): void {
     const { roomRouter, deps } = this.#parts;
     if (profile.onRefused === 'keep') return;
-    roomRouter?.refused(roomNamed(room), { at: deps.clock.now(), by: null, ownJob: null });
+    const { ignore } = profile;
+    roomRouter?.refused(roomNamed(room), { at: deps.clock.now(), by: null, ownJob: null, ignore });
   }
 }

@@ -3,7 +3,7 @@ import { dispatchSchema } from '../../api/session-schemas.ts';
 import type { RoomKey } from '../../core/ids.ts';
 import type { Profile } from '../../core/model/profile.ts';
 import type { Session } from '../../core/model/session.ts';
-import { matchesWhole } from '../../core/workers/name-pattern.ts';
+import { matchesWhole } from '../../core/name-pattern.ts';
 import { CurfewError, messageOf } from '../../lib/errors.ts';
 import type { RoomRouter } from '../rooms/room-router.ts';
 import type { SessionHost } from '../sessions/session-host.ts';

@@ -4,9 +4,10 @@ import type { RoomKey, SessionId, Stamp } from '../../core/ids.ts';
 import { roomId } from '../../core/ids.ts';
 import type { SessionEvent } from '../../core/model/events.ts';
 import type { Session } from '../../core/model/session.ts';
+import { seenBy } from '../../core/rooms/ignored.ts';
 import type { RoomWatch } from '../../core/rooms/kept-room.ts';
 import { decideWatch } from '../../core/rooms/kept-room.ts';
-import type { RoomSnapshot } from '../../core/rooms/presence.ts';
+import type { IgnoreRule, RoomSnapshot } from '../../core/rooms/presence.ts';
 import type { RefusedCall } from '../../core/rooms/refused-call.ts';
 import { decideRefused } from '../../core/rooms/refused-call.ts';
 import { callersIn, sideRoomOf } from '../../core/rooms/side-room.ts';
@@ -27,11 +28,15 @@ interface Refused {
   readonly by: SessionId | null;
   /** LiveKit's job of the call; null: it has none. */
   readonly ownJob: string | null;
+  /** Participants that the call's profile does not count as callers. */
+  readonly ignore: IgnoreRule | undefined;
 }
 
 export class RoomRouter implements RoomsListener {
   readonly #sessions = new Map<string, Set<SessionId>>();
   readonly #sideRooms = new Map<string, Set<SessionId>>();
+  /** For each session with a side room the participants that it does not count as callers. */
+  readonly #ignores = new Map<SessionId, IgnoreRule>();
   readonly #watches = new Map<string, RoomWatch>();
   readonly #refused = new Map<string, Refused>();
   /** Kept rooms that are being closed. */
@@ -70,13 +75,16 @@ export class RoomRouter implements RoomsListener {
   follow({ spec }: Session): void {
     this.#add(this.#sessions, spec.room, spec.id);
     const side = sideRoomOf(spec);
-    if (side !== null) this.#add(this.#sideRooms, side, spec.id);
+    if (side === null) return;
+    this.#add(this.#sideRooms, side, spec.id);
+    if (spec.profile.ignore !== undefined) this.#ignores.set(spec.id, spec.profile.ignore);
   }
 
   unfollow({ spec }: Session): void {
     this.#remove(this.#sessions, spec.room, spec.id);
     const side = sideRoomOf(spec);
     if (side !== null) this.#remove(this.#sideRooms, side, spec.id);
+    this.#ignores.delete(spec.id);
   }
 
   #add(map: Map<string, Set<SessionId>>, room: RoomKey, id: SessionId): void {
@@ -107,10 +115,10 @@ export class RoomRouter implements RoomsListener {
   }
 
   /** A call was refused. A phone in the room is disconnected, because a busy tone is better than silence. */
-  refused(room: RoomKey, { at, by, ownJob }: Omit<Refused, 'call'> & { at: Stamp }): void {
+  refused(room: RoomKey, { at, by, ownJob, ignore }: Omit<Refused, 'call'> & { at: Stamp }): void {
     if (this.#refused.has(roomId(room)) || this.isSharedWithOthers(room, by)) return;
     const call = { room, roomSid: null, dueMs: at.bootMs + WATCH.refusedMs };
-    this.#addRefused({ call, by, ownJob });
+    this.#addRefused({ call, by, ownJob, ignore });
     this.#rooms.poll(room);
   }
 
@@ -142,7 +150,10 @@ export class RoomRouter implements RoomsListener {
     for (const id of this.#sessions.get(roomId(room)) ?? [])
       this.#listener.post(id, { type: 'room_snapshot', observation });
     for (const id of this.#sideRooms.get(roomId(room)) ?? [])
-      this.#listener.post(id, { type: 'side_room_snapshot', callers: callersIn(observation) });
+      this.#listener.post(id, {
+        type: 'side_room_snapshot',
+        callers: callersIn(seenBy(observation, this.#ignores.get(id))),
+      });
     this.#updateWatch(roomId(room), observation);
     this.#updateRefused(roomId(room), observation);
   }
@@ -150,8 +161,8 @@ export class RoomRouter implements RoomsListener {
   #updateRefused(key: string, observation: RoomSnapshot): void {
     const known = this.#refused.get(key);
     if (known === undefined) return;
-    const { call, by } = known;
-    const decided = decideRefused(call, observation);
+    const { call, by, ignore } = known;
+    const decided = decideRefused(call, seenBy(observation, ignore));
     const isTaken = this.isSharedWithOthers(call.room, by);
     if (decided.action === 'wait' && !isTaken) {
       this.#refused.set(key, { ...known, call: decided.call });

@@ -74,7 +74,12 @@ export class EffectRunner {
         return;
       case 'refuse_call':
         if (session.spec.profile.onRefused === 'close')
-          roomRouter?.refused(effect.room, { at: deps.clock.now(), by: id, ownJob: effect.ownJob });
+          roomRouter?.refused(effect.room, {
+            at: deps.clock.now(),
+            by: id,
+            ownJob: effect.ownJob,
+            ignore: session.spec.profile.ignore,
+          });
         return;
       case 'watch_room':
         roomRouter?.watch(effect.watch);

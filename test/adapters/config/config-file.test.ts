@@ -43,6 +43,18 @@ describe('the error for a wrong config', () => {
       inAgent('ladder: {terms: 1s}'),
       'c.yaml:4: agents.default.ladder.terms: unknown key; did you mean "term"?',
     ],
+    [
+      inAgent('callers_left: soon'),
+      'c.yaml:4: agents.default.callers_left: "soon" must be auto or a duration with a unit, such as 5s, from 0s to 1h',
+    ],
+    [
+      inAgent('callers: {ignore: {identities: ["**"]}}'),
+      'c.yaml:4: agents.default.callers.ignore.identities.0: "**" must have at least one character without *',
+    ],
+    [
+      inAgent('callers: {ignore: {identity: [x]}}'),
+      'c.yaml:4: agents.default.callers.ignore.identity: unknown key; did you mean "identities"?',
+    ],
     [inAgent('warm: 2.5'), 'c.yaml:4: agents.default.warm: 2.5 must be a whole number from 0 to 1000'],
     [
       inAgent('side_rooms: r'),

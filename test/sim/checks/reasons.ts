@@ -286,7 +286,8 @@ function absentSince(history: readonly Moment[], atMs: number, there: Is): numbe
 
 /** The short grace follows a hang-up, the long one a lost connection. After an adoption or a gap every departure counts as lost. */
 function graceMs({ sim, one }: Claimed, snapshot: Delivered): number {
-  const { callersLeftMs, callersLostMs } = one.spec.limits;
+  const { callersLostMs } = one.spec.limits;
+  const { callersLeftMs, phonesLeftMs = callersLeftMs } = one.spec.limits;
   const gone = (sim.ledger.departures.get(one.spec.room.name) ?? []).filter(
     ({ person, atMs }) => atMs <= snapshot.deliveredMs && is(one, person, 'caller'),
   );
@@ -300,5 +301,6 @@ function graceMs({ sim, one }: Claimed, snapshot: Delivered): number {
   );
   const recent = gone.filter(({ atMs }) => atMs >= unseenFromMs);
   const hungUp = latest === undefined || recent.some(({ reason }) => FINAL.includes(reason));
-  return hungUp ? callersLeftMs : callersLostMs;
+  if (!hungUp) return callersLostMs;
+  return latest?.person.kind === 'sip' ? phonesLeftMs : callersLeftMs;
 }

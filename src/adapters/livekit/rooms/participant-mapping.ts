@@ -51,6 +51,7 @@ export function toParticipant(json: ParticipantJson): Participant {
     sipCallStatus: info.attributes['sip.callStatus'] ?? null,
     audioTracks: info.tracks.filter((track) => track.type === TrackType.AUDIO).length,
     joinedAtWallMs: info.joinedAtMs > 0n ? Number(info.joinedAtMs) : Number(info.joinedAt) * 1000,
+    attributes: info.attributes,
   };
 }
 

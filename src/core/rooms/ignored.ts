@@ -1,0 +1,27 @@
+/** Marks the participants that a profile does not count as callers. Their attributes are dropped, so no record holds them. */
+import { matchesWhole } from '../name-pattern.ts';
+import type { IgnoreRule, Participant, RoomSnapshot } from './presence.ts';
+
+export function markIgnored(participant: Participant, rule: IgnoreRule | undefined): Participant {
+  const { attributes = {}, ignored: _old, ...facts } = participant;
+  return rule !== undefined && isIgnored(facts.identity, attributes, rule)
+    ? { ...facts, ignored: true }
+    : facts;
+}
+
+/** A snapshot as a session with this rule sees it. */
+export function seenBy(snapshot: RoomSnapshot, rule: IgnoreRule | undefined): RoomSnapshot {
+  return { ...snapshot, participants: snapshot.participants.map((one) => markIgnored(one, rule)) };
+}
+
+function isIgnored(
+  identity: string,
+  attributes: Readonly<Record<string, string>>,
+  rule: IgnoreRule,
+): boolean {
+  if (rule.identities.some((pattern) => matchesWhole(identity, pattern))) return true;
+  return Object.entries(rule.attributes).some(([name, pattern]) => {
+    const value = Object.hasOwn(attributes, name) ? attributes[name] : undefined;
+    return value !== undefined && matchesWhole(value, pattern);
+  });
+}

@@ -1,0 +1,75 @@
+/** Participants that a profile does not count as callers. */
+import { describe, expect, it } from 'vitest';
+import { decideWatch } from '../../src/core/rooms/kept-room.ts';
+import type { IgnoreRule, Participant } from '../../src/core/rooms/presence.ts';
+import { agent, at, joined, left, look, Play, participant, profile, ROOM_SID, spec } from './support.ts';
+
+const ignore: IgnoreRule = { identities: ['notetaker-*'], attributes: { role: 'listen*' } };
+const ann = participant('ann');
+const bot = participant('notetaker-7');
+const listener = participant('lea', { attributes: { role: 'listener' } });
+const guest = participant('gus', { attributes: { role: 'speaker' } });
+
+const ignoring = () => Play.live(spec({ profile: profile({ ignore }) }));
+
+describe('a profile ignores', () => {
+  it.each<[string, Participant, boolean]>([
+    ['an identity of its patterns', bot, true],
+    ['an attribute of its patterns', listener, true],
+    ['no other identity', ann, false],
+    ['no other value of the attribute', guest, false],
+    ['no part of an identity', participant('my-notetaker-7'), false],
+  ])('%s', (_name, one, isIgnored) => {
+    const play = ignoring().on(1000, look(1000, [agent, one]));
+    expect(play.session.presence.callersSeen).toBe(!isIgnored);
+    expect(ignoring().on(1000, joined(1000, one)).session.presence.callersSeen).toBe(!isIgnored);
+  });
+
+  it('nobody without the key', () => {
+    expect(Play.live().on(1000, look(1000, [agent, bot])).session.presence.callersSeen).toBe(true);
+  });
+});
+
+describe('an ignored participant', () => {
+  it('keeps no session after the last caller', () => {
+    const play = ignoring()
+      .on(1000, look(1000, [agent, ann, bot, listener]))
+      .on(5000, left(5000, ann, 'client_initiated'))
+      .on(15_100, look(15_100, [agent, bot, listener]));
+    expect(play.ending).toMatchObject({ reason: 'callers_left', detail: expect.stringContaining('ann') });
+  });
+
+  it('is not the first caller', () => {
+    const play = ignoring()
+      .on(1000, look(1000, [agent, bot]))
+      .until(120_000);
+    expect(play.on(120_100, look(120_100, [agent, bot])).reason).toBe('no_caller_joined');
+  });
+
+  it('counts by its attributes in each snapshot', () => {
+    const play = ignoring().on(1000, look(1000, [agent, guest]));
+    const turned = participant('gus', { attributes: { role: 'listener' } });
+    play.on(5000, look(5000, [agent, turned]));
+    expect(play.session.presence.goneSinceMs).toBe(5000);
+  });
+
+  it('leaves no attributes in the record', () => {
+    const play = ignoring().on(1000, look(1000, [agent, listener, guest]));
+    expect(JSON.stringify(play.session.presence)).not.toContain('role');
+  });
+
+  it('does not make a lone caller of a kept room two', () => {
+    const watch = {
+      room: { project: 'default', name: 'room' },
+      roomSid: ROOM_SID,
+      agentIdentity: agent.identity,
+      made: true,
+      since: at(0),
+      aloneSinceMs: null,
+      ignore,
+    };
+    const event = look(1000, [ann, bot]);
+    if (event.type !== 'room_snapshot') throw new Error('no snapshot');
+    expect(decideWatch(watch, event.observation).watch.aloneSinceMs).toBe(1000);
+  });
+});
