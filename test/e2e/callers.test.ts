@@ -1,4 +1,4 @@
-/** Callers who return, and participants that are no callers: real server, real participants, real agents. */
+/** A caller that returns, and participants that are no callers: real server, real participants, real agents. */
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -57,7 +57,11 @@ describe.runIf(HAS_LIVEKIT)('callers', () => {
     await sees(id, 1);
     await callers.leave(room, 'ann');
     await sees(id, 0);
-    await new Promise((resolve) => setTimeout(resolve, 5000));
+    const awayMs = Date.now() + 5000;
+    await until('5 s without a caller', async () => {
+      const { presence } = await daemon.session(id);
+      return presence?.callers === 0 && Date.parse(presence.asOf) >= awayMs;
+    });
     await callers.join(room, 'ann');
     await sees(id, 1);
     expect(await sessionsIn(room)).toMatchObject([{ id, state: 'live' }]);
