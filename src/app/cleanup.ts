@@ -11,6 +11,8 @@ import { createAudit } from '../adapters/telemetry/audit-file.ts';
 import { createClock } from '../adapters/telemetry/boot-clock.ts';
 import { createLog } from '../adapters/telemetry/pino-log.ts';
 import { createWorkerRecords } from '../adapters/worker/folder/folder-records.ts';
+import { removeLeftFolders } from '../adapters/worker/temp/temp-cleanup.ts';
+import { TempFolders } from '../adapters/worker/temp/temp-folders.ts';
 import type { CleanupRequest, CleanupView } from '../api/cleanup-api.ts';
 import { cleanupRequestSchema } from '../api/cleanup-api.ts';
 import type { InstanceId } from '../core/ids.ts';
@@ -21,6 +23,8 @@ import { readFileSafelySync } from '../lib/safe-files.ts';
 import type { Log } from '../ports/log.ts';
 import type { Cgroups } from '../process/cgroup.ts';
 import { cgroupsAt, isGroupOf } from '../process/cgroup.ts';
+import { createProcTable } from '../process/proc-files.ts';
+import { createScanner } from '../process/process-scan.ts';
 import { cleanupTargets, note } from '../runtime/audited-api.ts';
 import { CleanupRunner } from '../runtime/cleanup/cleanup-runner.ts';
 import { recordedSessions } from '../runtime/cleanup/cleanup-source.ts';
@@ -61,10 +65,22 @@ export async function cleanup(config: Config, request: CleanupRequest): Promise<
   });
   try {
     const work = () => runner.run(parsed.data);
-    return await (parsed.data.dryRun || instanceId === null ? work() : audited(stateDir, parsed.data, work));
+    if (parsed.data.dryRun || instanceId === null) return await work();
+    const view = await audited(stateDir, parsed.data, work);
+    await removeTempFolders(config, instanceId);
+    return view;
   } finally {
     if (!('unreadable' in reader)) reader.close();
   }
+}
+
+/** A running supervisor does it itself. */
+async function removeTempFolders({ stateDir, tempDir }: Config, instanceId: InstanceId): Promise<void> {
+  if (isSupervised(stateDir)) return;
+  const scanner = createScanner(createProcTable(), `CURFEW_WORKER=${instanceId}/`);
+  const temp = new TempFolders({ tempDir, owner: { instance: instanceId, stateDir }, log: SILENT });
+  await removeLeftFolders({ temp, scanner, cgroups: groupsOf(instanceId, stateDir), known: () => [] });
+  await temp.close();
 }
 
 /** Writes to the audit file what this user ended, as a supervisor does. */

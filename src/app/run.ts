@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import type { Config } from '../adapters/config/config.ts';
-import { DEFAULT_CONFIG } from '../adapters/config/config.ts';
+import { DEFAULT_CONFIG, tempDirOf } from '../adapters/config/config.ts';
 import { loadConfig, resolveLiveKit } from '../adapters/config/config-file.ts';
 import { defaultProfile } from '../adapters/config/config-schema.ts';
 import { createLog } from '../adapters/telemetry/pino-log.ts';
@@ -72,7 +72,15 @@ function runConfig(options: RunOptions, stateDir: string): Config {
     program === undefined
       ? {}
       : { [agent]: { ...defaultProfile(agent, [program, ...args]), passEnv: shellVariables() } };
-  return { ...base, stateDir, agents: { ...base.agents, ...own }, log: { level: 'warn', format: 'text' } };
+  // The end of the command removes both folders together. A long TMPDIR leaves no room for sockets below it.
+  const tempDir = tempDirOf({ TMPDIR: stateDir });
+  return {
+    ...base,
+    stateDir,
+    tempDir,
+    agents: { ...base.agents, ...own },
+    log: { level: 'warn', format: 'text' },
+  };
 }
 
 function shellVariables(): string[] {

@@ -165,9 +165,10 @@ function makeSupervisor(
   const { live, reload, cgroups } = more;
   const { instance, clock, log } = parts;
   const config = live.current();
+  const temp = { dir: config.tempDir, maxBytes: config.tempMaxBytes };
   return new Supervisor({
     ...parts,
-    makeWorkers: (listener) => createWorkers({ instance, listener, clock, log, cgroups }),
+    makeWorkers: (listener) => createWorkers({ instance, listener, clock, log, cgroups, temp }),
     table: createProcessTable({
       instanceId: instance.id,
       clock,

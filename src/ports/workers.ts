@@ -50,5 +50,7 @@ export interface Workers {
   forget(workerId: WorkerId): void;
   /** Removes workers' folders with a log older than this Unix time in milliseconds, except those in `keep`. */
   prune(olderThanWallMs: number, keep: ReadonlySet<WorkerId>): Promise<number>;
+  /** Removes temporary folders without a living worker. Resolves with their number. */
+  removeLeftTemp(): Promise<number>;
   close(): Promise<void>;
 }

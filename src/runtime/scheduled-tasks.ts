@@ -15,7 +15,11 @@ export function startTasks(
   { clock, log }: { clock: Clock; log: Log },
 ): () => Promise<void> {
   const by: Actor = { kind: 'supervisor', name: 'cleanup' };
-  const cleanup = () => supervisor.cleanup({ dryRun: false }, by);
+  const cleanup = async () => {
+    await supervisor.cleanup({ dryRun: false }, by);
+    const folders = await supervisor.parts.workers.removeLeftTemp();
+    if (folders > 0) log.info({ folders }, 'temporary folders of ended workers were removed');
+  };
   const stops: (() => Promise<void>)[] = [];
   let stopped = false;
   const begin = async () => {

@@ -8,7 +8,7 @@ import { z } from 'zod';
 import type { ApiToken } from '../../api/supervisor-api.ts';
 import { CurfewError, messageOf } from '../../lib/errors.ts';
 import type { Config } from './config.ts';
-import { DEFAULT_CONFIG } from './config.ts';
+import { DEFAULT_CONFIG, tempDirOf } from './config.ts';
 import type { ConfigFile } from './config-schema.ts';
 import { fileSchema, socketSchema, toProfile } from './config-schema.ts';
 
@@ -202,6 +202,8 @@ function resolve(file: ConfigFile, origin: Origin): Config {
       http: file.listen.http === undefined ? base.listen.http : file.listen.http,
     },
     stateDir: absolute(origin.folder, file.state_dir ?? base.stateDir),
+    tempDir: file.temp_dir ?? tempDirOf(origin.env),
+    tempMaxBytes: file.temp_max,
     limits: {
       sessions: limits.sessions,
       perUser: limits.per_user,

@@ -14,6 +14,7 @@ import {
   LIMIT_RANGES,
   WRAP_UP_RANGE_MS,
 } from '../../lib/limits/session-limits.ts';
+import { TEMP } from '../../lib/limits/temp-limits.ts';
 import { WARM } from '../../lib/limits/worker-limits.ts';
 import { bytes, duration, durationOrAuto, durationOrOff, percent, rate } from './config-units.ts';
 
@@ -22,6 +23,12 @@ const DAY_MS = 86_400 * SECOND_MS;
 
 const text = z.string({ error: 'must be text' });
 const path = text.min(1, 'must not be empty');
+const tempDir = path
+  .startsWith('/', 'must be an absolute path')
+  .refine(
+    (one) => Buffer.byteLength(one) <= TEMP.dirBytes,
+    `must have at most ${TEMP.dirBytes} bytes, because programs put Unix sockets below it`,
+  );
 const section = <const T extends z.ZodRawShape>(shape: T) =>
   z.strictObject(shape, { error: 'must be a map of keys' });
 const count = (least: number, most: number) => {
@@ -120,6 +127,7 @@ const agent = section({
   warm: count(0, WARM.most).default(0),
   memory: bytes.nullable().default(null),
   cpu: percent.nullable().default(null),
+  tmp: choice(['worker', 'shared']).default('worker'),
   /** The most sessions of this agent at a time. `limits.sessions` counts too. `null`: no limit of its own. */
   sessions: count(0, 100_000).nullable().default(null),
 }).superRefine(({ protocol, env }, context) => {
@@ -168,6 +176,8 @@ export const fileSchema = section({
     .default({}),
   listen: section({ socket: path, http: httpListen }).partial().default({}),
   state_dir: path.optional(),
+  temp_dir: tempDir.optional(),
+  temp_max: bytes.default(TEMP.maxBytes),
   limits: section({
     sessions: count(0, 100_000).default(ADMISSION.sessions),
     per_user: z
@@ -265,6 +275,7 @@ export function toProfile(name: string, file: AgentFile): Profile {
     memoryBytes: file.memory,
     cpuPercent: file.cpu,
     ...ignoredCallers(file.callers.ignore),
+    tmp: file.tmp,
   };
 }
 

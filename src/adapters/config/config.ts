@@ -7,6 +7,7 @@ import { PRESENCE } from '../../lib/limits/room-limits.ts';
 import { SHUTDOWN } from '../../lib/limits/service-limits.ts';
 import { ADMISSION } from '../../lib/limits/session-limits.ts';
 import { RETENTION } from '../../lib/limits/storage-limits.ts';
+import { TEMP } from '../../lib/limits/temp-limits.ts';
 
 export interface Config {
   readonly livekit: { readonly url: string; readonly apiKey: string; readonly apiSecret: string } | null;
@@ -15,6 +16,10 @@ export interface Config {
     readonly http: { readonly host: string; readonly port: number } | null;
   };
   readonly stateDir: string;
+  /** The workers' temporary folders are below it. */
+  readonly tempDir: string;
+  /** The log names a worker with more bytes of temporary files. */
+  readonly tempMaxBytes: number;
   readonly limits: AdmissionLimits;
   readonly agents: Readonly<Record<string, Profile>>;
   /** `auto`: one per worker, where the supervisor may create them. */
@@ -44,6 +49,8 @@ export const DEFAULT_CONFIG: Config = {
   livekit: null,
   listen: { socket: '/run/curfew/curfew.sock', http: { host: '127.0.0.1', port: 7890 } },
   stateDir: '/var/lib/curfew',
+  tempDir: TEMP.dir,
+  tempMaxBytes: TEMP.maxBytes,
   limits: {
     sessions: ADMISSION.sessions,
     perUser: ADMISSION.perUser,
@@ -61,6 +68,12 @@ export const DEFAULT_CONFIG: Config = {
   log: { level: 'info', format: 'json' },
   api: { tokens: [] },
 };
+
+/** Without `temp_dir`: the TMPDIR of the supervisor, unless it is too long for the sockets of programs. */
+export function tempDirOf({ TMPDIR }: Readonly<Record<string, string | undefined>>): string {
+  const isFit = TMPDIR?.startsWith('/') === true && Buffer.byteLength(TMPDIR) <= TEMP.dirBytes;
+  return isFit ? TMPDIR.replace(/(?<=.)\/+$/, '') : TEMP.dir;
+}
 
 /** `null`: the config has no such agent. */
 export function profileOf(config: Config, agent: string): Profile | null {

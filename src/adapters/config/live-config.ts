@@ -17,6 +17,8 @@ export const FIXED = {
   livekit: 'livekit',
   listen: 'listen',
   stateDir: 'state_dir',
+  tempDir: 'temp_dir',
+  tempMaxBytes: 'temp_max',
   cgroups: 'cgroups',
   presence: 'presence',
   sweep: 'sweep',

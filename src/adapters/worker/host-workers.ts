@@ -32,6 +32,9 @@ import { planStart } from './start/prepare-start.ts';
 import type { ShellExit, Shim, StartPlan } from './start/spawn-shim.ts';
 import { startShim, waitForMain } from './start/spawn-shim.ts';
 import { StartQueue } from './start/start-queue.ts';
+import { removeForeignRoots, removeLeftFolders } from './temp/temp-cleanup.ts';
+import { TempFolders } from './temp/temp-folders.ts';
+import { watchTempSizes } from './temp/temp-sizes.ts';
 import type { TrackedWorker } from './tracked-worker.ts';
 import { newTrackedWorker } from './tracked-worker.ts';
 import { startLivenessProbe, workerOutlivesShim } from './tree/liveness-probe.ts';
@@ -50,6 +53,8 @@ export interface WorkersOptions {
   readonly sampleMs?: number;
   /** `null`: no cgroups here. Then process group and mark find a worker's processes, and samples measure memory. */
   readonly cgroups?: Cgroups | null;
+  /** Where the workers' temporary folders are made. `null`: nowhere. */
+  readonly temp?: { readonly dir: string; readonly maxBytes: number } | null;
 }
 
 /**
@@ -70,6 +75,7 @@ class HostWorkers implements Workers {
   readonly #startHost: StartHost;
   readonly #scanner: Scanner;
   readonly #logs: LogCap;
+  readonly #temp: TempFolders | null;
   readonly #entries = new Map<WorkerId, TrackedWorker>();
   readonly #starts = new StartQueue();
   readonly #writes: PendingWrites;
@@ -77,12 +83,29 @@ class HostWorkers implements Workers {
   #closed = false;
 
   constructor(options: WorkersOptions) {
-    const { instance, log, listener, env: environment = process.env, cgroups = null, logs = LOGS } = options;
+    const {
+      instance,
+      log,
+      listener,
+      env: environment = process.env,
+      cgroups = null,
+      logs = LOGS,
+      temp,
+    } = options;
     this.#options = options;
     this.#writes = new PendingWrites(log);
     this.#markPrefix = `CURFEW_WORKER=${instance.id}/`;
     this.#scanner = createScanner(this.#proc, this.#markPrefix);
-    this.#startHost = { instance, environment, umask: ownUmask(), cgroups, maxFileBytes: logs.hardBytes };
+    const owner = { instance: instance.id, stateDir: instance.stateDir };
+    this.#temp = temp == null ? null : new TempFolders({ tempDir: temp.dir, owner, log });
+    this.#startHost = {
+      instance,
+      environment,
+      umask: ownUmask(),
+      cgroups,
+      maxFileBytes: logs.hardBytes,
+      temp: this.#temp,
+    };
     this.#logs = createLogCap({ log, sizes: logs });
     this.#self = { pid: process.pid, pgid: this.#proc.stat(process.pid)?.pgid ?? process.pid };
     const sampler = {
@@ -101,14 +124,24 @@ class HostWorkers implements Workers {
       workers: () => this.#running(),
       onMissed: (entry: TrackedWorker) => this.#probeMissed(entry),
     };
-    this.#stops = [() => this.#logs.close(), startSampler(sampler), startLivenessProbe(liveness)];
+    this.#stops = [
+      () => this.#logs.close(),
+      startSampler(sampler),
+      startLivenessProbe(liveness),
+      ...this.#watchTemp(temp?.maxBytes ?? 0),
+    ];
   }
 
   async spawn(request: SpawnRequest): Promise<WorkerProcess> {
     const { workerId } = request;
     const folder = folderOf(this.#options.instance.workersDir, workerId);
     if (this.#has(workerId)) throw new CurfewError('internal', `worker ${workerId} was started before`);
-    return this.#starts.run(workerId, (signal) => this.#start(request, folder, signal));
+    return this.#starts
+      .run(workerId, (signal) => this.#start(request, folder, signal))
+      .catch((error: unknown) => {
+        if (!this.#entries.has(workerId)) this.#temp?.remove(workerId);
+        throw error;
+      });
   }
 
   async adopt(workerId: WorkerId, known: WorkerProcess | null): Promise<Adopted | null> {
@@ -169,6 +202,22 @@ class HostWorkers implements Workers {
     for (const stop of this.#stops) stop();
     for (const entry of this.#entries.values()) entry.reaper.stop();
     await this.#writes.settled();
+    await this.#temp?.close();
+  }
+
+  async removeLeftTemp(): Promise<number> {
+    const { instance, cgroups = null, temp } = this.#options;
+    if (this.#temp === null || temp == null) return 0;
+    const known = () => [...this.#entries.keys(), ...this.#starts.ids()];
+    const own = { instance: instance.id, stateDir: instance.stateDir };
+    const left = await removeLeftFolders({ temp: this.#temp, scanner: this.#scanner, cgroups, known });
+    return left + (await removeForeignRoots(temp.dir, own, this.#proc));
+  }
+
+  #watchTemp(maxBytes: number): (() => void)[] {
+    if (this.#temp === null) return [];
+    const workers = () => this.#running().map((one) => one.id);
+    return [watchTempSizes({ temp: this.#temp, maxBytes, log: this.#options.log, workers })];
   }
 
   async #start(request: SpawnRequest, folder: WorkerFolder, signal: AbortSignal): Promise<WorkerProcess> {
@@ -279,6 +328,7 @@ class HostWorkers implements Workers {
       failpoint('tree.gone');
       entry.shim.stopWatching();
       this.#writes.add(this.#logs.finish(entry.id));
+      this.#temp?.remove(entry.id);
       if (entry.forgotten) this.#entries.delete(entry.id);
     }
     if (entry.announced) this.#options.listener.tree(entry.id, left);

@@ -2,7 +2,7 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Config } from '../../adapters/config/config.ts';
-import { DEFAULT_CONFIG } from '../../adapters/config/config.ts';
+import { DEFAULT_CONFIG, tempDirOf } from '../../adapters/config/config.ts';
 import { resolveLiveKit } from '../../adapters/config/config-file.ts';
 import { defaultProfile } from '../../adapters/config/config-schema.ts';
 import { CurfewError, messageOf } from '../../lib/errors.ts';
@@ -87,6 +87,7 @@ function devConfig({ dir, socket, httpPort }: Addresses, livekit: LiveKitAccess)
     livekit,
     listen: { socket, http: { host: '127.0.0.1', port: httpPort } },
     stateDir: join(dir, 'state'),
+    tempDir: tempDirOf(process.env),
     agents: {
       // Without it LiveKit's SDK prints debug lines.
       default: { ...defaultProfile('default', parrot), protocol: 'curfew', env: { NODE_ENV: 'production' } },

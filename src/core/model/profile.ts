@@ -38,4 +38,6 @@ export interface Profile {
   readonly cpuPercent: number | null;
   /** Absent: nobody is ignored. Profiles of 0.1.0 lack it. */
   readonly ignore?: IgnoreRule;
+  /** `worker`: each worker has a TMPDIR of its own. Absent in a record of 0.1.0, which means `shared`. */
+  readonly tmp?: 'worker' | 'shared';
 }

@@ -147,6 +147,10 @@ export class SimWorkers implements Workers {
     return Promise.resolve(0);
   }
 
+  removeLeftTemp(): Promise<number> {
+    return Promise.resolve(0);
+  }
+
   close(): Promise<void> {
     return Promise.resolve();
   }

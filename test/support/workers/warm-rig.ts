@@ -246,6 +246,7 @@ export class WarmRig {
       record: (id) => this.#note(`record ${id}`),
       logPath: () => '',
       forget: (id) => this.#note(`forget ${id}`),
+      removeLeftTemp: () => Promise.resolve(0),
       prune: () => Promise.resolve(0),
       close: () => Promise.resolve(),
     };

@@ -9,6 +9,8 @@ import type { Cgroups } from '../../../process/cgroup.ts';
 import { findCommand } from '../../../process/worker-command.ts';
 import type { WorkerFolder } from '../folder/worker-folder.ts';
 import { makeFolder, writeCgroup, writeRecord } from '../folder/worker-folder.ts';
+import { tempEnv } from '../temp/temp-env.ts';
+import type { TempFolders } from '../temp/temp-folders.ts';
 import type { StartPlan } from './spawn-shim.ts';
 
 /** The values that all starts of this supervisor share. */
@@ -18,6 +20,8 @@ export interface StartHost {
   readonly umask: string;
   readonly cgroups: Cgroups | null;
   readonly maxFileBytes: number;
+  /** `null`: workers share the supervisor's TMPDIR. */
+  readonly temp: TempFolders | null;
 }
 
 /** Rejects spawn_failed for the program or the environment, and errors of the file system. */
@@ -29,7 +33,9 @@ export async function planStart(
   const { instance, environment, umask, cgroups, maxFileBytes } = host;
   failpoint('spawn.before-folder');
   const mark = { CURFEW_WORKER: `${instance.id}/${workerId}` };
-  const env = workerEnvironment(environment, profile, { ...own, ...mark });
+  const base = workerEnvironment(environment, profile, { ...own, ...mark });
+  const temp = profile.tmp === 'worker' ? ((await host.temp?.make(workerId)) ?? null) : null;
+  const env = temp === null ? base : { ...base, ...tempEnv(temp, profile, { host: environment, env: base }) };
   const cwd = profile.cwd ?? process.cwd();
   const [name, ...args] = profile.command;
   const [program] = await Promise.all([

@@ -11,6 +11,10 @@ export class StartQueue {
     return this.#current.has(id);
   }
 
+  ids(): WorkerId[] {
+    return [...this.#current.keys()];
+  }
+
   /**
    * `start` must check `signal` right before it creates a process.
    * Rejects as soon as the start is cancelled, even while the disk hangs.
