@@ -1,5 +1,6 @@
 /** LiveKit's own dispatch: LiveKit offers, assigns and terminates jobs; curfew answers and reports. */
 import type { Stamp } from '../core/ids.ts';
+import type { JobMessage } from '../core/model/job-options.ts';
 
 /** A call for which LiveKit wants an agent. Source: `Job` of the LiveKit agent protocol. */
 export interface Job {
@@ -10,6 +11,8 @@ export interface Job {
   /** The metadata of the dispatch, unchanged. */
   readonly metadata: string;
   readonly attributes: Readonly<Record<string, string>>;
+  /** The rest of LiveKit's message. The worker gets all of it. */
+  readonly message: JobMessage;
 }
 
 export type JobAnswer =

@@ -1,6 +1,7 @@
 /** LiveKit's rooms: presence, and the last steps of a room. */
 import type { RoomKey, Stamp } from '../core/ids.ts';
 import type { Effect } from '../core/model/effects.ts';
+import type { JobMessage } from '../core/model/job-options.ts';
 import type { RoomSnapshot, RoomWebhook } from '../core/rooms/presence.ts';
 
 export interface RoomsListener {
@@ -35,6 +36,8 @@ export interface Rooms {
   discover(isWanted: ((name: string) => boolean) | null): void;
   /** Takes a snapshot of the room soon. Several requests for one room make one request to LiveKit. */
   poll(room: RoomKey): void;
+  /** LiveKit's `Room` as JSON. null: there is no such room. Rejects when LiveKit does not answer within the bound. */
+  describe(room: RoomKey, boundMs: number): Promise<JobMessage | null>;
   /** LiveKit's answer `not_found` counts as done. */
   removeAgent(effect: Extract<Effect, { do: 'remove_agent' }>): Promise<RoomStepResult>;
   closeRoom(effect: Extract<Effect, { do: 'close_room' }>): Promise<RoomStepResult>;

@@ -1,15 +1,18 @@
 /** The stand-in for the LiveKit server, for unchanged LiveKit agents. */
 import type { WorkerId } from '../core/ids.ts';
+import type { JobMessage } from '../core/model/job-options.ts';
 import type { Profile } from '../core/model/profile.ts';
 import type { ChannelsListener } from './channels.ts';
 
 /** The job that an unchanged LiveKit agent gets. */
 export interface StandInJob {
   readonly id: string;
-  readonly room: { readonly name: string; readonly sid: string | null };
+  /** The rest of LiveKit's message, with the room. */
+  readonly message: JobMessage;
   /** The agent reads it as `ctx.job.metadata`. */
   readonly metadata: string;
   readonly attributes: Readonly<Record<string, string>>;
+  /** Empty: the name that the agent registered with. */
   readonly agentName: string;
   /** The real LiveKit server, and a token that is valid for this room alone. */
   readonly url: string;

@@ -8,7 +8,12 @@ export interface JobOrigin {
   /** As LiveKit gave it, for an agent that reads its job's metadata. */
   readonly metadata: string;
   readonly attributes: Readonly<Record<string, string>>;
+  /** The rest of LiveKit's message, for the worker alone: it names rooms and people. Records of 0.1.0 lack it. */
+  readonly message?: JobMessage;
 }
+
+/** LiveKit's `Job` as JSON, without the facts that `JobOrigin` has. Without `room`: the message was too large to keep it. */
+export type JobMessage = Readonly<Record<string, Json>>;
 
 export interface JobText {
   /** The dispatch's metadata: a JSON object, or any text. */

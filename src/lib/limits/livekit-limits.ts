@@ -37,6 +37,8 @@ export const JOBS = {
   /** A registration that lasts this long resets the count of failures. */
   steadyMs: 30 * SECOND_MS,
   frameBytes: 1024 * 1024,
+  /** curfew keeps this much of a job's message for the workers of its session. */
+  messageBytes: 64 * 1024,
   /** curfew ends the connection after this many unreadable frames in a row. */
   garbageFrames: 10,
   /** A closing connection is cut after this. */
@@ -50,6 +52,8 @@ export const JOBS = {
 export const JOB_SOURCE = {
   /** After its yes curfew waits this long for LiveKit's assignment, then starts the call without it. */
   assignedWithinMs: 3 * SECOND_MS,
+  /** LiveKit has this long to describe the room of a job. Then the agent gets what curfew knows. */
+  describeMs: 500,
   /** curfew reports a changed load at once, and the next one after this at the earliest. */
   loadEveryMs: 100,
 } as const;

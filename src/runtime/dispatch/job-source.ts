@@ -47,10 +47,10 @@ export class JobSource implements JobsListener {
     if (profile === null) return { accepted: false, why: 'no agent of this config has that name' };
     if (isSideRoom(sessions, job.room.name))
       return { accepted: false, why: 'the room is a side room of a live call' };
-    const { id, agentName, metadata, attributes } = job;
+    const { id, agentName, metadata, attributes, message } = job;
     try {
       const { session } = await dispatcher.dispatch(this.#requestFor(job, profile), {
-        job: { id, agentName, metadata, attributes },
+        job: { id, agentName, metadata, attributes, message },
         mayQueue: false,
         assignedWithinMs: JOB_SOURCE.assignedWithinMs,
       });

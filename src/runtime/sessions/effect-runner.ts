@@ -13,8 +13,9 @@ import type { AdmissionGate } from '../dispatch/admission-gate.ts';
 import type { RoomRouter } from '../rooms/room-router.ts';
 import type { RoomTokens } from '../rooms/room-tokens.ts';
 import type { SupervisorDeps } from '../supervisor-deps.ts';
+import { makeAgentJob } from '../workers/agent-job-message.ts';
 import type { ChannelRouter } from '../workers/channel-router.ts';
-import { jobOf, launch, launchFailure, standInJob } from '../workers/worker-env.ts';
+import { jobOf, launch, launchFailure } from '../workers/worker-env.ts';
 import type { SessionHost } from './session-host.ts';
 
 export interface EffectParts {
@@ -113,11 +114,9 @@ async function assign(parts: EffectParts, session: Session, workerId: WorkerId):
   const { deps, channels, roomTokens } = parts;
   try {
     const access = await roomTokens.take(session);
-    channels.assign(workerId, standInJob(session, access), {
-      type: 'assign',
-      job: jobOf(session),
-      ...access,
-    });
+    if (session.spec.profile.protocol === 'livekit')
+      channels.offer(workerId, await makeAgentJob(session, { rooms: deps.rooms, access }));
+    else channels.send(workerId, { type: 'assign', job: jobOf(session), ...access });
   } catch (error) {
     deps.log.error({ worker: workerId, error: messageOf(error) }, 'a worker could not get its room');
   }

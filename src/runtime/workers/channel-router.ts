@@ -64,9 +64,9 @@ export class ChannelRouter {
       channels.send(id, message);
   }
 
-  assign(id: WorkerId, job: StandInJob, assign: Extract<SupervisorMessage, { type: 'assign' }>): void {
-    if (this.#isLiveKit(id)) this.#options.standIn?.assign(id, job);
-    else this.#options.channels.send(id, assign);
+  /** Offers its job to a LiveKit agent. */
+  offer(id: WorkerId, job: StandInJob): void {
+    this.#options.standIn?.assign(id, job);
   }
 
   forget(id: WorkerId): void {

@@ -7,9 +7,8 @@ import { wantsStart, workerOf } from '../../core/model/session.ts';
 import { toRecord } from '../../core/model/session-record.ts';
 import type { WorkerProcess } from '../../core/model/worker.ts';
 import { CurfewError } from '../../lib/errors.ts';
-import type { StandInJob } from '../../ports/stand-in.ts';
 import type { Workers } from '../../ports/workers.ts';
-import type { RoomAccess, RoomTokens } from '../rooms/room-tokens.ts';
+import type { RoomTokens } from '../rooms/room-tokens.ts';
 import type { SupervisorDeps } from '../supervisor-deps.ts';
 
 interface LaunchHost {
@@ -88,25 +87,6 @@ export function jobOf(session: Session) {
     room: spec.room.name,
     attempt: workerOf(session)?.attempt ?? 1,
     metadata: { ...config.metadata },
-  };
-}
-
-/** The job as a LiveKit agent sees it: LiveKit's own job where LiveKit sent the call, else a job made from the dispatch. */
-export function standInJob(session: Session, access: RoomAccess): StandInJob {
-  const { spec, config, presence } = session;
-  const metadata = Object.keys(config.metadata).length === 0 ? '' : JSON.stringify(config.metadata);
-  return {
-    id: `${spec.id}.${workerOf(session)?.attempt ?? 1}`,
-    room: { name: spec.room.name, sid: presence.roomSid },
-    // Metadata that was changed since the dispatch replaces the job's own.
-    metadata: spec.job == null || config.rev > 0 ? metadata : spec.job.metadata,
-    attributes: {
-      ...spec.job?.attributes,
-      'curfew.session': spec.id,
-      'curfew.attempt': String(workerOf(session)?.attempt ?? 1),
-    },
-    agentName: spec.job?.agentName ?? spec.profile.agentName ?? '',
-    ...access,
   };
 }
 

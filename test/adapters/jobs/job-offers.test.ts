@@ -53,15 +53,32 @@ describe('a job offer', () => {
     await until('the listener has both', () => adapter.offers.length === 2);
     const bare = { name: 'r', sid: 'RM_1', metadata: '' };
     expect(adapter.offers).toEqual([
-      { id: 'AJ_1', agentName: 'n', room: bare, metadata: '', attributes: {} },
+      {
+        id: 'AJ_1',
+        agentName: 'n',
+        room: bare,
+        metadata: '',
+        attributes: {},
+        message: { room: { name: 'r', sid: 'RM_1' } },
+      },
       {
         id: 'AJ_2',
         agentName: 'n',
         room: { name: 'r', sid: 'RM_1', metadata: 'of the room' },
         metadata: 'm',
         attributes: { k: 'v' },
+        message: { type: 'JT_ROOM', room, state: {}, newer: [1] },
       },
     ]);
+  });
+
+  it('keeps the rest of a message whose room is too large to keep', async () => {
+    const { server, adapter } = await open({ names: ['n'] });
+    const room = { name: 'r', sid: 'RM_1', metadata: 'x'.repeat(70_000) };
+    server.latest.send(offerOf('AJ_1', { room, dispatchId: 'AD_1' }));
+    await until('the listener has it', () => adapter.offers.length === 1);
+    expect(adapter.offers[0]).toMatchObject({ room, message: { dispatchId: 'AD_1' } });
+    expect(adapter.offers[0]?.message).not.toHaveProperty('room');
   });
 
   it('that is accepted is answered with the identity of our agent', async () => {

@@ -48,6 +48,7 @@ describe.runIf(HAS_LIVEKIT)('a registration at a real LiveKit server', () => {
         room: { name: 'hall', sid: expect.stringMatching(/^RM_/), metadata: '' },
         metadata: '{"user":"u1"}',
         attributes: {},
+        message: expect.objectContaining({ dispatchId: expect.stringMatching(/^AD_/) }),
       },
     ]);
     expect(adapter.complaints()).toEqual([]);

@@ -36,7 +36,7 @@ for (const isText of [false, true]) {
         attributes: { tier: 'gold' },
         agentName: 'greeter',
       });
-      expect(job?.dispatchId).not.toBe('');
+      expect(job?.state).toMatchObject({ status: JobStatus.JS_RUNNING, workerId: 'w-1' });
       agent.answer('AJ_1');
       expect(await agent.receives('assignment')).toMatchObject({
         job: { id: 'AJ_1' },

@@ -24,6 +24,7 @@ export class SimJobs implements Jobs {
       room: { name: room, sid: '', metadata: '' },
       metadata: '',
       attributes: {},
+      message: {},
     };
     const answer = await this.#listener?.offered(job);
     if (!this.#life.alive || answer?.accepted !== true || this.#world.random.chance(0.1)) return;

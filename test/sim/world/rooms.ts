@@ -74,6 +74,11 @@ export class SimRooms implements Rooms {
     this.#schedule();
   }
 
+  /** No agent of the simulation reads its job. */
+  describe(): Promise<null> {
+    return Promise.resolve(null);
+  }
+
   removeAgent(effect: Step<'removeAgent'>): Promise<RoomStepResult> {
     return this.#step('removeAgent', effect.boundMs, () => {
       this.#watch.removing(effect);

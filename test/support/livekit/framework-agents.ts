@@ -95,7 +95,7 @@ export async function assign(rig: StandInRig, livekit: LiveKit, name: string): P
   const token = await livekit.token(room, { identity, kind: 'agent' });
   rig.standIn.assign(
     workerId(name),
-    jobOf({ id: `AJ_${name}`, room: { name: room, sid: null }, url: livekit.url, token }),
+    jobOf({ id: `AJ_${name}`, message: { room: { name: room } }, url: livekit.url, token }),
   );
 }
 

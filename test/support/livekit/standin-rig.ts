@@ -200,7 +200,7 @@ export class WireAgent {
 export function jobOf(changes: Partial<StandInJob> = {}): StandInJob {
   return {
     id: 'AJ_1',
-    room: { name: 'room-w-1', sid: 'RM_1' },
+    message: { room: { name: 'room-w-1', sid: 'RM_1' } },
     metadata: '{"a":1}',
     attributes: { tier: 'gold' },
     agentName: 'greeter',

@@ -1,5 +1,8 @@
 /** Parses and builds the JSON frames of LiveKit's agent protocol. Source: `ServerMessage` and `WorkerMessage` of its protocol. */
+import { Job } from '@livekit/protocol';
 import { z } from 'zod';
+import type { Json } from '../../../core/ids.ts';
+import type { JobMessage } from '../../../core/model/job-options.ts';
 import { JOBS } from '../../../lib/limits/livekit-limits.ts';
 import type { JobAnswer, JobLoad, JobStatus } from '../../../ports/jobs.ts';
 
@@ -33,7 +36,8 @@ const frameSchema = z.object({
   termination: z.object({ jobId: z.string().min(1) }).optional(),
 });
 
-export type OfferedJob = z.infer<typeof jobSchema>;
+/** `message`: the rest of LiveKit's message. The worker gets all of it. */
+export type OfferedJob = z.infer<typeof jobSchema> & { readonly message: JobMessage };
 
 export type ServerFrame =
   | { readonly type: 'register'; readonly agentProtocol: number; readonly version: string }
@@ -45,17 +49,44 @@ export type ServerFrame =
 
 /** `null`: the text is not a frame. */
 export function readFrame(text: string): ServerFrame | null {
-  const frame = frameSchema.safeParse(parseJson(text)).data;
+  const json = parseJson(text);
+  const frame = frameSchema.safeParse(json).data;
   if (frame === undefined) return null;
   const { register, availability, assignment, termination } = frame;
   if (register !== undefined) {
     const { agentProtocol = 0, version = '' } = register.serverInfo ?? {};
     return { type: 'register', agentProtocol, version };
   }
-  if (availability !== undefined) return { type: 'availability', job: availability.job };
+  if (availability !== undefined)
+    return { type: 'availability', job: { ...availability.job, message: messageOf(json) } };
   if (assignment !== undefined) return { type: 'assignment', jobId: assignment.job.id };
   if (termination !== undefined) return { type: 'termination', jobId: termination.jobId };
   return { type: 'other' };
+}
+
+const offerSchema = z.object({ availability: z.object({ job: z.record(z.string(), z.json()) }) });
+
+/** Bounded, because each record of the session has it. Without the room the worker's job gets LiveKit's room of that moment. */
+function messageOf(json: unknown): JobMessage {
+  const offer = offerSchema.safeParse(json).data;
+  if (offer === undefined || !isJob(offer.availability.job)) return {};
+  const { id: _id, metadata: _metadata, attributes: _attributes, ...message } = offer.availability.job;
+  if (isSmall(message)) return message;
+  const { room: _room, participant: _participant, ...rest } = message;
+  return isSmall(rest) ? rest : {};
+}
+
+function isJob(json: JobMessage): boolean {
+  try {
+    Job.fromJson({ ...json }, { ignoreUnknownFields: true });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function isSmall(message: Readonly<Record<string, Json>>): boolean {
+  return Buffer.byteLength(JSON.stringify(message)) <= JOBS.messageBytes;
 }
 
 function parseJson(text: string): unknown {

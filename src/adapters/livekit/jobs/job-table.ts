@@ -104,8 +104,12 @@ export class JobTable {
   }
 
   /** `null`: the job is not for one room. */
-  #toJob({ agentName }: JobSource, { id, type, room, metadata, attributes }: OfferedJob): Job | null {
-    if (type === 'JT_ROOM' && room !== undefined) return { id, agentName, room, metadata, attributes };
+  #toJob(
+    { agentName }: JobSource,
+    { id, type, room, metadata, attributes, message }: OfferedJob,
+  ): Job | null {
+    if (type === 'JT_ROOM' && room !== undefined)
+      return { id, agentName, room, metadata, attributes, message };
     this.#log.warn(
       { job: id, agent: agentName, type },
       'a job was refused: curfew takes only jobs for a room',

@@ -48,6 +48,7 @@ export function createRooms({ livekit, clock, pollEveryMs }: RoomsOptions): Room
     poll: (room) => poller.pollSoon(room),
     discover: (isWanted) => finder.setFilter(isWanted),
     status: () => poller.reachability.status,
+    describe: (room, boundMs) => client.describe(room.name, boundMs),
     removeAgent: ({ room, identity, boundMs }) =>
       step(async () => done(await client.remove(room.name, identity, boundMs), 'the agent had left already')),
     closeRoom: (effect) => step(() => closeRoom({ client, clock }, effect)),

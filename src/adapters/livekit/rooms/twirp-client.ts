@@ -3,6 +3,7 @@ import type { VideoGrant } from 'livekit-server-sdk';
 import { AccessToken, AgentDispatchClient, Room, RoomServiceClient, ServerError } from 'livekit-server-sdk';
 import pTimeout from 'p-timeout';
 import { z } from 'zod';
+import type { JobMessage } from '../../../core/model/job-options.ts';
 import type { Participant } from '../../../core/rooms/presence.ts';
 import { PRESENCE } from '../../../lib/limits/room-limits.ts';
 import { toParticipant } from './participant-mapping.ts';
@@ -22,6 +23,8 @@ export interface RoomFacts {
 export interface RoomClient {
   /** The existing rooms among these names, by name. No names: all rooms. */
   list(names: readonly string[], boundMs: number): Promise<Map<string, RoomFacts>>;
+  /** LiveKit's `Room` as JSON. null: there is no such room. */
+  describe(name: string, boundMs: number): Promise<JobMessage | null>;
   /** Empty for an unknown room. */
   participants(name: string, boundMs: number): Promise<Participant[]>;
   /** False: the participant was not in the room. */
@@ -42,7 +45,14 @@ export function createRoomClient(access: LiveKitAccess): RoomClient {
   const service = (boundMs: number) => new RoomServiceClient(url, apiKey, apiSecret, optionsOf(boundMs));
   const agents = (boundMs: number) => new AgentDispatchClient(url, apiKey, apiSecret, optionsOf(boundMs));
   return {
-    list: (names, boundMs) => bounded(listRooms(access, names, boundMs), boundMs),
+    list: async (names, boundMs) => {
+      const rooms = await bounded(listRooms(access, names, boundMs), boundMs);
+      return new Map(rooms.map(toRoom).map((room) => [room.name, toFacts(room)]));
+    },
+    describe: async (name, boundMs) => {
+      const rooms = await bounded(listRooms(access, [name], boundMs), boundMs);
+      return rooms.find((json) => toRoom(json).name === name) ?? null;
+    },
     participants: (name, boundMs) => bounded(listParticipants(access, name, boundMs), boundMs),
     remove: (name, identity, boundMs) =>
       found(bounded(service(boundMs).removeParticipant(name, identity), boundMs)),
@@ -72,19 +82,18 @@ async function listRooms(
   access: LiveKitAccess,
   names: readonly string[],
   boundMs: number,
-): Promise<Map<string, RoomFacts>> {
+): Promise<JobMessage[]> {
   const answer = await callTwirp(access, {
     method: 'ListRooms',
     grant: { roomList: true },
     body: { names },
     boundMs,
   });
-  return new Map(
-    roomsSchema.parse(answer).rooms.map((json) => {
-      const room = Room.fromJson(json, { ignoreUnknownFields: true });
-      return [room.name, toFacts(room)];
-    }),
-  );
+  return roomsSchema.parse(answer).rooms;
+}
+
+function toRoom(json: JobMessage): Room {
+  return Room.fromJson({ ...json }, { ignoreUnknownFields: true });
 }
 
 /** Because: the SDK's client decodes an unknown kind as STANDARD. Such a participant would count as a caller. */

@@ -26,6 +26,8 @@ export class AgentConnection {
   readonly workerId: WorkerId;
   readonly #socket: WebSocket;
   readonly #listener: AgentConnectionListener;
+  /** The name that the agent registered with. */
+  agentName = '';
   #isBinary = true;
   #isRegistered = false;
   /** Messages that wait for the welcome, because it must be sent first. `null`: the welcome was sent. */
@@ -104,6 +106,7 @@ export class AgentConnection {
     else {
       this.#isRegistered = true;
       clearTimeout(this.#registerTimer);
+      this.agentName = message.value.agentName;
       this.#listener.register(this, message.value.version.slice(0, STAND_IN.versionChars));
     }
   }

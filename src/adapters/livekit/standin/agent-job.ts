@@ -1,5 +1,5 @@
 /** One worker in the stand-in: its connection and its one job, which is offered, assigned or ended. */
-import { Job, JobStatus, JobType } from '@livekit/protocol';
+import { Job, JobState, JobStatus, JobType } from '@livekit/protocol';
 import type { WorkerMessage } from '../../../core/model/control-protocol.ts';
 import { STAND_IN } from '../../../lib/limits/livekit-limits.ts';
 import { CHANNEL } from '../../../lib/limits/worker-limits.ts';
@@ -52,7 +52,7 @@ export class AgentJob {
     switch (this.#work.is) {
       case 'assigned':
         // The worker has the job of another session.
-        if (this.#work.jobId !== job.id) return false;
+        if (!isSameJob(this.#work.jobId, job)) return false;
         this.#listener.message({ type: 'ready' });
         return true;
       case 'asked':
@@ -108,7 +108,8 @@ export class AgentJob {
 
   #offer(job: StandInJob): boolean {
     this.close();
-    return this.connection?.send({ case: 'availability', value: { job: toJob(job) } }) ?? false;
+    if (this.connection === null) return false;
+    return this.connection.send({ case: 'availability', value: { job: toJob(job, this.connection) } });
   }
 
   #answered({ jobId, available }: { jobId: string; available: boolean }): void {
@@ -120,7 +121,7 @@ export class AgentJob {
     }
     const { job } = work;
     // Only the token names the agent's identity in the room.
-    const value = { job: toJob(job), url: job.url, token: job.token };
+    const value = { job: toJob(job, this.connection), url: job.url, token: job.token };
     if (!this.connection.send({ case: 'assignment', value })) return;
     this.#work = { is: 'assigned', jobId };
     this.close();
@@ -166,6 +167,11 @@ export class AgentJob {
   }
 }
 
+/** 0.1.0 gave each worker a job id of its own: the id of the session and the attempt. */
+function isSameJob(jobId: string, { id }: StandInJob): boolean {
+  return jobId === id || /^\.\d+$/.test(jobId.startsWith(id) ? jobId.slice(id.length) : '');
+}
+
 /** The message to the session about the end of its job. */
 function messageForEnd(status: JobStatus, error: string): WorkerMessage {
   if (status === JobStatus.JS_SUCCESS) return { type: 'closed' };
@@ -173,14 +179,21 @@ function messageForEnd(status: JobStatus, error: string): WorkerMessage {
   return { type: 'failed', message: why.slice(0, STAND_IN.errorChars) };
 }
 
-function toJob({ id, room, metadata, attributes, agentName }: StandInJob): Job {
+function toJob(
+  { id, message, metadata, attributes, agentName }: StandInJob,
+  worker: Pick<AgentConnection, 'workerId' | 'agentName'>,
+): Job {
+  // Newer servers may send fields that this version does not know.
+  const job = Job.fromJson({ ...message }, { ignoreUnknownFields: true });
+  const state = new JobState({ status: JobStatus.JS_RUNNING, ...job.state, workerId: worker.workerId });
+  const named = { agentName: agentName === '' ? worker.agentName : agentName };
   return new Job({
-    id,
-    dispatchId: `AD_${id}`,
+    ...job,
     type: JobType.JT_ROOM,
-    room: { name: room.name, sid: room.sid ?? '' },
+    id,
     metadata,
     attributes: { ...attributes },
-    agentName,
+    state,
+    ...named,
   });
 }

@@ -1,0 +1,156 @@
+/** The job, the room and the participant of one agent file, under LiveKit's own runner and under curfew. */
+import type { ChildProcess } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { findPythonAgents } from '../../scripts/python-agents.mjs';
+import type { CapacityView } from '../../src/api/host-schemas.ts';
+import type { SessionView } from '../../src/api/session-schemas.ts';
+import { Daemon, ROOT } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit/livekit-server.ts';
+import { endWithThisProcess } from '../support/processes/keeper.ts';
+import { killAll } from '../support/processes/test-processes.ts';
+
+/** A framework takes seconds to import on a loaded machine. */
+const START_MS = 60_000;
+const FILES = join(ROOT, 'test/fixtures/agents');
+const FRAMEWORKS = [
+  ['Python', findPythonAgents(), [findPythonAgents() ?? '', join(FILES, 'tells.py'), 'start']],
+  ['JavaScript', 'node', [process.execPath, join(FILES, 'tells.mjs'), 'start']],
+] as const;
+
+type Facts = Record<string, unknown>;
+
+/** The ids and times, which differ between any two calls. */
+const OWN = [
+  'id',
+  'dispatchId',
+  'sid',
+  'creationTime',
+  'creationTimeMs',
+  'startedAt',
+  'updatedAt',
+  'workerId',
+  'turnPassword',
+];
+
+function isGiven(value: unknown): boolean {
+  return value !== '' && value !== '0';
+}
+
+/** Replaces the ids and times that are given. */
+function withoutIds(facts: unknown): unknown {
+  if (facts === null || typeof facts !== 'object' || Array.isArray(facts)) return facts;
+  return Object.fromEntries(
+    Object.entries(facts).map(([key, value]) => [
+      key,
+      OWN.includes(key) && isGiven(value) ? 'given' : withoutIds(value),
+    ]),
+  );
+}
+
+describe.each(FRAMEWORKS)('an unchanged %s agent', (_framework, found, command) => {
+  const dir = mkdtempSync(join(tmpdir(), 'curfew-fields-'));
+  const tells = join(dir, 'tells');
+  let livekit: LiveKit;
+  let daemon: Daemon;
+  let own: ChildProcess;
+  const isHere = HAS_LIVEKIT && found !== null;
+
+  beforeAll(async () => {
+    if (!isHere) return;
+    mkdirSync(tells);
+    livekit = await LiveKit.start({ logLevel: 'info' });
+    const { PATH = '', HOME = dir } = process.env;
+    const agentEnv = (name: string) => ({ TELLS_DIR: tells, TELLS_NAME: name });
+    const access = { LIVEKIT_URL: livekit.url, LIVEKIT_API_KEY: KEY, LIVEKIT_API_SECRET: SECRET };
+    const [program = '', ...args] = command;
+    own = spawn(program, args, {
+      cwd: dir,
+      env: { PATH, HOME, ...access, ...agentEnv('own') },
+      stdio: ['ignore', openSync(join(dir, 'own.log'), 'a'), openSync(join(dir, 'own.log'), 'a')],
+      detached: true,
+    });
+    endWithThisProcess(own, 'group');
+    const profile = (name: string, more: object = {}) => ({
+      command,
+      protocol: 'livekit',
+      agent_name: name,
+      env: agentEnv(name),
+      start_timeout: '60s',
+      agent_absent: '60s',
+      no_caller: '120s',
+      ladder: { aclose: '2s', term: '1s' },
+      ...more,
+    });
+    const config = {
+      ...livekit.config(join(dir, 'c.sock')),
+      presence: { poll_interval: '500ms' },
+      limits: { start_rate: '100/s' },
+      agents: { cold: profile('cold'), warm: profile('warm', { warm: 1 }) },
+    };
+    daemon = await new Daemon({ config, dir }).start();
+    await until('curfew is registered', async () => {
+      const { jobs } = (await daemon.get<CapacityView>('/v1/capacity')).body;
+      return jobs.length === 2 && jobs.every((one) => one.state === 'registered');
+    });
+    await until(
+      "LiveKit's own runner is registered",
+      () => livekit.log.includes('"agentName": "own"'),
+      START_MS,
+    );
+  }, 120_000);
+  afterAll(async () => {
+    if (!isHere) return;
+    if (own.pid !== undefined) killAll([own.pid]);
+    await daemon?.close();
+    await livekit.close();
+  });
+
+  const warmIsReady = () =>
+    until(
+      'a worker is warm',
+      async () => (await daemon.get<CapacityView>('/v1/capacity')).body.warm.some((one) => one.ready === 1),
+      START_MS,
+    );
+  const lines = (room: string, kind: 'asked' | 'told'): Facts[] => {
+    const path = join(tells, `${room}.${kind}`);
+    if (!existsSync(path)) return [];
+    return readFileSync(path, 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Facts);
+  };
+  const told = (room: string) => until(`${room} is told`, () => lines(room, 'told')[0], START_MS);
+  const dispatch = async (room: string, agentName: string, metadata = 'plain {"a": 1}') => {
+    await livekit.rooms.createRoom({ name: room, metadata: 'menu of today', emptyTimeout: 77 });
+    return livekit.dispatches.createDispatch(room, agentName, { metadata });
+  };
+  const sessionIn = (room: string) =>
+    until(`the session of ${room}`, async () => {
+      const { body } = await daemon.get<{ sessions: SessionView[] }>('/v1/sessions');
+      return body.sessions.find((one) => one.room === room);
+    });
+
+  it.runIf(isHere)(
+    "the job of LiveKit's dispatch is LiveKit's own message, cold and warm",
+    async () => {
+      await warmIsReady();
+      const rooms = ['own', 'cold', 'warm'];
+      const dispatches = await Promise.all(rooms.map((name) => dispatch(`job-${name}`, name)));
+      const [reference, ...others] = await Promise.all(rooms.map((name) => told(`job-${name}`)));
+      for (const [index, job] of others.entries()) {
+        const name = rooms[index + 1] ?? '';
+        const { id } = await sessionIn(`job-${name}`);
+        expect(job).toMatchObject({ id, dispatchId: dispatches[index + 1]?.id });
+        const ours = { 'curfew.attempt': '1', 'curfew.session': id };
+        const wanted = JSON.parse(JSON.stringify(reference).replaceAll('job-own', `job-${name}`)) as Facts;
+        expect(withoutIds(job)).toEqual(withoutIds({ ...wanted, agentName: name, attributes: ours }));
+      }
+    },
+    240_000,
+  );
+});
