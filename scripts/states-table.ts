@@ -99,6 +99,8 @@ const MESSAGES: { readonly [K in Said]: SessionEvent } = {
   closed: message('closed'),
   configured: message('configured', { rev: 0 }),
   dumped: message('dumped'),
+  agent_session: message('agent_session', { open: 0, closed: { reason: 'error', provider: 'llm' } }),
+  loop_blocked: message('loop_blocked', { forMs: 5000 }),
 };
 
 /** So is a kind of event. */
@@ -121,6 +123,7 @@ const EVENTS: { readonly [K in SessionEvent['type']]: Samples } = {
     'channel opens': { type: 'channel', workerId: WORKER, open: true },
     'channel closes': { type: 'channel', workerId: WORKER, open: false },
   },
+  attached: { 'attached by the launcher': { type: 'attached', workerId: WORKER, by: 'launcher' } },
   message: Object.fromEntries(Object.entries(MESSAGES).map(([type, said]) => [`worker: ${type}`, said])),
   exited: {
     'exited with 0': exited(0),

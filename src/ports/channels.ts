@@ -3,8 +3,8 @@ import type { WorkerId } from '../core/ids.ts';
 import type { SupervisorMessage, WorkerMessage } from '../core/model/control-protocol.ts';
 
 export interface ChannelsListener {
-  /** A valid hello. true: the worker is known, and the connection stays. false: it is refused. */
-  hello(workerId: WorkerId): boolean;
+  /** A valid hello. `kit`: the client's own name. true: the worker is known, and the connection stays. false: it is refused. */
+  hello(workerId: WorkerId, kit?: string): boolean;
   message(workerId: WorkerId, message: WorkerMessage): void;
   closed(workerId: WorkerId): void;
 }

@@ -62,6 +62,7 @@ export class SupervisorParts {
       standIn: deps.standIn,
       sessionOf: (id) => this.#sessionOf(id),
       warmProfileOf: (id) => this.pool.profileOf(id),
+      attached: (id, by) => this.#postToWorker(id, { type: 'attached', workerId: id, by }),
     });
     this.pool = new WarmPool({ deps, workers: this.workers, channels: this.channels });
     this.admission = new AdmissionGate(deps.limits, clock, {

@@ -14,6 +14,7 @@ async function openRouter() {
   let standIn: StandInListener | null = null;
   const sent: SupervisorMessage[] = [];
   const heard: WorkerMessage['type'][] = [];
+  const attachedBy: string[] = [];
   const both = new ChannelRouter({
     channels: {
       listen: async (listener: ChannelsListener) => {
@@ -28,6 +29,7 @@ async function openRouter() {
     } as unknown as StandIn,
     sessionOf: () => null,
     warmProfileOf: () => profile({ protocol: 'livekit' }),
+    attached: (_id, by) => attachedBy.push(by),
   });
   await both.listen({
     hello: () => true,
@@ -36,7 +38,7 @@ async function openRouter() {
   });
   both.send(WORKER, WELCOME);
   if (socket === null || standIn === null) throw new Error('the router does not listen');
-  return { socket: socket as ChannelsListener, standIn: standIn as StandInListener, sent, heard };
+  return { socket: socket as ChannelsListener, standIn: standIn as StandInListener, sent, heard, attachedBy };
 }
 
 describe('the heartbeat of a LiveKit agent', () => {
@@ -55,6 +57,14 @@ describe('the heartbeat of a LiveKit agent', () => {
     expect(heard).toEqual(['heartbeat']);
     socket.message(WORKER, { type: 'heartbeat' });
     expect(heard).toEqual(['heartbeat', 'heartbeat']);
+  });
+
+  it('is of an attachment by the launcher or by the agent itself, as the name of the kit says', async () => {
+    const { socket, attachedBy } = await openRouter();
+    socket.hello(WORKER, 'python-launcher');
+    socket.hello(WORKER, 'python');
+    socket.hello(WORKER);
+    expect(attachedBy).toEqual(['launcher', 'code', 'code']);
   });
 
   it('comes from the main process again after the job lost its channel', async () => {

@@ -22,8 +22,10 @@ SOURCES = {"stt_error": "stt", "llm_error": "llm", "realtime_model_error": "llm"
 class Reporter:
     """Subscribes to the events of one session."""
 
-    def __init__(self, curfew: "Curfew") -> None:
+    def __init__(self, curfew: "Curfew", *, informs: bool = False) -> None:
+        """`informs`: curfew's launcher listens, and not the agent's code. Then errors that the framework retries do not count."""
         self._curfew = curfew
+        self._informs = informs
         self._last: Dict[str, float] = {}
         self._failing: Set[str] = set()
         self._caller = _WhileSpeaking(lambda: self._active("caller_speech"))
@@ -54,8 +56,12 @@ class Reporter:
             self._worked("llm", "tts")
 
     def _item_added(self, event: Any) -> None:
-        if getattr(event.item, "role", None) == "assistant":
+        role = getattr(event.item, "role", None)
+        if role == "assistant":
             self._worked("llm")
+        elif role == "user":
+            # The caller spoke, or wrote: a text has no audio.
+            self._active("caller_speech")
 
     def _tools_executed(self, event: Any) -> None:
         self._active("task")
@@ -64,8 +70,8 @@ class Reporter:
     def _closed(self, event: Any) -> None:
         self._caller.changed("", "closed")
         self._agent.changed("", "closed")
-        if event.reason == "error":
-            # Without this the job would stay in its room and not answer the caller.
+        if event.reason == "error" and not self._informs:
+            # The launcher reports it with all AgentSessions of the job. Without this the job would stay in its room and not answer the caller.
             self._curfew.failed(getattr(event.error, "error", None) or "an error closed the session")
 
     def _active(self, kind: str) -> None:
@@ -74,7 +80,7 @@ class Reporter:
 
     def _failed(self, failure: Any) -> None:
         source = SOURCES.get(getattr(failure, "type", ""))
-        if source is not None:
+        if source is not None and not (self._informs and getattr(failure, "recoverable", False)):
             self._failing.add(source)
             self._curfew.error(getattr(failure, "error", None) or failure.type, source)
 

@@ -44,7 +44,7 @@ class Job:
 class Curfew:
     """The connection to the supervisor. If curfew did not start the program, every call does nothing."""
 
-    def __init__(self, *, exit_on_disconnect: bool, loop: Optional[asyncio.AbstractEventLoop]) -> None:
+    def __init__(self, *, exit_on_disconnect: bool, loop: Optional[asyncio.AbstractEventLoop], name: str = "python") -> None:
         self.job = _read_job()
         self._exit_on_disconnect = exit_on_disconnect
         self._loop = loop
@@ -52,7 +52,7 @@ class Curfew:
         path, worker, token = (os.environ.get(name) for name in ("CURFEW_SOCKET", "CURFEW_WORKER", "CURFEW_TOKEN"))
         self._wire: Optional[Wire] = None
         if path and worker and token:
-            self._wire = Wire(path=path, worker=worker, token=token, heard=self._heard, alive=self._alive, loop=lambda: self._loop)
+            self._wire = Wire(path=path, worker=worker, token=token, heard=self._heard, alive=self._alive, loop=lambda: self._loop, name=name)
             self._wire.start()
 
     @property

@@ -32,11 +32,20 @@ class Wire(threading.Thread):
         heard: Callable[[Dict[str, Any]], None],
         alive: Callable[[Callable[[], None]], None],
         loop: Callable[[], Optional[asyncio.AbstractEventLoop]],
+        name: str = "python",
     ) -> None:
         # A daemon thread, because the kit alone must never keep a process alive.
         super().__init__(daemon=True, name="curfew-wire")
         self._path, self._worker, self._token = path, worker, token
         self._heard, self._alive, self._loop = heard, alive, loop
+        self._name = name
+        #: What this connection's supervisor takes beyond the messages of 0.1.0.
+        self._accepts: Iterable[str] = ()
+        #: Messages that each connection repeats first, by type.
+        self._states: Dict[str, Dict[str, Any]] = {}
+        self._retired = False
+        #: How many tools run. They count as activity although the loop may be blocked.
+        self.tools = 0
         self._changed = threading.Condition()
         self._socket: Optional[socket.socket] = None
         self._welcomed = False
@@ -63,6 +72,27 @@ class Wire(threading.Thread):
             self._queue.append(message)
             self._changed.notify_all()
 
+    def state(self, message: Dict[str, Any], *, repeats: bool = True) -> None:
+        """Sends a later type of message, if the supervisor takes it. `repeats`: again after each reconnect."""
+        with self._changed:
+            if repeats:
+                self._states[message["type"]] = message
+            if self._welcomed and message["type"] in self._accepts:
+                self._queue.append(message)
+                self._changed.notify_all()
+
+    def retire(self) -> None:
+        """Closes the connection and opens no other, because another client of this process takes its place."""
+        with self._changed:
+            self._retired = True
+            self._queue.clear()
+            connection = self._socket
+        if connection is not None:
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
     def flush(self, seconds: float) -> None:
         """Waits until the queue is empty. Then the kernel has all messages. `seconds`: the bound."""
         with self._changed:
@@ -84,7 +114,7 @@ class Wire(threading.Thread):
 
     def run(self) -> None:
         wait = FIRST_WAIT_SECONDS
-        while not self._refused_for_good:
+        while not (self._refused_for_good or self._retired):
             try:
                 if self._serve():
                     wait = FIRST_WAIT_SECONDS
@@ -101,7 +131,9 @@ class Wire(threading.Thread):
             connection.connect(self._path)
             with self._changed:
                 self._socket = connection
-            self._write({"type": "hello", "v": VERSION, "worker": self._worker, "token": self._token, "kit": {"name": "python", "version": "0.1.0"}})
+                if self._retired:
+                    return False
+            self._write({"type": "hello", "v": VERSION, "worker": self._worker, "token": self._token, "kit": {"name": self._name, "version": "0.1.0"}})
             try:
                 with connection.makefile("r", encoding="utf-8", newline="\n") as lines:
                     for line in lines:
@@ -131,6 +163,11 @@ class Wire(threading.Thread):
     def _welcome(self, message: Dict[str, Any]) -> None:
         with self._changed:
             self._welcomed = True
+            self._accepts = message.get("accepts") or ()
+            waiting = {id(one) for one in self._queue}
+            for state in self._states.values():
+                if state["type"] in self._accepts and id(state) not in waiting:
+                    self._queue.appendleft(state)
             if self._ready_said:
                 self._queue.appendleft({"type": "ready"})
             self._changed.notify_all()
@@ -140,6 +177,8 @@ class Wire(threading.Thread):
     def _beat(self, every: float, connection: int) -> None:
         while self._connection == connection:
             time.sleep(every)
+            if self.tools > 0 and self._connection == connection:
+                self.say({"type": "activity", "kind": "task"})
             self._alive(lambda: self._proven(connection))
 
     def _proven(self, connection: int) -> None:

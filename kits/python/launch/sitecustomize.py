@@ -12,6 +12,9 @@ import sys
 HOOKS = {
     "livekit.agents.worker": ("server_settings",),
     "livekit.agents.ipc.job_proc_executor": ("close_bound",),
+    "livekit.agents.voice.agent_session": ("auto_attach",),
+    "livekit.agents.voice.generation": ("tool_runs",),
+    "curfew_kit._kit": ("own_kit",),
 }
 
 

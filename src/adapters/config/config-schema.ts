@@ -1,7 +1,7 @@
 /** The schema of the YAML file: snake_case with units. config/curfew.example.yaml documents every key. */
 import { z } from 'zod';
 import { idText, patternText, printable } from '../../api/text-rules.ts';
-import type { Profile } from '../../core/model/profile.ts';
+import type { AutoAttach, Profile } from '../../core/model/profile.ts';
 import { TEXT } from '../../lib/limits/api-limits.ts';
 import { CALLERS } from '../../lib/limits/room-limits.ts';
 import type { SessionLimits } from '../../lib/limits/session-limits.ts';
@@ -94,9 +94,7 @@ const agent = section({
     .default({}),
   pass_env: z.array(envName, { error: 'must be a list of names' }).default([]),
   max_duration: duration(LIMIT_RANGES.maxDurationMs).default(DEFAULT_SESSION_LIMITS.maxDurationMs),
-  idle_timeout: duration(LIMIT_RANGES.activityIdleTimeoutMs).default(
-    DEFAULT_SESSION_LIMITS.activityIdleTimeoutMs,
-  ),
+  idle_timeout: duration(LIMIT_RANGES.activityIdleTimeoutMs).optional(),
   no_active_stream: durationOrOff(LIMIT_RANGES.noActiveStreamMs).default(
     DEFAULT_SESSION_LIMITS.noActiveStreamMs,
   ),
@@ -107,7 +105,8 @@ const agent = section({
   callers: section({ ignore }).prefault({}),
   error_limit: count(...LIMIT_RANGES.errorLimit).default(DEFAULT_SESSION_LIMITS.errorLimit),
   agent_absent: duration([SECOND_MS, DAY_MS]).default(DEADLINES.agentAbsentMs),
-  heartbeat_stale: duration([DEADLINES.heartbeatEveryMs, DAY_MS]).default(DEADLINES.heartbeatStaleMs),
+  heartbeat_stale: duration([DEADLINES.heartbeatEveryMs, DAY_MS]).optional(),
+  attach: choice(['auto', 'off']).default('auto'),
   wrap_up: duration(WRAP_UP_RANGE_MS).default(DEFAULT_LADDER.wrapUpMs),
   ladder: ladder.default({}),
   agent_name: text.max(TEXT.roomChars).nullable().default(null),
@@ -245,7 +244,7 @@ export function toProfile(name: string, file: AgentFile): Profile {
     passEnv: file.pass_env,
     limits: {
       maxDurationMs: file.max_duration,
-      activityIdleTimeoutMs: file.idle_timeout,
+      activityIdleTimeoutMs: file.idle_timeout ?? DEFAULT_SESSION_LIMITS.activityIdleTimeoutMs,
       noActiveStreamMs: file.no_active_stream,
       startTimeoutMs: file.start_timeout,
       noCallerMs: file.no_caller,
@@ -263,7 +262,8 @@ export function toProfile(name: string, file: AgentFile): Profile {
       wrapUpMs: file.wrap_up,
     },
     agentAbsentMs: file.agent_absent,
-    heartbeatStaleMs: file.heartbeat_stale,
+    heartbeatStaleMs: file.heartbeat_stale ?? DEADLINES.heartbeatStaleMs,
+    ...(file.protocol === 'livekit' && { autoAttach: autoAttach(file) }),
     agentName: file.agent_name,
     rooms: file.rooms,
     sideRooms: file.side_rooms,
@@ -288,6 +288,14 @@ function graceAfterHangUp(given: 'auto' | number): Pick<SessionLimits, 'callersL
 function ignoredCallers({ identities, attributes }: z.infer<typeof ignore>): Pick<Profile, 'ignore'> {
   const isEmpty = identities.length === 0 && Object.keys(attributes).length === 0;
   return isEmpty ? {} : { ignore: { identities, attributes } };
+}
+
+function autoAttach({ attach, heartbeat_stale, idle_timeout }: AgentFile): AutoAttach | null {
+  if (attach === 'off') return null;
+  return {
+    heartbeatStaleMs: heartbeat_stale ?? DEADLINES.attachedStaleMs,
+    armsIdle: idle_timeout !== undefined,
+  };
 }
 
 /** A profile with the defaults of the file. */

@@ -89,7 +89,7 @@ class ControlServer {
     if (!id.ok) return id;
     const older = this.#byWorker.get(id.value);
     this.#byWorker.set(id.value, connection);
-    if (this.#listener?.hello(id.value) === true) {
+    if (this.#listener?.hello(id.value, hello.kit?.name) === true) {
       older?.end();
       return id;
     }

@@ -21,6 +21,14 @@ const hello = z.strictObject({
   kit: z.strictObject({ name: text(40), version: text(40) }).optional(),
 });
 
+/** `reason`: the framework's own word. `provider` and `message`: of the error that closed it. */
+const closedAgentSession = z.strictObject({
+  reason: text(40),
+  provider: text(200).optional(),
+  message: text(4000).optional(),
+});
+export type ClosedAgentSession = z.infer<typeof closedAgentSession>;
+
 /** After `hello`. Unknown keys are refused, so that a misspelled field is reported and not ignored. */
 const workerMessages = [
   z.strictObject({ type: z.literal('ready') }),
@@ -41,7 +49,24 @@ const workerMessages = [
   z.strictObject({ type: z.literal('configured'), rev: z.number().int().min(0) }),
   /** The stacks asked for by `dump` are in the worker's log. */
   z.strictObject({ type: z.literal('dumped') }),
+  /** A LiveKit agent opened or closed an AgentSession, or it connects again. `open`: how many are open now. `closed`: the last one that closed. */
+  z.strictObject({
+    type: z.literal('agent_session'),
+    open: z.number().int().min(0).max(1000),
+    closed: closedAgentSession.optional(),
+  }),
+  /** The event loop of a LiveKit agent's job is blocked. The stack is in the worker's log. */
+  z.strictObject({
+    type: z.literal('loop_blocked'),
+    forMs: z.number().int().min(0).max(DEADLINES.keepAliveMaxMs),
+  }),
 ] as const;
+
+/** Types that 0.1.0 refuses. A worker sends them only if the `welcome` lists them. */
+export const LATER_TYPES = ['agent_session', 'loop_blocked'] as const;
+
+/** The name in the `kit` of a hello that a launcher of curfew sent, and not the agent's own code. */
+export const LAUNCHER_KITS: readonly string[] = ['python-launcher', 'node-launcher'];
 
 export const helloSchema = hello;
 export const workerMessageSchema = z.discriminatedUnion('type', workerMessages);
@@ -58,6 +83,8 @@ export const supervisorMessageSchema = z.discriminatedUnion('type', [
     v: z.literal(PROTOCOL_VERSION),
     heartbeatMs: z.number(),
     job: job.nullable(),
+    /** Types of messages that older supervisors refuse, and this one takes. */
+    accepts: z.array(z.string()).optional(),
   }),
   /** A warm worker gets its room. */
   z.strictObject({ type: z.literal('assign'), job, url: z.string(), token: z.string() }),

@@ -1,5 +1,6 @@
 /** Endings, each with its cause and detail. */
 import type { Stamp } from '../ids.ts';
+import type { ClosedAgentSession } from './control-protocol.ts';
 import type { SessionEvent } from './events.ts';
 import type { Ending, Session } from './session.ts';
 import { endingOf } from './updates.ts';
@@ -57,6 +58,13 @@ export function closedEnding(
 /** The worker says that it can do its job no longer. */
 export function failedEnding(detail: string | null, now: Stamp): Ending {
   return endingOf('crashed', now, { cause: 'failed', detail });
+}
+
+/** An error of a provider closed the last AgentSession of the job. */
+export function agentSessionEnding({ provider, message }: ClosedAgentSession, now: Stamp): Ending {
+  const whose = provider ?? 'the agent';
+  const detail = `${whose}: ${message ?? 'an error closed the AgentSession'}`;
+  return { ...endingOf('crashed', now, { cause: 'agent_session_failed', detail }), provider: whose };
 }
 
 export function startTimeoutEnding({ spec }: Session, now: Stamp): Ending {

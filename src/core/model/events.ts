@@ -58,6 +58,8 @@ export type SessionEvent =
       readonly open: boolean;
       readonly mute?: true;
     }
+  /** The job of a LiveKit agent connected to the control socket: by curfew's launcher, or by a kit in the agent's own code. */
+  | { readonly type: 'attached'; readonly workerId: WorkerId; readonly by: 'launcher' | 'code' }
   | { readonly type: 'message'; readonly workerId: WorkerId; readonly message: WorkerMessage }
   /** The worker's own process ended. Its descendants may still be there. */
   | { readonly type: 'exited'; readonly workerId: WorkerId; readonly exit: ExitInfo }

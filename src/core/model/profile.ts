@@ -8,6 +8,14 @@ export type WorkerProtocol = 'none' | 'livekit' | 'curfew';
 
 export type RoomOnEnd = 'auto' | 'close' | 'keep';
 
+/** The launcher's attachment informs. It ends a call only by what LiveKit's own runner would end, or by what the profile asks for. */
+export interface AutoAttach {
+  /** In place of `heartbeatStaleMs`. */
+  readonly heartbeatStaleMs: number;
+  /** Whether activity arms `idle_timeout`: the profile sets one. */
+  readonly armsIdle: boolean;
+}
+
 export interface Profile {
   readonly agent: string;
   readonly version: string | null;
@@ -20,6 +28,8 @@ export interface Profile {
   readonly ladder: LadderBounds;
   readonly agentAbsentMs: number;
   readonly heartbeatStaleMs: number;
+  /** The rules for a LiveKit agent that curfew's launcher attached; null or absent: the launcher attaches nothing. */
+  readonly autoAttach?: AutoAttach | null;
   /** LiveKit's own dispatch finds the agent under this name. Empty: LiveKit's default agent, for every new room. null: LiveKit does not find it. */
   readonly agentName: string | null;
   /** New rooms with a matching name get a session; `*` matches any text. null: no rooms. */

@@ -55,6 +55,8 @@ export interface Ending {
   readonly at: Stamp;
   readonly by: Actor | null;
   readonly detail: string | null;
+  /** The component with the error that ended the worker's AgentSession, such as `openai.LLM`. */
+  readonly provider?: string;
 }
 
 export type StepName = 'aclose' | 'disconnect' | 'term' | 'kill' | 'remove_agent' | 'close_room';
@@ -162,6 +164,14 @@ export interface Errors {
   readonly last: string | null;
 }
 
+export interface AgentSessions {
+  readonly open: number;
+  /** When the last one closed; null: one is open. */
+  readonly closedMs: number | null;
+  /** The framework's word for why the last one closed. */
+  readonly closeReason: string | null;
+}
+
 /** Facts that a restart can learn again. A change of these alone is not written to the registry. */
 export interface Vitals {
   /** Last proof of life over the control socket; null: the worker never connected, so no heartbeat is expected. */
@@ -169,6 +179,16 @@ export interface Vitals {
   readonly dumpAskedMs: number | null;
   /** When silence becomes `idle_timeout`; null: not armed. */
   readonly idleAtMs: number | null;
+  /** The client that connected the job of a LiveKit agent to the control socket; absent: none has. */
+  readonly attachedBy?: 'launcher' | 'code' | undefined;
+  /** The last activity that counts as use; absent: none was reported. */
+  readonly activityMs?: number | undefined;
+  /** The last activity that was not only a tool, or the first tool; absent: no activity was reported. */
+  readonly usedMs?: number | undefined;
+  /** The AgentSessions of the worker's job; absent: it never opened one. */
+  readonly agentSessions?: AgentSessions | undefined;
+  /** The event loop of the job is blocked since the report of this time; absent: it runs. */
+  readonly loopBlockedMs?: number | undefined;
   readonly warnedMaxDuration: boolean;
   readonly pollAskedMs: number | null;
   /** The mass-end budget held an ending before. The next request was confirmed by a new poll. */

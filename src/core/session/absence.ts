@@ -33,7 +33,7 @@ interface Absence {
 /** For each reason the absence that will end the session if the room does not change; null: none. */
 export const ABSENCES: { readonly [R in AbsenceReason]: (session: Running) => Absence | null } = {
   room_finished: ifLiveKit(roomFinished),
-  completed: ifLiveKit(agentLeft),
+  completed: ifLiveKit((session) => agentLeft(session) ?? agentSessionsClosed(session)),
   callers_left: ifLiveKit((session) => only('callers_left', callersGone(session))),
   not_answered: ifLiveKit(
     (session) => only('not_answered', callersGone(session)) ?? only('not_answered', noCaller(session)),
@@ -84,6 +84,23 @@ function agentLeft(session: Session): Absence | null {
   };
 }
 
+/** The agent has closed its last AgentSession, so it answers nobody any more. Its shutdown callbacks still have to run. */
+function agentSessionsClosed({ presence, spec, vitals }: Session): Absence | null {
+  const closedMs = vitals.agentSessions?.closedMs ?? null;
+  const isEmpty = (['caller', 'ringing'] as const).every(
+    (side) => countSide(presence, spec.agentIdentity, side) === 0,
+  );
+  if (closedMs === null || !isEmpty || presence.sideCallers > 0) return null;
+  const closeReason = vitals.agentSessions?.closeReason ?? 'unknown';
+  return {
+    reason: 'completed',
+    dueMs: Math.max(closedMs + DEADLINES.agentSessionClosedMs, presence.floorMs),
+    inferred: true,
+    cause: 'agent_session_closed',
+    detail: `the agent closed its AgentSession (${closeReason}), and no caller is there`,
+  };
+}
+
 function callersGone({ presence, spec }: Session): Absence | null {
   if (presence.goneSinceMs === null || presence.sideCallers > 0) return null;
   const { callersLostMs } = spec.limits;
@@ -120,10 +137,11 @@ function noCaller(session: Running): Absence | null {
   };
 }
 
-function silent({ presence, spec }: Session): Absence | null {
+function silent({ presence, spec, vitals }: Session): Absence | null {
   const { noActiveStreamMs } = spec.limits;
   if (noActiveStreamMs === null || presence.silentSinceMs === null || presence.sideCallers > 0) return null;
-  const dueMs = presence.silentSinceMs + noActiveStreamMs;
+  // A caller may write, or a tool may run, without any audio.
+  const dueMs = Math.max(presence.silentSinceMs, vitals.activityMs ?? 0) + noActiveStreamMs;
   return {
     reason: 'no_active_stream',
     dueMs,

@@ -1,5 +1,6 @@
 /** Takes an event's facts into the state. The handler of the phase decides afterwards what follows. */
 import { TEXT } from '../../lib/limits/api-limits.ts';
+import { noteActivity, noteAgentSessions, postponeIdle } from '../activity/activity.ts';
 import type { Stamp } from '../ids.ts';
 import type { WorkerMessage } from '../model/control-protocol.ts';
 import type { SessionEvent } from '../model/events.ts';
@@ -20,6 +21,8 @@ export function applyEvent(session: Session, event: SessionEvent, now: Stamp): S
       return withWorker(session, event.workerId, withTreeGone);
     case 'channel':
       return channel(session, event, now);
+    case 'attached':
+      return isCurrent(session, event.workerId) ? withVitals(session, { attachedBy: event.by }) : session;
     case 'message':
       return isCurrent(session, event.workerId) ? message(session, event.message, now) : session;
     case 'exited':
@@ -89,12 +92,17 @@ function channel(session: Session, event: Extract<SessionEvent, { type: 'channel
 }
 
 function message(session: Session, said: WorkerMessage, now: Stamp): Session {
-  // `dumped` does not come from the worker's main loop, so it proves nothing about the loop.
-  const alive =
-    said.type === 'dumped' ? session : withVitals(session, { heartbeatMs: now.bootMs, dumpAskedMs: null });
+  // `dumped` and `loop_blocked` do not come from the worker's main loop, so they prove nothing about the loop.
+  if (said.type === 'dumped') return session;
+  if (said.type === 'loop_blocked') return withVitals(session, { loopBlockedMs: now.bootMs });
+  const alive = withVitals(session, {
+    heartbeatMs: now.bootMs,
+    dumpAskedMs: null,
+    loopBlockedMs: said.type === 'heartbeat' ? undefined : session.vitals.loopBlockedMs,
+  });
   switch (said.type) {
     case 'activity':
-      return armIdle(alive, now, said.forMs ?? 0);
+      return noteActivity(alive, said, now);
     // The replacement was counted as an error already. Further messages of the old worker follow from it.
     case 'ok':
       return alive.errors.consecutive === 0 || isReplacing(session)
@@ -112,11 +120,12 @@ function message(session: Session, said: WorkerMessage, now: Stamp): Session {
           ackedRev: Math.max(alive.config.ackedRev, Math.min(said.rev, alive.config.rev)),
         },
       };
+    case 'agent_session':
+      return noteAgentSessions(alive, said, now);
     case 'ready':
     case 'heartbeat':
     case 'failed':
     case 'closed':
-    case 'dumped':
       return alive;
   }
 }
@@ -126,24 +135,6 @@ export function countError<S extends Session>(session: S, text: string, now: Sta
   const { consecutive, total } = session.errors;
   const last = text.slice(0, TEXT.detailChars);
   return { ...session, errors: { consecutive: consecutive + 1, total: total + 1, lastAt: now, last } };
-}
-
-/** Activity arms the deadline for a worker that reports it. */
-function armIdle(session: Session, now: Stamp, forMs: number): Session {
-  return postponeIdle(
-    session.vitals.idleAtMs === null ? withVitals(session, { idleAtMs: now.bootMs }) : session,
-    now,
-    forMs,
-  );
-}
-
-/** Silence counts from now, or is allowed for `forMs`. A longer allowance from before stays. */
-function postponeIdle(session: Session, now: Stamp, forMs: number): Session {
-  const { idleAtMs } = session.vitals;
-  // An idle timeout of the dispatch is noted before the session is live, and armed then.
-  if (idleAtMs === null && !session.spec.idleAsked) return session;
-  const allowedMs = Math.max(session.spec.limits.activityIdleTimeoutMs, forMs);
-  return withVitals(session, { idleAtMs: Math.max(idleAtMs ?? 0, now.bootMs + allowedMs) });
 }
 
 function resources(

@@ -23,6 +23,7 @@ export const ENDED: HandlerTable<'ended'> = {
   assigned: factsOnly,
   job_terminated: factsOnly,
   job_withdrawn: factsOnly,
+  attached: factsOnly,
   expired: factsOnly,
   tick: factsOnly,
   not_started: factsOnly,

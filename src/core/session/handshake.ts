@@ -1,7 +1,7 @@
 /** The messages to a worker each time it connects. */
 import { DEADLINES } from '../../lib/limits/session-limits.ts';
 import type { Stamp } from '../ids.ts';
-import { PROTOCOL_VERSION } from '../model/control-protocol.ts';
+import { LATER_TYPES, PROTOCOL_VERSION } from '../model/control-protocol.ts';
 import type { Effect } from '../model/effects.ts';
 import type { Session } from '../model/session.ts';
 import { workerOf } from '../model/session.ts';
@@ -42,6 +42,7 @@ function welcome(session: Session): Effect[] {
     v: PROTOCOL_VERSION,
     heartbeatMs: Math.round(heartbeatMs),
     job,
+    accepts: [...LATER_TYPES],
   });
 }
 

@@ -41,7 +41,10 @@ export function end(session: Live, ending: Ending, now: Stamp): Next {
 
 /** When the silence of a worker is too long; null: no heartbeat is expected. */
 export function staleAtMs({ vitals, spec }: Session): number | null {
-  return vitals.heartbeatMs === null ? null : vitals.heartbeatMs + spec.profile.heartbeatStaleMs;
+  const { heartbeatStaleMs, autoAttach } = spec.profile;
+  const isInformed = vitals.attachedBy === 'launcher' && autoAttach != null;
+  const staleMs = isInformed ? autoAttach.heartbeatStaleMs : heartbeatStaleMs;
+  return vitals.heartbeatMs === null ? null : vitals.heartbeatMs + staleMs;
 }
 
 /** An ending that was asked for or is held is dropped as soon as its ground is gone. Then it counts as never held. */

@@ -24,7 +24,14 @@ import type { HandlerTable } from './handler-table.ts';
 import { factsOnly } from './handler-table.ts';
 import { greet, sendConfigure } from './handshake.ts';
 import { end, infer, onBudget } from './inference.ts';
-import { crash, repeatReplaceStep, replaceLateSpawn, replaceOnSnapshot, replaceTree } from './replacing.ts';
+import {
+  crash,
+  failAgentSession,
+  repeatReplaceStep,
+  replaceLateSpawn,
+  replaceOnSnapshot,
+  replaceTree,
+} from './replacing.ts';
 
 type Live = SessionIn<'live'>;
 
@@ -55,6 +62,7 @@ export const LIVE: HandlerTable<'live'> = {
   granted: factsOnly,
   assigned: factsOnly,
   job_withdrawn: factsOnly,
+  attached: factsOnly,
   expired: factsOnly,
   not_started: factsOnly,
   side_room_snapshot: factsOnly,
@@ -100,12 +108,15 @@ function onMessage(session: Live, { message }: Extract<SessionEvent, { type: 'me
       return session.errors.consecutive >= session.spec.limits.errorLimit
         ? infer(session, errorLimit(session, now))
         : stay(session);
+    case 'agent_session':
+      return failAgentSession(session, message, now);
     case 'dumped':
       return session.vitals.dumpAskedMs === null ? stay(session) : infer(session, unresponsive(session, now));
     case 'heartbeat':
     case 'activity':
     case 'ok':
     case 'configured':
+    case 'loop_blocked':
       return stay(session);
   }
 }

@@ -37,6 +37,7 @@ export const QUEUED: HandlerTable<'queued'> = {
   spawn_failed: factsOnly,
   not_started: factsOnly,
   channel: factsOnly,
+  attached: factsOnly,
   message: factsOnly,
   tree: factsOnly,
   room_snapshot: factsOnly,

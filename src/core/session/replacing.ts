@@ -3,8 +3,11 @@ import { BACKOFF, DEADLINES } from '../../lib/limits/session-limits.ts';
 import { WARM } from '../../lib/limits/worker-limits.ts';
 import type { Stamp, WorkerId } from '../ids.ts';
 import { workerIdOf } from '../ids.ts';
+import type { WorkerMessage } from '../model/control-protocol.ts';
 import type { Effect } from '../model/effects.ts';
+import { agentSessionEnding } from '../model/endings.ts';
 import type { Ending, Session, SessionIn, Work } from '../model/session.ts';
+import { workerOf } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import { andThen, endingOf, newWorker, noteReplaced, stay, withPhase, withVitals } from '../model/updates.ts';
 import type { Worker } from '../model/worker.ts';
@@ -38,6 +41,28 @@ export function crash(session: Live, ending: Ending, now: Stamp): Next {
   return andThen(beginReplacing(counted, { worker, unsure, now }), (state) =>
     stay(state, [{ do: 'poll_room' }]),
   );
+}
+
+/**
+ * An AgentSession that an error closed answers nobody any more, so its worker is as good as crashed. A second failure of one
+ * provider soon after the start of the next worker ends the session. Because: the caller would hear one greeting after another.
+ */
+export function failAgentSession(
+  session: Live,
+  { open, closed }: Extract<WorkerMessage, { type: 'agent_session' }>,
+  now: Stamp,
+): Next {
+  if (open > 0 || closed?.reason !== 'error') return stay(session);
+  const ending = agentSessionEnding(closed, now);
+  const failed = (session.replaced ?? []).filter(({ why }) => why.provider !== undefined);
+  const startedMs = workerOf(session)?.spawnedAt.bootMs ?? now.bootMs;
+  const isAgain = failed.at(-1)?.why.provider === ending.provider;
+  if (isAgain && now.bootMs - startedMs <= DEADLINES.sameProviderMs)
+    return startTeardown(session, { ...ending, detail: `again after a replacement: ${ending.detail}` }, now);
+  // The errors that closed it are this one failure, which the crash counts. The first failure leaves none in a row.
+  // Because: the next AgentSession may have as many errors as the framework allows.
+  const errors = { ...session.errors, consecutive: failed.length - 1 };
+  return crash({ ...session, errors }, ending, now);
 }
 
 /** A warm worker can have been broken for long. So its call gets another worker, even if no caller is known yet. */
@@ -81,7 +106,13 @@ export function replaceLateSpawn(session: Live, work: Replacing, now: Stamp): Ne
 
 function withWork(session: Live, work: Work): Live {
   const { phase } = session;
-  const calm = withVitals(session, { heartbeatMs: null, dumpAskedMs: null });
+  const calm = withVitals(session, {
+    heartbeatMs: null,
+    dumpAskedMs: null,
+    attachedBy: undefined,
+    agentSessions: undefined,
+    loopBlockedMs: undefined,
+  });
   return {
     ...withPhase(calm, { ...phase, work, inference: null }),
     presence: { ...session.presence, agentGone: null, agentLeft: null },

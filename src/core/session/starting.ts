@@ -52,6 +52,7 @@ export const STARTING: HandlerTable<'starting'> = {
   granted: factsOnly,
   assigned: factsOnly,
   job_withdrawn: factsOnly,
+  attached: factsOnly,
   expired: factsOnly,
   side_room_snapshot: factsOnly,
   room_webhook: factsOnly,
@@ -89,6 +90,8 @@ function onMessage(
     case 'ok':
     case 'configured':
     case 'dumped':
+    case 'agent_session':
+    case 'loop_blocked':
       return stay(session);
   }
 }

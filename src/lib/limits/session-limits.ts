@@ -59,6 +59,14 @@ export const DEADLINES = {
   heartbeatEveryMs: 5 * SECOND_MS,
   /** Default of `heartbeat_stale`: six heartbeats. */
   heartbeatStaleMs: 30 * SECOND_MS,
+  /** Default of `heartbeat_stale` for a LiveKit agent that the launcher attached: the framework's own bound. */
+  attachedStaleMs: 60 * SECOND_MS,
+  /** Tools alone, without speech or text, count as use for this long. */
+  toolsAloneMs: 10 * MINUTE_MS,
+  /** A job without an open AgentSession and without a caller ends after this. */
+  agentSessionClosedMs: 10 * SECOND_MS,
+  /** A second AgentSession that the same provider's error closes within this ends the session. */
+  sameProviderMs: 60 * SECOND_MS,
   /** A stale worker has this long to write its stacks. Then it ends. */
   dumpMs: 5 * SECOND_MS,
   /** The teardown waits this long for a start that is under way. */

@@ -2,6 +2,7 @@
 import type { Session } from '../../core/model/session.ts';
 import { publicState, workerOf } from '../../core/model/session.ts';
 import { processOf } from '../../core/model/worker.ts';
+import { countSide } from '../../core/rooms/presence.ts';
 
 interface Entry {
   readonly level: 'info' | 'warn';
@@ -32,6 +33,8 @@ export function describeStep(before: Session, after: Session): Entry | null {
       message: 'the worker is replaced',
     };
   }
+  const told = attachment(before, after);
+  if (told !== null) return told;
   if (before.restarts !== after.restarts) {
     return {
       level: 'info',
@@ -40,6 +43,28 @@ export function describeStep(before: Session, after: Session): Entry | null {
     };
   }
   return null;
+}
+
+/** The reports of an attached LiveKit agent about its job. */
+function attachment(before: Session, after: Session): Entry | null {
+  const { vitals, presence, spec } = after;
+  const fields = { session: spec.id, worker: workerOf(after)?.id };
+  if (vitals.loopBlockedMs !== undefined && before.vitals.loopBlockedMs === undefined) {
+    const message = "the event loop of the worker's job is blocked; its stack is in the worker's log";
+    return { level: 'warn', fields, message };
+  }
+  const { agentSessions: now } = vitals;
+  if (now === undefined || now.open > 0 || before.vitals.agentSessions?.open === 0) return null;
+  const callers = countSide(presence, spec.agentIdentity, 'caller');
+  const message =
+    callers === 0
+      ? 'the agent closed its last AgentSession'
+      : 'the agent closed its last AgentSession, so nobody answers the callers';
+  return {
+    level: callers === 0 ? 'info' : 'warn',
+    fields: { ...fields, why: now.closeReason, callers },
+    message,
+  };
 }
 
 function transition(session: Session, { id, from, to }: { id: string; from: string; to: string }): Entry {

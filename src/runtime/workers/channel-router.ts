@@ -5,6 +5,7 @@
  */
 import type { RoomKey, WorkerId } from '../../core/ids.ts';
 import type { SupervisorMessage, WorkerMessage } from '../../core/model/control-protocol.ts';
+import { LAUNCHER_KITS } from '../../core/model/control-protocol.ts';
 import type { Profile } from '../../core/model/profile.ts';
 import type { Session } from '../../core/model/session.ts';
 import { isEnded, workerOf } from '../../core/model/session.ts';
@@ -19,6 +20,8 @@ export interface ChannelRouterOptions {
   readonly sessionOf: (id: WorkerId) => Session | null;
   /** The profile of a warm worker that has no session yet. */
   readonly warmProfileOf: (id: WorkerId) => Profile | null;
+  /** The job of a LiveKit agent has connected to the control socket. */
+  readonly attached: (id: WorkerId, by: 'launcher' | 'code') => void;
 }
 
 export class ChannelRouter {
@@ -37,7 +40,7 @@ export class ChannelRouter {
     this.#listener = listener;
     const { channels, standIn } = this.#options;
     await channels.listen({
-      hello: (id) => (this.#isLiveKit(id) ? this.#attach(id) : listener.hello(id)),
+      hello: (id, kit) => (this.#isLiveKit(id) ? this.#attach(id, kit) : listener.hello(id)),
       message: (id, message) => this.#received(id, message),
       closed: (id) => (this.#attached.delete(id) ? undefined : listener.closed(id)),
     });
@@ -74,10 +77,11 @@ export class ChannelRouter {
     this.#welcomes.delete(id);
   }
 
-  #attach(id: WorkerId): boolean {
+  #attach(id: WorkerId, kit = ''): boolean {
     const { sessionOf, warmProfileOf } = this.#options;
     if (sessionOf(id) === null && warmProfileOf(id) === null) return false;
     this.#attached.add(id);
+    this.#options.attached(id, LAUNCHER_KITS.includes(kit) ? 'launcher' : 'code');
     // Because: the channel notes its connection after this call, and the welcome needs the connection.
     queueMicrotask(() => this.#sendWelcome(id));
     return true;

@@ -62,7 +62,8 @@ export function warmEnv(
   { instance, channels, rooms, standIn }: SupervisorDeps,
 ): Record<string, string> {
   const base = channelEnv(id, { instance, channels });
-  if (profile.protocol === 'livekit') return { ...base, ...standIn?.envFor(id, profile) };
+  if (profile.protocol === 'livekit')
+    return { ...base, ...standIn?.envFor(id, profile), ...attachEnv(profile) };
   return rooms === null ? base : { ...base, LIVEKIT_URL: rooms.url };
 }
 
@@ -74,9 +75,15 @@ async function roomEnv(
 ): Promise<Record<string, string>> {
   if (rooms === null) return {};
   const { profile } = session.spec;
-  if (profile.protocol === 'livekit') return standIn === null ? {} : { ...standIn.envFor(id, profile) };
+  if (profile.protocol === 'livekit')
+    return standIn === null ? {} : { ...standIn.envFor(id, profile), ...attachEnv(profile) };
   const { url, token } = await roomTokens.take(session);
   return { LIVEKIT_URL: url, LIVEKIT_TOKEN: token };
+}
+
+/** The launchers attach to each AgentSession, unless this says `off`. */
+function attachEnv({ autoAttach = null }: Profile): Record<string, string> {
+  return { CURFEW_ATTACH: autoAttach === null ? 'off' : 'auto' };
 }
 
 /** The worker's session, as the control protocol sends it. */

@@ -1,0 +1,49 @@
+/** The use of a session as its worker reports it: speech, text, tools, and the AgentSessions of a LiveKit agent. */
+import { DEADLINES } from '../../lib/limits/session-limits.ts';
+import type { Stamp } from '../ids.ts';
+import type { WorkerMessage } from '../model/control-protocol.ts';
+import type { AgentSessions, Session } from '../model/session.ts';
+import { withVitals } from '../model/updates.ts';
+
+type Said<T extends WorkerMessage['type']> = Extract<WorkerMessage, { readonly type: T }>;
+
+/** Tools alone count for a bounded time, because an agent that calls tools in a loop may serve nobody. */
+export function noteActivity(session: Session, said: Said<'activity'>, now: Stamp): Session {
+  const usedMs = said.kind === 'task' ? (session.vitals.usedMs ?? now.bootMs) : now.bootMs;
+  const used = withVitals(session, { usedMs });
+  if (now.bootMs - usedMs > DEADLINES.toolsAloneMs) return used;
+  const forMs = said.forMs ?? 0;
+  return armIdle(withVitals(used, { activityMs: now.bootMs + forMs }), now, forMs);
+}
+
+/** Activity arms the deadline for a worker that reports it. A report of the launcher arms only a deadline that the profile sets. */
+function armIdle(session: Session, now: Stamp, forMs: number): Session {
+  const { vitals, spec } = session;
+  const arms = vitals.attachedBy !== 'launcher' || spec.profile.autoAttach?.armsIdle === true;
+  const isFirst = vitals.idleAtMs === null && arms;
+  return postponeIdle(isFirst ? withVitals(session, { idleAtMs: now.bootMs }) : session, now, forMs);
+}
+
+/** Silence counts from now, or is allowed for `forMs`. A longer allowance from before stays. */
+export function postponeIdle(session: Session, now: Stamp, forMs: number): Session {
+  const { idleAtMs } = session.vitals;
+  // An idle timeout of the dispatch is noted before the session is live, and armed then.
+  if (idleAtMs === null && !session.spec.idleAsked) return session;
+  const allowedMs = Math.max(session.spec.limits.activityIdleTimeoutMs, forMs);
+  return withVitals(session, { idleAtMs: Math.max(idleAtMs ?? 0, now.bootMs + allowedMs) });
+}
+
+/** A worker that connects again repeats its report. So the time of the closing stays. */
+export function noteAgentSessions(
+  session: Session,
+  { open, closed }: Said<'agent_session'>,
+  now: Stamp,
+): Session {
+  const before = session.vitals.agentSessions;
+  const agentSessions: AgentSessions = {
+    open,
+    closedMs: open > 0 ? null : (before?.closedMs ?? now.bootMs),
+    closeReason: closed?.reason ?? null,
+  };
+  return withVitals(session, { agentSessions });
+}
