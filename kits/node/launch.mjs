@@ -4,12 +4,16 @@
  * Each Node process below the worker loads this file. The parts are in launch/, and each says what it changes.
  */
 import { syncBuiltinESMExports } from 'node:module';
+import { giveRealAccess } from './launch/access.mjs';
 import { redirectOwnCalls } from './launch/own-calls.mjs';
 import { isOfCurfew } from './launch/own-keys.mjs';
+import { registerAtCurfew } from './launch/registration.mjs';
 import { reportJobEnds } from './launch/report-end.mjs';
 import { changeServerSettings } from './launch/server-settings.mjs';
 
 if (isOfCurfew) {
+  registerAtCurfew();
+  giveRealAccess();
   changeServerSettings();
   reportJobEnds();
   redirectOwnCalls();

@@ -31,7 +31,7 @@ export async function livekitParts(
   return {
     rooms: createRooms({ livekit, clock, pollEveryMs: presence.pollEveryMs }),
     jobs: createJobs({ livekit, clock, log, agentNames, version: VERSION }),
-    standIn: createStandIn({ instance, log, livekit, port: 0, environment: process.env }),
+    standIn: createStandIn({ instance, log, livekit, port: 0 }),
   };
 }
 

@@ -69,9 +69,7 @@ function runConfig(options: RunOptions, stateDir: string): Config {
   const [program, ...args] = command;
   // A command in the arguments gets the shell's environment, as it would without curfew.
   const own =
-    program === undefined
-      ? {}
-      : { [agent]: { ...defaultProfile(agent, [program, ...args]), passEnv: shellVariables() } };
+    program === undefined ? {} : { [agent]: { ...defaultProfile(agent, [program, ...args]), passAll: true } };
   // The end of the command removes both folders together. A long TMPDIR leaves no room for sockets below it.
   const tempDir = tempDirOf({ TMPDIR: stateDir });
   return {
@@ -81,10 +79,6 @@ function runConfig(options: RunOptions, stateDir: string): Config {
     agents: { ...base.agents, ...own },
     log: { level: 'warn', format: 'text' },
   };
-}
-
-function shellVariables(): string[] {
-  return Object.keys(process.env).filter((name) => !RUN.withheldEnv.includes(name));
 }
 
 async function runOne(

@@ -1,7 +1,7 @@
 /** The stand-in for the LiveKit server, for unchanged LiveKit agents. */
 import type { WorkerId } from '../core/ids.ts';
 import type { JobMessage } from '../core/model/job-options.ts';
-import type { Profile } from '../core/model/profile.ts';
+import type { LiveKitAccess, Profile } from '../core/model/profile.ts';
 import type { ChannelsListener } from './channels.ts';
 
 /** The job that an unchanged LiveKit agent gets. */
@@ -22,6 +22,10 @@ export interface StandInJob {
 export interface StandInListener extends ChannelsListener {
   /** The worker's room and its side rooms. The stand-in refuses calls of the LiveKit API for other rooms. */
   roomsOf(workerId: WorkerId): readonly string[];
+  /** The access that the worker's profile grants. null: no worker of this supervisor has this id now. */
+  accessOf(workerId: WorkerId): LiveKitAccess | null;
+  /** Appends a line to the worker's log. */
+  note(workerId: WorkerId, line: string): void;
 }
 
 /** Serves LiveKit's path `/agent`. One connection per worker; a newer connection replaces an older one. */
@@ -32,8 +36,12 @@ export interface StandIn {
   listen(listener: StandInListener): Promise<void>;
   /** Keys for this worker alone. They are derived from the master key, so they are valid after a restart. */
   keysFor(workerId: WorkerId): { readonly apiKey: string; readonly apiSecret: string };
-  /** Additional variables for such a worker: the address, its keys and the launchers. */
-  envFor(workerId: WorkerId, profile: Pick<Profile, 'env' | 'passEnv'>): Readonly<Record<string, string>>;
+  /** Additional variables for such a worker: the address, its keys and the launchers. `given`: the worker's other variables. */
+  envFor(
+    workerId: WorkerId,
+    profile: Pick<Profile, 'livekitAccess' | 'livekit'>,
+    given: Readonly<Record<string, string>>,
+  ): Readonly<Record<string, string>>;
   /** The worker sends `ready` after it accepted the job. false: it is not connected. */
   assign(workerId: WorkerId, job: StandInJob): boolean;
   /** Asks the worker to end its job gracefully. false: it is not connected. */

@@ -10,6 +10,8 @@ export interface SpawnRequest {
   readonly profile: Profile;
   /** All variables beyond the small base that every worker gets. */
   readonly env: Readonly<Record<string, string>>;
+  /** More of them, made from the variables that the worker has already. They win. */
+  readonly envFrom?: (given: Readonly<Record<string, string>>) => Readonly<Record<string, string>>;
   /** Goes into the worker's folder before the spawn, for a recovery without the database. */
   readonly record: object;
 }
@@ -46,6 +48,8 @@ export interface Workers {
   /** Replaces the record in the worker's folder, for a recovery without the database. */
   record(workerId: WorkerId, record: object): void;
   logPath(workerId: WorkerId): string;
+  /** Appends one line of curfew to the worker's log. Never throws. The caller bounds the number of lines. */
+  note(workerId: WorkerId, line: string): void;
   /** Forgets a worker without processes. Its folder stays for the retention. */
   forget(workerId: WorkerId): void;
   /** Removes workers' folders with a log older than this Unix time in milliseconds, except those in `keep`. */

@@ -2,8 +2,10 @@
 import { readFileSync } from 'node:fs';
 import type { Profile } from '../core/model/profile.ts';
 import { CurfewError } from '../lib/errors.ts';
+import { RUN, WITHHELD_PREFIXES } from '../lib/limits/service-limits.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
+type Variables = Readonly<Record<string, string>>;
 
 const BASE = ['PATH', 'HOME', 'LANG', 'TZ', 'USER', 'LOGNAME', 'SHELL', 'TMPDIR'];
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
@@ -11,23 +13,58 @@ const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 /** Every worker starts through a shell. The shell silently drops a variable with any other name. */
 const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
 
+export interface EnvironmentSources {
+  /** The supervisor's own environment. */
+  readonly host: Environment;
+  readonly profile: Pick<Profile, 'env' | 'passEnv' | 'passAll' | 'protocol' | 'livekitAccess'>;
+  /** The variables of the profile's `env_file`. */
+  readonly file?: Variables;
+  /** curfew's own variables. */
+  readonly own: Variables;
+  /** More of curfew's variables, made from all others. */
+  readonly envFrom?: ((given: Variables) => Variables) | undefined;
+}
+
 /**
- * Later sources win: base, profile `env`, profile `passEnv`, the request's `own`.
+ * Later sources win: base, the whole environment where the profile passes it, env_file, `env`, `pass_env` by name, curfew's own.
  * The worker gets no other variable of the supervisor.
  * Throws spawn_failed for a name that the shell would drop.
  */
-export function workerEnvironment(
-  host: Environment,
-  profile: Pick<Profile, 'env' | 'passEnv'>,
-  own: Readonly<Record<string, string>>,
-): Record<string, string> {
+export function workerEnvironment({
+  host,
+  profile,
+  file = {},
+  own,
+  envFrom,
+}: EnvironmentSources): Record<string, string> {
   const locale = Object.keys(host).filter((name) => name.startsWith('LC_'));
   const base = pick(host, [...BASE, ...locale]);
-  const all = { PATH: DEFAULT_PATH, ...base, ...profile.env, ...pick(host, profile.passEnv), ...own };
+  const whole = profile.passAll === true ? pick(host, Object.keys(host).filter(isPassed(profile))) : {};
+  const given = {
+    PATH: DEFAULT_PATH,
+    ...base,
+    ...whole,
+    ...file,
+    ...profile.env,
+    ...pick(host, profile.passEnv),
+  };
+  const all = { ...given, ...own, ...envFrom?.(given) };
   const bad = Object.keys(all).find((name) => !NAME.test(name));
   if (bad === undefined) return all;
   const variable = `the environment variable ${JSON.stringify(bad)}`;
   throw new CurfewError('spawn_failed', `${variable} has no valid name; use letters, digits and _`);
+}
+
+/**
+ * Whether `pass_env: ["*"]` passes the variable: not what curfew and systemd use for themselves, and no name that the shell
+ * would drop, such as BASH_FUNC_x%%. A profile that grants the room alone gets nothing of LiveKit.
+ */
+function isPassed({ protocol, livekitAccess }: EnvironmentSources['profile']): (name: string) => boolean {
+  const withheld = new Set([...RUN.withheldEnv, ...RUN.systemdEnv]);
+  const isRoomOnly = protocol === 'livekit' && livekitAccess !== 'full';
+  const prefixes = [...WITHHELD_PREFIXES, ...(isRoomOnly ? ['LIVEKIT_'] : [])];
+  return (name) =>
+    NAME.test(name) && !withheld.has(name) && !prefixes.some((prefix) => name.startsWith(prefix));
 }
 
 function pick(host: Environment, names: readonly string[]): Record<string, string> {

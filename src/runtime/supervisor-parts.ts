@@ -63,6 +63,7 @@ export class SupervisorParts {
       sessionOf: (id) => this.#sessionOf(id),
       warmProfileOf: (id) => this.pool.profileOf(id),
       attached: (id, by) => this.#postToWorker(id, { type: 'attached', workerId: id, by }),
+      note: (id, line) => this.workers.note(id, line),
     });
     this.pool = new WarmPool({ deps, workers: this.workers, channels: this.channels });
     this.admission = new AdmissionGate(deps.limits, clock, {

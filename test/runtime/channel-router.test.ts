@@ -28,6 +28,7 @@ async function openRouter() {
       },
     } as unknown as StandIn,
     sessionOf: () => null,
+    note: () => undefined,
     warmProfileOf: () => profile({ protocol: 'livekit' }),
     attached: (_id, by) => attachedBy.push(by),
   });

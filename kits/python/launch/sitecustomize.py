@@ -10,7 +10,8 @@ import sys
 
 #: For each module of the framework: the parts of curfew_launch that adapt it, in this order.
 HOOKS = {
-    "livekit.agents.worker": ("server_settings",),
+    "aiohttp.client": ("registration",),
+    "livekit.agents.worker": ("access", "server_settings"),
     "livekit.agents.ipc.job_proc_executor": ("close_bound",),
     "livekit.agents.voice.agent_session": ("auto_attach",),
     "livekit.agents.voice.generation": ("tool_runs",),

@@ -153,12 +153,13 @@ function isDirectory(path: string): boolean {
 }
 
 /** `null`: the command exists. Like the start itself, it searches the worker's own PATH. */
-function commandFault(
-  { command: [command], cwd, env: own, passEnv }: Profile,
-  env: Machine['env'],
-): string | null {
+function commandFault(profile: Profile, env: Machine['env']): string | null {
+  const {
+    command: [command],
+    cwd,
+  } = profile;
   try {
-    const { PATH: path = '' } = workerEnvironment(env, { env: own, passEnv }, {});
+    const { PATH: path = '' } = workerEnvironment({ host: env, profile, own: {} });
     if (commandExists({ command, path, cwd: cwd ?? process.cwd() })) return null;
     return `command: "${command}" is not found or not executable`;
   } catch (error) {

@@ -6,10 +6,11 @@ import type { Document, Node } from 'yaml';
 import { isMap, isScalar, LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
 import type { ApiToken } from '../../api/supervisor-api.ts';
+import type { Profile } from '../../core/model/profile.ts';
 import { CurfewError, messageOf } from '../../lib/errors.ts';
 import type { Config } from './config.ts';
 import { DEFAULT_CONFIG, tempDirOf } from './config.ts';
-import type { ConfigFile } from './config-schema.ts';
+import type { AgentFile, ConfigFile } from './config-schema.ts';
 import { fileSchema, socketSchema, toProfile } from './config-schema.ts';
 
 export type Env = Readonly<Record<string, string | undefined>>;
@@ -212,7 +213,7 @@ function resolve(file: ConfigFile, origin: Origin): Config {
       queue: limits.queue,
       queueTimeoutMs: limits.queue_timeout,
     },
-    agents: Object.fromEntries(agents.map(([name, one]) => [name, toProfile(name, one)])),
+    agents: Object.fromEntries(agents.map(([name, one]) => [name, resolveProfile(name, one, origin)])),
     cgroups: file.cgroups,
     sweep: {
       unmanaged: file.sweep.unmanaged ?? base.sweep.unmanaged,
@@ -232,26 +233,44 @@ function resolve(file: ConfigFile, origin: Origin): Config {
   };
 }
 
+/** A relative env_file begins at the folder of the config file, as secrets do. */
+function resolveProfile(name: string, file: AgentFile, { folder, env }: Origin): Profile {
+  const { CREDENTIALS_DIRECTORY } = env;
+  return toProfile(name, file, {
+    envFile: file.env_file === null ? null : absolute(folder, file.env_file),
+    livekit: resolveLiveKit(
+      file.livekit ?? {},
+      { folder, env: { CREDENTIALS_DIRECTORY } },
+      `agents.${name}.livekit`,
+    ),
+  });
+}
+
 function socketPath(given: string | undefined, folder: string): string {
   return absolute(folder, given ?? DEFAULT_CONFIG.listen.socket);
 }
 
 /** LiveKit's address and keys from the file, else from the environment. `null`: neither has any of them. */
-export function resolveLiveKit(file: ConfigFile['livekit'], origin: Origin): Config['livekit'] {
+export function resolveLiveKit(
+  file: ConfigFile['livekit'],
+  origin: Origin,
+  at = 'livekit',
+): Config['livekit'] {
   const { env } = origin;
   const secret = (value: string | undefined, path: string | undefined, what: string) =>
     value ?? (path === undefined ? undefined : readSecret(path, what, origin));
   const url = file.url ?? env.LIVEKIT_URL;
-  const apiKey = secret(file.api_key, file.api_key_file, 'livekit.api_key_file') ?? env.LIVEKIT_API_KEY;
+  const apiKey = secret(file.api_key, file.api_key_file, `${at}.api_key_file`) ?? env.LIVEKIT_API_KEY;
   const apiSecret =
-    secret(file.api_secret, file.api_secret_file, 'livekit.api_secret_file') ?? env.LIVEKIT_API_SECRET;
+    secret(file.api_secret, file.api_secret_file, `${at}.api_secret_file`) ?? env.LIVEKIT_API_SECRET;
   if (!url && !apiKey && !apiSecret) return null;
   if (url && apiKey && apiSecret) return { url, apiKey, apiSecret };
   const lacking = [url ? '' : 'url', apiKey ? '' : 'api_key', apiSecret ? '' : 'api_secret'].filter(
     (one) => one !== '',
   );
+  const also = at === 'livekit' ? ' (or LIVEKIT_URL, LIVEKIT_API_KEY, LIVEKIT_API_SECRET)' : '';
   throw invalid(
-    `livekit: ${lacking.join(' and ')} missing; give all of url, api_key and api_secret (or LIVEKIT_URL, LIVEKIT_API_KEY, LIVEKIT_API_SECRET), or none`,
+    `${at}: ${lacking.join(' and ')} missing; give all of url, api_key and api_secret${also}, or none`,
   );
 }
 

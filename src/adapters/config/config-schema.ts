@@ -1,7 +1,7 @@
 /** The schema of the YAML file: snake_case with units. config/curfew.example.yaml documents every key. */
 import { z } from 'zod';
 import { idText, patternText, printable } from '../../api/text-rules.ts';
-import type { AutoAttach, Profile } from '../../core/model/profile.ts';
+import type { AutoAttach, LiveKitKeys, Profile } from '../../core/model/profile.ts';
 import { TEXT } from '../../lib/limits/api-limits.ts';
 import { CALLERS } from '../../lib/limits/room-limits.ts';
 import type { SessionLimits } from '../../lib/limits/session-limits.ts';
@@ -48,9 +48,22 @@ const command = z
 
 const envName = text.regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be a name of letters, digits and _');
 const isFree = (name: string) =>
-  !/^(CURFEW_(WORKER|SOCKET|TOKEN|SESSION_ID|ROOM|METADATA|ATTEMPT)|LIVEKIT_(TOKEN|URL))$/.test(name);
+  !/^(CURFEW_(WORKER|SOCKET|TOKEN|SESSION_ID|ROOM|METADATA|ATTEMPT|(REAL_)?LIVEKIT_.*)|LIVEKIT_TOKEN)$/.test(
+    name,
+  );
 
-const STAND_IN_KEYS = ['LIVEKIT_API_KEY', 'LIVEKIT_API_SECRET'];
+const passedName = z.union([z.literal('*'), envName], {
+  error: 'must be a name of letters, digits and _, or "*" for the whole environment',
+});
+const LIVEKIT_NAMES = ['LIVEKIT_URL', 'LIVEKIT_API_KEY', 'LIVEKIT_API_SECRET'];
+
+const livekit = section({
+  url: text.regex(/^(wss?|https?):\/\/.+/, 'must begin with ws://, wss://, http:// or https://'),
+  api_key: text,
+  api_key_file: path,
+  api_secret: text,
+  api_secret_file: path,
+}).partial();
 
 const glob = printable(CALLERS.patternChars).refine(
   (one) => one.replaceAll('*', '') !== '',
@@ -92,7 +105,10 @@ const agent = section({
       z.union([text, z.number(), z.boolean()]).transform(String),
     )
     .default({}),
-  pass_env: z.array(envName, { error: 'must be a list of names' }).default([]),
+  pass_env: z.array(passedName, { error: 'must be a list of names' }).nullable().default(null),
+  env_file: path.nullable().default(null),
+  livekit_access: choice(['full', 'room']).optional(),
+  livekit: livekit.nullable().default(null),
   max_duration: duration(LIMIT_RANGES.maxDurationMs).default(DEFAULT_SESSION_LIMITS.maxDurationMs),
   idle_timeout: duration(LIMIT_RANGES.activityIdleTimeoutMs).optional(),
   no_active_stream: durationOrOff(LIMIT_RANGES.noActiveStreamMs).default(
@@ -129,9 +145,11 @@ const agent = section({
   tmp: choice(['worker', 'shared']).default('worker'),
   /** The most sessions of this agent at a time. `limits.sessions` counts too. `null`: no limit of its own. */
   sessions: count(0, 100_000).nullable().default(null),
-}).superRefine(({ protocol, env }, context) => {
-  for (const name of protocol === 'livekit' ? STAND_IN_KEYS.filter((one) => one in env) : []) {
-    const message = 'is set by curfew itself with protocol livekit';
+}).superRefine(({ protocol, env, livekit_access }, context) => {
+  const own = protocol !== 'livekit' ? ['LIVEKIT_URL'] : livekit_access === 'room' ? LIVEKIT_NAMES : [];
+  for (const name of own.filter((one) => one in env)) {
+    const message =
+      protocol === 'livekit' ? 'is set by curfew itself with livekit_access room' : 'is set by curfew itself';
     // The value is a secret. An error of this kind shows no value.
     const issues = [{ code: 'custom' as const, path: [], message }];
     context.addIssue({ code: 'invalid_key', origin: 'record', path: ['env', name], issues });
@@ -164,15 +182,7 @@ const apiToken = section({
 );
 
 export const fileSchema = section({
-  livekit: section({
-    url: text.regex(/^(wss?|https?):\/\/.+/, 'must begin with ws://, wss://, http:// or https://'),
-    api_key: text,
-    api_key_file: path,
-    api_secret: text,
-    api_secret_file: path,
-  })
-    .partial()
-    .default({}),
+  livekit: livekit.default({}),
   listen: section({ socket: path, http: httpListen }).partial().default({}),
   state_dir: path.optional(),
   temp_dir: tempDir.optional(),
@@ -231,9 +241,16 @@ export const socketSchema = z.object(
 export type ConfigFile = z.infer<typeof fileSchema>;
 export type AgentFile = z.infer<typeof agent>;
 
-export function toProfile(name: string, file: AgentFile): Profile {
+/** The values of a profile that its file only names. */
+export interface ResolvedParts {
+  readonly envFile: string | null;
+  readonly livekit: LiveKitKeys | null;
+}
+
+export function toProfile(name: string, file: AgentFile, parts: ResolvedParts): Profile {
   const [program = '', ...args] = file.command;
   const { ladder: steps } = file;
+  const passed = file.pass_env ?? (file.protocol === 'livekit' ? ['*'] : []);
   return {
     agent: name,
     version: file.version,
@@ -241,7 +258,10 @@ export function toProfile(name: string, file: AgentFile): Profile {
     command: [program, ...args],
     cwd: file.cwd,
     env: file.env,
-    passEnv: file.pass_env,
+    passEnv: passed.filter((one) => one !== '*'),
+    passAll: passed.includes('*'),
+    ...parts,
+    ...(file.protocol === 'livekit' && { livekitAccess: file.livekit_access ?? 'full' }),
     limits: {
       maxDurationMs: file.max_duration,
       activityIdleTimeoutMs: file.idle_timeout ?? DEFAULT_SESSION_LIMITS.activityIdleTimeoutMs,
@@ -300,5 +320,5 @@ function autoAttach({ attach, heartbeat_stale, idle_timeout }: AgentFile): AutoA
 
 /** A profile with the defaults of the file. */
 export function defaultProfile(name: string, program: readonly [string, ...string[]]): Profile {
-  return toProfile(name, agent.parse({ command: program }));
+  return toProfile(name, agent.parse({ command: program }), { envFile: null, livekit: null });
 }

@@ -23,7 +23,7 @@ import { exitFromFile, exitOf, statusOf } from './folder/exit-status.ts';
 import { findCgroup } from './folder/find-cgroup.ts';
 import { PendingWrites } from './folder/pending-writes.ts';
 import type { WorkerFolder } from './folder/worker-folder.ts';
-import { folderOf, openLog, pruneFolders, readStatus } from './folder/worker-folder.ts';
+import { appendToLog, folderOf, openLog, pruneFolders, readStatus } from './folder/worker-folder.ts';
 import type { LogCap } from './log/log-cap.ts';
 import { createLogCap } from './log/log-cap.ts';
 import { adoptedShim, findStartedWorker } from './start/adopt-shim.ts';
@@ -180,6 +180,10 @@ class HostWorkers implements Workers {
 
   logPath(workerId: WorkerId): string {
     return folderOf(this.#options.instance.workersDir, workerId).log;
+  }
+
+  note(workerId: WorkerId, line: string): void {
+    this.#writes.add(appendToLog(folderOf(this.#options.instance.workersDir, workerId), line));
   }
 
   forget(workerId: WorkerId): void {

@@ -16,6 +16,19 @@ export interface AutoAttach {
   readonly armsIdle: boolean;
 }
 
+/**
+ * The access of a LiveKit agent. `full`: LiveKit's real address and keys, as under LiveKit's own runner.
+ * `room`: keys of its own, with which curfew passes on calls for the rooms of its session.
+ */
+export type LiveKitAccess = 'full' | 'room';
+
+/** LiveKit's address and keys. */
+export interface LiveKitKeys {
+  readonly url: string;
+  readonly apiKey: string;
+  readonly apiSecret: string;
+}
+
 export interface Profile {
   readonly agent: string;
   readonly version: string | null;
@@ -24,6 +37,14 @@ export interface Profile {
   readonly cwd: string | null;
   readonly env: Readonly<Record<string, string>>;
   readonly passEnv: readonly string[];
+  /** true: the worker gets the supervisor's whole environment, without curfew's own variables. Absent: false, as in 0.1.0. */
+  readonly passAll?: boolean;
+  /** A file of variables, read at each start of a worker. null or absent: none. */
+  readonly envFile?: string | null;
+  /** Absent: `room`, as in 0.1.0. */
+  readonly livekitAccess?: LiveKitAccess;
+  /** LiveKit as the agent sees it, with `full`. null or absent: LiveKit as the supervisor sees it. */
+  readonly livekit?: LiveKitKeys | null;
   readonly limits: SessionLimits;
   readonly ladder: LadderBounds;
   readonly agentAbsentMs: number;
@@ -50,4 +71,8 @@ export interface Profile {
   readonly ignore?: IgnoreRule;
   /** `worker`: each worker has a TMPDIR of its own. Absent in a record of 0.1.0, which means `shared`. */
   readonly tmp?: 'worker' | 'shared';
+}
+
+export function accessOf({ livekitAccess = 'room' }: Profile): LiveKitAccess {
+  return livekitAccess;
 }

@@ -97,6 +97,9 @@ export const STAND_IN = {
   methodChars: 100,
   /** The log names refused calls at most this often. */
   warnEveryMs: 1 * SECOND_MS,
+  /** A worker's log gets at most this many lines of curfew about refused calls in this time. */
+  notes: 20,
+  notesMs: 1 * MINUTE_MS,
   /** curfew forgets a worker that does not reconnect within this. Both frameworks give up earlier. */
   forgetMs: 10 * MINUTE_MS,
 } as const;

@@ -35,8 +35,10 @@ export const RUN = {
   afterMs: 60 * SECOND_MS,
   /** Variables of the shell that curfew uses for itself and never passes to a worker. */
   withheldEnv: [
+    'LIVEKIT_URL',
     'LIVEKIT_API_KEY',
     'LIVEKIT_API_SECRET',
+    'LIVEKIT_TOKEN',
     'CURFEW_API',
     'CURFEW_API_TOKEN',
     'CURFEW_CONFIG',
@@ -44,7 +46,47 @@ export const RUN = {
     'CURFEW_WORKER',
     'CURFEW_SOCKET',
   ] as readonly string[],
+  /** Variables of systemd for the supervisor itself. A worker with NOTIFY_SOCKET could report to systemd in its name. */
+  systemdEnv: [
+    'NOTIFY_SOCKET',
+    'WATCHDOG_USEC',
+    'WATCHDOG_PID',
+    'LISTEN_FDS',
+    'LISTEN_PID',
+    'LISTEN_PIDFDID',
+    'LISTEN_FDNAMES',
+    'INVOCATION_ID',
+    'JOURNAL_STREAM',
+    'LOG_NAMESPACE',
+    'CREDENTIALS_DIRECTORY',
+    'ENCRYPTED_CREDENTIALS_DIRECTORY',
+    'MAINPID',
+    'MAINPIDFDID',
+    'MANAGERPID',
+    'MANAGERPIDFDID',
+    'SYSTEMD_EXEC_PID',
+    'MEMORY_PRESSURE_WATCH',
+    'MEMORY_PRESSURE_WRITE',
+    'FDSTORE',
+    'REMOTE_ADDR',
+    'REMOTE_PORT',
+    'TRIGGER_UNIT',
+    'TRIGGER_PATH',
+    'TRIGGER_TIMER_REALTIME_USEC',
+    'TRIGGER_TIMER_MONOTONIC_USEC',
+    'SERVICE_RESULT',
+    'EXIT_CODE',
+    'EXIT_STATUS',
+    'RUNTIME_DIRECTORY',
+    'STATE_DIRECTORY',
+    'CACHE_DIRECTORY',
+    'LOGS_DIRECTORY',
+    'CONFIGURATION_DIRECTORY',
+  ] as readonly string[],
 } as const;
+
+/** `pass_env: ["*"]` passes no variable that begins so. */
+export const WITHHELD_PREFIXES = ['CURFEW_'] as const;
 
 /** `curfew dev`. All of it listens on loopback only. */
 export const DEV = {

@@ -6,7 +6,8 @@
 import type { RoomKey, WorkerId } from '../../core/ids.ts';
 import type { SupervisorMessage, WorkerMessage } from '../../core/model/control-protocol.ts';
 import { LAUNCHER_KITS } from '../../core/model/control-protocol.ts';
-import type { Profile } from '../../core/model/profile.ts';
+import type { LiveKitAccess, Profile } from '../../core/model/profile.ts';
+import { accessOf } from '../../core/model/profile.ts';
 import type { Session } from '../../core/model/session.ts';
 import { isEnded, workerOf } from '../../core/model/session.ts';
 import { sideRoomOf } from '../../core/rooms/side-room.ts';
@@ -22,6 +23,8 @@ export interface ChannelRouterOptions {
   readonly warmProfileOf: (id: WorkerId) => Profile | null;
   /** The job of a LiveKit agent has connected to the control socket. */
   readonly attached: (id: WorkerId, by: 'launcher' | 'code') => void;
+  /** Appends a line to the worker's log. */
+  readonly note: (id: WorkerId, line: string) => void;
 }
 
 export class ChannelRouter {
@@ -52,6 +55,8 @@ export class ChannelRouter {
       },
       closed: (id) => listener.closed(id),
       roomsOf: (id) => this.#roomsOf(id).map((room) => room.name),
+      accessOf: (id) => this.#accessOf(id),
+      note: (id, line) => this.#options.note(id, line),
     });
   }
 
@@ -102,8 +107,17 @@ export class ChannelRouter {
   }
 
   #isLiveKit(id: WorkerId): boolean {
+    return this.#profileOf(id)?.protocol === 'livekit';
+  }
+
+  #accessOf(id: WorkerId): LiveKitAccess | null {
+    const profile = this.#profileOf(id);
+    return profile === null ? null : accessOf(profile);
+  }
+
+  #profileOf(id: WorkerId): Profile | null {
     const { sessionOf, warmProfileOf } = this.#options;
-    return (sessionOf(id)?.spec.profile ?? warmProfileOf(id))?.protocol === 'livekit';
+    return sessionOf(id)?.spec.profile ?? warmProfileOf(id);
   }
 
   #roomsOf(id: WorkerId): RoomKey[] {

@@ -241,7 +241,7 @@ export class WarmPool {
     this.#table.add(profile, id, { sinceMs: nowMs, readyByMs: nowMs + profile.limits.startTimeoutMs });
     try {
       const env = warmEnv(id, profile, deps);
-      const process = await workers.spawn({ workerId: id, profile, env, record: { warm: { profile } } });
+      const process = await workers.spawn({ workerId: id, profile, ...env, record: { warm: { profile } } });
       this.#table.setProcess(id, process);
       if (this.#retired.has(id)) workers.signal(id, 'SIGKILL');
       // Race: the worker may have connected before its process was known here.

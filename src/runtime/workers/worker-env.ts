@@ -7,7 +7,7 @@ import { wantsStart, workerOf } from '../../core/model/session.ts';
 import { toRecord } from '../../core/model/session-record.ts';
 import type { WorkerProcess } from '../../core/model/worker.ts';
 import { CurfewError } from '../../lib/errors.ts';
-import type { Workers } from '../../ports/workers.ts';
+import type { SpawnRequest, Workers } from '../../ports/workers.ts';
 import type { RoomTokens } from '../rooms/room-tokens.ts';
 import type { SupervisorDeps } from '../supervisor-deps.ts';
 
@@ -21,12 +21,19 @@ interface LaunchHost {
 export async function launch(session: Session, id: WorkerId, host: LaunchHost): Promise<WorkerProcess> {
   const { deps, workers } = host;
   const { spec } = session;
-  const env = { ...controlEnv(session, id, deps), ...(await roomEnv(session, id, host)) };
+  const env = { ...controlEnv(session, id, deps), ...(await roomEnv(session, host)) };
   // Race: the session can end while the token is made. Then a teardown that waits for the worker learns that none starts.
   const current = host.sessions.state(spec.id);
   if (current === null || !wantsStart(current, id))
     throw new CurfewError('spawn_failed', 'its session ended before it ran');
-  return workers.spawn({ workerId: id, profile: spec.profile, env, record: { session: toRecord(session) } });
+  const record = { session: toRecord(session) };
+  return workers.spawn({
+    workerId: id,
+    profile: spec.profile,
+    env,
+    ...agentEnv(id, spec.profile, deps),
+    record,
+  });
 }
 
 function channelEnv(
@@ -59,24 +66,29 @@ function controlEnv(
 export function warmEnv(
   id: WorkerId,
   profile: Profile,
-  { instance, channels, rooms, standIn }: SupervisorDeps,
-): Record<string, string> {
-  const base = channelEnv(id, { instance, channels });
-  if (profile.protocol === 'livekit')
-    return { ...base, ...standIn?.envFor(id, profile), ...attachEnv(profile) };
-  return rooms === null ? base : { ...base, LIVEKIT_URL: rooms.url };
+  deps: SupervisorDeps,
+): Pick<SpawnRequest, 'env' | 'envFrom'> {
+  const env = channelEnv(id, deps);
+  if (profile.protocol === 'livekit') return { env, ...agentEnv(id, profile, deps) };
+  return { env: deps.rooms === null ? env : { ...env, LIVEKIT_URL: deps.rooms.url } };
 }
 
-/** A LiveKit agent connects to curfew for its job. All other workers get their room with their start. */
+/** A LiveKit agent connects to curfew for its job. */
+function agentEnv(
+  id: WorkerId,
+  profile: Profile,
+  { standIn }: Pick<SupervisorDeps, 'standIn'>,
+): Pick<SpawnRequest, 'envFrom'> {
+  if (profile.protocol !== 'livekit' || standIn === null) return {};
+  return { envFrom: (given) => ({ ...standIn.envFor(id, profile, given), ...attachEnv(profile) }) };
+}
+
+/** All workers but LiveKit agents get their room with their start. */
 async function roomEnv(
   session: Session,
-  id: WorkerId,
-  { roomTokens, deps: { rooms, standIn } }: LaunchHost,
+  { roomTokens, deps: { rooms } }: LaunchHost,
 ): Promise<Record<string, string>> {
-  if (rooms === null) return {};
-  const { profile } = session.spec;
-  if (profile.protocol === 'livekit')
-    return standIn === null ? {} : { ...standIn.envFor(id, profile), ...attachEnv(profile) };
+  if (rooms === null || session.spec.profile.protocol === 'livekit') return {};
   const { url, token } = await roomTokens.take(session);
   return { LIVEKIT_URL: url, LIVEKIT_TOKEN: token };
 }

@@ -113,10 +113,12 @@ describe('the error for a wrong config', () => {
       'c.yaml:4: agents.default.env.LIVEKIT_URL: is set by curfew itself',
     ],
     [
-      inAgent(`env: {LIVEKIT_API_KEY: k, LIVEKIT_API_SECRET: ${SECRET}}\n    protocol: livekit`),
+      inAgent(
+        `env: {LIVEKIT_API_KEY: k, LIVEKIT_API_SECRET: ${SECRET}}\n    protocol: livekit\n    livekit_access: room`,
+      ),
       [
-        'c.yaml:4: agents.default.env.LIVEKIT_API_KEY: is set by curfew itself with protocol livekit',
-        'c.yaml:4: agents.default.env.LIVEKIT_API_SECRET: is set by curfew itself with protocol livekit',
+        'c.yaml:4: agents.default.env.LIVEKIT_API_KEY: is set by curfew itself with livekit_access room',
+        'c.yaml:4: agents.default.env.LIVEKIT_API_SECRET: is set by curfew itself with livekit_access room',
       ].join('\n'),
     ],
     [inAgent('pass_env: A'), 'c.yaml:4: agents.default.pass_env: "A" must be a list of names'],

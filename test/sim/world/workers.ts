@@ -138,6 +138,8 @@ export class SimWorkers implements Workers {
     return `/workers/${workerId}/log`;
   }
 
+  note(): void {}
+
   forget(workerId: WorkerId): void {
     if (!this.#life.alive) return;
     if (this.#entries.get(workerId)?.over) this.#entries.delete(workerId);

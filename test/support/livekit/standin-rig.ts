@@ -10,6 +10,7 @@ import { openInstance } from '../../../src/adapters/registry/instance-dir.ts';
 import type { WorkerId } from '../../../src/core/ids.ts';
 import { workerId } from '../../../src/core/ids.ts';
 import type { WorkerMessage as ControlMessage } from '../../../src/core/model/control-protocol.ts';
+import type { LiveKitAccess } from '../../../src/core/model/profile.ts';
 import type { Instance } from '../../../src/ports/instance.ts';
 import type { Log } from '../../../src/ports/log.ts';
 import type { StandIn, StandInJob } from '../../../src/ports/stand-in.ts';
@@ -28,6 +29,9 @@ export class StandInRig {
   /** The workers of this supervisor, and the rooms of each. */
   readonly rooms = new Map<string, readonly string[]>();
   readonly events: { worker: WorkerId; what: StandInEvent }[] = [];
+  /** The lines that curfew writes to the logs of its workers. */
+  readonly notes: { worker: WorkerId; line: string }[] = [];
+  access: LiveKitAccess = 'room';
   readonly logged: { fields: object; message: string }[] = [];
   readonly instance: Instance;
   standIn: StandIn;
@@ -58,7 +62,6 @@ export class StandInRig {
       log,
       livekit: this.livekit,
       port: this.port,
-      environment: {},
     });
   }
 
@@ -73,6 +76,8 @@ export class StandInRig {
       message: (worker, what) => void this.events.push({ worker, what }),
       closed: (worker) => void this.events.push({ worker, what: 'gone' }),
       roomsOf: (worker) => this.rooms.get(worker) ?? [],
+      accessOf: () => this.access,
+      note: (worker, line) => void this.notes.push({ worker, line }),
     });
     return this;
   }

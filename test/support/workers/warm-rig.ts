@@ -245,6 +245,7 @@ export class WarmRig {
       reap: (id) => this.#note(`reap ${id}`),
       record: (id) => this.#note(`record ${id}`),
       logPath: () => '',
+      note: () => undefined,
       forget: (id) => this.#note(`forget ${id}`),
       removeLeftTemp: () => Promise.resolve(0),
       prune: () => Promise.resolve(0),

@@ -22,8 +22,22 @@ export interface AgentConnectionListener {
   closed(connection: AgentConnection): void;
 }
 
+/** The access that the launcher gave the agent. `why`: the reason if it is less than the profile grants. */
+export interface LauncherReport {
+  readonly access: string;
+  readonly why: string;
+}
+
+export interface AgentConnectionOptions {
+  readonly workerId: WorkerId;
+  readonly launcher: LauncherReport | null;
+  readonly listener: AgentConnectionListener;
+}
+
 export class AgentConnection {
   readonly workerId: WorkerId;
+  /** The launcher's headers of the registration. null: no launcher is loaded in the agent's process. */
+  readonly launcher: LauncherReport | null;
   readonly #socket: WebSocket;
   readonly #listener: AgentConnectionListener;
   /** The name that the agent registered with. */
@@ -35,8 +49,9 @@ export class AgentConnection {
   readonly #registerTimer: NodeJS.Timeout;
   readonly #pingTimer: NodeJS.Timeout;
 
-  constructor(socket: WebSocket, options: { workerId: WorkerId; listener: AgentConnectionListener }) {
+  constructor(socket: WebSocket, options: AgentConnectionOptions) {
     this.workerId = options.workerId;
+    this.launcher = options.launcher;
     this.#socket = socket;
     this.#listener = options.listener;
     this.#registerTimer = setTimeout(

@@ -1,6 +1,7 @@
 /** Builds the extra environment of a worker with `protocol: livekit`: the stand-in's address, its keys, and our launchers. */
 import { delimiter, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import type { LiveKitKeys, Profile } from '../../../core/model/profile.ts';
 import { PROJECT_ROOT } from '../../../lib/project-root.ts';
 import type { StandIn } from '../../../ports/stand-in.ts';
 
@@ -8,12 +9,30 @@ const KITS = join(PROJECT_ROOT, 'kits');
 const PYTHON_LAUNCH = join(KITS, 'python', 'launch');
 const NODE_LAUNCH = `--import=${pathToFileURL(join(KITS, 'node', 'launch.mjs')).href}`;
 
+type Variables = Readonly<Record<string, string | undefined>>;
+
+/** LiveKit's real address and keys, as the agent sees them. `null`: the profile grants the room alone. */
+export function realKeys(
+  { livekitAccess, livekit }: Pick<Profile, 'livekitAccess' | 'livekit'>,
+  { LIVEKIT_URL, LIVEKIT_API_KEY, LIVEKIT_API_SECRET }: Variables,
+  supervisor: LiveKitKeys,
+): LiveKitKeys | null {
+  if (livekitAccess !== 'full') return null;
+  const { url, apiKey, apiSecret } = livekit ?? supervisor;
+  const hasKeys = LIVEKIT_API_KEY !== undefined && LIVEKIT_API_SECRET !== undefined;
+  return {
+    url: LIVEKIT_URL ?? url,
+    ...(hasKeys ? { apiKey: LIVEKIT_API_KEY, apiSecret: LIVEKIT_API_SECRET } : { apiKey, apiSecret }),
+  };
+}
+
 /** `env` is the worker's other environment. Its PYTHONPATH and NODE_OPTIONS stay, and the launchers are added to them. */
 export function launchEnv(
-  env: Readonly<Record<string, string | undefined>>,
-  access: Pick<StandIn, 'url'> & ReturnType<StandIn['keysFor']>,
+  env: Variables,
+  access: Pick<StandIn, 'url'> & ReturnType<StandIn['keysFor']> & { readonly real?: LiveKitKeys | null },
 ): Record<string, string> {
   return {
+    ...realEnv(access.real ?? null),
     LIVEKIT_URL: access.url,
     LIVEKIT_API_KEY: access.apiKey,
     LIVEKIT_API_SECRET: access.apiSecret,
@@ -23,6 +42,16 @@ export function launchEnv(
     CURFEW_LIVEKIT_API_SECRET: access.apiSecret,
     PYTHONPATH: joined([PYTHON_LAUNCH, env.PYTHONPATH], delimiter),
     NODE_OPTIONS: joined([env.NODE_OPTIONS, NODE_LAUNCH], ' '),
+  };
+}
+
+/** The launchers alone put these in place. Until then the agent has curfew's address and its own keys. */
+function realEnv(real: LiveKitKeys | null): Record<string, string> {
+  if (real === null) return {};
+  return {
+    CURFEW_REAL_LIVEKIT_URL: real.url,
+    CURFEW_REAL_LIVEKIT_API_KEY: real.apiKey,
+    CURFEW_REAL_LIVEKIT_API_SECRET: real.apiSecret,
   };
 }
 

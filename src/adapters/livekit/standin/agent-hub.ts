@@ -13,6 +13,8 @@ import type { JobFile } from './job-file.ts';
 
 /** The versions of LiveKit Agents that the tests use. */
 const TESTED_VERSIONS = 'Python 1.8.9 and JavaScript 1.9.0';
+const NO_LAUNCHER =
+  "curfew's launcher is not loaded in it; its command must keep PYTHONPATH and NODE_OPTIONS, and python must run without -I and -E";
 const CLOSE_REASON = 'curfew stops; the job continues';
 
 export class AgentHub implements AgentConnectionListener {
@@ -21,6 +23,8 @@ export class AgentHub implements AgentConnectionListener {
   readonly #listener: StandInListener;
   readonly #connections = new Set<AgentConnection>();
   readonly #jobs = new Map<WorkerId, AgentJob>();
+  /** Workers whose framework the launcher does not know. */
+  readonly #unknown = new Set<WorkerId>();
   #isClosed = false;
 
   constructor(options: { log: Log; jobFile: JobFile; listener: StandInListener }) {
@@ -91,6 +95,7 @@ export class AgentHub implements AgentConnectionListener {
     if (job.connection !== null || this.#jobs.get(id) !== job) return;
     job.close();
     this.#jobs.delete(id);
+    this.#unknown.delete(id);
   }
 
   async #register(connection: AgentConnection, version: string): Promise<void> {
@@ -112,6 +117,7 @@ export class AgentHub implements AgentConnectionListener {
     }
     older?.end('the worker has opened a newer connection');
     this.#logVersion(workerId, version);
+    this.#checkAccess(connection);
     connection.welcome(registered(workerId));
   }
 
@@ -123,6 +129,22 @@ export class AgentHub implements AgentConnectionListener {
         `this version of LiveKit Agents is too old; curfew is tested with ${TESTED_VERSIONS}`,
       );
     else this.#log.debug(fields, 'a LiveKit agent is connected');
+  }
+
+  /** The agent has less than its profile grants. Both logs say so, once for each worker. */
+  #checkAccess({ workerId: worker, launcher }: AgentConnection): void {
+    if (this.#listener.accessOf(worker) !== 'full' || launcher?.access === 'full') return;
+    if (this.#unknown.has(worker)) return;
+    this.#unknown.add(worker);
+    const why = launcher?.why || NO_LAUNCHER;
+    this.#log.warn(
+      { worker, event: 'framework_unknown', why },
+      'a LiveKit agent runs with livekit_access room',
+    );
+    this.#listener.note(
+      worker,
+      `framework_unknown: this agent runs with livekit_access: room instead of full: ${why}`,
+    );
   }
 
   #newJob(id: WorkerId): AgentJob {

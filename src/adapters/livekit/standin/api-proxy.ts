@@ -10,6 +10,7 @@ import type { Instance } from '../../../ports/instance.ts';
 import type { Log } from '../../../ports/log.ts';
 import type { ApiMethod, ApiRequest, Grants } from './api-calls.ts';
 import { methodNamed } from './api-calls.ts';
+import { BoundedNotes } from './bounded-notes.ts';
 import { readBody } from './request-body.ts';
 import { verifyCaller } from './worker-keys.ts';
 
@@ -18,6 +19,8 @@ export interface ProxyOptions {
   readonly log: Log;
   readonly livekit: { readonly url: string; readonly apiKey: string; readonly apiSecret: string };
   readonly roomsOf: (workerId: WorkerId) => readonly string[];
+  /** Appends a line to the worker's log. */
+  readonly note: (workerId: WorkerId, line: string) => void;
 }
 
 export interface ApiProxy {
@@ -52,7 +55,7 @@ class Refusal extends Error {
   }
 }
 
-const REMEDY = 'if the agent needs more, give it real keys with pass_env';
+const REMEDY = 'if the agent needs more, set livekit_access: full in its profile';
 
 export function createProxy(options: ProxyOptions): ApiProxy {
   const agent = new Agent({ maxResponseSize: STAND_IN.callBytes, connections: STAND_IN.callsAtOnce });
@@ -66,6 +69,7 @@ export function createProxy(options: ProxyOptions): ApiProxy {
       'an API call of a LiveKit agent was refused or failed; the agent got the reason',
     );
   };
+  const notes = new BoundedNotes((id, line) => options.note(id, line));
   return {
     handle: async (request, response) => {
       let worker: WorkerId | null = null;
@@ -76,6 +80,8 @@ export function createProxy(options: ProxyOptions): ApiProxy {
       } catch (error) {
         const refusal = refusalOf(error);
         warn(refusal, worker);
+        if (worker !== null && refusal.code === 'permission_denied')
+          notes.add(worker, `LiveKit's API refused a call of this agent: ${refusal.message}`);
         answer(response, asAnswer(refusal));
       }
     },

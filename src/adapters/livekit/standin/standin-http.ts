@@ -8,6 +8,7 @@ import { STAND_IN } from '../../../lib/limits/livekit-limits.ts';
 import { CONNECTION_SHARES } from '../../../lib/limits/worker-limits.ts';
 import { mostConnections } from '../../../lib/unix-sockets.ts';
 import type { Instance } from '../../../ports/instance.ts';
+import type { LauncherReport } from './agent-connection.ts';
 import { AgentConnection } from './agent-connection.ts';
 import { readStatus } from './agent-frames.ts';
 import type { AgentHub } from './agent-hub.ts';
@@ -44,11 +45,24 @@ export function createStandInHttp({ instance, hub, twirp }: StandInHttpOptions):
     void verifyCaller(instance, request.headers.authorization).then((caller) => {
       if (caller?.grants.video?.agent !== true) return refuse(socket, 401, WRONG_KEY);
       sockets.handleUpgrade(request, socket, head, (ws) =>
-        hub.opened(new AgentConnection(ws, { workerId: caller.workerId, listener: hub })),
+        hub.opened(
+          new AgentConnection(ws, {
+            workerId: caller.workerId,
+            launcher: launcherReport(request),
+            listener: hub,
+          }),
+        ),
       );
     });
   });
   return { server, close: () => close(server) };
+}
+
+/** Our launchers add two headers to each registration. */
+function launcherReport({ headers }: IncomingMessage): LauncherReport | null {
+  const { 'x-curfew-access': access, 'x-curfew-why': why = '' } = headers;
+  if (typeof access !== 'string') return null;
+  return { access, why: String(why).slice(0, STAND_IN.errorChars) };
 }
 
 /** Our launcher reports the end of a job here, because agents-js does not. */

@@ -3,7 +3,7 @@ import type { WorkerId } from '../../../core/ids.ts';
 import type { Instance } from '../../../ports/instance.ts';
 import type { Log } from '../../../ports/log.ts';
 import type { StandIn, StandInListener } from '../../../ports/stand-in.ts';
-import { launchEnv } from './agent-env.ts';
+import { launchEnv, realKeys } from './agent-env.ts';
 import { AgentHub } from './agent-hub.ts';
 import type { ApiProxy } from './api-proxy.ts';
 import { createProxy } from './api-proxy.ts';
@@ -18,14 +18,12 @@ export interface StandInOptions {
   readonly log: Log;
   /** The real LiveKit server. */
   readonly livekit: { readonly url: string; readonly apiKey: string; readonly apiSecret: string };
-  /** The supervisor's own environment. A profile may pass variables of it on. */
-  readonly environment: Readonly<Record<string, string | undefined>>;
   /** 0: any free port at the first start, then always that one. */
   readonly port: number;
 }
 
 export function createStandIn(options: StandInOptions): StandIn {
-  const { instance, log, port, environment } = options;
+  const { instance, log, port } = options;
   let open: { readonly hub: AgentHub; readonly http: StandInHttp; readonly proxy: ApiProxy } | null = null;
   let listensAt = port === 0 ? (rememberedPort(instance.stateDir) ?? 0) : port;
   return {
@@ -34,17 +32,22 @@ export function createStandIn(options: StandInOptions): StandIn {
     },
     listen: async (listener: StandInListener) => {
       const hub = new AgentHub({ log, jobFile: createJobFile(instance, log), listener });
-      const proxy = createProxy({ ...options, roomsOf: (id) => listener.roomsOf(id) });
+      const proxy = createProxy({
+        ...options,
+        roomsOf: (id) => listener.roomsOf(id),
+        note: (id, line) => listener.note(id, line),
+      });
       const http = createStandInHttp({ instance, hub, twirp: proxy.handle });
       listensAt = await listenAt(http.server, { stateDir: instance.stateDir, port });
       open = { hub, http, proxy };
     },
     keysFor: (id: WorkerId) => keysFor(instance, id),
-    envFor: (id, { env, passEnv }) => {
-      const passed = passEnv.map((name) => [name, environment[name]] as const);
-      const has = { ...env, ...Object.fromEntries(passed.filter(([, value]) => value !== undefined)) };
-      return launchEnv(has, { url: `ws://${HOST}:${listensAt}`, ...keysFor(instance, id) });
-    },
+    envFor: (id, profile, given) =>
+      launchEnv(given, {
+        url: `ws://${HOST}:${listensAt}`,
+        ...keysFor(instance, id),
+        real: realKeys(profile, given, options.livekit),
+      }),
     assign: (id, job) => open?.hub.assign(id, job) ?? false,
     terminate: (id) => open?.hub.terminate(id) ?? false,
     close: async () => {

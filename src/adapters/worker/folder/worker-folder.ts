@@ -1,4 +1,5 @@
 /** One folder per worker: the facts for a recovery, and the worker's log. Only the supervisor's user can read it. */
+import { constants } from 'node:fs';
 import { lstat, mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import pTimeout from 'p-timeout';
@@ -107,6 +108,17 @@ export async function takeClaim(folder: WorkerFolder): Promise<boolean> {
 /** Opens the log in append mode. Then a cut leaves no hole where the worker writes next. */
 export function openLog(folder: WorkerFolder) {
   return bounded(open(folder.log, 'a', FILE_MODE), folder.log);
+}
+
+/** Appends one line of curfew. A log that does not exist stays so, because its folder may have been pruned. */
+export async function appendToLog(folder: WorkerFolder, line: string): Promise<void> {
+  const { O_WRONLY, O_APPEND, O_NOFOLLOW, O_NONBLOCK } = constants;
+  const file = await bounded(open(folder.log, O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK), folder.log);
+  try {
+    await bounded(file.write(`curfew: ${line.replaceAll(/[\r\n]+/g, ' ')}\n`), folder.log);
+  } finally {
+    await file.close();
+  }
 }
 
 /** The exit status and the time of its write. `null`: the file does not exist or is incomplete. */

@@ -6,6 +6,7 @@ import type { SpawnRequest } from '../../../ports/workers.ts';
 import type { Environment } from '../../../process/base-environment.ts';
 import { workerEnvironment } from '../../../process/base-environment.ts';
 import type { Cgroups } from '../../../process/cgroup.ts';
+import { readEnvFile } from '../../../process/env-file.ts';
 import { findCommand } from '../../../process/worker-command.ts';
 import type { WorkerFolder } from '../folder/worker-folder.ts';
 import { makeFolder, writeCgroup, writeRecord } from '../folder/worker-folder.ts';
@@ -26,14 +27,15 @@ export interface StartHost {
 
 /** Rejects spawn_failed for the program or the environment, and errors of the file system. */
 export async function planStart(
-  { profile, workerId, env: own, record }: SpawnRequest,
+  { profile, workerId, env: own, envFrom, record }: SpawnRequest,
   folder: WorkerFolder,
   host: StartHost,
 ): Promise<StartPlan> {
   const { instance, environment, umask, cgroups, maxFileBytes } = host;
   failpoint('spawn.before-folder');
   const mark = { CURFEW_WORKER: `${instance.id}/${workerId}` };
-  const base = workerEnvironment(environment, profile, { ...own, ...mark });
+  const file = profile.envFile == null ? {} : await readEnvFile(profile.envFile);
+  const base = workerEnvironment({ host: environment, profile, file, own: { ...own, ...mark }, envFrom });
   const temp = profile.tmp === 'worker' ? ((await host.temp?.make(workerId)) ?? null) : null;
   const env = temp === null ? base : { ...base, ...tempEnv(temp, profile, { host: environment, env: base }) };
   const cwd = profile.cwd ?? process.cwd();

@@ -1,0 +1,61 @@
+/**
+ * Gives the agent LiveKit's real address and keys, as LiveKit's own runner does, where the profile has
+ * `livekit_access: full`. It fails closed: without every name of the framework that it needs, the environment keeps
+ * curfew's address and keys.
+ */
+
+import { readFileSync } from 'node:fs';
+import * as modules from 'node:module';
+import { fileURLToPath } from 'node:url';
+
+const NAMES = ['LIVEKIT_URL', 'LIVEKIT_API_KEY', 'LIVEKIT_API_SECRET'];
+const WORKER_MODULE = /\/@livekit\/agents\/dist\/worker\.c?js$/;
+/** The framework's own words for its registration: the package `ws`, its token and its path. */
+const NEEDED = [/["']ws["']/, /new (\w+\.)?WebSocket\(/, /AccessToken\(/, /["']agent["']/];
+
+/** `granted` is `full`, or `room` with the reason why the worker has less than its profile grants. */
+export const access = { granted: 'room', why: '' };
+
+export function giveRealAccess() {
+  const real = readReal();
+  if (real === null) return;
+  const { registerHooks } = modules;
+  access.why =
+    registerHooks === undefined
+      ? `the launcher needs Node 22.15 or newer for this; the agent runs with ${process.version}`
+      : 'the module worker.js of @livekit/agents was not loaded';
+  registerHooks?.({
+    load(url, context, nextLoad) {
+      const loaded = nextLoad(url, context);
+      if (WORKER_MODULE.test(url) && access.granted === 'room') give(real, sourceOf(url, loaded));
+      return loaded;
+    },
+  });
+}
+
+/** LiveKit's real values. `null`: the profile grants the room alone, or the agent's main process took them. */
+function readReal() {
+  const real = NAMES.map((name) => [name, process.env[`CURFEW_REAL_${name}`] ?? '']);
+  return real.every(([, value]) => value !== '') ? Object.fromEntries(real) : null;
+}
+
+/**
+ * ESM modules are loaded before the first one runs, so the agent's own code sees the real values from its first line.
+ * The real values stay under curfew's names until now, because a program such as npm passes them on to the agent.
+ */
+function give(real, source) {
+  for (const name of NAMES) delete process.env[`CURFEW_REAL_${name}`];
+  const lacking = NEEDED.find((words) => !words.test(source));
+  if (lacking !== undefined) {
+    access.why = `this version of @livekit/agents has no ${lacking} in worker.js`;
+    return;
+  }
+  Object.assign(process.env, real);
+  access.granted = 'full';
+  access.why = '';
+}
+
+/** A loader may leave the source of a CommonJS module out. */
+function sourceOf(url, { source }) {
+  return Buffer.from(source ?? readFileSync(fileURLToPath(url))).toString();
+}

@@ -1,0 +1,55 @@
+/**
+ * Every registration of an agent goes to curfew, also where the agent's own code has LiveKit's address and keys.
+ * Because: a registration at LiveKit itself would take calls past curfew. A registration is a WebSocket to /agent whose
+ * token has the grant `agent`. No other token has this grant and names no room.
+ */
+import http from 'node:http';
+import https from 'node:https';
+import net from 'node:net';
+import { access } from './access.mjs';
+import { claimsOf, HTTP_URL, ownToken } from './own-keys.mjs';
+
+export function registerAtCurfew() {
+  const { request } = http;
+  for (const module of [http, https]) {
+    const original = module.request;
+    module.request = function requestOrRegister(...args) {
+      return isRegistration(args[0]) ? request(atCurfew(args[0])) : Reflect.apply(original, this, args);
+    };
+  }
+}
+
+/** The package `ws` calls `request` with one object. */
+function isRegistration(options) {
+  if (options === null || typeof options !== 'object') return false;
+  if (!/\/agent\/?(\?.*)?$/.test(`${options.path ?? ''}`)) return false;
+  const { video } = claimsOf(headerOf(options, 'authorization') ?? '');
+  return video?.agent === true && !video.room;
+}
+
+function headerOf({ headers }, wanted) {
+  const name = Object.keys(headers ?? {}).find((one) => one.toLowerCase() === wanted);
+  return name === undefined ? undefined : headers[name];
+}
+
+/** Because: a proxy of the agent's environment cannot reach this host's loopback address, so no agent of Node is used. */
+function atCurfew(options) {
+  const { hostname: host, port } = new URL(HTTP_URL);
+  const kept = Object.entries(options.headers).filter(([name]) => !/^(authorization|host)$/i.test(name));
+  return {
+    ...options,
+    host,
+    port,
+    path: '/agent',
+    auth: undefined,
+    agent: undefined,
+    defaultPort: 80,
+    createConnection: () => net.connect({ host, port: Number(port) }),
+    headers: {
+      ...Object.fromEntries(kept),
+      Authorization: `Bearer ${ownToken({ agent: true })}`,
+      'X-Curfew-Access': access.granted,
+      'X-Curfew-Why': access.why.replace(/[^ -~]/g, '?').slice(0, 300),
+    },
+  };
+}

@@ -1,0 +1,46 @@
+"""
+Gives the agent LiveKit's real address and keys, as LiveKit's own runner does, where the profile has `livekit_access: full`.
+It fails closed: without every name of the framework that it needs, the environment keeps curfew's address and keys.
+"""
+
+import os
+import sys
+from inspect import unwrap
+
+from . import TESTED, own
+
+
+def adapt(worker):
+    """`worker`: the module livekit.agents.worker."""
+    real = own.take_real()
+    if real is None:
+        return
+    lacking = _lacking(worker)
+    if lacking:
+        own.Access.why = "livekit-agents %s has no %s (tested with %s)" % (
+            getattr(worker, "__version__", "of an unknown version"),
+            lacking,
+            TESTED,
+        )
+        return
+    os.environ.update(real)
+    own.Access.granted = "full"
+
+
+def _lacking(worker):
+    """The first name that lacks. None: the registration certainly goes to curfew."""
+    version = str(getattr(worker, "__version__", ""))
+    if not version.split(".")[0].isdigit() or int(version.split(".")[0]) < 1:
+        return "version of 1.0 or newer"
+    server = getattr(worker, "AgentServer", None) or getattr(worker, "Worker", None)
+    task = unwrap(getattr(server, "_connection_task", None) or _nothing)
+    if "ws_connect" not in task.__code__.co_names:
+        return "AgentServer._connection_task with ws_connect"
+    session = getattr(sys.modules.get("aiohttp"), "ClientSession", None)
+    if not getattr(getattr(session, "ws_connect", None), "goes_to_curfew", False):
+        return "aiohttp.ClientSession.ws_connect"
+    return None
+
+
+def _nothing():
+    pass

@@ -1,0 +1,50 @@
+"""The keys of this worker alone, LiveKit's real ones where the profile grants them, and what became of these."""
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import time
+
+URL = os.environ.get("CURFEW_LIVEKIT_URL", "")
+KEY = os.environ.get("CURFEW_LIVEKIT_API_KEY", "")
+SECRET = os.environ.get("CURFEW_LIVEKIT_API_SECRET", "")
+
+NAMES = ("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET")
+REAL_PREFIX = "CURFEW_REAL_"
+
+
+class Access:
+    """`full`: user code sees LiveKit's real address and keys. The registration tells curfew."""
+
+    granted = "room"
+    #: Why the worker has less than its profile grants.
+    why = ""
+
+
+def take_real():
+    """LiveKit's real values. They leave the environment. None: the profile grants the room alone, or an earlier process took them."""
+    real = {name: os.environ.pop(REAL_PREFIX + name, "") for name in NAMES}
+    return real if all(real.values()) else None
+
+
+def own_token():
+    now = int(time.time())
+    claims = {"iss": KEY, "nbf": now - 60, "exp": now + 60, "video": {"agent": True}}
+    content = ".".join(_encode(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT"}, claims))
+    return "%s.%s" % (content, _encode(hmac.new(SECRET.encode(), content.encode(), hashlib.sha256).digest()))
+
+
+def claims_of(authorization):
+    """The claims of a bearer token, without a check of its signature. {}: it is no such token."""
+    try:
+        part = str(authorization).split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+        return claims if isinstance(claims, dict) else {}
+    except (IndexError, ValueError):
+        return {}
+
+
+def _encode(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
