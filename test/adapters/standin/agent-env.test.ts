@@ -200,7 +200,7 @@ console.log(Default.numIdleProcesses(), os.availableParallelism() === os.cpus().
   it('changes nothing without the keys of curfew', async () => {
     const options = environment();
     const code = 'import net from "node:net"; console.log(net.Server.prototype.listen.name)';
-    const env = { ...options.env, LIVEKIT_API_KEY: 'devkey' };
+    const env = { ...options.env, CURFEW_LIVEKIT_API_KEY: '' };
     expect((await run(process.execPath, ['--input-type=module', '-e', code], { env })).stdout).not.toContain(
       'Beside',
     );

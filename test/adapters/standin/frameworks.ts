@@ -100,7 +100,7 @@ export function testFramework(framework: Framework): void {
     await startInRoom(stage(), framework, 'w-1', { file: 'asks' });
     await until('both are answered', () => /heard of other/.test(agents.output('w-1')), JOIN_MS);
     expect(agents.output('w-1')).toContain(`heard of ${roomOf(rig, 'w-1')}: done`);
-    expect(agents.output('w-1')).toMatch(/heard of other: permission_denied: .*pass_env/);
+    expect(agents.output('w-1')).toMatch(/heard of other: permission_denied: .*livekit_access: full/);
     expect(
       (await livekit.rooms.listRooms([roomOf(rig, 'w-1'), 'other'])).map(({ metadata }) => metadata).sort(),
     ).toEqual(['', 'asked']);
