@@ -21,10 +21,15 @@ export function makeProgram(): Command {
   return program;
 }
 
+function visibleOf(program: Command): Command[] {
+  const visible = program.createHelp().visibleCommands(program);
+  return program.commands.filter((one) => visible.includes(one));
+}
+
 /** By full name, such as `config check`. */
 export function commandsOf(program: Command, prefix = ''): Map<string, Command> {
   return new Map(
-    program.commands.flatMap((one): [string, Command][] => {
+    visibleOf(program).flatMap((one): [string, Command][] => {
       const name = `${prefix}${one.name()}`;
       return one.commands.length > 0 ? [...commandsOf(one, `${name} `)] : [[name, one]];
     }),

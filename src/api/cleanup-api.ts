@@ -11,7 +11,9 @@ const verdictSchema = z.object({
   session: z.string().nullable().describe('Its session. `null`: not known.'),
   room: z.string().nullable().describe('Its room. `null`: not known.'),
   worker: z.string().nullable().describe('Id of the worker. `null`: curfew did not start it.'),
-  kind: z.enum(['orphan', 'overdue', 'stuck', 'doubled', 'unmanaged']).describe('What it is.'),
+  instance: z.string().nullable().describe('Id of the other instance whose worker it is. `null`: none.'),
+  stateDir: z.string().nullable().describe('State directory of that instance. `null`: not known, or none.'),
+  kind: z.enum(['orphan', 'overdue', 'stuck', 'doubled', 'unmanaged', 'abandoned']).describe('What it is.'),
   action: z.enum(['kill', 'leave']).describe('The action of a real run.'),
   why: z.string().describe('The rule that decided.'),
   command: z.string().describe('Its command line.'),
@@ -58,11 +60,18 @@ export const cleanupRequestSchema = z
       })
       .optional()
       .describe('Also ends matching processes of this age that curfew did not start.'),
+    abandoned: z
+      .string()
+      .startsWith('/', 'is not an absolute path')
+      .optional()
+      .describe('A state directory: also ends its workers if its supervisor is gone.'),
   })
   .refine((one) => one.plan === undefined || !one.dryRun, 'a plan needs "dryRun": false')
   .refine(
-    (one) => one.plan === undefined || (one.match === undefined && one.unmanaged === undefined),
-    'a plan already names its processes: send it without "match" and "unmanaged"',
+    (one) =>
+      one.plan === undefined ||
+      (one.match === undefined && one.unmanaged === undefined && one.abandoned === undefined),
+    'a plan already names its processes: send it without "match", "unmanaged" and "abandoned"',
   );
 export type CleanupRequest = z.infer<typeof cleanupRequestSchema>;
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { createProcessTable } from '../adapters/cleanup/host-processes.ts';
 import { createPlanFiles } from '../adapters/cleanup/plan-files.ts';
 import type { Config } from '../adapters/config/config.ts';
-import { isSupervised, readInstanceId } from '../adapters/registry/instance-dir.ts';
+import { isSupervised, readInstanceId, STATE_DIRS } from '../adapters/registry/instance-dir.ts';
 import { openRegistryReader } from '../adapters/registry/registry-reader.ts';
 import { createAudit } from '../adapters/telemetry/audit-file.ts';
 import { createClock } from '../adapters/telemetry/boot-clock.ts';
@@ -54,6 +54,7 @@ export async function cleanup(config: Config, request: CleanupRequest): Promise<
       clock,
       cgroups: instanceId === null ? null : groupsOf(instanceId, stateDir),
       livekitUrl: livekit?.url ?? null,
+      stateDirs: STATE_DIRS,
     }),
     plans: createPlanFiles(instanceId === null ? ownPlans() : join(stateDir, STATE_FILES.plans)),
     source: recordedSessions({ reader, records, supervised: isSupervised(stateDir) }),
@@ -113,7 +114,7 @@ function ownPlans(): string {
 }
 
 /** null: there is no such file, or it names a cgroup that does not belong to the instance. */
-function groupsOf(id: InstanceId, stateDir: string): Cgroups | null {
+export function groupsOf(id: InstanceId, stateDir: string): Cgroups | null {
   const path = readText(join(stateDir, STATE_FILES.cgroup));
   return path !== null && isGroupOf(path, { instanceId: id }) ? cgroupsAt(path) : null;
 }

@@ -24,6 +24,7 @@ export const DAEMONS: Daemons = {
     checkNode(process.versions.node);
     return (await import('./cleanup.ts')).cleanup(config, request);
   },
+  endRun: async (stateDir) => (await import('./end-run.ts')).endRun(stateDir),
   run: (options) =>
     exitAfter(async () => {
       checkNode(process.versions.node);

@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
+import { startGuard } from '../adapters/cleanup/run-guard.ts';
 import type { Config } from '../adapters/config/config.ts';
 import { DEFAULT_CONFIG, tempDirOf } from '../adapters/config/config.ts';
 import { loadConfig, resolveLiveKit } from '../adapters/config/config-file.ts';
@@ -22,12 +23,19 @@ import { startSupervisor } from './start-supervisor.ts';
 
 /** Runs one session. Returns the exit code of the session's reason. Rejects with CurfewError. */
 export async function run(options: RunOptions): Promise<number> {
-  const stateDir = mkdtempSync(join(tmpdir(), 'curfew-run-'));
+  const stateDir = mkdtempSync(join(tmpdir(), RUN.dirPrefix));
+  const log = createLog({ level: 'warn', format: 'text' });
+  const over = startGuard([process.execPath, ...process.execArgv, ownProgram(), 'end-run', stateDir], log);
   try {
     return await runIn(stateDir, options);
   } finally {
     rmSync(stateDir, { recursive: true, force: true });
+    over();
   }
+}
+
+function ownProgram(): string {
+  return process.argv[1] ?? '';
 }
 
 async function runIn(stateDir: string, options: RunOptions): Promise<number> {

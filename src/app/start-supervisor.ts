@@ -10,7 +10,7 @@ import type { LiveConfig } from '../adapters/config/live-config.ts';
 import { liveConfig } from '../adapters/config/live-config.ts';
 import { createChannels } from '../adapters/control/control-server.ts';
 import { createDrainStore } from '../adapters/registry/drain-file.ts';
-import { ensureAdminToken, openInstance } from '../adapters/registry/instance-dir.ts';
+import { ensureAdminToken, openInstance, STATE_DIRS } from '../adapters/registry/instance-dir.ts';
 import { openRegistry } from '../adapters/registry/registry-client.ts';
 import type { Service } from '../adapters/systemd/systemd-service.ts';
 import { createAudit } from '../adapters/telemetry/audit-file.ts';
@@ -174,6 +174,7 @@ function makeSupervisor(
       clock,
       cgroups,
       livekitUrl: config.livekit?.url ?? null,
+      stateDirs: STATE_DIRS,
     }),
     drainStore: createDrainStore(config.stateDir, log),
     plans: createPlanFiles(join(config.stateDir, STATE_FILES.plans)),

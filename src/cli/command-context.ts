@@ -22,6 +22,8 @@ export interface Daemons {
   serve(config: Config, reread: () => Config): Promise<number>;
   dev(): Promise<number>;
   run(options: RunOptions): Promise<number>;
+  /** Ends what a dead run left in this state directory. */
+  endRun(stateDir: string): Promise<number>;
   /** A cleanup without a supervisor. */
   cleanup(config: Config, request: CleanupRequest): Promise<CleanupView>;
 }

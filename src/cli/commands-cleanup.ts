@@ -18,6 +18,7 @@ interface CleanupOptions {
   readonly unmanaged?: boolean;
   readonly match?: string;
   readonly olderThan?: string;
+  readonly abandoned?: string;
 }
 
 const PARTLY_DONE = 7;
@@ -34,6 +35,7 @@ export function cleanupCommand(program: Command, context: Context): void {
     )
     .option('--unmanaged', 'also end the processes of --match; needs --match and --older-than')
     .option('--older-than <duration>', 'with --unmanaged: only processes of at least this age, such as 1d')
+    .option('--abandoned <dir>', 'also end the workers of this state directory, whose supervisor is gone')
     .action(async (options: CleanupOptions) => {
       const view = await run(readRequest(options), context).catch(withHint);
       context.show(view, () => renderCleanup(view, context.paint()));
@@ -41,25 +43,24 @@ export function cleanupCommand(program: Command, context: Context): void {
     });
 }
 
-function readRequest({ apply, yes, unmanaged, match, olderThan }: CleanupOptions): CleanupRequest {
+function readRequest({ apply, yes, unmanaged, match, olderThan, abandoned }: CleanupOptions): CleanupRequest {
   const wrong = (detail: string) => usage(`cleanup: ${detail}`);
   if (apply !== undefined) {
-    if (unmanaged !== undefined || match !== undefined || olderThan !== undefined)
+    if ([unmanaged, match, olderThan, abandoned].some((one) => one !== undefined))
       throw wrong(
-        '--apply ends exactly the processes of its plan; remove --match, --unmanaged and --older-than',
+        '--apply ends exactly the processes of its plan; remove --match, --unmanaged, --older-than and --abandoned',
       );
     return { dryRun: false, plan: apply, askerPid: process.pid };
   }
-  const dryRun = yes !== true;
+  const base = { dryRun: yes !== true, askerPid: process.pid, ...(abandoned !== undefined && { abandoned }) };
   if (unmanaged !== true) {
     if (olderThan !== undefined) throw wrong('--older-than needs --unmanaged; add it');
-    return { dryRun, askerPid: process.pid, ...(match !== undefined && { match }) };
+    return { ...base, ...(match !== undefined && { match }) };
   }
   if (match === undefined || olderThan === undefined)
     throw wrong('--unmanaged needs --match PATTERN and --older-than DURATION; add both');
   return {
-    dryRun,
-    askerPid: process.pid,
+    ...base,
     unmanaged: { match, olderThanMs: durationOption('--older-than', olderThan) },
   };
 }

@@ -27,6 +27,10 @@ export function daemonCommands(program: Command, context: Context): void {
     .command('dev')
     .description('run a LiveKit server for development, the supervisor and the example agent')
     .action(async () => context.exitWith(await context.daemons.dev()));
+  // Hidden: only the guard of a run uses it.
+  program
+    .command('end-run <dir>', { hidden: true })
+    .action(async (dir: string) => context.exitWith(await context.daemons.endRun(dir)));
   const run = program
     .command('run [command...]')
     .description(

@@ -1,7 +1,7 @@
 /** The host's processes, for a cleanup. */
 import type { WorkerId } from '../core/ids.ts';
 import type { ProcessIdentity } from '../core/model/worker.ts';
-import type { ListedProcess, UnmanagedTree, Verdict } from '../core/workers/cleanup-verdict.ts';
+import type { ForeignTree, ListedProcess, UnmanagedTree, Verdict } from '../core/workers/cleanup-verdict.ts';
 
 /** One scan of every process of this host. */
 export interface HostScan {
@@ -15,6 +15,8 @@ export interface HostScan {
   spared(askerPid: number | null): ReadonlySet<number>;
   /** Processes with a matching command that no curfew started, each with its descendants. */
   unmanaged(patterns: readonly string[], askerPid: number | null): UnmanagedTree[];
+  /** Workers with the mark of another instance. */
+  foreign(): ForeignTree[];
 }
 
 /** `gone`: already ended. `changed`: the pid belongs to another process now. `denied`: curfew may not signal the process. */
@@ -28,8 +30,11 @@ export interface Ended {
 
 export interface ProcessTable {
   scan(): Promise<HostScan>;
-  /** Sends TERM, then KILL, to exactly these processes. Checks each identity right before the signal. Bounded. */
-  end(targets: readonly Pick<Verdict, 'workerId' | 'members'>[]): Promise<Ended[]>;
+  /**
+   * Sends TERM, then KILL, to exactly these processes. Checks each identity right before the signal. Bounded.
+   * A worker of another instance gets no signal if that instance has a supervisor again.
+   */
+  end(targets: readonly Pick<Verdict, 'workerId' | 'members' | 'instance'>[]): Promise<Ended[]>;
   /** Removes workers' cgroups without a process. Returns the ids of these workers. */
   removeEmptyGroups(): WorkerId[];
 }

@@ -44,6 +44,8 @@ describe('the result of a cleanup on a terminal', () => {
     session: 's-1',
     room: 'room \u001b[31mred',
     worker: 's-1.1',
+    instance: null,
+    stateDir: null,
     kind: 'orphan',
     action: 'kill',
     why: 'its session ended (callers_left), and this is a long reason that needs more than one line of eighty columns',

@@ -2,12 +2,17 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { WorkerId } from '../../src/core/ids.ts';
-import { workerIdOf } from '../../src/core/ids.ts';
+import { instanceId, workerIdOf } from '../../src/core/ids.ts';
 import type { Reason } from '../../src/core/model/reasons.ts';
 import type { Session } from '../../src/core/model/session.ts';
 import type { Worker } from '../../src/core/model/worker.ts';
 import { matchesPattern } from '../../src/core/name-pattern.ts';
-import type { CleanupRules, ListedProcess, WorkerTree } from '../../src/core/workers/cleanup-verdict.ts';
+import type {
+  CleanupRules,
+  InstanceFate,
+  ListedProcess,
+  WorkerTree,
+} from '../../src/core/workers/cleanup-verdict.ts';
 import { judge } from '../../src/core/workers/cleanup-verdict.ts';
 import { sessionOf } from '../support/sessions/session-writes.ts';
 
@@ -20,6 +25,7 @@ const RULES: CleanupRules = {
   supervised: false,
   spared: new Set(),
   strangersOlderThanMs: null,
+  abandonedDir: null,
 };
 
 function member(part: Partial<ListedProcess> = {}): ListedProcess {
@@ -99,7 +105,9 @@ function tree(session: Session | null, { attempt = 1, ageMs = HOUR_MS } = {}): W
 }
 
 const said = (trees: WorkerTree[], rules: Partial<CleanupRules> = {}) =>
-  judge({ trees, strangers: [] }, { ...RULES, ...rules }).map(({ kind, action }) => `${kind} ${action}`);
+  judge({ trees, strangers: [], foreign: [] }, { ...RULES, ...rules }).map(
+    ({ kind, action }) => `${kind} ${action}`,
+  );
 
 describe('a warm worker without a session', () => {
   const warm = (kind: WorkerTree['warm'], ageMs = HOUR_MS) => ({ ...tree(null, { ageMs }), warm: kind });
@@ -163,7 +171,7 @@ describe('a worker of ours', () => {
   it('is left, with the reason, when the asking command runs in it', () => {
     const trees = [tree(ended('a', 'requested')), tree(live('b'))];
     const judged = (spared: number) =>
-      judge({ trees, strangers: [] }, { ...RULES, supervised: true, spared: new Set([spared]) });
+      judge({ trees, strangers: [], foreign: [] }, { ...RULES, supervised: true, spared: new Set([spared]) });
     expect(judged(100)).toMatchObject([
       { action: 'leave', why: expect.stringContaining('this command runs in it') },
     ]);
@@ -178,7 +186,7 @@ describe('a worker of ours', () => {
 describe('an unmanaged process', () => {
   const judged = (part: Partial<ListedProcess>, olderThanMs: number | null, isProtected = false) =>
     judge(
-      { trees: [], strangers: [{ members: [member(part)], isProtected }] },
+      { trees: [], strangers: [{ members: [member(part)], isProtected }], foreign: [] },
       { ...RULES, strangersOlderThanMs: olderThanMs },
     ).map((one) => one.action)[0];
 
@@ -213,5 +221,45 @@ describe('a pattern', () => {
         );
       }),
     );
+  });
+});
+
+describe('a worker of another instance', () => {
+  const judged = (fate: InstanceFate, rules: Partial<CleanupRules> = {}, part: Partial<ListedProcess> = {}) =>
+    judge(
+      {
+        trees: [],
+        strangers: [],
+        foreign: [
+          {
+            instanceId: instanceId('other'),
+            workerId: workerIdOf(sessionOf({ id: 's-1' }).spec.id, 1),
+            fate,
+            members: [member(part)],
+          },
+        ],
+      },
+      { ...RULES, ...rules },
+    ).map(({ kind, action }) => `${kind} ${action}`);
+  const gone = { kind: 'gone', stateDir: '/tmp/curfew-run-1' } as const;
+  const allowed = { abandonedDir: gone.stateDir };
+
+  it('gets no verdict while its supervisor lives, also if a person asks for the end', () => {
+    expect(judged({ kind: 'supervised' }, allowed)).toEqual([]);
+  });
+
+  it('is shown when its supervisor is gone, and ended only if a person asks for it', () => {
+    expect(judged(gone)).toEqual(['abandoned leave']);
+    expect(judged(gone, { abandonedDir: '/tmp/curfew-run-2' })).toEqual(['abandoned leave']);
+    expect(judged(gone, allowed)).toEqual(['abandoned kill']);
+  });
+
+  it.each([
+    ['its supervisor is not known to be gone', { kind: 'unknown', stateDir: null, why: 'x' }, allowed, {}],
+    ['another user runs it', gone, allowed, { own: false }],
+    ['it is younger than the grace', gone, allowed, { ageMs: 1000 }],
+    ['the asking command runs in it', gone, { ...allowed, spared: new Set([100]) }, {}],
+  ] as const)('is left if %s', (_why, fate, rules, part) => {
+    expect(judged(fate, rules, part)).toEqual(['abandoned leave']);
   });
 });

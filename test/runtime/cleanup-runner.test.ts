@@ -38,6 +38,7 @@ async function shimsSearched(shim: ProcessIdentity): Promise<(ProcessIdentity | 
         },
         spared: () => new Set(),
         unmanaged: () => [],
+        foreign: () => [],
       }),
       end: async () => [],
       removeEmptyGroups: () => [],

@@ -5,7 +5,7 @@
 
 import { performance } from 'node:perf_hooks';
 import { setTimeout } from 'node:timers/promises';
-import type { WorkerId } from '../../core/ids.ts';
+import type { InstanceId, WorkerId } from '../../core/ids.ts';
 import { workerId } from '../../core/ids.ts';
 import { terminateSteps } from '../../core/teardown/steps.ts';
 import type { ListedProcess, Verdict } from '../../core/workers/cleanup-verdict.ts';
@@ -32,12 +32,13 @@ interface Target {
 }
 
 export async function endTargets(
-  plan: readonly Pick<Verdict, 'workerId' | 'members'>[],
+  plan: readonly Pick<Verdict, 'workerId' | 'members' | 'instance'>[],
   means: Means,
 ): Promise<Ended[]> {
-  const targets = plan.flatMap(({ workerId: id, members }) =>
-    members.map((member): Target => ({ member, aim: aimAt(member, id, means), shot: null })),
-  );
+  const targets = plan.flatMap(({ workerId: id, members, instance }) => {
+    const around = instance === undefined ? means : elsewhere(instance.id, means);
+    return members.map((member): Target => ({ member, aim: aimAt(member, id, around), shot: null }));
+  });
   const before = new Map(targets.map((one) => [one, stateOf(one, means)]));
   const there = targets.filter((one) => before.get(one) === 'there');
   const workers = there.filter((one) => one.member.evidence !== 'shim');
@@ -54,6 +55,11 @@ export async function endTargets(
     const seen = before.get(one) ?? 'gone';
     return { pid, startTicks, outcome: seen === 'there' ? outcomeOf(one, means) : seen };
   });
+}
+
+/** For a worker of another instance. Its cgroup is not known. */
+function elsewhere(id: InstanceId, means: Means): Means {
+  return { ...means, markPrefix: `CURFEW_WORKER=${id}/`, groupOf: () => null };
 }
 
 function aimAt(member: ListedProcess, id: WorkerId | null, { markPrefix, self, groupOf }: Means): Aim {

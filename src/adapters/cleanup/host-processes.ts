@@ -4,11 +4,16 @@ import type { InstanceId, WorkerId } from '../../core/ids.ts';
 import { isWorkerName, workerId as workerIdOf } from '../../core/ids.ts';
 import type { ProcessIdentity } from '../../core/model/worker.ts';
 import { matchesPattern } from '../../core/name-pattern.ts';
-import type { ListedProcess, UnmanagedTree } from '../../core/workers/cleanup-verdict.ts';
+import type {
+  ForeignTree,
+  InstanceFate,
+  ListedProcess,
+  UnmanagedTree,
+} from '../../core/workers/cleanup-verdict.ts';
 import { CLEANUP } from '../../lib/limits/cleanup-limits.ts';
 import { SHIM_NAME, TICK_MS } from '../../lib/limits/worker-limits.ts';
 import type { Clock } from '../../ports/clock.ts';
-import type { HostScan, ProcessTable } from '../../ports/process-table.ts';
+import type { Ended, HostScan, ProcessTable } from '../../ports/process-table.ts';
 import type { Cgroups } from '../../process/cgroup.ts';
 import { cgroupPids, removeCgroup } from '../../process/cgroup.ts';
 import type { ProcTable } from '../../process/proc-files.ts';
@@ -18,6 +23,8 @@ import { createScanner } from '../../process/process-scan.ts';
 import type { Member, Self } from '../../process/process-tree.ts';
 import { resolveTree } from '../../process/process-tree.ts';
 import { endTargets } from './end-targets.ts';
+import type { StateDirs } from './foreign-instances.ts';
+import { ANY_MARK, fateOf, foreignWorkers } from './foreign-instances.ts';
 import { holdsSocket, livekitSockets } from './livekit-sockets.ts';
 import { commandOf, shownCommandOf } from './shown-command.ts';
 
@@ -27,9 +34,10 @@ export interface TableOptions {
   readonly clock: Clock;
   readonly cgroups: Cgroups | null;
   readonly livekitUrl: string | null;
+  /** Absent: workers of other instances are not searched. */
+  readonly stateDirs?: StateDirs;
 }
 
-const ANY_MARK = 'CURFEW_WORKER=';
 const PAGE_BYTES = 4096;
 const NO_PROCESS = -1;
 
@@ -47,12 +55,42 @@ export function createProcessTable(options: TableOptions): ProcessTable {
       const sockets = await livekitSockets(options.livekitUrl);
       return new HostSnapshot({ options, proc, snapshot, self, sockets, groupOf });
     },
-    end: (targets) => endTargets(targets, { proc, markPrefix, self, groupOf }),
+    end: async (targets) => {
+      const [free, held] = splitHeld(targets, { proc, stateDirs: options.stateDirs });
+      const ended = await endTargets(free, { proc, markPrefix, self, groupOf });
+      return [...ended, ...held.flatMap(({ members }) => members.map(unchanged))];
+    },
     removeEmptyGroups: () =>
       (cgroups?.list() ?? [])
         .filter(({ path }) => cgroupPids(path).length === 0 && isOld(path) && removeCgroup(path))
         .map((one) => workerIdOf(one.workerId)),
   };
+}
+
+type Targets = Parameters<ProcessTable['end']>[0];
+
+/** Race: the supervisor of another instance can have started since the plan. Then its workers are its own again. */
+function splitHeld(
+  targets: Targets,
+  { proc, stateDirs }: { proc: ProcTable; stateDirs: StateDirs | undefined },
+): [Targets, Targets] {
+  const isFree = ({ instance, members }: Targets[number]) =>
+    instance === undefined || (stateDirs !== undefined && isGone(instance.id, members, { proc, stateDirs }));
+  return [targets.filter(isFree), targets.filter((one) => !isFree(one))];
+}
+
+/** A worker of which no process with its mark lives any more has nothing to lose. */
+function isGone(
+  instanceId: InstanceId,
+  members: Targets[number]['members'],
+  means: { proc: ProcTable; stateDirs: StateDirs },
+): boolean {
+  const marked = members.find(({ pid }) => means.proc.mark(pid, `${ANY_MARK}${instanceId}/`) !== null);
+  return marked === undefined || fateOf({ instanceId, pid: marked.pid }, means).kind === 'gone';
+}
+
+function unchanged({ pid, startTicks }: ListedProcess): Ended {
+  return { pid, startTicks, outcome: 'changed' };
 }
 
 /** Race: a worker that is being started is not in its cgroup yet. So only old cgroups are removed. */
@@ -145,6 +183,24 @@ class HostSnapshot implements HostScan {
         evidence: 'pattern' as const,
       }));
       return [{ members: this.#describe(members, null), isProtected }];
+    });
+  }
+
+  foreign(): ForeignTree[] {
+    const { snapshot, proc, options } = this.#context;
+    const { stateDirs } = options;
+    if (stateDirs === undefined) return [];
+    const fates = new Map<InstanceId, InstanceFate>();
+    return foreignWorkers(snapshot, proc).flatMap(({ instanceId, workerId, processes }) => {
+      const [marked] = processes.filter((one) => one.isMarked);
+      if (marked === undefined) return [];
+      const fate = fates.get(instanceId) ?? fateOf({ instanceId, pid: marked.one.pid }, { proc, stateDirs });
+      fates.set(instanceId, fate);
+      const members = processes.map(({ one: { pid, startTicks }, isMarked }): Member => {
+        const evidence = isMarked ? (isShim(proc, pid) ? 'shim' : 'mark') : 'descent';
+        return { pid, startTicks, evidence };
+      });
+      return [{ instanceId, workerId, fate, members: this.#describe(members, null) }];
     });
   }
 

@@ -3,7 +3,7 @@ import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import pTimeout from 'p-timeout';
 import { z } from 'zod';
-import { isWorkerName, sessionId, workerId } from '../../core/ids.ts';
+import { instanceId, isWorkerName, sessionId, workerId } from '../../core/ids.ts';
 import { CLEANUP } from '../../lib/limits/cleanup-limits.ts';
 import { readFileSafely, WRITE_FLAGS } from '../../lib/safe-files.ts';
 import type { CleanupPlan, CleanupPlans } from '../../ports/cleanup-plans.ts';
@@ -26,13 +26,19 @@ const planSchema = z.object({
   bootId: z.string(),
   verdicts: z.array(
     z.object({
-      kind: z.enum(['orphan', 'overdue', 'stuck', 'doubled', 'unmanaged']),
+      kind: z.enum(['orphan', 'overdue', 'stuck', 'doubled', 'unmanaged', 'abandoned']),
       action: z.enum(['kill', 'leave']),
       why: z.string(),
       workerId: z.string().refine(isWorkerName).transform(workerId).nullable(),
       session: z.string().transform(sessionId).nullable(),
       room: z.string().nullable(),
       members: z.array(memberSchema),
+      instance: z
+        .object({
+          id: z.string().transform(instanceId),
+          stateDir: z.string().nullable(),
+        })
+        .exactOptional(),
     }),
   ),
 });

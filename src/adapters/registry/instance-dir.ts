@@ -216,3 +216,6 @@ function openLock(path: string): DatabaseSync {
     throw unusable(path, messageOf(error));
   }
 }
+
+/** The view of other state directories, for a cleanup. */
+export const STATE_DIRS = { lockFile: LOCK_FILE, readInstanceId, isSupervised } as const;

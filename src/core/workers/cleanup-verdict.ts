@@ -7,12 +7,12 @@
  * - No process younger than the grace is ended, and none in which the asking command runs.
  */
 import { DEADLINES } from '../../lib/limits/session-limits.ts';
-import type { SessionId, WorkerId } from '../ids.ts';
+import type { InstanceId, SessionId, WorkerId } from '../ids.ts';
 import type { Session } from '../model/session.ts';
 import { isEnded, isIn, maxDurationAtMs, workerOf } from '../model/session.ts';
 import { longestTeardownMs } from '../teardown/steps.ts';
 
-export type VerdictKind = 'orphan' | 'overdue' | 'stuck' | 'doubled' | 'unmanaged';
+export type VerdictKind = 'orphan' | 'overdue' | 'stuck' | 'doubled' | 'unmanaged' | 'abandoned';
 
 /**
  * Why a process is a target: it is in the worker's cgroup, or in the shim's group or kernel session. Or it has the mark,
@@ -53,9 +53,28 @@ export interface UnmanagedTree {
   readonly isProtected: boolean;
 }
 
+/**
+ * `gone`: no process holds the lock of the state directory. `unknown`: curfew cannot find out, for the reason `why`.
+ * `stateDir` null: the worker names none.
+ */
+export type InstanceFate =
+  | { readonly kind: 'supervised' }
+  | { readonly kind: 'gone'; readonly stateDir: string }
+  | { readonly kind: 'unknown'; readonly stateDir: string | null; readonly why: string };
+
+/** A worker of another instance. */
+export interface ForeignTree {
+  readonly instanceId: InstanceId;
+  readonly workerId: WorkerId;
+  readonly fate: InstanceFate;
+  readonly members: readonly ListedProcess[];
+}
+
 export interface CleanupFacts {
   readonly trees: readonly WorkerTree[];
   readonly strangers: readonly UnmanagedTree[];
+  /** Empty: nobody asked about other instances. */
+  readonly foreign: readonly ForeignTree[];
 }
 
 export interface CleanupRules {
@@ -68,6 +87,8 @@ export interface CleanupRules {
   readonly spared: ReadonlySet<number>;
   /** A person allowed the end of unmanaged processes that are at least this old; null: not allowed. */
   readonly strangersOlderThanMs: number | null;
+  /** A person allowed the end of the workers of this state directory if its supervisor is gone; null: of none. */
+  readonly abandonedDir: string | null;
 }
 
 export interface Verdict {
@@ -78,6 +99,8 @@ export interface Verdict {
   readonly session: SessionId | null;
   readonly room: string | null;
   readonly members: readonly ListedProcess[];
+  /** The other instance whose worker this is. Absent: this instance, or none. */
+  readonly instance?: { readonly id: InstanceId; readonly stateDir: string | null };
 }
 
 type Judged = Pick<Verdict, 'kind' | 'action' | 'why'>;
@@ -92,6 +115,7 @@ export function judge(facts: CleanupFacts, rules: CleanupRules): Verdict[] {
       return judged === null ? [] : [treeVerdict(tree, sparesYoung(judged, tree.members, rules))];
     }),
     ...facts.strangers.map((one) => strangerVerdict(one, rules)),
+    ...facts.foreign.flatMap((one) => foreignVerdict(one, rules)),
   ].map((one) => sparesAsker(one, rules.spared));
 }
 
@@ -208,6 +232,37 @@ function judgeStranger(
     return leave('unmanaged', 'not started by curfew; to end it give --unmanaged --match --older-than');
   if (ageOf(members) < olderThanMs) return leave('unmanaged', 'younger than was asked for');
   return kill('unmanaged', 'matches the pattern and is as old as asked for');
+}
+
+/** An instance with a living supervisor judges its workers alone, so such a worker gets no verdict. */
+function foreignVerdict(
+  { fate, instanceId, workerId, members }: ForeignTree,
+  rules: CleanupRules,
+): Verdict[] {
+  if (fate.kind === 'supervised' || members.length === 0) return [];
+  const judged = sparesYoung(judgeForeign(fate, members, rules), members, rules);
+  const instance = { id: instanceId, stateDir: fate.stateDir };
+  return [{ ...judged, workerId, session: null, room: null, members, instance }];
+}
+
+function judgeForeign(
+  fate: Exclude<InstanceFate, { kind: 'supervised' }>,
+  members: readonly ListedProcess[],
+  { abandonedDir }: CleanupRules,
+): Judged {
+  if (fate.kind === 'unknown')
+    return leave(
+      'abandoned',
+      `a worker of another instance, and its supervisor is not known to be gone: ${fate.why}`,
+    );
+  if (members.some((one) => !one.own)) return leave('abandoned', 'it belongs to another user');
+  const why = `no supervisor has its state directory ${fate.stateDir}`;
+  return abandonedDir === fate.stateDir
+    ? kill('abandoned', why)
+    : leave(
+        'abandoned',
+        `${why}; a start of that supervisor takes the worker over; to end it give --abandoned ${fate.stateDir}`,
+      );
 }
 
 function sparesYoung(judged: Judged, members: readonly ListedProcess[], { graceMs }: CleanupRules): Judged {

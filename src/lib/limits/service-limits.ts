@@ -33,6 +33,14 @@ export const RUN = {
   tailBytes: 16 * 1024 * 1024,
   /** After the last output the command waits this long for the session's end. */
   afterMs: 60 * SECOND_MS,
+  /** Name of a run's state directory, before its random part. */
+  dirPrefix: 'curfew-run-',
+  /** After a run's death: checks of its lock, and rounds that end its workers. A round has the bounds of a cleanup. */
+  lockTries: 50,
+  endTries: 8,
+  againMs: 100,
+  /** Exit code when a worker survived. */
+  survivedExit: 7,
   /** Variables of the shell that curfew uses for itself and never passes to a worker. */
   withheldEnv: [
     'LIVEKIT_URL',

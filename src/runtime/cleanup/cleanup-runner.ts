@@ -110,6 +110,7 @@ export class CleanupRunner {
       supervised: source.supervised,
       spared: scan.spared(request.askerPid ?? null),
       strangersOlderThanMs: request.unmanaged?.olderThanMs ?? null,
+      abandonedDir: request.abandoned ?? null,
     });
   }
 
@@ -131,6 +132,8 @@ export class CleanupRunner {
     return {
       trees,
       strangers: scan.unmanaged(wanted === undefined ? patterns : [wanted], request.askerPid ?? null),
+      // The search reads the environment of each process, so the automatic cleanup does without it.
+      foreign: request.dryRun || request.abandoned !== undefined ? scan.foreign() : [],
     };
   }
 

@@ -31,7 +31,7 @@ export function cleanupView(
 }
 
 function verdictView(
-  { kind, action, why, workerId, session, room, members }: Verdict,
+  { kind, action, why, workerId, session, room, members, instance }: Verdict,
   { outcomes, now }: { outcomes: ReadonlyMap<number, EndOutcome>; now: Stamp },
 ): VerdictView {
   const [first] = members;
@@ -43,6 +43,8 @@ function verdictView(
     session,
     room,
     worker: workerId,
+    instance: instance?.id ?? null,
+    stateDir: instance?.stateDir ?? null,
     kind,
     action,
     why,

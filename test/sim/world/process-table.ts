@@ -43,6 +43,7 @@ export class SimTable implements ProcessTable {
       treeOf: (id) => trees.get(id) ?? [],
       spared: () => new Set(),
       unmanaged: () => [],
+      foreign: () => [],
     };
     return this.#after(this.#host.world.random.wait(20, 300), 'a scan of the cleanup ends', () => scan);
   }

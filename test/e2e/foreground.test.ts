@@ -1,0 +1,124 @@
+/** `curfew run` that dies, and the workers that a dead supervisor left: their guard, and `curfew cleanup`. */
+import type { ChildProcess } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { CleanupView } from '../../src/api/cleanup-api.ts';
+import { Daemon, MAIN, ROOT } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import { isAlive, killAll, pidsCalled } from '../support/processes/test-processes.ts';
+
+let folder: string;
+let runs: ChildProcess[];
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'curfew-foreground-'));
+  runs = [];
+});
+afterEach(() => {
+  for (const one of runs) one.kill('SIGKILL');
+  // The tag of each worker, and the state directory in the guard's arguments.
+  killAll(pidsCalled(folder));
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const stateDirs = () => readdirSync(folder).filter((name) => name.startsWith('curfew-run-'));
+const guards = () => pidsCalled(`end-run\0${folder}`);
+
+/** Its worker has a grandchild with a kernel session of its own. */
+async function startRun(): Promise<{ child: ChildProcess; tree: number[]; stateDir: string }> {
+  const worker = join(ROOT, 'test/fixtures/workers/setsid-grandchild.py');
+  const args = ['run', '--room', 'r', '--max-duration', '15s', '--', 'python3', worker, folder];
+  const child = spawn(process.execPath, [MAIN, ...args], {
+    env: { PATH: process.env.PATH ?? '', HOME: '/', TMPDIR: folder },
+    stdio: 'ignore',
+  });
+  runs.push(child);
+  const tree = await until(
+    'the worker and its grandchild run',
+    () => {
+      const found = pidsCalled(`${worker}\0${folder}`).filter((pid) => pid !== child.pid);
+      return found.length >= 2 ? found : undefined;
+    },
+    20_000,
+  );
+  return { child, tree, stateDir: join(folder, stateDirs()[0] ?? '') };
+}
+
+const run = promisify(execFile);
+async function cleanup(...args: string[]): Promise<CleanupView> {
+  const config = join(folder, 'curfew.yaml');
+  writeFileSync(
+    config,
+    `state_dir: ${join(folder, 'state')}\nsweep: { grace: 1s }\nagents: { default: { command: ["true"] } }\n`,
+  );
+  const all = [MAIN, '--config', config, '--json', 'cleanup', ...args];
+  const { stdout } = await run(process.execPath, all);
+  return JSON.parse(stdout) as CleanupView;
+}
+
+describe('a foreground run that is killed', () => {
+  it('leaves no worker, no escaped process of it, no state directory and no guard', async () => {
+    const { child, tree } = await startRun();
+    child.kill('SIGKILL');
+    await until('its whole tree is gone', () => !tree.some(isAlive), 30_000);
+    await until('its state directory is gone', () => stateDirs().length === 0, 30_000);
+    await until('its guard is gone', () => guards().length === 0);
+  });
+
+  it('leaves no guard when it ends in order', async () => {
+    const { child } = await startRun();
+    expect(guards().length).toBeGreaterThan(0);
+    child.kill('SIGTERM');
+    await until('its guard is gone', () => guards().length === 0, 30_000);
+    expect(stateDirs()).toEqual([]);
+  });
+});
+
+describe('workers whose supervisor is gone', () => {
+  it('are shown as abandoned, and end only by a request that names their state directory', async () => {
+    const { child, tree, stateDir } = await startRun();
+    killAll(guards());
+    child.kill('SIGKILL');
+    const shown = await until(
+      'they are older than the grace',
+      async () => {
+        const { verdicts } = await cleanup();
+        return verdicts.find((one) => one.stateDir === stateDir && !one.why.includes('younger'));
+      },
+      20_000,
+    );
+    expect(shown).toMatchObject({ kind: 'abandoned', action: 'leave' });
+    expect(shown.tree).toEqual(expect.arrayContaining(tree));
+    await cleanup('--yes');
+    expect(tree.every(isAlive)).toBe(true);
+    const { plan, verdicts } = await cleanup('--abandoned', stateDir);
+    expect(verdicts.filter((one) => one.action === 'kill').map((one) => one.stateDir)).toEqual([stateDir]);
+    await cleanup('--apply', plan);
+    expect(tree.some(isAlive)).toBe(false);
+  });
+
+  it('are those of a removed state directory, too, but never those of a living supervisor', async () => {
+    const daemon = await new Daemon({
+      config: { agents: { default: { command: ['sleep', '1000'] } } },
+    }).start();
+    try {
+      const { body } = await daemon.dispatch({ room: 'r' });
+      const { pid } = await daemon.reaches(body.id, ['live']);
+      const verdictOf = async () =>
+        (await cleanup('--abandoned', daemon.stateDir)).verdicts.find((one) => one.tree.includes(pid ?? 0));
+      expect(await verdictOf()).toBeUndefined();
+      rmSync(daemon.stateDir, { recursive: true, force: true });
+      expect(await verdictOf()).toBeUndefined();
+      daemon.signal('SIGKILL');
+      await daemon.exited();
+      expect(await verdictOf()).toMatchObject({ kind: 'abandoned', stateDir: daemon.stateDir });
+      expect(readFileSync(`/proc/${pid}/stat`, 'latin1')).not.toBe('');
+      killAll([pid ?? 0]);
+    } finally {
+      await daemon.close();
+    }
+  });
+});
