@@ -165,10 +165,12 @@ function makeSupervisor(
   const { live, reload, cgroups } = more;
   const { instance, clock, log } = parts;
   const config = live.current();
+  const logsTotalBytes = () => live.current().retention.logsTotalBytes;
   const temp = { dir: config.tempDir, maxBytes: config.tempMaxBytes };
   return new Supervisor({
     ...parts,
-    makeWorkers: (listener) => createWorkers({ instance, listener, clock, log, cgroups, temp }),
+    makeWorkers: (listener) =>
+      createWorkers({ instance, listener, clock, log, cgroups, temp, logsTotalBytes }),
     table: createProcessTable({
       instanceId: instance.id,
       clock,

@@ -54,6 +54,8 @@ export interface Workers {
   forget(workerId: WorkerId): void;
   /** Removes workers' folders with a log older than this Unix time in milliseconds, except those in `keep`. */
   prune(olderThanWallMs: number, keep: ReadonlySet<WorkerId>): Promise<number>;
+  /** Reads the sizes of the logs of ended workers, so that their bound counts those of earlier supervisors. `keep`: not ended. */
+  loadEndedLogs(keep: ReadonlySet<WorkerId>): Promise<void>;
   /** Removes temporary folders without a living worker. Resolves with their number. */
   removeLeftTemp(): Promise<number>;
   close(): Promise<void>;

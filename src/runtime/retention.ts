@@ -9,10 +9,11 @@ export async function prune({ deps, sessions, workers }: RetentionParts): Promis
   const { wallMs } = deps.clock.now();
   const removed = await deps.registry.prune(wallMs - deps.retention.sessionsMs);
   const folders = await workers.prune(wallMs - deps.retention.logsMs, workersInUse(sessions));
+  await workers.loadEndedLogs(workersInUse(sessions));
   deps.log.info({ sessions: removed, folders }, 'old sessions and logs were removed');
 }
 
-function workersInUse(sessions: RetentionParts['sessions']): Set<WorkerId> {
+export function workersInUse(sessions: RetentionParts['sessions']): Set<WorkerId> {
   const open = sessions.all().filter((one) => !isEnded(one));
   return new Set(open.map(workerOf).flatMap((worker) => (worker === null ? [] : [worker.id])));
 }

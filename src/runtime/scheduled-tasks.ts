@@ -6,7 +6,7 @@ import { CLEANUP } from '../lib/limits/cleanup-limits.ts';
 import { RETENTION } from '../lib/limits/storage-limits.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
-import { prune } from './retention.ts';
+import { prune, workersInUse } from './retention.ts';
 import type { Supervisor } from './supervisor.ts';
 
 /** Starts the tasks. The first cleanup runs a little after the start, because reconnects of workers and requests of people come first. */
@@ -31,6 +31,8 @@ export function startTasks(
     );
     await supervisor.rebuildUnknownSessions();
     await cleanup();
+    const { workers, sessions } = supervisor.parts;
+    await workers.loadEndedLogs(workersInUse(sessions));
     log.debug({}, 'the first cleanup is done');
   };
   const cancel = clock.at(clock.now().bootMs + CLEANUP.firstAfterMs, () => {

@@ -227,6 +227,7 @@ function resolve(file: ConfigFile, origin: Origin): Config {
     retention: {
       sessionsMs: file.retention.sessions ?? base.retention.sessionsMs,
       logsMs: file.retention.logs ?? base.retention.logsMs,
+      logsTotalBytes: file.retention.logs_total ?? base.retention.logsTotalBytes,
     },
     log: { level: file.log.level ?? base.log.level, format: file.log.format ?? base.log.format },
     api: { tokens: (file.api.tokens ?? []).map((one) => resolveToken(one, origin)) },

@@ -212,6 +212,7 @@ export const fileSchema = section({
   retention: section({
     sessions: duration([60 * SECOND_MS, 3650 * DAY_MS]),
     logs: duration([60 * SECOND_MS, 3650 * DAY_MS]),
+    logs_total: bytes,
   })
     .partial()
     .default({}),

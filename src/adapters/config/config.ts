@@ -30,7 +30,12 @@ export interface Config {
     /** The effect of SIGTERM on the calls if systemd did not start the supervisor. */
     readonly onTerm: 'release' | 'drain' | 'leave';
   };
-  readonly retention: { readonly sessionsMs: number; readonly logsMs: number };
+  readonly retention: {
+    readonly sessionsMs: number;
+    readonly logsMs: number;
+    /** Logs of ended workers, all together. */
+    readonly logsTotalBytes: number;
+  };
   readonly sweep: {
     /** Patterns of commands that may be agents without curfew. Cleanup shows them and never ends them on its own. */
     readonly unmanaged: readonly string[];
@@ -63,7 +68,11 @@ export const DEFAULT_CONFIG: Config = {
   cgroups: 'auto',
   presence: { pollEveryMs: PRESENCE.pollEveryMs },
   shutdown: { timeoutMs: SHUTDOWN.boundMs, onTerm: 'release' },
-  retention: { sessionsMs: RETENTION.sessionsMs, logsMs: RETENTION.logsMs },
+  retention: {
+    sessionsMs: RETENTION.sessionsMs,
+    logsMs: RETENTION.logsMs,
+    logsTotalBytes: RETENTION.logsTotalBytes,
+  },
   sweep: { unmanaged: [], graceMs: CLEANUP.graceMs },
   log: { level: 'info', format: 'json' },
   api: { tokens: [] },

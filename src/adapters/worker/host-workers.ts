@@ -26,6 +26,7 @@ import type { WorkerFolder } from './folder/worker-folder.ts';
 import { appendToLog, folderOf, openLog, pruneFolders, readStatus } from './folder/worker-folder.ts';
 import type { LogCap } from './log/log-cap.ts';
 import { createLogCap } from './log/log-cap.ts';
+import { LogShelf } from './log/log-shelf.ts';
 import { adoptedShim, findStartedWorker } from './start/adopt-shim.ts';
 import type { StartHost } from './start/prepare-start.ts';
 import { planStart } from './start/prepare-start.ts';
@@ -53,6 +54,8 @@ export interface WorkersOptions {
   readonly sampleMs?: number;
   /** `null`: no cgroups here. Then process group and mark find a worker's processes, and samples measure memory. */
   readonly cgroups?: Cgroups | null;
+  /** The value of `retention.logs_total` now. Absent: no bound. */
+  readonly logsTotalBytes?: () => number;
   /** Where the workers' temporary folders are made. `null`: nowhere. */
   readonly temp?: { readonly dir: string; readonly maxBytes: number } | null;
 }
@@ -75,6 +78,7 @@ class HostWorkers implements Workers {
   readonly #startHost: StartHost;
   readonly #scanner: Scanner;
   readonly #logs: LogCap;
+  readonly #shelf: LogShelf;
   readonly #temp: TempFolders | null;
   readonly #entries = new Map<WorkerId, TrackedWorker>();
   readonly #starts = new StartQueue();
@@ -107,6 +111,11 @@ class HostWorkers implements Workers {
       temp: this.#temp,
     };
     this.#logs = createLogCap({ log, sizes: logs });
+    this.#shelf = new LogShelf({
+      workersDir: instance.workersDir,
+      log,
+      limitBytes: options.logsTotalBytes ?? (() => Number.POSITIVE_INFINITY),
+    });
     this.#self = { pid: process.pid, pgid: this.#proc.stat(process.pid)?.pgid ?? process.pid };
     const sampler = {
       scanner: this.#scanner,
@@ -191,7 +200,17 @@ class HostWorkers implements Workers {
     if (!entry) return;
     entry.forgotten = true;
     // The reaper needs the entry until the tree is gone. Then `#treeChanged` deletes it.
-    if (entry.reaper.isOver) this.#entries.delete(workerId);
+    if (entry.reaper.isOver) this.#shelve(workerId);
+  }
+
+  /** The log counts from now on as that of an ended worker. Its last record and its last cut come first. */
+  #shelve(id: WorkerId): void {
+    this.#entries.delete(id);
+    void this.#writes.settled().then(() => this.#shelf.add(id));
+  }
+
+  loadEndedLogs(keep: ReadonlySet<WorkerId>): Promise<void> {
+    return this.#shelf.load((id) => keep.has(id) || this.#has(id));
   }
 
   prune(olderThanWallMs: number, keep: ReadonlySet<WorkerId>): Promise<number> {
@@ -206,7 +225,7 @@ class HostWorkers implements Workers {
     for (const stop of this.#stops) stop();
     for (const entry of this.#entries.values()) entry.reaper.stop();
     await this.#writes.settled();
-    await this.#temp?.close();
+    await Promise.all([this.#temp?.close(), this.#shelf.close()]);
   }
 
   async removeLeftTemp(): Promise<number> {
@@ -333,7 +352,7 @@ class HostWorkers implements Workers {
       entry.shim.stopWatching();
       this.#writes.add(this.#logs.finish(entry.id));
       this.#temp?.remove(entry.id);
-      if (entry.forgotten) this.#entries.delete(entry.id);
+      if (entry.forgotten) this.#shelve(entry.id);
     }
     if (entry.announced) this.#options.listener.tree(entry.id, left);
   }

@@ -48,4 +48,21 @@ export const RETENTION = {
   cron: '17 * * * *',
   sessionsMs: 30 * 24 * HOUR_MS,
   logsMs: 7 * 24 * HOUR_MS,
+  logsTotalBytes: 2 * 1024 * 1024 * 1024,
+} as const;
+
+/** Logs of ended workers, over `retention.logs_total` or on a disk that is almost full. */
+export const ENDED_LOGS = {
+  /** An agent that holds a larger share of the total loses its own logs first. */
+  agentShare: 0.25,
+  /** The end of a failed session's log goes last. */
+  tailBytes: 64 * 1024,
+  /** Logs go until the total is this share of the limit. */
+  targetShare: 0.95,
+  /** Below both of these free amounts of the disk, logs go. */
+  freeBytes: 512 * 1024 * 1024,
+  freeShare: 0.2,
+  diskCheckMs: 250,
+  /** The log line names this many workers whose logs went. */
+  named: 5,
 } as const;

@@ -149,6 +149,10 @@ export class SimWorkers implements Workers {
     return Promise.resolve(0);
   }
 
+  loadEndedLogs(): Promise<void> {
+    return Promise.resolve();
+  }
+
   removeLeftTemp(): Promise<number> {
     return Promise.resolve(0);
   }

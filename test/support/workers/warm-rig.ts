@@ -247,6 +247,7 @@ export class WarmRig {
       logPath: () => '',
       note: () => undefined,
       forget: (id) => this.#note(`forget ${id}`),
+      loadEndedLogs: () => Promise.resolve(),
       removeLeftTemp: () => Promise.resolve(0),
       prune: () => Promise.resolve(0),
       close: () => Promise.resolve(),
