@@ -139,6 +139,10 @@ export const sessionSchema = z.object({
       }),
     )
     .describe('Deadlines that end the session or its step, soonest first.'),
+  rejoinOf: z
+    .string()
+    .nullable()
+    .describe('Id of the session before this one, to whose room the caller returned. `null`: a dispatch.'),
   metadata: z.record(z.string(), z.json()).describe('As dispatched, or as changed since.'),
   labels: z.record(z.string(), z.string()).describe('As dispatched.'),
   resources: z

@@ -4,7 +4,8 @@ import type { SessionId, WorkerId } from '../core/ids.ts';
 import { firstWorkerId } from '../core/ids.ts';
 import type { SessionEvent } from '../core/model/events.ts';
 import type { Session } from '../core/model/session.ts';
-import { isEnded, workerOf } from '../core/model/session.ts';
+import { isEnded, isIn, workerOf } from '../core/model/session.ts';
+import { rejoinWatch } from '../core/teardown/rejoin-rule.ts';
 import { messageOf } from '../lib/errors.ts';
 import type { DatabaseLoss } from '../ports/registry.ts';
 import type { Workers } from '../ports/workers.ts';
@@ -92,7 +93,20 @@ export class SupervisorParts {
       closed: (id) => this.#postToWorker(id, { type: 'channel', workerId: id, open: false }),
     });
     await this.roomRouter?.start();
+    this.#watchAgain();
     this.#gaps.start();
+  }
+
+  /** Race: the earlier supervisor died between the record of a teardown and the record of the watch for a returning caller. */
+  #watchAgain(): void {
+    const all = this.sessions.all();
+    const followed = new Set(all.map(({ spec }) => spec.rejoin?.of));
+    for (const session of all) {
+      if (!isIn(session, 'closing') || followed.has(session.spec.id)) continue;
+      const watch = rejoinWatch(session, this.deps.clock.now());
+      if (watch !== null && this.roomRouter?.isWatched(watch.room, watch.roomSid) === false)
+        this.roomRouter.watch(watch);
+    }
   }
 
   /** Stops timers and connections. Workers and sessions continue. */

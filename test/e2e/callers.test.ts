@@ -2,12 +2,13 @@
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { AgentDispatchClient } from 'livekit-server-sdk';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { SessionView } from '../../src/api/session-schemas.ts';
 import { Callers } from '../support/callers/callers.ts';
 import { Daemon, ROOT } from '../support/daemon/daemon.ts';
 import { until } from '../support/lib/wait.ts';
-import { HAS_LIVEKIT, LiveKit } from '../support/livekit/livekit-server.ts';
+import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit/livekit-server.ts';
 
 const AGENT = { command: [process.execPath, `${ROOT}/test/fixtures/agent.mjs`], protocol: 'curfew' };
 
@@ -15,6 +16,7 @@ describe.runIf(HAS_LIVEKIT)('callers', () => {
   let livekit: LiveKit;
   let daemon: Daemon;
   let callers: Callers;
+  let clocks = 0;
 
   beforeAll(async () => {
     livekit = await LiveKit.start();
@@ -26,6 +28,10 @@ describe.runIf(HAS_LIVEKIT)('callers', () => {
       presence: { poll_interval: '1s' },
       limits: { start_rate: '100/s' },
       agents: {
+        again: { ...AGENT, rooms: 'again-*', callers_left: '300ms', max_duration: '10m' },
+        voice: { ...AGENT, agent_name: 'voice', callers_left: '300ms' },
+        off: { ...AGENT, rooms: 'off-*', callers_left: '300ms', rejoin: 'off' },
+        http: { ...AGENT, callers_left: '300ms' },
         page: { ...AGENT, rooms: 'page-*' },
         watched: { ...AGENT, rooms: 'watched-*', callers_left: '300ms', callers: { ignore } },
       },
@@ -50,6 +56,18 @@ describe.runIf(HAS_LIVEKIT)('callers', () => {
   const sees = (id: string, count: number) =>
     until(`${count} callers are seen`, async () => (await daemon.session(id)).presence?.callers === count);
 
+  /** By then curfew has polled each room of this test so many times. */
+  const untilPolled = async (polls: number) => {
+    const room = `clock-${++clocks}`;
+    const { body } = await daemon.dispatch({ room, agent: 'http' });
+    const start = Date.now();
+    await until(`${polls} polls`, async () => {
+      const asOf = Date.parse((await daemon.session(body.id)).presence?.asOf ?? '');
+      return asOf > start + polls * 1000;
+    });
+    await daemon.release(body.id);
+  };
+
   it.concurrent('a page that is loaded again after 5 s finds the same session', async () => {
     const room = 'page-1';
     await callers.join(room, 'ann');
@@ -67,6 +85,76 @@ describe.runIf(HAS_LIVEKIT)('callers', () => {
     expect(await sessionsIn(room)).toMatchObject([{ id, state: 'live' }]);
     await callers.leave(room, 'ann');
     expect(await daemon.ended(id, 30_000)).toMatchObject({ reason: 'callers_left' });
+  });
+
+  const byTime = async (room: string) =>
+    (await sessionsIn(room)).sort((a, b) => Date.parse(a.createdAt) - Date.parse(b.createdAt));
+  const next = (room: string, count: number) =>
+    until(`session ${count} is live in ${room}`, async () => {
+      const last = (await byTime(room))[count - 1];
+      return last?.state === 'live' ? last : null;
+    });
+  const dispatches = () => new AgentDispatchClient(`http://127.0.0.1:${livekit.port}`, KEY, SECRET);
+
+  it.concurrent('a caller that returns after the session gets a new one, in a room of a pattern', async () => {
+    const room = 'again-1';
+    await callers.join(room, 'ann');
+    const first = await next(room, 1);
+    await sees(first.id, 1);
+    await callers.leave(room, 'ann');
+    expect(await daemon.ended(first.id)).toMatchObject({ reason: 'callers_left', rejoinOf: null });
+    await callers.join(room, 'ann');
+    const second = await next(room, 2);
+    expect(second).toMatchObject({ rejoinOf: first.id, agent: 'again' });
+    const restMs = second.deadlines.find((one) => one.kind === 'max_duration')?.inMs ?? 0;
+    expect(restMs).toBeLessThan(600_000);
+    await sees(second.id, 1);
+    await callers.leave(room, 'ann');
+    await daemon.ended(second.id);
+    await callers.join(room, 'ann');
+    expect(await next(room, 3)).toMatchObject({ rejoinOf: second.id });
+  });
+
+  it.concurrent("a caller that returns after a call of LiveKit's dispatch gets its job again", async () => {
+    const room = 'job-1';
+    await callers.join(room, 'ann');
+    const metadata = JSON.stringify({ lang: 'de', curfew: { user: 'u1', labels: { tier: 'gold' } } });
+    await dispatches().createDispatch(room, 'voice', { metadata });
+    const first = await next(room, 1);
+    await sees(first.id, 1);
+    await callers.leave(room, 'ann');
+    await daemon.ended(first.id);
+    await callers.join(room, 'ann');
+    const same = { agent: 'voice', user: 'u1', labels: { tier: 'gold' }, metadata: { lang: 'de' } };
+    expect(await next(room, 2)).toMatchObject({ rejoinOf: first.id, ...same });
+  });
+
+  it.concurrent.each<[string, string, (id: string) => Promise<unknown>]>([
+    ['after a release', 'again-2', (id) => daemon.release(id)],
+    ['with rejoin: off', 'off-1', async () => undefined],
+  ])('a caller that returns %s gets none', async (_name, room, act) => {
+    await callers.join(room, 'ann');
+    const { id } = await next(room, 1);
+    await sees(id, 1);
+    await act(id);
+    await callers.leave(room, 'ann');
+    await daemon.ended(id);
+    await callers.join(room, 'ann');
+    await untilPolled(5);
+    expect(await sessionsIn(room)).toMatchObject([{ id }]);
+  });
+
+  it.concurrent('a dispatch by HTTP brings no session for a caller that returns', async () => {
+    const room = 'http-1';
+    await livekit.rooms.createRoom({ name: room });
+    const { body } = await daemon.dispatch({ room, agent: 'http' });
+    await callers.join(room, 'ann');
+    await sees(body.id, 1);
+    await callers.leave(room, 'ann');
+    await daemon.ended(body.id);
+    await callers.join(room, 'ann');
+    await untilPolled(5);
+    expect(await sessionsIn(room)).toMatchObject([{ id: body.id }]);
   });
 
   it.concurrent('a listener and a note-taking bot are no callers and keep no session', async () => {

@@ -1,5 +1,7 @@
 /** Kept rooms and refused calls, over simulated ports. */
+
 import { expect, it } from 'vitest';
+import { createClock } from '../../src/adapters/telemetry/boot-clock.ts';
 import type { SessionId } from '../../src/core/ids.ts';
 import type { RoomWatch } from '../../src/core/rooms/kept-room.ts';
 import type { Registry } from '../../src/ports/registry.ts';
@@ -28,10 +30,11 @@ it('all kept rooms are written into a new database', async () => {
     saveWatch: async (watch) => void saved.push(watch),
   };
   const rooms: Partial<Rooms> = { follow: () => undefined, start: () => undefined };
-  const deps = { rooms: rooms as Rooms, registry: registry as Registry, log: SILENT };
+  const deps = { rooms: rooms as Rooms, registry: registry as Registry, log: SILENT, clock: createClock() };
   const router = new RoomRouter(deps, {
     post: () => undefined,
     postAll: () => undefined,
+    state: () => null,
   });
   await router.start();
   router.recordAll();
@@ -63,8 +66,8 @@ it('a kept room is closed at the next snapshot when its close failed', async () 
     deleteWatch: async ({ name }) => void deleted.push(name),
   };
   const router = new RoomRouter(
-    { rooms: rooms as Rooms, registry: registry as Registry, log: SILENT },
-    { post: () => undefined, postAll: () => undefined },
+    { rooms: rooms as Rooms, registry: registry as Registry, log: SILENT, clock: createClock() },
+    { post: () => undefined, postAll: () => undefined, state: () => null },
   );
   const poll = async (asOfMs: number) => {
     const event = look(asOfMs, [participant('ann')]);
@@ -92,10 +95,11 @@ it('a phone is hung up on when its accepted call expired, although the session i
       return { outcome: closed.length === 1 ? 'timeout' : 'done', detail: null };
     },
   };
-  const deps = { rooms: rooms as Rooms, registry: {} as Registry, log: SILENT };
+  const deps = { rooms: rooms as Rooms, registry: {} as Registry, log: SILENT, clock: createClock() };
   const router = new RoomRouter(deps, {
     post: () => undefined,
     postAll: () => undefined,
+    state: () => null,
   });
   const session = sessionOf({ id: 's-1', room: 'r' });
   const { room, id } = session.spec;

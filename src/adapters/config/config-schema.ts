@@ -136,6 +136,7 @@ const agent = section({
     .nullable()
     .default(null),
   room_on_end: choice(['auto', 'close', 'keep']).default('auto'),
+  rejoin: choice(['auto', 'always', 'off']).default('auto'),
   on_refused: choice(['close', 'keep']).default('close'),
   claim: choice(['room', 'room+agent']).default('room'),
   replace: z.boolean({ error: 'must be true or false' }).default(true),
@@ -289,6 +290,7 @@ export function toProfile(name: string, file: AgentFile, parts: ResolvedParts): 
     rooms: file.rooms,
     sideRooms: file.side_rooms,
     roomOnEnd: file.room_on_end,
+    rejoin: file.rejoin,
     onRefused: file.on_refused,
     claim: file.claim,
     replace: file.replace,

@@ -25,13 +25,15 @@ export function jobWithdrawn(why: keyof typeof WITHDRAWN, now: Stamp): Ending {
   return endingOf('start_timeout', now, { cause: `job_${why}`, detail: WITHDRAWN[why] });
 }
 
-/** No effect if no LiveKit job asked for the session. */
+/** No effect if no LiveKit job asked for the session. LiveKit's job of a caller that returned has ended with the earlier session. */
 export function reportJob(
   { spec }: Session,
   status: Extract<Effect, { do: 'report_job' }>['status'],
   error: string | null = null,
 ): Effect[] {
-  return spec.job == null ? [] : [{ do: 'report_job', jobId: spec.job.id, status, error }];
+  return spec.job == null || spec.rejoin !== undefined
+    ? []
+    : [{ do: 'report_job', jobId: spec.job.id, status, error }];
 }
 
 export function reportEnd(session: Session, { reason, detail }: Ending): Effect[] {

@@ -6,6 +6,9 @@ import type { IgnoreRule } from '../rooms/presence.ts';
 /** `none` is level 0 (knows nothing of curfew), `curfew` level 1 (control socket), `livekit` an unchanged LiveKit agent. */
 export type WorkerProtocol = 'none' | 'livekit' | 'curfew';
 
+/** `auto`: where LiveKit's dispatch or a room pattern brought the session, and no call was dialled. `always`: after each dispatch. */
+export type RejoinRule = 'auto' | 'always' | 'off';
+
 export type RoomOnEnd = 'auto' | 'close' | 'keep';
 
 /** The launcher's attachment informs. It ends a call only by what LiveKit's own runner would end, or by what the profile asks for. */
@@ -67,6 +70,8 @@ export interface Profile {
   readonly warm: number;
   readonly memoryBytes: number | null;
   readonly cpuPercent: number | null;
+  /** Whether a caller that returns after the session gets a new one. Absent: no, as in 0.1.0. */
+  readonly rejoin?: RejoinRule;
   /** Absent: nobody is ignored. Profiles of 0.1.0 lack it. */
   readonly ignore?: IgnoreRule;
   /** `worker`: each worker has a TMPDIR of its own. Absent in a record of 0.1.0, which means `shared`. */

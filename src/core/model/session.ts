@@ -39,6 +39,12 @@ export interface SessionSpec {
   readonly job: JobOrigin | null;
   /** Nobody dispatched the call: it came from a room. It waits for no slot, and only its room can hear of a refusal. */
   readonly unasked?: true;
+  /** A caller returned to the room of an earlier session. Absent: somebody or LiveKit dispatched the session. */
+  readonly rejoin?: {
+    readonly of: SessionId;
+    /** When the sessions of this kind began in this room, this one included, on the boot-time clock. */
+    readonly begunMs: readonly number[];
+  };
 }
 
 /** The actor: a token's name, or the local user that the CLI states. */

@@ -4,6 +4,7 @@ import type { RoomKey, SessionId, Stamp } from '../ids.ts';
 import { seenBy } from './ignored.ts';
 import type { IgnoreRule, Participant, RoomSnapshot } from './presence.ts';
 import { sideOf } from './presence.ts';
+import type { Rejoin } from './rejoin.ts';
 
 export interface RoomWatch {
   readonly room: RoomKey;
@@ -16,6 +17,8 @@ export interface RoomWatch {
   readonly since: Stamp;
   /** Since when at most one caller is in the room; null: two or more are. */
   readonly aloneSinceMs: number | null;
+  /** A caller that returns gets a new session, so the watch lasts as long as the room. Records of older versions lack it. */
+  readonly rejoin?: Rejoin;
   /** Participants that the ended session did not count as callers. Records of older versions lack it. */
   readonly ignore?: IgnoreRule;
 }

@@ -237,6 +237,7 @@ function recount(
   const agentThere = agentSeen ? ownAgent : anyAgent;
   return {
     ...presence,
+    ...(presence.participants.some((one) => one.outbound === true) && { outboundSeen: true }),
     callersSeen,
     phoneSeen,
     agentSeen,

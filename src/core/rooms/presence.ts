@@ -33,6 +33,8 @@ export interface Participant {
   readonly attributes?: Readonly<Record<string, string>>;
   /** The session's profile says that it is no caller. */
   readonly ignored?: true;
+  /** A phone that somebody dialled from this side. */
+  readonly outbound?: true;
 }
 
 /** All participants of one room. `asOf`: when the poll was sent, so that the snapshot claims nothing newer. */
@@ -130,6 +132,8 @@ export interface Presence {
   /** Reported by a webhook. A snapshot must confirm it. */
   readonly finished: { readonly roomSid: string; readonly at: Stamp } | null;
   readonly agentLeft: { readonly at: Stamp } | null;
+  /** A phone was dialled from this side. Records of older versions lack it. */
+  readonly outboundSeen?: true;
   /** Callers in the session's side room. */
   readonly sideCallers: number;
 }

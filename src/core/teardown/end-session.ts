@@ -5,6 +5,7 @@ import type { Effect } from '../model/effects.ts';
 import type { PhaseOf, Session, SessionIn } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import { enterPhase, stay } from '../model/updates.ts';
+import { watchOf } from './rejoin-rule.ts';
 
 export function endIfOver(session: SessionIn<'closing'>, now: Stamp): Next {
   const { phase, startedAt, liveAt } = session;
@@ -15,7 +16,7 @@ export function endIfOver(session: SessionIn<'closing'>, now: Stamp): Next {
     { name: 'ended', ending, worker, records: ladder.records, roomEnd: ladder.roomEnd },
     { startedAt, liveAt, endedAt: endOf(phase, now) },
   );
-  return stay(ended, ladder.roomEnd?.action === 'watch' ? watchRoom(session, now) : []);
+  return stay(ended, ladder.roomEnd?.action === 'watch' ? keepWatch(session, now) : []);
 }
 
 /** A worker can exit while no supervisor is there. Then its exit was the end, and the teardown only came late. */
@@ -24,17 +25,7 @@ function endOf({ ending, ladder }: PhaseOf<'closing'>, now: Stamp): Stamp {
   return ending.cause === 'exit' && begun.bootMs - ending.at.bootMs > DEADLINES.gapCheckMs ? ending.at : now;
 }
 
-function watchRoom({ presence, spec }: Session, now: Stamp): Effect[] {
-  if (presence.roomSid === null) return [];
-  const watch = {
-    room: spec.room,
-    roomSid: presence.roomSid,
-    agentIdentity: spec.agentIdentity,
-    session: spec.id,
-    made: presence.roomOrigin === 'session',
-    since: now,
-    aloneSinceMs: null,
-    ...(spec.profile.ignore !== undefined && { ignore: spec.profile.ignore }),
-  };
-  return [{ do: 'watch_room', watch }];
+function keepWatch(session: Session, now: Stamp): Effect[] {
+  const { roomSid } = session.presence;
+  return roomSid === null ? [] : [{ do: 'watch_room', watch: watchOf(session, roomSid, now) }];
 }

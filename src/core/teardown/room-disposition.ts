@@ -2,12 +2,14 @@
 
 import type { RoomEnd, Session, SessionIn } from '../model/session.ts';
 import { sideOf } from '../rooms/presence.ts';
+import { mayRejoin } from './rejoin-rule.ts';
 
 /** Decided on a snapshot that was asked for after the step began. */
 export function decideRoomEnd(session: SessionIn<'closing'>): RoomEnd {
   const { phase, presence, spec } = session;
   if (!presence.roomThere) return { action: 'keep', why: 'the room is gone already' };
   if (phase.ladder.successor) return { action: 'watch', why: 'the next session is waiting for it' };
+  if (mayRejoin(session)) return { action: 'keep', why: 'a caller that returns gets a new session' };
   const { roomOnEnd } = spec.profile;
   if (roomOnEnd !== 'auto') return { action: roomOnEnd, why: `room_on_end: ${roomOnEnd}` };
   return auto(session, phase.ending.reason === 'completed', phase.ending.at.wallMs);

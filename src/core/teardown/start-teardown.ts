@@ -11,6 +11,7 @@ import { andThen, enterPhase, stay } from '../model/updates.ts';
 import type { RunningWorker, Worker } from '../model/worker.ts';
 import { countSide } from '../rooms/presence.ts';
 import { enterStep } from './process-track.ts';
+import { watchForReturn } from './rejoin-rule.ts';
 
 type Closing = SessionIn<'closing'>;
 
@@ -38,7 +39,8 @@ export function startTeardown(session: OpenSession, ending: Ending, now: Stamp):
     ),
     reportEnd(session, ending),
   );
-  return andThen(informed, (next) => enterStep(next, first, now));
+  const watched = andThen(informed, (next) => stay(next, watchForReturn(next, now)));
+  return andThen(watched, (next) => enterStep(next, first, now));
 }
 
 function firstStep(worker: Worker | null, ending: Ending): ProcessStep {

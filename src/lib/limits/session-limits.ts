@@ -105,6 +105,17 @@ export const DEADLINES = {
   keepAliveMaxMs: 3599 * SECOND_MS,
 } as const;
 
+/** A new session for a caller that returns to its room. */
+export const REJOIN = {
+  /** A dispatch for the room comes first within this. */
+  afterMs: 1 * SECOND_MS,
+  /** At most so many in one room within `withinMs`, so that an agent that ends at once does not begin for ever. */
+  most: 5,
+  withinMs: 10 * MINUTE_MS,
+  /** With less of the maximum duration left no session begins. */
+  leastMs: 1 * SECOND_MS,
+} as const;
+
 /** Waits before the replacement of a crashed worker: the first, the factor, the longest, and the jitter as a share. */
 export const BACKOFF = {
   firstMs: 500,

@@ -4,6 +4,7 @@ import type { Profile } from '../../core/model/profile.ts';
 import type { SupervisorParts } from '../supervisor-parts.ts';
 import type { Dispatcher } from './dispatcher.ts';
 import { JobSource } from './job-source.ts';
+import { beginAgain } from './rejoin-source.ts';
 import { RoomSource } from './room-source.ts';
 
 type SourceParts = Pick<SupervisorParts, 'deps' | 'sessions' | 'admission' | 'roomRouter' | 'pool'>;
@@ -26,6 +27,9 @@ export class DispatchSources {
       deps.jobs === null
         ? null
         : new JobSource({ jobs: deps.jobs, deps, sessions, admission, dispatcher, isAccepting, onRefused });
+    roomRouter?.onReturned((watch) =>
+      beginAgain(watch, { deps, sessions, roomRouter, dispatcher, onRefused }),
+    );
     this.#rooms = new RoomSource({ deps, sessions, roomRouter, dispatcher, onRefused });
   }
 

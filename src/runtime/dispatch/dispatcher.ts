@@ -3,16 +3,17 @@
 import type { DispatchRequest } from '../../api/session-schemas.ts';
 import type { Answer } from '../../core/admission/admission.ts';
 import { quotasOf } from '../../core/admission/quotas.ts';
-import type { SessionId } from '../../core/ids.ts';
+import type { Metadata, SessionId } from '../../core/ids.ts';
 import { firstWorkerId, sessionId } from '../../core/ids.ts';
 import type { SessionEvent } from '../../core/model/events.ts';
 import type { JobOrigin } from '../../core/model/job-options.ts';
-import type { Session, Warm } from '../../core/model/session.ts';
+import type { Session, SessionSpec, Warm } from '../../core/model/session.ts';
 import { newSession } from '../../core/model/updates.ts';
 import { CurfewError } from '../../lib/errors.ts';
 import { ADMISSION } from '../../lib/limits/session-limits.ts';
 import type { SupervisorParts } from '../supervisor-parts.ts';
-import { hashBody, makeSpec } from './session-spec.ts';
+import type { Returned } from './session-spec.ts';
+import { hashBody, makeSpec, rejoinSpec } from './session-spec.ts';
 
 interface Dispatched {
   readonly session: Session;
@@ -80,10 +81,27 @@ export class Dispatcher {
       : repeat({ session: recorded, created: false }, bodyHash);
   }
 
+  /** A caller has returned to the room of this session. Rejects when no session can begin. */
+  async rejoin(before: Session, returned: Returned): Promise<Session> {
+    this.#checkAccepting();
+    const { deps } = this.#parts;
+    const spec = rejoinSpec(before.spec, { ...returned, deps, now: deps.clock.now() });
+    const { metadata } = before.config;
+    return (await this.#admit(spec, { metadata, mayQueue: false, assignedWithinMs: null })).session;
+  }
+
   async #create(request: DispatchRequest, { job, mayQueue, assignedWithinMs }: Origin): Promise<Dispatched> {
     this.#checkAccepting();
-    const { roomTokens, deps, admission, pool, transitions: steps } = this.#parts;
+    const { deps } = this.#parts;
     const spec = makeSpec(request, { deps, now: deps.clock.now(), job, isRequested: mayQueue });
+    return this.#admit(spec, { metadata: request.metadata, mayQueue, assignedWithinMs });
+  }
+
+  async #admit(
+    spec: SessionSpec,
+    { metadata, mayQueue, assignedWithinMs }: Omit<Origin, 'job'> & { readonly metadata: Metadata },
+  ): Promise<Dispatched> {
+    const { roomTokens, deps, admission, pool, transitions: steps } = this.#parts;
     const { id: sessionId, claim } = spec;
     const warm = pool.take(spec.profile, sessionId);
     const answer = admission.request({
@@ -96,7 +114,7 @@ export class Dispatcher {
     if (warm !== null && answer.kind !== 'granted') pool.giveBack(warm.id, sessionId);
     if (answer.kind === 'taken') throw roomTaken(spec.room.name, answer.holder);
     if (answer.kind === 'full') throw atCapacity(answer);
-    const session = newSession(spec, request.metadata);
+    const session = newSession(spec, metadata);
     // Because: the token of a session that waits in the queue could expire before the session starts.
     if (answer.kind === 'granted') roomTokens.prepare(session);
     const first = firstEvent(session, { answer, nowMs: deps.clock.now().bootMs, assignedWithinMs, warm });

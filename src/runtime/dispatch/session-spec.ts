@@ -1,12 +1,13 @@
 /** Makes a session's specification from the body of its dispatch. */
 import { createHash } from 'node:crypto';
 import type { DispatchRequest } from '../../api/session-schemas.ts';
-import type { RoomKey, Stamp } from '../../core/ids.ts';
+import type { RoomKey, SessionId, Stamp } from '../../core/ids.ts';
 import { claimKey, roomNamed, sessionId } from '../../core/ids.ts';
 import type { JobOrigin } from '../../core/model/job-options.ts';
 import { effectiveLimits } from '../../core/model/limit-overrides.ts';
 import type { SessionSpec } from '../../core/model/session.ts';
 import { CurfewError } from '../../lib/errors.ts';
+import { REJOIN } from '../../lib/limits/session-limits.ts';
 import type { SupervisorDeps } from '../supervisor-deps.ts';
 
 /** Two bodies with the same content have the same hash, in any order of their keys. */
@@ -57,9 +58,45 @@ export function makeSpec(
   };
 }
 
-/** The same for every worker of the room, on every host. So LiveKit itself removes the older of two agents with one identity. */
-function agentIdentity(room: RoomKey, shared: string | null): string {
-  const text = JSON.stringify([room.project, room.name, shared]);
+/** The return of a caller. */
+export interface Returned {
+  readonly maxDurationMs: number;
+  /** When the earlier sessions for returned callers began in this room. */
+  readonly begunMs: readonly number[];
+}
+
+/** The same call for the same user, by the agent as the config has it now. */
+export function rejoinSpec(
+  before: SessionSpec,
+  { maxDurationMs, begunMs, deps, now }: Returned & { readonly deps: SupervisorDeps; readonly now: Stamp },
+): SessionSpec {
+  const profile = deps.profileOf(before.profile.agent);
+  if (profile === null) throw unknownAgent(before.profile.agent, deps.agents);
+  const id = sessionId(`s-${deps.newId()}`);
+  const shared = profile.claim === 'room' ? null : profile.agent;
+  return {
+    ...before,
+    id,
+    clientId: false,
+    profile,
+    limits: { ...before.limits, maxDurationMs },
+    createdAt: now,
+    bootId: deps.instance.bootId,
+    claim: claimKey(before.room, shared),
+    agentIdentity: agentIdentity(before.room, shared, id),
+    livekit: deps.rooms !== null,
+    unasked: true,
+    rejoin: { of: before.id, begunMs: [...begunMs, now.bootMs].slice(-REJOIN.most) },
+  };
+}
+
+/**
+ * The same for every worker of the room, on every host. So LiveKit itself removes the older of two agents with one identity.
+ * `session`: the agent of a returned caller has an identity of its own.
+ * Because: LiveKit removes an agent and its token by identity, and the agent of the earlier session may still come back.
+ */
+function agentIdentity(room: RoomKey, shared: string | null, session?: SessionId): string {
+  const text = JSON.stringify([room.project, room.name, shared, ...(session === undefined ? [] : [session])]);
   return `agent-${createHash('sha256').update(text).digest('hex').slice(0, 16)}`;
 }
 

@@ -4,15 +4,19 @@ import type { RoomKey, SessionId, Stamp } from '../../core/ids.ts';
 import { roomId } from '../../core/ids.ts';
 import type { SessionEvent } from '../../core/model/events.ts';
 import type { Session } from '../../core/model/session.ts';
+import { isIn } from '../../core/model/session.ts';
 import { seenBy } from '../../core/rooms/ignored.ts';
 import type { RoomWatch } from '../../core/rooms/kept-room.ts';
 import { decideWatch } from '../../core/rooms/kept-room.ts';
 import type { IgnoreRule, RoomSnapshot } from '../../core/rooms/presence.ts';
 import type { RefusedCall } from '../../core/rooms/refused-call.ts';
 import { decideRefused } from '../../core/rooms/refused-call.ts';
+import { decideRejoin } from '../../core/rooms/rejoin.ts';
 import { callersIn, sideRoomOf } from '../../core/rooms/side-room.ts';
 import { messageOf } from '../../lib/errors.ts';
 import { WATCH } from '../../lib/limits/livekit-limits.ts';
+import { REJOIN } from '../../lib/limits/session-limits.ts';
+import type { Clock } from '../../ports/clock.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Registry } from '../../ports/registry.ts';
 import type { Rooms, RoomsListener } from '../../ports/rooms.ts';
@@ -20,6 +24,7 @@ import type { Rooms, RoomsListener } from '../../ports/rooms.ts';
 export interface RoomRouterListener {
   post(id: SessionId, event: SessionEvent): void;
   postAll(event: SessionEvent): void;
+  state(id: SessionId): Session | null;
 }
 
 interface Refused {
@@ -41,19 +46,24 @@ export class RoomRouter implements RoomsListener {
   readonly #refused = new Map<string, Refused>();
   /** Kept rooms that are being closed. */
   readonly #closing = new Set<string>();
+  /** Rooms in which the next session of a returned caller is being dispatched. */
+  readonly #beginning = new Set<string>();
   readonly #rooms: Rooms;
+  readonly #clock: Clock;
   readonly #registry: Registry;
   readonly #log: Log;
   readonly #listener: RoomRouterListener;
   #found: (room: RoomKey, roomSid: string) => void = () => undefined;
+  #returned: (watch: RoomWatch) => Promise<void> = async () => undefined;
 
   constructor(
-    deps: { readonly rooms: Rooms; readonly registry: Registry; readonly log: Log },
+    deps: { readonly rooms: Rooms; readonly registry: Registry; readonly log: Log; readonly clock: Clock },
     listener: RoomRouterListener,
   ) {
     this.#rooms = deps.rooms;
     this.#registry = deps.registry;
     this.#log = deps.log;
+    this.#clock = deps.clock;
     this.#listener = listener;
   }
 
@@ -65,6 +75,11 @@ export class RoomRouter implements RoomsListener {
   /** Calls back for each new room that matches the patterns given to the rooms port. */
   onFound(callback: (room: RoomKey, roomSid: string) => void): void {
     this.#found = callback;
+  }
+
+  /** Calls back when a caller has returned to a watched room. The callback dispatches the next session. */
+  onReturned(callback: (watch: RoomWatch) => Promise<void>): void {
+    this.#returned = callback;
   }
 
   async start(): Promise<void> {
@@ -136,7 +151,12 @@ export class RoomRouter implements RoomsListener {
     return this.#watches.get(roomId(room))?.roomSid === roomSid;
   }
 
+  /** A watch for a returning caller is newer than the end of an earlier session of the room. */
   watch(watch: RoomWatch): void {
+    const isLate = watch.rejoin === undefined && this.#hasOpenSession(watch);
+    const isCovered =
+      watch.rejoin === undefined && this.#watches.get(roomId(watch.room))?.rejoin !== undefined;
+    if (isLate || isCovered) return;
     this.#addWatch(watch);
     this.#logFailedSave(this.#registry.saveWatch(watch));
   }
@@ -215,6 +235,10 @@ export class RoomRouter implements RoomsListener {
   #updateWatch(key: string, observation: RoomSnapshot): void {
     const watch = this.#watches.get(key);
     if (watch === undefined) return;
+    if (watch.rejoin !== undefined) {
+      this.#updateRejoin(key, { ...watch, rejoin: watch.rejoin }, observation);
+      return;
+    }
     const decided = decideWatch(watch, observation);
     if (decided.action === 'forget' || this.#sessions.has(key)) {
       this.#removeWatch(key, watch);
@@ -222,6 +246,45 @@ export class RoomRouter implements RoomsListener {
     }
     this.#watches.set(key, decided.watch);
     if (decided.action === 'close') void this.#closeWatched(key, decided.watch);
+  }
+
+  #updateRejoin(
+    key: string,
+    watch: RoomWatch & Required<Pick<RoomWatch, 'rejoin'>>,
+    observation: RoomSnapshot,
+  ): void {
+    const { rejoin, action } = decideRejoin(watch, watch.rejoin, observation);
+    if (action === 'forget' || this.#hasOpenSession(watch)) {
+      this.#removeWatch(key, watch);
+      return;
+    }
+    const next = { ...watch, rejoin };
+    this.#watches.set(key, next);
+    if (action === 'poll' && rejoin.callerSinceMs !== null)
+      this.#clock.at(rejoin.callerSinceMs + REJOIN.afterMs, () => this.#rooms.poll(watch.room));
+    if (action === 'begin') void this.#begin(key, next);
+  }
+
+  /** If no session can begin now, the next snapshot of the room tries again. */
+  async #begin(key: string, watch: RoomWatch): Promise<void> {
+    if (this.#beginning.has(key)) return;
+    this.#beginning.add(key);
+    await this.#returned(watch);
+    this.#beginning.delete(key);
+  }
+
+  /** Whether a session works in the room, or waits for it. A session in its teardown does not. */
+  #hasOpenSession({ room }: RoomWatch): boolean {
+    return [...(this.#sessions.get(roomId(room)) ?? [])].some((id) => {
+      const session = this.#listener.state(id);
+      return session !== null && !isIn(session, 'closing', 'ended');
+    });
+  }
+
+  /** No caller that returns gets a session any more. */
+  unwatch(room: RoomKey): void {
+    const watch = this.#watches.get(roomId(room));
+    if (watch !== undefined) this.#removeWatch(roomId(room), watch);
   }
 
   #removeWatch(key: string, watch: RoomWatch): void {

@@ -37,6 +37,7 @@ export function sessionView(session: Session, now: Stamp, host: string): Session
     errors: { consecutive: errors.consecutive, limit: spec.limits.errorLimit, total: errors.total },
     presence: presenceView(session),
     deadlines: deadlineViews(session, now),
+    rejoinOf: spec.rejoin?.of ?? null,
     metadata: { ...config.metadata },
     labels: { ...spec.labels },
     resources: phase.name === 'ended' ? null : resourcesView(vitals),

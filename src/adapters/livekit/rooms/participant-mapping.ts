@@ -40,10 +40,11 @@ const REASONS: readonly DisconnectReason[] = [
 export function toParticipant(json: ParticipantJson): Participant {
   const info = decode(json);
   const { permission } = info;
+  const kind = toKind(json.kind);
   return {
     identity: info.identity,
     sid: info.sid,
-    kind: toKind(json.kind),
+    kind,
     state: STATES[Number(info.state)] ?? 'active',
     hidden: permission?.hidden ?? false,
     recorder: permission?.recorder ?? false,
@@ -52,7 +53,15 @@ export function toParticipant(json: ParticipantJson): Participant {
     audioTracks: info.tracks.filter((track) => track.type === TrackType.AUDIO).length,
     joinedAtWallMs: info.joinedAtMs > 0n ? Number(info.joinedAtMs) : Number(info.joinedAt) * 1000,
     attributes: info.attributes,
+    ...(isOutbound(kind, info.attributes) && { outbound: true }),
   };
+}
+
+/** LiveKit names the dispatch rule of an inbound call alone. A phone that rings without a rule was dialled from this side. */
+function isOutbound(kind: ParticipantKind, attributes: Readonly<Record<string, string>>): boolean {
+  const status = attributes['sip.callStatus'];
+  const isCalled = status === 'dialing' || status === 'ringing';
+  return kind === 'sip' && isCalled && (attributes['sip.ruleID'] ?? '') === '';
 }
 
 export function toReason(json: ParticipantJson): DisconnectReason {

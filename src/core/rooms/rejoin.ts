@@ -1,0 +1,42 @@
+/** A caller that returns to a room after its session gets a new session. A watch on the room decides when. */
+import { REJOIN } from '../../lib/limits/session-limits.ts';
+import { seenBy } from './ignored.ts';
+import type { IgnoreRule, RoomSnapshot } from './presence.ts';
+import { sideOf } from './presence.ts';
+
+/** What the watch of a room knows of callers that may return. */
+export interface Rejoin {
+  /** The end of the maximum duration, on the boot-time clock. The next session has the rest of it. */
+  readonly endsAtMs: number;
+  /** When the earlier sessions of this kind began in this room, on the boot-time clock. */
+  readonly begunMs: readonly number[];
+  /** Since when a caller is there; null: nobody is. */
+  readonly callerSinceMs: number | null;
+}
+
+export interface RejoinDecision {
+  readonly rejoin: Rejoin;
+  /** `poll`: a caller is there, and a later snapshot decides. `begin`: the next session begins now. */
+  readonly action: 'wait' | 'poll' | 'begin' | 'forget';
+}
+
+interface Watched {
+  readonly roomSid: string;
+  readonly agentIdentity: string;
+  readonly ignore?: IgnoreRule;
+}
+
+/** Decides on a snapshot only. A dispatch for the room comes first, so the caller waits a moment for it. */
+export function decideRejoin(watch: Watched, rejoin: Rejoin, snapshot: RoomSnapshot): RejoinDecision {
+  const { bootMs } = snapshot.asOf;
+  const isOver = bootMs + REJOIN.leastMs > rejoin.endsAtMs;
+  if (snapshot.roomSid !== watch.roomSid || isOver) return { rejoin, action: 'forget' };
+  const { participants } = seenBy(snapshot, watch.ignore);
+  const isCallerThere = participants.some((one) => sideOf(one, watch.agentIdentity) === 'caller');
+  if (!isCallerThere) return { rejoin: { ...rejoin, callerSinceMs: null }, action: 'wait' };
+  const callerSinceMs = rejoin.callerSinceMs ?? bootMs;
+  const next = { ...rejoin, callerSinceMs };
+  if (bootMs < callerSinceMs + REJOIN.afterMs) return { rejoin: next, action: 'poll' };
+  const recent = rejoin.begunMs.filter((one) => bootMs - one < REJOIN.withinMs);
+  return { rejoin: next, action: recent.length < REJOIN.most ? 'begin' : 'wait' };
+}

@@ -1,0 +1,52 @@
+/** Whether a caller that returns to the room gets a new session, and the watch that waits for the caller. */
+import type { Stamp } from '../ids.ts';
+import type { Effect } from '../model/effects.ts';
+import type { Session, SessionIn } from '../model/session.ts';
+import type { RoomWatch } from '../rooms/kept-room.ts';
+
+type Over = SessionIn<'closing' | 'ended'>;
+
+/** The callers had left, or the agent answered nobody any more. Every other end was wanted, or a fault. */
+export function mayRejoin({ phase, presence, spec }: Over): boolean {
+  const { reason, cause } = phase.ending;
+  const isOpenEnd =
+    reason === 'callers_left' || reason === 'no_caller_joined' || cause === 'agent_session_closed';
+  if (!isOpenEnd || presence.roomSid === null || spec.profile.roomOnEnd === 'close') return false;
+  const { rejoin = 'off' } = spec.profile;
+  // The agent of an outbound call would dial again.
+  const isAuto = spec.unasked === true && presence.outboundSeen !== true;
+  return rejoin === 'always' || (rejoin === 'auto' && isAuto);
+}
+
+/** null: a caller that returns gets no session. */
+export function rejoinWatch(session: Over, now: Stamp): RoomWatch | null {
+  const { presence, spec, startedAt } = session;
+  if (!mayRejoin(session) || presence.roomSid === null || startedAt === null) return null;
+  return {
+    ...watchOf(session, presence.roomSid, now),
+    rejoin: {
+      endsAtMs: startedAt.bootMs + spec.limits.maxDurationMs,
+      begunMs: spec.rejoin?.begunMs ?? [],
+      callerSinceMs: null,
+    },
+  };
+}
+
+export function watchOf({ presence, spec }: Session, roomSid: string, now: Stamp): RoomWatch {
+  return {
+    room: spec.room,
+    roomSid,
+    agentIdentity: spec.agentIdentity,
+    session: spec.id,
+    made: presence.roomOrigin === 'session',
+    since: now,
+    aloneSinceMs: null,
+    ...(spec.profile.ignore !== undefined && { ignore: spec.profile.ignore }),
+  };
+}
+
+/** From the beginning of the teardown on, because a page is loaded again while the agent writes its notes. */
+export function watchForReturn(session: SessionIn<'closing'>, now: Stamp): Effect[] {
+  const watch = rejoinWatch(session, now);
+  return watch === null ? [] : [{ do: 'watch_room', watch }];
+}

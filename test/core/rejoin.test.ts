@@ -1,0 +1,122 @@
+/** A caller that returns to its room after the session: which caller gets a new session, when, and how often. */
+import { describe, expect, it } from 'vitest';
+import type { RoomWatch } from '../../src/core/rooms/kept-room.ts';
+import type { Participant } from '../../src/core/rooms/presence.ts';
+import type { Rejoin } from '../../src/core/rooms/rejoin.ts';
+import { decideRejoin } from '../../src/core/rooms/rejoin.ts';
+import { agent, left, look, Play, participant, profile, ROOM_SID, release, spec } from './support.ts';
+
+const ann = participant('ann');
+const MINUTE_MS = 60_000;
+
+describe('a watch for a returning caller begins with the teardown', () => {
+  const brought = (more: Parameters<typeof spec>[0] = {}) =>
+    Play.live(spec({ unasked: true, profile: profile({ rejoin: 'auto' }), ...more }));
+  const watchOf = (play: Play): RoomWatch | null => {
+    const effect = play.did('watch_room').at(0)?.effect;
+    return effect?.do === 'watch_room' ? effect.watch : null;
+  };
+  const hangUp = (play: Play, who: Participant = ann) =>
+    play
+      .on(1000, look(1000, [agent, who]))
+      .on(5000, left(5000, who, 'client_initiated'))
+      .on(15_100, look(15_100, [agent]));
+
+  it('after the last caller left', () => {
+    const watch = watchOf(hangUp(brought()));
+    expect(watch).toMatchObject({
+      roomSid: ROOM_SID,
+      session: 's1',
+      rejoin: { endsAtMs: 120 * MINUTE_MS, begunMs: [], callerSinceMs: null },
+    });
+  });
+
+  it('after nobody joined', () => {
+    const play = brought()
+      .on(1000, look(1000, [agent]))
+      .until(120_000);
+    expect(watchOf(play.on(120_100, look(120_100, [agent])))).toMatchObject({ session: 's1' });
+  });
+
+  it.each<[string, Play]>([
+    ['a profile of 0.1.0', hangUp(brought({ profile: profile() }))],
+    ['rejoin: off', hangUp(brought({ profile: profile({ rejoin: 'off' }) }))],
+    [
+      'a room that is closed at the end',
+      hangUp(brought({ profile: profile({ rejoin: 'auto', roomOnEnd: 'close' }) })),
+    ],
+    ['a dispatch by HTTP', hangUp(Play.live(spec({ profile: profile({ rejoin: 'auto' }) })))],
+    [
+      'a release',
+      brought()
+        .on(1000, look(1000, [agent, ann]))
+        .on(2000, release),
+    ],
+    ['the maximum duration', brought().until(121 * MINUTE_MS)],
+    ['an outbound call', hangUp(brought(), participant('sip', { kind: 'sip', outbound: true }))],
+  ])('not for %s', (_name, play) => {
+    expect(['closing', 'ended']).toContain(play.phase);
+    expect(watchOf(play)).toBeNull();
+  });
+
+  it('for a dispatch by HTTP with rejoin: always', () => {
+    const play = hangUp(Play.live(spec({ profile: profile({ rejoin: 'always' }) })));
+    expect(watchOf(play)).not.toBeNull();
+  });
+});
+
+describe('a caller that returns', () => {
+  const fresh: Rejoin = { endsAtMs: 60 * MINUTE_MS, begunMs: [], callerSinceMs: null };
+  const watch: Pick<RoomWatch, 'roomSid' | 'agentIdentity' | 'ignore'> = {
+    roomSid: ROOM_SID,
+    agentIdentity: agent.identity,
+    ignore: { identities: ['bot-*'], attributes: {} },
+  };
+  const see = (
+    atMs: number,
+    who: readonly Participant[],
+    rejoin = fresh,
+    roomSid: string | null = ROOM_SID,
+  ) => {
+    const event = look(atMs, who, { roomSid });
+    if (event.type !== 'room_snapshot') throw new Error('no snapshot');
+    return decideRejoin(watch, rejoin, event.observation);
+  };
+
+  it('gets a new session 1 s later, by another snapshot', () => {
+    const first = see(10_000, [ann]);
+    expect(first.action).toBe('poll');
+    expect(see(10_900, [ann], first.rejoin).action).toBe('poll');
+    expect(see(11_000, [ann], first.rejoin).action).toBe('begin');
+  });
+
+  it('waits anew after a leave', () => {
+    const gone = see(10_500, [], see(10_000, [ann]).rejoin);
+    expect(gone).toMatchObject({ action: 'wait', rejoin: { callerSinceMs: null } });
+    expect(see(11_500, [ann], gone.rejoin).action).toBe('poll');
+  });
+
+  it.each<[string, readonly Participant[]]>([
+    ['an agent', [agent]],
+    ['an ignored bot', [participant('bot-1')]],
+    ['a recorder', [participant('rec', { recorder: true })]],
+  ])('is not %s', (_name, who) => {
+    expect(see(10_000, who, { ...fresh, callerSinceMs: 1000 }).action).toBe('wait');
+  });
+
+  it('gets at most 5 sessions in 10 min', () => {
+    const there = { ...fresh, callerSinceMs: 10_000 };
+    const begunMs = [1, 2, 3, 4, 5].map((one) => one * MINUTE_MS);
+    expect(see(10 * MINUTE_MS, [ann], { ...there, begunMs: begunMs.slice(1) }).action).toBe('begin');
+    expect(see(10 * MINUTE_MS, [ann], { ...there, begunMs }).action).toBe('wait');
+    expect(see(11 * MINUTE_MS, [ann], { ...there, begunMs }).action).toBe('begin');
+  });
+
+  it.each<[string, ReturnType<typeof see>]>([
+    ['the room is gone', see(10_000, [], fresh, null)],
+    ['another room has its name', see(10_000, [ann], fresh, 'RM_2')],
+    ['the maximum duration is over', see(60 * MINUTE_MS, [ann])],
+  ])('gets none when %s', (_name, { action }) => {
+    expect(action).toBe('forget');
+  });
+});
