@@ -90,7 +90,7 @@ describe('a caller that returns', () => {
     expect(see(11_000, [ann], first.rejoin).action).toBe('begin');
   });
 
-  it('waits anew after a leave', () => {
+  it('waits again after a leave', () => {
     const gone = see(10_500, [], see(10_000, [ann]).rejoin);
     expect(gone).toMatchObject({ action: 'wait', rejoin: { callerSinceMs: null } });
     expect(see(11_500, [ann], gone.rejoin).action).toBe('poll');

@@ -4,7 +4,7 @@ import { seenBy } from './ignored.ts';
 import type { IgnoreRule, RoomSnapshot } from './presence.ts';
 import { sideOf } from './presence.ts';
 
-/** What the watch of a room knows of callers that may return. */
+/** The facts about callers that may return, as the watch of a room keeps them. */
 export interface Rejoin {
   /** The end of the maximum duration, on the boot-time clock. The next session has the rest of it. */
   readonly endsAtMs: number;
