@@ -18,6 +18,9 @@ export function firstStopSignal(signals: readonly NodeJS.Signals[]): Promise<Nod
   });
 }
 
+const FIRST_PROCESS =
+  'curfew is PID 1: orphans of workers become its children, and Node reaps none of them, so zombies fill the pids limit. Start it under an init: `sh container/curfew-init.sh curfew serve` of this package, or `docker run --init`';
+
 export interface ServeOptions {
   /** Called once when the supervisor accepts requests. */
   readonly onReady?: (running: { httpPort: number | null }) => void;
@@ -36,6 +39,7 @@ export async function serve(config: Config, { onReady, reread }: ServeOptions = 
     reread: reread ?? null,
     around: service.reloading,
   });
+  if (process.pid === 1) log.warn({}, FIRST_PROCESS);
   listenToSignals(running);
   onReady?.(running);
   await service.ready(() => statusLine(running.supervisor.capacity()));

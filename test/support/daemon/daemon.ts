@@ -37,6 +37,8 @@ export interface DaemonOptions {
   readonly dir?: string;
   /** The program of each start. The default is the build of this tree. */
   readonly main?: string;
+  /** Comes before the command line of the supervisor, such as `unshare`. */
+  readonly wrap?: readonly string[];
 }
 
 /** Cleans up after the supervisor in folder `$1`, also after a killed one: the process, its workers by their mark, then the folder. */
@@ -71,8 +73,9 @@ export class Daemon {
   readonly #keeper: Keeper;
   readonly #env: Record<string, string>;
   readonly #main: string;
+  readonly #wrap: readonly string[];
 
-  constructor({ config, env = {}, dir, main = MAIN }: DaemonOptions) {
+  constructor({ config, env = {}, dir, main = MAIN, wrap = [] }: DaemonOptions) {
     Daemon.recent.add(this);
     this.dir = dir ?? mkdtempSync(join(tmpdir(), 'curfew-e2e-'));
     mkdirSync(this.dir, { recursive: true });
@@ -81,6 +84,7 @@ export class Daemon {
     this.configPath = join(this.dir, 'config.yaml');
     this.#env = env;
     this.#main = main;
+    this.#wrap = wrap;
     const base = { listen: { socket: this.socket, http: 'off' }, state_dir: join(this.dir, 'state') };
     writeFileSync(this.configPath, stringify({ ...base, ...config }));
     this.#agent = new Agent({ connect: { socketPath: this.socket }, connections: 128 });
@@ -124,7 +128,9 @@ export class Daemon {
   }
 
   #spawn(env: Record<string, string>): ChildProcess {
-    const child = spawn(process.execPath, [this.#main, 'serve', '--config', this.configPath], {
+    const serve = [process.execPath, this.#main, 'serve', '--config', this.configPath];
+    const [program = '', ...args] = [...this.#wrap, ...serve];
+    const child = spawn(program, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...BASE_ENV, TEST_DAEMON: this.dir, ...this.#env, ...env },
     });

@@ -11,6 +11,7 @@ import { readFileSafelySync } from '../../../lib/safe-files.ts';
 import { killNewChild } from '../../../process/checked-signal.ts';
 import type { ProcTable } from '../../../process/proc-files.ts';
 import { findAlive, parseStat } from '../../../process/proc-files.ts';
+import { isProcessLimitNear, whyNoFork } from '../../../process/process-limits.ts';
 import type { WorkerFolder } from '../folder/worker-folder.ts';
 import { SHIM_CMDLINE, SHIM_REFUSED, shimCommand } from './shim.ts';
 
@@ -91,7 +92,8 @@ function failureOf(child: ChildProcess): Promise<string> {
 }
 
 function notStarted(why: string): CurfewError {
-  return new CurfewError('spawn_failed', `the worker's shim did not start: ${why}`);
+  const cause = why.includes('EAGAIN') ? `${why}; ${whyNoFork()}` : why;
+  return new CurfewError('spawn_failed', `the worker's shim did not start: ${cause}`);
 }
 
 /**
@@ -136,8 +138,13 @@ function afterEnd(exit: ShellExit, main: ProcessIdentity | null, start: StartPla
   const why =
     exit.code === SHIM_REFUSED
       ? 'another start has its claim, or the folder is not writable'
-      : `its shim exited with status ${exit.code}`;
+      : `its shim exited with status ${exit.code}${forkText(folder)}`;
   throw new CurfewError('spawn_failed', `the worker in ${folder.path} did not start: ${why}`);
+}
+
+/** The shim exits without the command's pid when it cannot fork. Its own message goes nowhere. */
+function forkText({ pid }: WorkerFolder): string {
+  return !existsSync(pid) && isProcessLimitNear() ? `, because it could not fork; ${whyNoFork()}` : '';
 }
 
 function readPid(folder: WorkerFolder, bootId: string): ProcessIdentity | null {
