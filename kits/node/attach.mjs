@@ -17,8 +17,10 @@ const SOURCES = new Map([
  * Subscribes to the session's events. Never throws for an unexpected event.
  * @param {import('./curfew.d.mts').SessionEvents} session
  * @param {import('./curfew.d.mts').Curfew} curfew
+ * @param {{ informs?: boolean }} [options] `informs`: curfew's launcher listens, and not the agent's code. Then errors that
+ * the framework retries do not count.
  */
-export function report(session, curfew) {
+export function report(session, curfew, { informs = false } = {}) {
   const isDue = throttle();
   const active = (/** @type {import('./curfew.d.mts').ActivityKind} */ kind) => {
     if (isDue(kind)) curfew.activity(kind);
@@ -41,17 +43,21 @@ export function report(session, curfew) {
     },
     conversation_item_added: ({ item }) => {
       if (item?.role === 'assistant') worked('llm');
+      // The caller spoke, or wrote: a text has no audio.
+      else if (item?.role === 'user') active('caller_speech');
     },
     function_tools_executed: () => {
       active('task');
       worked('llm');
     },
-    error: ({ error }) => failed(error),
+    error: ({ error }) => {
+      if (!informs || error?.recoverable !== true) failed(error);
+    },
     close: ({ reason, error }) => {
       caller('', 'closed');
       agent('', 'closed');
-      // Without this the job would stay in its room and not answer the caller.
-      if (reason === 'error') curfew.failed(error?.error ?? 'an error closed the session');
+      // The launcher reports it with all AgentSessions of the job. Without this the job would stay and not answer the caller.
+      if (reason === 'error' && !informs) curfew.failed(error?.error ?? 'an error closed the session');
     },
   };
   for (const [name, listener] of Object.entries(events)) session.on(name, guarded(listener));

@@ -5,6 +5,7 @@
  */
 import { syncBuiltinESMExports } from 'node:module';
 import { giveRealAccess } from './launch/access.mjs';
+import { attachToSessions } from './launch/auto-attach.mjs';
 import { redirectOwnCalls } from './launch/own-calls.mjs';
 import { isOfCurfew } from './launch/own-keys.mjs';
 import { registerAtCurfew } from './launch/registration.mjs';
@@ -17,5 +18,6 @@ if (isOfCurfew) {
   changeServerSettings();
   reportJobEnds();
   redirectOwnCalls();
+  attachToSessions();
   syncBuiltinESMExports();
 }

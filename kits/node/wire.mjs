@@ -14,7 +14,13 @@ const STACK_MS = 3000;
 /** Refusals that would repeat, so the kit does not reconnect. */
 const FINAL = ['wrong_token', 'wrong_version', 'other_instance'];
 
-const { path, worker, token } = workerData;
+/** curfew's launcher watches the main thread: one ping in this time, and a notice when it is not answered for the other. */
+const WATCH_EVERY_MS = 1000;
+const BLOCKED_MS = 5000;
+/** After a suspend of the whole process the main thread answers within this. */
+const SECOND_CHANCE_MS = 500;
+
+const { path, worker, token, client = 'node', watches = false } = workerData;
 /** @type {import('node:net').Socket | null} */
 let socket = null;
 let welcomed = false;
@@ -27,6 +33,17 @@ let beat;
 let queue = [];
 /** @type {number[]} */
 const unflushed = [];
+/** Types of messages that this supervisor takes beyond those of 0.1.0.
+ * @type {string[]} */
+let accepts = [];
+/** Messages that each connection repeats first, by type.
+ * @type {Map<string, any>} */
+const states = new Map();
+/** How many tools run. They count as activity, also while the main thread is blocked. */
+let tools = 0;
+let retired = false;
+/** The ping of the watch that the main thread has to answer. Its numbers are negative; 0: none. */
+let watched = 0;
 
 function tell(/** @type {object} */ message) {
   parentPort?.postMessage(message);
@@ -65,7 +82,7 @@ function connect() {
   socket = createConnection(path);
   socket.setEncoding('utf8');
   socket.on('connect', () =>
-    write({ type: 'hello', v: VERSION, worker, token, kit: { name: 'node', version: '0.1.0' } }),
+    write({ type: 'hello', v: VERSION, worker, token, kit: { name: client, version: '0.1.0' } }),
   );
   socket.on('data', (/** @type {string} */ chunk) => {
     const lines = (rest + chunk).split('\n');
@@ -79,6 +96,7 @@ function connect() {
     welcomed = false;
     socket = null;
     queue = queue.filter(({ type }) => type !== 'ready');
+    if (retired) return;
     setTimeout(connect, waitMs);
     waitMs = Math.min(LONGEST_WAIT_MS, waitMs * 2);
   });
@@ -97,13 +115,50 @@ function hear(/** @type {string} */ line) {
   tell({ heard: message });
 }
 
-function onWelcome(/** @type {any} */ { heartbeatMs }) {
+function onWelcome(/** @type {any} */ { heartbeatMs, accepts: known = [] }) {
   welcomed = true;
+  accepts = known;
   waitMs = FIRST_WAIT_MS;
   if (readySaid) write({ type: 'ready' });
+  for (const message of states.values()) if (accepts.includes(message.type)) write(message);
   sendQueue();
   clearInterval(beat);
-  beat = setInterval(() => tell({ ping: ++pings }), heartbeatMs);
+  beat = setInterval(() => {
+    if (tools > 0) write({ type: 'activity', kind: 'task' });
+    tell({ ping: ++pings });
+  }, heartbeatMs);
+}
+
+/** Sends a later type of message, if the supervisor takes it. `repeats`: again after each reconnect. */
+function tellState(/** @type {any} */ message, /** @type {boolean} */ repeats) {
+  if (repeats) states.set(message.type, message);
+  if (welcomed && accepts.includes(message.type)) say(message);
+}
+
+/** Another client of this process takes the place of this one. */
+function retire() {
+  retired = true;
+  socket?.destroy();
+  parentPort?.close();
+}
+
+function watch() {
+  watched -= 1;
+  tell({ ping: watched });
+  const asked = watched;
+  const beganMs = performance.now();
+  setTimeout(() => {
+    if (asked !== watched || retired) return;
+    setTimeout(() => asked === watched && notice(performance.now() - beganMs), SECOND_CHANCE_MS);
+  }, BLOCKED_MS);
+}
+
+/** The framework itself notices a blocked main thread only after a minute. */
+function notice(/** @type {number} */ forMs) {
+  const seconds = Math.round(forMs / 1000);
+  const line = `curfew: the event loop of this job is blocked for ${seconds} s. It does this now:`;
+  tellState({ type: 'loop_blocked', forMs: Math.round(forMs) }, false);
+  readStack((stack) => writeSync(2, `${line}\n${stack}\n`));
 }
 
 function refused(/** @type {any} */ { code, message }) {
@@ -114,13 +169,19 @@ function refused(/** @type {any} */ { code, message }) {
   parentPort?.close();
 }
 
-/** The inspector interrupts a main thread that runs JavaScript. A thread that waits in native code gives no stack. */
 function dump() {
+  readStack((text) => {
+    writeSync(2, `curfew kit: stack of the main thread\n${text}\n`);
+    write({ type: 'dumped' });
+  });
+}
+
+/** The inspector interrupts a main thread that runs JavaScript. A thread that waits in native code gives no stack. */
+function readStack(/** @type {(text: string) => void} */ use) {
   const session = new Session();
   const done = (/** @type {string} */ text) => {
     clearTimeout(timer);
-    writeSync(2, `curfew kit: stack of the main thread\n${text}\n`);
-    write({ type: 'dumped' });
+    use(text);
     session.disconnect();
   };
   const timer = setTimeout(() => done('  (none: the main thread does not run JavaScript now)'), STACK_MS);
@@ -143,7 +204,13 @@ function dump() {
 
 parentPort?.on('message', (message) => {
   if (message.say) say(message.say);
-  else if (message.pong) {
+  else if (message.state) tellState(message.state, message.repeats);
+  else if (message.retire) retire();
+  else if (message.tools !== undefined) tools = message.tools;
+  else if (message.pong < 0) {
+    watched = 0;
+    setTimeout(watch, WATCH_EVERY_MS);
+  } else if (message.pong) {
     if (welcomed) write({ type: 'heartbeat' });
   } else if (message.flush) flush(message.flush);
 });
@@ -155,3 +222,4 @@ function flush(/** @type {number} */ id) {
 }
 
 connect();
+if (watches) watch();

@@ -1,5 +1,5 @@
 /** LiveKit agents without a line for curfew: the launcher attaches to their AgentSessions. Real frameworks, server and callers. */
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -15,9 +15,11 @@ const START_MS = 60_000;
 const FILES = join(ROOT, 'test/fixtures/agents');
 const FRAMEWORKS = [
   ['Python', findPythonAgents(), [findPythonAgents() ?? '', join(FILES, 'session.py'), 'start']],
+  ['JavaScript', 'node', [process.execPath, join(FILES, 'session.mjs'), 'start']],
 ] as const;
+const TOOL_SECONDS = 45;
 
-describe.each(FRAMEWORKS)('an unchanged %s agent with an AgentSession', (_name, found, command) => {
+describe('an unchanged agent with an AgentSession', () => {
   let livekit: LiveKit;
   let daemon: Daemon;
   let callers: Callers;
@@ -26,15 +28,16 @@ describe.each(FRAMEWORKS)('an unchanged %s agent with an AgentSession', (_name, 
     livekit = await LiveKit.start();
     callers = new Callers(livekit);
     const dir = mkdtempSync(join(tmpdir(), 'curfew-attach-'));
-    const common = { command, protocol: 'livekit', start_timeout: '60s', agent_absent: '60s' };
+    const common = { protocol: 'livekit', start_timeout: '90s', agent_absent: '60s' };
+    const strict = { ...common, idle_timeout: '30s', no_active_stream: '40s' };
+    const agents = FRAMEWORKS.flatMap(([name, , command]) => [
+      [name, { ...common, command }],
+      [`${name}-strict`, { ...strict, command }],
+    ]);
     const config = {
       ...livekit.config(join(dir, 'c.sock')),
       presence: { poll_interval: '500ms' },
-      agents: {
-        default: common,
-        chat: { ...common, no_active_stream: '20s' },
-        strict: { ...common, idle_timeout: '30s', heartbeat_stale: '15s' },
-      },
+      agents: Object.fromEntries(agents),
     };
     daemon = await new Daemon({ config, dir }).start();
   }, 60_000);
@@ -55,20 +58,82 @@ describe.each(FRAMEWORKS)('an unchanged %s agent with an AgentSession', (_name, 
       },
       boundMs,
     );
-  const call = async (room: string, metadata: object, agent = 'default') => {
+  const call = async (agent: string, metadata: { mode: string; seconds?: number }) => {
+    const room = `${agent}-${metadata.mode}`;
     await callers.join(room, 'ann', { audio: false });
     const { body } = await daemon.dispatch({ room, agent, metadata });
     return body.id;
   };
 
-  it.runIf(HAS_LIVEKIT && found !== null)(
-    'is replaced once when the model refuses its key, and then the session ends with the error of the model',
-    async () => {
-      const id = await call('refused', { mode: 'unauthorized' });
-      const ended = await reaches(id, ['failed'], 150_000);
-      console.log(JSON.stringify(ended, null, 1));
-      expect(ended).toMatchObject({ reason: 'crashed', restarts: 1 });
-    },
-    240_000,
-  );
+  const logOf = (session: SessionView) =>
+    readFileSync(join(daemon.dir, 'state/workers', `${session.id}.${session.restarts + 1}`, 'log'), 'utf8');
+  const says = (id: string, what: string, boundMs: number) =>
+    until(`the log says ${what}`, async () => logOf(await daemon.session(id)).includes(what), boundMs);
+
+  for (const [name, found] of FRAMEWORKS) {
+    it.runIf(HAS_LIVEKIT && found !== null).concurrent(
+      `is replaced once when the model refuses its key, and then the session ends with the error of the model (${name})`,
+      async () => {
+        const ended = await reaches(await call(name, { mode: 'unauthorized' }), ['failed'], 150_000);
+        expect(ended).toMatchObject({ reason: 'crashed', restarts: 1 });
+        const [first] = ended.replaced;
+        expect([ended.evidence?.cause, first?.cause]).toEqual([
+          'agent_session_failed',
+          'agent_session_failed',
+        ]);
+        for (const detail of [ended.evidence?.detail, first?.detail]) {
+          expect(detail).toContain('Model: APIStatusError');
+          expect(detail).toContain('401');
+        }
+      },
+      240_000,
+    );
+
+    it.runIf(HAS_LIVEKIT && found !== null).concurrent(
+      `goes on while a tool runs for 45 s and the caller is quiet, without audio and with an idle timeout of 30 s (${name})`,
+      async () => {
+        const id = await call(`${name}-strict`, { mode: 'tool', seconds: TOOL_SECONDS });
+        await reaches(id, ['live']);
+        await says(id, 'tool done', 100_000);
+        expect(await daemon.session(id)).toMatchObject({ state: 'live', restarts: 0 });
+        const ended = await reaches(id, ['released'], 100_000);
+        expect(ended.reason).toMatch(/^(idle_timeout|no_active_stream)$/);
+      },
+      300_000,
+    );
+
+    it.runIf(HAS_LIVEKIT && found !== null).concurrent(
+      `goes on when a tool blocks the event loop for 45 s, and the log has one notice with the stack (${name})`,
+      async () => {
+        const id = await call(name, { mode: 'blocking_tool', seconds: TOOL_SECONDS });
+        await reaches(id, ['live']);
+        await says(id, 'tool done', 100_000);
+        const session = await daemon.session(id);
+        expect(session).toMatchObject({ state: 'live', restarts: 0 });
+        const notices = logOf(session)
+          .split('\n')
+          .filter((line) => /event loop of this job is blocked/.test(line));
+        expect(notices).toHaveLength(1);
+        expect(logOf(session)).toMatch(/blocking_tool|block \(/);
+        await daemon.release(id);
+      },
+      300_000,
+    );
+
+    it.runIf(HAS_LIVEKIT && found !== null).concurrent(
+      `ends by its callbacks when it closed its AgentSession and no caller is there (${name})`,
+      async () => {
+        const { body } = await daemon.dispatch({
+          room: `${name}-closes`,
+          agent: name,
+          metadata: { mode: 'closes', notes: 3 },
+        });
+        const ended = await reaches(body.id, ['released']);
+        expect(ended).toMatchObject({ reason: 'completed', evidence: { cause: 'agent_session_closed' } });
+        expect(ended.evidence?.ladder[0]).toMatchObject({ step: 'aclose', outcome: 'done' });
+        expect(logOf(ended)).toContain('notes written');
+      },
+      240_000,
+    );
+  }
 });

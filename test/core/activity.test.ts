@@ -1,0 +1,145 @@
+/** The use of a session: activity, tools alone, and a LiveKit agent that curfew's launcher attached. */
+import { describe, expect, it } from 'vitest';
+import type { ClosedAgentSession } from '../../src/core/model/control-protocol.ts';
+import type { AutoAttach } from '../../src/core/model/profile.ts';
+import type { Participant } from '../../src/core/rooms/presence.ts';
+import { DEFAULT_SESSION_LIMITS } from '../../src/lib/limits/session-limits.ts';
+import { agent, gone, look, Play, participant, profile, says, spec, WORKER } from './support.ts';
+
+const MINUTE_MS = 60_000;
+const ann = participant('ann', { audioTracks: 0 });
+const auto: AutoAttach = { heartbeatStaleMs: 60_000, armsIdle: false };
+
+/** A live LiveKit agent with a caller without audio, attached at 1 s. */
+function attached(by: 'launcher' | 'code', autoAttach: AutoAttach = auto): Play {
+  const limits = { ...DEFAULT_SESSION_LIMITS, noActiveStreamMs: MINUTE_MS };
+  return Play.live({ profile: profile({ protocol: 'livekit', autoAttach, replace: true }), limits })
+    .on(1000, look(1000, [agent, ann]))
+    .on(1000, { type: 'attached', workerId: WORKER, by });
+}
+
+const session = (open: number, closed?: ClosedAgentSession) =>
+  says({ type: 'agent_session', open, ...(closed && { closed }) });
+const tool = says({ type: 'activity', kind: 'task' });
+const speech = says({ type: 'activity', kind: 'caller_speech' });
+
+/** Polls the room each second, with these participants in it. */
+function polled(play: Play, untilMs: number, who: readonly Participant[]): Play {
+  for (let atMs = play.nowMs + 1000; atMs <= untilMs; atMs += 1000) {
+    play.on(atMs, look(atMs, who));
+  }
+  return play;
+}
+
+describe('activity of a caller without audio', () => {
+  it('keeps the session, and silence for the whole time ends it', () => {
+    const play = polled(attached('launcher').on(50_000, speech), 109_000, [agent, ann]);
+    expect(play.phase).toBe('live');
+    expect(polled(play, 112_000, [agent, ann]).reason).toBe('no_active_stream');
+  });
+
+  it('counts for a tool, and for tools alone only 10 minutes', () => {
+    const play = attached('code').on(2000, speech);
+    for (let atMs = 10_000; play.phase === 'live' && atMs < 30 * MINUTE_MS; atMs += 5000)
+      play.on(atMs, tool).on(atMs, look(atMs, [agent, ann]));
+    expect(play.ending).toMatchObject({ reason: 'no_active_stream' });
+    expect(play.ending?.at.bootMs).toBeGreaterThanOrEqual(11 * MINUTE_MS);
+    expect(play.ending?.at.bootMs).toBeLessThan(12 * MINUTE_MS);
+  });
+});
+
+describe('a LiveKit agent that the launcher attached', () => {
+  const talking = participant('ann');
+
+  it('goes on when nobody speaks for 10 minutes, unless the profile sets an idle timeout', () => {
+    const play = polled(attached('launcher').on(2000, speech), 10 * MINUTE_MS, [agent, talking]);
+    expect(play.phase).toBe('live');
+    const strict = attached('launcher', { ...auto, armsIdle: true }).on(2000, speech);
+    expect(polled(strict, 125_000, [agent, talking]).reason).toBe('idle_timeout');
+    const own = attached('code').on(2000, speech);
+    expect(polled(own, 125_000, [agent, talking]).reason).toBe('idle_timeout');
+  });
+
+  it('goes on while its loop is blocked for 45 s, and is unresponsive after 60 s', () => {
+    const blocked = (by: 'launcher' | 'code') =>
+      attached(by)
+        .on(10_000, says({ type: 'heartbeat' }))
+        .silent()
+        .on(15_000, look(15_000, [agent, talking]));
+    const play = blocked('launcher').on(16_000, says({ type: 'loop_blocked', forMs: 5000 }));
+    expect([play.until(55_000).phase, play.session.vitals.loopBlockedMs]).toEqual(['live', 16_000]);
+    expect(play.until(69_000).did('tell').at(-1)?.effect).not.toMatchObject({ message: { type: 'dump' } });
+    expect(play.until(70_000).did('tell').at(-1)?.effect).toMatchObject({ message: { type: 'dump' } });
+    expect(blocked('code').until(40_000).did('tell').at(-1)?.effect).toMatchObject({
+      message: { type: 'dump' },
+    });
+  });
+});
+
+describe('an AgentSession that closed', () => {
+  const error = { reason: 'error', provider: 'made-up.LLM', message: 'APIStatusError: 401' };
+  const failing = () => attached('launcher').on(2000, session(1)).on(20_000, session(0, error));
+
+  it('by an error is a crash with the error of the provider, and counts as one error', () => {
+    const play = failing();
+    expect(play.session.replaced).toMatchObject([
+      {
+        why: { reason: 'crashed', cause: 'agent_session_failed', detail: 'made-up.LLM: APIStatusError: 401' },
+      },
+    ]);
+    expect(play.session.errors).toMatchObject({ consecutive: 0, total: 1 });
+  });
+
+  it.each([
+    [50_000, 'made-up.LLM', 'crashed'],
+    [50_000, 'made-up.TTS', null],
+    [120_000, 'made-up.LLM', null],
+  ])('again at %i ms by an error of %s ends the session: %s', (atMs, provider, reason) => {
+    const play = failing().on(21_000, gone()).until(25_000);
+    const id = play.worker?.id;
+    if (id === undefined) throw new Error('no other worker');
+    play.on(25_000, {
+      type: 'spawned',
+      workerId: id,
+      process: { main: null, shim: { bootId: 'b', pid: 20, startTicks: 3 } },
+    });
+    play.on(25_000, { type: 'channel', workerId: id, open: true }).on(25_000, says({ type: 'ready' }, id));
+    for (let nextMs = 26_000; nextMs < atMs; nextMs += 1000)
+      play.on(nextMs, look(nextMs, [agent, participant('ann')]));
+    play.on(atMs, says({ type: 'agent_session', open: 0, closed: { ...error, provider } }, id));
+    expect(play.reason).toBe(reason);
+    expect(play.session.replaced).toHaveLength(reason === null ? 2 : 1);
+  });
+
+  it('by an error ends nothing while another one is open', () => {
+    const play = attached('launcher').on(2000, session(2)).on(3000, session(1, error));
+    expect([play.phase, play.session.replaced]).toEqual(['live', undefined]);
+  });
+
+  it('ends the session 10 s later if no caller is there, by a request to the agent', () => {
+    const play = attached('launcher').on(2000, session(1));
+    play.on(20_000, session(0, { reason: 'user_initiated' })).on(20_000, session(0));
+    polled(play, 29_000, [agent]);
+    expect(play.phase).toBe('live');
+    polled(play, 31_000, [agent]);
+    expect(play.ending).toMatchObject({ reason: 'completed', cause: 'agent_session_closed' });
+    expect(play.ladder[0]).toBe('aclose:…');
+  });
+
+  it.each([
+    ['a caller is there', [agent, participant('ann')], 0],
+    ['a phone rings', [agent, participant('sip', { kind: 'sip', sipCallStatus: 'ringing' })], 0],
+    ['another one was opened', [agent], 1],
+  ])('ends nothing while %s', (_what, who, open) => {
+    const play = attached('launcher')
+      .on(2000, session(1))
+      .on(20_000, session(0, { reason: 'user_initiated' }));
+    if (open > 0) play.on(25_000, session(open));
+    expect(polled(play, 31_000, who).ending?.cause).not.toBe('agent_session_closed');
+  });
+
+  it('is never noted of a worker that opened none', () => {
+    expect(spec().profile.autoAttach).toBeUndefined();
+    expect(polled(attached('launcher'), 40_000, [agent, participant('ann')]).phase).toBe('live');
+  });
+});
