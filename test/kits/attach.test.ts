@@ -64,7 +64,8 @@ describe.each(KITS)('the function attach of the $kit kit', ({ command, file }) =
     const server = await rig.listen();
     start({ MODE: 'recovery' });
     await until('ok', () => receivedTypes(server).includes('ok'));
-    expect(reported(server)).toMatchObject([
+    // While the agent speaks, the report repeats.
+    expect(reported(server).slice(0, 4)).toMatchObject([
       { type: 'error', source: 'tts' },
       { type: 'activity', kind: 'caller_speech' },
       { type: 'activity', kind: 'agent_speech' },
