@@ -3,7 +3,7 @@ import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { isAbsolute, join } from 'node:path';
 import { createChannels } from '../../../src/adapters/control/control-server.ts';
 import { openInstance } from '../../../src/adapters/registry/instance-dir.ts';
 import { createLog } from '../../../src/adapters/telemetry/pino-log.ts';
@@ -21,6 +21,8 @@ export interface KitServer {
   readonly channels: Channels;
   readonly received: WorkerMessage[];
   readonly events: string[];
+  /** The client's name in each hello. */
+  readonly kits: (string | undefined)[];
 }
 
 interface Program {
@@ -38,15 +40,23 @@ export class KitRig {
   readonly #children: ChildProcess[] = [];
   readonly socketPath = join(this.#dir, 'control.sock');
 
-  async listen(): Promise<KitServer> {
+  /** `accepts`: the later types of messages that the server takes; absent: as 0.1.0. */
+  async listen(accepts?: readonly string[]): Promise<KitServer> {
     const channels = this.#channels(this.socketPath);
-    const server: KitServer = { channels, received: [], events: [] };
+    const server: KitServer = { channels, received: [], events: [], kits: [] };
     this.#servers.push(channels);
     await channels.listen({
-      hello: (id) => {
+      hello: (id, kit) => {
         server.events.push('hello');
+        server.kits.push(kit);
         queueMicrotask(() =>
-          channels.send(id, { type: 'welcome', v: 1, heartbeatMs: HEARTBEAT_MS, job: JOB }),
+          channels.send(id, {
+            type: 'welcome',
+            v: 1,
+            heartbeatMs: HEARTBEAT_MS,
+            job: JOB,
+            ...(accepts && { accepts: [...accepts] }),
+          }),
         );
         return id === KIT_WORKER;
       },
@@ -56,7 +66,7 @@ export class KitRig {
     return server;
   }
 
-  /** Starts a program of test/fixtures/kits as a worker. */
+  /** Starts a program as a worker. `file`: its path, or its name in test/fixtures/kits. */
   start(command: string, file: string, env: Record<string, string> = {}): Program {
     const own = {
       CURFEW_SOCKET: this.socketPath,
@@ -65,7 +75,8 @@ export class KitRig {
       CURFEW_SESSION_ID: 's-1',
       CURFEW_ROOM: 'front desk',
     };
-    const child = spawn(command, [join(ROOT, 'test/fixtures/kits', file)], {
+    const path = isAbsolute(file) ? file : join(ROOT, 'test/fixtures/kits', file);
+    const child = spawn(command, [path], {
       env: { PATH: process.env.PATH ?? '', ...own, ...env },
     });
     this.#children.push(child);
