@@ -45,10 +45,10 @@ const ROWS: Readonly<Record<Reason, Row>> = {
     causes: ['release', 'job_terminated'],
   },
   completed: {
-    meaning: `The worker exited with 0, or said \`closed\`. Or its agent left the room, and a snapshot after the \`callers_left\` of a phone does not show it.`,
+    meaning: `The worker exited with 0, or said \`closed\`. Or its agent left the room, and a snapshot after the \`callers_left\` of a phone does not show it. Or a LiveKit agent closed its last AgentSession, and no caller was there for ${time(DEADLINES.agentSessionClosedMs)}.`,
     limits: ['callersLeftMs'],
     decidedBy: 'event',
-    causes: ['exit', 'closed', 'participant_left'],
+    causes: ['exit', 'closed', 'participant_left', 'agent_session_closed'],
   },
   not_answered: {
     meaning: `A phone rang and nobody answered. A ringing phone extends \`no_caller\` by ${time(DEADLINES.ringingMs)}. A phone that gave up counts as a caller who left.`,
@@ -65,14 +65,14 @@ const ROWS: Readonly<Record<Reason, Row>> = {
   },
   idle_timeout: {
     meaning:
-      'A worker that reports activity was silent. The first `activity` starts the timer. A dispatch that names this limit starts it at once.',
+      'A worker that reports activity was silent. The first `activity` starts the timer. A dispatch that names this limit starts it at once. A LiveKit agent with `attach: auto` has it only if the profile or the dispatch names it.',
     limits: ['activityIdleTimeoutMs'],
     decidedBy: 'clock',
     budget: true,
     causes: ['deadline:idle_timeout'],
   },
   no_active_stream: {
-    meaning: 'No caller had a published audio track.',
+    meaning: 'No caller had a published audio track, and no activity was reported.',
     limits: ['noActiveStreamMs'],
     decidedBy: 'snapshot',
     budget: true,
@@ -121,10 +121,10 @@ const ROWS: Readonly<Record<Reason, Row>> = {
   },
   crashed: {
     meaning:
-      'The worker exited with another code than 0, or by a signal. Or it said `failed`. Or its command could not be started.',
+      'The worker exited with another code than 0, or by a signal. Or it said `failed`. Or its command could not be started. Or an error closed the last AgentSession of a LiveKit agent.',
     decidedBy: 'event',
     replaced: true,
-    causes: ['exit', 'failed', 'spawn_failed'],
+    causes: ['exit', 'failed', 'spawn_failed', 'agent_session_failed'],
   },
   agent_absent: {
     meaning: `The worker runs, a caller is in the room, and the agent is not: for this time, and in ${DEADLINES.agentAbsentPolls} snapshots.`,
@@ -136,7 +136,9 @@ const ROWS: Readonly<Record<Reason, Row>> = {
   },
   unresponsive: {
     meaning: `The worker sent no heartbeat. curfew then asks for its stacks and gives it ${time(DEADLINES.dumpMs)} to write them.`,
-    keys: { heartbeat_stale: time(DEADLINES.heartbeatStaleMs) },
+    keys: {
+      heartbeat_stale: `${time(DEADLINES.heartbeatStaleMs)}, with \`attach: auto\` ${time(DEADLINES.attachedStaleMs)}`,
+    },
     decidedBy: 'clock',
     budget: true,
     replaced: true,

@@ -47,6 +47,7 @@ const anyEvent = (nowMs: number): fc.Arbitrary<SessionEvent> =>
     worker.map((workerId): SessionEvent => ({ type: 'spawned', workerId, process: PROCESS })),
     worker.map((workerId): SessionEvent => ({ type: 'spawn_failed', workerId, detail: 'no' })),
     worker.map((workerId): SessionEvent => ({ type: 'not_started', workerId })),
+    worker.map((workerId): SessionEvent => ({ type: 'attached', workerId, by: 'launcher' })),
     fc
       .tuple(worker, fc.boolean())
       .map(([workerId, open]): SessionEvent => ({ type: 'channel', workerId, open })),
@@ -57,6 +58,9 @@ const anyEvent = (nowMs: number): fc.Arbitrary<SessionEvent> =>
           { type: 'ready' as const },
           { type: 'heartbeat' as const },
           { type: 'activity' as const, kind: 'task' as const },
+          { type: 'agent_session' as const, open: 1 },
+          { type: 'agent_session' as const, open: 0, closed: { reason: 'error', provider: 'llm' } },
+          { type: 'loop_blocked' as const, forMs: 5000 },
           { type: 'ok' as const },
           { type: 'error' as const, message: 'e' },
           { type: 'closed' as const },

@@ -70,7 +70,7 @@ class Reporter:
     def _closed(self, event: Any) -> None:
         self._caller.changed("", "closed")
         self._agent.changed("", "closed")
-        if event.reason == "error" and not self._informs:
+        if reason_of(event) == "error" and not self._informs:
             # The launcher reports it with all AgentSessions of the job. Without this the job would stay in its room and not answer the caller.
             self._curfew.failed(getattr(event.error, "error", None) or "an error closed the session")
 
@@ -121,6 +121,14 @@ class _WhileSpeaking:
     def _again(self, loop: asyncio.AbstractEventLoop) -> None:
         self._say()
         self._arm(loop)
+
+
+def reason_of(close: Any) -> str:
+    """The framework's word for the end of a session. livekit-agents 1.0 has none, and names only an error."""
+    reason = getattr(close, "reason", None)
+    if reason is None:
+        return "error" if getattr(close, "error", None) is not None else "unknown"
+    return str(getattr(reason, "value", reason))
 
 
 def _guarded(listener: Callable[[Any], None]) -> Callable[[Any], None]:

@@ -107,6 +107,12 @@ function vitalsRecord(vitals: Vitals): VitalsRecord {
     heldBefore: vitals.heldBefore,
     resources: vitals.resources && resourcesRecord(vitals.resources),
     overMemorySinceMs: vitals.overMemorySinceMs,
+    // 0.1.0 has none of these and ignores them.
+    attachedBy: vitals.attachedBy,
+    activityMs: vitals.activityMs,
+    usedMs: vitals.usedMs,
+    agentSessions: vitals.agentSessions,
+    loopBlockedMs: vitals.loopBlockedMs,
   };
 }
 

@@ -121,8 +121,8 @@ class Job:
 
 
 def _described(event):
-    reason = getattr(event, "reason", None)
-    closed = {"reason": str(getattr(reason, "value", reason) or "unknown")[:40]}
+    _kit, attach = load_kit()
+    closed = {"reason": attach.reason_of(event)[:40]}
     failure = getattr(event, "error", None)
     if failure is not None:
         error = getattr(failure, "error", None) or failure
