@@ -139,6 +139,9 @@ export const sessionSchema = z.object({
       }),
     )
     .describe('Deadlines that end the session or its step, soonest first.'),
+  finishing: z
+    .boolean()
+    .describe('Its agent is out of the room, its callbacks still run, and a new session may begin there.'),
   rejoinOf: z
     .string()
     .nullable()

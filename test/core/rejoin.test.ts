@@ -1,5 +1,9 @@
 /** A caller that returns to its room after the session: which caller gets a new session, when, and how often. */
 import { describe, expect, it } from 'vitest';
+import { allocationOf } from '../../src/core/admission/allocation.ts';
+import type { SessionEvent } from '../../src/core/model/events.ts';
+import type { SessionRecord } from '../../src/core/model/session-record.ts';
+import { fromRecord, toRecord } from '../../src/core/model/session-record.ts';
 import type { RoomWatch } from '../../src/core/rooms/kept-room.ts';
 import type { Participant } from '../../src/core/rooms/presence.ts';
 import type { Rejoin } from '../../src/core/rooms/rejoin.ts';
@@ -118,5 +122,59 @@ describe('a caller that returns', () => {
     ['the maximum duration is over', see(60 * MINUTE_MS, [ann])],
   ])('gets none when %s', (_name, { action }) => {
     expect(action).toBe('forget');
+  });
+});
+
+describe('the claim of a room passes on', () => {
+  const callbacks = () =>
+    Play.live(spec({ unasked: true, profile: profile({ protocol: 'livekit', rejoin: 'auto' }) }))
+      .on(1000, look(1000, [agent, ann]))
+      .on(5000, left(5000, ann, 'client_initiated'))
+      .on(15_100, look(15_100, [agent]));
+  const removed = (outcome: 'done' | 'failed'): SessionEvent => ({
+    type: 'room_step',
+    step: 'remove_agent',
+    outcome,
+    detail: null,
+  });
+  const claimOf = ({ session }: Play) => allocationOf(session)?.claim ?? null;
+  const asked = (play: Play, atMs: number) => play.on(atMs, { type: 'claim_wanted' });
+
+  it('when the agent has left and its callbacks still run', () => {
+    const play = callbacks().on(16_000, look(16_000, []));
+    expect(claimOf(play)).not.toBeNull();
+    play.on(16_100, removed('done'));
+    expect(claimOf(play)).toBeNull();
+    expect(allocationOf(play.session)?.quotas).toContain('host');
+    expect(play.did('signal')).toEqual([]);
+  });
+
+  it('for good, also when the worker is killed or proves unkillable', () => {
+    const play = callbacks().on(16_000, look(16_000, [])).on(16_100, removed('done'));
+    for (let atMs = 17_000; atMs < 120_000; atMs += 1000) {
+      play.until(atMs);
+      expect(claimOf(play)).toBeNull();
+    }
+    expect(play.reason).toBe('unkillable');
+  });
+
+  it('to a session that waits: curfew removes the agent, and its callbacks keep their time', () => {
+    const play = asked(callbacks(), 20_000);
+    expect(play.did('remove_agent')).toHaveLength(1);
+    play.on(20_100, removed('done')).on(20_200, look(20_200, []));
+    expect(claimOf(play)).toBeNull();
+    expect(play.until(60_000).did('signal')).toEqual([]);
+  });
+
+  it('later when LiveKit does not remove the agent: the wrap-up is cut', () => {
+    const play = asked(callbacks(), 20_000).on(20_100, removed('failed'));
+    expect(claimOf(play)).not.toBeNull();
+    expect(play.until(40_000).did('signal').length).toBeGreaterThan(0);
+  });
+
+  it('survives the record', () => {
+    const { session } = callbacks().on(16_000, look(16_000, [])).on(16_100, removed('done'));
+    const read = fromRecord(JSON.parse(JSON.stringify(toRecord(session))) as SessionRecord);
+    expect(allocationOf(read)?.claim).toBeNull();
   });
 });

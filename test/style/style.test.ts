@@ -45,7 +45,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'core/adoption',
     'lib/limits',
   ],
-  'core/admission': ['core', 'core/rooms', 'core/model', 'core/session', 'lib/limits'],
+  'core/admission': ['core', 'core/rooms', 'core/model', 'core/teardown', 'core/session', 'lib/limits'],
   'core/workers': ['core', 'core/model', 'core/teardown', 'lib/limits'],
   ports: CORE,
   api: [...CORE, 'lib', 'lib/limits'],

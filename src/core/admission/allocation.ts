@@ -6,11 +6,12 @@ import { isIn } from '../model/session.ts';
 import { isTreeGone } from '../model/worker.ts';
 import { absences } from '../session/absence.ts';
 import { staleAtMs } from '../session/inference.ts';
+import { hasPassedClaim } from '../teardown/finishing.ts';
 import { quotasOf } from './quotas.ts';
 
 export interface Allocation {
   readonly sessionId: SessionId;
-  /** null: the teardown is over and the claim is free. */
+  /** null: the claim is free, because the teardown is over or the agent can no longer be in the room. */
   readonly claim: ClaimKey | null;
   /** The teardown will free the claim. A new session may wait for it. */
   readonly closing: boolean;
@@ -43,9 +44,11 @@ export function allocationOf(session: Session): Allocation | null {
     case 'live':
       return { ...base, live: true, inferredDueMs: isIn(session, 'live') ? inferredDueMs(session) : null };
     case 'closing':
-      return { ...base, closing: true, quotas: closingQuotas(session) };
+      return { ...base, claim: claimOf(session), closing: true, quotas: closingQuotas(session) };
     case 'ended':
-      return isUnkillable(session) ? { ...base, closing: true, unkillable: true } : null;
+      return isUnkillable(session)
+        ? { ...base, claim: claimOf(session), closing: true, unkillable: true }
+        : null;
   }
 }
 
@@ -59,6 +62,10 @@ export function sameAllocation(a: Allocation | null, b: Allocation | null): bool
     a.live === b.live &&
     a.quotas.length === b.quotas.length
   );
+}
+
+function claimOf(session: Session): ClaimKey | null {
+  return hasPassedClaim(session) ? null : session.spec.claim;
 }
 
 function closingQuotas({ phase, spec }: Session): readonly string[] {

@@ -101,6 +101,8 @@ export interface Ladder {
   readonly successor: boolean;
   /** The decision of the room rule; null: it has not decided yet. */
   readonly roomEnd: RoomEnd | null;
+  /** The agent is out of the room, and the next session has the room's claim. Absent: the session holds its claim. */
+  readonly claimPassed?: true;
 }
 
 export interface RoomEnd {
@@ -158,6 +160,8 @@ export type Phase =
       readonly worker: Worker | null;
       readonly records: readonly StepRecord[];
       readonly roomEnd: RoomEnd | null;
+      /** The session had passed its claim on before its end. */
+      readonly claimPassed?: true;
     };
 
 export type PhaseName = Phase['name'];

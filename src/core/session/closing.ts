@@ -5,10 +5,9 @@ import type { SessionIn } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import { andThen, stay } from '../model/updates.ts';
 import { exitOf, isTreeGone, processOf } from '../model/worker.ts';
-import { isFinishing } from '../teardown/finishing.ts';
+import { cutWrapUp, isFinishing } from '../teardown/finishing.ts';
 import { enterStep, escalateStep, leaveStep, repeatStep } from '../teardown/process-track.ts';
 import { beginCloseRoom, beginRoom, decideRoom, endRoom } from '../teardown/room-track.ts';
-import { withLadder } from '../teardown/step-records.ts';
 import { STEPS } from '../teardown/steps.ts';
 import { actOnDue } from './deadlines.ts';
 import { killLateSpawn, loseHost } from './ended.ts';
@@ -32,7 +31,7 @@ export const CLOSING: HandlerTable<'closing'> = {
   room_webhook: (session, _event, now) => leaveRoom(session, now),
   room_step: onRoomStep,
   release: (session, _event, now) => shorten(session, now),
-  claim_wanted: (session, _event, now) => shorten(session, now),
+  claim_wanted: onClaimWanted,
   gap: (session, _event, now) =>
     stay(session, processOf(session.phase.worker) === null ? [] : repeatStep(session, now)),
   queued: factsOnly,
@@ -117,13 +116,15 @@ function onRoomStep(
   return event.step === 'remove_agent' ? beginCloseRoom(session, left) : endRoom(session, left);
 }
 
-/** Ends a wrap-up within the ordinary bound, because an actor asked for the end or the caller is back. */
+/** Ends a wrap-up within the ordinary bound, because an actor asked for the end. */
 function shorten(session: Closing, now: Stamp): Next<Closing> {
-  const { process } = session.phase.ladder;
-  if (process.step !== 'aclose') return stay(session);
-  const deadlineMs = Math.min(
-    process.deadlineMs,
-    now.bootMs + STEPS.aclose.boundMs(session.spec.profile.ladder),
-  );
-  return stay(withLadder(session, { process: { ...process, deadlineMs } }));
+  return stay(cutWrapUp(session, now));
+}
+
+/** A LiveKit agent leaves the room for the next session, and its callbacks keep their time. The wrap-up of every other worker is cut. */
+function onClaimWanted(session: Closing, _event: object, now: Stamp): Next<Closing> {
+  const { profile } = session.spec;
+  const isAsked = session.phase.ladder.process.step === 'aclose';
+  const canLeave = profile.protocol === 'livekit' && session.presence.agentSeen;
+  return isAsked && canLeave ? beginRoom(session, now) : shorten(session, now);
 }

@@ -8,6 +8,7 @@ import { awaitedWorkerId, isEnded, isIn } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import { andThen, stay } from '../model/updates.ts';
 import { endIfOver } from '../teardown/end-session.ts';
+import { passClaim } from '../teardown/finishing.ts';
 import { applyEvent } from './apply-event.ts';
 import { CLOSING } from './closing.ts';
 import { ENDED } from './ended.ts';
@@ -33,7 +34,7 @@ export function decide(session: Session, event: SessionEvent, now: Stamp): Next 
   const next = isLate(known, event) ? stay(known) : handleIn(known, event, now);
   const { state, effects } = next;
   if (!isIn(state, 'closing')) return next;
-  return andThen({ state, effects }, (closing) => endIfOver(closing, now));
+  return andThen({ state, effects }, (closing) => endIfOver(passClaim(closing, now), now));
 }
 
 /** Takes in the event's facts. An ended session has no use for them. */

@@ -13,7 +13,14 @@ export function endIfOver(session: SessionIn<'closing'>, now: Stamp): Next {
   if (ladder.process.step !== 'over' || ladder.room.step !== 'over') return stay(session);
   const ended = enterPhase<'ended'>(
     session,
-    { name: 'ended', ending, worker, records: ladder.records, roomEnd: ladder.roomEnd },
+    {
+      name: 'ended',
+      ending,
+      worker,
+      records: ladder.records,
+      roomEnd: ladder.roomEnd,
+      ...(ladder.claimPassed === true && { claimPassed: true }),
+    },
     { startedAt, liveAt, endedAt: endOf(phase, now) },
   );
   return stay(ended, ladder.roomEnd?.action === 'watch' ? keepWatch(session, now) : []);

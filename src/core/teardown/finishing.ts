@@ -1,7 +1,11 @@
 /** A LiveKit agent that has left its room while its job still runs: its shutdown callbacks follow after that. */
+
+import type { Stamp } from '../ids.ts';
 import type { Session, SessionIn } from '../model/session.ts';
 import { isIn } from '../model/session.ts';
 import { countSide } from '../rooms/presence.ts';
+import { withLadder } from './step-records.ts';
+import { STEPS } from './steps.ts';
 
 /** The agent is out of the room, and its callbacks still run. The room needs no longer wait, and only the host slot is in use. */
 export function isFinishing(session: Session): session is SessionIn<'closing'> {
@@ -11,4 +15,35 @@ export function isFinishing(session: Session): session is SessionIn<'closing'> {
 function isAgentOut({ spec, presence }: Session): boolean {
   if (spec.profile.protocol !== 'livekit' || !presence.agentSeen) return false;
   return countSide(presence, spec.agentIdentity, 'own_agent') === 0;
+}
+
+/** Whether the next session of the room may hold the claim beside this one. */
+export function hasPassedClaim({ phase }: Session): boolean {
+  if (phase.name === 'closing') return phase.ladder.claimPassed === true;
+  return phase.name === 'ended' && phase.claimPassed === true;
+}
+
+/**
+ * A session whose agent is out of the room gives its claim up for good, and keeps its slot on the host.
+ * Because: a caller that returns must not wait for the callbacks of the agent before.
+ */
+export function passClaim(session: SessionIn<'closing'>, now: Stamp): SessionIn<'closing'> {
+  const { ladder } = session.phase;
+  if (ladder.claimPassed === true || ladder.room.step === 'waiting') return session;
+  const removal = ladder.records.findLast(({ step }) => step === 'remove_agent');
+  if (removal?.outcome === 'done')
+    return isFinishing(session) ? withLadder(session, { claimPassed: true }) : session;
+  // LiveKit did not remove the agent, so a session that waits for the claim cuts the wrap-up.
+  const isStuck = removal?.outcome != null && ladder.successor;
+  return isStuck ? cutWrapUp(session, now) : session;
+}
+
+/** Ends a wrap-up within the ordinary bound of `aclose`. */
+export function cutWrapUp(session: SessionIn<'closing'>, now: Stamp): SessionIn<'closing'> {
+  const { process } = session.phase.ladder;
+  if (process.step !== 'aclose') return session;
+  const boundMs = STEPS.aclose.boundMs(session.spec.profile.ladder);
+  return now.bootMs + boundMs < process.deadlineMs
+    ? withLadder(session, { process: { ...process, deadlineMs: now.bootMs + boundMs } })
+    : session;
 }

@@ -10,6 +10,7 @@ import { DEADLINES } from '../../lib/limits/session-limits.ts';
 import type { InstanceId, SessionId, WorkerId } from '../ids.ts';
 import type { Session } from '../model/session.ts';
 import { isEnded, isIn, maxDurationAtMs, workerOf } from '../model/session.ts';
+import { hasPassedClaim } from '../teardown/finishing.ts';
 import { longestTeardownMs } from '../teardown/steps.ts';
 
 export type VerdictKind = 'orphan' | 'overdue' | 'stuck' | 'doubled' | 'unmanaged' | 'abandoned';
@@ -211,6 +212,7 @@ function claimHolders(trees: readonly WorkerTree[]): Map<string, number> {
   const holders = new Map<string, number>();
   for (const { session, workerId } of trees) {
     if (session === null || isEnded(session) || workerOf(session)?.id !== workerId) continue;
+    if (hasPassedClaim(session)) continue;
     holders.set(session.spec.claim, (holders.get(session.spec.claim) ?? 0) + 1);
   }
   return holders;

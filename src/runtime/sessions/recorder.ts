@@ -4,6 +4,7 @@ import { allocationOf, isUnkillable } from '../../core/admission/allocation.ts';
 import type { ClaimKey, SessionId, Stamp } from '../../core/ids.ts';
 import type { Session } from '../../core/model/session.ts';
 import { isReplacing } from '../../core/model/session.ts';
+import { hasPassedClaim } from '../../core/teardown/finishing.ts';
 import { CurfewError, messageOf } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoints.ts';
 import { RECORDING } from '../../lib/limits/storage-limits.ts';
@@ -24,6 +25,8 @@ export function recordNeed(before: Session, after: Session, now: Stamp): 'none' 
   if (before.restarts !== after.restarts) return 'durable';
   // The worker that is being replaced is about to be signalled.
   if (isReplacing(before) !== isReplacing(after)) return 'durable';
+  // The next session of the room can get the claim now.
+  if (hasPassedClaim(before) !== hasPassedClaim(after)) return 'durable';
   // An unkillable worker is gone now, so its claim is free.
   if (isUnkillable(before) !== isUnkillable(after)) return 'durable';
   const isChanged =

@@ -6,6 +6,7 @@ import { publicState, workerOf } from '../../core/model/session.ts';
 import { exitOf, processOf } from '../../core/model/worker.ts';
 import { countSide } from '../../core/rooms/presence.ts';
 import { deadlines } from '../../core/session/deadlines.ts';
+import { hasPassedClaim } from '../../core/teardown/finishing.ts';
 
 export function sessionView(session: Session, now: Stamp, host: string): SessionView {
   const { spec, phase, errors, vitals, config } = session;
@@ -37,6 +38,7 @@ export function sessionView(session: Session, now: Stamp, host: string): Session
     errors: { consecutive: errors.consecutive, limit: spec.limits.errorLimit, total: errors.total },
     presence: presenceView(session),
     deadlines: deadlineViews(session, now),
+    finishing: phase.name === 'closing' && hasPassedClaim(session),
     rejoinOf: spec.rejoin?.of ?? null,
     metadata: { ...config.metadata },
     labels: { ...spec.labels },

@@ -37,6 +37,7 @@ export function viewOf(request: Partial<DispatchRequest> & { readonly id: string
     errors: { consecutive: 0, limit: 5, total: 0 },
     presence: { callers: 1, ringing: 0, agents: 1, asOf: AT, source: 'poll' },
     deadlines: [{ kind: 'max_duration', at: AT, inMs: 7_000_000 }],
+    finishing: false,
     rejoinOf: null,
     metadata: request.metadata ?? {},
     labels: request.labels ?? {},
