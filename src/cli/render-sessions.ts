@@ -76,10 +76,10 @@ function block(lines: readonly Line[]): string[] {
   });
 }
 
-function heading({ id, state, reason }: SessionView, paint: Paint): string {
+function heading({ id, state, reason, finishing }: SessionView, paint: Paint): string {
   const colour =
     state === 'failed' ? 'red' : state === 'released' ? 'dim' : state === 'live' ? 'green' : 'yellow';
-  return `${paint('bold', safe(id))}  ${paint(colour, reason === null ? state : `${state}: ${reason}`)}`;
+  return `${paint('bold', safe(id))}  ${paint(colour, reason === null ? state : `${state}: ${reason}`)}${finishing ? ' (finishing)' : ''}`;
 }
 
 /** The message of a stack trace. --json and the worker's log have the rest. */

@@ -1,15 +1,17 @@
 /** A caller that returns, and participants that are no callers: real server, real participants, real agents. */
-import { mkdtempSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AgentDispatchClient } from 'livekit-server-sdk';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { findPythonAgents } from '../../scripts/python-agents.mjs';
 import type { SessionView } from '../../src/api/session-schemas.ts';
 import { Callers } from '../support/callers/callers.ts';
 import { Daemon, ROOT } from '../support/daemon/daemon.ts';
 import { until } from '../support/lib/wait.ts';
 import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit/livekit-server.ts';
 
+const PYTHON = findPythonAgents();
 const AGENT = { command: [process.execPath, `${ROOT}/test/fixtures/agent.mjs`], protocol: 'curfew' };
 
 describe.runIf(HAS_LIVEKIT)('callers', () => {
@@ -17,11 +19,22 @@ describe.runIf(HAS_LIVEKIT)('callers', () => {
   let daemon: Daemon;
   let callers: Callers;
   let clocks = 0;
+  let notesDir = '';
 
   beforeAll(async () => {
     livekit = await LiveKit.start();
     callers = new Callers(livekit);
     const dir = mkdtempSync(join(tmpdir(), 'curfew-callers-'));
+    const notes = {
+      command: [PYTHON ?? '', join(ROOT, 'test/fixtures/agents/notes.py'), 'start'],
+      protocol: 'livekit',
+      env: { NOTES_DIR: dir },
+      start_timeout: '90s',
+      rooms: 'notes-*',
+      callers_left: '300ms',
+      warm: 1,
+    };
+    notesDir = dir;
     const ignore = { identities: ['notetaker-*'], attributes: { role: 'listener' } };
     const config = {
       ...livekit.config(join(dir, 'c.sock')),
@@ -32,6 +45,7 @@ describe.runIf(HAS_LIVEKIT)('callers', () => {
         voice: { ...AGENT, agent_name: 'voice', callers_left: '300ms' },
         off: { ...AGENT, rooms: 'off-*', callers_left: '300ms', rejoin: 'off' },
         http: { ...AGENT, callers_left: '300ms' },
+        ...(PYTHON === null ? {} : { notes }),
         page: { ...AGENT, rooms: 'page-*' },
         watched: { ...AGENT, rooms: 'watched-*', callers_left: '300ms', callers: { ignore } },
       },
@@ -156,6 +170,31 @@ describe.runIf(HAS_LIVEKIT)('callers', () => {
     await untilPolled(5);
     expect(await sessionsIn(room)).toMatchObject([{ id: body.id }]);
   });
+
+  it.runIf(PYTHON !== null).concurrent(
+    'a page that is loaded again while the agent writes its notes has the next agent, and the notes are whole',
+    async () => {
+      const room = 'notes-1';
+      const notes = () =>
+        existsSync(join(notesDir, room)) ? readFileSync(join(notesDir, room), 'utf8') : '';
+      await callers.join(room, 'ann');
+      await until('the first agent is there', () => notes().includes('connected'), 90_000);
+      const first = await next(room, 1);
+      await sees(first.id, 1);
+      await callers.leave(room, 'ann');
+      await until('the notes begin', () => notes().includes('begin'));
+      await callers.join(room, 'ann');
+      await until('the next agent is there', () => notes().split('connected').length === 3, 90_000);
+      const second = await next(room, 2);
+      expect(second).toMatchObject({ rejoinOf: first.id });
+      const ended = await daemon.ended(first.id, 60_000);
+      expect(ended.evidence?.ladder.find((one) => one.step === 'aclose')).toMatchObject({ outcome: 'done' });
+      expect(notes()).toContain(' done');
+      // The claim had passed on while the callbacks of the first agent still ran.
+      expect(Date.parse(second.startedAt ?? '')).toBeLessThan(Date.parse(ended.endedAt ?? ''));
+    },
+    180_000,
+  );
 
   it.concurrent('a listener and a note-taking bot are no callers and keep no session', async () => {
     const room = 'watched-1';
