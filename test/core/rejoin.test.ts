@@ -149,7 +149,7 @@ describe('the claim of a room passes on', () => {
     expect(play.did('signal')).toEqual([]);
   });
 
-  it('for good, also when the worker is killed or proves unkillable', () => {
+  it('and never returns, also when the worker is killed or proves unkillable', () => {
     const play = callbacks().on(16_000, look(16_000, [])).on(16_100, removed('done'));
     for (let atMs = 17_000; atMs < 120_000; atMs += 1000) {
       play.until(atMs);

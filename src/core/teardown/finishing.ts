@@ -24,7 +24,7 @@ export function hasPassedClaim({ phase }: Session): boolean {
 }
 
 /**
- * A session whose agent is out of the room gives its claim up for good, and keeps its slot on the host.
+ * A session whose agent is out of the room gives its claim up, never takes it back, and keeps its slot on the host.
  * Because: a caller that returns must not wait for the callbacks of the agent before.
  */
 export function passClaim(session: SessionIn<'closing'>, now: Stamp): SessionIn<'closing'> {
