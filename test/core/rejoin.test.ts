@@ -2,13 +2,15 @@
 import { describe, expect, it } from 'vitest';
 import { allocationOf } from '../../src/core/admission/allocation.ts';
 import type { SessionEvent } from '../../src/core/model/events.ts';
+import type { Session } from '../../src/core/model/session.ts';
 import type { SessionRecord } from '../../src/core/model/session-record.ts';
 import { fromRecord, toRecord } from '../../src/core/model/session-record.ts';
+import { withVitals } from '../../src/core/model/updates.ts';
 import type { RoomWatch } from '../../src/core/rooms/kept-room.ts';
 import type { Participant } from '../../src/core/rooms/presence.ts';
 import type { Rejoin } from '../../src/core/rooms/rejoin.ts';
 import { decideRejoin } from '../../src/core/rooms/rejoin.ts';
-import { agent, left, look, Play, participant, profile, ROOM_SID, release, spec } from './support.ts';
+import { agent, joined, left, look, Play, participant, profile, ROOM_SID, release, spec } from './support.ts';
 
 const ann = participant('ann');
 const MINUTE_MS = 60_000;
@@ -176,5 +178,38 @@ describe('the claim of a room passes on', () => {
     const { session } = callbacks().on(16_000, look(16_000, [])).on(16_100, removed('done'));
     const read = fromRecord(JSON.parse(JSON.stringify(toRecord(session))) as SessionRecord);
     expect(allocationOf(read)?.claim).toBeNull();
+  });
+});
+
+describe('a caller that is back while the agent has closed its AgentSession', () => {
+  const back = participant('ann', { sid: 'PA_ann2' });
+  const bob = participant('bob');
+  const closed = (stays: Participant | null = null, more: Parameters<typeof spec>[0] = {}) => {
+    const play = Play.live(spec({ unasked: true, profile: profile({ rejoin: 'auto' }), ...more }))
+      .on(1000, look(1000, [agent, ann, ...(stays === null ? [] : [stays])]))
+      .on(5000, left(5000, ann, 'client_initiated'));
+    const agentSessions = { closedMs: 5100 } as NonNullable<Session['vitals']['agentSessions']>;
+    play.session = withVitals(play.session, { agentSessions });
+    return play;
+  };
+
+  it('ends the session after 1 s, with time for the notes and a watch for the caller', () => {
+    const play = closed()
+      .on(10_000, joined(10_000, back))
+      .on(10_100, look(10_050, [agent, back]));
+    expect(play.phase).toBe('live');
+    play.on(11_100, look(11_050, [agent, back])).on(11_200, { type: 'budget', granted: true });
+    expect(play.ending).toMatchObject({ reason: 'completed', cause: 'agent_session_closed' });
+    expect(play.did('watch_room')).toHaveLength(1);
+    expect(play.session.phase).toMatchObject({ ladder: { wrapUp: true } });
+  });
+
+  it.each<[string, Play, Participant]>([
+    ['beside a caller that stayed', closed(bob), back],
+    ['after a dispatch by HTTP', closed(null, { unasked: undefined } as never), back],
+  ])('%s ends nothing', (name, play, one) => {
+    const who = name.startsWith('beside') ? [agent, bob, one] : [agent, one];
+    play.on(10_000, look(10_000, who)).on(12_000, look(12_000, who));
+    expect(play.phase).toBe('live');
   });
 });

@@ -60,7 +60,7 @@ export function applySnapshot(
     departures: missing.reduce((gone, one) => noteMissing(gone, one, now), known.departures),
     participants,
   };
-  return recount(next, context, { now, isSnapshot: true });
+  return recount(noteReturn(known, next, { context, now }), context, { now, isSnapshot: true });
 }
 
 /** Race: late webhooks of an older room came before the first snapshot. They are all that is known until then. */
@@ -160,7 +160,21 @@ function hintJoined(
     participants: applyPending([...presence.participants], entry),
     agentLeft: participant.identity === context.agentIdentity ? null : presence.agentLeft,
   };
-  return recount(next, context, { now: at, isSnapshot: false });
+  return recount(noteReturn(presence, next, { context, now: at }), context, { now: at, isSnapshot: false });
+}
+
+/** Callers are back, and each of them is on a new connection. A page that loads again between two polls has another sid. */
+function noteReturn(
+  before: Presence,
+  after: Presence,
+  { context, now }: { context: PresenceContext; now: Stamp },
+): Presence {
+  const sidsOf = ({ participants }: Presence) =>
+    participants.filter((one) => sideOf(one, context.agentIdentity) === 'caller').map(({ sid }) => sid);
+  const known = sidsOf(before);
+  const present = sidsOf(after);
+  const isBack = before.callersSeen && present.length > 0 && !present.some((sid) => known.includes(sid));
+  return isBack ? { ...after, returnedMs: now.bootMs } : after;
 }
 
 function hintLeft(

@@ -132,6 +132,8 @@ export interface Presence {
   /** Reported by a webhook. A snapshot must confirm it. */
   readonly finished: { readonly roomSid: string; readonly at: Stamp } | null;
   readonly agentLeft: { readonly at: Stamp } | null;
+  /** When callers were back in a room that all earlier callers had left. Absent: never. Records of older versions lack it. */
+  readonly returnedMs?: number;
   /** A phone was dialled from this side. Records of older versions lack it. */
   readonly outboundSeen?: true;
   /** Callers in the session's side room. */

@@ -7,6 +7,7 @@ import { exitOf } from '../model/worker.ts';
 import type { Departure } from '../rooms/presence.ts';
 import { countSide } from '../rooms/presence.ts';
 import { decidingDeparture, graceEndMs } from '../rooms/presence-reducer.ts';
+import { bringsNext } from '../teardown/rejoin-rule.ts';
 
 type Running = SessionIn<'starting' | 'live'>;
 
@@ -85,12 +86,14 @@ function agentLeft(session: Session): Absence | null {
 }
 
 /** The agent has closed its last AgentSession, so it answers nobody any more. Its shutdown callbacks still have to run. */
-function agentSessionsClosed({ presence, spec, vitals }: Session): Absence | null {
+function agentSessionsClosed(session: Session): Absence | null {
+  const { presence, spec, vitals } = session;
   const closedMs = vitals.agentSessions?.closedMs ?? null;
   const isEmpty = (['caller', 'ringing'] as const).every(
     (side) => countSide(presence, spec.agentIdentity, side) === 0,
   );
-  if (closedMs === null || !isEmpty || presence.sideCallers > 0) return null;
+  if (closedMs === null || presence.sideCallers > 0) return null;
+  if (!isEmpty) return returnedToClosed(session, closedMs);
   const closeReason = vitals.agentSessions?.closeReason ?? 'unknown';
   return {
     reason: 'completed',
@@ -98,6 +101,20 @@ function agentSessionsClosed({ presence, spec, vitals }: Session): Absence | nul
     inferred: true,
     cause: 'agent_session_closed',
     detail: `the agent closed its AgentSession (${closeReason}), and no caller is there`,
+  };
+}
+
+/** The caller came back to an agent that answers nobody. The end of this session brings the caller the next one. */
+function returnedToClosed({ presence, spec }: Session, closedMs: number): Absence | null {
+  const { returnedMs } = presence;
+  if (returnedMs === undefined || returnedMs < closedMs || !bringsNext({ presence, spec })) return null;
+  return {
+    reason: 'completed',
+    // The agent may open another AgentSession for the caller.
+    dueMs: Math.max(returnedMs + DEADLINES.returnedMs, presence.floorMs),
+    inferred: true,
+    cause: 'agent_session_closed',
+    detail: 'a caller is back, and the agent had closed its AgentSession',
   };
 }
 

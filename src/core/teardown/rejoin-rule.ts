@@ -12,6 +12,11 @@ export function mayRejoin({ phase, presence, spec }: Over): boolean {
   const isOpenEnd =
     reason === 'callers_left' || reason === 'no_caller_joined' || cause === 'agent_session_closed';
   if (!isOpenEnd || presence.roomSid === null || spec.profile.roomOnEnd === 'close') return false;
+  return bringsNext({ presence, spec });
+}
+
+/** Whether the session is of a kind whose caller gets a next one. */
+export function bringsNext({ presence, spec }: Pick<Session, 'presence' | 'spec'>): boolean {
   const { rejoin = 'off' } = spec.profile;
   // The agent of an outbound call would dial again.
   const isAuto = spec.unasked === true && presence.outboundSeen !== true;

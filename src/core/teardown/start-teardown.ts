@@ -26,7 +26,8 @@ export function startTeardown(session: OpenSession, ending: Ending, now: Stamp):
     wrapUp:
       (first === 'aclose' || first === 'reconnecting') &&
       ending.reason !== 'shutdown' &&
-      noCallerLeft(session),
+      // The caller that is back gets another agent, and this one may write its notes.
+      (ending.cause === 'agent_session_closed' || noCallerLeft(session)),
     successor: false,
     roomEnd: null,
   };

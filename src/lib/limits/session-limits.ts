@@ -50,6 +50,8 @@ export const WRAP_UP_RANGE_MS: readonly [number, number] = [0, 15 * MINUTE_MS];
 export const DEADLINES = {
   /** The worker gets a notice this long before its maximum duration. */
   maxDurationNoticeMs: 60 * SECOND_MS,
+  /** An agent without an open AgentSession has this long to open one for a caller that is back. */
+  returnedMs: 1 * SECOND_MS,
   /** A ringing phone extends `noCallerMs` by this. */
   ringingMs: 80 * SECOND_MS,
   /** Default of `agent_absent`. */
