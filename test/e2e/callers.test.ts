@@ -34,6 +34,13 @@ describe.runIf(HAS_LIVEKIT)('callers', () => {
       callers_left: '300ms',
       warm: 1,
     };
+    const session = {
+      command: [PYTHON ?? '', join(ROOT, 'test/fixtures/agents/session.py'), 'start'],
+      protocol: 'livekit',
+      start_timeout: '90s',
+      agent_name: 'session',
+      warm: 1,
+    };
     notesDir = dir;
     const ignore = { identities: ['notetaker-*'], attributes: { role: 'listener' } };
     const config = {
@@ -45,7 +52,7 @@ describe.runIf(HAS_LIVEKIT)('callers', () => {
         voice: { ...AGENT, agent_name: 'voice', callers_left: '300ms' },
         off: { ...AGENT, rooms: 'off-*', callers_left: '300ms', rejoin: 'off' },
         http: { ...AGENT, callers_left: '300ms' },
-        ...(PYTHON === null ? {} : { notes }),
+        ...(PYTHON === null ? {} : { notes, session }),
         page: { ...AGENT, rooms: 'page-*' },
         watched: { ...AGENT, rooms: 'watched-*', callers_left: '300ms', callers: { ignore } },
       },
@@ -192,6 +199,40 @@ describe.runIf(HAS_LIVEKIT)('callers', () => {
       expect(notes()).toContain(' done');
       // The claim had passed on while the callbacks of the first agent still ran.
       expect(Date.parse(second.startedAt ?? '')).toBeLessThan(Date.parse(ended.endedAt ?? ''));
+    },
+    180_000,
+  );
+
+  it.runIf(PYTHON !== null).concurrent(
+    'a page that is loaded again after 5 s finds an agent that answers, although the AgentSession of the first has closed',
+    async () => {
+      const room = 'session-1';
+      await callers.join(room, 'ann');
+      await dispatches().createDispatch(room, 'session', { metadata: JSON.stringify({ mode: 'quiet' }) });
+      const first = await until(
+        'session 1 is live',
+        async () => (await byTime(room)).find((one) => one.state === 'live'),
+        90_000,
+      );
+      await sees(first.id, 1);
+      await until(
+        'the agent is there',
+        async () => (await daemon.session(first.id)).presence?.agents === 1,
+        60_000,
+      );
+      await callers.leave(room, 'ann');
+      const awayMs = Date.now() + 5000;
+      await until('5 s without a caller', async () => {
+        const { presence } = await daemon.session(first.id);
+        return presence?.callers === 0 && Date.parse(presence.asOf) >= awayMs;
+      });
+      await callers.join(room, 'ann');
+      const second = await next(room, 2);
+      expect(second).toMatchObject({ rejoinOf: first.id });
+      expect(await daemon.ended(first.id, 60_000)).toMatchObject({
+        reason: 'completed',
+        evidence: { cause: 'agent_session_closed' },
+      });
     },
     180_000,
   );
