@@ -1,5 +1,6 @@
 /** The parts of a supervisor that need LiveKit: rooms, LiveKit's dispatch, and the stand-in for LiveKit's own agents. */
 import type { Config } from '../adapters/config/config.ts';
+import { livekitOf } from '../adapters/config/config.ts';
 import { VERSION } from '../lib/version.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Instance } from '../ports/instance.ts';
@@ -18,8 +19,9 @@ interface LiveKitParts {
 /** Loads LiveKit's modules only if LiveKit is configured, because they take the most time of a start. */
 export async function livekitParts(
   { livekit, agents, presence }: Config,
-  { instance, clock, log }: { instance: Instance; clock: Clock; log: Log },
+  more: { instance: Instance; clock: Clock; log: Log; current: () => Config },
 ): Promise<LiveKitParts> {
+  const { instance, clock, log, current } = more;
   if (livekit === null) return { rooms: null, jobs: null, standIn: null };
   const [{ createRooms }, { createJobs }, { createStandIn }] = await Promise.all([
     import('../adapters/livekit/rooms/livekit-rooms.ts'),
@@ -31,7 +33,13 @@ export async function livekitParts(
   return {
     rooms: createRooms({ livekit, clock, pollEveryMs: presence.pollEveryMs }),
     jobs: createJobs({ livekit, clock, log, agentNames, version: VERSION }),
-    standIn: createStandIn({ instance, log, livekit, port: 0 }),
+    standIn: createStandIn({
+      instance,
+      log,
+      livekit,
+      port: 0,
+      livekitOf: (agent) => livekitOf(current(), agent),
+    }),
   };
 }
 

@@ -100,7 +100,7 @@ async function open(config: Config, options: StartOptions, undo: Undo[]): Promis
   ]);
   undo.push(() => registry.close());
   const channels = createChannels({ instance, log, socketPath: join(config.stateDir, CHANNEL.socketName) });
-  const livekit = await livekitParts(config, { instance, clock, log });
+  const livekit = await livekitParts(config, { instance, clock, log, current: live.current });
   const { rooms } = livekit;
   const reload = reread === null ? null : () => around(live.reload);
   const cgroups = cgroupsFor(config, instance, log);

@@ -39,7 +39,7 @@ export interface StandIn {
   /** Additional variables for such a worker: the address, its keys and the launchers. `given`: the worker's other variables. */
   envFor(
     workerId: WorkerId,
-    profile: Pick<Profile, 'livekitAccess' | 'livekit'>,
+    profile: Pick<Profile, 'agent' | 'livekitAccess'>,
     given: Readonly<Record<string, string>>,
   ): Readonly<Record<string, string>>;
   /** The worker sends `ready` after it accepted the job. false: it is not connected. */

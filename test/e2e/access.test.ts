@@ -1,15 +1,16 @@
 /** `livekit_access`: what a LiveKit agent sees and may do at LiveKit, with real frameworks and a real server. */
-import { mkdtempSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { findPythonAgents } from '../../scripts/python-agents.mjs';
 import { Daemon, ROOT } from '../support/daemon/daemon.ts';
+import { freePorts } from '../support/lib/free-ports.ts';
 import { until } from '../support/lib/wait.ts';
 import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit/livekit-server.ts';
 
 /** A framework takes seconds to import on a loaded machine. */
-const START_MS = 90_000;
+const START_MS = 150_000;
 const FILES = join(ROOT, 'test/fixtures/agents');
 const FRAMEWORKS = [
   ['Python', findPythonAgents(), [findPythonAgents() ?? '', join(FILES, 'access.py'), 'start']],
@@ -30,7 +31,13 @@ afterEach(async () => {
 
 async function start(agents: Record<string, object>, env: Record<string, string> = {}): Promise<Daemon> {
   const dir = mkdtempSync(join(tmpdir(), 'curfew-access-'));
-  const common = { protocol: 'livekit', start_timeout: '90s', agent_absent: '90s', ladder: { term: '2s' } };
+  const common = {
+    protocol: 'livekit',
+    start_timeout: '150s',
+    agent_absent: '150s',
+    no_caller: '10m',
+    ladder: { term: '2s' },
+  };
   const config = {
     ...livekit.config(join(dir, 'c.sock')),
     agents: Object.fromEntries(Object.entries(agents).map(([name, one]) => [name, { ...common, ...one }])),
@@ -69,7 +76,7 @@ it.runIf(HAS_LIVEKIT).each(FRAMEWORKS)(
     expect(log).toMatch(/names: \[\]/);
     expect(log).toContain(`job url: ${livekit.url}`);
     // LiveKit itself answers, or not in time, because it has no egress service here. curfew's proxy would refuse by name.
-    expect(log).toMatch(/egress: (unavailable: .*no response from servers|23: )/);
+    expect(log).toMatch(/egress: (unavailable: .*no response from servers|no answer in time)/);
     expect(log).toContain('second participant: joined');
     expect(log).not.toContain('framework_unknown');
     const identities = (await livekit.rooms.listParticipants(room)).map(({ identity }) => identity);
@@ -77,5 +84,69 @@ it.runIf(HAS_LIVEKIT).each(FRAMEWORKS)(
     expect(livekit.log).not.toContain('worker registered');
     expect(running.stderr).not.toContain(SECRET);
   },
-  150_000,
+  200_000,
+);
+
+/** The version of a matrix of frameworks, where it is installed. */
+function installed(version: string): string | null {
+  const python = join(ROOT, '.cache', 'conformance', version, 'bin', 'python');
+  return existsSync(python) ? python : null;
+}
+
+/** Each way in which an agent may come to LiveKit's own address and keys. `full`: the launcher is loaded and knows the framework. */
+function waysIn(): { name: string; command: string[]; keys?: string; full: boolean }[] {
+  const python = findPythonAgents();
+  const [py, js] = [join(FILES, 'access.py'), join(FILES, 'access.mjs')];
+  const ofPython = (
+    name: string,
+    program: string | null,
+    more: { args?: string[]; keys?: string; full: boolean },
+  ) => (program === null ? [] : [{ name, command: [program, ...(more.args ?? []), py, 'start'], ...more }]);
+  const node = process.execPath;
+  const clear = ['env', '-u', 'PYTHONPATH', '-u', 'NODE_OPTIONS'];
+  return [
+    ...ofPython('py10', installed('py-1.0.23'), { full: true }),
+    ...ofPython('py12', installed('py-1.2.18'), { keys: 'arguments', full: true }),
+    ...ofPython('isolated', python, { args: ['-I'], full: false }),
+    ...(python === null
+      ? []
+      : [
+          { name: 'pycleared', command: [...clear, python, py, 'start'], full: false },
+          { name: 'pyarguments', command: [python, py, 'start'], keys: 'arguments', full: true },
+          { name: 'pymodule', command: [python, py, 'start'], keys: 'module', full: true },
+        ]),
+    { name: 'jscleared', command: [...clear, node, js, 'start'], full: false },
+    { name: 'jsarguments', command: [node, js, 'start'], keys: 'arguments', full: true },
+    { name: 'jsmodule', command: [node, js, 'start'], keys: 'module', full: true },
+  ];
+}
+
+it.runIf(HAS_LIVEKIT)(
+  'no version, wrapper or key in the code lets an agent register at LiveKit itself, and an agent without the launcher runs as room',
+  async () => {
+    const ways = waysIn();
+    const ports = await freePorts(ways.length);
+    const own = { TEST_LIVEKIT_URL: livekit.url, TEST_LIVEKIT_API_KEY: KEY, TEST_LIVEKIT_API_SECRET: SECRET };
+    const agents = ways.map(({ name, command, keys }) => {
+      const env = { TEST_PORT: String(ports.pop()), ...(keys !== undefined && { ...own, TEST_KEYS: keys }) };
+      return [name, { command, env, livekit_access: 'full' }] as const;
+    });
+    const running = await start(Object.fromEntries(agents));
+    const logs = await Promise.all(
+      ways.map(async ({ name, full }) => ({ name, full, log: await logOf(running, name, `way-${name}`) })),
+    );
+    for (const { name, full, log } of logs) {
+      expect(log.includes('framework_unknown'), `${name}: ${log}`).toBe(!full);
+      expect(log, name).toMatch(
+        full
+          ? /egress: (unavailable|no answer in time)/
+          : /egress: permission_denied: .*livekit_access: full/,
+      );
+      expect(log, name).toMatch(full ? /second participant: joined/ : /second participant: (?!joined)/);
+    }
+    expect(livekit.log).not.toContain('worker registered');
+    const told = running.stderr.split('\n').filter((line) => line.includes('framework_unknown'));
+    expect(told).toHaveLength(ways.filter(({ full }) => !full).length);
+  },
+  400_000,
 );

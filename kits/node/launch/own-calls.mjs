@@ -1,9 +1,11 @@
 /** Sends API calls with the worker's own keys to curfew, because no other server knows these keys. */
+import { checkInference } from './inference.mjs';
 import { claimsOf, HTTP_URL, OWN_KEY } from './own-keys.mjs';
 
 export function redirectOwnCalls() {
   const { fetch } = globalThis;
   globalThis.fetch = function fetchWithOwnKeys(input, init) {
+    checkInference(authorizationOf(init));
     return fetch(isOwnCall(input, init) ? new URL(new URL(input).pathname, HTTP_URL) : input, init);
   };
 }
@@ -12,7 +14,13 @@ export function redirectOwnCalls() {
 function isOwnCall(input, init) {
   if (!(typeof input === 'string' || input instanceof URL) || !`${input}`.includes('/twirp/livekit.'))
     return false;
-  const token = init?.headers?.Authorization ?? init?.headers?.authorization;
-  if (typeof token !== 'string') return false;
-  return claimsOf(token).iss === OWN_KEY;
+  const token = authorizationOf(init);
+  return typeof token === 'string' && claimsOf(token).iss === OWN_KEY;
+}
+
+function authorizationOf(init) {
+  const headers = init?.headers;
+  return headers instanceof Headers
+    ? headers.get('authorization')
+    : (headers?.Authorization ?? headers?.authorization);
 }

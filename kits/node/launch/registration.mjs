@@ -7,6 +7,7 @@ import http from 'node:http';
 import https from 'node:https';
 import net from 'node:net';
 import { access } from './access.mjs';
+import { checkInference } from './inference.mjs';
 import { claimsOf, HTTP_URL, ownToken } from './own-keys.mjs';
 
 export function registerAtCurfew() {
@@ -14,6 +15,7 @@ export function registerAtCurfew() {
   for (const module of [http, https]) {
     const original = module.request;
     module.request = function requestOrRegister(...args) {
+      checkInference(authorizationOf(args[0]));
       return isRegistration(args[0]) ? request(atCurfew(args[0])) : Reflect.apply(original, this, args);
     };
   }
@@ -23,12 +25,13 @@ export function registerAtCurfew() {
 function isRegistration(options) {
   if (options === null || typeof options !== 'object') return false;
   if (!/\/agent\/?(\?.*)?$/.test(`${options.path ?? ''}`)) return false;
-  const { video } = claimsOf(headerOf(options, 'authorization') ?? '');
+  const { video } = claimsOf(authorizationOf(options) ?? '');
   return video?.agent === true && !video.room;
 }
 
-function headerOf({ headers }, wanted) {
-  const name = Object.keys(headers ?? {}).find((one) => one.toLowerCase() === wanted);
+function authorizationOf(options) {
+  const { headers } = options ?? {};
+  const name = Object.keys(headers ?? {}).find((one) => one.toLowerCase() === 'authorization');
   return name === undefined ? undefined : headers[name];
 }
 

@@ -11,6 +11,7 @@ import sys
 #: For each module of the framework: the parts of curfew_launch that adapt it, in this order.
 HOOKS = {
     "aiohttp.client": ("registration",),
+    "livekit.agents.inference._utils": ("inference",),
     "livekit.agents.worker": ("access", "server_settings"),
     "livekit.agents.ipc.job_proc_executor": ("close_bound",),
     "livekit.agents.voice.agent_session": ("auto_attach",),

@@ -6,6 +6,7 @@ import { messageOf } from '../../lib/errors.ts';
 import { CHANNEL } from '../../lib/limits/worker-limits.ts';
 import { workerEnvironment } from '../../process/base-environment.ts';
 import { commandExists } from '../../process/worker-command.ts';
+import { accessNotice } from './access-notice.ts';
 import type { Config } from './config.ts';
 
 export interface Finding {
@@ -28,11 +29,17 @@ export function checkConfig(config: Config, { env, cgroups }: Machine): Finding[
   return [
     checkCgroups(config, cgroups),
     ...checkLiveKit(config),
+    ...checkAccess(config),
     ...checkPaths(config),
     ...checkListen(config),
     ...checkAgents(config, { env, kernel }),
     ...checkDispatch(config),
   ];
+}
+
+function checkAccess(config: Config): Finding[] {
+  const text = accessNotice(config);
+  return text === null ? [] : [{ level: 'warning', text }];
 }
 
 function checkLiveKit({ livekit }: Config): Finding[] {
@@ -107,16 +114,17 @@ interface Bounds {
   readonly kernel: readonly string[];
 }
 
-function checkAgents({ agents }: Config, bounds: Bounds): Finding[] {
+function checkAgents(config: Config, bounds: Bounds): Finding[] {
+  const { agents } = config;
   const profiles = Object.values(agents);
   if (profiles.length === 0)
     return [{ level: 'error', text: 'agents: the map is empty; add at least the agent `default`' }];
-  return profiles.flatMap((profile) => checkProfile(profile, bounds));
+  return profiles.flatMap((profile) => [...checkProfile(profile, bounds), ...checkKeys(profile, config)]);
 }
 
 function checkProfile(profile: Profile, { env, kernel }: Bounds): Finding[] {
   const at = `agents.${profile.agent}`;
-  const found: Finding[] = [];
+  const found: Finding[] = checkEnvFile(profile);
   if (profile.cwd !== null && !isDirectory(profile.cwd))
     found.push({ level: 'error', text: `${at}.cwd: "${profile.cwd}" is not a directory` });
   if (profile.warm > 0 && profile.protocol === 'none')
@@ -146,6 +154,31 @@ function checkProfile(profile: Profile, { env, kernel }: Bounds): Finding[] {
       text: `${at}.cpu: the limit has no effect here, because the cpu controller is not available`,
     });
   return found;
+}
+
+function checkEnvFile({ agent, envFile }: Profile): Finding[] {
+  if (envFile == null || statSync(envFile, { throwIfNoEntry: false })?.isFile() === true) return [];
+  const text = `agents.${agent}.env_file: "${envFile}" is not a file; no worker can start without it`;
+  return [{ level: 'error', text }];
+}
+
+/** Finds LiveKit's keys that would have no effect. */
+function checkKeys(
+  { agent, env, protocol, livekitAccess }: Profile,
+  { agentLiveKit }: Pick<Config, 'agentLiveKit'>,
+): Finding[] {
+  const at = `agents.${agent}`;
+  if (Object.hasOwn(agentLiveKit, agent) && livekitAccess !== 'full')
+    return [
+      {
+        level: 'warning',
+        text: `${at}.livekit: has an effect only with protocol livekit and livekit_access full`,
+      },
+    ];
+  const isHalf = (env.LIVEKIT_API_KEY === undefined) !== (env.LIVEKIT_API_SECRET === undefined);
+  if (protocol !== 'livekit' || !isHalf) return [];
+  const text = `${at}.env: LIVEKIT_API_KEY and LIVEKIT_API_SECRET have an effect only together; give both, or none`;
+  return [{ level: 'warning', text }];
 }
 
 function isDirectory(path: string): boolean {

@@ -6,7 +6,7 @@ import type { Document, Node } from 'yaml';
 import { isMap, isScalar, LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
 import type { ApiToken } from '../../api/supervisor-api.ts';
-import type { Profile } from '../../core/model/profile.ts';
+import type { LiveKitKeys, Profile } from '../../core/model/profile.ts';
 import { CurfewError, messageOf } from '../../lib/errors.ts';
 import type { Config } from './config.ts';
 import { DEFAULT_CONFIG, tempDirOf } from './config.ts';
@@ -214,6 +214,10 @@ function resolve(file: ConfigFile, origin: Origin): Config {
       queueTimeoutMs: limits.queue_timeout,
     },
     agents: Object.fromEntries(agents.map(([name, one]) => [name, resolveProfile(name, one, origin)])),
+    agentLiveKit: Object.fromEntries(agents.flatMap(([name, one]) => agentLiveKit(name, one, origin))),
+    unnamedAccess: agents.flatMap(([name, { protocol, livekit_access }]) =>
+      protocol === 'livekit' && livekit_access === undefined ? [name] : [],
+    ),
     cgroups: file.cgroups,
     sweep: {
       unmanaged: file.sweep.unmanaged ?? base.sweep.unmanaged,
@@ -235,16 +239,18 @@ function resolve(file: ConfigFile, origin: Origin): Config {
 }
 
 /** A relative env_file begins at the folder of the config file, as secrets do. */
-function resolveProfile(name: string, file: AgentFile, { folder, env }: Origin): Profile {
-  const { CREDENTIALS_DIRECTORY } = env;
+function resolveProfile(name: string, file: AgentFile, { folder }: Origin): Profile {
   return toProfile(name, file, {
     envFile: file.env_file === null ? null : absolute(folder, file.env_file),
-    livekit: resolveLiveKit(
-      file.livekit ?? {},
-      { folder, env: { CREDENTIALS_DIRECTORY } },
-      `agents.${name}.livekit`,
-    ),
   });
+}
+
+/** An agent's keys never come from the supervisor's environment, but may be credentials of systemd. */
+function agentLiveKit(name: string, file: AgentFile, { folder, env }: Origin): [string, LiveKitKeys][] {
+  const { CREDENTIALS_DIRECTORY } = env;
+  const origin = { folder, env: { CREDENTIALS_DIRECTORY } };
+  const keys = resolveLiveKit(file.livekit ?? {}, origin, `agents.${name}.livekit`);
+  return keys === null ? [] : [[name, keys]];
 }
 
 function socketPath(given: string | undefined, folder: string): string {

@@ -1,7 +1,7 @@
 /** The schema of the YAML file: snake_case with units. config/curfew.example.yaml documents every key. */
 import { z } from 'zod';
 import { idText, patternText, printable } from '../../api/text-rules.ts';
-import type { AutoAttach, LiveKitKeys, Profile } from '../../core/model/profile.ts';
+import type { AutoAttach, Profile } from '../../core/model/profile.ts';
 import { TEXT } from '../../lib/limits/api-limits.ts';
 import { CALLERS } from '../../lib/limits/room-limits.ts';
 import type { SessionLimits } from '../../lib/limits/session-limits.ts';
@@ -246,7 +246,6 @@ export type AgentFile = z.infer<typeof agent>;
 /** The values of a profile that its file only names. */
 export interface ResolvedParts {
   readonly envFile: string | null;
-  readonly livekit: LiveKitKeys | null;
 }
 
 export function toProfile(name: string, file: AgentFile, parts: ResolvedParts): Profile {
@@ -323,5 +322,5 @@ function autoAttach({ attach, heartbeat_stale, idle_timeout }: AgentFile): AutoA
 
 /** A profile with the defaults of the file. */
 export function defaultProfile(name: string, program: readonly [string, ...string[]]): Profile {
-  return toProfile(name, agent.parse({ command: program }), { envFile: null, livekit: null });
+  return toProfile(name, agent.parse({ command: program }), { envFile: null });
 }

@@ -1,7 +1,7 @@
 /** The configuration as the program uses it: resolved, in milliseconds and bytes. */
 import type { ApiToken } from '../../api/supervisor-api.ts';
 import type { AdmissionLimits } from '../../core/admission/quotas.ts';
-import type { Profile } from '../../core/model/profile.ts';
+import type { LiveKitKeys, Profile } from '../../core/model/profile.ts';
 import { CLEANUP } from '../../lib/limits/cleanup-limits.ts';
 import { PRESENCE } from '../../lib/limits/room-limits.ts';
 import { SHUTDOWN } from '../../lib/limits/service-limits.ts';
@@ -22,6 +22,10 @@ export interface Config {
   readonly tempMaxBytes: number;
   readonly limits: AdmissionLimits;
   readonly agents: Readonly<Record<string, Profile>>;
+  /** LiveKit as an agent sees it, by the agent's name. An agent without it sees LiveKit as the supervisor does. */
+  readonly agentLiveKit: Readonly<Record<string, LiveKitKeys>>;
+  /** LiveKit agents whose profile does not name `livekit_access`. */
+  readonly unnamedAccess: readonly string[];
   /** `auto`: one per worker, where the supervisor may create them. */
   readonly cgroups: 'auto' | 'off';
   readonly presence: { readonly pollEveryMs: number };
@@ -65,6 +69,8 @@ export const DEFAULT_CONFIG: Config = {
     queueTimeoutMs: ADMISSION.queueTimeoutMs,
   },
   agents: {},
+  agentLiveKit: {},
+  unnamedAccess: [],
   cgroups: 'auto',
   presence: { pollEveryMs: PRESENCE.pollEveryMs },
   shutdown: { timeoutMs: SHUTDOWN.boundMs, onTerm: 'release' },
@@ -87,4 +93,9 @@ export function tempDirOf({ TMPDIR }: Readonly<Record<string, string | undefined
 /** `null`: the config has no such agent. */
 export function profileOf(config: Config, agent: string): Profile | null {
   return Object.hasOwn(config.agents, agent) ? (config.agents[agent] ?? null) : null;
+}
+
+/** `null`: the config has no LiveKit of this agent's own. */
+export function livekitOf({ agentLiveKit }: Config, agent: string): LiveKitKeys | null {
+  return Object.hasOwn(agentLiveKit, agent) ? (agentLiveKit[agent] ?? null) : null;
 }

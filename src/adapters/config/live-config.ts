@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { ReloadView } from '../../api/host-schemas.ts';
 import { CurfewError, messageOf } from '../../lib/errors.ts';
 import type { Log } from '../../ports/log.ts';
+import { accessNotice } from './access-notice.ts';
 import type { Config } from './config.ts';
 import { checkConfig } from './config-check.ts';
 
@@ -29,6 +30,7 @@ const LIVE = ['limits', 'shutdown', 'retention'] as const satisfies readonly (ke
 
 export function liveConfig(initial: Config, { read, log }: { read: () => Config; log: Log }): LiveConfig {
   let current = initial;
+  tellAccess(initial, log);
   return {
     current: () => current,
     reload: async () => {
@@ -36,6 +38,7 @@ export function liveConfig(initial: Config, { read, log }: { read: () => Config;
         const wanted = readGood(read);
         const view = compare(current, wanted);
         current = { ...wanted, ...pickFixed(current) };
+        tellAccess(current, log);
         log.info(view, 'the config was reloaded; existing sessions keep the profile that they started with');
         if (view.restartNeeded.length > 0)
           log.warn(
@@ -54,6 +57,12 @@ export function liveConfig(initial: Config, { read, log }: { read: () => Config;
   };
 }
 
+/** Once for each start and each reload. */
+function tellAccess(config: Config, log: Log): void {
+  const notice = accessNotice(config);
+  if (notice !== null) log.warn({}, notice);
+}
+
 function readGood(read: () => Config): Config {
   const config = read();
   const findings = checkConfig(config, { env: process.env, cgroups: { unavailable: 'not checked' } });
@@ -64,7 +73,11 @@ function readGood(read: () => Config): Config {
 
 function compare(before: Config, after: Config): ReloadView {
   const names = new Set([...Object.keys(before.agents), ...Object.keys(after.agents)]);
-  const agents = [...names].filter((name) => !isDeepStrictEqual(before.agents[name], after.agents[name]));
+  const agents = [...names].filter(
+    (name) =>
+      !isDeepStrictEqual(before.agents[name], after.agents[name]) ||
+      !isDeepStrictEqual(before.agentLiveKit[name], after.agentLiveKit[name]),
+  );
   return {
     changed: [
       ...agents.map((name) => `agents.${name}`),

@@ -46,8 +46,6 @@ export interface Profile {
   readonly envFile?: string | null;
   /** Absent: `room`, as in 0.1.0. */
   readonly livekitAccess?: LiveKitAccess;
-  /** LiveKit as the agent sees it, with `full`. null or absent: LiveKit as the supervisor sees it. */
-  readonly livekit?: LiveKitKeys | null;
   readonly limits: SessionLimits;
   readonly ladder: LadderBounds;
   readonly agentAbsentMs: number;

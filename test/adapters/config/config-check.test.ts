@@ -44,6 +44,27 @@ describe('the check of a config on this machine', () => {
       ['warning: agents.a.pass_env: NO_SUCH_NAME is not set here'],
     ],
     [
+      'agents: {a: {command: [sh], env_file: /no/such.env}}',
+      ['error: agents.a.env_file: "/no/such.env" is not a file; no worker can start without it'],
+    ],
+    ['agents: {a: {command: [sh], protocol: livekit, livekit_access: full}}', []],
+    [
+      'agents: {a: {command: [sh], protocol: livekit}, b: {command: [sh], protocol: livekit}}',
+      [
+        "warning: agents.a, agents.b: livekit_access is missing and means full: the agent gets LiveKit's real address and keys. Set it to full to confirm, or to room for keys of its own, as in 0.1.0",
+      ],
+    ],
+    [
+      'agents: {a: {command: [sh], protocol: livekit, livekit_access: room, livekit: {url: ws://a, api_key: k, api_secret: s}}}',
+      ['warning: agents.a.livekit: has an effect only with protocol livekit and livekit_access full'],
+    ],
+    [
+      'agents: {a: {command: [sh], protocol: livekit, livekit_access: full, env: {LIVEKIT_API_KEY: k}}}',
+      [
+        'warning: agents.a.env: LIVEKIT_API_KEY and LIVEKIT_API_SECRET have an effect only together; give both, or none',
+      ],
+    ],
+    [
       'agents: {a: {command: [sh]}}\nlisten: {http: "0.0.0.0:80"}',
       ['warning: listen.http: other hosts can reach 0.0.0.0; put a proxy with TLS in front of it'],
     ],

@@ -124,6 +124,19 @@ class AgentServer:
     expect(stdout).toBe('no such voice\n');
   });
 
+  it("says once that LiveKit Inference refuses curfew's keys", async () => {
+    file('livekit/agents/inference/__init__.py', '');
+    file(
+      'livekit/agents/inference/_utils.py',
+      'def create_access_token(api_key, api_secret): return api_key',
+    );
+    const code =
+      'import os; from livekit.agents.inference._utils import create_access_token as make; key = os.environ["LIVEKIT_API_KEY"]; print(make(key, "s"), make(key, "s"), make("other", "s"))';
+    const { stdout, stderr } = await python(code);
+    expect(stdout).toBe('curfew-w-1 curfew-w-1 other\n');
+    expect(stderr.match(/LIVEKIT_INFERENCE_API_KEY/g)).toHaveLength(1);
+  });
+
   it('runs the other sitecustomize that its own one hides', async () => {
     file('sitecustomize.py', 'print("also here")');
     expect((await python('pass')).stdout).toBe('also here\n');
@@ -195,6 +208,14 @@ console.log(Default.numIdleProcesses(), os.availableParallelism() === os.cpus().
     const module = file(path, `${given}\nexport default MAX_RECONNECT_ATTEMPTS;`);
     file('node_modules/@livekit/agents/package.json', '{"type":"module"}');
     expect((await node(`console.log((await import('${module}')).default)`)).stdout).toBe('Infinity\n');
+  });
+
+  it("says once that LiveKit Inference refuses curfew's keys", async () => {
+    const code = `
+const claims = Buffer.from(JSON.stringify({ iss: 'curfew-w-1', inference: { perform: true } })).toString('base64url');
+const headers = { Authorization: 'Bearer x.' + claims + '.y' };
+for (const init of [{ headers }, { headers: new Headers(headers) }]) await fetch('http://127.0.0.1:9/v1', init).catch(() => 0);`;
+    expect((await node(code)).stderr.match(/LIVEKIT_INFERENCE_API_KEY/g)).toHaveLength(1);
   });
 
   it('changes nothing without the keys of curfew', async () => {

@@ -62,6 +62,7 @@ export class StandInRig {
       log,
       livekit: this.livekit,
       port: this.port,
+      livekitOf: () => null,
     });
   }
 

@@ -11,14 +11,13 @@ const NODE_LAUNCH = `--import=${pathToFileURL(join(KITS, 'node', 'launch.mjs')).
 
 type Variables = Readonly<Record<string, string | undefined>>;
 
-/** LiveKit's real address and keys, as the agent sees them. `null`: the profile grants the room alone. */
+/** LiveKit's real address and keys: those of the agent's own variables, else the given ones. `null`: the profile grants the room alone. */
 export function realKeys(
-  { livekitAccess, livekit }: Pick<Profile, 'livekitAccess' | 'livekit'>,
+  { livekitAccess }: Pick<Profile, 'livekitAccess'>,
   { LIVEKIT_URL, LIVEKIT_API_KEY, LIVEKIT_API_SECRET }: Variables,
-  supervisor: LiveKitKeys,
+  { url, apiKey, apiSecret }: LiveKitKeys,
 ): LiveKitKeys | null {
   if (livekitAccess !== 'full') return null;
-  const { url, apiKey, apiSecret } = livekit ?? supervisor;
   const hasKeys = LIVEKIT_API_KEY !== undefined && LIVEKIT_API_SECRET !== undefined;
   return {
     url: LIVEKIT_URL ?? url,

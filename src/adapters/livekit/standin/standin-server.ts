@@ -1,5 +1,6 @@
 /** The StandIn port: an unchanged LiveKit agent connects to curfew as if it were a LiveKit server, and gets its job. */
 import type { WorkerId } from '../../../core/ids.ts';
+import type { LiveKitKeys } from '../../../core/model/profile.ts';
 import type { Instance } from '../../../ports/instance.ts';
 import type { Log } from '../../../ports/log.ts';
 import type { StandIn, StandInListener } from '../../../ports/stand-in.ts';
@@ -18,6 +19,8 @@ export interface StandInOptions {
   readonly log: Log;
   /** The real LiveKit server. */
   readonly livekit: { readonly url: string; readonly apiKey: string; readonly apiSecret: string };
+  /** LiveKit as this agent sees it. null: as the supervisor sees it. Never in a record, because the database holds no secrets. */
+  readonly livekitOf: (agent: string) => LiveKitKeys | null;
   /** 0: any free port at the first start, then always that one. */
   readonly port: number;
 }
@@ -46,7 +49,7 @@ export function createStandIn(options: StandInOptions): StandIn {
       launchEnv(given, {
         url: `ws://${HOST}:${listensAt}`,
         ...keysFor(instance, id),
-        real: realKeys(profile, given, options.livekit),
+        real: realKeys(profile, given, options.livekitOf(profile.agent) ?? options.livekit),
       }),
     assign: (id, job) => open?.hub.assign(id, job) ?? false,
     terminate: (id) => open?.hub.terminate(id) ?? false,

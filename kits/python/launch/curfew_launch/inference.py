@@ -1,0 +1,24 @@
+"""Says once in the worker's log that LiveKit Inference refuses keys of curfew. Without this line the agent sees only a 401."""
+
+from . import own, say
+
+LINE = (
+    "LiveKit Inference refuses the keys of livekit_access: room (401); "
+    "set LIVEKIT_INFERENCE_API_KEY and LIVEKIT_INFERENCE_API_SECRET, or livekit_access: full in the profile"
+)
+
+
+def adapt(utils):
+    """`utils`: the module livekit.agents.inference._utils."""
+    create = getattr(utils, "create_access_token", None)
+    if create is None:
+        return
+    said = []
+
+    def create_and_check(api_key=None, *args, **kwargs):
+        if api_key == own.KEY and own.KEY and not said:
+            said.append(True)
+            say(LINE)
+        return create(api_key, *args, **kwargs)
+
+    utils.create_access_token = create_and_check

@@ -1,0 +1,9 @@
+/** Tells what a missing `livekit_access` means, because 0.1.0 gave an agent less. */
+import type { Config } from './config.ts';
+
+/** `null`: each LiveKit agent of the config names its access. */
+export function accessNotice({ unnamedAccess }: Pick<Config, 'unnamedAccess'>): string | null {
+  if (unnamedAccess.length === 0) return null;
+  const agents = unnamedAccess.map((name) => `agents.${name}`).join(', ');
+  return `${agents}: livekit_access is missing and means full: the agent gets LiveKit's real address and keys. Set it to full to confirm, or to room for keys of its own, as in 0.1.0`;
+}

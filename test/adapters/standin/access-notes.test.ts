@@ -1,0 +1,44 @@
+/** Lines of curfew in a worker's log: an agent with less access than its profile grants, and refused API calls. */
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { STAND_IN } from '../../../src/lib/limits/livekit-limits.ts';
+import { StandInRig } from '../../support/livekit/standin-rig.ts';
+
+let rig: StandInRig;
+beforeEach(async () => {
+  rig = await new StandInRig().listen();
+});
+afterEach(() => rig.close());
+
+describe('an agent without the launcher', () => {
+  const told = () => rig.notes.filter(({ line }) => line.includes('framework_unknown'));
+
+  it("is named once in its own log and once in curfew's, with the reason", async () => {
+    rig.access = 'full';
+    const first = await rig.registered('w-1');
+    first.socket.terminate();
+    await rig.registered('w-1');
+    expect(told()).toEqual([{ worker: 'w-1', line: expect.stringContaining('launcher is not loaded') }]);
+    const logged = rig.logged.filter(
+      ({ fields }) => 'event' in fields && fields.event === 'framework_unknown',
+    );
+    expect(logged).toHaveLength(1);
+  });
+
+  it('is not named where the profile grants the room alone', async () => {
+    await rig.registered('w-1');
+    expect(told()).toEqual([]);
+  });
+});
+
+describe('a refused API call', () => {
+  it('is a line with the method and the key to set, and a loop of them does not flood the log', async () => {
+    const url = `${rig.standIn.url.replace('ws', 'http')}/twirp/livekit.Egress/StartRoomCompositeEgress`;
+    const headers = { authorization: `Bearer ${await rig.token('w-1')}`, 'content-type': 'application/json' };
+    for (let call = 0; call < STAND_IN.notes + 30; call += 1)
+      expect((await fetch(url, { method: 'POST', headers, body: '{}' })).status).toBe(403);
+    expect(rig.notes).toHaveLength(STAND_IN.notes);
+    const { worker, line } = rig.notes[0] ?? {};
+    expect(worker).toBe('w-1');
+    expect(line).toMatch(/Egress\.StartRoomCompositeEgress.*livekit_access: full/);
+  });
+});

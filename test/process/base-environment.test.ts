@@ -1,0 +1,126 @@
+/** The environment of a worker: the sources, their order, and what is withheld. */
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { launchEnv, realKeys } from '../../src/adapters/livekit/standin/agent-env.ts';
+import type { EnvironmentSources } from '../../src/process/base-environment.ts';
+import { workerEnvironment } from '../../src/process/base-environment.ts';
+import { readEnvFile } from '../../src/process/env-file.ts';
+
+const HOST = {
+  PATH: '/bin',
+  OPENAI_API_KEY: 'sk-1',
+  HTTPS_PROXY: 'http://proxy',
+  NOTIFY_SOCKET: '/run/systemd/notify',
+  LISTEN_FDS: '1',
+  WATCHDOG_USEC: '1',
+  INVOCATION_ID: 'a',
+  JOURNAL_STREAM: '8:1',
+  CREDENTIALS_DIRECTORY: '/run/credentials',
+  CURFEW_API_TOKEN: 'admin',
+  CURFEW_ANYTHING: 'x',
+  LIVEKIT_URL: 'wss://supervisor',
+  LIVEKIT_API_KEY: 'supervisor',
+  LIVEKIT_API_SECRET: 'supervisor',
+  LIVEKIT_INFERENCE_API_KEY: 'inference',
+  'BASH_FUNC_x%%': '() { :; }',
+};
+const AGENT = { env: {}, passEnv: [], protocol: 'livekit', livekitAccess: 'full', passAll: true } as const;
+
+function environment(
+  profile: Partial<EnvironmentSources['profile']> = {},
+  more: Partial<EnvironmentSources> = {},
+) {
+  return workerEnvironment({ host: HOST, profile: { ...AGENT, ...profile }, own: {}, ...more });
+}
+
+describe('the whole environment', () => {
+  it('passes all variables but those of curfew, of systemd and of the shell, and no key of the supervisor', () => {
+    expect(environment()).toEqual({
+      PATH: '/bin',
+      OPENAI_API_KEY: 'sk-1',
+      HTTPS_PROXY: 'http://proxy',
+      LIVEKIT_INFERENCE_API_KEY: 'inference',
+    });
+  });
+
+  it('passes nothing of LiveKit where the profile grants the room alone, and a name in pass_env still counts', () => {
+    expect(environment({ livekitAccess: 'room' })).not.toHaveProperty('LIVEKIT_INFERENCE_API_KEY');
+    const named = environment({ livekitAccess: 'room', passEnv: ['LIVEKIT_INFERENCE_API_KEY'] });
+    expect(named).toHaveProperty('LIVEKIT_INFERENCE_API_KEY', 'inference');
+  });
+
+  it('is not passed by a profile that does not ask for it, as one of 0.1.0', () => {
+    expect(workerEnvironment({ host: HOST, profile: { ...AGENT, passAll: false }, own: {} })).toEqual({
+      PATH: '/bin',
+    });
+  });
+
+  it('is weaker than env_file, which is weaker than env, names in pass_env, and curfew', () => {
+    const host = { PATH: '/bin', A: 'all', B: 'all', C: 'all', D: 'all', E: 'all' };
+    const file = { B: 'file', C: 'file', D: 'file', E: 'file' };
+    const profile = { env: { C: 'env', D: 'env', E: 'env' }, passEnv: ['D', 'E'] };
+    const own = { E: 'curfew' };
+    expect(environment(profile, { host, file, own })).toMatchObject({
+      A: 'all',
+      B: 'file',
+      C: 'env',
+      D: 'all',
+      E: 'curfew',
+    });
+  });
+});
+
+describe('env_file', () => {
+  let dir = '';
+  beforeEach(() => {
+    dir = mkdtempSync(join(tmpdir(), 'curfew-env-'));
+  });
+  afterEach(() => rmSync(dir, { recursive: true, force: true }));
+
+  it('is read in the format of dotenv, also through a link', async () => {
+    writeFileSync(join(dir, 'real'), '# keys\nA=1\nexport B="two words" # more\n\nC=\'x\'\n');
+    symlinkSync(join(dir, 'real'), join(dir, '.env'));
+    expect(await readEnvFile(join(dir, '.env'))).toEqual({ A: '1', B: 'two words', C: 'x' });
+  });
+
+  it('names the file when it is missing or no file', async () => {
+    await expect(readEnvFile(join(dir, 'none'))).rejects.toThrow(
+      /env_file: ".*none" cannot be read: .*ENOENT/,
+    );
+    await expect(readEnvFile(dir)).rejects.toThrow('it is not a plain file');
+  });
+});
+
+describe("LiveKit's real address and keys", () => {
+  const supervisor = { url: 'wss://s', apiKey: 's', apiSecret: 's' };
+  const given = { LIVEKIT_URL: 'wss://e', LIVEKIT_API_KEY: 'e', LIVEKIT_API_SECRET: 'e' };
+
+  it("are those of the profile's variables, else the configured ones", () => {
+    expect(realKeys({ livekitAccess: 'full' }, given, supervisor)).toEqual({
+      url: 'wss://e',
+      apiKey: 'e',
+      apiSecret: 'e',
+    });
+    expect(realKeys({ livekitAccess: 'full' }, {}, supervisor)).toEqual(supervisor);
+  });
+
+  it('never mixes the key of one with the secret of another', () => {
+    const { LIVEKIT_API_SECRET: _, ...half } = given;
+    expect(realKeys({ livekitAccess: 'full' }, half, supervisor)).toEqual({ ...supervisor, url: 'wss://e' });
+  });
+
+  it('stand under names of their own until the launcher puts them in place, and are absent with room', () => {
+    const access = { url: 'ws://127.0.0.1:9', apiKey: 'curfew-w', apiSecret: 'own' };
+    const real = realKeys({ livekitAccess: 'full' }, {}, supervisor);
+    expect(launchEnv({}, { ...access, real })).toMatchObject({
+      LIVEKIT_URL: 'ws://127.0.0.1:9',
+      LIVEKIT_API_SECRET: 'own',
+      CURFEW_REAL_LIVEKIT_URL: 'wss://s',
+    });
+    expect(
+      Object.keys(launchEnv({}, { ...access, real: realKeys({}, {}, supervisor) })).join(),
+    ).not.toContain('REAL');
+  });
+});
