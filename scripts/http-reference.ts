@@ -89,6 +89,7 @@ const ERRORS_OF: Readonly<Record<string, readonly ErrorCode[]>> = {
   'POST /v1/sessions/{id}/token': ['not_found', 'registry_unavailable'],
   'POST /v1/sessions/release': [],
   'GET /v1/capacity': [],
+  'GET /metrics/agents/{agent}': ['not_found'],
   'POST /v1/reload': ['invalid_config'],
   'POST /v1/sweep': ['not_found'],
   'POST /v1/drain': [],

@@ -37,6 +37,8 @@ export interface SupervisorApi {
   wait(id: string, until: 'live' | 'ended', boundMs: number): Promise<SessionView>;
   /** Log files of the session's workers, oldest first. */
   logPaths(id: string): Promise<string[]>;
+  /** The metrics of the agent's workers, as text for Prometheus. Rejects `not_found` for an agent that is not configured. */
+  agentMetrics(agent: string): Promise<string>;
   /** A dry run by default. Rejects `not_found` for an unknown plan. */
   cleanup(request: CleanupRequest, by: Actor): Promise<CleanupView>;
   /** Refuses new dispatches and stops after the last session. After `timeoutMs` it releases the rest; null: no bound. */

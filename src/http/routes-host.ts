@@ -23,6 +23,7 @@ export function hostRoutes(app: App, api: SupervisorApi): void {
     },
     async () => api.capacity(),
   );
+  metricsRoute(app, api);
   reloadRoute(app, api);
   sweepRoute(app, api);
   drainRoutes(app, api);
@@ -57,6 +58,32 @@ export function hostRoutes(app: App, api: SupervisorApi): void {
     async (_request, reply) => reply.type('application/json').send(JSON.stringify(app.swagger())),
   );
   webhookRoute(app, api);
+}
+
+function metricsRoute(app: App, api: SupervisorApi): void {
+  app.get(
+    '/metrics/agents/:agent',
+    {
+      config: { access: { scope: 'read' } },
+      schema: {
+        summary: "The metrics of an agent's workers, live and ended, in the text format of Prometheus",
+        description:
+          'Workers with protocol livekit in Python write them. Counters begin again at a start of the supervisor.',
+        params: z.object({ agent: z.string() }),
+        response: {
+          200: { description: 'Text', content: { 'text/plain': { schema: z.unknown() } } },
+          401: problemSchema,
+          403: problemSchema,
+          404: problemSchema,
+        },
+      },
+    },
+    async (request, reply) => {
+      const text = await api.agentMetrics(request.params.agent);
+      reply.header('x-content-type-options', 'nosniff');
+      return reply.type('text/plain; version=0.0.4; charset=utf-8').send(text);
+    },
+  );
 }
 
 function reloadRoute(app: App, api: SupervisorApi): void {

@@ -50,6 +50,8 @@ export interface Workers {
   logPath(workerId: WorkerId): string;
   /** Appends one line of curfew to the worker's log. Never throws. The caller bounds the number of lines. */
   note(workerId: WorkerId, line: string): void;
+  /** The metrics of the agent's workers, live and ended, as text for Prometheus. */
+  metricsOf(agent: string): Promise<string>;
   /** Forgets a worker without processes. Its folder stays for the retention. */
   forget(workerId: WorkerId): void;
   /** Removes workers' folders with a log older than this Unix time in milliseconds, except those in `keep`. */

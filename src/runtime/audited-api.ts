@@ -163,6 +163,7 @@ function bound(api: SupervisorApi): SupervisorApi {
     setMetadata: (id, metadata, by) => api.setMetadata(id, metadata, by),
     wait: (id, until, boundMs) => api.wait(id, until, boundMs),
     logPaths: (id) => api.logPaths(id),
+    agentMetrics: (agent) => api.agentMetrics(agent),
     cleanup: (request, by) => api.cleanup(request, by),
     drain: (timeoutMs, by) => api.drain(timeoutMs, by),
     undrain: (by) => api.undrain(by),

@@ -235,6 +235,12 @@ export class Supervisor implements SupervisorApi {
     return logPathsOf(id, { find, workers: this.parts.workers, records: this.#deps.records });
   }
 
+  async agentMetrics(agent: string): Promise<string> {
+    if (this.#deps.profileOf(agent) === null)
+      throw new CurfewError('not_found', `there is no agent ${JSON.stringify(agent)} in the config`);
+    return this.parts.workers.metricsOf(agent);
+  }
+
   cleanup(request: CleanupRequest, _by: Actor): Promise<CleanupView> {
     return this.#cleanupRunner.run(request);
   }

@@ -185,6 +185,7 @@ describe('the OpenAPI description', () => {
     );
     expect(routes.sort()).toEqual([
       'GET /healthz',
+      'GET /metrics/agents/{agent}',
       'GET /readyz',
       'GET /v1/capacity',
       'GET /v1/sessions',

@@ -13,6 +13,7 @@ HOOKS = {
     "aiohttp.client": ("registration",),
     "livekit.agents.inference._utils": ("inference",),
     "livekit.agents.worker": ("access", "server_settings"),
+    "livekit.agents.telemetry.http_server": ("metrics_port",),
     "livekit.agents.ipc.job_proc_executor": ("close_bound",),
     "livekit.agents.voice.agent_session": ("auto_attach",),
     "livekit.agents.voice.generation": ("tool_runs",),

@@ -21,12 +21,14 @@ import { createScanner } from '../../process/process-scan.ts';
 import type { Self } from '../../process/process-tree.ts';
 import { exitFromFile, exitOf, statusOf } from './folder/exit-status.ts';
 import { findCgroup } from './folder/find-cgroup.ts';
+import { createWorkerRecords } from './folder/folder-records.ts';
 import { PendingWrites } from './folder/pending-writes.ts';
 import type { WorkerFolder } from './folder/worker-folder.ts';
 import { appendToLog, folderOf, openLog, pruneFolders, readStatus } from './folder/worker-folder.ts';
 import type { LogCap } from './log/log-cap.ts';
 import { createLogCap } from './log/log-cap.ts';
 import { LogShelf } from './log/log-shelf.ts';
+import { AgentMetrics } from './metrics/agent-metrics.ts';
 import { adoptedShim, findStartedWorker } from './start/adopt-shim.ts';
 import type { StartHost } from './start/prepare-start.ts';
 import { planStart } from './start/prepare-start.ts';
@@ -80,6 +82,7 @@ class HostWorkers implements Workers {
   readonly #logs: LogCap;
   readonly #shelf: LogShelf;
   readonly #temp: TempFolders | null;
+  readonly #metrics: AgentMetrics;
   readonly #entries = new Map<WorkerId, TrackedWorker>();
   readonly #starts = new StartQueue();
   readonly #writes: PendingWrites;
@@ -102,6 +105,10 @@ class HostWorkers implements Workers {
     this.#scanner = createScanner(this.#proc, this.#markPrefix);
     const owner = { instance: instance.id, stateDir: instance.stateDir };
     this.#temp = temp == null ? null : new TempFolders({ tempDir: temp.dir, owner, log });
+    this.#metrics = new AgentMetrics({
+      records: createWorkerRecords(instance.workersDir),
+      folderOf: async (id) => this.#temp?.find(id) ?? null,
+    });
     this.#startHost = {
       instance,
       environment,
@@ -148,7 +155,7 @@ class HostWorkers implements Workers {
     return this.#starts
       .run(workerId, (signal) => this.#start(request, folder, signal))
       .catch((error: unknown) => {
-        if (!this.#entries.has(workerId)) this.#temp?.remove(workerId);
+        if (!this.#entries.has(workerId)) this.#temp?.remove(workerId, () => this.#metrics.retain(workerId));
         throw error;
       });
   }
@@ -158,6 +165,7 @@ class HostWorkers implements Workers {
     const folder = folderOf(workersDir, workerId);
     const found = await findStartedWorker(folder, bootId, known);
     if (found === null) return null;
+    this.#metrics.watch(workerId, null);
     const cgroup = findCgroup(workerId, folder, this.#options);
     const shim = adoptedShim(found.shim, { folder, cgroup });
     const entry = this.#track(workerId, { folder, shim, cgroup });
@@ -193,6 +201,10 @@ class HostWorkers implements Workers {
 
   note(workerId: WorkerId, line: string): void {
     this.#writes.add(appendToLog(folderOf(this.#options.instance.workersDir, workerId), line));
+  }
+
+  metricsOf(agent: string): Promise<string> {
+    return this.#metrics.print(agent);
   }
 
   forget(workerId: WorkerId): void {
@@ -246,6 +258,7 @@ class HostWorkers implements Workers {
   async #start(request: SpawnRequest, folder: WorkerFolder, signal: AbortSignal): Promise<WorkerProcess> {
     signal.throwIfAborted();
     const plan = await planStart(request, folder, this.#startHost);
+    this.#metrics.watch(request.workerId, request.profile.agent);
     const entry = await this.#launch(request.workerId, plan, signal);
     if (signal.aborted) return this.#abandon(entry, signal.reason);
     const { identity } = entry.shim;
@@ -351,7 +364,7 @@ class HostWorkers implements Workers {
       failpoint('tree.gone');
       entry.shim.stopWatching();
       this.#writes.add(this.#logs.finish(entry.id));
-      this.#temp?.remove(entry.id);
+      this.#temp?.remove(entry.id, () => this.#metrics.retain(entry.id));
       if (entry.forgotten) this.#shelve(entry.id);
     }
     if (entry.announced) this.#options.listener.tree(entry.id, left);

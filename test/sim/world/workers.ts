@@ -153,6 +153,10 @@ export class SimWorkers implements Workers {
     return Promise.resolve();
   }
 
+  metricsOf(): Promise<string> {
+    return Promise.resolve('');
+  }
+
   removeLeftTemp(): Promise<number> {
     return Promise.resolve(0);
   }

@@ -119,6 +119,7 @@ export function memoryApi(): MemoryApi {
       return put({ ...find(id), metadata });
     },
     wait: async (id) => find(id),
+    agentMetrics: async () => '',
     logPaths: async (id) => {
       find(id);
       return api.logs;

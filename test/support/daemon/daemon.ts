@@ -214,10 +214,11 @@ export class Daemon {
         : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
     });
     const text = await answer.body.text();
+    const isText = String(answer.headers['content-type']).startsWith('text/');
     return {
       status: answer.statusCode,
       headers: answer.headers,
-      body: (text === '' ? {} : JSON.parse(text)) as T,
+      body: (text === '' ? {} : isText ? text : JSON.parse(text)) as T,
     };
   }
 

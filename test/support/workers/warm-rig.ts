@@ -248,6 +248,7 @@ export class WarmRig {
       note: () => undefined,
       forget: (id) => this.#note(`forget ${id}`),
       loadEndedLogs: () => Promise.resolve(),
+      metricsOf: () => Promise.resolve(''),
       removeLeftTemp: () => Promise.resolve(0),
       prune: () => Promise.resolve(0),
       close: () => Promise.resolve(),

@@ -37,7 +37,8 @@ export async function planStart(
   const file = profile.envFile == null ? {} : await readEnvFile(profile.envFile);
   const base = workerEnvironment({ host: environment, profile, file, own: { ...own, ...mark }, envFrom });
   const temp = profile.tmp === 'worker' ? ((await host.temp?.make(workerId)) ?? null) : null;
-  const env = temp === null ? base : { ...base, ...tempEnv(temp, profile, { host: environment, env: base }) };
+  const env =
+    temp === null ? base : { ...base, ...(await tempEnv(temp, profile, { host: environment, env: base })) };
   const cwd = profile.cwd ?? process.cwd();
   const [name, ...args] = profile.command;
   const [program] = await Promise.all([

@@ -74,9 +74,10 @@ export class TempFolders {
     return null;
   }
 
-  /** Call it when the worker's tree is gone. The removal goes on behind the caller. */
-  remove(id: WorkerId): void {
+  /** Call it when the worker's tree is gone. The removal goes on behind the caller, after `before`. */
+  remove(id: WorkerId, before: () => Promise<void> = async () => undefined): void {
     this.#enqueue(async () => {
+      await before();
       for (const root of await this.#roots()) await this.#removeOne(root, tempNameOf(id));
     });
   }

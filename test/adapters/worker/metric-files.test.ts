@@ -1,0 +1,65 @@
+/** The files of prometheus_client: real ones, and whatever a hostile worker writes in their place. */
+import { mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { readMetricFiles } from '../../../src/adapters/worker/metrics/metric-files.ts';
+
+let dir: string;
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'curfew-metrics-'));
+});
+afterEach(() => rmSync(dir, { recursive: true }));
+
+/** A file as prometheus_client writes it, with the unused rest as zeros. */
+function fileOf(...entries: [key: string, value: number][]): Buffer {
+  const parts = entries.map(([key, value]) => {
+    const text = Buffer.from(key);
+    const head = Buffer.alloc(4);
+    head.writeInt32LE(text.length);
+    const numbers = Buffer.alloc(16);
+    numbers.writeDoubleLE(value);
+    return Buffer.concat([head, text, Buffer.alloc(8 - ((text.length + 4) % 8), 32), numbers]);
+  });
+  const body = Buffer.concat(parts);
+  const head = Buffer.alloc(8);
+  head.writeInt32LE(8 + body.length);
+  return Buffer.concat([head, body, Buffer.alloc(1000)]);
+}
+const key = (name: string, labels = {}) => JSON.stringify([name, `${name}_total`, labels, 'help']);
+const write = (name: string, data: Buffer) => writeFileSync(join(dir, name), data);
+
+it('reads names, labels and values, and the pid of a gauge for each process', async () => {
+  write('counter_1.db', fileOf([key('a', { z: '1', b: '2' }), 3], [key('längér'), 1], [key('c'), 0.5]));
+  write(`gauge_liveall_${process.pid}.db`, fileOf([JSON.stringify(['g', 'g', {}, '']), 7]));
+  write('gauge_livesum_999999999.db', fileOf([JSON.stringify(['dead', 'dead', {}, '']), 7]));
+  const found = await readMetricFiles(dir);
+  expect(found.map(({ name, value, labels }) => [name, value, labels])).toEqual([
+    [
+      'a_total',
+      3,
+      [
+        ['b', '2'],
+        ['z', '1'],
+      ],
+    ],
+    ['c_total', 0.5, []],
+    ['g', 7, [['pid', String(process.pid)]]],
+  ]);
+});
+
+it('ends at the first fault of a file, and follows no link', async () => {
+  const good = fileOf([key('a'), 1], [key('b'), 2]);
+  const lengths = Buffer.from(good);
+  lengths.writeInt32LE(2_000_000_000, 0);
+  lengths.writeInt32LE(-5, 8);
+  write('counter_1.db', lengths);
+  write('counter_2.db', good);
+  truncateSync(join(dir, 'counter_2.db'), 60);
+  write('counter_3.db', Buffer.from('x'));
+  write('counter_4.db', fileOf(['{"not":"a key"}', 1], ['["bad name","bad name",{},""]', 1], [key('c'), 9]));
+  symlinkSync('/dev/zero', join(dir, 'counter_5.db'));
+  write('other.txt', good);
+  expect((await readMetricFiles(dir)).map((one) => one.name)).toEqual(['a_total', 'c_total']);
+  expect(await readMetricFiles(join(dir, 'missing'))).toEqual([]);
+});
