@@ -50,6 +50,12 @@ const ROWS: Readonly<Record<Reason, Row>> = {
     decidedBy: 'event',
     causes: ['exit', 'closed', 'participant_left', 'agent_session_closed'],
   },
+  declined: {
+    meaning:
+      "A LiveKit agent rejected its job, for example in its own request function. It was asked once. A warm worker that rejects a call of LiveKit's dispatch stays warm.",
+    decidedBy: 'event',
+    causes: ['declined'],
+  },
   not_answered: {
     meaning: `A phone rang and nobody answered. A ringing phone extends \`no_caller\` by ${time(DEADLINES.ringingMs)}. A phone that gave up counts as a caller who left.`,
     limits: ['noCallerMs', 'callersLostMs', 'callersLeftMs'],

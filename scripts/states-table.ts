@@ -1,5 +1,6 @@
 /** docs/reference/states.md: what every event does in every state, found by running the core itself on samples. */
 
+import type { AgentAnswer } from '../src/core/model/agent-answer.ts';
 import type { Found, SessionEvent } from '../src/core/model/events.ts';
 import type { Session } from '../src/core/model/session.ts';
 import { publicState } from '../src/core/model/session.ts';
@@ -30,6 +31,15 @@ const NOW_MS = 2000;
 const ann = participant('ann');
 const MEMORY_BYTES = 1_000_000;
 const started = { type: 'granted', startAtMs: 0, workerId: WORKER } as const;
+const answered = { type: 'answered', workerId: WORKER, isTaken: false } as const;
+const ACCEPTANCE: AgentAnswer = {
+  kind: 'accepted',
+  identity: 'helper',
+  name: '',
+  metadata: '',
+  attributes: {},
+  permissions: null,
+};
 
 const resources = (bytes: number): SessionEvent => ({
   type: 'resources',
@@ -114,6 +124,10 @@ const EVENTS: { readonly [K in SessionEvent['type']]: Samples } = {
   assigned: { assigned: { type: 'assigned' } },
   job_terminated: { 'job terminated by LiveKit': { type: 'job_terminated' } },
   job_withdrawn: { 'job withdrawn, LiveKit did not hear yes': { type: 'job_withdrawn', why: 'late' } },
+  answered: {
+    'the agent accepts its job': { ...answered, answer: ACCEPTANCE },
+    'the agent rejects its job': { ...answered, answer: { kind: 'rejected', isFinal: true } },
+  },
   expired: { 'expired (queue)': { type: 'expired', detail: 'limit host' } },
   tick: { 'tick, nothing due': { type: 'tick' } },
   spawned: { spawned: { type: 'spawned', workerId: WORKER, process: PROCESS } },

@@ -4,12 +4,20 @@ import { z } from 'zod';
 import { isWarmId } from '../core/ids.ts';
 import { MEMORY_MEASURES } from '../core/memory-sample.ts';
 import { TEXT } from '../lib/limits/api-limits.ts';
+import { LIVEKIT_BOUNDS } from '../lib/limits/livekit-limits.ts';
 import { LIMIT_RANGES } from '../lib/limits/session-limits.ts';
 import { REGISTRY } from '../lib/limits/storage-limits.ts';
 import { metadataSchema, ms, reasonSchema, stateSchema, time } from './common-schemas.ts';
 import { idText, printable, upTo } from './text-rules.ts';
 
-const roomName = printable(TEXT.roomChars);
+/** LiveKit lets nobody into a room with a longer name. */
+const roomName = printable(TEXT.roomChars).refine(
+  (name) => Buffer.byteLength(name) <= LIVEKIT_BOUNDS.roomNameBytes,
+  {
+    error: ({ input }) =>
+      `has ${Buffer.byteLength(String(input))} bytes; LiveKit takes at most ${LIVEKIT_BOUNDS.roomNameBytes}`,
+  },
+);
 
 const LABEL_KEY = /^[A-Za-z0-9][A-Za-z0-9._/-]*$/;
 

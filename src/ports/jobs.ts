@@ -16,9 +16,15 @@ export interface Job {
 }
 
 export type JobAnswer =
-  | { readonly accepted: true; readonly identity: string; readonly name: string }
-  /** `why` goes to the log, so it never names rooms or people. */
-  | { readonly accepted: false; readonly why: string };
+  | {
+      readonly accepted: true;
+      readonly identity: string;
+      readonly name: string;
+      readonly metadata?: string;
+      readonly attributes?: Readonly<Record<string, string>>;
+    }
+  /** `why` goes to the log, so it never names rooms or people. `isFinal`: LiveKit must ask no other worker. */
+  | { readonly accepted: false; readonly why: string; readonly isFinal?: true };
 
 export interface JobsListener {
   /** LiveKit waits at most 3 s. A later answer loses the call. */

@@ -1,5 +1,6 @@
 /** LiveKit's rooms: presence, and the last steps of a room. */
 import type { RoomKey, Stamp } from '../core/ids.ts';
+import type { Acceptance } from '../core/model/agent-answer.ts';
 import type { Effect } from '../core/model/effects.ts';
 import type { JobMessage } from '../core/model/job-options.ts';
 import type { RoomSnapshot, RoomWebhook } from '../core/rooms/presence.ts';
@@ -43,8 +44,8 @@ export interface Rooms {
   closeRoom(effect: Extract<Effect, { do: 'close_room' }>): Promise<RoomStepResult>;
   /** Closes the room, except if LiveKit has given the call to another agent, even one that has not joined yet. */
   closeRefused(refused: RefusedRoom): Promise<RoomStepResult>;
-  /** A token of kind agent that is valid for this room alone. */
-  workerToken(grant: { room: RoomKey; identity: string; ttlMs: number }): Promise<string>;
+  /** A token of kind agent that is valid for this room alone. `as`: the participant that a LiveKit agent wants to be. */
+  workerToken(grant: { room: RoomKey; identity: string; ttlMs: number; as?: Acceptance }): Promise<string>;
   /** Verifies a webhook, drops repeats and passes the rest to the listener. Rejects `bad_signature`. */
   webhook(rawBody: string, authorization: string | undefined): Promise<void>;
   /** `since`: the last change between reachable and not. null: no request was made yet. */

@@ -1,5 +1,6 @@
 /** The stand-in for the LiveKit server, for unchanged LiveKit agents. */
 import type { WorkerId } from '../core/ids.ts';
+import type { AgentAnswer } from '../core/model/agent-answer.ts';
 import type { JobMessage } from '../core/model/job-options.ts';
 import type { LiveKitAccess, Profile } from '../core/model/profile.ts';
 import type { ChannelsListener } from './channels.ts';
@@ -14,7 +15,10 @@ export interface StandInJob {
   readonly attributes: Readonly<Record<string, string>>;
   /** Empty: the name that the agent registered with. */
   readonly agentName: string;
-  /** The real LiveKit server, and a token that is valid for this room alone. */
+}
+
+/** The real LiveKit server, and a token that is valid for one room alone. */
+export interface AgentAccess {
   readonly url: string;
   readonly token: string;
 }
@@ -26,6 +30,8 @@ export interface StandInListener extends ChannelsListener {
   accessOf(workerId: WorkerId): LiveKitAccess | null;
   /** Appends a line to the worker's log. */
   note(workerId: WorkerId, line: string): void;
+  /** The agent answered the offer of its job. A repeated offer gets the same answer. */
+  answered(workerId: WorkerId, answer: AgentAnswer): void;
 }
 
 /** Serves LiveKit's path `/agent`. One connection per worker; a newer connection replaces an older one. */
@@ -42,8 +48,12 @@ export interface StandIn {
     profile: Pick<Profile, 'agent' | 'livekitAccess'>,
     given: Readonly<Record<string, string>>,
   ): Readonly<Record<string, string>>;
-  /** The worker sends `ready` after it accepted the job. false: it is not connected. */
-  assign(workerId: WorkerId, job: StandInJob): boolean;
+  /** Asks the agent whether it accepts the job. false: it is not connected. */
+  offer(workerId: WorkerId, job: StandInJob): boolean;
+  /** Gives the agent that accepted the job its room. Then the worker is ready. false: it is not connected, or is asked again. */
+  admit(workerId: WorkerId, access: AgentAccess): boolean;
+  /** Forgets the offered job, because its session ended or has another worker. */
+  withdraw(workerId: WorkerId): void;
   /** Asks the worker to end its job gracefully. false: it is not connected. */
   terminate(workerId: WorkerId): boolean;
   close(): Promise<void>;

@@ -1,7 +1,8 @@
 /** Puts the parts of a supervisor together, and routes each external event to its session or warm worker. */
 import type { Grant } from '../core/admission/admission.ts';
 import type { SessionId, WorkerId } from '../core/ids.ts';
-import { firstWorkerId } from '../core/ids.ts';
+import { firstWorkerId, roomId } from '../core/ids.ts';
+import type { AgentAnswer } from '../core/model/agent-answer.ts';
 import type { SessionEvent } from '../core/model/events.ts';
 import type { Session } from '../core/model/session.ts';
 import { isEnded, isIn, workerOf } from '../core/model/session.ts';
@@ -20,6 +21,7 @@ import { SessionHost } from './sessions/session-host.ts';
 import { TransitionRunner } from './sessions/transition-runner.ts';
 import { WorkerIndex } from './sessions/worker-index.ts';
 import type { SupervisorDeps } from './supervisor-deps.ts';
+import { AgentAnswers } from './workers/agent-answers.ts';
 import { ChannelRouter } from './workers/channel-router.ts';
 import { grantWarm } from './workers/warm-handoff.ts';
 import { WarmPool } from './workers/warm-pool.ts';
@@ -30,6 +32,7 @@ export class SupervisorParts {
   readonly transitions: TransitionRunner;
   readonly workers: Workers;
   readonly workerIndex = new WorkerIndex();
+  readonly answers: AgentAnswers;
   readonly channels: ChannelRouter;
   readonly pool: WarmPool;
   readonly admission: AdmissionGate;
@@ -66,6 +69,7 @@ export class SupervisorParts {
       attached: (id, by) => this.#postToWorker(id, { type: 'attached', workerId: id, by }),
       note: (id, line) => this.workers.note(id, line),
     });
+    this.answers = new AgentAnswers(this);
     this.pool = new WarmPool({ deps, workers: this.workers, channels: this.channels });
     this.admission = new AdmissionGate(deps.limits, clock, {
       granted: (grant) => this.#onGrant(grant),
@@ -91,6 +95,7 @@ export class SupervisorParts {
       hello: (id) => this.#onHello(id),
       message: (id, message) => this.#postToWorker(id, { type: 'message', workerId: id, message }),
       closed: (id) => this.#postToWorker(id, { type: 'channel', workerId: id, open: false }),
+      answered: (id, answer) => this.#onAnswered(id, answer),
     });
     await this.roomRouter?.start();
     this.#watchAgain();
@@ -138,6 +143,26 @@ export class SupervisorParts {
     // Because: the channel notes its connection after this call, and the welcome needs the connection.
     queueMicrotask(() => this.#postToWorker(id, { type: 'channel', workerId: id, open: true }));
     return true;
+  }
+
+  /** Two sessions can share a room with claims of their own. Their agents need different identities. */
+  #onAnswered(id: WorkerId, answer: AgentAnswer): void {
+    const session = this.#sessionOf(id);
+    if (session === null) return;
+    const { room, claim } = session.spec;
+    const isTaken =
+      answer.kind === 'accepted' &&
+      this.sessions
+        .all()
+        .some(
+          ({ spec, phase }) =>
+            phase.name !== 'ended' &&
+            roomId(spec.room) === roomId(room) &&
+            spec.claim !== claim &&
+            spec.agentIdentity === answer.identity,
+        );
+    this.#postToWorker(id, { type: 'answered', workerId: id, answer, isTaken });
+    this.answers.note(id, answer);
   }
 
   /** Admission has granted a queued session. It gets a warm worker if one is ready. */

@@ -22,6 +22,8 @@ const FRAMEWORKS = [
   ['JavaScript', 'node', [process.execPath, join(FILES, 'tells.mjs'), 'start']],
 ] as const;
 
+const AGENT_KIND = 4;
+
 type Facts = Record<string, unknown>;
 
 /** The ids and times, which differ between any two calls. */
@@ -125,6 +127,15 @@ describe.each(FRAMEWORKS)('an unchanged %s agent', (_framework, found, command) 
       .map((line) => JSON.parse(line) as Facts);
   };
   const told = (room: string) => until(`${room} is told`, () => lines(room, 'told')[0], START_MS);
+  /** The agent as its room shows it. */
+  const participant = (room: string) =>
+    until(`the agent is in ${room}`, async () => {
+      const all = await livekit.rooms.listParticipants(room);
+      const agent = all.find((one) => one.kind === AGENT_KIND);
+      if (agent === undefined) return null;
+      const { identity, name, metadata, attributes } = agent;
+      return { identity, name, metadata, attributes };
+    });
   const dispatch = async (room: string, agentName: string, metadata = 'plain {"a": 1}') => {
     await livekit.rooms.createRoom({ name: room, metadata: 'menu of today', emptyTimeout: 77 });
     return livekit.dispatches.createDispatch(room, agentName, { metadata });
@@ -150,6 +161,64 @@ describe.each(FRAMEWORKS)('an unchanged %s agent', (_framework, found, command) 
         const wanted = JSON.parse(JSON.stringify(reference).replaceAll('job-own', `job-${name}`)) as Facts;
         expect(withoutIds(job)).toEqual(withoutIds({ ...wanted, agentName: name, attributes: ours }));
       }
+    },
+    240_000,
+  );
+
+  it.runIf(isHere)(
+    'the name, identity, metadata and attributes of an acceptance reach the room, cold and warm, by every way in',
+    async () => {
+      await warmIsReady();
+      const metadata = 'named';
+      await Promise.all(['own', 'cold'].map((name) => dispatch(`named-${name}`, name, metadata)));
+      await livekit.rooms.createRoom({ name: 'named-http', metadata: 'menu of today', emptyTimeout: 77 });
+      await daemon.dispatch({ room: 'named-http', agent: 'warm', metadata: { mode: 'named' } });
+      const http = await told('named-http');
+      expect(http.room).toMatchObject({ name: 'named-http', metadata: 'menu of today', emptyTimeout: 77 });
+      expect(http).toMatchObject({ metadata: '{"mode":"named"}', agentName: 'warm' });
+      await warmIsReady();
+      await dispatch('named-warm', 'warm', metadata);
+      for (const name of ['own', 'cold', 'warm']) {
+        await told(`named-${name}`);
+        expect(await participant(`named-${name}`)).toEqual({
+          identity: 'helper',
+          name: 'Ada',
+          metadata: 'from the agent',
+          attributes: { shift: 'night', 'lk.agent.name': name, 'lk.agent_name': name },
+        });
+      }
+      expect(await participant('named-http')).toMatchObject({ identity: 'helper', name: 'Ada' });
+    },
+    240_000,
+  );
+
+  it.runIf(isHere)(
+    'an agent that rejects is asked once, and its session ends as declined',
+    async () => {
+      await warmIsReady();
+      await dispatch('refused-warm', 'warm', 'refuses');
+      await dispatch('refused-cold', 'cold', 'refuses');
+      const { body } = await daemon.dispatch({
+        room: 'refused-http',
+        agent: 'cold',
+        metadata: { mode: 'refuses' },
+      });
+      for (const room of ['refused-warm', 'refused-cold', 'refused-http']) {
+        const { id } = room === 'refused-http' ? body : await sessionIn(room);
+        const ended = await until(
+          `the session of ${room} is over`,
+          async () => {
+            const session = await daemon.session(id);
+            return session.state === 'released' ? session : null;
+          },
+          START_MS,
+        );
+        expect(ended).toMatchObject({ reason: 'declined', evidence: { cause: 'declined' } });
+        expect(lines(room, 'asked')).toHaveLength(1);
+      }
+      // The warm worker was not used up.
+      const { warm } = (await daemon.get<CapacityView>('/v1/capacity')).body;
+      expect(warm).toMatchObject([{ crashes: 0 }]);
     },
     240_000,
   );

@@ -114,6 +114,12 @@ describe('a dispatch', () => {
     expect(problemOf(got).detail).toContain(String(TEXT.bodyBytes));
   });
 
+  it('is refused for a room of 128 emoji, which LiveKit lets nobody into', async () => {
+    const got = await dispatch({ room: '\u{1F600}'.repeat(128) });
+    expect(got.status).toBe(400);
+    expect(problemOf(got).detail).toContain('has 512 bytes; LiveKit takes at most 256');
+  });
+
   it('is refused for JSON of 20000 levels', async () => {
     const got = await dispatch(`{"room":"r","metadata":${deep(20_000)}}`);
     expect(got.status).toBe(400);
@@ -127,6 +133,7 @@ describe('a valid dispatch', () => {
     ['a room like a shell line', '"; rm -rf / #$(reboot)`x`'],
     ['a room in unicode', '会議室 🎧 Büro'],
     ['a room of 256 characters', 'r'.repeat(256)],
+    ['a room of 256 bytes', '\u{1F600}'.repeat(64)],
   ])('is accepted unchanged with %s', async (_what, room) => {
     const got = await dispatch({ room });
     expect(got.status).toBe(201);

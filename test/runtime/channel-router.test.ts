@@ -36,6 +36,7 @@ async function openRouter() {
     hello: () => true,
     message: (_id, message) => heard.push(message.type),
     closed: () => undefined,
+    answered: () => undefined,
   });
   both.send(WORKER, WELCOME);
   if (socket === null || standIn === null) throw new Error('the router does not listen');

@@ -26,7 +26,7 @@ function setUp() {
   const options: Partial<JobSourceOptions> = {
     jobs: jobs as Jobs,
     deps: { clock, log: SILENT, agents: ['default'], profileOf: () => profile({ agentName: 'voice' }) },
-    sessions: { all: () => [], post: () => undefined },
+    sessions: { all: () => [], post: () => undefined, state: () => null, idle: async () => undefined },
     admission: {
       quotas: () => [host],
       onChange: (callback) => {

@@ -1,14 +1,17 @@
 /** The work of the runtime. Each effect is idempotent or guarded, and answers with an event. */
 import type { RoomKey, WorkerId } from '../ids.ts';
 import type { RoomWatch } from '../rooms/kept-room.ts';
+import type { Acceptance } from './agent-answer.ts';
 import type { SupervisorMessage } from './control-protocol.ts';
 import type { Reason } from './reasons.ts';
 
 export type Effect =
   /** Start the session's worker. Needs a durable record first; answers `spawned` or `spawn_failed`. */
   | { readonly do: 'spawn'; readonly workerId: WorkerId; readonly attempt: number }
-  /** Give a waiting worker its room. The worker says `ready` when it has the room. */
+  /** Give a waiting worker its room. The worker says `ready` when it has the room. A LiveKit agent is offered its job: answers `answered`. */
   | { readonly do: 'assign'; readonly workerId: WorkerId }
+  /** Give a LiveKit agent that accepted its job its room. */
+  | { readonly do: 'admit'; readonly workerId: WorkerId; readonly acceptance: Acceptance }
   | { readonly do: 'tell'; readonly workerId: WorkerId; readonly message: SupervisorMessage }
   /** Signal the whole tree and poll it. Answers `tree` when the tree is gone. */
   | { readonly do: 'signal'; readonly workerId: WorkerId; readonly signal: 'SIGTERM' | 'SIGKILL' }

@@ -71,3 +71,8 @@ export function startTimeoutEnding({ spec }: Session, now: Stamp): Ending {
   const detail = `not ready after ${spec.limits.startTimeoutMs} ms`;
   return endingOf('start_timeout', now, { cause: 'deadline:start_timeout', detail });
 }
+
+/** The agent rejected its job. */
+export function declinedEnding(now: Stamp): Ending {
+  return endingOf('declined', now, { cause: 'declined', detail: 'the agent rejected the job' });
+}

@@ -2,6 +2,7 @@
 import type { Metadata, WorkerId } from '../ids.ts';
 import type { MemorySample } from '../memory-sample.ts';
 import type { RoomSnapshot, RoomWebhook } from '../rooms/presence.ts';
+import type { AgentAnswer } from './agent-answer.ts';
 import type { WorkerMessage } from './control-protocol.ts';
 import type { Actor, StepOutcome } from './session.ts';
 import type { ExitInfo, WorkerProcess } from './worker.ts';
@@ -61,6 +62,13 @@ export type SessionEvent =
   /** The job of a LiveKit agent connected to the control socket: by curfew's launcher, or by a kit in the agent's own code. */
   | { readonly type: 'attached'; readonly workerId: WorkerId; readonly by: 'launcher' | 'code' }
   | { readonly type: 'message'; readonly workerId: WorkerId; readonly message: WorkerMessage }
+  /** A LiveKit agent answered the offer of its job. `isTaken`: the agent of another session in the room has that identity. */
+  | {
+      readonly type: 'answered';
+      readonly workerId: WorkerId;
+      readonly answer: AgentAnswer;
+      readonly isTaken: boolean;
+    }
   /** The worker's own process ended. Its descendants may still be there. */
   | { readonly type: 'exited'; readonly workerId: WorkerId; readonly exit: ExitInfo }
   /** A supervisor takes the session over from an earlier one. `retryOf`: the worker of a search that failed before; null: the first search. */

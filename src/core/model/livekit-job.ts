@@ -1,9 +1,11 @@
 /** The meaning of a LiveKit job for its session, and the reports to LiveKit. */
 
 import type { Stamp } from '../ids.ts';
+import type { Acceptance } from './agent-answer.ts';
+import { holderOf } from './agent-answer.ts';
 import type { Effect } from './effects.ts';
-import type { Ending, Session } from './session.ts';
-import { outcomeOf } from './session.ts';
+import type { Ending, Session, SessionSpec } from './session.ts';
+import { outcomeOf, workerOf } from './session.ts';
 import { endingOf } from './updates.ts';
 
 /** LiveKit reports that the call's dispatch was deleted. */
@@ -40,4 +42,23 @@ export function reportEnd(session: Session, { reason, detail }: Ending): Effect[
   return outcomeOf(reason) === 'released'
     ? reportJob(session, 'success')
     : reportJob(session, 'failed', detail === null ? reason : `${reason}: ${detail}`);
+}
+
+/** No client dispatched the call, so curfew must disconnect its phone. `ownJob`: LiveKit may still show the job as curfew's. */
+export function refuseEffects({ room, unasked }: SessionSpec, ownJob: string | null): Effect[] {
+  return unasked === true ? [{ do: 'refuse_call', room, ownJob }] : [];
+}
+
+/** The room for an agent that accepted its job. An earlier worker of the session may still be in the room under another identity. */
+export function admitEffects(before: Session, after: Session, acceptance: Acceptance): Effect[] {
+  const worker = workerOf(after);
+  if (worker === null) return [];
+  const { room, agentIdentity: identity, profile } = before.spec;
+  const isOld =
+    worker.attempt > 1 && identity !== after.spec.agentIdentity && holderOf(identity, before) === 'agent';
+  const { removeAgentMs: boundMs } = profile.ladder;
+  return [
+    ...(isOld ? [{ do: 'remove_agent', room, identity, boundMs } as const] : []),
+    { do: 'admit', workerId: worker.id, acceptance },
+  ];
 }

@@ -3,6 +3,7 @@
 export const RELEASED_REASONS = [
   'requested',
   'completed',
+  'declined',
   'not_answered',
   'max_duration',
   'idle_timeout',

@@ -5,7 +5,7 @@
 import type { Stamp, WorkerId } from '../ids.ts';
 import type { MemoryMeasure } from '../memory-sample.ts';
 import type { Departure, Presence } from '../rooms/presence.ts';
-import type { Phase, PhaseOf, Session, TimesIn, Vitals, Work } from './session.ts';
+import type { Ending, Phase, PhaseOf, Session, TimesIn, Vitals, Work } from './session.ts';
 import type { ExitInfo, Worker, WorkerProcess } from './worker.ts';
 import { channelOf, exitOf, hasFailed, isTreeGone, isWarm, processOf } from './worker.ts';
 
@@ -141,12 +141,30 @@ function phaseRecord({ phase, startedAt, liveAt, endedAt }: Session): PhaseRecor
       return { ...phase, ...times, work: workRecord(phase.work) };
     }
     case 'closing':
-      return { ...phase, startedAt, liveAt, worker: phase.worker && workerRecord(phase.worker) };
+      return {
+        ...phase,
+        startedAt,
+        liveAt,
+        ending: endingRecord(phase.ending),
+        worker: phase.worker && workerRecord(phase.worker),
+      };
     case 'ended': {
       const times = { startedAt, liveAt, endedAt: known(endedAt) };
-      return { ...phase, ...times, worker: phase.worker && workerRecord(phase.worker) };
+      const ending = endingRecord(phase.ending);
+      return { ...phase, ...times, ending, worker: phase.worker && workerRecord(phase.worker) };
     }
   }
+}
+
+/** 0.1.0 does not know the reason `declined`. Its cause stays and brings the reason back. */
+function endingRecord(ending: Ending): Ending {
+  return ending.reason === 'declined' ? { ...ending, reason: 'completed' } : ending;
+}
+
+function endingIn(ending: Ending): Ending {
+  return ending.cause === 'declined' && ending.reason === 'completed'
+    ? { ...ending, reason: 'declined' }
+    : ending;
 }
 
 function known(at: Stamp | null): Stamp {
@@ -166,11 +184,11 @@ function phaseOf(record: PhaseRecord): Phase {
     }
     case 'closing': {
       const { startedAt: _started, liveAt: _live, ...phase } = record;
-      return { ...phase, worker: record.worker && workerIn(record.worker) };
+      return { ...phase, ending: endingIn(record.ending), worker: record.worker && workerIn(record.worker) };
     }
     case 'ended': {
       const { startedAt: _started, liveAt: _live, endedAt: _ended, ...phase } = record;
-      return { ...phase, worker: record.worker && workerIn(record.worker) };
+      return { ...phase, ending: endingIn(record.ending), worker: record.worker && workerIn(record.worker) };
     }
   }
 }

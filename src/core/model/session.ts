@@ -12,7 +12,7 @@ import type { Worker, WorkerProcess } from './worker.ts';
 
 export type PublicState = 'queued' | 'starting' | 'live' | 'closing' | 'released' | 'failed';
 
-/** The facts that never change after admission. */
+/** The facts that never change after admission, except for the identity that a LiveKit agent chooses. */
 export interface SessionSpec {
   readonly id: SessionId;
   /** Whether `id` is the client's own. */
@@ -31,8 +31,10 @@ export interface SessionSpec {
   /** The boot id of the clock that all `bootMs` of the session use. Records of older versions lack it. */
   readonly bootId?: string;
   readonly claim: ClaimKey;
-  /** The identity of this session's agent in the room, derived from the room. */
+  /** The identity of this session's agent in the room: curfew's own, or the one that a LiveKit agent chose. */
   readonly agentIdentity: string;
+  /** Curfew's own identity, once the agent chose another. */
+  readonly ownIdentity?: string;
   /** Whether there is a LiveKit to ask about the room. */
   readonly livekit: boolean;
   /** null: no LiveKit job asked for the session. */

@@ -185,8 +185,8 @@ const CALLER_KINDS: readonly ParticipantKind[] = ['standard', 'sip', 'connector'
 
 export function sideOf(participant: Participant, agentIdentity: string): Side {
   if (participant.state === 'joining' || participant.state === 'disconnected') return 'other';
-  if (participant.identity === agentIdentity) return 'own_agent';
-  if (participant.kind === 'agent' || participant.agentGrant) return 'agent';
+  // A person can take the identity of an agent, which LiveKit then throws out. The person stays a caller.
+  if (isAgent(participant)) return participant.identity === agentIdentity ? 'own_agent' : 'agent';
   if (
     participant.ignored === true ||
     participant.hidden ||
@@ -196,6 +196,10 @@ export function sideOf(participant: Participant, agentIdentity: string): Side {
     return 'other';
   if (participant.kind !== 'sip') return 'caller';
   return sipSide(participant.sipCallStatus);
+}
+
+export function isAgent({ kind, agentGrant }: Participant): boolean {
+  return kind === 'agent' || agentGrant;
 }
 
 /** Whether the participant is, was or can become a caller. The state of the connection and of the call does not matter. */

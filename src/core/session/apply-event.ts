@@ -63,6 +63,7 @@ export function applyEvent(session: Session, event: SessionEvent, now: Stamp): S
     case 'assigned':
     case 'job_terminated':
     case 'job_withdrawn':
+    case 'answered':
     case 'expired':
     case 'tick':
     case 'release':

@@ -41,6 +41,7 @@ export const CLOSING: HandlerTable<'closing'> = {
   job_terminated: factsOnly,
   job_withdrawn: factsOnly,
   attached: factsOnly,
+  answered: factsOnly,
   expired: factsOnly,
   not_started: factsOnly,
   side_room_snapshot: factsOnly,

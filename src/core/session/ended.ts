@@ -24,6 +24,7 @@ export const ENDED: HandlerTable<'ended'> = {
   job_terminated: factsOnly,
   job_withdrawn: factsOnly,
   attached: factsOnly,
+  answered: factsOnly,
   expired: factsOnly,
   tick: factsOnly,
   not_started: factsOnly,

@@ -1,13 +1,18 @@
-/** The messages to a worker each time it connects. */
+/** The messages to a worker each time it connects, and a LiveKit agent's answer to its job. */
 import { DEADLINES } from '../../lib/limits/session-limits.ts';
 import type { Stamp } from '../ids.ts';
+import { withChosenIdentity } from '../model/agent-answer.ts';
 import { LATER_TYPES, PROTOCOL_VERSION } from '../model/control-protocol.ts';
 import type { Effect } from '../model/effects.ts';
-import type { Session } from '../model/session.ts';
+import { declinedEnding } from '../model/endings.ts';
+import type { SessionEvent } from '../model/events.ts';
+import { admitEffects, refuseEffects } from '../model/livekit-job.ts';
+import type { Session, SessionIn } from '../model/session.ts';
 import { workerOf } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import { andThen, stay, tell } from '../model/updates.ts';
 import { channelOf, isWarm } from '../model/worker.ts';
+import { startTeardown } from '../teardown/start-teardown.ts';
 
 export function greet<S extends Session>(session: S, now: Stamp): Next<S> {
   return andThen(stay(session, [...welcome(session), ...assign(session)]), (next) =>
@@ -53,4 +58,18 @@ export function sendConfigure<S extends Session>(session: S, now: Stamp): Next<S
   if (config.ackedRev >= config.rev || channelOf(worker) !== 'open') return stay(session);
   const sent = { ...session, config: { ...config, sentMs: now.bootMs } };
   return stay(sent, tell(worker, { type: 'configure', rev: config.rev, metadata: { ...config.metadata } }));
+}
+
+/** A LiveKit agent that rejects its job ends the session, because another worker runs the same code. LiveKit may still show the job as curfew's. */
+export function onAnswered(
+  session: SessionIn<'starting' | 'live'>,
+  { answer, isTaken }: Extract<SessionEvent, { type: 'answered' }>,
+  now: Stamp,
+): Next {
+  if (answer.kind === 'rejected')
+    return andThen(startTeardown(session, declinedEnding(now), now), (next) =>
+      stay(next, refuseEffects(next.spec, session.spec.job?.id ?? null)),
+    );
+  const next = withChosenIdentity(session, answer, isTaken);
+  return stay(next, admitEffects(session, next, answer));
 }

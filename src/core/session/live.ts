@@ -22,7 +22,7 @@ import { actOnDue, actOnSnapshot } from './deadlines.ts';
 import { loseHost } from './ended.ts';
 import type { HandlerTable } from './handler-table.ts';
 import { factsOnly } from './handler-table.ts';
-import { greet, sendConfigure } from './handshake.ts';
+import { greet, onAnswered, sendConfigure } from './handshake.ts';
 import { end, infer, onBudget } from './inference.ts';
 import {
   crash,
@@ -42,6 +42,7 @@ export const LIVE: HandlerTable<'live'> = {
   spawn_failed: onSpawnFailed,
   channel: (session, event, now) => (event.open ? greet(session, now) : stay(session)),
   message: onMessage,
+  answered: (session, event, now) => (awaitsReady(session) ? onAnswered(session, event, now) : stay(session)),
   exited: onExited,
   host_lost: (session, _event, now) => loseHost(session, now),
   tree: (session, event, now) => {
@@ -92,6 +93,11 @@ function readyNow(session: Live): Live {
   if (phase.work.kind !== 'running') return session;
   const worker = { ...phase.work.worker, readyByMs: null };
   return withPhase(session, { ...phase, work: { ...phase.work, worker } });
+}
+
+/** A replacement is asked as the first worker was. */
+function awaitsReady({ phase: { work } }: Live): boolean {
+  return work.kind === 'running' && work.worker.readyByMs !== null;
 }
 
 /** Messages of an old worker during its replacement end nothing. */

@@ -1,9 +1,10 @@
 /** A queued session: it waits for its claim and slots, then for the start rate and for LiveKit's assignment. */
 import type { Stamp } from '../ids.ts';
 import { firstWorkerId } from '../ids.ts';
-import { releaseEnding } from '../model/endings.ts';
+import { withChosenIdentity } from '../model/agent-answer.ts';
+import { declinedEnding, releaseEnding } from '../model/endings.ts';
 import type { SessionEvent } from '../model/events.ts';
-import { jobEnded, jobWithdrawn } from '../model/livekit-job.ts';
+import { jobEnded, jobWithdrawn, refuseEffects } from '../model/livekit-job.ts';
 import type { Ending, PhaseOf, SessionIn } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import { andThen, endingOf, stay, withPhase } from '../model/updates.ts';
@@ -22,6 +23,7 @@ export const QUEUED: HandlerTable<'queued'> = {
   job_terminated: (session, _event, now) => startTeardown(session, jobEnded(now), now),
   job_withdrawn: (session, event, now) =>
     refuse(session, jobWithdrawn(event.why, now), { ownJob: null, now }),
+  answered: onAnswered,
   expired: (session, event, now) =>
     refuse(session, endingOf('start_timeout', now, { cause: 'queue_timeout', detail: event.detail }), {
       ownJob: session.spec.job?.id ?? null,
@@ -67,16 +69,22 @@ function onAssigned(session: Queued, _event: object, now: Stamp): Next {
   return grant === null ? stay(session) : actOnDue(withGrant(session, { ...grant, assignedByMs: null }), now);
 }
 
-/** No client dispatched an unasked call, so curfew must end its phone. `ownJob`: LiveKit may still show the job as ours. */
+/** The reserved warm worker was asked before LiveKit hears an answer. It is given its room when the session starts. */
+function onAnswered(
+  session: Queued,
+  { answer, isTaken }: Extract<SessionEvent, { type: 'answered' }>,
+  now: Stamp,
+): Next {
+  if (answer.kind === 'accepted') return stay(withChosenIdentity(session, answer, isTaken));
+  return refuse(session, declinedEnding(now), { ownJob: session.spec.job?.id ?? null, now });
+}
+
 function refuse(
   session: Queued,
   ending: Ending,
   { ownJob, now }: { ownJob: string | null; now: Stamp },
 ): Next {
-  const { room, unasked } = session.spec;
-  return andThen(startTeardown(session, ending, now), (next) =>
-    stay(next, unasked === true ? [{ do: 'refuse_call', room, ownJob }] : []),
-  );
+  return andThen(startTeardown(session, ending, now), (next) => stay(next, refuseEffects(next.spec, ownJob)));
 }
 
 /** The reserved warm worker died: a cold one is started as for any other session. */

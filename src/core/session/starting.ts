@@ -24,7 +24,7 @@ import { actOnDue, actOnSnapshot } from './deadlines.ts';
 import { endUnrecorded, loseHost } from './ended.ts';
 import type { HandlerTable } from './handler-table.ts';
 import { factsOnly } from './handler-table.ts';
-import { greet, sendConfigure } from './handshake.ts';
+import { greet, onAnswered, sendConfigure } from './handshake.ts';
 
 type Starting = SessionIn<'starting'>;
 
@@ -39,6 +39,7 @@ export const STARTING: HandlerTable<'starting'> = {
   not_started: startAgain,
   channel: (session, event, now) => (event.open ? greet(session, now) : stay(session)),
   message: onMessage,
+  answered: (session, event, now) => onAnswered(session, event, now),
   exited: onExited,
   host_lost: (session, _event, now) => loseHost(session, now),
   tree: onTree,

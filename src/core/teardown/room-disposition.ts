@@ -10,6 +10,9 @@ export function decideRoomEnd(session: SessionIn<'closing'>): RoomEnd {
   if (!presence.roomThere) return { action: 'keep', why: 'the room is gone already' };
   if (phase.ladder.successor) return { action: 'watch', why: 'the next session is waiting for it' };
   if (mayRejoin(session)) return { action: 'keep', why: 'a caller that returns gets a new session' };
+  // Under LiveKit's own runner the room of a rejected job stays, too. The phones in it are disconnected on their own.
+  if (phase.ending.reason === 'declined' && spec.unasked === true)
+    return { action: 'keep', why: 'the agent declined the call' };
   const { roomOnEnd } = spec.profile;
   if (roomOnEnd !== 'auto') return { action: roomOnEnd, why: `room_on_end: ${roomOnEnd}` };
   return auto(session, phase.ending.reason === 'completed', phase.ending.at.wallMs);

@@ -1,5 +1,6 @@
 /** The room's track of a teardown: remove our agent → close the room, by its rule → over. */
 import type { Stamp } from '../ids.ts';
+import { holderOf } from '../model/agent-answer.ts';
 import type { Effect } from '../model/effects.ts';
 import type { Session, SessionIn } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
@@ -20,6 +21,13 @@ export function beginRoom(session: Closing, now: Stamp): Next<Closing> {
   const boundMs = ROOM_STEPS.remove_agent.boundMs(spec.profile.ladder);
   const room = { step: 'remove_agent', deadlineMs: now.bootMs + boundMs } as const;
   const begun = beginRecord(withLadder(session, { room }), 'remove_agent', now);
+  // LiveKit removes by identity alone. A person with the identity has thrown our agent out already.
+  if (holderOf(spec.agentIdentity, session) === 'person')
+    return beginCloseRoom(begun, {
+      outcome: 'skipped',
+      detail: 'a person has the identity of the agent',
+      now,
+    });
   return stay(begun, [{ do: 'remove_agent', room: spec.room, identity: spec.agentIdentity, boundMs }]);
 }
 

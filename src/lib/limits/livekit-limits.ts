@@ -48,10 +48,15 @@ export const JOBS = {
   kept: 10_000,
 } as const;
 
+/** LiveKit's own bounds, in bytes of UTF-8. Source: the defaults of its server's config (`limit`). */
+export const LIVEKIT_BOUNDS = { roomNameBytes: 256, identityBytes: 256 } as const;
+
 /** Calls that LiveKit dispatches to curfew. */
 export const JOB_SOURCE = {
   /** After its yes curfew waits this long for LiveKit's assignment, then starts the call without it. */
   assignedWithinMs: 3 * SECOND_MS,
+  /** A warm agent has this long from LiveKit's offer to answer it. Then curfew accepts the call for the agent. */
+  askMs: 1400,
   /** LiveKit has this long to describe the room of a job. Then the agent gets what curfew knows. */
   describeMs: 500,
   /** curfew reports a changed load at once, and the next one after this at the earliest. */

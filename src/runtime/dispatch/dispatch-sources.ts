@@ -7,7 +7,10 @@ import { JobSource } from './job-source.ts';
 import { beginAgain } from './rejoin-source.ts';
 import { RoomSource } from './room-source.ts';
 
-type SourceParts = Pick<SupervisorParts, 'deps' | 'sessions' | 'admission' | 'roomRouter' | 'pool'>;
+type SourceParts = Pick<
+  SupervisorParts,
+  'deps' | 'sessions' | 'admission' | 'roomRouter' | 'pool' | 'answers'
+>;
 
 export class DispatchSources {
   readonly #jobs: JobSource | null;
@@ -19,14 +22,23 @@ export class DispatchSources {
     parts: SourceParts,
     { dispatcher, isAccepting }: { dispatcher: Dispatcher; isAccepting: () => boolean },
   ) {
-    const { deps, sessions, admission, roomRouter } = parts;
+    const { deps, sessions, admission, roomRouter, answers } = parts;
     const onRefused = (room: string, profile: Profile) => this.#refused(room, profile);
     this.#parts = parts;
     this.#isAccepting = isAccepting;
     this.#jobs =
       deps.jobs === null
         ? null
-        : new JobSource({ jobs: deps.jobs, deps, sessions, admission, dispatcher, isAccepting, onRefused });
+        : new JobSource({
+            jobs: deps.jobs,
+            deps,
+            sessions,
+            admission,
+            answers,
+            dispatcher,
+            isAccepting,
+            onRefused,
+          });
     roomRouter?.onReturned((watch) =>
       beginAgain(watch, { deps, sessions, roomRouter, dispatcher, onRefused }),
     );

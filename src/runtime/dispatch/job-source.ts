@@ -3,14 +3,17 @@ import type { DispatchRequest } from '../../api/session-schemas.ts';
 import { dispatchSchema } from '../../api/session-schemas.ts';
 import type { SessionId } from '../../core/ids.ts';
 import { sessionId } from '../../core/ids.ts';
+import type { AgentAnswer } from '../../core/model/agent-answer.ts';
 import { readJobOptions } from '../../core/model/job-options.ts';
 import type { Profile } from '../../core/model/profile.ts';
-import { isEnded } from '../../core/model/session.ts';
+import type { Session } from '../../core/model/session.ts';
+import { isEnded, reservedWorker } from '../../core/model/session.ts';
 import { CurfewError } from '../../lib/errors.ts';
 import { JOB_SOURCE } from '../../lib/limits/livekit-limits.ts';
 import type { Job, JobAnswer, JobLoss, Jobs, JobsListener } from '../../ports/jobs.ts';
 import type { SessionHost } from '../sessions/session-host.ts';
 import type { SupervisorDeps } from '../supervisor-deps.ts';
+import type { AgentAnswers } from '../workers/agent-answers.ts';
 import type { AdmissionGate } from './admission-gate.ts';
 import { isSideRoom, profilesNow } from './auto-dispatch.ts';
 import type { Dispatcher } from './dispatcher.ts';
@@ -18,7 +21,9 @@ import type { Dispatcher } from './dispatcher.ts';
 export interface JobSourceOptions {
   readonly jobs: Jobs;
   readonly deps: Pick<SupervisorDeps, 'clock' | 'log' | 'agents' | 'profileOf'>;
-  readonly sessions: Pick<SessionHost, 'all' | 'post'>;
+  readonly sessions: Pick<SessionHost, 'all' | 'post' | 'state' | 'idle'>;
+  /** Offers the job to a warm LiveKit agent, and waits for the agent's answer. */
+  readonly answers: Pick<AgentAnswers, 'ask'>;
   readonly admission: Pick<AdmissionGate, 'quotas' | 'onChange'>;
   readonly dispatcher: Dispatcher;
   readonly isAccepting: () => boolean;
@@ -47,6 +52,7 @@ export class JobSource implements JobsListener {
     if (profile === null) return { accepted: false, why: 'no agent of this config has that name' };
     if (isSideRoom(sessions, job.room.name))
       return { accepted: false, why: 'the room is a side room of a live call' };
+    const offeredMs = this.#options.deps.clock.now().bootMs;
     const { id, agentName, metadata, attributes, message } = job;
     try {
       const { session } = await dispatcher.dispatch(this.#requestFor(job, profile), {
@@ -54,13 +60,36 @@ export class JobSource implements JobsListener {
         mayQueue: false,
         assignedWithinMs: JOB_SOURCE.assignedWithinMs,
       });
-      if (isEnded(session)) return { accepted: false, why: 'its session has ended already' };
-      return { accepted: true, identity: session.spec.agentIdentity, name: '' };
+      const answer = await this.#ask(session, offeredMs);
+      return this.#answerFor(session, answer);
     } catch (error) {
       if (!(error instanceof CurfewError)) throw error;
       if (error.code !== 'room_taken' && error.code !== 'id_conflict') onRefused(job.room.name, profile);
       return { accepted: false, why: error.code };
     }
+  }
+
+  /** The reserved warm agent answers for itself. null: there is none, or it has not answered in time; then curfew accepts for it. */
+  async #ask(session: Session, offeredMs: number): Promise<AgentAnswer | null> {
+    const warm = reservedWorker(session);
+    const { answers, sessions } = this.#options;
+    if (warm === null || session.spec.profile.protocol !== 'livekit') return null;
+    const answer = await answers.ask(session, warm.id, offeredMs + JOB_SOURCE.askMs);
+    await sessions.idle(session.spec.id);
+    return answer;
+  }
+
+  #answerFor({ spec: { id } }: Session, answer: AgentAnswer | null): JobAnswer {
+    const session = this.#options.sessions.state(id);
+    if (session === null || isEnded(session)) {
+      const isFinal = answer?.kind === 'rejected' && answer.isFinal;
+      const why = answer?.kind === 'rejected' ? 'the agent rejected it' : 'its session has ended already';
+      return { accepted: false, why, ...(isFinal && { isFinal }) };
+    }
+    const { agentIdentity: identity } = session.spec;
+    if (answer?.kind !== 'accepted') return { accepted: true, identity, name: '' };
+    const { name, metadata, attributes } = answer;
+    return { accepted: true, identity, name, metadata, attributes };
   }
 
   /** The worker does not get LiveKit's token for the job. That token has the grant `agent`, which could take jobs of other rooms. */

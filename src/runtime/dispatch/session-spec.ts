@@ -38,8 +38,11 @@ export function makeSpec(
   if (profile === null) throw unknownAgent(request.agent, deps.agents);
   const room: RoomKey = roomNamed(request.room);
   const shared = profile.claim === 'room' ? null : profile.agent;
+  const id = sessionId(request.id ?? `s-${deps.newId()}`);
+  // As LiveKit's own runner names an agent.
+  const isLiveKitJob = job !== null && profile.protocol === 'livekit';
   return {
-    id: sessionId(request.id ?? `s-${deps.newId()}`),
+    id,
     clientId: request.id !== undefined,
     bodyHash: hashBody(request),
     room,
@@ -51,7 +54,7 @@ export function makeSpec(
     createdAt: now,
     bootId: deps.instance.bootId,
     claim: claimKey(room, shared),
-    agentIdentity: agentIdentity(room, shared),
+    agentIdentity: isLiveKitJob ? `agent-${id}` : agentIdentity(room, shared),
     livekit: deps.rooms !== null,
     job,
     ...(isAsked ? {} : { unasked: true }),

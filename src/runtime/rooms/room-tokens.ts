@@ -1,5 +1,6 @@
 /** Room tokens for workers. A session's token is made while its first record is written, so that a warm worker does not wait for it. */
 import type { SessionId } from '../../core/ids.ts';
+import type { Acceptance } from '../../core/model/agent-answer.ts';
 import type { Session } from '../../core/model/session.ts';
 import { TOKENS } from '../../lib/limits/room-limits.ts';
 import type { Rooms } from '../../ports/rooms.ts';
@@ -19,7 +20,8 @@ export class RoomTokens {
   }
 
   prepare(session: Session): void {
-    if (this.#rooms === null) return;
+    // Because: the token of a LiveKit agent depends on the agent's answer.
+    if (this.#rooms === null || session.spec.profile.protocol === 'livekit') return;
     const made = this.#make(session);
     // `take` returns the same promise, so its caller gets the error.
     made.catch(() => undefined);
@@ -34,15 +36,21 @@ export class RoomTokens {
     return prepared ?? this.#make(session);
   }
 
+  /** The token for a LiveKit agent, as the participant that the agent wants to be. */
+  admit(session: Session, as: Acceptance): Promise<RoomAccess> {
+    return this.#make(session, as);
+  }
+
   forget(id: SessionId): void {
     this.#prepared.delete(id);
   }
 
   /** The token is valid for the session's room only, and for as long as the session may last. */
-  async #make({ spec }: Session): Promise<RoomAccess> {
+  async #make({ spec }: Session, as?: Acceptance): Promise<RoomAccess> {
     if (this.#rooms === null) return { url: '', token: '' };
     const ttlMs = spec.limits.maxDurationMs + TOKENS.graceMs;
-    const token = await this.#rooms.workerToken({ room: spec.room, identity: spec.agentIdentity, ttlMs });
+    const { room, agentIdentity: identity } = spec;
+    const token = await this.#rooms.workerToken({ room, identity, ttlMs, ...(as !== undefined && { as }) });
     return { url: this.#rooms.url, token };
   }
 }

@@ -51,6 +51,9 @@ export class EffectRunner {
       case 'assign':
         void assign(parts, session, effect.workerId);
         return;
+      case 'admit':
+        void admit(parts, session, effect);
+        return;
       case 'signal':
         workers.signal(effect.workerId, effect.signal);
         return;
@@ -113,10 +116,26 @@ async function spawn(
 async function assign(parts: EffectParts, session: Session, workerId: WorkerId): Promise<void> {
   const { deps, channels, roomTokens } = parts;
   try {
-    const access = await roomTokens.take(session);
     if (session.spec.profile.protocol === 'livekit')
-      channels.offer(workerId, await makeAgentJob(session, { rooms: deps.rooms, access }));
-    else channels.send(workerId, { type: 'assign', job: jobOf(session), ...access });
+      channels.offer(workerId, await makeAgentJob(session, deps.rooms));
+    else
+      channels.send(workerId, {
+        type: 'assign',
+        job: jobOf(session),
+        ...(await roomTokens.take(session)),
+      });
+  } catch (error) {
+    deps.log.error({ worker: workerId, error: messageOf(error) }, 'a worker could not get its room');
+  }
+}
+
+async function admit(
+  { deps, channels, roomTokens }: EffectParts,
+  session: Session,
+  { workerId, acceptance }: Extract<Effect, { do: 'admit' }>,
+): Promise<void> {
+  try {
+    channels.admit(workerId, await roomTokens.admit(session, acceptance));
   } catch (error) {
     deps.log.error({ worker: workerId, error: messageOf(error) }, 'a worker could not get its room');
   }

@@ -23,6 +23,8 @@ export interface RegistryStatus {
 export function recordNeed(before: Session, after: Session, now: Stamp): 'none' | 'soon' | 'durable' {
   if (before.phase !== after.phase && before.phase.name !== after.phase.name) return 'durable';
   if (before.restarts !== after.restarts) return 'durable';
+  // The agent enters the room under this identity next, and a restart must know it as this session's.
+  if (before.spec.agentIdentity !== after.spec.agentIdentity) return 'durable';
   // The worker that is being replaced is about to be signalled.
   if (isReplacing(before) !== isReplacing(after)) return 'durable';
   // The next session of the room can get the claim now.

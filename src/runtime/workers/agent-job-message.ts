@@ -5,12 +5,8 @@ import { workerOf } from '../../core/model/session.ts';
 import { JOB_SOURCE } from '../../lib/limits/livekit-limits.ts';
 import type { Rooms } from '../../ports/rooms.ts';
 import type { StandInJob } from '../../ports/stand-in.ts';
-import type { RoomAccess } from '../rooms/room-tokens.ts';
 
-export async function makeAgentJob(
-  session: Session,
-  { rooms, access }: { readonly rooms: Rooms | null; readonly access: RoomAccess },
-): Promise<StandInJob> {
+export async function makeAgentJob(session: Session, rooms: Rooms | null): Promise<StandInJob> {
   const { spec, config } = session;
   const attempt = String(workerOf(session)?.attempt ?? 1);
   const metadata = Object.keys(config.metadata).length === 0 ? '' : JSON.stringify(config.metadata);
@@ -21,7 +17,6 @@ export async function makeAgentJob(
     metadata: spec.job == null || config.rev > 0 ? metadata : spec.job.metadata,
     attributes: { ...spec.job?.attributes, 'curfew.session': spec.id, 'curfew.attempt': attempt },
     agentName: spec.job?.agentName ?? spec.profile.agentName ?? '',
-    ...access,
   };
 }
 

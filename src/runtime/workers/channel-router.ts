@@ -12,7 +12,7 @@ import type { Session } from '../../core/model/session.ts';
 import { isEnded, workerOf } from '../../core/model/session.ts';
 import { sideRoomOf } from '../../core/rooms/side-room.ts';
 import type { Channels, ChannelsListener } from '../../ports/channels.ts';
-import type { StandIn, StandInJob } from '../../ports/stand-in.ts';
+import type { AgentAccess, StandIn, StandInJob, StandInListener } from '../../ports/stand-in.ts';
 
 export interface ChannelRouterOptions {
   readonly channels: Channels;
@@ -27,6 +27,9 @@ export interface ChannelRouterOptions {
   readonly note: (id: WorkerId, line: string) => void;
 }
 
+/** Also an agent's answer to the offer of its job. */
+type ChannelRouterListener = ChannelsListener & Pick<StandInListener, 'answered'>;
+
 export class ChannelRouter {
   readonly #options: ChannelRouterOptions;
   /** LiveKit agents that are attached over the control socket. */
@@ -39,7 +42,7 @@ export class ChannelRouter {
     this.#options = options;
   }
 
-  async listen(listener: ChannelsListener): Promise<void> {
+  async listen(listener: ChannelRouterListener): Promise<void> {
     this.#listener = listener;
     const { channels, standIn } = this.#options;
     await channels.listen({
@@ -54,6 +57,7 @@ export class ChannelRouter {
         if (message.type !== 'heartbeat' || !this.#attached.has(id)) listener.message(id, message);
       },
       closed: (id) => listener.closed(id),
+      answered: (id, answer) => listener.answered(id, answer),
       roomsOf: (id) => this.#roomsOf(id).map((room) => room.name),
       accessOf: (id) => this.#accessOf(id),
       note: (id, line) => this.#options.note(id, line),
@@ -72,9 +76,19 @@ export class ChannelRouter {
       channels.send(id, message);
   }
 
-  /** Offers its job to a LiveKit agent. */
-  offer(id: WorkerId, job: StandInJob): void {
-    this.#options.standIn?.assign(id, job);
+  /** Offers its job to a LiveKit agent. false: the agent is not connected. */
+  offer(id: WorkerId, job: StandInJob): boolean {
+    return this.#options.standIn?.offer(id, job) ?? false;
+  }
+
+  /** Gives its room to a LiveKit agent that accepted its job. */
+  admit(id: WorkerId, access: AgentAccess): void {
+    this.#options.standIn?.admit(id, access);
+  }
+
+  /** The warm LiveKit agent gets no room for the offered job. */
+  withdraw(id: WorkerId): void {
+    this.#options.standIn?.withdraw(id);
   }
 
   forget(id: WorkerId): void {

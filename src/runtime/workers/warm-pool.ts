@@ -80,6 +80,7 @@ export class WarmPool {
   giveBack(id: WorkerId, session: SessionId): void {
     const agent = this.#table.agentOf(id);
     if (agent === null || !this.isReservedFor(id, session)) return;
+    this.#options.channels.withdraw(id);
     this.#table.release(id);
     this.#decide(agent);
   }

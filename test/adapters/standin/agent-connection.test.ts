@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { JobStatus, JobType } from '@livekit/protocol';
+import { JobStatus, JobType, WorkerStatus } from '@livekit/protocol';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { workerId } from '../../../src/core/ids.ts';
 import { until } from '../../support/lib/wait.ts';
@@ -26,7 +26,7 @@ for (const isText of [false, true]) {
       });
       expect(rig.eventsOf('w-1')).toEqual(['hello']);
 
-      expect(rig.standIn.assign(W1, jobOf())).toBe(true);
+      expect(rig.assign(W1, jobOf())).toBe(true);
       const { job } = await agent.receives('availability');
       expect(job).toMatchObject({
         id: 'AJ_1',
@@ -68,12 +68,12 @@ for (const isText of [false, true]) {
 
 describe('a job of the stand-in', () => {
   it('is not assigned to a worker that is not connected', () => {
-    expect(rig.standIn.assign(W1, jobOf())).toBe(false);
+    expect(rig.assign(W1, jobOf())).toBe(false);
     expect(rig.standIn.terminate(W1)).toBe(false);
   });
 
   it('can be assigned during the hello, and the worker still receives its registration first', async () => {
-    rig.onHello = (worker) => void rig.standIn.assign(worker, jobOf());
+    rig.onHello = (worker) => void rig.assign(worker, jobOf());
     const agent = await rig.registered();
     agent.send({ case: 'ping', value: {} });
     await agent.receives('pong');
@@ -84,16 +84,16 @@ describe('a job of the stand-in', () => {
     const agent = await withJob();
     agent.send({ case: 'updateJob', value: { jobId: 'AJ_1', status: JobStatus.JS_SUCCESS } });
     await rig.awaitEvent('w-1', 'closed');
-    expect(rig.standIn.assign(W1, jobOf({ id: 'AJ_2' }))).toBe(false);
+    expect(rig.assign(W1, jobOf({ id: 'AJ_2' }))).toBe(false);
   });
 
   it('is offered once, also when it is assigned several times', async () => {
     const agent = await rig.registered();
-    for (let count = 0; count < 3; count += 1) rig.standIn.assign(W1, jobOf());
+    for (let count = 0; count < 3; count += 1) rig.assign(W1, jobOf());
     await agent.receives('availability');
     agent.answer('AJ_1');
     await rig.awaitEvent('w-1', 'ready');
-    expect(rig.standIn.assign(W1, jobOf())).toBe(true);
+    expect(rig.assign(W1, jobOf())).toBe(true);
     await until(
       'ready is reported again',
       () => rig.typesOf('w-1').filter((type) => type === 'ready').length === 2,
@@ -101,20 +101,57 @@ describe('a job of the stand-in', () => {
     expect([agent.count('availability'), agent.count('assignment')]).toEqual([1, 1]);
   });
 
-  it('is offered again after the agent refused it, with one line in the log', async () => {
+  it('is asked for once when the agent rejects it, and the agent can take another job', async () => {
     const agent = await rig.registered();
-    rig.standIn.assign(W1, jobOf());
+    rig.assign(W1, jobOf());
+    await agent.receives('availability');
+    const value = { jobId: 'AJ_1', available: false, terminate: true };
+    agent.send({ case: 'availability', value });
+    await until('the supervisor has the answer', () => rig.answers.length === 1);
+    expect(rig.answers[0]?.answer).toEqual({ kind: 'rejected', isFinal: true });
+    rig.assign(W1, jobOf({ id: 'AJ_2' }));
+    await agent.receives('availability', 2);
+    agent.answer('AJ_2');
+    expect(await agent.receives('assignment')).toMatchObject({ job: { id: 'AJ_2' } });
+  });
+
+  it('gives the agent what the agent asked for, with the name and the permissions of its registration', async () => {
+    const agent = await rig.agent('w-1');
+    await agent.opened();
+    const allowedPermissions = { canPublish: false, hidden: true };
+    agent.send({ case: 'register', value: { agentName: 'own', version: '9.9.9', allowedPermissions } });
+    await agent.receives('register');
+    rig.assign(W1, jobOf({ agentName: '' }));
+    expect((await agent.receives('availability')).job?.agentName).toBe('own');
+    const participantAttributes = { shift: 'night' };
+    agent.send({
+      case: 'availability',
+      value: { jobId: 'AJ_1', available: true, participantName: 'Ada', participantAttributes },
+    });
+    await agent.receives('assignment');
+    expect(rig.answers[0]?.answer).toMatchObject({
+      identity: '',
+      name: 'Ada',
+      attributes: { shift: 'night', 'lk.agent_name': 'own' },
+      permissions: { canPublish: false, hidden: true },
+    });
+  });
+
+  it('is offered again to an agent with too much load by its own measure, with one line in the log', async () => {
+    const agent = await rig.registered();
+    agent.send({ case: 'updateWorker', value: { status: WorkerStatus.WS_FULL } });
+    rig.assign(W1, jobOf());
     for (const nth of [1, 2, 3]) {
       await agent.receives('availability', nth);
       agent.answer('AJ_1', nth === 3);
     }
     await rig.awaitEvent('w-1', 'ready');
-    expect(rig.logged.filter(({ message }) => message.includes('the agent refused the job'))).toHaveLength(1);
+    expect(rig.logged.filter(({ message }) => message.includes('too much load'))).toHaveLength(1);
   });
 
   it('ignores a second answer and an answer for another job', async () => {
     const agent = await rig.registered();
-    rig.standIn.assign(W1, jobOf());
+    rig.assign(W1, jobOf());
     await agent.receives('availability');
     for (const id of ['AJ_other', 'AJ_1', 'AJ_1']) agent.answer(id);
     agent.send({ case: 'ping', value: {} });
@@ -149,7 +186,7 @@ describe('a job of the stand-in', () => {
 
   it('is withdrawn when it ends before the agent accepted it', async () => {
     const agent = await rig.registered();
-    rig.standIn.assign(W1, jobOf());
+    rig.assign(W1, jobOf());
     await agent.receives('availability');
     expect(rig.standIn.terminate(W1)).toBe(true);
     expect(await rig.awaitEvent('w-1', 'closed')).toEqual({ type: 'closed' });
@@ -223,7 +260,7 @@ describe('a worker that connects again', () => {
 
   it('receives again the offer that it had not answered', async () => {
     const first = await rig.registered();
-    rig.standIn.assign(W1, jobOf());
+    rig.assign(W1, jobOf());
     await first.receives('availability');
     first.socket.terminate();
     await until('its end is reported', () => rig.eventsOf('w-1').includes('gone'));
@@ -240,7 +277,7 @@ describe('a worker that connects again', () => {
     const agent = await rig.registered();
     agent.send({ case: 'migrateJob', value: { jobIds: ['AJ_1'] } });
     await rig.awaitEvent('w-1', 'heartbeat');
-    rig.standIn.assign(W1, jobOf());
+    rig.assign(W1, jobOf());
     await until(
       'ready is reported',
       () => rig.typesOf('w-1').filter((type) => type === 'ready').length === 2,
@@ -254,7 +291,7 @@ describe('a worker that connects again', () => {
     await withJob();
     await rig.restart();
     const agent = await rig.registered();
-    expect(rig.standIn.assign(W1, jobOf({ id: 'AJ_2' }))).toBe(false);
+    expect(rig.assign(W1, jobOf({ id: 'AJ_2' }))).toBe(false);
     rig.standIn.terminate(W1);
     expect(await agent.receives('termination')).toMatchObject({ jobId: 'AJ_1' });
     expect(rig.typesOf('w-1').filter((type) => type === 'ready')).toHaveLength(1);
@@ -271,7 +308,7 @@ describe('a worker that connects again', () => {
 
 async function withJob() {
   const agent = await rig.registered();
-  rig.standIn.assign(W1, jobOf());
+  rig.assign(W1, jobOf());
   await agent.receives('availability');
   agent.answer('AJ_1');
   await rig.awaitEvent('w-1', 'ready');

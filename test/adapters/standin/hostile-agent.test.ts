@@ -75,7 +75,7 @@ describe('a hostile frame', () => {
     agent.socket.send(frame());
     await agent.closed();
     await rig.awaitEvent('w-1', 'gone');
-    expect(rig.standIn.assign(workerId('w-2'), jobOf())).toBe(true);
+    expect(rig.assign(workerId('w-2'), jobOf())).toBe(true);
     await other.receives('availability');
   });
 

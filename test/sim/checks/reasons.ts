@@ -95,6 +95,8 @@ function lieOf(sim: Sim, one: Case, session: Session, ending: Ending): string | 
       return one.memoryMs === null ? 'its memory stayed below the limit' : null;
     case 'start_timeout':
       return startTimeout(claimed);
+    case 'declined':
+      return 'no worker of the simulation is a LiveKit agent';
     case 'unkillable':
       return unkillable(claimed);
     case 'callers_left':

@@ -93,10 +93,10 @@ export async function assign(rig: StandInRig, livekit: LiveKit, name: string): P
   rig.know(name, [room]);
   const identity = `agent-${name}`;
   const token = await livekit.token(room, { identity, kind: 'agent' });
-  rig.standIn.assign(
-    workerId(name),
-    jobOf({ id: `AJ_${name}`, message: { room: { name: room } }, url: livekit.url, token }),
-  );
+  rig.assign(workerId(name), jobOf({ id: `AJ_${name}`, message: { room: { name: room } } }), {
+    url: livekit.url,
+    token,
+  });
 }
 
 /** The identities of the agents in a room, as LiveKit lists them. */

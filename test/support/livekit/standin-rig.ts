@@ -9,17 +9,19 @@ import { createStandIn } from '../../../src/adapters/livekit/standin/standin-ser
 import { openInstance } from '../../../src/adapters/registry/instance-dir.ts';
 import type { WorkerId } from '../../../src/core/ids.ts';
 import { workerId } from '../../../src/core/ids.ts';
+import type { AgentAnswer } from '../../../src/core/model/agent-answer.ts';
 import type { WorkerMessage as ControlMessage } from '../../../src/core/model/control-protocol.ts';
 import type { LiveKitAccess } from '../../../src/core/model/profile.ts';
 import type { Instance } from '../../../src/ports/instance.ts';
 import type { Log } from '../../../src/ports/log.ts';
-import type { StandIn, StandInJob } from '../../../src/ports/stand-in.ts';
+import type { AgentAccess, StandIn, StandInJob } from '../../../src/ports/stand-in.ts';
 import { until } from '../lib/wait.ts';
 
 export type AgentMessage = NonNullable<ConstructorParameters<typeof WorkerMessage>[0]>['message'];
 /** A message of a worker, or a change of its connection. */
 export type StandInEvent = ControlMessage | 'hello' | 'gone';
 
+const ACCESS: AgentAccess = { url: 'ws://livekit.example:7880', token: 'a-token-for-one-room' };
 const NOWHERE = { url: 'ws://127.0.0.1:9', apiKey: 'devkey', apiSecret: 'no-secret-that-anybody-knows-here' };
 
 export class StandInRig {
@@ -35,6 +37,8 @@ export class StandInRig {
   readonly logged: { fields: object; message: string }[] = [];
   readonly instance: Instance;
   standIn: StandIn;
+  readonly answers: { worker: WorkerId; answer: AgentAnswer }[] = [];
+  readonly #access = new Map<WorkerId, AgentAccess>();
   onHello: (worker: WorkerId) => void = () => undefined;
   readonly #release: () => void;
   readonly #agents: WireAgent[] = [];
@@ -52,6 +56,12 @@ export class StandInRig {
     this.rooms.set(name, rooms);
     mkdirSync(join(this.instance.workersDir, name), { recursive: true });
     return workerId(name);
+  }
+
+  /** Offers the job, and admits the agent when it accepts. */
+  assign(worker: WorkerId, job: StandInJob, access = ACCESS): boolean {
+    this.#access.set(worker, access);
+    return this.standIn.offer(worker, job);
   }
 
   make(): StandIn {
@@ -76,6 +86,10 @@ export class StandInRig {
       },
       message: (worker, what) => void this.events.push({ worker, what }),
       closed: (worker) => void this.events.push({ worker, what: 'gone' }),
+      answered: (worker, answer) => {
+        this.answers.push({ worker, answer });
+        if (answer.kind === 'accepted') this.standIn.admit(worker, this.#access.get(worker) ?? ACCESS);
+      },
       roomsOf: (worker) => this.rooms.get(worker) ?? [],
       accessOf: () => this.access,
       note: (worker, line) => void this.notes.push({ worker, line }),
@@ -210,8 +224,6 @@ export function jobOf(changes: Partial<StandInJob> = {}): StandInJob {
     metadata: '{"a":1}',
     attributes: { tier: 'gold' },
     agentName: 'greeter',
-    url: 'ws://livekit.example:7880',
-    token: 'a-token-for-one-room',
     ...changes,
   };
 }

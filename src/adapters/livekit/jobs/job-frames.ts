@@ -116,9 +116,17 @@ export function loadFrame({ load, full, jobs }: JobLoad): WorkerFrame {
 }
 
 export function answerFrame(jobId: string, answer: JobAnswer): WorkerFrame {
-  if (!answer.accepted) return { availability: { jobId, available: false } };
+  if (!answer.accepted) {
+    const terminate = answer.isFinal === true ? { terminate: true } : {};
+    return { availability: { jobId, available: false, ...terminate } };
+  }
   // With the identity the server connects the participant to its job.
-  const participant = { participantIdentity: answer.identity, participantName: answer.name };
+  const participant = {
+    participantIdentity: answer.identity,
+    participantName: answer.name,
+    ...(answer.metadata !== undefined && { participantMetadata: answer.metadata }),
+    ...(answer.attributes !== undefined && { participantAttributes: answer.attributes }),
+  };
   return { availability: { jobId, available: true, ...participant } };
 }
 

@@ -75,6 +75,8 @@ export class JobTable {
     connectionOf: (agentName: string) => Connection | null,
   ): void {
     const entry = this.#entries.get(jobId);
+    // LiveKit has no answer yet, and hears one instead.
+    if (entry?.state === 'asked') return;
     const frame = reportFrame(jobId, report);
     const isSent =
       entry !== undefined &&

@@ -1,4 +1,5 @@
 /** One connection of an agent: register within its bound, then messages. Answers use the agent's own format, binary or text. */
+import type { RegisterWorkerRequest } from '@livekit/protocol';
 import type { WebSocket } from 'ws';
 import type { WorkerId } from '../../../core/ids.ts';
 import { STAND_IN } from '../../../lib/limits/livekit-limits.ts';
@@ -40,8 +41,8 @@ export class AgentConnection {
   readonly launcher: LauncherReport | null;
   readonly #socket: WebSocket;
   readonly #listener: AgentConnectionListener;
-  /** The name that the agent registered with. */
-  agentName = '';
+  /** The name and permissions that the agent registered with. */
+  registration: Pick<RegisterWorkerRequest, 'agentName' | 'allowedPermissions'> = { agentName: '' };
   #isBinary = true;
   #isRegistered = false;
   /** Messages that wait for the welcome, because it must be sent first. `null`: the welcome was sent. */
@@ -121,7 +122,7 @@ export class AgentConnection {
     else {
       this.#isRegistered = true;
       clearTimeout(this.#registerTimer);
-      this.agentName = message.value.agentName;
+      this.registration = message.value;
       this.#listener.register(this, message.value.version.slice(0, STAND_IN.versionChars));
     }
   }

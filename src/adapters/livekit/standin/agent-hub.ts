@@ -5,7 +5,7 @@ import type { WorkerId } from '../../../core/ids.ts';
 import type { WorkerMessage } from '../../../core/model/control-protocol.ts';
 import { STAND_IN } from '../../../lib/limits/livekit-limits.ts';
 import type { Log } from '../../../ports/log.ts';
-import type { StandInJob, StandInListener } from '../../../ports/stand-in.ts';
+import type { AgentAccess, StandInJob, StandInListener } from '../../../ports/stand-in.ts';
 import type { AgentConnection, AgentConnectionListener } from './agent-connection.ts';
 import type { FromWorker, ToWorker } from './agent-frames.ts';
 import { AgentJob } from './agent-job.ts';
@@ -38,8 +38,16 @@ export class AgentHub implements AgentConnectionListener {
     if (this.#isClosed) connection.end(CLOSE_REASON);
   }
 
-  assign(id: WorkerId, job: StandInJob): boolean {
-    return this.#jobs.get(id)?.assign(job) ?? false;
+  offer(id: WorkerId, job: StandInJob): boolean {
+    return this.#jobs.get(id)?.offer(job) ?? false;
+  }
+
+  admit(id: WorkerId, access: AgentAccess): boolean {
+    return this.#jobs.get(id)?.admit(access) ?? false;
+  }
+
+  withdraw(id: WorkerId): void {
+    this.#jobs.get(id)?.withdraw();
   }
 
   terminate(id: WorkerId): boolean {
@@ -154,6 +162,7 @@ export class AgentHub implements AgentConnectionListener {
       listener: {
         message: (message) => this.#report(id, message),
         assigned: (jobId) => this.#jobFile.save(id, jobId),
+        answered: (answer) => queueMicrotask(() => this.#listener.answered(id, answer)),
       },
     });
   }

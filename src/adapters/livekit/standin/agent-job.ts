@@ -1,22 +1,28 @@
-/** One worker in the stand-in: its connection and its one job, which is offered, assigned or ended. */
-import { Job, JobState, JobStatus, JobType } from '@livekit/protocol';
+/** One worker in the stand-in: its connection and its one job, which is offered, accepted, assigned or ended. */
+import type { AvailabilityResponse } from '@livekit/protocol';
+import { JobStatus, WorkerStatus } from '@livekit/protocol';
+import type { Acceptance, AgentAnswer } from '../../../core/model/agent-answer.ts';
 import type { WorkerMessage } from '../../../core/model/control-protocol.ts';
 import { STAND_IN } from '../../../lib/limits/livekit-limits.ts';
 import { CHANNEL } from '../../../lib/limits/worker-limits.ts';
 import type { Log } from '../../../ports/log.ts';
-import type { StandInJob } from '../../../ports/stand-in.ts';
+import type { AgentAccess, StandInJob } from '../../../ports/stand-in.ts';
 import type { AgentConnection } from './agent-connection.ts';
 import type { FromWorker } from './agent-frames.ts';
+import { toAcceptance, toJob } from './agent-job-frames.ts';
 
 type Work =
   | { readonly is: 'none' }
   /** The worker has not agreed yet. */
   | { readonly is: 'asked'; readonly job: StandInJob; readonly wasRefused: boolean }
+  /** The worker waits for its room. */
+  | { readonly is: 'accepted'; readonly job: StandInJob; readonly acceptance: Acceptance }
   | { readonly is: 'assigned'; readonly jobId: string }
   | { readonly is: 'ended' };
 
 export interface AgentJobListener {
   message(message: WorkerMessage): void;
+  answered(answer: AgentAnswer): void;
   /** The worker has this job from now on. A restart must know it too. */
   assigned(jobId: string): void;
 }
@@ -27,6 +33,8 @@ export class AgentJob {
   readonly #listener: AgentJobListener;
   connection: AgentConnection | null = null;
   #work: Work = { is: 'none' };
+  /** By its own measure the worker takes no job now. */
+  #isFull = false;
   #offerTimer: NodeJS.Timeout | null = null;
   #heartbeatMs = Number.NEGATIVE_INFINITY;
 
@@ -44,10 +52,13 @@ export class AgentJob {
   /** Repeats the offer over a new connection, because the worker may not have received it over the old one. */
   connected(connection: AgentConnection): void {
     this.connection = connection;
-    if (this.#work.is === 'asked') this.#offer(this.#work.job);
+    const work = this.#work;
+    if (work.is !== 'asked' && work.is !== 'accepted') return;
+    this.#work = { is: 'asked', job: work.job, wasRefused: false };
+    this.#offer(work.job);
   }
 
-  assign(job: StandInJob): boolean {
+  offer(job: StandInJob): boolean {
     if (this.connection === null) return false;
     switch (this.#work.is) {
       case 'assigned':
@@ -56,15 +67,46 @@ export class AgentJob {
         this.#listener.message({ type: 'ready' });
         return true;
       case 'asked':
+        if (this.#work.job.id !== job.id) return this.#ask(job);
         this.#work = { ...this.#work, job };
+        return true;
+      case 'accepted':
+        if (this.#work.job.id !== job.id) return this.#ask(job);
+        this.#work = { ...this.#work, job };
+        this.#listener.answered(this.#work.acceptance);
         return true;
       case 'ended':
         return false;
       case 'none':
-        if (!this.#offer(job)) return false;
-        this.#work = { is: 'asked', job, wasRefused: false };
-        return true;
+        return this.#ask(job);
     }
+  }
+
+  /** Race: the worker has connected again since its answer. Then it is asked again, and admitted after that answer. */
+  admit({ url, token }: AgentAccess): boolean {
+    const work = this.#work;
+    if (work.is !== 'accepted' || this.connection === null) return false;
+    const { job } = work;
+    // Only the token names the agent's identity in the room.
+    const value = { job: toJob(job, this.connection), url, token };
+    if (!this.connection.send({ case: 'assignment', value })) return false;
+    this.#work = { is: 'assigned', jobId: job.id };
+    this.#listener.assigned(job.id);
+    this.#listener.message({ type: 'ready' });
+    return true;
+  }
+
+  /** The framework gives an accepted job up when no assignment follows. */
+  withdraw(): void {
+    if (this.#work.is !== 'asked' && this.#work.is !== 'accepted') return;
+    this.close();
+    this.#work = { is: 'none' };
+  }
+
+  #ask(job: StandInJob): boolean {
+    if (!this.#offer(job)) return false;
+    this.#work = { is: 'asked', job, wasRefused: false };
+    return true;
   }
 
   terminate(): boolean {
@@ -90,6 +132,9 @@ export class AgentJob {
         this.heartbeat();
         break;
       case 'updateWorker':
+        this.#isFull = message.value.status === WorkerStatus.WS_FULL;
+        this.heartbeat();
+        break;
       case 'ping':
         this.heartbeat();
         break;
@@ -112,31 +157,29 @@ export class AgentJob {
     return this.connection.send({ case: 'availability', value: { job: toJob(job, this.connection) } });
   }
 
-  #answered({ jobId, available }: { jobId: string; available: boolean }): void {
+  #answered(response: AvailabilityResponse): void {
     const work = this.#work;
-    if (work.is !== 'asked' || jobId !== work.job.id || this.connection === null) return;
-    if (!available) {
-      this.#offerLater(work);
-      return;
-    }
-    const { job } = work;
-    // Only the token names the agent's identity in the room.
-    const value = { job: toJob(job, this.connection), url: job.url, token: job.token };
-    if (!this.connection.send({ case: 'assignment', value })) return;
-    this.#work = { is: 'assigned', jobId };
+    if (work.is !== 'asked' || response.jobId !== work.job.id || this.connection === null) return;
     this.close();
-    this.#listener.assigned(jobId);
-    this.#listener.message({ type: 'ready' });
+    if (response.available) {
+      const acceptance = toAcceptance(response, work.job, this.connection);
+      this.#work = { is: 'accepted', job: work.job, acceptance };
+      this.#listener.answered(acceptance);
+    } else if (this.#isFull && !response.terminate) this.#offerLater(work);
+    else {
+      this.#work = { is: 'none' };
+      this.#listener.answered({ kind: 'rejected', isFinal: response.terminate });
+    }
   }
 
+  /** Because: a framework that measures too much load refuses without a question to the agent. LiveKit would ask again, too. */
   #offerLater(work: Extract<Work, { is: 'asked' }>): void {
     if (!work.wasRefused)
       this.#log.warn(
         this.#logFields,
-        'the agent refused the job; curfew offers it again until the agent accepts',
+        'the agent has too much load by its own measure; curfew offers the job again until the agent accepts',
       );
     this.#work = { ...work, wasRefused: true };
-    this.close();
     this.#offerTimer = setTimeout(() => {
       if (this.#work.is === 'asked') this.#offer(this.#work.job);
     }, STAND_IN.askAgainMs);
@@ -177,23 +220,4 @@ function messageForEnd(status: JobStatus, error: string): WorkerMessage {
   if (status === JobStatus.JS_SUCCESS) return { type: 'closed' };
   const why = error === '' ? 'the agent reported its job as failed' : error;
   return { type: 'failed', message: why.slice(0, STAND_IN.errorChars) };
-}
-
-function toJob(
-  { id, message, metadata, attributes, agentName }: StandInJob,
-  worker: Pick<AgentConnection, 'workerId' | 'agentName'>,
-): Job {
-  // Newer servers may send fields that this version does not know.
-  const job = Job.fromJson({ ...message }, { ignoreUnknownFields: true });
-  const state = new JobState({ status: JobStatus.JS_RUNNING, ...job.state, workerId: worker.workerId });
-  const named = { agentName: agentName === '' ? worker.agentName : agentName };
-  return new Job({
-    ...job,
-    type: JobType.JT_ROOM,
-    id,
-    metadata,
-    attributes: { ...attributes },
-    state,
-    ...named,
-  });
 }

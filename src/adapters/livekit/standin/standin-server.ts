@@ -51,7 +51,9 @@ export function createStandIn(options: StandInOptions): StandIn {
         ...keysFor(instance, id),
         real: realKeys(profile, given, options.livekitOf(profile.agent) ?? options.livekit),
       }),
-    assign: (id, job) => open?.hub.assign(id, job) ?? false,
+    offer: (id, job) => open?.hub.offer(id, job) ?? false,
+    admit: (id, access) => open?.hub.admit(id, access) ?? false,
+    withdraw: (id) => open?.hub.withdraw(id),
     terminate: (id) => open?.hub.terminate(id) ?? false,
     close: async () => {
       open?.hub.close();

@@ -1,0 +1,98 @@
+/** A LiveKit agent's answer to its job: the identity that it chooses, and its rejection. */
+import { describe, expect, it } from 'vitest';
+import type { Acceptance } from '../../src/core/model/agent-answer.ts';
+import { fromRecord, toRecord } from '../../src/core/model/session-record.ts';
+import { agent, look, Play, PROCESS, participant, profile, WORKER } from './support.ts';
+
+const job = { id: 'AJ_1', agentName: 'voice', metadata: '', attributes: {} };
+const livekit = profile({ protocol: 'livekit' });
+const reserved = { type: 'granted', startAtMs: 0, assignedByMs: 3000, workerId: WORKER } as const;
+const asked = () => Play.starting({ job, profile: livekit, agentIdentity: 'agent-AJ_1', unasked: true });
+
+function accepted(identity: string, isTaken = false) {
+  const answer: Acceptance = {
+    kind: 'accepted',
+    identity,
+    name: 'Ada',
+    metadata: '',
+    attributes: {},
+    permissions: null,
+  };
+  return { type: 'answered', workerId: WORKER, answer, isTaken } as const;
+}
+
+const rejected = { ...accepted(''), answer: { kind: 'rejected', isFinal: true } } as const;
+
+describe('the identity that an agent chooses', () => {
+  it('is the identity of the session from then on, and survives a restart', () => {
+    const play = asked().on(10, accepted('helper'));
+    expect(play.did('admit')).toMatchObject([{ effect: { acceptance: { name: 'Ada' } } }]);
+    expect(fromRecord(toRecord(play.session)).spec).toMatchObject({
+      agentIdentity: 'helper',
+      ownIdentity: 'agent-AJ_1',
+    });
+    const helper = participant('helper', { kind: 'agent' });
+    expect(play.on(20, look(20, [helper])).session.presence.agentSeen).toBe(true);
+  });
+
+  it.each([
+    ['is empty', accepted('')],
+    ["is the framework's default", accepted('agent-AJ_1')],
+    ['is longer than LiveKit accepts', accepted('x'.repeat(10_240))],
+    ['is longer in bytes than LiveKit accepts', accepted('\u{1F600}'.repeat(65))],
+    ['belongs to the agent of another session in the room', accepted('helper', true)],
+    ['belongs to a caller in the room', accepted('ann')],
+  ])("that %s leaves the session's own identity, and the agent gets its room", (_what, event) => {
+    const play = asked()
+      .on(5, look(5, [participant('ann')]))
+      .on(10, event);
+    expect(play.session.spec.agentIdentity).toBe('agent-AJ_1');
+    expect(play.did('admit')).toHaveLength(1);
+  });
+
+  it('belongs to a caller who took it later, and the end of the session does not remove that caller', () => {
+    const thief = participant('helper');
+    const play = asked()
+      .on(10, accepted('helper'))
+      .on(20, { type: 'message', workerId: WORKER, message: { type: 'ready' } });
+    play.on(30, look(30, [thief])).on(40, {
+      type: 'exited',
+      workerId: WORKER,
+      exit: { code: 0, signal: null, at: { bootMs: 40, wallMs: 40 } },
+    });
+    expect(play.did('remove_agent')).toEqual([]);
+    expect(play.session.presence.callersSeen).toBe(true);
+  });
+});
+
+describe('an agent that rejects its job', () => {
+  it('ends the session at once as declined, and its phone is disconnected', () => {
+    const play = asked().on(10, rejected);
+    expect(play.ending).toMatchObject({ reason: 'declined', cause: 'declined' });
+    expect(play.did('refuse_call')).toMatchObject([{ effect: { ownJob: 'AJ_1' } }]);
+    expect(play.did('report_job')).toMatchObject([{ effect: { status: 'success' } }]);
+  });
+
+  it('before LiveKit heard an answer starts nothing, and its worker stays warm', () => {
+    const play = Play.queued({ job, profile: livekit })
+      .on(0, { ...reserved, warm: PROCESS })
+      .on(10, rejected);
+    expect(play).toMatchObject({ phase: 'ended', reason: 'declined' });
+    expect(play.did('signal')).toEqual([]);
+    expect(play.did('assign')).toEqual([]);
+  });
+
+  it('has a record that 0.1.0 reads as completed', () => {
+    const { session } = Play.queued({ job, profile: livekit })
+      .on(0, { ...reserved, warm: PROCESS })
+      .on(10, rejected);
+    const record = toRecord(session);
+    expect(record.phase).toMatchObject({ ending: { reason: 'completed', cause: 'declined' } });
+    expect(fromRecord(record)).toEqual(session);
+  });
+
+  it('changes nothing once the worker is ready', () => {
+    const play = Play.live({ job, profile: livekit }).on(10, look(10, [agent, participant('ann')]));
+    expect(play.on(20, rejected).phase).toBe('live');
+  });
+});
