@@ -81,6 +81,7 @@ const CLOSING: Readonly<Record<string, Session>> = {
   'closing: disconnect': inCall().on(1000, release).on(1100, closed).session,
   'closing: reap': inCall().on(1000, release).on(1100, closed).on(1200, exited(0)).session,
   'closing: term': level0().session,
+  'closing: term_rest': level0().on(1100, exited(0)).session,
   'closing: kill': Play.starting({ profile: profile({ protocol: 'none', ladder: SHORT }) })
     .on(1000, release)
     .until(1500).session,
@@ -214,7 +215,7 @@ function outcomeOf(before: Session, { state, effects }: ReturnType<typeof decide
     effect.do === 'tell'
       ? `tell ${effect.message.type}`
       : effect.do === 'signal'
-        ? effect.signal
+        ? `${effect.signal}${effect.to === 'main' ? ' to main' : ''}`
         : effect.do.replaceAll('_', ' '),
   );
   if (moved.length + done.length > 0) return [...moved, ...done].join(', ');

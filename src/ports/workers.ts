@@ -42,7 +42,8 @@ export interface Workers {
    */
   adopt(workerId: WorkerId, known: WorkerProcess | null): Promise<Adopted | null>;
   /** To each process of the tree. */
-  signal(workerId: WorkerId, signal: 'SIGTERM' | 'SIGKILL'): void;
+  /** `to`: the main process alone. A later SIGTERM without it goes to the others alone. */
+  signal(workerId: WorkerId, signal: 'SIGTERM' | 'SIGKILL', to?: 'main'): void;
   /** Scans for processes that a dead worker left, and reports their number. */
   reap(workerId: WorkerId): void;
   /** Replaces the record in the worker's folder, for a recovery without the database. */

@@ -352,8 +352,9 @@ describe('a crashed worker', () => {
 
   it('that is silent is killed before its replacement', () => {
     const play = up().silent().until(35_000);
-    expect(play.did('signal')).toMatchObject([{ effect: { signal: 'SIGTERM' } }]);
-    expect(play.until(40_000).did('signal')).toHaveLength(2);
-    expect(play.on(40_100, gone()).phase).toBe('live');
+    expect(play.did('signal')).toMatchObject([{ effect: { signal: 'SIGTERM', to: 'main' } }]);
+    expect(play.until(44_000).did('signal')).toHaveLength(2);
+    expect(play.until(45_000).did('signal')).toHaveLength(3);
+    expect(play.on(45_100, gone()).phase).toBe('live');
   });
 });

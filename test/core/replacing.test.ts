@@ -40,10 +40,10 @@ describe('a replacement during its spawn', () => {
     const play = respawning()
       .on(3000, exited(1, null, second))
       .on(3010, { type: 'tree', workerId: second, left: 1 })
-      .until(8100);
+      .until(13_100);
     expect(play.did('signal').at(-1)).toMatchObject({ effect: { signal: 'SIGKILL' } });
     const before = play.did('signal').length;
-    play.on(8200, { type: 'spawned', workerId: second, process: PROCESS });
+    play.on(13_200, { type: 'spawned', workerId: second, process: PROCESS });
     expect(play.did('signal')).toHaveLength(before);
   });
 
@@ -80,13 +80,13 @@ describe('the old worker', () => {
   });
 
   it('that was killed is killed again by the next supervisor before any scan', () => {
-    const play = ending().until(17_150 + 5_000 + 2_000);
+    const play = ending().until(17_150 + 10_000 + 2_000);
     expect(play.session.phase).toMatchObject({ work: { old: { step: 'confirm' } } });
     const looks = play.did('reap').length;
-    play.on(25_000, { type: 'gap', gapMs: 0 });
-    expect(play.did('signal').at(-1)).toMatchObject({ atMs: 25_000, effect: { signal: 'SIGKILL' } });
+    play.on(30_000, { type: 'gap', gapMs: 0 });
+    expect(play.did('signal').at(-1)).toMatchObject({ atMs: 30_000, effect: { signal: 'SIGKILL' } });
     expect(play.did('reap')).toHaveLength(looks);
-    expect(play.on(25_100, gone()).until(27_000).did('spawn')).toHaveLength(2);
+    expect(play.on(30_100, gone()).until(32_000).did('spawn')).toHaveLength(2);
   });
 
   it('resets no error count when it says ok during its replacement', () => {

@@ -33,11 +33,12 @@ describe('in the process track,', () => {
   });
 
   it('a worker that never closes goes through every step to KILL', () => {
-    const play = Play.live(noRoom).on(1000, release).on(27_000, gone());
+    const play = Play.live(noRoom).on(1000, release).on(32_000, gone());
     expect(play.ladder).toEqual(['aclose:timeout', 'disconnect:timeout', 'term:timeout', 'kill:exited']);
     expect(play.did('signal').map((one) => [one.atMs, one.effect])).toMatchObject([
-      [21_000, { signal: 'SIGTERM' }],
-      [26_000, { signal: 'SIGKILL' }],
+      [21_000, { signal: 'SIGTERM', to: 'main' }],
+      [30_000, { signal: 'SIGTERM' }],
+      [31_000, { signal: 'SIGKILL' }],
     ]);
   });
 
@@ -75,7 +76,8 @@ describe('in the process track,', () => {
         .on(4500, exited(null, 'SIGTERM'))
         .on(4510, gone());
       expect(play.did('signal').map((one) => [one.atMs, one.effect])).toMatchObject([
-        [4000, { signal: 'SIGTERM' }],
+        [4000, { signal: 'SIGTERM', to: 'main' }],
+        [4500, { signal: 'SIGTERM' }],
       ]);
       expect(play.ladder).toEqual(['term:exited']);
     });
@@ -94,24 +96,24 @@ describe('in the process track,', () => {
   });
 
   describe('a worker that outlives the bound of KILL', () => {
-    const killed = () => Play.live(noRoom).on(1000, release).on(28_000, { type: 'tick' });
+    const killed = () => Play.live(noRoom).on(1000, release).on(33_000, { type: 'tick' });
     const tree = (left: number) => ({ type: 'tree', workerId: WORKER, left }) as const;
 
     it('is scanned for once more, because it may have died while the host was suspended', () => {
       const play = killed();
-      expect(play.did('reap').map((one) => one.atMs)).toEqual([28_000]);
-      play.on(28_010, gone());
+      expect(play.did('reap').map((one) => one.atMs)).toEqual([33_000]);
+      play.on(33_010, gone());
       expect(play).toMatchObject({ phase: 'ended', reason: 'requested' });
       expect(play.ladder.at(-1)).toBe('kill:exited');
     });
 
     it('is unkillable when that scan finds it', () => {
-      expect(killed().on(28_010, tree(1))).toMatchObject({ phase: 'ended', reason: 'unkillable' });
+      expect(killed().on(33_010, tree(1))).toMatchObject({ phase: 'ended', reason: 'unkillable' });
     });
 
     it('is unkillable when that scan does not answer', () => {
       const play = killed();
-      const dueMs = 28_000 + DEADLINES.confirmMs;
+      const dueMs = 33_000 + DEADLINES.confirmMs;
       expect(play.on(dueMs - 1, { type: 'tick' })).toMatchObject({ phase: 'closing', reason: 'requested' });
       expect(play.on(dueMs, { type: 'tick' })).toMatchObject({ phase: 'ended', reason: 'unkillable' });
     });
@@ -120,19 +122,23 @@ describe('in the process track,', () => {
     it('is killed again by a supervisor that takes over before that scan', () => {
       const play = killed();
       const before = play.did('reap').length;
-      play.on(29_000, { type: 'gap', gapMs: 0 });
-      expect(play.did('signal').at(-1)).toMatchObject({ atMs: 29_000, effect: { signal: 'SIGKILL' } });
+      play.on(34_000, { type: 'gap', gapMs: 0 });
+      expect(play.did('signal').at(-1)).toMatchObject({ atMs: 34_000, effect: { signal: 'SIGKILL' } });
       expect(play.did('reap').length).toBe(before);
-      const dueMs = 29_000 + DEADLINES.confirmMs;
+      const dueMs = 34_000 + DEADLINES.confirmMs;
       expect(play.on(dueMs - 1, { type: 'tick' })).toMatchObject({ phase: 'closing', reason: 'requested' });
       expect(play.on(dueMs, { type: 'tick' })).toMatchObject({ phase: 'ended', reason: 'unkillable' });
     });
 
     it('is killed again by a supervisor that takes over while only the room is left', () => {
-      const play = Play.live().on(1000, release).on(28_000, { type: 'tick' }).on(28_010, tree(1));
+      const ladder = { ...DEFAULT_LADDER, closeRoomMs: 20_000 };
+      const play = Play.live({ profile: profile({ ladder }) })
+        .on(1000, release)
+        .on(33_000, { type: 'tick' })
+        .on(33_010, tree(1));
       expect(play.phase).toBe('closing');
-      play.on(28_020, { type: 'gap', gapMs: 0 });
-      expect(play.did('signal').at(-1)).toMatchObject({ atMs: 28_020, effect: { signal: 'SIGKILL' } });
+      play.on(33_020, { type: 'gap', gapMs: 0 });
+      expect(play.did('signal').at(-1)).toMatchObject({ atMs: 33_020, effect: { signal: 'SIGKILL' } });
     });
   });
 
@@ -166,7 +172,7 @@ describe('in the process track,', () => {
     expect(play).toMatchObject({ phase: 'closing', reason: 'completed', ladder: [] });
     play.on(1010, { type: 'tree', workerId: WORKER, left: 2 });
     expect(play.ladder).toEqual(['term:…']);
-    expect(play.on(7000, gone()).ladder).toEqual(['term:timeout', 'kill:exited']);
+    expect(play.on(12_000, gone()).ladder).toEqual(['term:timeout', 'kill:exited']);
   });
 
   it('a worker that said closed starts at disconnect', () => {

@@ -1,5 +1,5 @@
 /**
- * Ends exactly the processes that a plan names: TERM, a pause, KILL.
+ * Ends exactly the processes that a plan names: TERM to the main processes, TERM to what they left, KILL.
  * A process with another identity than in the plan gets no signal.
  */
 
@@ -29,6 +29,8 @@ interface Target {
   readonly member: ListedProcess;
   readonly aim: Aim;
   shot: Shot | null;
+  /** No other process of the target's worker is its parent. The head ends its descendants in its own order. */
+  readonly isHead: boolean;
 }
 
 export async function endTargets(
@@ -37,14 +39,25 @@ export async function endTargets(
 ): Promise<Ended[]> {
   const targets = plan.flatMap(({ workerId: id, members, instance }) => {
     const around = instance === undefined ? means : elsewhere(instance.id, means);
-    return members.map((member): Target => ({ member, aim: aimAt(member, id, around), shot: null }));
+    const workers = new Set(members.filter((one) => one.evidence !== 'shim').map((one) => one.pid));
+    return members.map((member): Target => {
+      const isHead = !workers.has(means.proc.stat(member.pid)?.ppid ?? 0);
+      return { member, aim: aimAt(member, id, around), shot: null, isHead };
+    });
   });
   const before = new Map(targets.map((one) => [one, stateOf(one, means)]));
   const there = targets.filter((one) => before.get(one) === 'there');
   const workers = there.filter((one) => one.member.evidence !== 'shim');
-  const { term, kill } = terminateSteps({ termMs: CLEANUP.termMs, killMs: CLEANUP.killMs / 2 });
-  await strike(workers, term.signal, means);
-  await allGone(workers, means, term.boundMs);
+  const { term, rest, kill } = terminateSteps({ termMs: CLEANUP.termMs, killMs: CLEANUP.killMs / 2 });
+  const heads = workers.filter((one) => one.isHead);
+  await strike(heads, term.signal, means);
+  const waitedMs = await allGone(heads, means, term.boundMs);
+  await strike(
+    workers.filter((one) => !one.isHead),
+    rest.signal,
+    means,
+  );
+  await allGone(workers, means, term.boundMs - waitedMs + rest.boundMs);
   await strike(workers, kill.signal, means);
   // When its worker is gone, a shim writes the status and exits without a signal.
   await allGone(there, means, kill.boundMs);
@@ -93,10 +106,13 @@ async function strike(
   }
 }
 
-async function allGone(targets: readonly Target[], { proc }: Means, boundMs: number): Promise<void> {
-  const untilMs = performance.now() + boundMs;
+/** Returns how long it waited. */
+async function allGone(targets: readonly Target[], { proc }: Means, boundMs: number): Promise<number> {
+  const startedMs = performance.now();
+  const untilMs = startedMs + boundMs;
   const alive = () => targets.some((one) => one.shot !== 'denied' && findAlive(proc, one.member) !== null);
   while (alive() && performance.now() < untilMs) await setTimeout(CLEANUP.checkMs);
+  return Math.min(boundMs, performance.now() - startedMs);
 }
 
 function outcomeOf(one: Target, { proc }: Means): EndOutcome {

@@ -92,6 +92,7 @@ const ladder = section({
   kill: duration(LADDER_RANGE_MS),
   remove_agent: duration(LADDER_RANGE_MS),
   close_room: duration(LADDER_RANGE_MS),
+  signal: choice(['main', 'all']),
 }).partial();
 
 const agent = section({
@@ -281,6 +282,7 @@ export function toProfile(name: string, file: AgentFile, parts: ResolvedParts): 
       removeAgentMs: steps.remove_agent ?? DEFAULT_LADDER.removeAgentMs,
       closeRoomMs: steps.close_room ?? DEFAULT_LADDER.closeRoomMs,
       wrapUpMs: file.wrap_up,
+      signal: steps.signal ?? 'main',
     },
     agentAbsentMs: file.agent_absent,
     heartbeatStaleMs: file.heartbeat_stale ?? DEADLINES.heartbeatStaleMs,

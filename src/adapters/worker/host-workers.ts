@@ -180,9 +180,15 @@ class HostWorkers implements Workers {
     return { process: found, exit: status && exitFromFile(status, this.#options.clock.now(), cgroup) };
   }
 
-  signal(workerId: WorkerId, signal: 'SIGTERM' | 'SIGKILL'): void {
-    if (this.#starts.has(workerId) && !this.#entries.has(workerId)) this.#starts.cancel(workerId);
-    else this.#find(workerId, signal)?.reaper.signal(signal);
+  signal(workerId: WorkerId, signal: 'SIGTERM' | 'SIGKILL', to?: 'main'): void {
+    if (this.#starts.has(workerId) && !this.#entries.has(workerId)) {
+      this.#starts.cancel(workerId);
+      return;
+    }
+    const entry = this.#find(workerId, signal);
+    const main = to === 'main' ? entry?.process?.main : null;
+    if (main != null && signal === 'SIGTERM') entry?.reaper.terminate(main);
+    else entry?.reaper.signal(signal);
   }
 
   reap(workerId: WorkerId): void {

@@ -13,8 +13,13 @@ export type Effect =
   /** Give a LiveKit agent that accepted its job its room. */
   | { readonly do: 'admit'; readonly workerId: WorkerId; readonly acceptance: Acceptance }
   | { readonly do: 'tell'; readonly workerId: WorkerId; readonly message: SupervisorMessage }
-  /** Signal the whole tree and poll it. Answers `tree` when the tree is gone. */
-  | { readonly do: 'signal'; readonly workerId: WorkerId; readonly signal: 'SIGTERM' | 'SIGKILL' }
+  /** Signal the tree and poll it. Each process gets one TERM at most. Answers `tree` when the tree is gone. `to`: the main process alone; absent: all. */
+  | {
+      readonly do: 'signal';
+      readonly workerId: WorkerId;
+      readonly signal: 'SIGTERM' | 'SIGKILL';
+      readonly to?: 'main';
+    }
   /** Scan for processes that a dead worker left: answers `tree`. */
   | { readonly do: 'reap'; readonly workerId: WorkerId }
   | {

@@ -140,14 +140,12 @@ function phaseRecord({ phase, startedAt, liveAt, endedAt }: Session): PhaseRecor
       const times = { startedAt: known(startedAt), liveAt: known(liveAt) };
       return { ...phase, ...times, work: workRecord(phase.work) };
     }
-    case 'closing':
-      return {
-        ...phase,
-        startedAt,
-        liveAt,
-        ending: endingRecord(phase.ending),
-        worker: phase.worker && workerRecord(phase.worker),
-      };
+    case 'closing': {
+      const ladder = { ...phase.ladder, process: stepRecord(phase.ladder.process) };
+      const ending = endingRecord(phase.ending);
+      const worker = phase.worker && workerRecord(phase.worker);
+      return { ...phase, ladder, startedAt, liveAt, ending, worker };
+    }
     case 'ended': {
       const times = { startedAt, liveAt, endedAt: known(endedAt) };
       const ending = endingRecord(phase.ending);
@@ -184,7 +182,9 @@ function phaseOf(record: PhaseRecord): Phase {
     }
     case 'closing': {
       const { startedAt: _started, liveAt: _live, ...phase } = record;
-      return { ...phase, ending: endingIn(record.ending), worker: record.worker && workerIn(record.worker) };
+      const ladder = { ...phase.ladder, process: stepIn(phase.ladder.process) };
+      const worker = record.worker && workerIn(record.worker);
+      return { ...phase, ladder, ending: endingIn(record.ending), worker };
     }
     case 'ended': {
       const { startedAt: _started, liveAt: _live, endedAt: _ended, ...phase } = record;
@@ -193,12 +193,24 @@ function phaseOf(record: PhaseRecord): Phase {
   }
 }
 
+/** 0.1.0 does not know the second part of TERM, so that `rest` marks it. */
+function stepRecord<T extends { readonly step: string }>(at: T): T {
+  return at.step === 'term_rest' ? { ...at, step: 'term', rest: true } : at;
+}
+
+function stepIn<T extends { readonly step: string; readonly rest?: true }>({
+  rest,
+  ...at
+}: T): Omit<T, 'rest'> {
+  return rest === true ? { ...at, step: 'term_rest' } : at;
+}
+
 function workRecord(work: Work): WorkRecord {
   if (work.kind === 'running') return { kind: 'running', worker: workerRecord(work.worker) };
   const { old, unsure, ...rest } = work;
   return {
     ...rest,
-    old: old && { ...old, worker: workerRecord(old.worker) },
+    old: old && { ...stepRecord(old), worker: workerRecord(old.worker) },
     ...(unsure !== undefined && { unsure: unsure && { ...unsure, worker: workerRecord(unsure.worker) } }),
   };
 }
@@ -208,7 +220,7 @@ function workIn(record: WorkRecord): Work {
   const { old, unsure, ...rest } = record;
   return {
     ...rest,
-    old: old && { ...old, worker: workerIn(old.worker) },
+    old: old && { ...stepIn(old), worker: workerIn(old.worker) },
     ...(unsure !== undefined && { unsure: unsure && { ...unsure, worker: workerIn(unsure.worker) } }),
   };
 }

@@ -78,7 +78,7 @@ export interface StepRecord {
   readonly detail: string | null;
 }
 
-/** `spawning`: waits for a spawn that is under way. `reconnecting`: waits for the connection of a worker, to ask it. `reap`: scans for what a dead worker left. `confirm`: the last scan, after KILL. */
+/** `spawning`: waits for a spawn that is under way. `term_rest`: TERM for all that the TERM of the main process did not reach. `reconnecting`: waits for the connection of a worker, to ask it. `reap`: scans for what a dead worker left. `confirm`: the last scan, after KILL. */
 export type ProcessStep =
   | 'spawning'
   | 'reconnecting'
@@ -86,6 +86,7 @@ export type ProcessStep =
   | 'disconnect'
   | 'reap'
   | 'term'
+  | 'term_rest'
   | 'kill'
   | 'confirm'
   | 'over';
@@ -121,7 +122,7 @@ export type Work =
       /** The crashed worker, until its whole tree is gone. Only then may the next one start. `spawning`: it missed its start before its process was known. */
       readonly old: {
         readonly worker: Worker;
-        readonly step: Extract<ProcessStep, 'spawning' | 'reap' | 'term' | 'kill' | 'confirm'>;
+        readonly step: Extract<ProcessStep, 'spawning' | 'reap' | 'term' | 'term_rest' | 'kill' | 'confirm'>;
         readonly deadlineMs: number;
       } | null;
       /** No caller was known to be in the room, but the last poll was older than the crash. So a new poll decides. */

@@ -97,7 +97,8 @@ function onExited(session: Closing, _event: object, now: Stamp): Next<Closing> {
   const { step } = phase.ladder.process;
   if (exitOf(phase.worker) === null) return stay(session);
   if (STEPS[step].isGraceful) return leaveStep(session, { outcome: 'exited', next: 'reap', now });
-  return step === 'spawning' ? enterStep(session, 'reap', now) : stay(session);
+  if (step === 'spawning') return enterStep(session, 'reap', now);
+  return step === 'term' ? enterStep(session, 'term_rest', now) : stay(session);
 }
 
 function onTree(session: Closing, { left }: { left: number }, now: Stamp): Next<Closing> {

@@ -29,6 +29,7 @@ import {
   failAgentSession,
   repeatReplaceStep,
   replaceLateSpawn,
+  replaceOnExit,
   replaceOnSnapshot,
   replaceTree,
 } from './replacing.ts';
@@ -129,7 +130,8 @@ function onMessage(session: Live, { message }: Extract<SessionEvent, { type: 'me
 
 function onExited(session: Live, _event: object, now: Stamp): Next {
   const { work } = session.phase;
-  const exit = work.kind === 'running' ? exitOf(work.worker) : null;
+  if (work.kind === 'replacing') return replaceOnExit(session, work, now);
+  const exit = exitOf(work.worker);
   if (exit === null) return stay(session);
   const ending = exitEnding(exit, maxDurationAtMs(session));
   return ending.reason === 'completed' || ending.reason === 'max_duration'

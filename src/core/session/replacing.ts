@@ -13,7 +13,7 @@ import { andThen, endingOf, newWorker, noteReplaced, stay, withPhase, withVitals
 import type { Worker } from '../model/worker.ts';
 import { exitOf, isTreeGone, isWarm, processOf } from '../model/worker.ts';
 import { countSide } from '../rooms/presence.ts';
-import { treeEffects } from '../teardown/process-track.ts';
+import { isMainAlone, restBoundMs, treeEffects } from '../teardown/process-track.ts';
 import { startTeardown } from '../teardown/start-teardown.ts';
 import type { ReplaceStep } from '../teardown/steps.ts';
 import { REPLACE_STEPS } from '../teardown/steps.ts';
@@ -172,11 +172,30 @@ function giveUpEnding({ step, worker }: Old, now: Stamp): Ending {
       });
 }
 
+/** The main process of the old worker has ended. Its descendants get TERM and the rest of the bound. */
+export function replaceOnExit(session: Live, work: Replacing, now: Stamp): Next {
+  const { old } = work;
+  if (old?.step !== 'term' || exitOf(old.worker) === null) return stay(session);
+  return enterOld(session, work, { worker: old.worker, step: 'term_rest', now });
+}
+
+/** `before`: the step that is left. */
 function oldAt(
   { spec }: Live,
-  { worker, step, now }: { worker: Worker; step: ReplaceStep; now: Stamp },
+  {
+    worker,
+    step,
+    now,
+    before = null,
+  }: { worker: Worker; step: ReplaceStep; now: Stamp; before?: Old | null },
 ): Old {
-  return { worker, step, deadlineMs: now.bootMs + REPLACE_STEPS[step].boundMs(spec.profile.ladder) };
+  const { ladder } = spec.profile;
+  const actual = step === 'term' && !isMainAlone(worker, ladder) ? 'term_rest' : step;
+  const boundMs =
+    actual === 'term_rest' && before?.step === 'term'
+      ? restBoundMs(before.deadlineMs, ladder, now)
+      : REPLACE_STEPS[actual].boundMs(ladder);
+  return { worker, step: actual, deadlineMs: now.bootMs + boundMs };
 }
 
 function stepEffects({ step, worker }: Old): Effect[] {
@@ -189,7 +208,7 @@ function enterOld(
   work: Replacing,
   { worker, step, now }: { worker: Worker; step: ReplaceStep; now: Stamp },
 ): Next<Live> {
-  const old = oldAt(session, { worker, step, now });
+  const old = oldAt(session, { worker, step, now, before: work.old });
   return stay(withWork(session, { ...work, old }), stepEffects(old));
 }
 

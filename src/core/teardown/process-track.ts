@@ -1,7 +1,17 @@
-/** The process track of a teardown: aclose → disconnect → TERM → KILL → over, with the waits between them as STEPS lists them. */
+/** The process track of a teardown: aclose → disconnect → TERM → KILL → over. STEPS lists the waits between them and the two parts of TERM. */
+
+import type { LadderBounds } from '../../lib/limits/session-limits.ts';
 import type { Stamp } from '../ids.ts';
 import type { Effect } from '../model/effects.ts';
-import type { Ending, PhaseOf, ProcessStep, SessionIn, StepOutcome } from '../model/session.ts';
+import type {
+  Ending,
+  PhaseOf,
+  ProcessStep,
+  SessionIn,
+  StepName,
+  StepOutcome,
+  StepRecord,
+} from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import { andThen, stay, tell, withPhase } from '../model/updates.ts';
 import type { Worker } from '../model/worker.ts';
@@ -10,21 +20,56 @@ import { isFinishing } from './finishing.ts';
 import { beginRoom } from './room-track.ts';
 import { beginRecord, finishRecord, withLadder } from './step-records.ts';
 import type { StepAction } from './steps.ts';
-import { STEPS } from './steps.ts';
+import { restOfTermMs, STEPS } from './steps.ts';
 
 type Closing = SessionIn<'closing'>;
 type ClosingPhase = PhaseOf<'closing'>;
 
 /** Enters a step: its record, its bound and its effect. The room's track begins beside the first step for which it does not wait. */
 export function enterStep(session: Closing, step: ProcessStep, now: Stamp): Next<Closing> {
-  const actual = step === 'disconnect' && needsSignal(session) ? 'term' : step;
-  const boundMs = stepBoundMs(session, actual);
-  const isRecorded = STEPS[actual].recordedAs === actual;
-  const begun = isRecorded ? beginRecord(session, actual, now) : session;
+  const actual = actualStep(session, step);
+  const boundMs = boundOnEntry(session, actual, now);
+  const begun = beginIfNew(session, STEPS[actual].recordedAs, now);
   const entered = withLadder(begun, { process: { step: actual, deadlineMs: now.bootMs + boundMs } });
   const done = stay(entered, stepEffects(session.phase, actual, boundMs));
   if (STEPS[actual].roomWaits && !isFinishing(entered)) return done;
   return andThen(done, (next) => beginRoom(next, now));
+}
+
+function actualStep(session: Closing, step: ProcessStep): ProcessStep {
+  const asked = step === 'disconnect' && needsSignal(session) ? 'term' : step;
+  return asked === 'term' && !isMainAlone(session.phase.worker, session.spec.profile.ladder)
+    ? 'term_rest'
+    : asked;
+}
+
+/** Whether TERM goes to the main process first. A main process that has exited, or was never known, gets none. */
+export function isMainAlone(worker: Worker | null, { signal }: LadderBounds): boolean {
+  return signal !== 'all' && worker?.stage === 'running' && worker.process.main !== null;
+}
+
+/** Both parts of TERM share one bound. The rest of the tree has its own least time, however late the main process ends. */
+function boundOnEntry(session: Closing, step: ProcessStep, now: Stamp): number {
+  const { process, records } = session.phase.ladder;
+  const isSecondPart = process.step === 'term' && isOpen(records, 'term');
+  if (step !== 'term_rest' || !isSecondPart) return stepBoundMs(session, step);
+  return restBoundMs(process.deadlineMs, session.spec.profile.ladder, now);
+}
+
+export function restBoundMs(termDeadlineMs: number, { termMs }: LadderBounds, now: Stamp): number {
+  const leastMs = restOfTermMs(termMs);
+  return Math.max(leastMs, termDeadlineMs + leastMs - now.bootMs);
+}
+
+/** Several steps can share one record. */
+function beginIfNew(session: Closing, name: StepName | null, now: Stamp): Closing {
+  return name === null || isOpen(session.phase.ladder.records, name)
+    ? session
+    : beginRecord(session, name, now);
+}
+
+function isOpen(records: readonly StepRecord[], name: StepName): boolean {
+  return records.some((record) => record.step === name && record.outcome === null);
 }
 
 /** A worker without a connection gets TERM in place of `disconnect`. Because: so does a LiveKit agent, since its main process never ends without a signal. */
@@ -87,6 +132,8 @@ export function treeEffects({ id }: Worker, action: Exclude<StepAction, 'aclose'
       return [];
     case 'scan':
       return [{ do: 'reap', workerId: id }];
+    case 'SIGTERM main':
+      return [{ do: 'signal', workerId: id, signal: 'SIGTERM', to: 'main' }];
     case 'SIGTERM':
     case 'SIGKILL':
       return [{ do: 'signal', workerId: id, signal: action }];

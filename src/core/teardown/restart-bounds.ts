@@ -3,11 +3,11 @@ import type { Stamp } from '../ids.ts';
 import type { SessionIn } from '../model/session.ts';
 import { stepBoundMs } from './process-track.ts';
 import { withLadder } from './step-records.ts';
-import { ROOM_STEPS } from './steps.ts';
+import { ROOM_STEPS, STEPS } from './steps.ts';
 
 export function restartStepBounds(session: SessionIn<'closing'>, now: Stamp): SessionIn<'closing'> {
   const { process, room, records } = session.phase.ladder;
-  const begun = records.findLast((record) => record.step === process.step);
+  const begun = records.findLast((record) => record.step === STEPS[process.step].recordedAs);
   // A wrap-up that was shortened stays short.
   const allowedMs =
     begun === undefined ? Number.POSITIVE_INFINITY : process.deadlineMs - begun.startedAt.bootMs;

@@ -3,8 +3,8 @@ import type { LadderBounds } from '../../lib/limits/session-limits.ts';
 import { DEADLINES } from '../../lib/limits/session-limits.ts';
 import type { ProcessStep, RoomStep, StepName } from '../model/session.ts';
 
-/** Each action may be repeated without harm. `scan`: finds the rest of the tree. */
-export type StepAction = 'none' | 'aclose' | 'disconnect' | 'scan' | 'SIGTERM' | 'SIGKILL';
+/** Each action may be repeated without harm. `scan`: finds the rest of the tree. `SIGTERM main`: to the main process alone. */
+export type StepAction = 'none' | 'aclose' | 'disconnect' | 'scan' | 'SIGTERM main' | 'SIGTERM' | 'SIGKILL';
 
 export interface StepRule<S extends string> {
   readonly boundMs: (ladder: LadderBounds, asked?: { readonly wrapsUp: boolean }) => number;
@@ -67,7 +67,18 @@ export const STEPS: { readonly [S in ProcessStep]: StepRule<ProcessStep> } = {
     isGraceful: false,
     roomWaits: false,
   },
+  // Because: a main process ends its children in its own order, and a wrapper passes the signal on. A second TERM would cut that.
   term: {
+    boundMs: ({ termMs }) => termMs - restOfTermMs(termMs),
+    key: 'ladder.term',
+    action: 'SIGTERM main',
+    onTimeout: 'term_rest',
+    recordedAs: 'term',
+    isGraceful: false,
+    roomWaits: false,
+  },
+  // The descendants of a main process that is gone, or of a wrapper that traps TERM. Each process that has had no TERM gets one.
+  term_rest: {
     boundMs: ({ termMs }) => termMs,
     key: 'ladder.term',
     action: 'SIGTERM',
@@ -106,13 +117,17 @@ export const STEPS: { readonly [S in ProcessStep]: StepRule<ProcessStep> } = {
   },
 };
 
-export type ReplaceStep = Extract<ProcessStep, 'spawning' | 'reap' | 'term' | 'kill' | 'confirm'>;
+export type ReplaceStep = Extract<
+  ProcessStep,
+  'spawning' | 'reap' | 'term' | 'term_rest' | 'kill' | 'confirm'
+>;
 
 /** The old worker of a replacement is never asked. Its call goes on, so a scan has as long as TERM, and a spawn that hangs ends the session. */
 export const REPLACE_STEPS: { readonly [S in ReplaceStep]: StepRule<ProcessStep> } = {
   spawning: { ...STEPS.spawning, onTimeout: 'give_up' },
-  reap: { ...STEPS.reap, boundMs: STEPS.term.boundMs, key: STEPS.term.key },
+  reap: { ...STEPS.reap, boundMs: STEPS.term_rest.boundMs, key: STEPS.term_rest.key },
   term: STEPS.term,
+  term_rest: STEPS.term_rest,
   kill: STEPS.kill,
   confirm: STEPS.confirm,
 };
@@ -134,10 +149,16 @@ export const ROOM_STEPS: {
   },
 };
 
-/** The signals that end a tree which is not asked, each with its time. */
+/** The last part of TERM's bound, in which the rest of the tree has its TERM. */
+export function restOfTermMs(termMs: number): number {
+  return Math.min(DEADLINES.termRestMs, termMs / 2);
+}
+
+/** The signals that end a tree which is not asked, each with its time. `term`: to the main process; `rest`: to the others. */
 export function terminateSteps({ termMs, killMs }: Pick<LadderBounds, 'termMs' | 'killMs'>) {
   return {
-    term: { signal: 'SIGTERM', boundMs: termMs },
+    term: { signal: 'SIGTERM', boundMs: termMs - restOfTermMs(termMs) },
+    rest: { signal: 'SIGTERM', boundMs: restOfTermMs(termMs) },
     kill: { signal: 'SIGKILL', boundMs: killMs },
   } as const;
 }
@@ -148,5 +169,5 @@ export function longestTeardownMs(ladder: LadderBounds): number {
     steps.reduce((totalMs, step) => totalMs + STEPS[step].boundMs(ladder, { wrapsUp: true }), 0);
   const room = ROOM_STEPS.remove_agent.boundMs(ladder) + ROOM_STEPS.close_room.boundMs(ladder);
   const asked = sum('spawning', 'reconnecting', 'aclose', 'disconnect');
-  return asked + Math.max(sum('reap', 'term', 'kill', 'confirm'), room);
+  return asked + Math.max(sum('reap', 'term_rest', 'kill', 'confirm'), room);
 }

@@ -34,7 +34,7 @@ export const LIMIT_RANGES: Record<LimitName, readonly [number, number]> = {
 export const DEFAULT_LADDER: LadderBounds = {
   acloseMs: 10 * SECOND_MS,
   disconnectMs: 10 * SECOND_MS,
-  termMs: 5 * SECOND_MS,
+  termMs: 10 * SECOND_MS,
   killMs: 2 * SECOND_MS,
   removeAgentMs: 5 * SECOND_MS,
   closeRoomMs: 5 * SECOND_MS,
@@ -95,6 +95,8 @@ export const DEADLINES = {
    * unkillable process wakes a person.
    */
   confirmMs: 10 * SECOND_MS,
+  /** A main process that lives this long before the bound of TERM may be a wrapper that traps TERM. */
+  termRestMs: 1 * SECOND_MS,
   /** curfew closes a kept room when its last caller is alone for this long. */
   watchAloneMs: 20 * SECOND_MS,
   /** curfew watches a kept room for this long at most. */
@@ -168,7 +170,10 @@ export interface SessionLimits {
 export interface LadderBounds {
   readonly acloseMs: number;
   readonly disconnectMs: number;
+  /** The bound of both parts of TERM. */
   readonly termMs: number;
+  /** Which processes get the first TERM: the main process, or all at once. Profiles of 0.1.0 lack it, and mean `main`. */
+  readonly signal?: 'main' | 'all';
   readonly killMs: number;
   readonly removeAgentMs: number;
   readonly closeRoomMs: number;

@@ -55,7 +55,7 @@ export class EffectRunner {
         void admit(parts, session, effect);
         return;
       case 'signal':
-        workers.signal(effect.workerId, effect.signal);
+        workers.signal(effect.workerId, effect.signal, effect.to);
         return;
       case 'reap':
         workers.reap(effect.workerId);

@@ -36,6 +36,8 @@ export class WarmPool {
   readonly #table = new WarmTable();
   /** Retired workers until their tree is gone. Their deaths do not count as crashes. */
   readonly #retired = new Set<WorkerId>();
+  /** The retired workers that got TERM before their end. */
+  readonly #asked = new Set<WorkerId>();
   readonly #ticks = new Map<string, () => void>();
   /** Whether the supervisor accepts new sessions. */
   #isOpen = false;
@@ -160,10 +162,12 @@ export class WarmPool {
   #tree(id: WorkerId, left: number): void {
     const { workers, channels } = this.#options;
     if (left > 0) {
-      workers.signal(id, 'SIGKILL');
+      // A retired worker has left these processes. They have their own time, and KILL follows.
+      workers.signal(id, this.#asked.has(id) ? 'SIGTERM' : 'SIGKILL');
       return;
     }
     this.#retired.delete(id);
+    this.#asked.delete(id);
     this.#table.forget(id);
     workers.forget(id);
     channels.forget(id);
@@ -275,11 +279,16 @@ export class WarmPool {
     if (profile !== null) workers.record(id, { warm: { profile, retired: true } });
     this.#table.forget(id);
     this.#retired.add(id);
-    const { term, kill } = terminateSteps({ termMs: WARM.termMs, killMs: WARM.killMs });
-    workers.signal(id, term.signal);
-    deps.clock.at(this.#nowMs() + term.boundMs, () => {
-      if (this.#retired.has(id)) workers.signal(id, kill.signal);
-    });
+    const { term, rest, kill } = terminateSteps({ termMs: WARM.termMs, killMs: WARM.killMs });
+    const all = profile?.ladder.signal === 'all';
+    this.#asked.add(id);
+    workers.signal(id, term.signal, all ? undefined : 'main');
+    const restAtMs = this.#nowMs() + term.boundMs;
+    const ifThere = (signal: 'SIGTERM' | 'SIGKILL') => () => {
+      if (this.#retired.has(id)) workers.signal(id, signal);
+    };
+    deps.clock.at(restAtMs, ifThere(rest.signal));
+    deps.clock.at(restAtMs + rest.boundMs, ifThere(kill.signal));
   }
 
   #nowMs(): number {

@@ -12,6 +12,8 @@ export interface Process {
   alive: boolean;
   /** The process ignores TERM. */
   deaf: boolean;
+  /** It has had its TERM. */
+  termed: boolean;
   /** No signal ends it before this time, as in an uninterruptible sleep. */
   stuckUntilMs: number;
 }
@@ -129,10 +131,12 @@ export class Host {
     return own.filter((one) => one.alive);
   }
 
-  signal(run: Run, signal: 'SIGTERM' | 'SIGKILL'): void {
+  signal(run: Run, signal: 'SIGTERM' | 'SIGKILL', to?: 'main'): void {
     if (signal === 'SIGTERM') run.termed = true;
     else run.killed = true;
-    for (const one of this.members(run)) this.strike(run, one, signal);
+    const isTarget = (one: Process) =>
+      to === 'main' ? one === run.main : signal === 'SIGKILL' || !one.termed;
+    for (const one of this.members(run).filter(isTarget)) this.strike(run, one, signal);
     if (signal === 'SIGKILL' && run.main === null && run.shim.alive)
       this.#exitShim(run, { code: null, signal });
   }
@@ -178,6 +182,7 @@ export class Host {
       startTicks: Math.floor(this.world.bootMs / 10),
       alive: true,
       deaf: false,
+      termed: false,
       stuckUntilMs: 0,
     };
   }
@@ -233,6 +238,7 @@ export class Host {
 
   strike(run: Run, one: Process, signal: 'SIGTERM' | 'SIGKILL'): void {
     const { random } = this.world;
+    if (signal === 'SIGTERM') one.termed = true;
     if (signal === 'SIGTERM' && one.deaf) return;
     if (one === run.shim) {
       this.#later(this.world.random.between(0, 5), 'SIGKILL ends a shim', () => this.killShim(run));

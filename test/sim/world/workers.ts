@@ -17,7 +17,7 @@ interface Entry {
   readonly adopted: boolean;
   exitComing: boolean;
   exited: boolean;
-  order: 'SIGTERM' | 'SIGKILL' | null;
+  order: 'TERM main' | 'SIGTERM' | 'SIGKILL' | null;
   over: boolean;
 }
 
@@ -96,20 +96,21 @@ export class SimWorkers implements Workers {
     });
   }
 
-  signal(workerId: WorkerId, signal: 'SIGTERM' | 'SIGKILL'): void {
+  signal(workerId: WorkerId, signal: 'SIGTERM' | 'SIGKILL', to?: 'main'): void {
     if (this.#life.dead(`before ${signal}`)) return;
+    const order = to === 'main' ? 'TERM main' : signal;
     const entry = this.#entries.get(workerId);
     if (entry === undefined) this.#reportIfGone(workerId);
     if (this.#starting.has(workerId) && entry === undefined) {
       this.#unwanted.add(workerId);
       this.#starting.get(workerId)?.('it was ended before it ran');
     }
-    if (entry?.announced !== true || entry.order === 'SIGKILL' || entry.order === signal || entry.over)
-      return;
+    if (entry?.announced !== true || entry.order === 'SIGKILL' || entry.order === order || entry.over) return;
+    if (order === 'TERM main' && entry.order !== null) return;
     this.#watch.signalled(workerId, signal);
-    this.#world.note(`life ${this.#life.number}`, `${signal} to ${workerId}`);
-    entry.order = signal;
-    this.#host.signal(entry.run, signal);
+    this.#world.note(`life ${this.#life.number}`, `${order} to ${workerId}`);
+    entry.order = order;
+    this.#host.signal(entry.run, signal, to);
     if (this.#life.dead(`after ${signal}`)) return;
     this.#scanSoon(entry, false);
   }

@@ -1,5 +1,6 @@
 /** Scans one worker's process tree on request and signals it. After a signal it scans until the tree is gone. */
 import { performance } from 'node:perf_hooks';
+import type { ProcessIdentity } from '../../../core/model/worker.ts';
 import { messageOf } from '../../../lib/errors.ts';
 import { WORKERS } from '../../../lib/limits/worker-limits.ts';
 import type { Log } from '../../../ports/log.ts';
@@ -22,6 +23,7 @@ interface ReaperOptions {
 }
 
 type Order = 'SIGTERM' | 'SIGKILL';
+type Identity = Pick<ProcessIdentity, 'pid' | 'startTicks'>;
 
 export class TreeReaper {
   readonly #options: ReaperOptions;
@@ -32,6 +34,10 @@ export class TreeReaper {
   #exited = false;
   #scanRequested = false;
   #order: Order | null = null;
+  /** TERM goes to this process alone; `null`: to all. */
+  #termOnly: Identity | null = null;
+  /** The processes that have had their TERM: start ticks by pid. */
+  readonly #termed = new Map<number, number>();
   #delivered = false;
   #orderedMs = 0;
   /** Since when only the shim lives. `null`: other processes live. */
@@ -88,9 +94,22 @@ export class TreeReaper {
     signalShim(proc, aim, 'SIGCONT');
   }
 
-  /** Sends SIGTERM once to each member, or SIGKILL repeatedly until none is left. SIGKILL cannot be withdrawn. */
+  /** Sends SIGTERM to this process alone. No effect after another signal. */
+  terminate(main: Identity): void {
+    if (this.#order !== null) return;
+    this.#termOnly = main;
+    this.#begin('SIGTERM');
+  }
+
+  /** Sends SIGTERM to each member that has had none, or SIGKILL repeatedly until none is left. SIGKILL cannot be withdrawn. */
   signal(order: Order): void {
-    if (this.#order === 'SIGKILL' || this.#order === order) return;
+    const isRepeated = this.#order === order && this.#termOnly === null;
+    if (this.#order === 'SIGKILL' || isRepeated) return;
+    this.#termOnly = null;
+    this.#begin(order);
+  }
+
+  #begin(order: Order): void {
     this.#order = order;
     this.#delivered = false;
     this.#orderedMs = performance.now();
@@ -195,10 +214,21 @@ export class TreeReaper {
     const again = this.#order === 'SIGKILL' || !this.#delivered;
     // Kills all processes in the cgroup at once, also those that are being forked. The rest is signalled one by one.
     if (this.#order === 'SIGKILL' && aim.cgroup !== null && isGrouped) killCgroup(aim.cgroup);
-    if (again) this.#signalMembers(tree.members, this.#order);
+    if (again) this.#signalMembers(this.#targets(tree.members), this.#order);
     if (tree.shim?.state === 'T') this.wakeShim();
     if (this.#order === 'SIGKILL') this.#endShim(tree);
     this.#delivered = true;
+  }
+
+  /** SIGKILL has all members as its targets. */
+  #targets(members: readonly Member[]): readonly Member[] {
+    if (this.#order !== 'SIGTERM') return members;
+    const only = this.#termOnly;
+    const targets = members.filter((one) =>
+      only === null ? this.#termed.get(one.pid) !== one.startTicks : isSame(one, only),
+    );
+    for (const { pid, startTicks } of targets) this.#termed.set(pid, startTicks);
+    return targets;
   }
 
   #signalMembers(members: readonly Member[], order: Order): void {
@@ -244,6 +274,10 @@ export class TreeReaper {
     });
     this.#wake = () => {};
   }
+}
+
+function isSame(one: Identity, other: Identity): boolean {
+  return one.pid === other.pid && one.startTicks === other.startTicks;
 }
 
 function firstPauseMs(order: Order): number {
