@@ -6,6 +6,7 @@
 import { syncBuiltinESMExports } from 'node:module';
 import { giveRealAccess } from './launch/access.mjs';
 import { attachToSessions } from './launch/auto-attach.mjs';
+import { reportEntryErrors } from './launch/entry-errors.mjs';
 import { redirectOwnCalls } from './launch/own-calls.mjs';
 import { isOfCurfew } from './launch/own-keys.mjs';
 import { registerAtCurfew } from './launch/registration.mjs';
@@ -17,6 +18,7 @@ if (isOfCurfew) {
   giveRealAccess();
   changeServerSettings();
   reportJobEnds();
+  reportEntryErrors();
   redirectOwnCalls();
   attachToSessions();
   syncBuiltinESMExports();

@@ -3,6 +3,8 @@ import childProcess from 'node:child_process';
 import { HTTP_URL, ownToken } from './own-keys.mjs';
 
 const REPORT_AGAIN_MS = 2000;
+/** The framework's reason after an error in the entry function. */
+const CRASHED = 'job crashed';
 
 export function reportJobEnds() {
   const { fork } = childProcess;
@@ -20,12 +22,14 @@ export function reportJobEnds() {
 
 function watch(child, jobId) {
   let reason = '';
+  let raised = '';
   child.on('message', (message) => {
     if (message?.case === 'exiting') reason = `${message.value?.reason ?? ''}`;
+    if (message?.case === 'curfewEntryError') raised = `: ${message.value}`;
   });
   child.once('exit', (code, signal) => {
-    const error =
-      code === 0 ? (reason === 'job crashed' ? reason : '') : `job process ended: ${signal ?? code}`;
+    const crashed = reason === CRASHED || raised !== '' ? `${CRASHED}${raised}` : '';
+    const error = code === 0 || crashed !== '' ? crashed : `job process ended: ${signal ?? code}`;
     void report({ jobId, status: error === '' ? 'JS_SUCCESS' : 'JS_FAILED', error });
   });
 }

@@ -15,6 +15,7 @@ HOOKS = {
     "livekit.agents.worker": ("access", "server_settings"),
     "livekit.agents.telemetry.http_server": ("metrics_port",),
     "livekit.agents.ipc.job_proc_executor": ("close_bound",),
+    "livekit.agents.ipc.job_proc_lazy_main": ("job_end",),
     "livekit.agents.voice.agent_session": ("auto_attach",),
     "livekit.agents.voice.generation": ("tool_runs",),
     "curfew_kit._kit": ("own_kit",),

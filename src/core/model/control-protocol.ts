@@ -44,7 +44,12 @@ const workerMessages = [
   /** Without a request: the worker's job is done. After `aclose`: the worker has closed its session. */
   z.strictObject({ type: z.literal('closed'), detail: text(TEXT.detailChars).optional() }),
   /** The worker cannot do its job any longer. While a caller is there, curfew replaces the worker. Before `ready` it ends the call, except for a warm worker. */
-  z.strictObject({ type: z.literal('failed'), message: text(4000) }),
+  z.strictObject({
+    type: z.literal('failed'),
+    message: text(4000),
+    /** The job's own code raised an exception. Such a crash is replaced once at most. */
+    raised: z.literal(true).optional(),
+  }),
   /** Acknowledges `configure`. */
   z.strictObject({ type: z.literal('configured'), rev: z.number().int().min(0) }),
   /** The stacks asked for by `dump` are in the worker's log. */

@@ -2,7 +2,7 @@
 import type { Stamp } from '../ids.ts';
 import type { ClosedAgentSession } from './control-protocol.ts';
 import type { SessionEvent } from './events.ts';
-import type { Ending, Session } from './session.ts';
+import type { Ending, Session, SessionSpec } from './session.ts';
 import { endingOf } from './updates.ts';
 import type { ExitInfo } from './worker.ts';
 
@@ -16,9 +16,17 @@ export function exitEnding(exit: ExitInfo, overAtMs: number): Ending {
       cause: 'oom_kill',
       detail: 'the kernel ended it at its memory limit',
     });
-  const because = { cause: 'exit', detail: `the worker ${exitText(exit)}` };
+  const because = { cause: 'exit', detail: `the worker ${exitText(exit)}${outsideText(exit)}` };
   if (exit.code === 0) return endingOf('completed', at, because);
   return endingOf(exit.signal === null && exit.code === null ? 'worker_lost' : 'crashed', at, because);
+}
+
+/** Signals that another process sends. Others, such as SIGSEGV, are the worker's own fault. */
+const SENT_BY_OTHERS: readonly string[] = ['SIGTERM', 'SIGKILL', 'SIGINT', 'SIGHUP', 'SIGQUIT'];
+
+/** curfew signals a worker only in a teardown or a replacement, whose exit ends nothing. */
+export function outsideText({ signal }: Pick<ExitInfo, 'signal'>): string {
+  return signal !== null && SENT_BY_OTHERS.includes(signal) ? ', which curfew did not send' : '';
 }
 
 /** How a process ended, as the rest of a sentence that begins with its name. */
@@ -58,6 +66,19 @@ export function closedEnding(
 /** The worker says that it can do its job no longer. */
 export function failedEnding(detail: string | null, now: Stamp): Ending {
   return endingOf('crashed', now, { cause: 'failed', detail });
+}
+
+/** The job's own code raised an exception. */
+export function raisedEnding(detail: string, now: Stamp): Ending {
+  return endingOf('crashed', now, { cause: 'exception', detail });
+}
+
+/** The main process of a LiveKit agent never ends before its job. So an exit with 0 says nothing of the job. */
+export function endingByExit({ profile }: SessionSpec, exit: ExitInfo, overAtMs: number): Ending {
+  const ending = exitEnding(exit, overAtMs);
+  if (profile.protocol !== 'livekit' || ending.reason !== 'completed') return ending;
+  const detail = `the main process ${exitText(exit)} before the end of its job`;
+  return endingOf('crashed', exit.at, { cause: 'exit', detail });
 }
 
 /** An error of a provider closed the last AgentSession of the job. */

@@ -4,9 +4,10 @@ import type { Stamp } from '../ids.ts';
 import { mebibytes, memoryText } from '../memory-sample.ts';
 import {
   closedEnding,
+  endingByExit,
   errorLimit,
-  exitEnding,
   failedEnding,
+  raisedEnding,
   releaseEnding,
   unresponsive,
 } from '../model/endings.ts';
@@ -26,6 +27,7 @@ import { greet, onAnswered, sendConfigure } from './handshake.ts';
 import { end, infer, onBudget } from './inference.ts';
 import {
   crash,
+  crashByException,
   failAgentSession,
   repeatReplaceStep,
   replaceLateSpawn,
@@ -110,7 +112,9 @@ function onMessage(session: Live, { message }: Extract<SessionEvent, { type: 'me
     case 'closed':
       return startTeardown(session, closedEnding(message, now), now);
     case 'failed':
-      return crash(session, failedEnding(message.message, now), now);
+      return message.raised
+        ? crashByException(session, raisedEnding(message.message, now), now)
+        : crash(session, failedEnding(message.message, now), now);
     case 'error':
       return session.errors.consecutive >= session.spec.limits.errorLimit
         ? infer(session, errorLimit(session, now))
@@ -133,7 +137,7 @@ function onExited(session: Live, _event: object, now: Stamp): Next {
   if (work.kind === 'replacing') return replaceOnExit(session, work, now);
   const exit = exitOf(work.worker);
   if (exit === null) return stay(session);
-  const ending = exitEnding(exit, maxDurationAtMs(session));
+  const ending = endingByExit(session.spec, exit, maxDurationAtMs(session));
   return ending.reason === 'completed' || ending.reason === 'max_duration'
     ? startTeardown(session, ending, now)
     : crash(session, ending, now);

@@ -65,6 +65,19 @@ export function failAgentSession(
   return crash({ ...session, errors }, ending, now);
 }
 
+/**
+ * The next worker runs the same code, so an exception is replaced once. It is never replaced where the call was dialled out.
+ * Because: the next worker would dial the same number again.
+ */
+export function crashByException(session: Live, ending: Ending, now: Stamp): Next {
+  const ended = (why: string) =>
+    startTeardown(session, { ...ending, detail: `${ending.detail} (not replaced: ${why})` }, now);
+  if (session.presence.outboundSeen) return ended('the call was dialled out');
+  if ((session.replaced ?? []).some(({ why }) => why.cause === 'exception'))
+    return ended('it was replaced before');
+  return crash(session, ending, now);
+}
+
 /** A warm worker can have been broken for long. So its call gets another worker, even if no caller is known yet. */
 function diedOnAssignment(worker: Worker, now: Stamp): boolean {
   return isWarm(worker) && now.bootMs - worker.spawnedAt.bootMs <= WARM.provenMs;

@@ -37,6 +37,8 @@ export class AgentJob {
   #isFull = false;
   #offerTimer: NodeJS.Timeout | null = null;
   #heartbeatMs = Number.NEGATIVE_INFINITY;
+  /** The exception that ended the entrypoint, as the launcher reports it before the end of the job; `null`: none. */
+  #raised: string | null = null;
 
   constructor(options: { worker: string; log: Log; listener: AgentJobListener }) {
     this.#logFields = { worker: options.worker };
@@ -189,11 +191,12 @@ export class AgentJob {
     if (this.#work.is === 'ended' || (this.#work.is === 'assigned' && this.#work.jobId !== jobId)) return;
     const hasEnded = status === JobStatus.JS_SUCCESS || status === JobStatus.JS_FAILED;
     if (!hasEnded) {
+      if (error !== '') this.#raised = error;
       this.heartbeat();
       return;
     }
     this.#end();
-    this.#listener.message(messageForEnd(status, error));
+    this.#listener.message(messageForEnd(status, { error, raised: this.#raised }));
   }
 
   #end(): void {
@@ -215,9 +218,18 @@ function isSameJob(jobId: string, { id }: StandInJob): boolean {
   return jobId === id || /^\.\d+$/.test(jobId.startsWith(id) ? jobId.slice(id.length) : '');
 }
 
+/** The JavaScript framework's reason after an exception in the entrypoint. */
+const JOB_CRASHED = 'job crashed';
+
 /** The message to the session about the end of its job. */
-function messageForEnd(status: JobStatus, error: string): WorkerMessage {
+function messageForEnd(
+  status: JobStatus,
+  { error, raised }: { error: string; raised: string | null },
+): WorkerMessage {
+  // With the thread executor Python reports a success after an exception.
+  if (raised !== null) return { type: 'failed', message: raised.slice(0, STAND_IN.errorChars), raised: true };
   if (status === JobStatus.JS_SUCCESS) return { type: 'closed' };
   const why = error === '' ? 'the agent reported its job as failed' : error;
-  return { type: 'failed', message: why.slice(0, STAND_IN.errorChars) };
+  const isRaised = error === JOB_CRASHED || error.startsWith(`${JOB_CRASHED}: `);
+  return { type: 'failed', message: why.slice(0, STAND_IN.errorChars), ...(isRaised && { raised: true }) };
 }

@@ -1,0 +1,41 @@
+/**
+ * Tells the main process of the error that ended the job's entry function. The framework tells only that the job crashed.
+ * This needs Node 22.15; on older versions the report to curfew has no text.
+ */
+import * as modules from 'node:module';
+
+const JOB_MODULE = /\/@livekit\/agents\/dist\/ipc\/job_proc_lazy_main\.c?js$/;
+const ENTRY = /\breturn func\(ctx\);/;
+const KEY = 'curfew.entry';
+const TEXT_CHARS = 2000;
+const FRAMES = 5;
+
+export function reportEntryErrors() {
+  globalThis[Symbol.for(KEY)] = runEntry;
+  modules.registerHooks?.({
+    load(url, context, nextLoad) {
+      const loaded = nextLoad(url, context);
+      if (!JOB_MODULE.test(url) || !loaded.source) return loaded;
+      const call = `return globalThis[Symbol.for('${KEY}')](func, ctx);`;
+      return { ...loaded, source: Buffer.from(loaded.source).toString().replace(ENTRY, call) };
+    },
+  });
+}
+
+async function runEntry(entry, ctx) {
+  try {
+    return await entry(ctx);
+  } catch (error) {
+    if (process.connected) process.send?.({ case: 'curfewEntryError', value: describe(error) });
+    throw error;
+  }
+}
+
+/** Type and message, then the last frames. */
+function describe(error) {
+  const lines = `${error?.stack ?? error}`.split('\n');
+  const frames = lines.filter((line) => /^ +at /.test(line)).slice(0, FRAMES);
+  const what = error instanceof Error ? `${error.name}: ${error.message}` : `${error}`;
+  const where = frames.map((line) => line.trim().replace(/^at /, '')).join(' < ');
+  return `the entrypoint raised ${what}; at ${where}`.slice(0, TEXT_CHARS);
+}

@@ -1,0 +1,82 @@
+"""
+Tells curfew of an exception that ended the entrypoint. The framework logs it and reports the job as a success.
+
+The job's process then exits with 1, so that the framework itself reports a failed job, also where curfew did not hear of the
+exception. Shutdown callbacks run before that, as ever. With the thread executor only the report to curfew tells.
+"""
+
+import functools
+import json
+import sys
+import threading
+import time
+import traceback
+import urllib.request
+
+from . import own, say
+
+TEXT_CHARS = 2000
+FRAMES = 5
+TRIES = 5
+
+
+def adapt(job_main):
+    """`job_main`: the module livekit.agents.ipc.job_proc_lazy_main."""
+    proc_main, thread_main = job_main.proc_main, job_main.thread_main
+
+    @functools.wraps(proc_main)
+    def proc_main_with_exit(args):
+        raised = _watch(args)
+        proc_main(args)
+        if raised:
+            sys.exit(1)
+
+    @functools.wraps(thread_main)
+    def thread_main_with_report(args):
+        _watch(args)
+        thread_main(args)
+
+    job_main.proc_main, job_main.thread_main = proc_main_with_exit, thread_main_with_report
+
+
+def _watch(args):
+    """The list gets the exception of the entrypoint."""
+    raised = []
+    entrypoint = args.job_entrypoint_fnc
+
+    @functools.wraps(entrypoint)
+    async def watched(ctx):
+        try:
+            return await entrypoint(ctx)
+        except Exception as error:
+            raised.append(error)
+            text = describe(error)
+            # The framework must not wait for the report.
+            threading.Thread(target=_report, args=(ctx.job.id, text), name="curfew-report", daemon=True).start()
+            raise
+
+    args.job_entrypoint_fnc = watched
+    return raised
+
+
+def describe(error):
+    """Type and message, then the last frames."""
+    what = "".join(traceback.format_exception_only(type(error), error)).strip()
+    frames = traceback.extract_tb(error.__traceback__)[-FRAMES:]
+    where = ["%s:%d in %s" % (one.filename, one.lineno or 0, one.name) for one in reversed(frames)]
+    return " < ".join(["the entrypoint raised %s; at %s" % (what[: TEXT_CHARS // 2], where[0])] + where[1:])[:TEXT_CHARS]
+
+
+def _report(job_id, text):
+    body = json.dumps({"jobId": job_id, "status": "JS_RUNNING", "error": text}).encode()
+    headers = {"authorization": "Bearer " + own.own_token(), "content-type": "application/json"}
+    request = urllib.request.Request("%s/curfew/job" % own.URL.replace("ws", "http", 1), body, headers)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    for attempt in range(TRIES):
+        try:
+            opener.open(request, timeout=5).close()
+            return
+        except OSError as error:
+            why = error
+            time.sleep(1 + attempt)
+    say("curfew was not told of the exception that ended the entrypoint: %s" % why)
