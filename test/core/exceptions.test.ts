@@ -1,0 +1,63 @@
+/** A job that raised an exception, a main process that ends before its job, and a signal from outside. */
+import { describe, expect, it } from 'vitest';
+import { workerId } from '../../src/core/ids.ts';
+import { agent, exited, gone, look, Play, participant, profile, says } from './support.ts';
+
+const livekit = { profile: profile({ protocol: 'livekit', replace: true }) };
+const ann = participant('ann');
+const raised = { type: 'failed', message: 'the entrypoint raised ValueError: no', raised: true } as const;
+const inCall = (...others: Parameters<typeof look>[1]) =>
+  Play.live(livekit).on(100, look(100, [ann, agent, ...others]));
+
+describe('an exception', () => {
+  it('is a crash with its text, and is replaced once', () => {
+    const play = inCall().on(1000, says(raised)).on(1100, exited(0)).on(1200, gone()).until(3000);
+    expect(play.session.replaced).toMatchObject([{ why: { cause: 'exception', detail: raised.message } }]);
+    expect(play.did('spawn')).toHaveLength(2);
+    const second = workerId('s1.2');
+    play.on(4000, says(raised, second));
+    expect(play).toMatchObject({ phase: 'closing', reason: 'crashed' });
+    expect(play.ending?.detail).toBe(`${raised.message} (not replaced: it was replaced before)`);
+  });
+
+  it('is not replaced in a call that was dialled out', () => {
+    const callee = participant('sip', { kind: 'sip', sipCallStatus: 'active', outbound: true });
+    const play = inCall(callee).on(1000, says(raised));
+    expect(play).toMatchObject({ phase: 'closing', reason: 'crashed' });
+    expect(play.ending?.detail).toContain('the call was dialled out');
+  });
+});
+
+describe('a main process', () => {
+  it('of a LiveKit agent that exits with 0 before the end of its job has crashed', () => {
+    const play = inCall().on(1000, exited(0));
+    expect(play.session.replaced).toMatchObject([
+      { why: { reason: 'crashed', detail: 'the main process exited with code 0 before the end of its job' } },
+    ]);
+  });
+
+  it('of a LiveKit agent that exits with 0 before it has its job has crashed', () => {
+    expect(Play.starting(livekit).on(1000, exited(0))).toMatchObject({ reason: 'crashed' });
+  });
+
+  it('that exits with 0 after the report of the end has not crashed', () => {
+    const play = inCall()
+      .on(1000, says({ type: 'closed' }))
+      .on(1001, exited(0));
+    expect(play).toMatchObject({ reason: 'completed' });
+  });
+
+  it('of another protocol that exits with 0 has completed its call', () => {
+    expect(Play.live().on(1000, exited(0))).toMatchObject({ reason: 'completed' });
+  });
+
+  it.each(['SIGKILL', 'SIGTERM'])('that curfew did not signal has its %s from outside', (signal) => {
+    const play = Play.live().on(1000, exited(null, signal));
+    expect(play.ending?.detail).toBe(`the worker was ended by ${signal}, which curfew did not send`);
+  });
+
+  it('that faults has no signal from outside', () => {
+    const play = Play.live().on(1000, exited(null, 'SIGSEGV'));
+    expect(play.ending?.detail).toBe('the worker was ended by SIGSEGV');
+  });
+});
