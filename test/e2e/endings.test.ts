@@ -85,9 +85,43 @@ describe.each(FRAMEWORKS)('the job of a %s agent', (_name, found, command) => {
         expect(seen).toMatchObject({ state: 'released', reason: 'callers_left', notes: WHOLE });
         expect(acloseOf(seen)).toMatchObject({ outcome: 'done' });
       };
-      await hangUp();
+      const deleteRoom = async () => {
+        const id = await begin('delete-room', { end: 'delete_room', after: 2 });
+        expect(await endOf(id, 'delete-room')).toMatchObject({ reason: 'room_finished', notes: WHOLE });
+      };
+      const shutDown = async () => {
+        const id = await begin('shutdown', { end: 'shutdown', after: 2 });
+        expect(await endOf(id, 'shutdown')).toMatchObject({ reason: 'completed', notes: WHOLE });
+      };
+      const release = async () => {
+        const id = await begin('release', {});
+        await daemon.release(id);
+        expect(await endOf(id, 'release')).toMatchObject({ reason: 'requested', notes: WHOLE });
+      };
+      await Promise.all([hangUp(), deleteRoom(), shutDown(), release()]);
       expect(marked(daemon.instanceId())).toEqual([]);
     },
     240_000,
+  );
+
+  it.runIf(isRun)(
+    'that raises an exception has crashed with its text, and is replaced once',
+    async () => {
+      const raise = async (room: string, metadata: object) => {
+        await callers.join(room, 'ann');
+        const { body } = await daemon.dispatch({ room, metadata: { ...metadata, seconds: 1 } });
+        return daemon.ended(body.id, 120_000);
+      };
+      const ends = await Promise.all([
+        raise('raises', { end: 'raise', after: 2 }),
+        raise('raises-first', { end: 'raise_first' }),
+      ]);
+      for (const [index, text] of ['broken after the connection', 'broken before the connection'].entries()) {
+        expect(ends[index]).toMatchObject({ state: 'failed', reason: 'crashed', restarts: 1 });
+        expect(ends[index]?.evidence?.detail).toContain(text);
+        expect(ends[index]?.evidence?.detail).toContain('not replaced: it was replaced before');
+      }
+    },
+    300_000,
   );
 });
