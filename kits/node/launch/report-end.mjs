@@ -25,7 +25,9 @@ function watch(child, jobId) {
   let raised = '';
   child.on('message', (message) => {
     if (message?.case === 'exiting') reason = `${message.value?.reason ?? ''}`;
-    if (message?.case === 'curfewEntryError') raised = `: ${message.value}`;
+    if (message?.case !== 'curfewEntryError') return;
+    raised = `: ${message.value}`;
+    void report({ jobId, status: 'JS_RUNNING', error: `${message.value}` });
   });
   child.once('exit', (code, signal) => {
     const crashed = reason === CRASHED || raised !== '' ? `${CRASHED}${raised}` : '';

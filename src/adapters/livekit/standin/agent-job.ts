@@ -191,12 +191,18 @@ export class AgentJob {
     if (this.#work.is === 'ended' || (this.#work.is === 'assigned' && this.#work.jobId !== jobId)) return;
     const hasEnded = status === JobStatus.JS_SUCCESS || status === JobStatus.JS_FAILED;
     if (!hasEnded) {
-      if (error !== '') this.#raised = error;
-      this.heartbeat();
+      if (error === '') this.heartbeat();
+      else this.#raise(error);
       return;
     }
     this.#end();
     this.#listener.message(messageForEnd(status, { error, raised: this.#raised }));
+  }
+
+  /** The session hears of it at once. Because: the agent leaves the room before its job ends, and would look as if it were done. */
+  #raise(error: string): void {
+    this.#raised = error;
+    this.#listener.message(messageForEnd(JobStatus.JS_FAILED, { error, raised: error }));
   }
 
   #end(): void {
