@@ -39,7 +39,7 @@ import { removeForeignRoots, removeLeftFolders } from './temp/temp-cleanup.ts';
 import { TempFolders } from './temp/temp-folders.ts';
 import { watchTempSizes } from './temp/temp-sizes.ts';
 import type { TrackedWorker } from './tracked-worker.ts';
-import { newTrackedWorker } from './tracked-worker.ts';
+import { newTrackedWorker, orderSignal } from './tracked-worker.ts';
 import { startLivenessProbe, workerOutlivesShim } from './tree/liveness-probe.ts';
 import { startSampler } from './tree/resource-sampler.ts';
 import { TreeReaper } from './tree/tree-reaper.ts';
@@ -181,14 +181,8 @@ class HostWorkers implements Workers {
   }
 
   signal(workerId: WorkerId, signal: 'SIGTERM' | 'SIGKILL', to?: 'main'): void {
-    if (this.#starts.has(workerId) && !this.#entries.has(workerId)) {
-      this.#starts.cancel(workerId);
-      return;
-    }
-    const entry = this.#find(workerId, signal);
-    const main = to === 'main' ? entry?.process?.main : null;
-    if (main != null && signal === 'SIGTERM') entry?.reaper.terminate(main);
-    else entry?.reaper.signal(signal);
+    if (this.#starts.has(workerId) && !this.#entries.has(workerId)) this.#starts.cancel(workerId);
+    else orderSignal(this.#find(workerId, signal), signal, to);
   }
 
   reap(workerId: WorkerId): void {

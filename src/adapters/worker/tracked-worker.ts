@@ -41,3 +41,14 @@ export function newTrackedWorker(
   };
   return { ...found, record: new RecordFile(found.folder), ...state };
 }
+
+/** Where the main process is not known, TERM goes to all. */
+export function orderSignal(
+  entry: TrackedWorker | null | undefined,
+  signal: 'SIGTERM' | 'SIGKILL',
+  to?: 'main',
+): void {
+  const main = to === 'main' && signal === 'SIGTERM' ? (entry?.process?.main ?? null) : null;
+  if (main === null) entry?.reaper.signal(signal);
+  else entry?.reaper.terminate(main);
+}

@@ -25,7 +25,7 @@ export function exitEnding(exit: ExitInfo, overAtMs: number): Ending {
 const SENT_BY_OTHERS: readonly string[] = ['SIGTERM', 'SIGKILL', 'SIGINT', 'SIGHUP', 'SIGQUIT'];
 
 /** curfew signals a worker only in a teardown or a replacement, whose exit ends nothing. */
-export function outsideText({ signal }: Pick<ExitInfo, 'signal'>): string {
+function outsideText({ signal }: Pick<ExitInfo, 'signal'>): string {
   return signal !== null && SENT_BY_OTHERS.includes(signal) ? ', which curfew did not send' : '';
 }
 
