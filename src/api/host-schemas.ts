@@ -47,6 +47,17 @@ export const capacitySchema = z.object({
   accepting: z.boolean().describe('`false` while the supervisor stops or drains.'),
   draining: drainSchema.nullable().describe('The drain under way. `null`: there is none.'),
   quotas: z.array(quota).describe('Each quota and its holders.'),
+  load: z
+    .object({
+      cpuPercent: z.number().describe('Smoothed use of the processor, of the host or its container.'),
+      cpuLimitPercent: z.number().nullable().describe('`limits.cpu`. `null`: off.'),
+      memoryFreePercent: z.number().nullable().describe('Smoothed free memory. `null`: not known.'),
+      memoryFreeLimitPercent: z.number().nullable().describe('`limits.memory_free`. `null`: off.'),
+      over: z
+        .array(z.enum(['cpu', 'memory_free']))
+        .describe('Limits that the host is over. New sessions wait, unless the host has none.'),
+    })
+    .describe('Load of the host.'),
   queue: z
     .object({
       length: z.number().describe('Sessions that wait.'),

@@ -31,6 +31,7 @@ import type { Instance } from '../ports/instance.ts';
 import type { Log } from '../ports/log.ts';
 import type { Cgroups } from '../process/cgroup.ts';
 import { openCgroups } from '../process/cgroup.ts';
+import { createHostMonitor } from '../process/load-reader.ts';
 import { audited } from '../runtime/audited-api.ts';
 import { startTasks } from '../runtime/scheduled-tasks.ts';
 import { Supervisor } from '../runtime/supervisor.ts';
@@ -184,6 +185,7 @@ function makeSupervisor(
     cleanup: config.sweep,
     host: hostname(),
     newId: () => randomBytes(10).toString('hex'),
+    hostMonitor: createHostMonitor(),
     ...(reload === null ? {} : { reload }),
     get limits() {
       return live.current().limits;

@@ -200,12 +200,13 @@ function stepText({
 
 /** The host: limits and their use, then the state of each part. */
 export function renderCapacity(capacity: CapacityView, paint: Paint): string {
-  const { quotas, queue, sessions, livekit, registry, jobs, warm, unkillable, held } = capacity;
+  const { quotas, queue, load, sessions, livekit, registry, jobs, warm, unkillable, held } = capacity;
   const counts = Object.entries(sessions).filter(([, count]) => count > 0);
   const heading = `${paint('bold', safe(capacity.host))}  ${capacity.accepting ? paint('green', 'accepting') : paint('yellow', capacity.draining === null ? 'not accepting' : 'draining')}`;
   const lines: Line[] = [
     ...quotas.map((one): Line => [one.name, `${one.used} of ${one.limit}`]),
     ['queue', `${queue.length} of ${queue.limit}`],
+    ['load', loadText(load)],
     [
       'sessions',
       counts.length === 0 ? 'none' : counts.map(([state, count]) => `${count} ${state}`).join(', '),
@@ -259,4 +260,18 @@ function livekitText({ configured, reachable, since, error }: CapacityView['live
   return reachable
     ? `answers since ${clock(since)}`
     : `does not answer since ${clock(since)}: ${error ?? ''}`;
+}
+
+function loadText({
+  cpuPercent,
+  cpuLimitPercent,
+  memoryFreePercent,
+  memoryFreeLimitPercent,
+  over,
+}: CapacityView['load']): string {
+  const bound = (percent: number | null) => (percent === null ? 'off' : `${percent} %`);
+  const cpu = `cpu ${cpuPercent} % (limit ${bound(cpuLimitPercent)})`;
+  const free = memoryFreePercent === null ? 'unknown' : `${memoryFreePercent} %`;
+  const text = `${cpu}, memory ${free} free (limit ${bound(memoryFreeLimitPercent)})`;
+  return over.length === 0 ? text : `${text}; new calls wait: ${over.join(', ')}`;
 }

@@ -1,6 +1,7 @@
 /** The limits on processes and threads, for an error after a failed fork. Sources: cgroups(7), proc(5), fork(2). */
-import { readdirSync, readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { ownCgroups, textOf } from './own-cgroups.ts';
 
 interface Use {
   /** The limit's name, with the place where a person raises it. */
@@ -41,34 +42,17 @@ function zombieText(): string {
 
 /** `pids.max` of the supervisor's cgroup and of each cgroup above it, in both versions of cgroups. */
 function cgroupUses(): Use[] {
-  const mounts = lines('/proc/self/mountinfo').map((line) => line.split(' '));
-  return lines('/proc/self/cgroup').flatMap((line) => {
-    const [id = '', controllers = '', path = '/'] = line.split(':');
-    const isV2 = id === '0';
-    if (!isV2 && !controllers.split(',').includes('pids')) return [];
-    const mount = mounts.find((fields) => {
-      const [type, , options = ''] = fields.slice(fields.indexOf('-') + 1);
-      return isV2 ? type === 'cgroup2' : type === 'cgroup' && options.split(',').includes('pids');
-    });
-    const point = mount?.[4];
-    return point === undefined ? [] : usesUpwards(join(point, path), point);
-  });
-}
-
-function usesUpwards(from: string, top: string): Use[] {
-  const uses: Use[] = [];
-  for (let at = from; at.length >= top.length && at.startsWith(top); at = dirname(at)) {
-    const most = Number(text(join(at, 'pids.max')));
-    const used = Number(text(join(at, 'pids.current')));
+  return ownCgroups('pids').flatMap((path) => {
+    const most = Number(textOf(join(path, 'pids.max')));
+    const used = Number(textOf(join(path, 'pids.current')));
     // "max" is no number: there is no limit.
-    if (most > 0) uses.push({ name: join(at, 'pids.max'), used, most });
-  }
-  return uses;
+    return most > 0 ? [{ name: join(path, 'pids.max'), used, most }] : [];
+  });
 }
 
 /** RLIMIT_NPROC does not bind root. */
 function userUse(): Use[] {
-  const limit = /^Max processes\s+(\d+)/m.exec(text('/proc/self/limits'));
+  const limit = /^Max processes\s+(\d+)/m.exec(textOf('/proc/self/limits'));
   if (limit === null || process.getuid?.() === 0) return [];
   return [{ name: 'ulimit -u of this user', used: countTasks().own, most: Number(limit[1]) }];
 }
@@ -76,7 +60,7 @@ function userUse(): Use[] {
 function hostUse(): Use[] {
   const { all } = countTasks();
   return ['pid_max', 'threads-max'].flatMap((name) => {
-    const most = Number(text(`/proc/sys/kernel/${name}`));
+    const most = Number(textOf(`/proc/sys/kernel/${name}`));
     return most > 0 ? [{ name: `kernel.${name}`, used: all, most }] : [];
   });
 }
@@ -85,26 +69,11 @@ function countTasks(): { all: number; own: number; zombies: number } {
   const uid = String(process.getuid?.() ?? '');
   const count = { all: 0, own: 0, zombies: 0 };
   for (const name of readdirSync('/proc').filter((one) => /^\d+$/.test(one))) {
-    const status = text(`/proc/${name}/status`);
+    const status = textOf(`/proc/${name}/status`);
     const threads = Number(/^Threads:\s*(\d+)$/m.exec(status)?.[1] ?? 1);
     count.all += threads;
     if (/^Uid:\s*(\d+)/m.exec(status)?.[1] === uid) count.own += threads;
     if (/^State:\s*Z/m.test(status)) count.zombies += 1;
   }
   return count;
-}
-
-/** Empty: the file cannot be read. An error message must not fail for that. */
-function text(path: string): string {
-  try {
-    return readFileSync(path, 'latin1');
-  } catch {
-    return '';
-  }
-}
-
-function lines(path: string): string[] {
-  return text(path)
-    .split('\n')
-    .filter((line) => line !== '');
 }

@@ -6,6 +6,7 @@ import type { Channels } from '../ports/channels.ts';
 import type { CleanupPlans } from '../ports/cleanup-plans.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { DrainStore } from '../ports/drain-store.ts';
+import type { HostMonitor } from '../ports/host-monitor.ts';
 import type { Instance } from '../ports/instance.ts';
 import type { Jobs } from '../ports/jobs.ts';
 import type { Log } from '../ports/log.ts';
@@ -40,6 +41,8 @@ export interface SupervisorDeps {
   readonly newId: () => string;
   /** Reads the config again. The values below are then those of the new config. Rejects invalid_config, and the old config stays. */
   readonly reload?: () => Promise<ReloadView>;
+  /** Absent: the host's load holds no call back. */
+  readonly hostMonitor?: HostMonitor;
   readonly limits: AdmissionLimits;
   /** The names of the configured agents. */
   readonly agents: readonly string[];

@@ -11,6 +11,7 @@ import { messageOf } from '../lib/errors.ts';
 import type { DatabaseLoss } from '../ports/registry.ts';
 import type { Workers } from '../ports/workers.ts';
 import { AdmissionGate } from './dispatch/admission-gate.ts';
+import { watchLoad } from './dispatch/load-watch.ts';
 import { RoomRouter } from './rooms/room-router.ts';
 import { RoomTokens } from './rooms/room-tokens.ts';
 import { DeadlineTimers } from './sessions/deadline-timers.ts';
@@ -42,6 +43,7 @@ export class SupervisorParts {
   readonly roomRouter: RoomRouter | null;
   readonly #timers: DeadlineTimers;
   readonly #gaps: GapDetector;
+  #stopLoad: () => void = () => undefined;
 
   constructor(deps: SupervisorDeps) {
     const { clock } = deps;
@@ -99,6 +101,9 @@ export class SupervisorParts {
     });
     await this.roomRouter?.start();
     this.#watchAgain();
+    const { hostMonitor, clock } = this.deps;
+    if (hostMonitor !== undefined)
+      this.#stopLoad = watchLoad(hostMonitor, { clock, admission: this.admission });
     this.#gaps.start();
   }
 
@@ -118,6 +123,7 @@ export class SupervisorParts {
   close(): void {
     void this.workers.close();
     this.#gaps.stop();
+    this.#stopLoad();
     this.pool.close();
     this.admission.close();
     this.recorder.close();

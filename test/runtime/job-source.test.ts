@@ -29,6 +29,7 @@ function setUp() {
     sessions: { all: () => [], post: () => undefined, state: () => null, idle: async () => undefined },
     admission: {
       quotas: () => [host],
+      overload: () => [],
       onChange: (callback) => {
         changed = callback;
       },

@@ -18,6 +18,7 @@ import { Agent } from './world/agent.ts';
 import { SimChannels } from './world/channels.ts';
 import type { DiskState, Run } from './world/host.ts';
 import { Host } from './world/host.ts';
+import { loadOf } from './world/host-load.ts';
 import { SimJobs } from './world/jobs.ts';
 import { Life } from './world/life.ts';
 import type { ApiState } from './world/livekit.ts';
@@ -147,7 +148,8 @@ export class Sim {
       cleanup: { unmanaged: [], graceMs: CLEANUP_GRACE_MS },
       host: 'simulated',
       newId: () => `${++this.#ids}`,
-      limits: { ...this.scenario.limits, perAgent: { scribe: 3 } },
+      hostMonitor: loadOf(world),
+      limits: { ...this.scenario.limits, perAgent: { scribe: 3 }, cpu: 0.8, memoryFree: 0.1 },
       agents: Object.keys(this.#profiles),
       profileOf: (agent) => this.#profiles[agent] ?? null,
       retention: { sessionsMs: 1, logsMs: 1 },

@@ -212,6 +212,8 @@ function resolve(file: ConfigFile, origin: Origin): Config {
       startRatePerSecond: limits.start_rate,
       queue: limits.queue,
       queueTimeoutMs: limits.queue_timeout,
+      cpu: limits.cpu,
+      memoryFree: limits.memory_free,
     },
     agents: Object.fromEntries(agents.map(([name, one]) => [name, resolveProfile(name, one, origin)])),
     agentLiveKit: Object.fromEntries(agents.flatMap(([name, one]) => agentLiveKit(name, one, origin))),

@@ -16,7 +16,15 @@ import {
 } from '../../lib/limits/session-limits.ts';
 import { TEMP } from '../../lib/limits/temp-limits.ts';
 import { WARM } from '../../lib/limits/worker-limits.ts';
-import { bytes, duration, durationOrAuto, durationOrOff, percent, rate } from './config-units.ts';
+import {
+  bytes,
+  duration,
+  durationOrAuto,
+  durationOrOff,
+  hostShareOrOff,
+  percent,
+  rate,
+} from './config-units.ts';
 
 const SECOND_MS = 1000;
 const DAY_MS = 86_400 * SECOND_MS;
@@ -199,6 +207,8 @@ export const fileSchema = section({
     start_rate: rate.default(ADMISSION.startRatePerSecond),
     queue: count(0, 100_000).default(ADMISSION.queue),
     queue_timeout: duration([100, DAY_MS]).default(ADMISSION.queueTimeoutMs),
+    cpu: hostShareOrOff.default(ADMISSION.cpu),
+    memory_free: hostShareOrOff.default(ADMISSION.memoryFree),
   }).prefault({}),
   cgroups: choice(['auto', 'off']).default('auto'),
   agents: z.record(idText, agent, { error: 'must be a map of agents by name' }).default({}),

@@ -60,6 +60,16 @@ export const percent = withUnit('must be a share of one core, such as 100%', (te
   return match === null || Number(match[1]) === 0 ? null : Number(match[1]);
 });
 
+/** A share from 0 to 1. null: off. */
+export const hostShareOrOff = z.union(
+  [
+    z.literal('off').transform(() => null),
+    z.literal(false).transform(() => null),
+    percent.refine((value) => value <= 100).transform((value) => value / 100),
+  ],
+  { error: 'must be off or a share of the host, such as 80%, up to 100%' },
+);
+
 const PER_SECONDS: Readonly<Record<string, number>> = { s: 1, min: 60, h: 3600 };
 
 /** Starts per second. */

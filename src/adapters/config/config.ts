@@ -64,6 +64,8 @@ export const DEFAULT_CONFIG: Config = {
     sessions: ADMISSION.sessions,
     perUser: ADMISSION.perUser,
     perAgent: {},
+    cpu: ADMISSION.cpu,
+    memoryFree: ADMISSION.memoryFree,
     startRatePerSecond: ADMISSION.startRatePerSecond,
     queue: ADMISSION.queue,
     queueTimeoutMs: ADMISSION.queueTimeoutMs,

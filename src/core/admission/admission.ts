@@ -6,6 +6,8 @@
 import type { ClaimKey, SessionId } from '../ids.ts';
 import type { Allocation } from './allocation.ts';
 import { AllocationTable } from './allocation-table.ts';
+import type { HostLoad, HostQuota, HostSample } from './host-load.ts';
+import { hostPercent, hostText, isHostQuota, newHostLoad, noteSample } from './host-load.ts';
 import type { AdmissionLimits } from './quotas.ts';
 import { quotaLimit } from './quotas.ts';
 
@@ -22,6 +24,7 @@ export interface Admission {
   readonly limits: AdmissionLimits;
   readonly holders: AllocationTable;
   readonly queue: readonly Waiting[];
+  readonly load: HostLoad;
   /** Theoretical arrival time of the start rate's leaky bucket. */
   readonly startTatMs: number;
 }
@@ -54,8 +57,8 @@ export interface Grant {
   readonly startAtMs: number;
 }
 
-export function newAdmission(limits: AdmissionLimits): Admission {
-  return { limits, holders: AllocationTable.of([]), queue: [], startTatMs: 0 };
+export function newAdmission(limits: AdmissionLimits, nowMs = 0): Admission {
+  return { limits, holders: AllocationTable.of([]), queue: [], load: newHostLoad(nowMs), startTatMs: 0 };
 }
 
 export function request(
@@ -149,6 +152,20 @@ export function relimit(
   return serve({ ...state, limits }, nowMs);
 }
 
+/** A sample of the host. Serves the queue when the host is free again. */
+export function sampled(
+  state: Admission,
+  sample: HostSample,
+  nowMs: number,
+): { state: Admission; grants: Grant[] } {
+  return serve({ ...state, load: noteSample(state.load, sample, state.limits, nowMs) }, nowMs);
+}
+
+/** The host quotas that hold new sessions back. A host without a session always takes one. */
+export function hostOverload({ load, holders }: Pick<Admission, 'load' | 'holders'>): readonly HostQuota[] {
+  return load.over.length === 0 || holders.filter(() => true).length === 0 ? [] : load.over;
+}
+
 /** The session waits no longer: it was released or has expired. */
 export function withdraw(
   state: Admission,
@@ -174,6 +191,7 @@ function describeWait(state: Admission, one: Waiting): string {
   const holder = claimHolder(state, one.claim);
   if (holder !== null) return `the room's last session, ${holder.sessionId}, was still in its teardown`;
   const lacking = firstLacking(state, one.quotas, new Set());
+  if (lacking !== null && isHostQuota(lacking)) return `limit ${hostText(state.load, state.limits, lacking)}`;
   return lacking === null
     ? 'no slot became free in time'
     : `limit ${lacking}: ${usedOf(state, lacking)} of ${quotaLimit(state.limits, lacking)} in use`;
@@ -209,7 +227,10 @@ function queuedNeeds(state: Admission): Set<string> {
 }
 
 function lackingOf(state: Admission, quotas: readonly string[], blocked: ReadonlySet<string>): string[] {
-  return quotas.filter((name) => blocked.has(name) || usedOf(state, name) >= quotaLimit(state.limits, name));
+  const lacking = quotas.filter(
+    (name) => blocked.has(name) || usedOf(state, name) >= quotaLimit(state.limits, name),
+  );
+  return [...lacking, ...hostOverload(state)];
 }
 
 function firstLacking(
@@ -233,6 +254,8 @@ export function quotaHolders(state: Admission, quota: string): SessionId[] {
 }
 
 function full(state: Admission, quota: string): Answer {
+  if (isHostQuota(quota))
+    return { kind: 'full', quota, ...hostPercent(state.load, state.limits, quota), holders: [] };
   const holders = quotaHolders(state, quota);
   return { kind: 'full', quota, limit: quotaLimit(state.limits, quota), used: holders.length, holders };
 }

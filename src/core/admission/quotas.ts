@@ -1,7 +1,8 @@
 /** All limits are named quotas. A session takes all of its quotas or none, and a refusal names the quota. */
 import type { SessionSpec } from '../model/session.ts';
+import type { HostLimits } from './host-load.ts';
 
-export interface AdmissionLimits {
+export interface AdmissionLimits extends HostLimits {
   readonly sessions: number;
   /** null: no limit per user. */
   readonly perUser: number | null;

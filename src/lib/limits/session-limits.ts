@@ -144,6 +144,11 @@ export const ADMISSION = {
   startRatePerSecond: 10,
   queue: 100,
   queueTimeoutMs: 30 * SECOND_MS,
+  /** Shares of the host: use of the processor, and free memory. */
+  cpu: 0.8,
+  memoryFree: 0.1,
+  /** Interval of the samples of the host's load. */
+  sampleMs: 2500,
   /** Each refusal at a limit names this wait. */
   retryAfterSeconds: 5,
 } as const;

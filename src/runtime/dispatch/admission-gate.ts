@@ -4,18 +4,22 @@ import type { CapacityView } from '../../api/host-schemas.ts';
 import type { Admission, Answer, Grant, Request } from '../../core/admission/admission.ts';
 import {
   expired,
+  hostOverload,
   newAdmission,
   nextExpiryMs,
   quotaHolders,
   relimit,
   request,
   restore,
+  sampled,
   update,
   usedOf,
   withdraw,
 } from '../../core/admission/admission.ts';
 import type { Allocation } from '../../core/admission/allocation.ts';
 import { sameAllocation } from '../../core/admission/allocation.ts';
+import type { HostQuota, HostSample } from '../../core/admission/host-load.ts';
+import { hostPercent } from '../../core/admission/host-load.ts';
 import type { Budget } from '../../core/admission/mass-end-breaker.ts';
 import { askBudget, NEW_BUDGET } from '../../core/admission/mass-end-breaker.ts';
 import type { AdmissionLimits } from '../../core/admission/quotas.ts';
@@ -38,7 +42,7 @@ export class AdmissionGate {
   #changed: () => void = () => undefined;
 
   constructor(limits: AdmissionLimits, clock: Clock, listener: AdmissionGateListener) {
-    this.#admission = newAdmission(limits);
+    this.#admission = newAdmission(limits, clock.now().bootMs);
     this.#clock = clock;
     this.#listener = listener;
   }
@@ -75,6 +79,32 @@ export class AdmissionGate {
 
   relimit(limits: AdmissionLimits): void {
     this.#apply(relimit(this.#admission, limits, this.#nowMs()));
+  }
+
+  /** A sample of the host's load. The listener hears only of a change. */
+  sampled(sample: HostSample): void {
+    const before = this.#admission.load.over;
+    const next = sampled(this.#admission, sample, this.#nowMs());
+    const { over } = next.state.load;
+    if (over.join() === before.join() && next.grants.length === 0) this.#admission = next.state;
+    else this.#apply(next);
+  }
+
+  /** The host quotas that hold new sessions back now. */
+  overload(): readonly HostQuota[] {
+    return hostOverload(this.#admission);
+  }
+
+  load(): CapacityView['load'] {
+    const { load, limits } = this.#admission;
+    const [cpu, free] = [hostPercent(load, limits, 'cpu'), hostPercent(load, limits, 'memory_free')];
+    return {
+      cpuPercent: cpu.used,
+      cpuLimitPercent: limits.cpu == null ? null : cpu.limit,
+      memoryFreePercent: load.memoryFree === null ? null : free.used,
+      memoryFreeLimitPercent: limits.memoryFree == null ? null : free.limit,
+      over: [...load.over],
+    };
   }
 
   isQueued(sessionId: SessionId): boolean {

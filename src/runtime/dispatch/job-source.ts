@@ -24,7 +24,7 @@ export interface JobSourceOptions {
   readonly sessions: Pick<SessionHost, 'all' | 'post' | 'state' | 'idle'>;
   /** Offers the job to a warm LiveKit agent, and waits for the agent's answer. */
   readonly answers: Pick<AgentAnswers, 'ask'>;
-  readonly admission: Pick<AdmissionGate, 'quotas' | 'onChange'>;
+  readonly admission: Pick<AdmissionGate, 'quotas' | 'overload' | 'onChange'>;
   readonly dispatcher: Dispatcher;
   readonly isAccepting: () => boolean;
   /** A call was refused, for example because no slot was free. */
@@ -113,13 +113,14 @@ export class JobSource implements JobsListener {
     const { jobs, deps, sessions, admission, isAccepting } = this.#options;
     this.#reportedMs = deps.clock.now().bootMs;
     const quotas = admission.quotas();
+    const isOver = admission.overload().length > 0;
     const open = sessions.all().filter((one) => !isEnded(one));
     for (const profile of this.#profiles()) {
       const shared = quotas.filter((one) => one.name === 'host' || one.name === `agent:${profile.agent}`);
       const load = Math.max(0, ...shared.map((one) => (one.limit === 0 ? 1 : one.used / one.limit)));
       jobs.setLoad(profile.agentName ?? '', {
         load: Math.min(1, load),
-        full: load >= 1 || !isAccepting(),
+        full: load >= 1 || isOver || !isAccepting(),
         jobs: open.filter((one) => one.spec.profile.agent === profile.agent).length,
       });
     }

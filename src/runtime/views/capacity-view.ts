@@ -25,6 +25,7 @@ export function capacityView(
     draining,
     quotas: admission.quotas(),
     queue: admission.queue(),
+    load: admission.load(),
     sessions: countStates(all),
     unkillable: all
       .filter(isUnkillable)

@@ -59,6 +59,13 @@ function capacityView(sessions: ReadonlyMap<string, SessionView>): CapacityView 
     draining: null,
     quotas: [{ name: 'sessions', limit: 50, used: sessions.size, holders: [...sessions.keys()] }],
     queue: { length: 0, limit: 100, sessions: [] },
+    load: {
+      cpuPercent: 12,
+      cpuLimitPercent: 80,
+      memoryFreePercent: 61,
+      memoryFreeLimitPercent: 10,
+      over: [],
+    },
     sessions: { queued: 0, starting: 0, live: sessions.size, closing: 0, released: 0, failed: 0 },
     unkillable: [],
     held: [],

@@ -150,7 +150,7 @@ export class Machine {
     const base = {
       listen: { socket: '/run/curfew/curfew.sock', http: 'off' },
       state_dir: STATE,
-      limits: { start_rate: '1000/s' },
+      limits: { start_rate: '1000/s', cpu: 'off', memory_free: 'off' },
       agents: { default: { command: ['sleep', '1000'] } },
     };
     this.write('/etc/curfew/curfew.yaml', stringify({ ...base, ...more }));
