@@ -10,7 +10,10 @@ const NEEDS_PYTHON = [
   'test/adapters/standin/agent-env.test.ts',
 ];
 /** Those with LiveKit's own Python framework, which `npm test` installs. */
-const NEEDS_PYTHON_AGENTS = ['test/adapters/standin/python-agents.test.ts'];
+const NEEDS_PYTHON_AGENTS = [
+  'test/adapters/standin/python-agents.test.ts',
+  'test/conformance/conformance.test.ts',
+];
 /** Whole calls that need the machine to themselves: audio in real time, real kills under load, and what looks for programs by name. */
 const ALONE = ['test/e2e/{audio,chaos,dev}.test.ts'];
 /** Tests that boot a systemd of their own run as root only. Tests of an upgrade need the git history. `npm test` names those that are left out; in CI that is an error. */
@@ -32,6 +35,7 @@ const setupFiles = ['test/support/setup/on-failure.ts'];
  * - integration: adapters against the real thing.
  * - e2e: whole calls.
  * - alone: calls that need the whole machine.
+ * - conformance: agents under LiveKit's own runner and under curfew.
  * - upgrade: the previous release, upgraded in place.
  * - systemd: the service in a real systemd.
  */
@@ -98,8 +102,22 @@ export default defineConfig({
       {
         extends: true,
         test: {
-          name: 'upgrade',
+          name: 'conformance',
           sequence: { groupOrder: 4 },
+          globalSetup: BUILD,
+          setupFiles,
+          include: ['test/conformance/*.test.ts'],
+          // The bound of a loaded machine. The wait for it is idle.
+          testTimeout: 600_000,
+          hookTimeout: 120_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'upgrade',
+          sequence: { groupOrder: 5 },
           globalSetup: [...BUILD, 'test/upgrade/setup.ts'],
           setupFiles,
           include: ['test/upgrade/**/*.test.ts'],
@@ -113,7 +131,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'systemd',
-          sequence: { groupOrder: 5 },
+          sequence: { groupOrder: 6 },
           include: ['test/systemd/**/*.test.ts'],
           globalSetup: ['test/systemd/setup.ts'],
           testTimeout: 120_000,

@@ -303,6 +303,14 @@ const COMMANDS = {
     await alone(build);
     return run([WARNINGS_OFF, join('test', 'chaos', 'main.ts'), ...args], { NODE_ENV: 'production' });
   },
+  conformance: async (args) => {
+    await alone(async () => {
+      await build();
+      await ensurePythonAgents(say);
+    });
+    const env = { NODE_ENV: 'production', LIVEKIT_SERVER: await ensureLiveKitBinary(say) };
+    return run([WARNINGS_OFF, join('test', 'conformance', 'main.ts'), ...args], env);
+  },
   sim: (args) => run([WARNINGS_OFF, join('test', 'sim', 'main.ts'), ...args]),
   check,
   build: async () => {

@@ -1,0 +1,97 @@
+/** Plays scenarios of one version under LiveKit's own runner and in other ways, and compares them. */
+import { factsOf } from './call-facts.ts';
+import type { Allowed, Difference } from './differences.ts';
+import { compare, isAllowedBy } from './differences.ts';
+import type { Played } from './play-call.ts';
+import { playCall } from './play-call.ts';
+import { PRODUCTION } from './production-calls.ts';
+import type { Scenario } from './scenarios.ts';
+import { SCENARIOS } from './scenarios.ts';
+import type { StageOptions } from './stage.ts';
+import { Stage } from './stage.ts';
+import type { Way } from './ways.ts';
+
+export interface Part {
+  readonly version: string;
+  readonly ways: readonly Exclude<Way, 'livekit'>[];
+  /** Absent: all scenarios of this version. */
+  readonly scenarios?: readonly string[];
+  readonly loop?: StageOptions['loop'];
+  /** The file of the agent. Absent: observer. */
+  readonly file?: string;
+  /** The number of calls at once. */
+  readonly atOnce: number;
+}
+
+export interface Outcome {
+  readonly calls: number;
+  readonly differences: readonly Difference[];
+  /** Calls that could not be played, with the reason. */
+  readonly failures: readonly string[];
+}
+
+const OBSERVER = 'observer';
+
+type Call = readonly [Scenario, Way];
+
+/** `onPlayed` hears of each call that was played or could not be. */
+export async function runPart(
+  part: Part,
+  onPlayed: (what: string) => void = () => undefined,
+): Promise<Outcome> {
+  const { version, ways, loop = 'asyncio', file = OBSERVER } = part;
+  const warm = ways.some((way) => way.endsWith('warm')) ? 1 : 0;
+  const stage = await Stage.open({ version, loop, warm, file });
+  try {
+    const played: Played[] = [];
+    const failures: string[] = [];
+    const calls = callsOf(part);
+    const play = async (open: Call[]) => {
+      for (let call = open.shift(); call !== undefined; call = open.shift()) {
+        await playCall(stage, ...call).then(
+          (one) => played.push(one),
+          (error: Error) => failures.push(error.message),
+        );
+        onPlayed(`${call[0].name} by ${call[1]}`);
+      }
+    };
+    const together = calls.filter(([{ alone }]) => alone === undefined);
+    await Promise.all(Array.from({ length: part.atOnce }, () => play(together)));
+    await play(calls.filter(([{ alone }]) => alone === true));
+    return { calls: calls.length, failures, differences: compareAll(played, version) };
+  } finally {
+    await stage.close();
+  }
+}
+
+function callsOf({ version, ways, scenarios, file = OBSERVER }: Part): Call[] {
+  const wanted = [...SCENARIOS, ...PRODUCTION].filter(
+    (one) =>
+      (one.file ?? OBSERVER) === file &&
+      version.startsWith(one.only ?? version) &&
+      (scenarios?.includes(one.name) ?? true),
+  );
+  return wanted.flatMap((scenario) =>
+    (['livekit', ...ways] as const)
+      .filter((way) => scenario.ways?.includes(way) ?? true)
+      .map((way): Call => [scenario, way]),
+  );
+}
+
+function compareAll(played: readonly Played[], version: string): Difference[] {
+  return played.flatMap((one) => {
+    const own = played.find(({ way, scenario }) => way === 'livekit' && scenario === one.scenario);
+    if (one.way === 'livekit' || own === undefined) return [];
+    return compare(factsOf(own), factsOf(one), { version, way: one.way });
+  });
+}
+
+/** The differences that no row of the table allows, as lines. */
+export function refused(differences: readonly Difference[], allowed: readonly Allowed[]): string[] {
+  return differences
+    .filter((one) => !allowed.some((row) => isAllowedBy(row, one)))
+    .map(
+      ({ key, way, version, livekit, curfew }) =>
+        `${version} ${way} ${key}: LiveKit ${livekit}; curfew ${curfew}`,
+    );
+}

@@ -1,0 +1,3 @@
+/** The ways in which a call reaches an agent: under LiveKit's own runner, and under curfew. */
+export const WAYS = ['livekit', 'http-cold', 'http-warm', 'dispatch-cold', 'dispatch-warm'] as const;
+export type Way = (typeof WAYS)[number];
