@@ -9,6 +9,7 @@ import { findPythonAgents } from '../../scripts/python-agents.mjs';
 import type { CapacityView } from '../../src/api/host-schemas.ts';
 import type { SessionView } from '../../src/api/session-schemas.ts';
 import { Daemon, ROOT } from '../support/daemon/daemon.ts';
+import { freePorts } from '../support/lib/free-ports.ts';
 import { until } from '../support/lib/wait.ts';
 import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit/livekit-server.ts';
 import { endWithThisProcess } from '../support/processes/keeper.ts';
@@ -70,9 +71,11 @@ describe.each(FRAMEWORKS)('an unchanged %s agent', (_framework, found, command) 
     const agentEnv = (name: string) => ({ TELLS_DIR: tells, TELLS_NAME: name });
     const access = { LIVEKIT_URL: livekit.url, LIVEKIT_API_KEY: KEY, LIVEKIT_API_SECRET: SECRET };
     const [program = '', ...args] = command;
+    // Because: the framework for JavaScript takes port 0 as its default port.
+    const [port] = await freePorts(1);
     own = spawn(program, args, {
       cwd: dir,
-      env: { PATH, HOME, ...access, ...agentEnv('own') },
+      env: { PATH, HOME, ...access, ...agentEnv('own'), TELLS_PORT: String(port) },
       stdio: ['ignore', openSync(join(dir, 'own.log'), 'a'), openSync(join(dir, 'own.log'), 'a')],
       detached: true,
     });
