@@ -50,6 +50,21 @@ describe('the identity that an agent chooses', () => {
     expect(play.did('admit')).toHaveLength(1);
   });
 
+  it.each([
+    ['leaves the choice to LiveKit', accepted(''), null],
+    ["has the framework's default", accepted('agent-AJ_1'), null],
+    ['may be used', accepted('helper'), null],
+    ['is too long', accepted('x'.repeat(257)), 'LiveKit accepts at most 256 bytes'],
+    ['another agent has', accepted('helper', true), 'the agent of another session in the room has it'],
+    ['a caller has', accepted('ann'), 'a person in the room has it'],
+  ])("that %s has a line in the worker's log if curfew does not use it", (_what, event, why) => {
+    const play = asked()
+      .on(5, look(5, [participant('ann')]))
+      .on(10, event);
+    const told = 'the agent joins with another identity than its acceptance chose: ';
+    expect(play.did('admit')).toMatchObject([{ effect: { notes: why === null ? [] : [`${told}${why}`] } }]);
+  });
+
   it('belongs to a caller who took it later, and the end of the session does not remove that caller', () => {
     const thief = participant('helper');
     const play = asked()
@@ -62,6 +77,57 @@ describe('the identity that an agent chooses', () => {
     });
     expect(play.did('remove_agent')).toEqual([]);
     expect(play.session.presence.callersSeen).toBe(true);
+  });
+});
+
+describe('an acceptance that LiveKit lets into no room', () => {
+  const withParts = (parts: Partial<Acceptance>) => {
+    const event = accepted('helper');
+    return asked()
+      .on(10, { ...event, answer: { ...event.answer, ...parts } })
+      .did('admit');
+  };
+
+  it('by the size of its metadata loses the metadata, and says so', () => {
+    expect(withParts({ metadata: 'm'.repeat(512 * 1024), attributes: { shift: 'night' } })).toMatchObject([
+      { effect: { acceptance: { metadata: expect.stringMatching(/^m+$/) }, notes: [] } },
+    ]);
+    expect(withParts({ metadata: 'ä'.repeat(256 * 1024 + 1), attributes: { shift: 'night' } })).toMatchObject(
+      [
+        {
+          effect: {
+            acceptance: { name: 'Ada', metadata: '', attributes: { shift: 'night' } },
+            notes: [
+              'the agent joins without the metadata of its acceptance: LiveKit accepts at most 524288 bytes, and these have 524290',
+            ],
+          },
+        },
+      ],
+    );
+  });
+
+  it('by the size of its attributes loses the attributes, and says so', () => {
+    const most = { key: 'v'.repeat(64 * 1024 - 3) };
+    expect(withParts({ attributes: most })).toMatchObject([{ effect: { acceptance: { attributes: most } } }]);
+    expect(withParts({ attributes: { ...most, k: '' } })).toMatchObject([
+      {
+        effect: {
+          acceptance: { attributes: {} },
+          notes: [expect.stringMatching(/attributes .* 65536 bytes, and these have 65537$/)],
+        },
+      },
+    ]);
+  });
+});
+
+describe('the record of a job', () => {
+  it("has LiveKit's message without the room's password, which its first worker still gets", () => {
+    const room = { name: 'room', turnPassword: 'secret', metadata: 'menu' };
+    const { session } = Play.starting({ job: { ...job, message: { dispatchId: 'AD_1', room } } });
+    expect(session.spec.job?.message).toMatchObject({ room });
+    const message = { dispatchId: 'AD_1', room: { name: 'room', metadata: 'menu' } };
+    expect(toRecord(session).spec.job?.message).toEqual(message);
+    expect(JSON.stringify(toRecord(session))).not.toContain('secret');
   });
 });
 

@@ -43,7 +43,7 @@ const specs = new WeakMap<Session['spec'], string>();
 /** The spec is half of a session and never changes, so its JSON is made once. */
 function bodyOf(session: Session): string {
   const { spec, ...rest } = toRecord(session);
-  const known = specs.get(spec) ?? JSON.stringify(spec);
-  specs.set(spec, known);
+  const known = specs.get(session.spec) ?? JSON.stringify(spec);
+  specs.set(session.spec, known);
   return `{"spec":${known},${JSON.stringify(rest).slice(1)}`;
 }

@@ -33,27 +33,66 @@ export type AgentAnswer = Acceptance | { readonly kind: 'rejected'; readonly isF
  * Gives the session's agent the identity that the agent chose. Without a usable choice it keeps the session's own.
  * `isTaken`: the agent of another session in the room has the identity. Two agents would throw each other out.
  */
-export function withChosenIdentity<S extends Session>(
-  session: S,
-  { identity }: Acceptance,
-  isTaken: boolean,
-): S {
+export function withChosenIdentity<S extends Session>(session: S, answer: Acceptance, isTaken: boolean): S {
   const { spec } = session;
   const { ownIdentity = spec.agentIdentity } = spec;
-  const isUsable = identity !== '' && !isDefault(identity, session) && !isTaken && canBe(identity, session);
-  const chosen = isUsable ? identity : ownIdentity;
+  const isUsable = isChoice(answer, session) && refusalOf(answer, session, isTaken) === null;
+  const chosen = isUsable ? answer.identity : ownIdentity;
   if (chosen === spec.agentIdentity) return session;
   return { ...session, spec: { ...spec, agentIdentity: chosen, ownIdentity } };
 }
 
 /** The frameworks name an agent that chose nothing after its job. */
-function isDefault(identity: string, { spec }: Session): boolean {
-  return identity === `agent-${spec.job?.id ?? spec.id}`;
+function isChoice({ identity }: Acceptance, { spec }: Session): boolean {
+  return identity !== '' && identity !== `agent-${spec.job?.id ?? spec.id}`;
 }
 
-/** LiveKit lets no longer identity in. The identity of a person in the room would throw that person out. */
-function canBe(identity: string, session: Session): boolean {
-  return holderOf(identity, session) !== 'person' && utf8Bytes(identity) <= LIVEKIT_BOUNDS.identityBytes;
+/** Why the chosen identity is not used. null: it is. */
+function refusalOf({ identity }: Acceptance, session: Session, isTaken: boolean): string | null {
+  const { identityBytes } = LIVEKIT_BOUNDS;
+  if (isTaken) return 'the agent of another session in the room has it';
+  if (holderOf(identity, session) === 'person') return 'a person in the room has it';
+  if (utf8Bytes(identity) > identityBytes) return `LiveKit accepts at most ${identityBytes} bytes`;
+  return null;
+}
+
+/** An acceptance that LiveKit lets into the room, and one line for each part of it that is not used. The lines name no identity. */
+export interface Usable {
+  readonly acceptance: Acceptance;
+  readonly notes: readonly string[];
+}
+
+/** LiveKit lets nobody in whose metadata or attributes are larger. An agent without them is better than a caller alone. */
+export function usablePart(answer: Acceptance, session: Session, isTaken: boolean): Usable {
+  const { metadataBytes, attributesBytes } = LIVEKIT_BOUNDS;
+  const refused = isChoice(answer, session) ? refusalOf(answer, session, isTaken) : null;
+  const { metadata, attributes } = answer;
+  const [metadataSize, attributesSize] = [utf8Bytes(metadata), sizeOf(attributes)];
+  const isMetadataLarge = metadataSize > metadataBytes;
+  const areAttributesLarge = attributesSize > attributesBytes;
+  return {
+    acceptance: {
+      ...answer,
+      metadata: isMetadataLarge ? '' : metadata,
+      attributes: areAttributesLarge ? {} : attributes,
+    },
+    notes: [
+      ...(refused === null
+        ? []
+        : [`the agent joins with another identity than its acceptance chose: ${refused}`]),
+      ...(isMetadataLarge ? [tooLarge('metadata', metadataSize, metadataBytes)] : []),
+      ...(areAttributesLarge ? [tooLarge('attributes', attributesSize, attributesBytes)] : []),
+    ],
+  };
+}
+
+function tooLarge(what: string, bytes: number, most: number): string {
+  return `the agent joins without the ${what} of its acceptance: LiveKit accepts at most ${most} bytes, and these have ${bytes}`;
+}
+
+/** As LiveKit counts: the keys and the values. */
+function sizeOf(attributes: Acceptance['attributes']): number {
+  return Object.entries(attributes).reduce((sum, [key, value]) => sum + utf8Bytes(key) + utf8Bytes(value), 0);
 }
 
 /** The holder of an identity in the room, as far as curfew knows. */

@@ -1,7 +1,7 @@
 /** The work of the runtime. Each effect is idempotent or guarded, and answers with an event. */
 import type { RoomKey, WorkerId } from '../ids.ts';
 import type { RoomWatch } from '../rooms/kept-room.ts';
-import type { Acceptance } from './agent-answer.ts';
+import type { Usable } from './agent-answer.ts';
 import type { SupervisorMessage } from './control-protocol.ts';
 import type { Reason } from './reasons.ts';
 
@@ -10,8 +10,8 @@ export type Effect =
   | { readonly do: 'spawn'; readonly workerId: WorkerId; readonly attempt: number }
   /** Give a waiting worker its room. The worker says `ready` when it has the room. A LiveKit agent is offered its job: answers `answered`. */
   | { readonly do: 'assign'; readonly workerId: WorkerId }
-  /** Give a LiveKit agent that accepted its job its room. */
-  | { readonly do: 'admit'; readonly workerId: WorkerId; readonly acceptance: Acceptance }
+  /** Give a LiveKit agent that accepted its job its room. `notes`: lines for the worker's log. */
+  | ({ readonly do: 'admit'; readonly workerId: WorkerId } & Usable)
   | { readonly do: 'tell'; readonly workerId: WorkerId; readonly message: SupervisorMessage }
   /** Signal the tree and poll it. Each process gets one TERM at most. Answers `tree` when the tree is gone. `to`: the main process alone; absent: all. */
   | {

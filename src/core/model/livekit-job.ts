@@ -1,7 +1,7 @@
 /** The meaning of a LiveKit job for its session, and the reports to LiveKit. */
 
 import type { Stamp } from '../ids.ts';
-import type { Acceptance } from './agent-answer.ts';
+import type { Usable } from './agent-answer.ts';
 import { holderOf } from './agent-answer.ts';
 import type { Effect } from './effects.ts';
 import type { Ending, Session, SessionSpec } from './session.ts';
@@ -50,7 +50,7 @@ export function refuseEffects({ room, unasked }: SessionSpec, ownJob: string | n
 }
 
 /** The room for an agent that accepted its job. An earlier worker of the session may still be in the room under another identity. */
-export function admitEffects(before: Session, after: Session, acceptance: Acceptance): Effect[] {
+export function admitEffects(before: Session, after: Session, usable: Usable): Effect[] {
   const worker = workerOf(after);
   if (worker === null) return [];
   const { room, agentIdentity: identity, profile } = before.spec;
@@ -59,6 +59,6 @@ export function admitEffects(before: Session, after: Session, acceptance: Accept
   const { removeAgentMs: boundMs } = profile.ladder;
   return [
     ...(isOld ? [{ do: 'remove_agent', room, identity, boundMs } as const] : []),
-    { do: 'admit', workerId: worker.id, acceptance },
+    { do: 'admit', workerId: worker.id, ...usable },
   ];
 }

@@ -2,7 +2,7 @@
  * A session as it lies on disk, in the registry and in the workers' folders. The format is that of version 0.1.0.
  * An upgrade reads what 0.1.0 wrote, and a downgrade reads what this version writes. So names here never follow the model.
  */
-import type { Stamp, WorkerId } from '../ids.ts';
+import type { Json, Stamp, WorkerId } from '../ids.ts';
 import type { MemoryMeasure } from '../memory-sample.ts';
 import type { Departure, Presence } from '../rooms/presence.ts';
 import type { Ending, Phase, PhaseOf, Session, TimesIn, Vitals, Work } from './session.ts';
@@ -66,11 +66,11 @@ export interface SessionRecord
   readonly vitals: VitalsRecord;
 }
 
-/** `spec` stays the same object, so that its text can be kept. Because: it runs with every change of a session, and a spread is faster than a rest. */
+/** Because: it runs with every change of a session, and a spread is faster than a rest. */
 export function toRecord(session: Session): SessionRecord {
-  const { spec, errors, restarts, replaced, warmWorker, presence, config, vitals } = session;
+  const { errors, restarts, replaced, warmWorker, presence, config, vitals } = session;
   return {
-    spec,
+    spec: specRecord(session.spec),
     phase: phaseRecord(session),
     errors,
     restarts,
@@ -80,6 +80,15 @@ export function toRecord(session: Session): SessionRecord {
     config,
     vitals: vitalsRecord(vitals),
   };
+}
+
+/** No secret lies on disk: the only one in LiveKit's message about a job is the room's password for TURN. */
+function specRecord(spec: Session['spec']): Session['spec'] {
+  const { job } = spec;
+  const room = job?.message?.room;
+  if (job == null || room == null || typeof room !== 'object' || !('turnPassword' in room)) return spec;
+  const { turnPassword: _secret, ...rest } = room as { readonly [key: string]: Json };
+  return { ...spec, job: { ...job, message: { ...job.message, room: rest } } };
 }
 
 /** Throws for a record that lacks a part. */

@@ -1,7 +1,7 @@
 /** The messages to a worker each time it connects, and a LiveKit agent's answer to its job. */
 import { DEADLINES } from '../../lib/limits/session-limits.ts';
 import type { Stamp } from '../ids.ts';
-import { withChosenIdentity } from '../model/agent-answer.ts';
+import { usablePart, withChosenIdentity } from '../model/agent-answer.ts';
 import { LATER_TYPES, PROTOCOL_VERSION } from '../model/control-protocol.ts';
 import type { Effect } from '../model/effects.ts';
 import { declinedEnding } from '../model/endings.ts';
@@ -71,5 +71,5 @@ export function onAnswered(
       stay(next, refuseEffects(next.spec, session.spec.job?.id ?? null)),
     );
   const next = withChosenIdentity(session, answer, isTaken);
-  return stay(next, admitEffects(session, next, answer));
+  return stay(next, admitEffects(session, next, usablePart(answer, session, isTaken)));
 }

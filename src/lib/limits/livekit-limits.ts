@@ -49,7 +49,14 @@ export const JOBS = {
 } as const;
 
 /** LiveKit's own bounds, in bytes of UTF-8. Source: the defaults of its server's config (`limit`). */
-export const LIVEKIT_BOUNDS = { roomNameBytes: 256, identityBytes: 256 } as const;
+export const LIVEKIT_BOUNDS = {
+  roomNameBytes: 256,
+  identityBytes: 256,
+  /** Of a participant. */
+  metadataBytes: 512 * 1024,
+  /** All keys and values of a participant. */
+  attributesBytes: 64 * 1024,
+} as const;
 
 /** Calls that LiveKit dispatches to curfew. */
 export const JOB_SOURCE = {

@@ -130,10 +130,11 @@ async function assign(parts: EffectParts, session: Session, workerId: WorkerId):
 }
 
 async function admit(
-  { deps, channels, roomTokens }: EffectParts,
+  { deps, workers, channels, roomTokens }: EffectParts,
   session: Session,
-  { workerId, acceptance }: Extract<Effect, { do: 'admit' }>,
+  { workerId, acceptance, notes }: Extract<Effect, { do: 'admit' }>,
 ): Promise<void> {
+  for (const line of notes) workers.note(workerId, line);
   try {
     channels.admit(workerId, await roomTokens.admit(session, acceptance));
   } catch (error) {
