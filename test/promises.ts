@@ -15,9 +15,10 @@ export interface Entry {
 
 export const PROMISES = {
   'one-live-worker-per-claim': {
-    says: 'At most one worker of a claim lives at any time, also after a restart or a crash in the middle of a start.',
+    says: 'At most one worker of a claim can be in its room at any time, also after a restart or a crash in the middle of a start. An older one is finishing: LiveKit removed its agent, and only its callbacks run.',
     checks: [
-      'a worker starts only when no other worker of its claim lives',
+      'a worker starts only when no other worker of its claim can be in the room',
+      'only one agent of a claim is in its room',
       'a session is admitted only when its claim is free',
       'a start is on record before its process runs',
       'a claim is on record before its process runs',

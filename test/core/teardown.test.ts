@@ -149,16 +149,26 @@ describe('in the process track,', () => {
         .on(1000, exited(1))
         .on(1010, gone());
 
+    const repeated = (play: Play) => repeatRoomStep(play.session, at(play.nowMs)).effects;
+
+    it('leaves a person with the identity of its agent in the room', () => {
+      const person = participant(agent.identity);
+      const play = asked().on(1015, look(1015, [person]));
+      const next = repeatRoomStep(play.session, at(2000));
+      expect(next.effects).toEqual([{ do: 'poll_room' }]);
+      expect(next.state.phase).toMatchObject({ ladder: { room: { step: 'close_room' } } });
+    });
+
     it('has its agent removed by the next supervisor', () => {
-      expect(repeatRoomStep(asked().session)).toMatchObject([{ do: 'remove_agent', boundMs: 5000 }]);
+      expect(repeated(asked())).toMatchObject([{ do: 'remove_agent', boundMs: 5000 }]);
     });
 
     it('has its room polled and closed by the next supervisor', () => {
       const play = asked().on(1020, removed);
-      expect(repeatRoomStep(play.session)).toEqual([{ do: 'poll_room' }]);
+      expect(repeated(play)).toEqual([{ do: 'poll_room' }]);
       play.on(3100, look(3090, []));
-      expect(repeatRoomStep(play.session)).toMatchObject([{ do: 'close_room', boundMs: 5000 }]);
-      expect(repeatRoomStep(play.on(3200, roomClosed).session)).toEqual([]);
+      expect(repeated(play)).toMatchObject([{ do: 'close_room', boundMs: 5000 }]);
+      expect(repeated(play.on(3200, roomClosed))).toEqual([]);
     });
 
     it('asks LiveKit nothing twice in one life, because a second question could hit the next session of the room', () => {

@@ -41,8 +41,14 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     rule: 'a session holds its claim until its teardown is over',
     file: 'src/core/admission/allocation.ts',
-    from: 'return { ...base, closing: true, quotas: closingQuotas(session) };',
+    from: 'return { ...base, claim: claimOf(session), closing: true, quotas: closingQuotas(session) };',
     to: 'return { ...base, claim: null, closing: true, quotas: closingQuotas(session) };',
+  },
+  {
+    rule: 'a claim passes on only when the agent is out and its callbacks run',
+    file: 'src/core/teardown/finishing.ts',
+    from: 'return isFinishing(session) ? withLadder(session, { claimPassed: true }) : session;',
+    to: 'return withLadder(session, { claimPassed: true });',
   },
   {
     rule: 'a recorded start runs or fails, and never both',

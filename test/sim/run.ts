@@ -265,7 +265,8 @@ function befall(sim: Sim, run: Run, { deed }: Extract<Action, { do: 'worker' }>)
       agent.end({ code: 0, signal: null });
       return;
     case 'closed':
-      agent.say({ type: 'closed' });
+      if (agent.isLiveKit) agent.thrownOut();
+      else agent.say({ type: 'closed' });
       return;
     case 'error':
       agent.say({ type: 'error', message: 'caller-text of no concern' });

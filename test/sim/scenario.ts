@@ -98,10 +98,18 @@ export function makeScenario(seed: number): Scenario {
       queueTimeoutMs: random.pick([5_000, 30_000]),
       startRatePerSecond: random.pick([0.5, 10]),
     },
-    actions: actions.flatMap((one) => (warm === 0 ? one : warmed(one, fate))).sort((a, b) => a.atMs - b.atMs),
+    actions: actions
+      .flatMap((one) => (warm === 0 ? one : warmed(one, fate)))
+      .map((one) => helped(one, fate))
+      .sort((a, b) => a.atMs - b.atMs),
     lengthMs,
     end: random.pick(['release', 'release', 'stop', 'by_itself']),
   };
+}
+
+/** Turns some calls into calls for the LiveKit agent. */
+function helped(action: Action, fate: Random): Action {
+  return action.do === 'dispatch' && fate.chance(0.35) ? { ...action, agent: 'helper' } : action;
 }
 
 /** Turns some calls into calls for the agent with warm workers, some by LiveKit's dispatch, some with a trouble at that moment. */

@@ -26,6 +26,7 @@ import { LiveKit } from './world/livekit.ts';
 import { recordsOf, SimPlans, SimTable } from './world/process-table.ts';
 import { Disk, SimRegistry } from './world/registry.ts';
 import { SimRooms } from './world/rooms.ts';
+import { SimStandIn } from './world/stand-in.ts';
 import { SimWorkers } from './world/workers.ts';
 import { clockOf, World } from './world/world.ts';
 
@@ -42,6 +43,7 @@ export interface Generation {
   readonly channels: SimChannels;
   readonly rooms: SimRooms;
   readonly jobs: SimJobs | null;
+  readonly standIn: SimStandIn;
 }
 
 const limits = {
@@ -59,6 +61,8 @@ const PROFILES: Readonly<Record<string, Profile>> = {
   keen: profile('keen', { replace: true, memoryBytes: MEMORY_BYTES }),
   plain: profile('plain', { protocol: 'none', replace: true }),
   scribe: profile('scribe', { claim: 'room+agent', roomOnEnd: 'keep' }),
+  // A LiveKit agent: its callbacks run on after it has left its room.
+  helper: profile('helper', { protocol: 'livekit', rejoin: 'always', agentName: 'helper' }),
 };
 
 function profilesOf({ warm }: Scenario): Readonly<Record<string, Profile>> {
@@ -127,6 +131,7 @@ export class Sim {
     const channels = new SimChannels(world, life, this.ledger);
     const rooms = new SimRooms(this.livekit, life, this.ledger);
     const jobs = this.scenario.warm === 0 ? null : new SimJobs(world, life);
+    const standIn = new SimStandIn(world, life, this.ledger);
     const made: { workers?: SimWorkers } = {};
     const supervisor = new Supervisor({
       instance: this.#instance,
@@ -136,7 +141,7 @@ export class Sim {
       channels,
       rooms,
       jobs,
-      standIn: null,
+      standIn,
       makeWorkers: (listener) => {
         made.workers = new SimWorkers(world, this.host, life, listener, this.ledger);
         return made.workers;
@@ -155,7 +160,7 @@ export class Sim {
       retention: { sessionsMs: 1, logsMs: 1 },
     });
     if (made.workers === undefined) throw new Error('the supervisor made no workers');
-    this.generation = { life, supervisor, workers: made.workers, channels, rooms, jobs };
+    this.generation = { life, supervisor, workers: made.workers, channels, rooms, jobs, standIn };
     world.note(`life ${life.number}`, 'begins');
     supervisor.start().then(
       () => {
@@ -328,6 +333,7 @@ export class Sim {
       {
         ...this,
         channels: () => this.generation?.channels ?? null,
+        standIn: () => this.generation?.standIn ?? null,
         assigned: (one, id) => this.ledger.assigned(one, id),
       },
       run,
@@ -339,6 +345,7 @@ export class Sim {
 
   #died(life: Life, where: string): void {
     this.generation?.channels.lose();
+    this.generation?.standIn.wire.lose();
     this.disk.restart();
     this.ledger.died(life, where);
     if (life.stopping) return;

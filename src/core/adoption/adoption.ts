@@ -58,7 +58,7 @@ export function decideAdopted(
 ): Next {
   // Race: another worker can have taken the call while the search for the first one was repeated.
   if (retryOf !== null && retryOf !== workerOf(session)?.id) return stay(session);
-  const begun = stay(session, retryOf === null ? repeatRoomStep(session) : []);
+  const begun = retryOf === null ? repeatRoomStep(session, now) : stay(session);
   const happened = (next: Next, ...events: readonly (SessionEvent | null)[]) =>
     events.reduce(
       (known, event) => andThen(known, (state) => (event === null ? stay(state) : decide(state, event, now))),

@@ -3,6 +3,7 @@ import type { Stamp } from '../ids.ts';
 import { holderOf } from '../model/agent-answer.ts';
 import type { Effect } from '../model/effects.ts';
 import type { Session, SessionIn } from '../model/session.ts';
+import { isIn } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import { stay, withVitals } from '../model/updates.ts';
 import { decideRoomEnd } from './room-disposition.ts';
@@ -11,6 +12,8 @@ import { beginRecord, finishRecord, withLadder } from './step-records.ts';
 import { ROOM_STEPS } from './steps.ts';
 
 type Closing = SessionIn<'closing'>;
+
+const PERSON_HAS_IT = { outcome: 'skipped', detail: 'a person has the identity of the agent' } as const;
 
 /** A session that was never started, or has no LiveKit, has nothing to do in its room. */
 export function beginRoom(session: Closing, now: Stamp): Next<Closing> {
@@ -23,11 +26,7 @@ export function beginRoom(session: Closing, now: Stamp): Next<Closing> {
   const begun = beginRecord(withLadder(session, { room }), 'remove_agent', now);
   // LiveKit removes by identity alone. A person with the identity has thrown our agent out already.
   if (holderOf(spec.agentIdentity, session) === 'person')
-    return beginCloseRoom(begun, {
-      outcome: 'skipped',
-      detail: 'a person has the identity of the agent',
-      now,
-    });
+    return beginCloseRoom(begun, { ...PERSON_HAS_IT, now });
   return stay(begun, [{ do: 'remove_agent', room: spec.room, identity: spec.agentIdentity, boundMs }]);
 }
 
@@ -74,8 +73,16 @@ export function escalateRoom(session: Closing, now: Stamp): Next<Closing> {
 }
 
 /** For a supervisor that takes a session over. Because: LiveKit's answer went to the supervisor before it. Race: a second question in one life would hit the room's next session. */
-export function repeatRoomStep({ phase, presence, spec }: Session): Effect[] {
-  if (phase.name !== 'closing') return [];
+export function repeatRoomStep(session: Session, now: Stamp): Next {
+  if (!isIn(session, 'closing')) return stay(session);
+  const { step } = session.phase.ladder.room;
+  // Race: a person took the identity while no supervisor was there.
+  if (step === 'remove_agent' && holderOf(session.spec.agentIdentity, session) === 'person')
+    return beginCloseRoom(session, { ...PERSON_HAS_IT, now });
+  return stay(session, repeated(session));
+}
+
+function repeated({ phase, presence, spec }: Closing): Effect[] {
   const { room, agentIdentity: identity } = spec;
   const { ladder } = spec.profile;
   const { step } = phase.ladder.room;

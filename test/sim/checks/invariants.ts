@@ -36,6 +36,8 @@ function checkClaims(sim: Sim): void {
   const { host, disk, world } = sim;
   for (const run of host.alive) {
     if (run.spec === null || host.members(run).length === 0) continue;
+    checkAlone(sim, run, run.spec.claim);
+    if (sim.ledger.isFinishing(run)) continue;
     const holder = disk.tables.claims.get(run.spec.claim);
     if (holder !== run.spec.id)
       world.fail(
@@ -43,6 +45,17 @@ function checkClaims(sim: Sim): void {
         `${run.id} lives, its claim is held by ${holder ?? 'no session'}`,
       );
   }
+}
+
+/** Another worker of the claim may run its callbacks, and its agent is out of the room. */
+function checkAlone({ host, agents, world }: Sim, run: Run, claim: string): void {
+  if (agents.get(run.id)?.isInRoom !== true) return;
+  for (const other of host.alive)
+    if (other !== run && other.spec?.claim === claim && agents.get(other.id)?.isInRoom === true)
+      world.fail(
+        'one-live-worker-per-claim: only one agent of a claim is in its room',
+        `${run.id} and ${other.id} are both in their room`,
+      );
 }
 
 /** Each tree is known as running, or its teardown is under way. */

@@ -11,6 +11,7 @@ import { isIn, isReplacing, workerOf } from '../../../src/core/model/session.ts'
 import type { SessionRecord } from '../../../src/core/model/session-record.ts';
 import { fromRecord } from '../../../src/core/model/session-record.ts';
 import type { DisconnectReason, Participant } from '../../../src/core/rooms/presence.ts';
+import { hasPassedClaim } from '../../../src/core/teardown/finishing.ts';
 import { CurfewError, messageOf } from '../../../src/lib/errors.ts';
 import { WATCH } from '../../../src/lib/limits/livekit-limits.ts';
 import { RECORDING } from '../../../src/lib/limits/storage-limits.ts';
@@ -207,7 +208,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
       );
     if (
       env.CURFEW_TOKEN !== tokenOf(workerId) ||
-      env.LIVEKIT_TOKEN !== JSON.stringify([room.name, session.spec.agentIdentity]) ||
+      env.LIVEKIT_TOKEN !== tokenAtStart(session) ||
       env.CURFEW_ROOM !== room.name
     )
       this.#fail(
@@ -311,11 +312,24 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
   born(run: Run): void {
     if (run.spec === null) return;
     for (const other of this.sim.host.alive)
-      if (other !== run && other.spec?.claim === run.spec.claim && this.sim.host.members(other).length > 0)
+      if (
+        other !== run &&
+        other.spec?.claim === run.spec.claim &&
+        this.sim.host.members(other).length > 0 &&
+        !this.isFinishing(other)
+      )
         this.#fail(
-          'one-live-worker-per-claim: a worker starts only when no other worker of its claim lives',
+          'one-live-worker-per-claim: a worker starts only when no other worker of its claim can be in the room',
           `${run.id} begins while ${other.id} lives`,
         );
+  }
+
+  /** A LiveKit agent whose session has passed its claim on durably, and which LiveKit shows no longer. */
+  isFinishing(run: Run): boolean {
+    if (run.profile.protocol !== 'livekit') return false;
+    const recorded = run.spec === null ? undefined : this.sim.disk.tables.sessions.get(run.spec.id);
+    if (recorded === undefined || !hasPassedClaim(recorded)) return false;
+    return this.sim.agents.get(run.id)?.isInRoom !== true;
   }
 
   /** A warm worker got a session. */
@@ -386,7 +400,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
       this.#world.after(this.#world.random.wait(1_000, 20_000), {
         place: 'host',
         what: `${agent.workerId} ends with its room`,
-        run: () => agent.end({ code: 0, signal: null }),
+        run: () => agent.thrownOut(),
       });
   }
 
@@ -551,6 +565,13 @@ function phaseText(session: Session): string {
 }
 
 /** The known session was never on record and never acknowledged. A crash erased it, and the wanted one is another under its id. */
+/** A LiveKit agent gets its token with its job. */
+function tokenAtStart({ spec }: Session): string | undefined {
+  return spec.profile.protocol === 'livekit'
+    ? undefined
+    : JSON.stringify([spec.room.name, spec.agentIdentity]);
+}
+
 function isForgotten({ committed, acknowledged, spec }: Case, { spec: wanted }: Session): boolean {
   return committed === null && !acknowledged && spec.createdAt.bootMs !== wanted.createdAt.bootMs;
 }

@@ -148,7 +148,8 @@ function crashed({ sim, ending, session }: Claimed): string | null {
   if (run === undefined && id !== undefined && sim.host.folder(id).status !== null) return null;
   if (run?.end == null) return 'its worker did not end';
   if (run.end.by !== 'itself') return `its worker was ended by ${run.end.by}`;
-  return run.end.code === 0 ? 'its worker exited with 0' : null;
+  const isOver = run.end.code === 0 && session.spec.profile.protocol !== 'livekit';
+  return isOver ? 'its worker exited with 0' : null;
 }
 
 function startTimeout({ sim, one, ending, session, endMs }: Claimed): string | null {

@@ -4,6 +4,7 @@ import { DEADLINES } from '../../../src/lib/limits/session-limits.ts';
 import type { Connection, Peer, SimChannels } from './channels.ts';
 import type { Exit, Host, Run } from './host.ts';
 import type { LiveKit } from './livekit.ts';
+import type { SimStandIn } from './stand-in.ts';
 import type { World } from './world.ts';
 
 export interface AgentWorld {
@@ -11,6 +12,7 @@ export interface AgentWorld {
   readonly host: Host;
   readonly livekit: LiveKit;
   channels(): SimChannels | null;
+  standIn(): SimStandIn | null;
   assigned(run: Run, session: string): void;
 }
 
@@ -24,6 +26,10 @@ export class Agent implements Peer {
   hung = false;
   saidReadyMs: number | null = null;
   leftUnaskedMs: number | null = null;
+  /** Its participant's sid; null: it has not joined. */
+  #sid: string | null = null;
+  /** The job of a LiveKit agent is over: it leaves its room, and its callbacks run. */
+  #jobOver = false;
   readonly #at: AgentWorld;
   #connection: Connection | null = null;
   #beating = false;
@@ -41,7 +47,21 @@ export class Agent implements Peer {
   }
 
   get speaks(): boolean {
-    return this.run.profile.protocol === 'curfew';
+    return this.run.profile.protocol !== 'none';
+  }
+
+  get isLiveKit(): boolean {
+    return this.run.profile.protocol === 'livekit';
+  }
+
+  get isInRoom(): boolean {
+    return (
+      this.#sid !== null && this.#at.livekit.room(this.room)?.people.get(this.identity)?.sid === this.#sid
+    );
+  }
+
+  get #wire(): SimChannels | null {
+    return this.isLiveKit ? (this.#at.standIn()?.wire ?? null) : this.#at.channels();
   }
 
   #enter(token: string): void {
@@ -70,14 +90,14 @@ export class Agent implements Peer {
 
   say(message: WorkerMessage): void {
     if (this.#connection !== null && !this.hung && !this.run.doomed)
-      this.#at.channels()?.sendFromWorker(this.#connection, message);
+      this.#wire?.sendFromWorker(this.#connection, message);
   }
 
   dropConnection(): void {
     const connection = this.#connection;
     if (connection === null) return;
     this.#connection = null;
-    this.#at.channels()?.hangUp(connection);
+    this.#wire?.hangUp(connection);
     this.#connectAgain();
   }
 
@@ -88,11 +108,57 @@ export class Agent implements Peer {
     this.#at.livekit.leave(this.room, me.sid, 'client_initiated');
   }
 
+  /** LiveKit threw it out, or its room is closed. */
+  thrownOut(): void {
+    if (this.isLiveKit) this.#endJob();
+    else this.end({ code: 0, signal: null });
+  }
+
+  /** LiveKit offers the job again after a reconnection. */
+  offered(): void {
+    const random = this.#random;
+    if (this.#isDeaf || random.chance(0.02)) return;
+    this.#later(random.wait(50, 2_000), 'accepts its job', () => {
+      if (this.#connection !== null && !this.hung) this.#at.standIn()?.accept(this.#connection);
+    });
+  }
+
+  admitted(token: string): void {
+    if (this.#isDeaf) return;
+    this.say({ type: 'ready' });
+    if (this.saidReadyMs !== null) return;
+    this.saidReadyMs = this.#at.world.nowMs;
+    this.#enter(token);
+    this.#joinSoon();
+  }
+
+  terminated(): void {
+    if (!this.#isDeaf && this.#random.chance(0.9)) this.#endJob();
+  }
+
+  get #isDeaf(): boolean {
+    return this.run.main?.alive !== true || this.run.doomed || this.hung;
+  }
+
+  /** It leaves its room at once, and its shutdown callbacks run after that. Then it reports the end of its job. */
+  #endJob(): void {
+    if (this.#jobOver) return;
+    this.#jobOver = true;
+    const random = this.#random;
+    this.#later(random.wait(100, 2_000), 'leaves for its callbacks', () => {
+      if (this.isInRoom) this.leaveRoom();
+    });
+    if (random.chance(0.05)) return;
+    this.#later(2_000 + random.wait(3_000, 70_000), 'has run its callbacks', () =>
+      this.say({ type: 'closed' }),
+    );
+  }
+
   hear(message: SupervisorMessage): void {
     if (this.run.main?.alive !== true || this.run.doomed) return;
     if (message.type === 'dump') {
       if (this.#random.chance(0.5) && this.#connection !== null)
-        this.#at.channels()?.sendFromWorker(this.#connection, { type: 'dumped' });
+        this.#wire?.sendFromWorker(this.#connection, { type: 'dumped' });
       return;
     }
     if (!this.hung) this.#obey(message);
@@ -105,11 +171,11 @@ export class Agent implements Peer {
 
   /** Its process is gone. The socket and LiveKit notice it some time later. */
   gone(): void {
-    if (this.#connection !== null) this.#at.channels()?.hangUp(this.#connection);
+    if (this.#connection !== null) this.#wire?.hangUp(this.#connection);
     this.#connection = null;
     const { livekit, world } = this.#at;
     const me = livekit.room(this.room)?.people.get(this.identity);
-    if (me === undefined) return;
+    if (me === undefined || me.sid !== this.#sid) return;
     world.after(this.#random.wait(500, 15_000), {
       place: 'cloud',
       what: `LiveKit notices that ${this.workerId} is gone`,
@@ -192,15 +258,18 @@ export class Agent implements Peer {
 
   #joinSoon(): void {
     if (this.#random.chance(0.03)) return;
-    this.#later(this.#random.wait(800, 10_000), 'joins its room', () =>
-      this.#at.livekit.join(this.room, { identity: this.identity, kind: 'agent' }),
-    );
+    this.#later(this.#random.wait(800, 10_000), 'joins its room', () => {
+      if (this.#jobOver) return;
+      const { room, identity } = this;
+      this.#sid = this.#at.livekit.join(room, { identity, kind: 'agent' }).sid;
+    });
   }
 
   #connect(): void {
     if (this.#connection !== null) return;
-    this.#connection = this.#at.channels()?.connect(this) ?? null;
+    this.#connection = this.#wire?.connect(this) ?? null;
     if (this.#connection === null) this.#connectAgain();
+    else if (this.isLiveKit && !this.#beating) this.#beat();
   }
 
   #connectAgain(): void {

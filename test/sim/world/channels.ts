@@ -11,6 +11,10 @@ export interface Peer {
   readonly workerId: WorkerId;
   readonly token: string;
   hear(message: SupervisorMessage): void;
+  /** The next three: what a LiveKit agent hears from the stand-in. */
+  offered(): void;
+  admitted(token: string): void;
+  terminated(): void;
   /** The connection is gone, or was refused. */
   lost(): void;
 }
@@ -58,7 +62,12 @@ export class SimChannels implements Channels {
   }
 
   send(workerId: WorkerId, message: SupervisorMessage): boolean {
-    if (this.#life.dead(`send ${message.type}`)) return false;
+    return this.tell(workerId, `hears ${message.type}`, (peer) => peer.hear(message));
+  }
+
+  /** false: the worker has no connection. */
+  tell(workerId: WorkerId, what: string, act: (peer: Peer) => void): boolean {
+    if (this.#life.dead(`before ${workerId} ${what}`)) return false;
     const connection = this.#byWorker.get(workerId);
     if (connection?.open !== true) return false;
     connection.heardMs = Math.max(
@@ -67,10 +76,10 @@ export class SimChannels implements Channels {
     );
     this.#world.after(connection.heardMs - this.#world.nowMs, {
       place: 'host',
-      what: `${workerId} hears ${message.type}`,
-      run: () => connection.peer.hear(message),
+      what: `${workerId} ${what}`,
+      run: () => act(connection.peer),
     });
-    this.#life.dead(`after send ${message.type}`);
+    this.#life.dead(`after ${workerId} ${what}`);
     return true;
   }
 
@@ -94,6 +103,13 @@ export class SimChannels implements Channels {
       if (!connection.open || this.#life.dead(`a message of ${id}`)) return;
       this.#watch.delivered(id, message);
       this.#listener?.message(id, message);
+    });
+  }
+
+  /** Something else that the worker sends. */
+  deliver(connection: Connection, what: string, run: () => void): void {
+    this.#deliver(connection, what, () => {
+      if (connection.open && !this.#life.dead(what)) run();
     });
   }
 

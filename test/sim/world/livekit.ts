@@ -85,7 +85,7 @@ export class LiveKit {
   join(
     name: string,
     who: { identity: string; kind: ParticipantKind; sipCallStatus?: string; audioTracks?: number },
-  ): void {
+  ): Participant {
     const room = this.#rooms.get(name) ?? this.#create(name);
     const older = room.people.get(who.identity);
     if (older !== undefined) this.leave(name, older.sid, 'duplicate_identity');
@@ -105,6 +105,7 @@ export class LiveKit {
     this.#changed(room);
     this.world.note('livekit', `${person.identity} joins ${name} as ${person.sid}`);
     this.#tell(room, { kind: 'joined', roomSid: room.sid, participant: person });
+    return person;
   }
 
   leave(name: string, sid: string, reason: DisconnectReason): void {

@@ -1,0 +1,64 @@
+/** The StandIn port of one supervisor, for simulated LiveKit agents. An agent accepts each offered job. */
+import type { WorkerId } from '../../../src/core/ids.ts';
+import type { AgentAccess, StandIn, StandInListener } from '../../../src/ports/stand-in.ts';
+import type { Connection, MessageWatch } from './channels.ts';
+import { SimChannels } from './channels.ts';
+import type { Life } from './life.ts';
+import type { World } from './world.ts';
+
+const ACCEPTED = {
+  kind: 'accepted',
+  identity: '',
+  name: '',
+  metadata: '',
+  attributes: {},
+  permissions: null,
+} as const;
+
+export class SimStandIn implements StandIn {
+  readonly url = 'ws://stand-in';
+  /** The connections of the agents. */
+  readonly wire: SimChannels;
+  #listener: StandInListener | null = null;
+
+  constructor(world: World, life: Life, watch: MessageWatch) {
+    this.wire = new SimChannels(world, life, watch);
+  }
+
+  listen(listener: StandInListener): Promise<void> {
+    this.#listener = listener;
+    return this.wire.listen(listener);
+  }
+
+  keysFor(workerId: WorkerId): { apiKey: string; apiSecret: string } {
+    return { apiKey: workerId, apiSecret: 'secret' };
+  }
+
+  envFor(): Record<string, string> {
+    return {};
+  }
+
+  offer(workerId: WorkerId): boolean {
+    return this.wire.tell(workerId, 'is offered its job', (peer) => peer.offered());
+  }
+
+  admit(workerId: WorkerId, { token }: AgentAccess): boolean {
+    return this.wire.tell(workerId, 'gets its room', (peer) => peer.admitted(token));
+  }
+
+  withdraw(): void {}
+
+  terminate(workerId: WorkerId): boolean {
+    return this.wire.tell(workerId, 'is asked to end its job', (peer) => peer.terminated());
+  }
+
+  /** The agent accepts the offered job. */
+  accept(connection: Connection): void {
+    const id = connection.peer.workerId;
+    this.wire.deliver(connection, `${id} accepts its job`, () => this.#listener?.answered(id, ACCEPTED));
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}
