@@ -68,7 +68,7 @@ describe('a participant of LiveKit', () => {
     expect(toParticipant({ ...BASE, tracks, joinedAtMs: '1700000000123' })).toEqual({
       ...{ identity: 'ann', sid: 'PA_1', kind: 'standard', state: 'active' },
       ...{ hidden: false, recorder: false, agentGrant: false, sipCallStatus: null },
-      ...{ audioTracks: 2, joinedAtWallMs: 1_700_000_000_123 },
+      ...{ audioTracks: 2, joinedAtWallMs: 1_700_000_000_123, attributes: {} },
     });
     expect(toParticipant({ ...BASE, joined_at: '1700000000' }).joinedAtWallMs).toBe(1_700_000_000_000);
   });
