@@ -3,8 +3,10 @@ import type { Stamp } from '../ids.ts';
 import type { ClosedAgentSession } from './control-protocol.ts';
 import type { SessionEvent } from './events.ts';
 import type { Ending, Session, SessionSpec } from './session.ts';
+import { workerOf } from './session.ts';
 import { endingOf } from './updates.ts';
 import type { ExitInfo } from './worker.ts';
+import { channelOf } from './worker.ts';
 
 /** The ending of an exit, at the time of the exit. It is the maximum duration, the memory limit, completed (0), lost (unknown) or a crash. */
 export function exitEnding(exit: ExitInfo, overAtMs: number): Ending {
@@ -88,8 +90,26 @@ export function agentSessionEnding({ provider, message }: ClosedAgentSession, no
   return { ...endingOf('crashed', now, { cause: 'agent_session_failed', detail }), provider: whose };
 }
 
-export function startTimeoutEnding({ spec }: Session, now: Stamp): Ending {
-  const detail = `not ready after ${spec.limits.startTimeoutMs} ms`;
+/** Under `protocol: livekit` a start can fail without any connection to curfew. Its causes lie outside of curfew. */
+function unconnected(session: Session, causes: string): string {
+  const isUnconnected =
+    session.spec.profile.protocol === 'livekit' && channelOf(workerOf(session)) === 'none';
+  return isUnconnected ? `: the agent has not connected to curfew. ${causes}` : '';
+}
+
+/** An exit before `ready`. */
+export function startExitEnding(session: Session, exit: ExitInfo): Ending {
+  const ending = endingByExit(session.spec, exit, Number.POSITIVE_INFINITY);
+  if (ending.cause !== 'exit') return ending;
+  const hint =
+    "Its log may say why. Without curfew's launcher in it, two agents of one host use the same port, such as 8081. See the how-to, My agent does not start";
+  return { ...ending, detail: `${ending.detail ?? ''}${unconnected(session, hint)}` };
+}
+
+export function startTimeoutEnding(session: Session, now: Stamp): Ending {
+  const hint =
+    "Check python -I and -E, wrappers that clear PYTHONPATH or NODE_OPTIONS, and LiveKit keys in the agent's code. See the how-to, My agent does not start";
+  const detail = `not ready after ${session.spec.limits.startTimeoutMs} ms${unconnected(session, hint)}`;
   return endingOf('start_timeout', now, { cause: 'deadline:start_timeout', detail });
 }
 

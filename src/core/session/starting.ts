@@ -2,7 +2,7 @@
 import type { Stamp } from '../ids.ts';
 import { workerIdOf } from '../ids.ts';
 import type { Effect } from '../model/effects.ts';
-import { closedEnding, endingByExit, exitEnding, failedEnding, releaseEnding } from '../model/endings.ts';
+import { closedEnding, exitEnding, failedEnding, releaseEnding, startExitEnding } from '../model/endings.ts';
 import type { SessionEvent } from '../model/events.ts';
 import { jobEnded, reportJob } from '../model/livekit-job.ts';
 import type { SessionIn } from '../model/session.ts';
@@ -117,7 +117,7 @@ function onExited(session: Starting, _event: object, now: Stamp): Next {
   const exit = exitOf(worker);
   return exit === null || isWarm(worker)
     ? stay(session)
-    : startTeardown(session, endingByExit(session.spec, exit, Number.POSITIVE_INFINITY), now);
+    : startTeardown(session, startExitEnding(session, exit), now);
 }
 
 /** The next worker takes the call when the whole tree of a warm one is gone. */
