@@ -42,6 +42,11 @@ export const drainRequestSchema = z.strictObject({
     .describe('After this the rest is released. Without it the drain has no bound.'),
 });
 
+const dropped = z.object({
+  lines: z.number().describe('Lines that were not forwarded.'),
+  bytes: z.number().describe('Bytes that were not forwarded.'),
+});
+
 export const capacitySchema = z.object({
   host: z.string().describe('Name of this host.'),
   accepting: z.boolean().describe('`false` while the supervisor stops or drains.'),
@@ -108,6 +113,18 @@ export const capacitySchema = z.object({
     )
     .describe('Warm workers of each agent.'),
   registry: registry.describe('Whether the registry works.'),
+  forwarding: z
+    .object({
+      to: z.enum(['stdout', 'journald']).describe('`logs.forward`.'),
+      waitingBytes: z.number().describe('Lines that wait for the reader.'),
+      dropped: dropped.describe("Since the supervisor's start."),
+      workers: z
+        .array(dropped.extend({ worker: z.string().describe('Id of the worker.') }))
+        .describe('Living workers with dropped lines.'),
+      error: z.string().nullable().describe('Why the last write failed. `null`: it did not.'),
+    })
+    .nullable()
+    .describe('Forwarded lines of workers. `null`: off.'),
 });
 
 export type CapacityView = z.infer<typeof capacitySchema>;

@@ -88,6 +88,8 @@ function runConfig(options: RunOptions, stateDir: string): Config {
     limits: { ...base.limits, cpu: null, memoryFree: null },
     agents: { ...base.agents, ...own },
     log: { level: 'warn', format: 'text' },
+    // The run prints the log of its worker.
+    logs: { forward: 'off' },
   };
 }
 

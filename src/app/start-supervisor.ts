@@ -31,6 +31,7 @@ import type { Instance } from '../ports/instance.ts';
 import type { Log } from '../ports/log.ts';
 import type { Cgroups } from '../process/cgroup.ts';
 import { openCgroups } from '../process/cgroup.ts';
+import { isInContainer } from '../process/container.ts';
 import { createHostMonitor } from '../process/load-reader.ts';
 import { audited } from '../runtime/audited-api.ts';
 import { startTasks } from '../runtime/scheduled-tasks.ts';
@@ -167,11 +168,12 @@ function makeSupervisor(
   const { instance, clock, log } = parts;
   const config = live.current();
   const logsTotalBytes = () => live.current().retention.logsTotalBytes;
+  const forward = config.logs.forward ?? (isInContainer() ? 'stdout' : 'off');
   const temp = { dir: config.tempDir, maxBytes: config.tempMaxBytes };
   return new Supervisor({
     ...parts,
     makeWorkers: (listener) =>
-      createWorkers({ instance, listener, clock, log, cgroups, temp, logsTotalBytes }),
+      createWorkers({ instance, listener, clock, log, cgroups, temp, logsTotalBytes, forward }),
     table: createProcessTable({
       instanceId: instance.id,
       clock,

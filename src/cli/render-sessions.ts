@@ -200,7 +200,8 @@ function stepText({
 
 /** The host: limits and their use, then the state of each part. */
 export function renderCapacity(capacity: CapacityView, paint: Paint): string {
-  const { quotas, queue, load, sessions, livekit, registry, jobs, warm, unkillable, held } = capacity;
+  const { quotas, queue, load, sessions, livekit, registry, jobs, warm, unkillable, held, forwarding } =
+    capacity;
   const counts = Object.entries(sessions).filter(([, count]) => count > 0);
   const heading = `${paint('bold', safe(capacity.host))}  ${capacity.accepting ? paint('green', 'accepting') : paint('yellow', capacity.draining === null ? 'not accepting' : 'draining')}`;
   const lines: Line[] = [
@@ -217,6 +218,7 @@ export function renderCapacity(capacity: CapacityView, paint: Paint): string {
     ...jobs.map((one): Line => [`agent "${one.agentName}"`, jobsText(one)]),
     ['registry', registry.writable ? 'writable' : `not writable: ${registry.error}`],
     ...optional(registry.setAside, (path) => ['', `the damaged database is now ${path}`]),
+    ...optional(forwarding, (one) => ['forwarding', forwardingText(one)]),
     ...unkillable.map(
       (one): Line => [
         'unkillable',
@@ -226,6 +228,13 @@ export function renderCapacity(capacity: CapacityView, paint: Paint): string {
     ...held.map((one): Line => ['held', `${one.session}: ${one.reason}, next check at ${clock(one.until)}`]),
   ];
   return [heading, ...block(lines)].join('\n');
+}
+
+function forwardingText({ to, dropped, workers, error }: NonNullable<CapacityView['forwarding']>): string {
+  const names = workers.length === 0 ? '' : ` (${workers.map((one) => safe(one.worker)).join(', ')})`;
+  const lost =
+    dropped.bytes === 0 ? '' : `, ${dropped.lines} lines dropped (${mebibytes(dropped.bytes)})${names}`;
+  return `logs to ${to}${lost}${error === null ? '' : `, not written: ${safe(error)}`}`;
 }
 
 function drainText({ by, since, leftMs }: NonNullable<CapacityView['draining']>): string {

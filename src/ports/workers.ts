@@ -31,6 +31,19 @@ export interface Adopted {
   readonly exit: ExitInfo | null;
 }
 
+/** The forwarding of workers' lines, besides their log files. */
+export interface Forwarding {
+  readonly to: 'stdout' | 'journald';
+  /** Lines that wait for the reader. */
+  readonly waitingBytes: number;
+  /** Output that was not forwarded since the supervisor's start: whole lines, and all bytes. */
+  readonly dropped: { readonly lines: number; readonly bytes: number };
+  /** The same of each living worker that has any. */
+  readonly workers: readonly { readonly worker: string; readonly lines: number; readonly bytes: number }[];
+  /** Why the last write failed. `null`: it did not. */
+  readonly error: string | null;
+}
+
 /** Signals a process only by identity and mark, both checked right before the signal. */
 export interface Workers {
   /** Resolves when the command runs and its pid is known. Rejects with CurfewError or a system error; then no process is left. */
@@ -51,6 +64,8 @@ export interface Workers {
   logPath(workerId: WorkerId): string;
   /** Appends one line of curfew to the worker's log. Never throws. The caller bounds the number of lines. */
   note(workerId: WorkerId, line: string): void;
+  /** `null`: no log is forwarded. */
+  forwarding(): Forwarding | null;
   /** The metrics of the agent's workers, live and ended, as text for Prometheus. */
   metricsOf(agent: string): Promise<string>;
   /** Forgets a worker without processes. Its folder stays for the retention. */

@@ -236,6 +236,7 @@ function resolve(file: ConfigFile, origin: Origin): Config {
       logsTotalBytes: file.retention.logs_total ?? base.retention.logsTotalBytes,
     },
     log: { level: file.log.level ?? base.log.level, format: file.log.format ?? base.log.format },
+    logs: { forward: file.logs.forward ?? null },
     api: { tokens: (file.api.tokens ?? []).map((one) => resolveToken(one, origin)) },
   };
 }

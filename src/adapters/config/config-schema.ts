@@ -240,6 +240,9 @@ export const fileSchema = section({
   })
     .partial()
     .default({}),
+  logs: section({ forward: choice(['off', 'stdout', 'journald']) })
+    .partial()
+    .default({}),
   api: section({ tokens: z.array(apiToken, { error: 'must be a list of tokens' }) })
     .partial()
     .default({}),

@@ -50,6 +50,8 @@ export interface Config {
     readonly level: 'debug' | 'info' | 'warn' | 'error' | 'silent';
     readonly format: 'json' | 'text';
   };
+  /** Where the lines of workers go, besides their log files. `null`: stdout in a container, elsewhere off. */
+  readonly logs: { readonly forward: 'off' | 'stdout' | 'journald' | null };
   readonly api: { readonly tokens: readonly ApiToken[] };
 }
 
@@ -83,6 +85,7 @@ export const DEFAULT_CONFIG: Config = {
   },
   sweep: { unmanaged: [], graceMs: CLEANUP.graceMs },
   log: { level: 'info', format: 'json' },
+  logs: { forward: 'off' },
   api: { tokens: [] },
 };
 

@@ -24,6 +24,7 @@ export const FIXED = {
   presence: 'presence',
   sweep: 'sweep',
   log: 'log',
+  logs: 'logs',
   api: 'api',
 } as const satisfies Partial<Record<keyof Config, string>>;
 const LIVE = ['limits', 'shutdown', 'retention'] as const satisfies readonly (keyof Config)[];

@@ -8,13 +8,8 @@ import type { ExitInfo, WorkerProcess } from '../../core/model/worker.ts';
 import { CurfewError } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoints.ts';
 import { LOGS, WORKERS } from '../../lib/limits/worker-limits.ts';
-import type { Clock } from '../../ports/clock.ts';
-import type { Instance } from '../../ports/instance.ts';
-import type { Log } from '../../ports/log.ts';
-import type { Adopted, SpawnRequest, Workers, WorkersListener } from '../../ports/workers.ts';
-import type { Environment } from '../../process/base-environment.ts';
+import type { Adopted, Forwarding, SpawnRequest, Workers } from '../../ports/workers.ts';
 import { ownUmask } from '../../process/base-environment.ts';
-import type { Cgroups } from '../../process/cgroup.ts';
 import { createProcTable, findAlive } from '../../process/proc-files.ts';
 import type { Scanner } from '../../process/process-scan.ts';
 import { createScanner } from '../../process/process-scan.ts';
@@ -25,6 +20,8 @@ import { createWorkerRecords } from './folder/folder-records.ts';
 import { PendingWrites } from './folder/pending-writes.ts';
 import type { WorkerFolder } from './folder/worker-folder.ts';
 import { appendToLog, folderOf, openLog, pruneFolders, readStatus } from './folder/worker-folder.ts';
+import { ForwardClient } from './forward/forward-client.ts';
+import type { TailFrom } from './forward/log-tail.ts';
 import type { LogCap } from './log/log-cap.ts';
 import { createLogCap } from './log/log-cap.ts';
 import { LogShelf } from './log/log-shelf.ts';
@@ -44,23 +41,7 @@ import { startLivenessProbe, workerOutlivesShim } from './tree/liveness-probe.ts
 import { startSampler } from './tree/resource-sampler.ts';
 import { TreeReaper } from './tree/tree-reaper.ts';
 import { isUntrackedGone } from './untracked-worker.ts';
-
-export interface WorkersOptions {
-  readonly instance: Instance;
-  readonly listener: WorkersListener;
-  readonly clock: Clock;
-  readonly log: Log;
-  /** The supervisor's own environment. Workers get a few variables of it. */
-  readonly env?: Environment;
-  readonly logs?: { readonly headBytes: number; readonly tailBytes: number; readonly hardBytes: number };
-  readonly sampleMs?: number;
-  /** `null`: no cgroups here. Then process group and mark find a worker's processes, and samples measure memory. */
-  readonly cgroups?: Cgroups | null;
-  /** The value of `retention.logs_total` now. Absent: no bound. */
-  readonly logsTotalBytes?: () => number;
-  /** Where the workers' temporary folders are made. `null`: nowhere. */
-  readonly temp?: { readonly dir: string; readonly maxBytes: number } | null;
-}
+import type { WorkersOptions } from './workers-options.ts';
 
 /**
  * After so many probes in a row without the worker's main process, its shim counts as hung. One probe runs each second.
@@ -80,6 +61,7 @@ class HostWorkers implements Workers {
   readonly #startHost: StartHost;
   readonly #scanner: Scanner;
   readonly #logs: LogCap;
+  readonly #forward: ForwardClient | null;
   readonly #shelf: LogShelf;
   readonly #temp: TempFolders | null;
   readonly #metrics: AgentMetrics;
@@ -117,7 +99,9 @@ class HostWorkers implements Workers {
       maxFileBytes: logs.hardBytes,
       temp: this.#temp,
     };
-    this.#logs = createLogCap({ log, sizes: logs });
+    const { forward: to = 'off' } = options;
+    this.#forward = to === 'off' ? null : new ForwardClient({ to, workersDir: instance.workersDir, log });
+    this.#logs = createLogCap({ log, sizes: logs, forward: this.#forward });
     this.#shelf = new LogShelf({
       workersDir: instance.workersDir,
       log,
@@ -141,7 +125,6 @@ class HostWorkers implements Workers {
       onMissed: (entry: TrackedWorker) => this.#probeMissed(entry),
     };
     this.#stops = [
-      () => this.#logs.close(),
       startSampler(sampler),
       startLivenessProbe(liveness),
       ...this.#watchTemp(temp?.maxBytes ?? 0),
@@ -168,7 +151,7 @@ class HostWorkers implements Workers {
     this.#metrics.watch(workerId, null);
     const cgroup = findCgroup(workerId, folder, this.#options);
     const shim = adoptedShim(found.shim, { folder, cgroup });
-    const entry = this.#track(workerId, { folder, shim, cgroup });
+    const entry = this.#track(workerId, { folder, shim, cgroup, from: 'noted' });
     // Where the command's pid is unknown, the shim is probed instead.
     entry.main = found.main ?? found.shim;
     entry.process = found;
@@ -190,6 +173,7 @@ class HostWorkers implements Workers {
   }
 
   record(workerId: WorkerId, record: object): void {
+    this.#forward?.recorded(workerId, record);
     const entry = this.#entries.get(workerId);
     if (entry !== undefined && entry.process !== null)
       this.#writes.add(entry.record.write({ ...record, process: entry.process }));
@@ -201,6 +185,10 @@ class HostWorkers implements Workers {
 
   note(workerId: WorkerId, line: string): void {
     this.#writes.add(appendToLog(folderOf(this.#options.instance.workersDir, workerId), line));
+  }
+
+  forwarding(): Forwarding | null {
+    return this.#forward?.status() ?? null;
   }
 
   metricsOf(agent: string): Promise<string> {
@@ -237,7 +225,7 @@ class HostWorkers implements Workers {
     for (const stop of this.#stops) stop();
     for (const entry of this.#entries.values()) entry.reaper.stop();
     await this.#writes.settled();
-    await Promise.all([this.#temp?.close(), this.#shelf.close()]);
+    await Promise.all([this.#temp?.close(), this.#shelf.close(), this.#logs.close()]);
   }
 
   async removeLeftTemp(): Promise<number> {
@@ -285,13 +273,16 @@ class HostWorkers implements Workers {
         logFd: log.fd,
       });
       failpoint('spawn.shim-started');
-      return this.#track(id, { folder: plan.folder, shim, cgroup: plan.cgroup });
+      return this.#track(id, { folder: plan.folder, shim, cgroup: plan.cgroup, from: 'start' });
     } finally {
       this.#writes.add(log.close());
     }
   }
 
-  #track(id: WorkerId, found: { folder: WorkerFolder; shim: Shim; cgroup: string | null }): TrackedWorker {
+  #track(
+    id: WorkerId,
+    found: { folder: WorkerFolder; shim: Shim; cgroup: string | null; from: TailFrom },
+  ): TrackedWorker {
     const { folder, shim, cgroup } = found;
     const reaper = new TreeReaper({
       aim: { workerId: id, shim: shim.identity, markPrefix: this.#markPrefix, cgroup, self: this.#self },
@@ -302,7 +293,7 @@ class HostWorkers implements Workers {
     });
     const entry = newTrackedWorker({ id, folder, shim, cgroup, reaper });
     this.#entries.set(id, entry);
-    this.#logs.watch(id, folder.log);
+    this.#logs.watch(id, folder.log, found.from);
     return entry;
   }
 

@@ -5,6 +5,7 @@ import type { Session } from '../../core/model/session.ts';
 import { publicState, workerOf } from '../../core/model/session.ts';
 import { processOf } from '../../core/model/worker.ts';
 import type { Rooms } from '../../ports/rooms.ts';
+import type { Forwarding } from '../../ports/workers.ts';
 import type { SupervisorParts } from '../supervisor-parts.ts';
 import { heldView } from './session-view.ts';
 
@@ -15,7 +16,8 @@ export function capacityView(
     admission,
     recorder,
     pool,
-  }: Pick<SupervisorParts, 'deps' | 'sessions' | 'admission' | 'recorder' | 'pool'>,
+    workers,
+  }: Pick<SupervisorParts, 'deps' | 'sessions' | 'admission' | 'recorder' | 'pool' | 'workers'>,
   { accepting, draining }: { accepting: boolean; draining: DrainView | null },
 ): CapacityView {
   const all = sessions.all();
@@ -41,6 +43,7 @@ export function capacityView(
       return { ...one, startsAgainInMs: inMs > 0 ? inMs : null };
     }),
     registry: recorder.status,
+    forwarding: forwardingView(workers.forwarding()),
   };
 }
 
@@ -75,6 +78,10 @@ function heldOf({
     const held = heldView(one, now);
     return held === null ? [] : [{ session: one.spec.id, ...held }];
   });
+}
+
+function forwardingView(forwarding: Forwarding | null): CapacityView['forwarding'] {
+  return forwarding && { ...forwarding, workers: [...forwarding.workers] };
 }
 
 function livekitView(rooms: Rooms | null): CapacityView['livekit'] {

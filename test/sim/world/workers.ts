@@ -158,6 +158,11 @@ export class SimWorkers implements Workers {
     return Promise.resolve('');
   }
 
+  /** The simulated workers print nothing. */
+  forwarding(): null {
+    return null;
+  }
+
   removeLeftTemp(): Promise<number> {
     return Promise.resolve(0);
   }

@@ -246,6 +246,7 @@ export class WarmRig {
       record: (id) => this.#note(`record ${id}`),
       logPath: () => '',
       note: () => undefined,
+      forwarding: () => null,
       forget: (id) => this.#note(`forget ${id}`),
       loadEndedLogs: () => Promise.resolve(),
       metricsOf: () => Promise.resolve(''),

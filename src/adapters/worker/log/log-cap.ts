@@ -1,8 +1,12 @@
 /** Keeps the logs of live workers within their cap: cuts out the middle, counts its bytes, keeps head and tail. */
 import { statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import pTimeout from 'p-timeout';
+import { FORWARD } from '../../../lib/limits/forward-limits.ts';
 import { LOGS, WORKERS } from '../../../lib/limits/worker-limits.ts';
 import type { Log } from '../../../ports/log.ts';
+import type { ForwardClient } from '../forward/forward-client.ts';
+import type { TailFrom } from '../forward/log-tail.ts';
 import type { WatchedLog } from './log-watcher.ts';
 import { LogWatcher } from './log-watcher.ts';
 import type { LogSizes } from './trim-log.ts';
@@ -22,10 +26,19 @@ function shortened({ headBytes, tailBytes }: LogSizes): LogSizes {
 }
 
 export interface LogCap {
-  watch(workerId: string, path: string): void;
+  /** `from`: where forwarding begins, if logs are forwarded. Default: a new log. */
+  watch(workerId: string, path: string, from?: TailFrom): void;
   /** Makes the last cut, after the tree is gone. Never rejects. */
   finish(workerId: string): Promise<void>;
-  close(): void;
+  /** Resolves when the reader of forwarded lines has them all, or after a bound. Without forwarding at once. */
+  close(): Promise<void>;
+}
+
+interface CapOptions {
+  readonly log: Log;
+  readonly sizes: LogSizes;
+  /** Absent: no log is forwarded. */
+  readonly forward?: ForwardClient | null;
 }
 
 const CHECKS_AT_ONCE = 50;
@@ -36,9 +49,9 @@ function slowMs(count: number): number {
 }
 
 /** One timer serves all logs. It runs faster while a log grows fast. */
-export function createLogCap({ log, sizes }: { readonly log: Log; readonly sizes: LogSizes }): LogCap {
+export function createLogCap({ log, sizes, forward = null }: CapOptions): LogCap {
   const logs = new Map<string, WatchedLog>();
-  const watcher = new LogWatcher(log);
+  const watcher = new LogWatcher(log, forward?.thread);
   let closed = false;
   let scarce = false;
   let timer = setTimeout(tick, WORKERS.logCheckMs).unref();
@@ -71,19 +84,24 @@ export function createLogCap({ log, sizes }: { readonly log: Log; readonly sizes
   const ruleWith = (slack: number) => (scarce ? { sizes: shortened(sizes), slack: 1 } : { sizes, slack });
 
   return {
-    watch(workerId, path) {
+    watch(workerId, path, from = 'start') {
       const initial = { sizeBytes: 0, cutBytes: 0, check: Promise.resolve(), failing: false, hangs: false };
       logs.set(workerId, { workerId, path, ...initial });
+      forward?.watch(workerId, path, from);
     },
     async finish(workerId) {
       const watched = logs.get(workerId);
       logs.delete(workerId);
+      forward?.end(workerId);
       if (watched) await watcher.check(watched, ruleWith(1));
     },
-    close() {
+    async close() {
       closed = true;
       clearTimeout(timer);
-      watcher.close();
+      const over = watcher.close();
+      // Nothing waits for a cut.
+      if (forward !== null)
+        await pTimeout(over, { milliseconds: FORWARD.closeMs, fallback: () => undefined });
     },
   };
 }

@@ -29,11 +29,12 @@ export interface CutRule {
 
 export class LogWatcher {
   readonly #log: Log;
-  readonly #trimmer = new TrimClient();
+  readonly #trimmer: TrimClient;
   readonly #running = new Set<Promise<void>>();
 
-  constructor(log: Log) {
+  constructor(log: Log, trimmer = new TrimClient()) {
     this.#log = log;
+    this.#trimmer = trimmer;
   }
 
   /** The growth in bytes since the last check. Never rejects, and resolves within the bound for a folder. */
@@ -47,10 +48,10 @@ export class LogWatcher {
   }
 
   /** Waits for the current checks: each may still ask for a cut, which a closed thread would not answer. */
-  close(): void {
+  async close(): Promise<void> {
     const milliseconds = WORKERS.folderMs;
-    const settled = pTimeout(Promise.all(this.#running), { milliseconds, fallback: () => undefined });
-    void settled.then(() => this.#trimmer.close());
+    await pTimeout(Promise.all(this.#running), { milliseconds, fallback: () => undefined });
+    await this.#trimmer.close();
   }
 
   async #check(watched: WatchedLog, rule: CutRule): Promise<number> {

@@ -25,6 +25,16 @@ const CHUNK_BYTES = 1024 * 1024;
 const COPY_PASSES = 32;
 const CUT_DIGITS = 15;
 
+/** Where the kept tail went. A reader of the log corrects its place with it. */
+export interface Moved {
+  /** The tail moved towards the start by this much. */
+  readonly byBytes: number;
+  /** The start of the tail, in the new file. */
+  readonly tailStart: number;
+  /** The size of the new file. */
+  readonly sizeBytes: number;
+}
+
 /** The marker has a fixed length, so that the next trim knows the start of the tail. */
 function markerOf(cutBytes: number): string {
   return `\n--- curfew cut ${String(cutBytes).padStart(CUT_DIGITS)} bytes here ---\n`;
@@ -39,22 +49,28 @@ export function cappedBytes(sizes: LogSizes): number {
 }
 
 /**
- * Returns all bytes cut so far, `cutBefore` included. Throws errors of the file system.
+ * Returns all bytes cut so far, `cutBefore` included. Throws errors of the file system. `onMoved` is called for a cut.
  * Race: bytes written between the last `fstat` and `ftruncate` are lost and not counted.
  * So this function is synchronous, to keep that time short. It blocks, so it runs on a thread of its own.
  */
-export function trimLog({ path, sizes, cutBefore }: Trim): number {
+export function trimLog({ path, sizes, cutBefore }: Trim, onMoved?: (moved: Moved) => void): number {
   const file = openSync(path, FLAGS);
   try {
     const { size } = fstatSync(file);
     if (size <= cappedBytes(sizes)) return cutBefore;
-    return cutMiddle(file, size, { sizes, cutBefore: cutBefore || cutByEarlier(file, sizes) });
+    const cut = cutMiddle(file, size, { sizes, cutBefore: cutBefore || cutByEarlier(file, sizes) });
+    onMoved?.(cut.moved);
+    return cut.cutBytes;
   } finally {
     closeSync(file);
   }
 }
 
-function cutMiddle(file: number, sizeBytes: number, { sizes, cutBefore }: Omit<Trim, 'path'>): number {
+function cutMiddle(
+  file: number,
+  sizeBytes: number,
+  { sizes, cutBefore }: Omit<Trim, 'path'>,
+): { readonly cutBytes: number; readonly moved: Moved } {
   const start = sizes.headBytes + MARKER_BYTES;
   let [from, to, end] = [sizeBytes - sizes.tailBytes, start, sizeBytes];
   for (let pass = 0; pass < COPY_PASSES && from < end; pass += 1) {
@@ -67,7 +83,7 @@ function cutMiddle(file: number, sizeBytes: number, { sizes, cutBefore }: Omit<T
   const firstMarker = cutBefore === 0 ? MARKER_BYTES : 0;
   const cutBytes = cutBefore + end - to + firstMarker;
   writeSync(file, markerOf(cutBytes), sizes.headBytes);
-  return cutBytes;
+  return { cutBytes, moved: { byBytes: from - to, tailStart: start, sizeBytes: to } };
 }
 
 /** The bytes that an earlier supervisor cut from this log. The marker holds their number. */

@@ -1,0 +1,132 @@
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { LineQueue } from '../../../src/adapters/worker/forward/line-queue.ts';
+import { LogTail } from '../../../src/adapters/worker/forward/log-tail.ts';
+import { dropLog } from '../../../src/adapters/worker/log/drop-log.ts';
+import { trimLog } from '../../../src/adapters/worker/log/trim-log.ts';
+import { FORWARD } from '../../../src/lib/limits/forward-limits.ts';
+
+const SIZES = { headBytes: 100, tailBytes: 400 };
+const owner = { worker: 'a.1', agent: 'voice', session: 'a' };
+// Small, so that lines lie over several chunks.
+const SMALL = Buffer.alloc(64);
+
+let dir: string;
+let path: string;
+let queue: LineQueue;
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'curfew-tail-'));
+  path = join(dir, 'log');
+  writeFileSync(path, '');
+  queue = new LineQueue();
+});
+afterEach(() => rmSync(dir, { recursive: true }));
+
+function readAll(tail: LogTail, chunk = SMALL): void {
+  while (tail.read(chunk, queue));
+}
+
+interface Printed {
+  readonly line: string;
+  readonly dropped?: { lines: number; bytes: number };
+}
+
+function printed(): Printed[] {
+  const text = queue.take(Number.POSITIVE_INFINITY);
+  return text.split('\n').flatMap((one) => (one === '' ? [] : [JSON.parse(one) as Printed]));
+}
+
+const numbered = (from: number, to: number) =>
+  Array.from({ length: to - from }, (_, at) => `line ${String(from + at).padStart(4, '0')}`);
+const print = (from: number, to: number) =>
+  appendFileSync(
+    path,
+    numbered(from, to)
+      .map((one) => `${one}\n`)
+      .join(''),
+  );
+const lines = () => printed().map((one) => one.line);
+const cut = (tail: LogTail, cutBefore = 0) =>
+  trimLog({ path, sizes: SIZES, cutBefore }, (moved) => tail.moved(moved, queue));
+
+describe('a forwarded log', () => {
+  it('gives each line once over many cuts, when the reader keeps up', () => {
+    const tail = new LogTail(path, owner, 'start');
+    let cutBytes = 0;
+    for (let at = 0; at < 1000; at += 40) {
+      print(at, at + 40);
+      readAll(tail);
+      cutBytes = cut(tail, cutBytes);
+    }
+    expect(cutBytes).toBeGreaterThan(8000);
+    expect(lines()).toEqual(numbered(0, 1000));
+  });
+
+  it('counts the bytes that a cut removed before they were read', () => {
+    const tail = new LogTail(path, owner, 'start');
+    print(0, 30);
+    readAll(tail);
+    print(30, 130);
+    const cutBytes = cut(tail);
+    readAll(tail);
+    expect(cutBytes).toBeGreaterThan(0);
+    queue.report(owner);
+    const got = printed();
+    // 400 bytes of the tail are 40 lines.
+    expect(got.map((one) => one.line).slice(0, 30)).toEqual(numbered(0, 30));
+    expect(got.slice(-40).map((one) => one.line)).toEqual(numbered(90, 130));
+    expect(got.flatMap((one) => one.dropped ?? [])).toEqual([{ lines: 0, bytes: 600 }]);
+  });
+
+  it('goes on after its last whole line when a new supervisor reads it', () => {
+    print(0, 10);
+    appendFileSync(path, 'half');
+    const before = new LogTail(path, owner, 'start');
+    readAll(before);
+    before.note();
+    appendFileSync(path, ' whole\n');
+    const next = new LogTail(path, owner, 'noted');
+    readAll(next);
+    expect(lines()).toEqual([...numbered(0, 10), 'half whole']);
+  });
+
+  it('begins at its end when nothing notes its place', () => {
+    print(0, 10);
+    const tail = new LogTail(path, owner, 'noted');
+    readAll(tail);
+    print(10, 12);
+    readAll(tail);
+    expect(lines()).toEqual(numbered(10, 12));
+  });
+
+  it('that was dropped in place goes on at its end', async () => {
+    const tail = new LogTail(path, owner, 'start');
+    print(0, 50);
+    readAll(tail);
+    await dropLog({ path, keepBytes: 0, why: 'a test' });
+    readAll(tail);
+    print(50, 52);
+    readAll(tail);
+    expect(readFileSync(path, 'utf8')).toContain('curfew dropped');
+    expect(lines()).toEqual([...numbered(0, 50), ...numbered(50, 52)]);
+  });
+
+  it('reports dropped lines of a loud worker in one line, and a quiet worker loses none', () => {
+    const tail = new LogTail(path, owner, 'start');
+    const bytes = 4 * FORWARD.waitingBytes * FORWARD.workerShare;
+    appendFileSync(path, `${'x'.repeat(99)}\n`.repeat(bytes / 100));
+    readAll(tail, Buffer.alloc(FORWARD.readBytes));
+    const quiet = { ...owner, worker: 'b.1' };
+    queue.add(quiet, { bytes: Buffer.from('quiet'), cutBytes: 0 });
+    expect(queue.waitingBytes).toBeLessThan(FORWARD.waitingBytes);
+    expect(queue.droppedOf.map((one) => one.worker)).toEqual(['a.1']);
+    const waited = printed();
+    expect(queue.report(owner)).toBe(true);
+    const [told] = printed();
+    expect(waited.at(-1)?.line).toBe('quiet');
+    expect(told?.dropped).toEqual({ lines: queue.dropped.lines, bytes: queue.dropped.lines * 99 });
+    expect(waited.length - 1 + queue.dropped.lines).toBe(statSync(path).size / 100);
+  });
+});
