@@ -85,7 +85,7 @@ export const DEFAULT_CONFIG: Config = {
   },
   sweep: { unmanaged: [], graceMs: CLEANUP.graceMs },
   log: { level: 'info', format: 'json' },
-  logs: { forward: 'off' },
+  logs: { forward: null },
   api: { tokens: [] },
 };
 

@@ -1,4 +1,4 @@
-/** What the Workers adapter needs. */
+/** The options of the Workers adapter. */
 import type { Clock } from '../../ports/clock.ts';
 import type { Instance } from '../../ports/instance.ts';
 import type { Log } from '../../ports/log.ts';

@@ -93,6 +93,7 @@ function devConfig({ dir, socket, httpPort }: Addresses, livekit: LiveKitAccess)
       default: { ...defaultProfile('default', parrot), protocol: 'curfew', env: { NODE_ENV: 'production' } },
     },
     log: { level: 'info', format: 'text' },
+    logs: { forward: 'off' },
   };
 }
 
