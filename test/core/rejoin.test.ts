@@ -10,7 +10,19 @@ import type { RoomWatch } from '../../src/core/rooms/kept-room.ts';
 import type { Participant } from '../../src/core/rooms/presence.ts';
 import type { Rejoin } from '../../src/core/rooms/rejoin.ts';
 import { decideRejoin } from '../../src/core/rooms/rejoin.ts';
-import { agent, joined, left, look, Play, participant, profile, ROOM_SID, release, spec } from './support.ts';
+import {
+  agent,
+  gone,
+  joined,
+  left,
+  look,
+  Play,
+  participant,
+  profile,
+  ROOM_SID,
+  release,
+  spec,
+} from './support.ts';
 
 const ann = participant('ann');
 const MINUTE_MS = 60_000;
@@ -155,9 +167,16 @@ describe('the claim of a room passes on', () => {
     const play = callbacks().on(16_000, look(16_000, [])).on(16_100, removed('done'));
     for (let atMs = 17_000; atMs < 120_000; atMs += 1000) {
       play.until(atMs);
-      expect(claimOf(play)).toBeNull();
+      expect(claimOf(play)).not.toBe(play.session.spec.claim);
     }
     expect(play.reason).toBe('unkillable');
+  });
+
+  it('and an unkillable worker keeps a claim of its own, so that the next supervisor knows its session', () => {
+    const play = callbacks().on(16_000, look(16_000, [])).on(16_100, removed('done')).until(120_000);
+    expect(play.phase).toBe('ended');
+    expect(claimOf(play)).toContain('unkillable:s1');
+    expect(allocationOf(play.on(121_000, gone()).session)).toBeNull();
   });
 
   it('to a session that waits: curfew removes the agent, and its callbacks keep their time', () => {

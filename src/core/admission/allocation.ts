@@ -1,6 +1,7 @@
 /** The shared resources that a session holds. They are derived from its state, so that a restart can rebuild them. */
 
 import type { ClaimKey, SessionId } from '../ids.ts';
+import { claimKey } from '../ids.ts';
 import type { Session, SessionIn } from '../model/session.ts';
 import { isIn } from '../model/session.ts';
 import { isTreeGone } from '../model/worker.ts';
@@ -47,7 +48,7 @@ export function allocationOf(session: Session): Allocation | null {
       return { ...base, claim: claimOf(session), closing: true, quotas: closingQuotas(session) };
     case 'ended':
       return isUnkillable(session)
-        ? { ...base, claim: claimOf(session), closing: true, unkillable: true }
+        ? { ...base, claim: claimOf(session) ?? leftoverClaim(session), closing: true, unkillable: true }
         : null;
   }
 }
@@ -66,6 +67,14 @@ export function sameAllocation(a: Allocation | null, b: Allocation | null): bool
 
 function claimOf(session: Session): ClaimKey | null {
   return hasPassedClaim(session) ? null : session.spec.claim;
+}
+
+/**
+ * An unkillable session that passed its claim on holds a claim that no other session asks for.
+ * Because: the registry gives a restarted supervisor an ended session only for its claim, and its tree still lives.
+ */
+function leftoverClaim({ spec }: Session): ClaimKey {
+  return claimKey(spec.room, `unkillable:${spec.id}`);
 }
 
 function closingQuotas({ phase, spec }: Session): readonly string[] {
