@@ -39,6 +39,7 @@ const ACCEPTANCE: AgentAnswer = {
   metadata: '',
   attributes: {},
   permissions: null,
+  agentGrant: false,
 };
 
 const resources = (bytes: number): SessionEvent => ({

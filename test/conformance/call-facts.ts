@@ -89,8 +89,10 @@ function asSeen(participant: unknown): unknown {
 }
 
 function flatten(facts: Map<string, string>, key: string, value: unknown): void {
-  if (value !== null && typeof value === 'object' && !Array.isArray(value) && Object.keys(value).length > 0)
-    for (const [name, one] of Object.entries(value)) flatten(facts, `${key}.${name}`, one);
+  const isObject = value !== null && typeof value === 'object' && !Array.isArray(value);
+  // An object without fields is a fact, too, and its fields have facts of their own.
+  if (isObject) facts.set(key, 'an object');
+  if (isObject) for (const [name, one] of Object.entries(value)) flatten(facts, `${key}.${name}`, one);
   else facts.set(key, typeof value === 'string' ? value : (JSON.stringify(value) ?? 'absent'));
 }
 

@@ -13,12 +13,13 @@ import {
 import type { Difference } from './differences.ts';
 import { isAllowedBy, readAllowed } from './differences.ts';
 import type { Part } from './run-suite.ts';
-import { refused, runPart } from './run-suite.ts';
+import { callsOf, refused, runPart } from './run-suite.ts';
 import { WAYS } from './ways.ts';
 
 type Curfew = Part['ways'][number];
 
 const AT_ONCE = 4;
+const IN_UVLOOP = ['plain', 'hang_up'];
 const ALL = [...PYTHON_VERSIONS.map((one) => `py-${one}`), ...JAVASCRIPT_VERSIONS.map((one) => `js-${one}`)];
 const say = (text: string) => void process.stdout.write(`${text}\n`);
 
@@ -40,22 +41,21 @@ const seen: Difference[] = [];
 let failed = 0;
 for (const version of versions) {
   await ensureFramework(version, say);
-  for (const loop of loopsOf(version)) {
-    const scenarios = values.scenario ?? (loop === 'uvloop' ? ['plain', 'hang_up'] : undefined);
-    failed += await report({
-      version,
-      ways,
-      loop,
-      atOnce: AT_ONCE,
-      ...(scenarios === undefined ? {} : { scenarios }),
-    });
-  }
+  for (const part of partsOf(version)) failed += await report(part);
 }
 reportStale();
 process.exit(failed === 0 ? 0 : 1);
 
-function loopsOf(version: string): readonly ('asyncio' | 'uvloop')[] {
-  return version.startsWith('py-') ? ['asyncio', 'uvloop'] : ['asyncio'];
+/** The observer in both event loops of Python, and the agent of the usual shape. */
+function partsOf(version: string): Part[] {
+  const part = { version, ways, atOnce: AT_ONCE };
+  const wanted = values.scenario === undefined ? {} : { scenarios: values.scenario };
+  const inUvloop = { ...part, loop: 'uvloop', scenarios: values.scenario ?? IN_UVLOOP } as const;
+  return [
+    { ...part, ...wanted },
+    ...(version.startsWith('py-') ? [inUvloop] : []),
+    { ...part, ...wanted, file: 'production' },
+  ].filter((one) => callsOf(one).length > 0);
 }
 
 /** Returns the number of differences and failures that are not allowed. */
@@ -66,7 +66,7 @@ async function report(part: Part): Promise<number> {
   seen.push(...differences);
   const lines = [...refused(differences, allowed), ...failures];
   say(
-    `${part.version} ${part.loop}: ${calls} calls, ${differences.length} differences, ${lines.length} not allowed`,
+    `${part.version} ${part.file ?? part.loop ?? 'asyncio'}: ${calls} calls, ${differences.length} differences, ${lines.length} not allowed`,
   );
   for (const line of lines) say(`  ${line}`);
   return lines.length;

@@ -64,7 +64,7 @@ export async function runPart(
   }
 }
 
-function callsOf({ version, ways, scenarios, file = OBSERVER }: Part): Call[] {
+export function callsOf({ version, ways, scenarios, file = OBSERVER }: Part): Call[] {
   const wanted = [...SCENARIOS, ...PRODUCTION].filter(
     (one) =>
       (one.file ?? OBSERVER) === file &&

@@ -17,6 +17,7 @@ function accepted(identity: string, isTaken = false) {
     metadata: '',
     attributes: {},
     permissions: null,
+    agentGrant: false,
   };
   return { type: 'answered', workerId: WORKER, answer, isTaken } as const;
 }

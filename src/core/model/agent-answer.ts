@@ -24,6 +24,8 @@ export interface Acceptance {
   readonly attributes: Readonly<Record<string, string>>;
   /** null: the agent did not register any. */
   readonly permissions: AgentPermissions | null;
+  /** The agent gets the grant `agent`, as LiveKit's own runner gives it. A holder of this grant may register at LiveKit. */
+  readonly agentGrant: boolean;
 }
 
 /** `isFinal`: LiveKit must ask no other agent. */

@@ -149,6 +149,24 @@ describe.runIf(HAS_LIVEKIT)('a room step on a real LiveKit server', () => {
         socket.addEventListener('error', () => reject(new Error('refused')));
       });
 
+    it("has the grant agent only where the agent's acceptance brings it", async () => {
+      const grants = async (agentGrant: boolean) => {
+        const as = {
+          kind: 'accepted',
+          identity: '',
+          name: '',
+          metadata: '',
+          attributes: {},
+          permissions: null,
+        };
+        const room = roomKey('r');
+        const grant = { room, identity: 'agent-1', ttlMs: 1000, as: { ...as, permissions: null, agentGrant } };
+        const { video } = await new TokenVerifier(KEY, SECRET).verify(await watcher.rooms.workerToken(grant));
+        return video?.agent;
+      };
+      expect([await grants(true), await grants(false)]).toEqual([true, undefined]);
+    });
+
     it('is signed for the requested lifetime in whole seconds, never for the default of hours', async () => {
       const lives = async (ttlMs: number) => {
         const { exp = 0, nbf = 0 } = (await new TokenVerifier(KEY, SECRET).verify(

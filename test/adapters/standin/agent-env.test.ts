@@ -88,6 +88,21 @@ class AgentServer:
     expect((await python(job)).stdout).toBe('7 0\n');
   });
 
+  it('sets the same in WorkerOptions of a version before 1.3', async () => {
+    file(
+      WORKER,
+      `__version__ = "1.2.18"${server('pass').replace('class AgentServer', 'class Other')}
+class Worker:
+    def __init__(self, opts): print(opts.port, opts.num_idle_processes, opts.load_threshold, opts.max_retry)
+`,
+    );
+    const { stdout, stderr } = await python(`
+from types import SimpleNamespace
+from livekit.agents.worker import Worker
+Worker(SimpleNamespace(port=8081, num_idle_processes=4, load_threshold=0.7, max_retry=16))`);
+    expect({ stdout, stderr }).toEqual({ stdout: '0 1 inf inf\n', stderr: '' });
+  });
+
   const unexpected: [string, string, RegExp][] = [
     [
       'a version that is too old',

@@ -5,15 +5,17 @@ Changes the settings of `AgentServer`. A worker has one job at most, and curfew 
 - One idle job process, and none after it got its job.
 - No load limit for new jobs.
 - No limit of connection attempts, because giving up would end the call.
+
+Before 1.3 the server is `Worker`, which takes its settings from `WorkerOptions` when it is made.
 """
 
 from . import TESTED, say
 
 SETTINGS = {
-    "_port": 0,
-    "_num_idle_processes": 1,
-    "_load_threshold": float("inf"),
-    "_max_retry": float("inf"),
+    "port": 0,
+    "num_idle_processes": 1,
+    "load_threshold": float("inf"),
+    "max_retry": float("inf"),
 }
 
 
@@ -23,21 +25,45 @@ def adapt(worker):
     if int(version.split(".")[0]) < 1:
         say("livekit-agents stays unchanged: version %s is too old (tested with %s)" % (version, TESTED))
         return
-    server, pool = worker.AgentServer, worker.ipc.proc_pool.ProcPool
-    run, launch_job = server.run, pool.launch_job
+    pool = worker.ipc.proc_pool.ProcPool
+    launch_job = pool.launch_job
     pool.set_target_idle_processes
-
-    async def run_beside_others(self, *args, **kwargs):
-        lacking = [name for name in SETTINGS if not hasattr(self, name)]
-        if lacking:
-            what = "AgentServer of version %s has no %s" % (version, ", ".join(lacking))
-            say("livekit-agents stays unchanged: %s (tested with %s)" % (what, TESTED))
-        else:
-            self.__dict__.update(SETTINGS)
-        return await run(self, *args, **kwargs)
+    if hasattr(worker, "AgentServer"):
+        _adapt_server(worker.AgentServer, version)
+    else:
+        _adapt_worker(worker.Worker, version)
 
     async def launch_last_job(self, *args, **kwargs):
         self.set_target_idle_processes(0)
         return await launch_job(self, *args, **kwargs)
 
-    server.run, pool.launch_job = run_beside_others, launch_last_job
+    pool.launch_job = launch_last_job
+
+
+def _adapt_server(server, version):
+    run = server.run
+
+    async def run_beside_others(self, *args, **kwargs):
+        _change(self, "_", "AgentServer of version " + version)
+        return await run(self, *args, **kwargs)
+
+    server.run = run_beside_others
+
+
+def _adapt_worker(server, version):
+    init = server.__init__
+
+    def init_beside_others(self, opts, *args, **kwargs):
+        _change(opts, "", "WorkerOptions of version " + version)
+        init(self, opts, *args, **kwargs)
+
+    server.__init__ = init_beside_others
+
+
+def _change(target, prefix, what):
+    settings = {prefix + name: value for name, value in SETTINGS.items()}
+    lacking = [name for name in settings if not hasattr(target, name)]
+    if lacking:
+        say("livekit-agents stays unchanged: %s has no %s (tested with %s)" % (what, ", ".join(lacking), TESTED))
+    else:
+        target.__dict__.update(settings)

@@ -20,12 +20,13 @@ export function makeWorkerToken(
   const participant =
     as === undefined ? {} : { name: as.name, metadata: as.metadata, attributes: { ...as.attributes } };
   const token = new AccessToken(keys.apiKey, keys.apiSecret, { identity, ttl, ...participant });
-  // The claim `kind` is enough. The grant `agent` would also let the worker register for jobs of other rooms.
   token.kind = 'agent';
   token.addGrant({
     room: room.name,
     roomJoin: true,
     ...grantsOf(as?.permissions ?? null),
+    // The claim `kind` is enough for curfew. The grant would let a worker without keys register for jobs of other rooms.
+    ...(as?.agentGrant === true && { agent: true }),
   });
   return token.toJwt();
 }

@@ -5,7 +5,7 @@ import type { Acceptance, AgentPermissions } from '../../../core/model/agent-ans
 import type { StandInJob } from '../../../ports/stand-in.ts';
 import type { AgentConnection } from './agent-connection.ts';
 
-type Worker = Pick<AgentConnection, 'workerId' | 'registration'>;
+type Worker = Pick<AgentConnection, 'workerId' | 'registration' | 'launcher'>;
 
 /** LiveKit's server gives this attribute to each agent. */
 const NAME_ATTRIBUTE = 'lk.agent_name';
@@ -38,6 +38,8 @@ export function toAcceptance(
     metadata: participantMetadata,
     attributes: { ...participantAttributes, [NAME_ATTRIBUTE]: nameFor(agentName, worker) },
     permissions: allowedPermissions === undefined ? null : toPermissions(allowedPermissions),
+    // Because: with LiveKit's real keys the agent could give itself this grant. Without them it must not have it.
+    agentGrant: worker.launcher?.access === 'full',
   };
 }
 
