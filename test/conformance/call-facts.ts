@@ -21,8 +21,12 @@ const OF_THE_TEST = new Set([
 /** Times and random values, which no two calls share. */
 const NEVER_EQUAL =
   /(\.sid|_at|joinedAt|joinedAtMs|turn_password|\.version|\.out|\.iat|\.jti|creation_time_ms|creationTimeMs)$/;
-/** By chance: LiveKit's client in Rust logs a connection that a call's end cuts, and so does a task that begins then. */
-const BY_CHANCE = /^\w[\w:]*:\d+:|^Error in _init_task/;
+/**
+ * By chance: LiveKit's client in Rust logs a connection that a call's end cuts, and so do a task and a callback that begin
+ * then. The framework logs the exit code of a job's process at about the time when LiveKit notes the end.
+ */
+const BY_CHANCE =
+  /^\w[\w:]*:\d+:|^Error in _init_task|^error running user callback for |^process exited with non-zero exit code /;
 /** The steps that make the course of a call. The order of the other steps depends on the moment. */
 const COURSE = new Set([
   'request',
@@ -47,6 +51,8 @@ const COURSE = new Set([
  * of the two, also under LiveKit's own runner.
  */
 const FROM_OUTSIDE = new Set(['room disconnected', 'parent process shutdown']);
+/** Race: in this call, too, the room goes away while the runner drains. The first of the two closes the AgentSession. */
+const ENDS_BY_ROOM = 'term_main';
 /** Race: LiveKit notes a success or "agent worker left the room", by the order of two messages of its own runner. */
 const LEFT_THE_ROOM = 'agent worker left the room';
 
@@ -119,7 +125,7 @@ function inProduction(lines: readonly Line[], shown: Played['shown']): [string, 
 }
 
 function stepOf({ what, reason }: Line, scenario: string): string {
-  const isRace = what === 'session_close' && scenario.includes('room');
+  const isRace = what === 'session_close' && (scenario.includes('room') || scenario === ENDS_BY_ROOM);
   if (typeof reason !== 'string' || isRace) return what;
   return `${what}(${FROM_OUTSIDE.has(reason) ? 'from outside' : reason})`;
 }

@@ -1,5 +1,6 @@
 /**
- * A part of the conformance suite: the courses of calls of the newest versions, by LiveKit's dispatch to a cold worker.
+ * A part of the conformance suite: the newest Python version in full by LiveKit's dispatch to a cold worker, two calls in
+ * the other ways, and one call of the newest JavaScript version.
  * `npm run conformance` plays the whole suite.
  */
 import { describe, expect, it } from 'vitest';
@@ -9,29 +10,25 @@ import { readAllowed } from './differences.ts';
 import type { Part } from './run-suite.ts';
 import { refused, runPart } from './run-suite.ts';
 
-const AT_ONCE = 3;
+const AT_ONCE = 4;
+const PYTHON = `py-${PYTHON_VERSIONS.at(-1)}`;
+const JAVASCRIPT = `js-${JAVASCRIPT_VERSIONS.at(-1)}`;
 
 const PARTS: readonly [string, Part][] = [
+  ['the newest Python version', { version: PYTHON, ways: ['dispatch-cold'], atOnce: AT_ONCE }],
   [
-    'the newest Python version',
+    'the newest Python version in the other ways',
     {
-      version: `py-${PYTHON_VERSIONS.at(-1)}`,
-      ways: ['dispatch-cold'],
-      scenarios: [
-        'hang_up',
-        'release',
-        'shutdown',
-        'room_deleted',
-        'raises_on_session_end',
-        'agent_disconnects',
-      ],
+      version: PYTHON,
+      ways: ['http-cold', 'http-warm', 'dispatch-warm'],
+      scenarios: ['hang_up', 'accept'],
       atOnce: AT_ONCE,
     },
   ],
   [
     'the newest JavaScript version',
     {
-      version: `js-${JAVASCRIPT_VERSIONS.at(-1)}`,
+      version: JAVASCRIPT,
       ways: ['dispatch-cold'],
       scenarios: ['agent_disconnects'],
       atOnce: AT_ONCE,

@@ -35,6 +35,7 @@ export function makeWorkerToken(
 function grantsOf(permissions: AgentPermissions | null): VideoGrant {
   if (permissions === null)
     return { canPublish: true, canSubscribe: true, canPublishData: true, canUpdateOwnMetadata: true };
-  const { canUpdateMetadata: canUpdateOwnMetadata, ...grants } = permissions;
-  return { ...grants, canUpdateOwnMetadata };
+  const { canUpdateMetadata: canUpdateOwnMetadata, hidden, ...grants } = permissions;
+  // LiveKit's own token names this grant only where it is true.
+  return { ...grants, canUpdateOwnMetadata, ...(hidden && { hidden }) };
 }
