@@ -160,7 +160,12 @@ describe.runIf(HAS_LIVEKIT)('a room step on a real LiveKit server', () => {
           permissions: null,
         };
         const room = roomKey('r');
-        const grant = { room, identity: 'agent-1', ttlMs: 1000, as: { ...as, permissions: null, agentGrant } };
+        const grant = {
+          room,
+          identity: 'agent-1',
+          ttlMs: 1000,
+          as: { ...as, permissions: null, agentGrant },
+        };
         const { video } = await new TokenVerifier(KEY, SECRET).verify(await watcher.rooms.workerToken(grant));
         return video?.agent;
       };
