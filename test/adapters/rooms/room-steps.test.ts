@@ -2,6 +2,7 @@
 import { TokenVerifier } from 'livekit-server-sdk';
 import { WebSocket } from 'undici';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import type { Acceptance } from '../../../src/core/model/agent-answer.ts';
 import { Callers } from '../../support/callers/callers.ts';
 import { until } from '../../support/lib/wait.ts';
 import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../../support/livekit/livekit-server.ts';
@@ -151,21 +152,9 @@ describe.runIf(HAS_LIVEKIT)('a room step on a real LiveKit server', () => {
 
     it("has the grant agent only where the agent's acceptance brings it", async () => {
       const grants = async (agentGrant: boolean) => {
-        const as = {
-          kind: 'accepted',
-          identity: '',
-          name: '',
-          metadata: '',
-          attributes: {},
-          permissions: null,
-        };
-        const room = roomKey('r');
-        const grant = {
-          room,
-          identity: 'agent-1',
-          ttlMs: 1000,
-          as: { ...as, permissions: null, agentGrant },
-        };
+        const person = { identity: '', name: '', metadata: '', attributes: {}, permissions: null };
+        const as: Acceptance = { kind: 'accepted', ...person, agentGrant };
+        const grant = { room: roomKey('r'), identity: 'agent-1', ttlMs: 1000, as };
         const { video } = await new TokenVerifier(KEY, SECRET).verify(await watcher.rooms.workerToken(grant));
         return video?.agent;
       };
