@@ -137,6 +137,20 @@ describe('a job of the stand-in', () => {
     });
   });
 
+  it('brings the grant agent only if profile and launcher gave the agent the full access', async () => {
+    const granted = async (worker: string, access: 'full' | 'room', launcher: 'full' | 'room') => {
+      rig.access = access;
+      const agent = await rig.registered(worker, { launcher });
+      rig.assign(workerId(worker), jobOf());
+      await agent.receives('availability');
+      agent.answer('AJ_1');
+      return until('the answer is there', () => rig.answers.find((one) => one.worker === worker)?.answer);
+    };
+    expect(await granted('w-1', 'room', 'full')).toMatchObject({ agentGrant: false });
+    rig.rooms.set(workerId('w-2'), rig.rooms.get(W1) ?? []);
+    expect(await granted('w-2', 'full', 'full')).toMatchObject({ agentGrant: true });
+  });
+
   it('is offered again to an agent with too much load by its own measure, with one line in the log', async () => {
     const agent = await rig.registered();
     agent.send({ case: 'updateWorker', value: { status: WorkerStatus.WS_FULL } });

@@ -127,15 +127,21 @@ export class StandInRig {
     return token.toJwt();
   }
 
-  async agent(name = 'w-1', options: { isText?: boolean; token?: string; path?: string } = {}) {
+  async agent(
+    name = 'w-1',
+    options: { isText?: boolean; token?: string; path?: string; launcher?: 'full' | 'room' } = {},
+  ) {
     const token = options.token ?? (await this.token(name));
-    const agent = new WireAgent(`${this.standIn.url}${options.path ?? '/agent'}`, token, options.isText);
+    const agent = new WireAgent(`${this.standIn.url}${options.path ?? '/agent'}`, token, options);
     this.#agents.push(agent);
     return agent;
   }
 
   /** An agent that is connected and registered. */
-  async registered(name = 'w-1', options: { isText?: boolean } = {}): Promise<WireAgent> {
+  async registered(
+    name = 'w-1',
+    options: { isText?: boolean; launcher?: 'full' | 'room' } = {},
+  ): Promise<WireAgent> {
     const agent = await this.agent(name, options);
     await agent.opened();
     agent.register();
@@ -158,9 +164,15 @@ export class WireAgent {
   ended: { code: number; reason: string } | null = null;
   readonly #isText: boolean;
 
-  constructor(url: string, token: string, isText = false) {
+  /** `launcher`: the access that the launcher's header names. */
+  constructor(
+    url: string,
+    token: string,
+    { isText = false, launcher }: { isText?: boolean; launcher?: string } = {},
+  ) {
     this.#isText = isText;
-    this.socket = new WebSocket(url, { headers: { authorization: `Bearer ${token}` } });
+    const header = launcher === undefined ? {} : { 'x-curfew-access': launcher };
+    this.socket = new WebSocket(url, { headers: { authorization: `Bearer ${token}`, ...header } });
     this.socket.on('error', () => undefined);
     this.socket.on('unexpected-response', (_, response) => {
       this.ended = { code: response.statusCode ?? 0, reason: '' };

@@ -2,6 +2,7 @@
 import type { UpdateJobStatus } from '@livekit/protocol';
 import { ServerInfo_Edition } from '@livekit/protocol';
 import type { WorkerId } from '../../../core/ids.ts';
+import type { AgentAnswer } from '../../../core/model/agent-answer.ts';
 import type { WorkerMessage } from '../../../core/model/control-protocol.ts';
 import { STAND_IN } from '../../../lib/limits/livekit-limits.ts';
 import type { Log } from '../../../ports/log.ts';
@@ -162,9 +163,16 @@ export class AgentHub implements AgentConnectionListener {
       listener: {
         message: (message) => this.#report(id, message),
         assigned: (jobId) => this.#jobFile.save(id, jobId),
-        answered: (answer) => queueMicrotask(() => this.#listener.answered(id, answer)),
+        answered: (answer) =>
+          queueMicrotask(() => this.#listener.answered(id, this.#withinAccess(id, answer))),
       },
     });
+  }
+
+  /** Because: the agent's process itself writes the launcher's headers. The profile decides. */
+  #withinAccess(id: WorkerId, answer: AgentAnswer): AgentAnswer {
+    if (answer.kind !== 'accepted') return answer;
+    return { ...answer, agentGrant: answer.agentGrant && this.#listener.accessOf(id) === 'full' };
   }
 
   /** Race: the listener may be inside a call of this hub. So it gets the message in a microtask of its own. */
