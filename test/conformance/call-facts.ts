@@ -48,9 +48,9 @@ const COURSE = new Set([
 ]);
 /**
  * Race: LiveKit ends the job of a room that goes away, and the room disconnects the agent. The framework names the first
- * of the two, also under LiveKit's own runner.
+ * of the two, also under LiveKit's own runner. Before 1.3 it has no name for the end by LiveKit.
  */
-const FROM_OUTSIDE = new Set(['room disconnected', 'parent process shutdown']);
+const FROM_OUTSIDE = new Set(['room disconnected', 'parent process shutdown', '']);
 /** Race: in this call, too, the room goes away while the runner drains. The first of the two closes the AgentSession. */
 const ENDS_BY_ROOM = 'term_main';
 /** Race: LiveKit notes a success or "agent worker left the room", by the order of two messages of its own runner. */
