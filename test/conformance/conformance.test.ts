@@ -1,6 +1,6 @@
 /**
- * A part of the conformance suite: the newest Python version in full by LiveKit's dispatch to a cold worker, two calls in
- * the other ways, and one call of the newest JavaScript version.
+ * A part of the conformance suite. The newest Python version is played in full by LiveKit's dispatch to a cold worker.
+ * Two of its calls come in the other ways, too. The newest JavaScript version plays one call.
  * `npm run conformance` plays the whole suite.
  */
 import { describe, expect, it } from 'vitest';
