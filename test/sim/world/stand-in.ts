@@ -13,6 +13,7 @@ const ACCEPTED = {
   metadata: '',
   attributes: {},
   permissions: null,
+  agentGrant: false,
 } as const;
 
 export class SimStandIn implements StandIn {
