@@ -103,7 +103,7 @@ export class Agent implements Peer {
 
   leaveRoom(): void {
     const me = this.#at.livekit.room(this.room)?.people.get(this.identity);
-    if (me === undefined) return;
+    if (me === undefined || !this.isInRoom) return;
     this.leftUnaskedMs = this.#at.world.nowMs;
     this.#at.livekit.leave(this.room, me.sid, 'client_initiated');
   }
@@ -146,7 +146,7 @@ export class Agent implements Peer {
     this.#jobOver = true;
     const random = this.#random;
     this.#later(random.wait(100, 2_000), 'leaves for its callbacks', () => {
-      if (this.isInRoom) this.leaveRoom();
+      this.leaveRoom();
     });
     if (random.chance(0.05)) return;
     this.#later(2_000 + random.wait(3_000, 70_000), 'has run its callbacks', () =>
