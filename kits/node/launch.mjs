@@ -6,6 +6,7 @@
 import { syncBuiltinESMExports } from 'node:module';
 import { giveRealAccess } from './launch/access.mjs';
 import { attachToSessions } from './launch/auto-attach.mjs';
+import { noteDials } from './launch/dialled.mjs';
 import { reportEntryErrors } from './launch/entry-errors.mjs';
 import { redirectOwnCalls } from './launch/own-calls.mjs';
 import { isOfCurfew } from './launch/own-keys.mjs';
@@ -20,6 +21,7 @@ if (isOfCurfew) {
   reportJobEnds();
   reportEntryErrors();
   redirectOwnCalls();
+  noteDials();
   attachToSessions();
   syncBuiltinESMExports();
 }

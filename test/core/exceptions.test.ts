@@ -11,13 +11,69 @@ const inCall = (...others: Parameters<typeof look>[1]) =>
 
 describe('an exception', () => {
   it('is a crash with its text, and is replaced once', () => {
-    const play = inCall().on(1000, says(raised)).on(1100, exited(0)).on(1200, gone()).until(3000);
+    const play = inCall()
+      .on(1000, says(raised))
+      .on(1050, look(1010, [ann, agent]))
+      .on(1100, exited(0))
+      .on(1200, gone())
+      .until(3000);
     expect(play.session.replaced).toMatchObject([{ why: { cause: 'exception', detail: raised.message } }]);
     expect(play.did('spawn')).toHaveLength(2);
     const second = workerId('s1.2');
     play.on(4000, says(raised, second));
     expect(play).toMatchObject({ phase: 'closing', reason: 'crashed' });
     expect(play.ending?.detail).toBe(`${raised.message} (not replaced: it was replaced before)`);
+  });
+
+  it('is replaced only after a snapshot that was asked for after it', () => {
+    const play = inCall().on(1000, says(raised)).on(1100, exited(0)).on(1200, gone()).until(2500);
+    expect(play.did('poll_room')).toHaveLength(2);
+    expect(play.did('spawn')).toHaveLength(1);
+    play.on(2600, look(1010, [ann, agent]));
+    expect(play.until(2700).did('spawn')).toHaveLength(2);
+  });
+
+  it('is not replaced when that snapshot shows a phone that the job has dialled', () => {
+    const phone = participant('sip', { kind: 'sip', sipCallStatus: 'dialing', outbound: true });
+    const play = inCall()
+      .on(1000, says(raised))
+      .on(1200, look(1010, [ann, agent, phone]));
+    expect(play).toMatchObject({ phase: 'closing', reason: 'crashed' });
+    expect(play.ending?.detail).toBe(`${raised.message} (not replaced: the call was dialled out)`);
+  });
+
+  it('is not replaced when a phone comes into sight before the next worker starts', () => {
+    const phone = participant('sip', { kind: 'sip', sipCallStatus: 'dialing', outbound: true });
+    const play = inCall()
+      .on(1000, says(raised))
+      .on(1100, look(1010, [ann, agent]))
+      .on(1200, look(1150, [ann, agent, phone]))
+      .on(1300, exited(0))
+      .on(1400, gone())
+      .until(4000);
+    expect(play.did('spawn')).toHaveLength(1);
+    expect(play.ending?.detail).toContain('the call was dialled out');
+  });
+
+  it('is not replaced when the job itself has asked LiveKit to dial', () => {
+    const play = inCall().on(1000, says({ ...raised, dialled: true }));
+    expect(play.ending?.detail).toContain('the call was dialled out');
+  });
+
+  it('is not replaced when no snapshot shows in time who is in the room', () => {
+    const play = inCall().on(1000, says(raised)).on(1100, exited(0)).on(1200, gone()).until(7000);
+    expect(play).toMatchObject({ reason: 'crashed' });
+    expect(play.did('spawn')).toHaveLength(1);
+  });
+
+  it('is replaced without a snapshot while LiveKit does not answer', () => {
+    const play = inCall()
+      .on(500, { type: 'livekit', reachable: false })
+      .on(1000, says(raised))
+      .on(1100, exited(0))
+      .on(1200, gone())
+      .until(3000);
+    expect(play.did('spawn')).toHaveLength(2);
   });
 
   it('is not replaced in a call that was dialled out', () => {
@@ -51,9 +107,12 @@ describe('a main process', () => {
     expect(Play.live().on(1000, exited(0))).toMatchObject({ reason: 'completed' });
   });
 
-  it.each(['SIGKILL', 'SIGTERM'])('that curfew did not signal has its %s from outside', (signal) => {
+  it.each([
+    ['SIGTERM', ''],
+    ['SIGKILL', "; the kernel's OOM killer is one possible sender"],
+  ])('that curfew did not signal has its %s from outside', (signal, sender) => {
     const play = Play.live().on(1000, exited(null, signal));
-    expect(play.ending?.detail).toBe(`the worker was ended by ${signal}, which curfew did not send`);
+    expect(play.ending?.detail).toBe(`the worker was ended by ${signal}, which curfew did not send${sender}`);
   });
 
   it('that faults has no signal from outside', () => {

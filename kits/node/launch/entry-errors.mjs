@@ -3,6 +3,7 @@
  * This needs Node 22.15; on older versions the report to curfew has no text.
  */
 import * as modules from 'node:module';
+import { calls } from './dialled.mjs';
 
 const JOB_MODULE = /\/@livekit\/agents\/dist\/ipc\/job_proc_lazy_main\.c?js$/;
 const ENTRY = /\breturn func\(ctx\);/;
@@ -26,7 +27,8 @@ async function runEntry(entry, ctx) {
   try {
     return await entry(ctx);
   } catch (error) {
-    if (process.connected) process.send?.({ case: 'curfewEntryError', value: describe(error) });
+    if (process.connected)
+      process.send?.({ case: 'curfewEntryError', value: describe(error), dialled: calls.made });
     throw error;
   }
 }

@@ -27,7 +27,7 @@ function watch(child, jobId) {
     if (message?.case === 'exiting') reason = `${message.value?.reason ?? ''}`;
     if (message?.case !== 'curfewEntryError') return;
     raised = `: ${message.value}`;
-    void report({ jobId, status: 'JS_RUNNING', error: `${message.value}` });
+    void report({ jobId, status: 'JS_RUNNING', error: `${message.value}` }, message.dialled === true);
   });
   child.once('exit', (code, signal) => {
     const crashed = reason === CRASHED || raised !== '' ? `${CRASHED}${raised}` : '';
@@ -37,12 +37,16 @@ function watch(child, jobId) {
 }
 
 /** Repeats until curfew accepts the report. After a restart curfew answers 503 until the worker has reconnected. */
-async function report(status) {
+async function report(status, hasDialled = false) {
   const response = await fetch(`${HTTP_URL}/curfew/job`, {
     method: 'POST',
-    headers: { authorization: `Bearer ${ownToken()}`, 'content-type': 'application/json' },
+    headers: {
+      authorization: `Bearer ${ownToken()}`,
+      'content-type': 'application/json',
+      ...(hasDialled && { 'x-curfew-dialled': '1' }),
+    },
     body: JSON.stringify(status),
   }).catch(() => null);
   if (response === null || response.status === 503)
-    setTimeout(() => void report(status), REPORT_AGAIN_MS).unref();
+    setTimeout(() => void report(status, hasDialled), REPORT_AGAIN_MS).unref();
 }

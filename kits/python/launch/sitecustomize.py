@@ -12,6 +12,7 @@ import sys
 HOOKS = {
     "aiohttp.client": ("registration",),
     "livekit.agents.inference._utils": ("inference",),
+    "livekit.api.twirp_client": ("dialled",),
     "livekit.agents.worker": ("access", "server_settings"),
     "livekit.agents.telemetry.http_server": ("metrics_port",),
     "livekit.agents.ipc.job_proc_executor": ("close_bound",),

@@ -49,6 +49,8 @@ const workerMessages = [
     message: text(4000),
     /** The job's own code raised an exception. Such a crash is replaced once at most. */
     raised: z.literal(true).optional(),
+    /** The job has dialled a phone. Such a crash is never replaced, because the next worker would dial again. */
+    dialled: z.literal(true).optional(),
   }),
   /** Acknowledges `configure`. */
   z.strictObject({ type: z.literal('configured'), rev: z.number().int().min(0) }),

@@ -28,7 +28,10 @@ const SENT_BY_OTHERS: readonly string[] = ['SIGTERM', 'SIGKILL', 'SIGINT', 'SIGH
 
 /** curfew signals a worker only in a teardown or a replacement, whose exit ends nothing. */
 function outsideText({ signal }: Pick<ExitInfo, 'signal'>): string {
-  return signal !== null && SENT_BY_OTHERS.includes(signal) ? ', which curfew did not send' : '';
+  if (signal === null || !SENT_BY_OTHERS.includes(signal)) return '';
+  // Only a cgroup counts what the kernel kills, and the kernel's log is not for everybody.
+  const kernel = signal === 'SIGKILL' ? "; the kernel's OOM killer is one possible sender" : '';
+  return `, which curfew did not send${kernel}`;
 }
 
 /** How a process ended, as the rest of a sentence that begins with its name. */

@@ -5,6 +5,7 @@ import type { SessionIn } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import { andThen, stay } from '../model/updates.ts';
 import { exitOf, isTreeGone, processOf } from '../model/worker.ts';
+import { noteLateEnd } from '../teardown/cut-job.ts';
 import { cutWrapUp, isFinishing } from '../teardown/finishing.ts';
 import { enterStep, escalateStep, leaveStep, repeatStep } from '../teardown/process-track.ts';
 import { beginCloseRoom, beginRoom, decideRoom, endRoom } from '../teardown/room-track.ts';
@@ -71,9 +72,9 @@ function onMessage(
   now: Stamp,
 ): Next<Closing> {
   const isDone = message.type === 'closed' || message.type === 'failed';
-  return isDone && session.phase.ladder.process.step === 'aclose'
-    ? leaveStep(session, { outcome: 'done', next: 'disconnect', now })
-    : stay(session);
+  if (isDone && session.phase.ladder.process.step === 'aclose')
+    return leaveStep(session, { outcome: 'done', next: 'disconnect', now });
+  return stay(message.type === 'closed' ? noteLateEnd(session) : session);
 }
 
 /** Because: nobody must sit in a silent room while an agent that has left it writes its notes. */

@@ -7,7 +7,6 @@ import {
   endingByExit,
   errorLimit,
   failedEnding,
-  raisedEnding,
   releaseEnding,
   unresponsive,
 } from '../model/endings.ts';
@@ -113,7 +112,7 @@ function onMessage(session: Live, { message }: Extract<SessionEvent, { type: 'me
       return startTeardown(session, closedEnding(message, now), now);
     case 'failed':
       return message.raised
-        ? crashByException(session, raisedEnding(message.message, now), now)
+        ? crashByException(session, message, now)
         : crash(session, failedEnding(message.message, now), now);
     case 'error':
       return session.errors.consecutive >= session.spec.limits.errorLimit

@@ -5,7 +5,7 @@ import type { Stamp, WorkerId } from '../ids.ts';
 import { workerIdOf } from '../ids.ts';
 import type { WorkerMessage } from '../model/control-protocol.ts';
 import type { Effect } from '../model/effects.ts';
-import { agentSessionEnding } from '../model/endings.ts';
+import { agentSessionEnding, raisedEnding } from '../model/endings.ts';
 import type { Ending, Session, SessionIn, Work } from '../model/session.ts';
 import { workerOf } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
@@ -29,8 +29,11 @@ export function crash(session: Live, ending: Ending, now: Stamp): Next {
   const { spec, phase } = session;
   if (phase.work.kind !== 'running') return stay(session);
   const { worker } = phase.work;
-  const isSure = diedOnAssignment(worker, now) || (spec.profile.replace && callerThere(session));
-  if (!isSure && !mayBeThere(session, now)) return startTeardown(session, ending, now);
+  const isWanted = diedOnAssignment(worker, now) || (spec.profile.replace && callerThere(session));
+  const isPolled = mayBeThere(session, now);
+  if (!isWanted && !isPolled) return startTeardown(session, ending, now);
+  // A job that raised may have dialled a phone that no snapshot has shown yet.
+  const isSure = isWanted && !(isPolled && ending.cause === 'exception');
   const counted = countError(session, ending.detail ?? ending.reason, now);
   if (counted.errors.consecutive >= spec.limits.errorLimit) {
     const detail = `${counted.errors.consecutive} errors in a row, the last: ${counted.errors.last}`;
@@ -69,13 +72,29 @@ export function failAgentSession(
  * The next worker runs the same code, so an exception is replaced once. It is never replaced where the call was dialled out.
  * Because: the next worker would dial the same number again.
  */
-export function crashByException(session: Live, ending: Ending, now: Stamp): Next {
-  const ended = (why: string) =>
-    startTeardown(session, { ...ending, detail: `${ending.detail} (not replaced: ${why})` }, now);
-  if (session.presence.outboundSeen) return ended('the call was dialled out');
+export function crashByException(
+  session: Live,
+  { message, dialled }: Extract<WorkerMessage, { type: 'failed' }>,
+  now: Stamp,
+): Next {
+  const ending = raisedEnding(message, now);
+  const ended = (why: string) => startTeardown(session, notReplaced(ending, why), now);
+  if (dialled || session.presence.outboundSeen) return ended(DIALLED);
   if ((session.replaced ?? []).some(({ why }) => why.cause === 'exception'))
     return ended('it was replaced before');
   return crash(session, ending, now);
+}
+
+const DIALLED = 'the call was dialled out';
+
+function notReplaced(ending: Ending, why: string): Ending {
+  return { ...ending, detail: `${ending.detail} (not replaced: ${why})` };
+}
+
+/** The ending of an exception whose phone came into sight only after the crash; null: another worker may start. */
+function dialledEnding({ presence, replaced = [] }: Live): Ending | null {
+  const last = replaced.at(-1)?.why;
+  return presence.outboundSeen && last?.cause === 'exception' ? notReplaced(last, DIALLED) : null;
 }
 
 /** A warm worker can have been broken for long. So its call gets another worker, even if no caller is known yet. */
@@ -241,6 +260,8 @@ export function startIfDue(session: Live, work: Replacing, now: Stamp): Next {
   if (unsure !== null)
     return now.bootMs >= crashPollEndMs(unsure) ? leaveIt(session, { ...work, unsure }, now) : stay(session);
   if (work.old !== null || now.bootMs < work.notBeforeMs) return stay(session);
+  const dialled = dialledEnding(session);
+  if (dialled !== null) return startTeardown(session, dialled, now);
   const id = workerIdOf(session.spec.id, work.attempt);
   const worker = newWorker(session, { id, attempt: work.attempt, now });
   const next = withWork(session, { kind: 'running', worker });
@@ -258,12 +279,20 @@ function continueWith(session: Live, work: Replacing, now: Stamp): Next {
 export function replaceOnSnapshot(session: Live, work: Replacing, now: Stamp): Next {
   const { unsure = null } = work;
   if (unsure === null) return stay(session);
-  if (callerThere(session)) {
+  const asOfMs = session.presence.asOf?.bootMs ?? Number.NEGATIVE_INFINITY;
+  const isAnswer = asOfMs >= unsure.sinceMs;
+  const isException = unsure.ending.cause === 'exception';
+  if (isException && session.presence.outboundSeen)
+    return leaveIt(
+      session,
+      { ...work, unsure: { ...unsure, ending: notReplaced(unsure.ending, DIALLED) } },
+      now,
+    );
+  if (callerThere(session) && (isAnswer || !isException)) {
     const noted = noteReplaced(session, unsure.worker.id, unsure.ending);
     return continueWith(noted, { ...work, unsure: null }, now);
   }
-  const asOfMs = session.presence.asOf?.bootMs ?? Number.NEGATIVE_INFINITY;
-  return asOfMs >= unsure.sinceMs ? leaveIt(session, { ...work, unsure }, now) : stay(session);
+  return isAnswer ? leaveIt(session, { ...work, unsure }, now) : stay(session);
 }
 
 /** No caller is there for another worker. So the crash ends the session, and the session shows the crashed worker. */

@@ -16,6 +16,7 @@ import type { Next } from '../model/updates.ts';
 import { andThen, stay, tell, withPhase } from '../model/updates.ts';
 import type { Worker } from '../model/worker.ts';
 import { channelOf, isTreeGone } from '../model/worker.ts';
+import { detailOnLeave } from './cut-job.ts';
 import { isFinishing } from './finishing.ts';
 import { beginRoom } from './room-track.ts';
 import { beginRecord, finishRecord, withLadder } from './step-records.ts';
@@ -84,7 +85,13 @@ export function leaveStep(
 ): Next<Closing> {
   const { recordedAs } = STEPS[session.phase.ladder.process.step];
   const left =
-    recordedAs === null ? session : finishRecord(session, recordedAs, { outcome, detail: null, now });
+    recordedAs === null
+      ? session
+      : finishRecord(session, recordedAs, {
+          outcome,
+          detail: detailOnLeave(session, { step: recordedAs, outcome, now }),
+          now,
+        });
   return enterStep(left, next, now);
 }
 

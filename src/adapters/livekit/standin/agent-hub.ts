@@ -75,6 +75,10 @@ export class AgentHub implements AgentConnectionListener {
     if (job?.connection === connection) job.receive(message);
   }
 
+  dialled(id: WorkerId): void {
+    this.#jobs.get(id)?.dialled();
+  }
+
   /** Takes a job status that the launcher sent by HTTP. False: the worker is not connected, so its job is unknown. */
   reported(id: WorkerId, status: UpdateJobStatus): boolean {
     const job = this.#jobs.get(id);

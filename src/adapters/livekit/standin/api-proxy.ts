@@ -21,6 +21,8 @@ export interface ProxyOptions {
   readonly roomsOf: (workerId: WorkerId) => readonly string[];
   /** Appends a line to the worker's log. */
   readonly note: (workerId: WorkerId, line: string) => void;
+  /** The agent dials a phone, whatever LiveKit answers. */
+  readonly dialled: (workerId: WorkerId) => void;
 }
 
 export interface ApiProxy {
@@ -55,6 +57,7 @@ class Refusal extends Error {
   }
 }
 
+const DIAL = 'livekit.SIP/CreateSIPParticipant';
 const REMEDY = 'if the agent needs more, set livekit_access: full in its profile';
 
 export function createProxy(options: ProxyOptions): ApiProxy {
@@ -90,7 +93,7 @@ export function createProxy(options: ProxyOptions): ApiProxy {
 }
 
 async function forward(
-  { livekit, roomsOf, agent }: ProxyOptions & { agent: Agent },
+  { livekit, roomsOf, dialled, agent }: ProxyOptions & { agent: Agent },
   worker: WorkerId | null,
   request: IncomingMessage,
 ): Promise<Answer> {
@@ -103,6 +106,7 @@ async function forward(
   const isJson = /^application\/json\b/.test(request.headers['content-type'] ?? '');
   const wanted = read({ call, method, isJson }, await bodyOf(request));
   check(wanted, { method, allowed: roomsOf(worker) });
+  if (method === DIAL) dialled(worker);
   const url = new URL(`/twirp/${method}`, livekit.url.replace(/^ws/, 'http'));
   const { statusCode, headers, body } = await send(url, {
     method: 'POST',

@@ -65,7 +65,7 @@ function launcherReport({ headers }: IncomingMessage): LauncherReport | null {
   return { access, why: String(why).slice(0, STAND_IN.errorChars) };
 }
 
-/** Our launcher reports the end of a job here, because agents-js does not. */
+/** Our launcher reports the end of a job here, because agents-js does not. The header says that the job has dialled a phone. */
 const REPORT_PATH = '/curfew/job';
 const UNKNOWN_PATH = 'curfew stands in for LiveKit here and serves only /agent and /twirp';
 const WRONG_KEY = 'this token is not signed with the LIVEKIT_API_SECRET that curfew gave to this worker';
@@ -84,7 +84,10 @@ async function report(
   const status = body === null ? null : readStatus(body);
   if (caller === null) response.writeHead(401, { connection: 'close' }).end(WRONG_KEY);
   else if (status === null) response.writeHead(400, { connection: 'close' }).end();
-  else response.writeHead(hub.reported(caller.workerId, status) ? 204 : 503).end();
+  else {
+    if (request.headers['x-curfew-dialled'] !== undefined) hub.dialled(caller.workerId);
+    response.writeHead(hub.reported(caller.workerId, status) ? 204 : 503).end();
+  }
 }
 
 /** Closes the connection, because the rest of the request is not read. */

@@ -39,6 +39,7 @@ export function createStandIn(options: StandInOptions): StandIn {
         ...options,
         roomsOf: (id) => listener.roomsOf(id),
         note: (id, line) => listener.note(id, line),
+        dialled: (id) => hub.dialled(id),
       });
       const http = createStandInHttp({ instance, hub, twirp: proxy.handle });
       listensAt = await listenAt(http.server, { stateDir: instance.stateDir, port });
