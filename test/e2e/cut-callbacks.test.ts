@@ -1,0 +1,113 @@
+/** A shutdown callback that outlasts `wrap_up`: the framework gets SIGTERM, and the evidence says what became of the callback. */
+import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { findPythonAgents } from '../../scripts/python-agents.mjs';
+import type { SessionView } from '../../src/api/session-schemas.ts';
+import { Callers } from '../support/callers/callers.ts';
+import { Daemon, ROOT } from '../support/daemon/daemon.ts';
+import { until } from '../support/lib/wait.ts';
+import { HAS_LIVEKIT, LiveKit } from '../support/livekit/livekit-server.ts';
+import { marked } from '../support/processes/marked-processes.ts';
+
+/** A framework takes seconds to import on a loaded machine. */
+const START_MS = 90_000;
+const FILES = join(ROOT, 'test/fixtures/agents');
+const COMMANDS = {
+  python: [findPythonAgents() ?? '', join(FILES, 'notes.py'), 'start'],
+  javascript: [process.execPath, join(FILES, 'notes.mjs'), 'start'],
+};
+const isRun = HAS_LIVEKIT && findPythonAgents() !== null;
+
+describe('a shutdown callback that outlasts wrap_up', () => {
+  let livekit: LiveKit;
+  let daemon: Daemon;
+  let callers: Callers;
+  const dir = mkdtempSync(join(tmpdir(), 'curfew-cuts-'));
+
+  beforeAll(async () => {
+    if (!isRun) return;
+    livekit = await LiveKit.start({ logLevel: 'info' });
+    callers = new Callers(livekit);
+    const agent = (command: readonly string[], ladder: object) => ({
+      command,
+      protocol: 'livekit',
+      env: { NOTES_DIR: dir },
+      start_timeout: '90s',
+      wrap_up: '2s',
+      callers_left: '300ms',
+      ladder: { aclose: '2s', ...ladder },
+    });
+    daemon = await new Daemon({
+      config: {
+        ...livekit.config(join(dir, 'c.sock')),
+        presence: { poll_interval: '500ms' },
+        limits: { start_rate: '100/s' },
+        agents: {
+          default: agent(COMMANDS.python, {}),
+          'python-long': agent(COMMANDS.python, { term: '30s' }),
+          'python-short': agent(COMMANDS.python, { term: '3s' }),
+          'javascript-long': agent(COMMANDS.javascript, { term: '30s' }),
+          'javascript-short': agent(COMMANDS.javascript, { term: '3s' }),
+        },
+      },
+      dir,
+    }).start();
+  });
+  afterAll(async () => {
+    callers?.kill();
+    await daemon?.close();
+    await livekit?.close();
+  });
+
+  const said = (room: string) =>
+    existsSync(join(dir, room))
+      ? readFileSync(join(dir, room), 'utf8')
+          .trim()
+          .split('\n')
+          .map((line) => line.replace(/^\S+ /, ''))
+      : [];
+  const steps = ({ evidence }: SessionView) =>
+    (evidence?.ladder ?? [])
+      .filter(({ step }) => step === 'aclose' || step === 'term' || step === 'kill')
+      .map(({ step, outcome, detail }) => [step, outcome, detail ?? null]);
+
+  async function hungUp(agent: string): Promise<SessionView> {
+    await callers.join(agent, 'ann');
+    const { body } = await daemon.dispatch({ room: agent, agent, metadata: { seconds: 10 } });
+    await until(`the agent is in ${agent}`, () => said(agent).includes('connected'), START_MS);
+    await daemon.reaches(body.id, ['live', 'closing']);
+    await callers.leave(agent, 'ann');
+    return daemon.ended(body.id, 90_000);
+  }
+
+  it.runIf(isRun)(
+    'has the bound of ladder.term after SIGTERM, and the evidence says whether it was cut',
+    async () => {
+      const names = ['python-long', 'javascript-long', 'python-short', 'javascript-short'];
+      const ends = await Promise.all(names.map(hungUp));
+      const late = [
+        'aclose',
+        'timeout',
+        expect.stringMatching(/^the job was still running after \d+ s .wrap_up.$/),
+      ];
+      for (const [index, name] of names.entries()) {
+        const isWhole = name.endsWith('long');
+        expect(said(name).at(-1) === 'done', name).toBe(isWhole);
+        expect(ends[index], name).toMatchObject({ reason: 'callers_left' });
+        expect(ends[index] && steps(ends[index]), name).toEqual(
+          isWhole
+            ? [late, ['term', 'exited', 'the job ended in this time']]
+            : [
+                late,
+                ['term', 'timeout', 'the job was still running; its shutdown callbacks were cut'],
+                ['kill', 'exited', null],
+              ],
+        );
+      }
+      expect(marked(daemon.instanceId())).toEqual([]);
+    },
+    240_000,
+  );
+});
