@@ -21,6 +21,8 @@ const DRAIN_MS = 1000;
 const RELOAD_MS = 3000;
 /** The call goes on after a disturbance, before the caller hangs up. */
 const CALM_MS = 3000;
+/** Race: an AgentSession does not close itself when its caller leaves before the session has found it. */
+const LINK_MS = 1000;
 /** A rejection must not be asked again in this time. */
 const SETTLE_MS = 3000;
 /** From the dispatch on. A cold start on a busy machine takes most of it. */
@@ -241,8 +243,10 @@ class Call {
 
   async #act(act: Scenario['act']): Promise<void> {
     const { livekit, callers } = this.#stage;
-    if (act === 'hang_up') await callers.leave(this.#room, 'ann');
-    else if (act === 'delete_room') await livekit.rooms.deleteRoom(this.#room);
+    if (act === 'hang_up') {
+      await pause(LINK_MS);
+      await callers.leave(this.#room, 'ann');
+    } else if (act === 'delete_room') await livekit.rooms.deleteRoom(this.#room);
     else if (act === 'remove_agent')
       for (const { identity, kind } of await livekit.rooms.listParticipants(this.#room))
         if (kind === AGENT) await livekit.rooms.removeParticipant(this.#room, identity);

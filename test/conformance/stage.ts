@@ -152,7 +152,8 @@ export class Stage {
       command: this.command,
       cwd: this.dir,
       protocol: 'livekit',
-      callers_left: '1s',
+      // Because: on a busy machine an AgentSession needs more than a second to close itself after its caller.
+      callers_left: '3s',
       start_timeout: '150s',
       agent_absent: '60s',
     };
