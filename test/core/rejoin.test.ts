@@ -3,9 +3,10 @@ import { describe, expect, it } from 'vitest';
 import { allocationOf } from '../../src/core/admission/allocation.ts';
 import type { SessionEvent } from '../../src/core/model/events.ts';
 import type { Session } from '../../src/core/model/session.ts';
+import { workerOf } from '../../src/core/model/session.ts';
 import type { SessionRecord } from '../../src/core/model/session-record.ts';
 import { fromRecord, toRecord } from '../../src/core/model/session-record.ts';
-import { withVitals } from '../../src/core/model/updates.ts';
+import { withVitals, withWorker } from '../../src/core/model/updates.ts';
 import type { RoomWatch } from '../../src/core/rooms/kept-room.ts';
 import type { Participant } from '../../src/core/rooms/presence.ts';
 import type { Rejoin } from '../../src/core/rooms/rejoin.ts';
@@ -161,6 +162,17 @@ describe('the claim of a room passes on', () => {
     expect(claimOf(play)).toBeNull();
     expect(allocationOf(play.session)?.quotas).toContain('host');
     expect(play.did('signal')).toEqual([]);
+  });
+
+  it('never from a replacement that has its room and has not joined it yet', () => {
+    const play = callbacks().on(16_000, look(16_000, []));
+    const worker = workerOf(play.session);
+    if (worker === null) throw new Error('there is no worker');
+    play.session = withWorker(play.session, worker.id, (one) => ({ ...one, attempt: 2 }));
+    play.on(16_100, removed('done')).on(17_000, look(17_000, []));
+    expect(play.phase).toBe('closing');
+    expect(claimOf(play)).not.toBeNull();
+    expect(asked(play, 18_000).until(40_000).did('signal').length).toBeGreaterThan(0);
   });
 
   it('and never returns, also when the worker is killed or proves unkillable', () => {

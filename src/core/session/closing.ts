@@ -6,7 +6,7 @@ import type { Next } from '../model/updates.ts';
 import { andThen, stay } from '../model/updates.ts';
 import { exitOf, isTreeGone, processOf } from '../model/worker.ts';
 import { noteLateEnd } from '../teardown/cut-job.ts';
-import { cutWrapUp, isFinishing } from '../teardown/finishing.ts';
+import { cutWrapUp, hasJoined, isFinishing } from '../teardown/finishing.ts';
 import { enterStep, escalateStep, leaveStep, repeatStep } from '../teardown/process-track.ts';
 import { beginCloseRoom, beginRoom, decideRoom, endRoom } from '../teardown/room-track.ts';
 import { STEPS } from '../teardown/steps.ts';
@@ -126,8 +126,6 @@ function shorten(session: Closing, now: Stamp): Next<Closing> {
 
 /** A LiveKit agent leaves the room for the next session, and its callbacks keep their time. The wrap-up of every other worker is cut. */
 function onClaimWanted(session: Closing, _event: object, now: Stamp): Next<Closing> {
-  const { profile } = session.spec;
   const isAsked = session.phase.ladder.process.step === 'aclose';
-  const canLeave = profile.protocol === 'livekit' && session.presence.agentSeen;
-  return isAsked && canLeave ? beginRoom(session, now) : shorten(session, now);
+  return isAsked && hasJoined(session) ? beginRoom(session, now) : shorten(session, now);
 }

@@ -2,7 +2,7 @@
 
 import type { Stamp } from '../ids.ts';
 import type { Session, SessionIn } from '../model/session.ts';
-import { isIn } from '../model/session.ts';
+import { isIn, workerOf } from '../model/session.ts';
 import { countSide } from '../rooms/presence.ts';
 import { withLadder } from './step-records.ts';
 import { STEPS } from './steps.ts';
@@ -12,9 +12,17 @@ export function isFinishing(session: Session): session is SessionIn<'closing'> {
   return isIn(session, 'closing') && session.phase.ladder.process.step === 'aclose' && isAgentOut(session);
 }
 
-function isAgentOut({ spec, presence }: Session): boolean {
-  if (spec.profile.protocol !== 'livekit' || !presence.agentSeen) return false;
-  return countSide(presence, spec.agentIdentity, 'own_agent') === 0;
+function isAgentOut(session: Session): boolean {
+  return hasJoined(session) && countSide(session.presence, session.spec.agentIdentity, 'own_agent') === 0;
+}
+
+/**
+ * Whether the agent of the present worker was in the room. A worker that replaced another one counts as not joined.
+ * Because: the agent that was seen can be the one of the worker before, and the replacement may join at any time.
+ */
+export function hasJoined(session: Session): boolean {
+  const { spec, presence } = session;
+  return spec.profile.protocol === 'livekit' && presence.agentSeen && workerOf(session)?.attempt === 1;
 }
 
 /** Whether the next session of the room may hold the claim beside this one. */
