@@ -94,8 +94,15 @@ describe('workers whose supervisor is gone', () => {
     expect(shown.tree).toEqual(expect.arrayContaining(tree));
     await cleanup('--yes');
     expect(tree.every(isAlive)).toBe(true);
-    const { plan, verdicts } = await cleanup('--abandoned', stateDir);
-    expect(verdicts.filter((one) => one.action === 'kill').map((one) => one.stateDir)).toEqual([stateDir]);
+    const { plan, ended } = await until(
+      'they are older than the grace of a cleanup that may end them',
+      async () => {
+        const { plan, verdicts } = await cleanup('--abandoned', stateDir);
+        const ended = verdicts.filter((one) => one.action === 'kill').map((one) => one.stateDir);
+        return ended.length > 0 ? { plan, ended } : null;
+      },
+    );
+    expect(ended).toEqual([stateDir]);
     await cleanup('--apply', plan);
     expect(tree.some(isAlive)).toBe(false);
   });

@@ -45,6 +45,8 @@ export class LogShelf {
     this.#enqueue(async () => {
       await this.#note(id);
       await this.#keepTotal();
+      // Because: short calls with much output fill a small disk between two checks.
+      await this.#keepDiskFree();
     });
   }
 
