@@ -76,6 +76,16 @@ describe('a LiveKit agent that the launcher attached', () => {
   });
 });
 
+describe('a blocked loop', () => {
+  it('is found although the kit reports its running tool from another thread', () => {
+    const play = attached('code')
+      .on(10_000, says({ type: 'heartbeat' }))
+      .silent();
+    for (let atMs = 11_000; atMs < 40_000; atMs += 1000) play.on(atMs, tool);
+    expect(play.until(40_000).did('tell').at(-1)?.effect).toMatchObject({ message: { type: 'dump' } });
+  });
+});
+
 describe('an AgentSession that closed', () => {
   const error = { reason: 'error', provider: 'made-up.LLM', message: 'APIStatusError: 401' };
   const failing = () => attached('launcher').on(2000, session(1)).on(20_000, session(0, error));

@@ -96,6 +96,8 @@ function message(session: Session, said: WorkerMessage, now: Stamp): Session {
   // `dumped` and `loop_blocked` do not come from the worker's main loop, so they prove nothing about the loop.
   if (said.type === 'dumped') return session;
   if (said.type === 'loop_blocked') return withVitals(session, { loopBlockedMs: now.bootMs });
+  // Because: a kit reports a running tool from its own thread, also while the tool blocks the loop.
+  if (said.type === 'activity' && said.kind === 'task') return noteActivity(session, said, now);
   const alive = withVitals(session, {
     heartbeatMs: now.bootMs,
     dumpAskedMs: null,
