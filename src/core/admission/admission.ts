@@ -163,7 +163,7 @@ export function sampled(
 
 /** The host quotas that hold new sessions back. A host without a session always takes one. */
 export function hostOverload({ load, holders }: Pick<Admission, 'load' | 'holders'>): readonly HostQuota[] {
-  return load.over.length === 0 || holders.filter(() => true).length === 0 ? [] : load.over;
+  return holders.isEmpty ? [] : load.over;
 }
 
 /** The session waits no longer: it was released or has expired. */

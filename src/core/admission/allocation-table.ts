@@ -22,6 +22,10 @@ export class AllocationTable {
     return this.#buckets[bucketOf(id)]?.get(id) ?? null;
   }
 
+  get isEmpty(): boolean {
+    return this.#buckets.every((bucket) => bucket.size === 0);
+  }
+
   /** null: the session holds nothing any more. This table does not change. */
   with(id: SessionId, allocation: Allocation | null): AllocationTable {
     const at = bucketOf(id);

@@ -3,7 +3,7 @@ import { DEADLINES } from '../../lib/limits/session-limits.ts';
 import type { RoomKey, SessionId, Stamp } from '../ids.ts';
 import { seenBy } from './ignored.ts';
 import type { IgnoreRule, Participant, RoomSnapshot } from './presence.ts';
-import { sideOf } from './presence.ts';
+import { onSide } from './presence.ts';
 import type { Rejoin } from './rejoin.ts';
 
 export interface RoomWatch {
@@ -32,8 +32,7 @@ export interface WatchDecision {
 /** Decides on a snapshot only. While LiveKit is unreachable no room is closed. */
 export function decideWatch(watch: RoomWatch, snapshot: RoomSnapshot): WatchDecision {
   if (snapshot.roomSid !== watch.roomSid) return { watch, action: 'forget' };
-  const { participants } = seenBy(snapshot, watch.ignore);
-  const callers = participants.filter((one) => sideOf(one, watch.agentIdentity) === 'caller');
+  const callers = onSide(seenBy(snapshot, watch.ignore), watch.agentIdentity, 'caller');
   const { bootMs } = snapshot.asOf;
   const aloneSinceMs = callers.length >= 2 ? null : (watch.aloneSinceMs ?? bootMs);
   const next = { ...watch, aloneSinceMs };

@@ -13,7 +13,7 @@ import type {
   RoomSnapshot,
   RoomWebhook,
 } from './presence.ts';
-import { isCallersKind, NO_PRESENCE, sideOf } from './presence.ts';
+import { isCallersKind, NO_PRESENCE, onSide, sideOf } from './presence.ts';
 
 /** How many webhooks, departures and old rooms a session keeps. */
 const MAX_KEPT = 64;
@@ -169,8 +169,8 @@ function noteReturn(
   after: Presence,
   { context, now }: { context: PresenceContext; now: Stamp },
 ): Presence {
-  const sidsOf = ({ participants }: Presence) =>
-    participants.filter((one) => sideOf(one, context.agentIdentity) === 'caller').map(({ sid }) => sid);
+  const sidsOf = (presence: Presence) =>
+    onSide(presence, context.agentIdentity, 'caller').map(({ sid }) => sid);
   const known = sidsOf(before);
   const present = sidsOf(after);
   const isBack = before.callersSeen && present.length > 0 && !present.some((sid) => known.includes(sid));
@@ -291,13 +291,16 @@ export function restartAbsence(presence: Presence, now: Stamp, floorMs: number):
   };
 }
 
+type Graces = Pick<SessionLimits, 'callersLeftMs' | 'phonesLeftMs'>;
+
+/** The grace after the hang-up of a phone. Without a grace by kind all callers have the same. */
+export function phoneGraceMs({ callersLeftMs, phonesLeftMs = callersLeftMs }: Graces): number {
+  return phonesLeftMs;
+}
+
 /** The end of the grace after hang-ups. Each caller can return within the grace of its kind. */
-export function graceEndMs(
-  { departures, goneSinceMs }: Presence,
-  last: Departure,
-  { callersLeftMs, phonesLeftMs = callersLeftMs }: Pick<SessionLimits, 'callersLeftMs' | 'phonesLeftMs'>,
-): number {
-  const graceMs = (one: Departure) => (one.phone === true ? phonesLeftMs : callersLeftMs);
+export function graceEndMs({ departures, goneSinceMs }: Presence, last: Departure, limits: Graces): number {
+  const graceMs = (one: Departure) => (one.phone === true ? phoneGraceMs(limits) : limits.callersLeftMs);
   const ends = departures.filter((one) => one.kind === 'left').map((one) => one.at.bootMs + graceMs(one));
   return Math.max((goneSinceMs ?? 0) + graceMs(last), ...ends);
 }

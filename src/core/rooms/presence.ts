@@ -213,5 +213,14 @@ function sipSide(callStatus: string | null): Side {
 }
 
 export function countSide(presence: Presence, agentIdentity: string, side: Side): number {
-  return presence.participants.filter((one) => sideOf(one, agentIdentity) === side).length;
+  return onSide(presence, agentIdentity, side).length;
+}
+
+/** The participants of a room, or of a snapshot of it, that are on this side. */
+export function onSide(
+  { participants }: Pick<RoomSnapshot, 'participants'>,
+  agentIdentity: string,
+  side: Side,
+): readonly Participant[] {
+  return participants.filter((one) => sideOf(one, agentIdentity) === side);
 }

@@ -2,7 +2,7 @@
 import { REJOIN } from '../../lib/limits/session-limits.ts';
 import { seenBy } from './ignored.ts';
 import type { IgnoreRule, RoomSnapshot } from './presence.ts';
-import { sideOf } from './presence.ts';
+import { onSide } from './presence.ts';
 
 /** The facts about callers that may return, as the watch of a room keeps them. */
 export interface Rejoin {
@@ -31,8 +31,7 @@ export function decideRejoin(watch: Watched, rejoin: Rejoin, snapshot: RoomSnaps
   const { bootMs } = snapshot.asOf;
   const isOver = bootMs + REJOIN.leastMs > rejoin.endsAtMs;
   if (snapshot.roomSid !== watch.roomSid || isOver) return { rejoin, action: 'forget' };
-  const { participants } = seenBy(snapshot, watch.ignore);
-  const isCallerThere = participants.some((one) => sideOf(one, watch.agentIdentity) === 'caller');
+  const isCallerThere = onSide(seenBy(snapshot, watch.ignore), watch.agentIdentity, 'caller').length > 0;
   if (!isCallerThere) return { rejoin: { ...rejoin, callerSinceMs: null }, action: 'wait' };
   const callerSinceMs = rejoin.callerSinceMs ?? bootMs;
   const next = { ...rejoin, callerSinceMs };

@@ -1,7 +1,7 @@
 /** A room beside the session's own, for example for a warm transfer. curfew takes no call there, and its callers keep the session in use. */
 import type { RoomKey, Stamp } from '../ids.ts';
 import type { Presence, RoomSnapshot } from './presence.ts';
-import { sideOf } from './presence.ts';
+import { onSide } from './presence.ts';
 
 interface RoomAndProfile {
   readonly room: RoomKey;
@@ -16,7 +16,7 @@ export function sideRoomOf({ room, profile }: RoomAndProfile): RoomKey | null {
 }
 
 export function callersIn(snapshot: RoomSnapshot): number {
-  return snapshot.participants.filter((one) => sideOf(one, '') === 'caller').length;
+  return onSide(snapshot, '', 'caller').length;
 }
 
 /** Callers on their way back from the side room have the grace of a departure. */

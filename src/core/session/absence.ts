@@ -6,7 +6,7 @@ import type { Worker } from '../model/worker.ts';
 import { exitOf } from '../model/worker.ts';
 import type { Departure } from '../rooms/presence.ts';
 import { countSide } from '../rooms/presence.ts';
-import { decidingDeparture, graceEndMs } from '../rooms/presence-reducer.ts';
+import { decidingDeparture, graceEndMs, phoneGraceMs } from '../rooms/presence-reducer.ts';
 import { bringsNext } from '../teardown/rejoin-rule.ts';
 
 type Running = SessionIn<'starting' | 'live'>;
@@ -74,8 +74,8 @@ function agentLeft(session: Session): Absence | null {
   const worker = runningWorker(session);
   // The departure of an older worker's agent does not count for this worker.
   if (left === null || worker === null || left.at.bootMs < worker.spawnedAt.bootMs) return null;
-  const { callersLeftMs, phonesLeftMs = callersLeftMs } = session.spec.limits;
-  const dueMs = Math.max(left.at.bootMs + phonesLeftMs, joiningUntilMs(session, worker));
+  const graceMs = phoneGraceMs(session.spec.limits);
+  const dueMs = Math.max(left.at.bootMs + graceMs, joiningUntilMs(session, worker));
   return {
     reason: 'completed',
     dueMs,

@@ -1,7 +1,8 @@
 /** The rule for the room at the end of a session: close it, keep it, or keep and watch it. */
 
 import type { RoomEnd, Session, SessionIn } from '../model/session.ts';
-import { sideOf } from '../rooms/presence.ts';
+import type { Side } from '../rooms/presence.ts';
+import { onSide } from '../rooms/presence.ts';
 import { mayRejoin } from './rejoin-rule.ts';
 
 /** Decided on a snapshot that was asked for after the step began. */
@@ -20,8 +21,7 @@ export function decideRoomEnd(session: SessionIn<'closing'>): RoomEnd {
 
 function auto(session: Session, completed: boolean, endedWallMs: number): RoomEnd {
   const { presence, spec } = session;
-  const side = (wanted: string) =>
-    presence.participants.filter((one) => sideOf(one, spec.agentIdentity) === wanted);
+  const side = (wanted: Side) => onSide(presence, spec.agentIdentity, wanted);
   const callers = side('caller');
   if (callers.length >= 2) return { action: 'watch', why: 'its callers may talk to each other now' };
   if (callers.length === 1 && completed)
