@@ -74,8 +74,10 @@ export function isHostQuota(name: string): name is HostQuota {
 
 /** `cpu: 91 % in use, the limit is 80 %`. */
 export function hostText(load: HostLoad, limits: HostLimits, name: HostQuota): string {
-  const { limit, used } = hostPercent(load, limits, name);
-  return name === 'cpu'
-    ? `cpu: ${used} % in use, the limit is ${limit} %`
-    : `memory_free: ${used} % free, the limit is ${limit} %`;
+  return `${name}: ${hostUseText(name, hostPercent(load, limits, name))}`;
+}
+
+/** `91 % in use, the limit is 80 %`. */
+export function hostUseText(name: HostQuota, { limit, used }: { limit: number; used: number }): string {
+  return `${used} % ${name === 'cpu' ? 'in use' : 'free'}, the limit is ${limit} %`;
 }

@@ -2,7 +2,7 @@
 
 import type { DispatchRequest } from '../../api/session-schemas.ts';
 import type { Answer } from '../../core/admission/admission.ts';
-import { isHostQuota } from '../../core/admission/host-load.ts';
+import { hostUseText, isHostQuota } from '../../core/admission/host-load.ts';
 import { quotasOf } from '../../core/admission/quotas.ts';
 import type { Metadata, SessionId } from '../../core/ids.ts';
 import { firstWorkerId, sessionId } from '../../core/ids.ts';
@@ -154,7 +154,7 @@ function roomTaken(room: string, holder: SessionId): CurfewError {
 
 function atCapacity({ quota, limit, used, holders }: Extract<Answer, { kind: 'full' }>): CurfewError {
   const detail = isHostQuota(quota)
-    ? `limit "${quota}" is reached: ${used} % ${quota === 'cpu' ? 'in use' : 'free'}, the limit is ${limit} %`
+    ? `limit "${quota}" is reached: ${hostUseText(quota, { limit, used })}`
     : `limit "${quota}" is reached: ${used} of ${limit} in use`;
   return new CurfewError('at_capacity', detail, {
     limit: quota,
