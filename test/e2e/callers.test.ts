@@ -110,11 +110,15 @@ describe.runIf(HAS_LIVEKIT)('callers', () => {
 
   const byTime = async (room: string) =>
     (await sessionsIn(room)).sort((a, b) => Date.parse(a.createdAt) - Date.parse(b.createdAt));
-  const next = (room: string, count: number) =>
-    until(`session ${count} is live in ${room}`, async () => {
-      const last = (await byTime(room))[count - 1];
-      return last?.state === 'live' ? last : null;
-    });
+  const next = (room: string, count: number, boundMs?: number) =>
+    until(
+      `session ${count} is live in ${room}`,
+      async () => {
+        const last = (await byTime(room))[count - 1];
+        return last?.state === 'live' ? last : null;
+      },
+      boundMs,
+    );
   const dispatches = () => new AgentDispatchClient(`http://127.0.0.1:${livekit.port}`, KEY, SECRET);
 
   it.concurrent('a caller that returns after the session gets a new one, in a room of a pattern', async () => {
@@ -214,12 +218,12 @@ describe.runIf(HAS_LIVEKIT)('callers', () => {
         async () => (await byTime(room)).find((one) => one.state === 'live'),
         90_000,
       );
-      await sees(first.id, 1);
       await until(
-        'the agent is there',
-        async () => (await daemon.session(first.id)).presence?.agents === 1,
+        'the AgentSession knows its caller',
+        () => daemon.workerLogs().includes('caller linked'),
         60_000,
       );
+      await sees(first.id, 1);
       await callers.leave(room, 'ann');
       const awayMs = Date.now() + 5000;
       await until('5 s without a caller', async () => {
@@ -227,7 +231,7 @@ describe.runIf(HAS_LIVEKIT)('callers', () => {
         return presence?.callers === 0 && Date.parse(presence.asOf) >= awayMs;
       });
       await callers.join(room, 'ann');
-      const second = await next(room, 2);
+      const second = await next(room, 2, 90_000);
       expect(second).toMatchObject({ rejoinOf: first.id });
       expect(await daemon.ended(first.id, 60_000)).toMatchObject({
         reason: 'completed',
