@@ -50,6 +50,7 @@ export const PROMISES = {
       'no agent at work is removed from its room',
       'no room with a session at work is closed',
       'no process is left at the end',
+      'TERM reaches the main process before the rest of its tree',
     ],
     tests: {
       'test/e2e/cleanup.test.ts': [
@@ -179,7 +180,11 @@ export const PROMISES = {
   },
   'livekit-agents-run-unchanged': {
     says: "An agent that LiveKit's own runner can run behaves the same under curfew: each job is answered, and each job has a process of its own.",
-    checks: ['every offered job is answered', 'a warm worker serves one job'],
+    checks: [
+      'every offered job is answered',
+      'a warm worker serves one job',
+      'an exception is replaced once, and never in a dialled call',
+    ],
     tests: {
       'test/e2e/livekit-agents.test.ts': [
         'an unchanged … agent gets one job for its room, and ends when the caller has hung up',

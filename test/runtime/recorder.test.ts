@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import type { SessionId } from '../../src/core/ids.ts';
 import type { Session } from '../../src/core/model/session.ts';
+import { isIn } from '../../src/core/model/session.ts';
 import { CurfewError } from '../../src/lib/errors.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import type { Registry } from '../../src/ports/registry.ts';
@@ -178,6 +179,13 @@ describe('the need for a record', () => {
     expect(play.reason).toBe('unkillable');
     const before = play.session;
     expect(need(before, play.on(70_000, gone()).session)).toBe('durable');
+  });
+
+  it('is durable when a session passes its claim on, because the next session of the room has it then', () => {
+    const { session } = Play.live({ livekit: false }).on(10, release);
+    if (!isIn(session, 'closing')) throw new Error('it is not closing');
+    const ladder = { ...session.phase.ladder, claimPassed: true } as const;
+    expect(need(session, { ...session, phase: { ...session.phase, ladder } })).toBe('durable');
   });
 
   it('is soon for a long permission to be silent, and none for a short one', () => {

@@ -98,4 +98,34 @@ export const MUTATIONS: readonly Mutation[] = [
     from: 'return search(parts, reserved.id, reserved.process);',
     to: "return { kind: 'absent' };",
   },
+  {
+    rule: 'TERM goes to the main process first',
+    file: 'src/core/teardown/process-track.ts',
+    from: "return signal !== 'all' && worker?.stage",
+    to: "return signal === 'all' && worker?.stage",
+  },
+  {
+    rule: 'the rest of a tree has no TERM while its main process may end it in order',
+    file: 'src/core/teardown/steps.ts',
+    from: 'boundMs: ({ termMs }) => termMs - restOfTermMs(termMs),',
+    to: 'boundMs: () => 100,',
+  },
+  {
+    rule: 'a main process that exits with 0 before its job has crashed',
+    file: 'src/core/model/endings.ts',
+    from: "if (profile.protocol !== 'livekit' || ending.reason !== 'completed') return ending;",
+    to: "if (profile.protocol !== 'curfew' || ending.reason !== 'completed') return ending;",
+  },
+  {
+    rule: 'an exception is replaced once',
+    file: 'src/core/session/replacing.ts',
+    from: "if ((session.replaced ?? []).some(({ why }) => why.cause === 'exception'))",
+    to: "if ((session.replaced ?? []).some(({ why }) => why.cause === 'never'))",
+  },
+  {
+    rule: 'an exception in a dialled call is never replaced',
+    file: 'src/core/session/replacing.ts',
+    from: 'if (dialled || session.presence.outboundSeen) return',
+    to: 'if (session.presence.outboundSeen) return',
+  },
 ];

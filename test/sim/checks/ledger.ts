@@ -12,6 +12,7 @@ import type { SessionRecord } from '../../../src/core/model/session-record.ts';
 import { fromRecord } from '../../../src/core/model/session-record.ts';
 import type { DisconnectReason, Participant } from '../../../src/core/rooms/presence.ts';
 import { hasPassedClaim } from '../../../src/core/teardown/finishing.ts';
+import { restOfTermMs } from '../../../src/core/teardown/steps.ts';
 import { CurfewError, messageOf } from '../../../src/lib/errors.ts';
 import { WATCH } from '../../../src/lib/limits/livekit-limits.ts';
 import { RECORDING } from '../../../src/lib/limits/storage-limits.ts';
@@ -62,6 +63,8 @@ export interface Case {
   errorsInRow: number;
   errorMs: number;
   memoryMs: number | null;
+  /** An exception of its agent after a dialled phone was heard; null: none, or the supervisor may have died before its record. */
+  dialledMs: number | null;
   /** The last time when something postponed its next ending. */
   busyMs: number;
   keptMs: number;
@@ -206,6 +209,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
         'one-live-worker-per-claim: a claim is on record before its process runs',
         `${workerId} is started without the claim on record`,
       );
+    this.#expectNoRepeat(session);
     if (
       env.CURFEW_TOKEN !== tokenOf(workerId) ||
       env.LIVEKIT_TOKEN !== tokenAtStart(session) ||
@@ -217,8 +221,19 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
       );
   }
 
+  /** Checks that an exception is replaced once at most, and never after the job dialled a phone. */
+  #expectNoRepeat({ spec: { id }, replaced = [] }: Session): void {
+    const raised = replaced.filter(({ why }) => why.cause === 'exception').length;
+    const dialled = this.cases.get(id)?.dialledMs ?? null;
+    if (raised > 1 || dialled !== null)
+      this.#fail(
+        'livekit-agents-run-unchanged: an exception is replaced once, and never in a dialled call',
+        `${id} gets another worker after ${raised} exceptions${dialled === null ? '' : ' and a dialled phone'}`,
+      );
+  }
+
   /** Checks that curfew signals only workers in a teardown or a replacement. */
-  signalled(id: WorkerId, signal: string): void {
+  signalled(id: WorkerId, signal: string, to?: 'main'): void {
     const one = this.ofWorker(id);
     const run = this.sim.host.runs.get(id);
     // The pool may end a worker that is still warm, and the rest of a dead one.
@@ -230,6 +245,23 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
       this.#fail(
         'every-tree-is-accounted-for: no signal reaches a worker at work',
         `${signal} to ${id}; its session is ${phase?.name ?? 'unknown'}`,
+      );
+    if (run !== undefined && signal === 'SIGTERM' && to === undefined) this.#expectMainFirst(run, state);
+  }
+
+  /** The rest of the tree gets TERM when the main process is gone, or has had time to end it in order. */
+  #expectMainFirst({ id, main, profile }: Run, state: Session | null): void {
+    const { signal, termMs } = profile.ladder;
+    const worker = state === null ? null : workerOf(state);
+    const isKnown = worker?.stage === 'running' && worker.process.main !== null;
+    if (main?.alive !== true || signal === 'all' || !isKnown) return;
+    // The bound begins before the record of the step, and the signal follows the record.
+    const leastMs = (termMs - restOfTermMs(termMs)) / 4;
+    const hadMs = main.termedMs === null ? null : this.#world.nowMs - main.termedMs;
+    if (hadMs === null || hadMs < leastMs)
+      this.#fail(
+        'every-tree-is-accounted-for: TERM reaches the main process before the rest of its tree',
+        `${id}: the main process ${hadMs === null ? 'has had no TERM' : `had its TERM ${Math.round(hadMs)} ms ago`}`,
       );
   }
 
@@ -255,6 +287,8 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     if (message.type === 'activity') one.lastActivityMs = Math.max(one.lastActivityMs, nowMs);
     if (message.type === 'ready') one.readyHeardMs = nowMs;
     if (message.type === 'closed') one.closedHeardMs = nowMs;
+    const isAtWork = isIn(one.wanted, 'live') && !isReplacing(one.wanted) && workerOf(one.wanted)?.id === id;
+    if (message.type === 'failed' && message.dialled === true && isAtWork) one.dialledMs = nowMs;
     // Errors of a worker that is being replaced do not count.
     if (isReplacing(one.wanted)) return;
     if (message.type === 'ok') one.errorsInRow = 0;
@@ -424,6 +458,8 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     for (const one of this.cases.values()) {
       // The last messages may not be on record.
       if (one.waitsSinceMs !== null || nowMs - one.errorMs < 6_000) one.errorsInRow = 0;
+      if (one.dialledMs !== null && (one.waitsSinceMs !== null || nowMs - one.dialledMs < 6_000))
+        one.dialledMs = null;
       one.dueMs = null;
       one.discarding = false;
       if (nowMs - one.keptMs < 1_000 || one.waitsSinceMs !== null)
@@ -468,6 +504,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
       errorsInRow: 0,
       errorMs: 0,
       memoryMs: null,
+      dialledMs: null,
       busyMs: 0,
       keptMs: 0,
     };

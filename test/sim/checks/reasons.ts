@@ -134,13 +134,19 @@ function completed({ sim, one, ending, session }: Claimed): string | null {
     return agents.some((agent) => agent.leftUnaskedMs !== null)
       ? null
       : 'its agent did not leave without a request';
+  if (one.spec.profile.protocol === 'livekit')
+    return 'the main process of a LiveKit agent ended before its job';
   const run = sim.host.runs.get(workerOf(session)?.id ?? (one.spec.id as never));
   return run?.end?.code === 0 && run.end.by === 'itself'
     ? null
     : 'its worker did not exit with 0 without a signal of curfew';
 }
 
-function crashed({ sim, ending, session }: Claimed): string | null {
+function crashed({ sim, one, ending, session }: Claimed): string | null {
+  if (ending.cause === 'exception') {
+    const agents = [...sim.agents.values()].filter((agent) => agent.run.spec?.id === one.id);
+    return agents.some((agent) => agent.hasRaised) ? null : 'its agent raised nothing';
+  }
   const id = workerOf(session)?.id;
   const run = id === undefined ? undefined : sim.host.runs.get(id);
   if (ending.cause === 'spawn_failed') return run === undefined ? null : 'its worker did run';

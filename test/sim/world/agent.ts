@@ -4,6 +4,7 @@ import { DEADLINES } from '../../../src/lib/limits/session-limits.ts';
 import type { Connection, Peer, SimChannels } from './channels.ts';
 import type { Exit, Host, Run } from './host.ts';
 import type { LiveKit } from './livekit.ts';
+import { Random } from './random.ts';
 import type { SimStandIn } from './stand-in.ts';
 import type { World } from './world.ts';
 
@@ -26,6 +27,8 @@ export class Agent implements Peer {
   hung = false;
   saidReadyMs: number | null = null;
   leftUnaskedMs: number | null = null;
+  /** Its entrypoint raised an exception. */
+  hasRaised = false;
   /** Its participant's sid; null: it has not joined. */
   #sid: string | null = null;
   /** The job of a LiveKit agent is over: it leaves its room, and its callbacks run. */
@@ -130,6 +133,21 @@ export class Agent implements Peer {
     this.saidReadyMs = this.#at.world.nowMs;
     this.#enter(token);
     this.#joinSoon();
+    this.#mayRaise();
+  }
+
+  /** Its entrypoint may raise an exception, also after it has dialled a phone. Each worker of a session does the same. */
+  #mayRaise(): void {
+    const session = this.workerId.replace(/\.\d+$/, '');
+    const fate = new Random([...session].reduce((sum, char) => Math.imul(sum, 31) + char.charCodeAt(0), 7));
+    if (!fate.chance(0.25)) return;
+    const dialled = fate.chance(0.3) ? ({ dialled: true } as const) : {};
+    this.#later(fate.wait(6_000, 40_000), 'raises', () => {
+      if (this.#jobOver || this.#isDeaf) return;
+      this.hasRaised = true;
+      this.say({ type: 'failed', message: 'its entrypoint raised', raised: true, ...dialled });
+      this.#endJob();
+    });
   }
 
   terminated(): void {

@@ -12,8 +12,8 @@ export interface Process {
   alive: boolean;
   /** The process ignores TERM. */
   deaf: boolean;
-  /** It has had its TERM. */
-  termed: boolean;
+  /** When it had its TERM; null: it has had none. */
+  termedMs: number | null;
   /** No signal ends it before this time, as in an uninterruptible sleep. */
   stuckUntilMs: number;
 }
@@ -135,7 +135,7 @@ export class Host {
     if (signal === 'SIGTERM') run.termed = true;
     else run.killed = true;
     const isTarget = (one: Process) =>
-      to === 'main' ? one === run.main : signal === 'SIGKILL' || !one.termed;
+      to === 'main' ? one === run.main : signal === 'SIGKILL' || one.termedMs === null;
     for (const one of this.members(run).filter(isTarget)) this.strike(run, one, signal);
     if (signal === 'SIGKILL' && run.main === null && run.shim.alive)
       this.#exitShim(run, { code: null, signal });
@@ -182,7 +182,7 @@ export class Host {
       startTicks: Math.floor(this.world.bootMs / 10),
       alive: true,
       deaf: false,
-      termed: false,
+      termedMs: null,
       stuckUntilMs: 0,
     };
   }
@@ -238,7 +238,7 @@ export class Host {
 
   strike(run: Run, one: Process, signal: 'SIGTERM' | 'SIGKILL'): void {
     const { random } = this.world;
-    if (signal === 'SIGTERM') one.termed = true;
+    if (signal === 'SIGTERM') one.termedMs ??= this.world.nowMs;
     if (signal === 'SIGTERM' && one.deaf) return;
     if (one === run.shim) {
       this.#later(this.world.random.between(0, 5), 'SIGKILL ends a shim', () => this.killShim(run));

@@ -22,7 +22,8 @@ interface Entry {
 }
 
 export interface SignalWatch {
-  signalled(id: WorkerId, signal: 'SIGTERM' | 'SIGKILL'): void;
+  /** `to`: the main process alone. */
+  signalled(id: WorkerId, signal: 'SIGTERM' | 'SIGKILL', to?: 'main'): void;
   spawning(request: SpawnRequest): void;
 }
 
@@ -107,7 +108,7 @@ export class SimWorkers implements Workers {
     }
     if (entry?.announced !== true || entry.order === 'SIGKILL' || entry.order === order || entry.over) return;
     if (order === 'TERM main' && entry.order !== null) return;
-    this.#watch.signalled(workerId, signal);
+    this.#watch.signalled(workerId, signal, to);
     this.#world.note(`life ${this.#life.number}`, `${order} to ${workerId}`);
     entry.order = order;
     this.#host.signal(entry.run, signal, to);
