@@ -7,6 +7,7 @@ exception. Shutdown callbacks run before that, as ever. With the thread executor
 
 import functools
 import json
+import signal
 import sys
 import threading
 import time
@@ -27,6 +28,7 @@ def adapt(job_main):
     @functools.wraps(proc_main)
     def proc_main_with_exit(args):
         raised = _watch(args)
+        _leave_term_to_main()
         proc_main(args)
         if raised:
             sys.exit(1)
@@ -37,6 +39,17 @@ def adapt(job_main):
         thread_main(args)
 
     job_main.proc_main, job_main.thread_main = proc_main_with_exit, thread_main_with_report
+
+
+def _leave_term_to_main():
+    """
+    The framework wants each job process to ignore SIGTERM, because the main process drains. Since it loads this module before
+    the fork, its own line for that has no effect. curfew sends TERM to the whole tree one second before the bound of TERM.
+    Without this handler that TERM would cut the shutdown callbacks.
+    A handler is not passed on to the programs that the agent starts. An ignored signal would be.
+    """
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, lambda _signal, _frame: None)
 
 
 def _watch(args):
