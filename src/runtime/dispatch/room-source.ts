@@ -24,6 +24,10 @@ export interface RoomSourceOptions {
 /** The number of handled rooms in memory. An older room is found in the registry. */
 const HANDLED_ROOMS = 10_000;
 
+/** LiveKit lets nobody into such a room. The room counts as handled, so that the line comes once. */
+const UNUSABLE_NAME =
+  'a room that matches a pattern gets no session: its name has more than 256 bytes or characters that cannot be printed';
+
 /** The number of sessions with the room's name that are searched. The newest are those of the current room. */
 const NEWEST_SESSIONS = 50;
 
@@ -56,9 +60,10 @@ export class RoomSource {
   async #dispatchRoom(room: RoomKey, roomSid: string, profile: Profile): Promise<void> {
     const { dispatcher, onRefused, deps } = this.#options;
     try {
+      const asked = dispatchSchema.safeParse({ room: room.name, agent: profile.agent, id: roomSid });
+      if (!asked.success) return deps.log.warn({ agent: profile.agent }, UNUSABLE_NAME);
       if (await this.#hadSession(room, roomSid)) return;
-      const request = dispatchSchema.parse({ room: room.name, agent: profile.agent, id: roomSid });
-      await dispatcher.dispatch(request, { job: null, mayQueue: false, assignedWithinMs: null });
+      await dispatcher.dispatch(asked.data, { job: null, mayQueue: false, assignedWithinMs: null });
     } catch (error) {
       const code = error instanceof CurfewError ? error.code : 'internal';
       if (code === 'room_taken' || code === 'id_conflict') return;
