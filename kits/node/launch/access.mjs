@@ -9,6 +9,8 @@ import * as modules from 'node:module';
 import { fileURLToPath } from 'node:url';
 
 const NAMES = ['LIVEKIT_URL', 'LIVEKIT_API_KEY', 'LIVEKIT_API_SECRET'];
+/** curfew's own values, with which the process starts. */
+const own = Object.fromEntries(NAMES.map((name) => [name, process.env[`CURFEW_${name}`]]));
 const WORKER_MODULE = /\/@livekit\/agents\/dist\/worker\.c?js$/;
 /** The framework's own words for its registration: the package `ws`, its token and its path. */
 const NEEDED = [/["']ws["']/, /new (\w+\.)?WebSocket\(/, /AccessToken\(/, /["']agent["']/];
@@ -50,7 +52,9 @@ function give(real, source) {
     access.why = `this version of @livekit/agents has no ${lacking} in worker.js`;
     return;
   }
-  Object.assign(process.env, real);
+  // What the agent's code has set by now, such as from a .env file, stays as under LiveKit's own runner.
+  for (const name of NAMES)
+    if ((process.env[name] ?? own[name]) === own[name]) process.env[name] = real[name];
   access.granted = 'full';
   access.why = '';
 }

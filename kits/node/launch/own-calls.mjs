@@ -1,12 +1,13 @@
 /** Sends API calls with the worker's own keys to curfew, because no other server knows these keys. */
 import { checkInference } from './inference.mjs';
-import { claimsOf, HTTP_URL, OWN_KEY } from './own-keys.mjs';
+import { claimsOf, OWN_KEY } from './own-keys.mjs';
+import { fetchFromCurfew } from './own-requests.mjs';
 
 export function redirectOwnCalls() {
   const { fetch } = globalThis;
   globalThis.fetch = function fetchWithOwnKeys(input, init) {
     checkInference(authorizationOf(init));
-    return fetch(isOwnCall(input, init) ? new URL(new URL(input).pathname, HTTP_URL) : input, init);
+    return isOwnCall(input, init) ? fetchFromCurfew(new URL(input).pathname, init) : fetch(input, init);
   };
 }
 

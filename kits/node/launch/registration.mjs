@@ -5,10 +5,10 @@
  */
 import http from 'node:http';
 import https from 'node:https';
-import net from 'node:net';
 import { access } from './access.mjs';
 import { checkInference } from './inference.mjs';
-import { claimsOf, HTTP_URL, ownToken } from './own-keys.mjs';
+import { claimsOf, ownToken } from './own-keys.mjs';
+import { toCurfew } from './own-requests.mjs';
 
 export function registerAtCurfew() {
   const { request } = http;
@@ -35,19 +35,14 @@ function authorizationOf(options) {
   return name === undefined ? undefined : headers[name];
 }
 
-/** Because: a proxy of the agent's environment cannot reach this host's loopback address, so no agent of Node is used. */
 function atCurfew(options) {
-  const { hostname: host, port } = new URL(HTTP_URL);
   const kept = Object.entries(options.headers).filter(([name]) => !/^(authorization|host)$/i.test(name));
   return {
     ...options,
-    host,
-    port,
+    ...toCurfew(),
     path: '/agent',
     auth: undefined,
-    agent: undefined,
     defaultPort: 80,
-    createConnection: () => net.connect({ host, port: Number(port) }),
     headers: {
       ...Object.fromEntries(kept),
       Authorization: `Bearer ${ownToken({ agent: true })}`,

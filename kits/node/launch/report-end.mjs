@@ -1,6 +1,7 @@
 /** Reports the end of each job to curfew, because the framework never does. */
 import childProcess from 'node:child_process';
-import { HTTP_URL, ownToken } from './own-keys.mjs';
+import { ownToken } from './own-keys.mjs';
+import { fetchFromCurfew } from './own-requests.mjs';
 
 const REPORT_AGAIN_MS = 2000;
 /** The framework's reason after an error in the entry function. */
@@ -38,7 +39,7 @@ function watch(child, jobId) {
 
 /** Repeats until curfew accepts the report. After a restart curfew answers 503 until the worker has reconnected. */
 async function report(status, hasDialled = false) {
-  const response = await fetch(`${HTTP_URL}/curfew/job`, {
+  const response = await fetchFromCurfew('/curfew/job', {
     method: 'POST',
     headers: {
       authorization: `Bearer ${ownToken()}`,

@@ -10,7 +10,7 @@ import sys
 
 #: For each module of the framework: the parts of curfew_launch that adapt it, in this order.
 HOOKS = {
-    "aiohttp.client": ("registration",),
+    "aiohttp.client": ("registration", "own_requests"),
     "livekit.agents.inference._utils": ("inference",),
     "livekit.api.twirp_client": ("dialled",),
     "livekit.agents.worker": ("access", "server_settings"),

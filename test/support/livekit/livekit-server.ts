@@ -15,6 +15,9 @@ import { endWithThisProcess } from '../processes/keeper.ts';
 export const KEY = 'devkey';
 export const SECRET = 'test-secret-that-is-long-enough-for-hs256';
 
+/** Another pair of keys that each server knows, for agents that have keys of their own. */
+export const OTHER = { key: 'otherkey', secret: 'another-secret-that-is-long-enough-for-hs256' } as const;
+
 /** False: tests that need a server are skipped. In CI there always is one. */
 export const HAS_LIVEKIT = findLiveKitBinary() !== null;
 
@@ -43,7 +46,7 @@ export class LiveKit {
     const config = {
       port: ports.http,
       bind_addresses: ['127.0.0.1'],
-      keys: { [KEY]: SECRET },
+      keys: { [KEY]: SECRET, [OTHER.key]: OTHER.secret },
       rtc: {
         tcp_port: ports.tcp,
         udp_port: ports.udp,

@@ -12,6 +12,7 @@ KEY = os.environ.get("CURFEW_LIVEKIT_API_KEY", "")
 SECRET = os.environ.get("CURFEW_LIVEKIT_API_SECRET", "")
 
 NAMES = ("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET")
+OWN = dict(zip(NAMES, (URL, KEY, SECRET)))
 REAL_PREFIX = "CURFEW_REAL_"
 
 
@@ -27,6 +28,11 @@ def take_real():
     """LiveKit's real values. They leave the environment. None: the profile grants the room alone, or an earlier process took them."""
     real = {name: os.environ.pop(REAL_PREFIX + name, "") for name in NAMES}
     return real if all(real.values()) else None
+
+
+def is_own(name):
+    """Whether the variable still has curfew's value, or none."""
+    return os.environ.get(name, "") in ("", OWN[name])
 
 
 def own_token():

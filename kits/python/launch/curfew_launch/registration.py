@@ -14,9 +14,6 @@ def adapt(client):
 
     def connect_or_register(self, url, **kwargs):
         if own.KEY and _is_registration(url, kwargs.get("headers")):
-            # Because: a proxy of the agent's environment cannot reach this host's loopback address.
-            if getattr(self, "_default_proxy", None) is not None:
-                self._default_proxy = None
             kwargs.update(headers=_headers(), params=None, proxy=None)
             url = own.URL + "/agent"
         return ws_connect(self, url, **kwargs)
