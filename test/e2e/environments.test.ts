@@ -24,7 +24,7 @@ interface Way {
   readonly command: readonly string[];
   readonly profile?: Record<string, unknown>;
   readonly env?: Record<string, string>;
-  /** What the agent's own code must see. `curfew`: curfew's address and the worker's own keys. */
+  /** The key that the agent's own code must see. `curfew`: curfew's address and the worker's own keys. */
   readonly sees: typeof KEY | typeof OTHER.key | 'curfew';
 }
 

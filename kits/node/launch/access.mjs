@@ -52,7 +52,7 @@ function give(real, source) {
     access.why = `this version of @livekit/agents has no ${lacking} in worker.js`;
     return;
   }
-  // What the agent's code has set by now, such as from a .env file, stays as under LiveKit's own runner.
+  // Values that the agent's code has set by now, such as from a .env file, stay.
   for (const name of NAMES)
     if ((process.env[name] ?? own[name]) === own[name]) process.env[name] = real[name];
   access.granted = 'full';

@@ -23,7 +23,7 @@ def adapt(worker):
             TESTED,
         )
         return
-    # What the agent's code has set by now, such as from a .env file, stays as under LiveKit's own runner.
+    # Values that the agent's code has set by now, such as from a .env file, stay.
     os.environ.update({name: value for name, value in real.items() if own.is_own(name)})
     own.Access.granted = "full"
 

@@ -43,9 +43,9 @@ def adapt(job_main):
 
 def _leave_term_to_main():
     """
-    The framework wants each job process to ignore SIGTERM, because the main process drains. Since it loads this module before
-    the fork, its own line for that has no effect. curfew sends TERM to the whole tree one second before the bound of TERM.
-    Without this handler that TERM would cut the shutdown callbacks.
+    The framework wants each job process to ignore SIGTERM, because the main process drains. The framework's own line for that
+    has no effect, because it runs before the fork. One second before the bound of TERM the whole tree gets TERM.
+    Without this handler that signal would cut the shutdown callbacks.
     A handler is not passed on to the programs that the agent starts. An ignored signal would be.
     """
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
