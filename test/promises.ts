@@ -83,6 +83,7 @@ export const PROMISES = {
       'every event of a session is handled',
       'every rejection is handled',
       'a run becomes quiet',
+      'a removed agent that comes back is removed again',
       'every session has ended at the end',
     ],
     tests: {

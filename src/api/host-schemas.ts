@@ -112,6 +112,17 @@ export const capacitySchema = z.object({
       }),
     )
     .describe('Warm workers of each agent.'),
+  removedAgents: z
+    .object({
+      watched: z.number().describe('Agents of ended sessions whose token is still valid.'),
+      removedAgain: z.number().describe('How often one of them came back and was removed.'),
+      roomsClosed: z.number().describe('Rooms that one of them had made alone, and that were closed.'),
+      dropped: z.number().describe('Watches that ended early, because there were too many.'),
+    })
+    .nullable()
+    .describe(
+      "Agents that were removed from their room. Counts since the supervisor's start. `null`: no LiveKit.",
+    ),
   registry: registry.describe('Whether the registry works.'),
   forwarding: z
     .object({

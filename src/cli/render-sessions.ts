@@ -219,6 +219,7 @@ export function renderCapacity(capacity: CapacityView, paint: Paint): string {
     ['registry', registry.writable ? 'writable' : `not writable: ${registry.error}`],
     ...optional(registry.setAside, (path) => ['', `the damaged database is now ${path}`]),
     ...optional(forwarding, (one) => ['forwarding', forwardingText(one)]),
+    ...removedLines(capacity.removedAgents),
     ...unkillable.map(
       (one): Line => [
         'unkillable',
@@ -228,6 +229,13 @@ export function renderCapacity(capacity: CapacityView, paint: Paint): string {
     ...held.map((one): Line => ['held', `${one.session}: ${one.reason}, next check at ${clock(one.until)}`]),
   ];
   return [heading, ...block(lines)].join('\n');
+}
+
+/** Only what a person should know: agents that come back. */
+function removedLines(removed: CapacityView['removedAgents']): Line[] {
+  if (removed == null || removed.removedAgain === 0) return [];
+  const closed = removed.roomsClosed === 0 ? '' : `, ${removed.roomsClosed} rooms of theirs closed`;
+  return [['removed', `agents of ended sessions came back ${removed.removedAgain} times${closed}`]];
 }
 
 function forwardingText({ to, dropped, workers, error }: NonNullable<CapacityView['forwarding']>): string {

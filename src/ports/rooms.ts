@@ -28,9 +28,12 @@ export interface RefusedRoom {
   readonly boundMs: number;
 }
 
+/** How often the rounds of polls take a snapshot of a followed room. */
+export type RoomPace = 'each_round' | 'rarely';
+
 export interface Rooms {
-  /** Each followed room gets a snapshot at each poll. */
-  follow(room: RoomKey): void;
+  /** A followed room gets a snapshot in each round of polls, or rarely, and after each of its webhooks. The last call counts. */
+  follow(room: RoomKey, pace?: RoomPace): void;
   unfollow(room: RoomKey): void;
   start(listener: RoomsListener): void;
   /** Reports each room with a wanted name, from webhooks and from the list of all rooms at each poll. null: no room. */
@@ -39,9 +42,13 @@ export interface Rooms {
   poll(room: RoomKey): void;
   /** LiveKit's `Room` as JSON. null: there is no such room. Rejects when LiveKit does not answer within the bound. */
   describe(room: RoomKey, boundMs: number): Promise<JobMessage | null>;
-  /** LiveKit's answer `not_found` counts as done. */
+  /** LiveKit's answer `not_found` counts as done. LiveKit hears that older tokens of this identity are of no use any more. */
   removeAgent(effect: Extract<Effect, { do: 'remove_agent' }>): Promise<RoomStepResult>;
   closeRoom(effect: Extract<Effect, { do: 'close_room' }>): Promise<RoomStepResult>;
+  /** Closes the room if it still has this sid and nobody is in it. */
+  closeEmpty(
+    room: Pick<Extract<Effect, { do: 'close_room' }>, 'room' | 'roomSid' | 'boundMs'>,
+  ): Promise<RoomStepResult>;
   /** Closes the room, except if LiveKit has given the call to another agent, even one that has not joined yet. */
   closeRefused(refused: RefusedRoom): Promise<RoomStepResult>;
   /** A token of kind agent that is valid for this room alone. `as`: the participant that a LiveKit agent wants to be. */

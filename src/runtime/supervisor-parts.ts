@@ -107,11 +107,12 @@ export class SupervisorParts {
     this.#gaps.start();
   }
 
-  /** Race: the earlier supervisor died between the record of a teardown and the record of the watch for a returning caller. */
+  /** Race: the earlier supervisor died between the record of a teardown and the record of the watch for a returning caller. Removed agents have no record of their own. */
   #watchAgain(): void {
     const all = this.sessions.all();
     const followed = new Set(all.map(({ spec }) => spec.rejoin?.of));
     for (const session of all) {
+      this.roomRouter?.removed.note(session);
       if (!isIn(session, 'closing') || followed.has(session.spec.id)) continue;
       const watch = rejoinWatch(session, this.deps.clock.now());
       if (watch !== null && this.roomRouter?.isWatched(watch.room, watch.roomSid) === false)

@@ -30,7 +30,13 @@ it('all kept rooms are written into a new database', async () => {
     saveWatch: async (watch) => void saved.push(watch),
   };
   const rooms: Partial<Rooms> = { follow: () => undefined, start: () => undefined };
-  const deps = { rooms: rooms as Rooms, registry: registry as Registry, log: SILENT, clock: createClock() };
+  const deps = {
+    rooms: rooms as Rooms,
+    registry: registry as Registry,
+    log: SILENT,
+    clock: createClock(),
+    instance: { bootId: 'b' },
+  };
   const router = new RoomRouter(deps, {
     post: () => undefined,
     postAll: () => undefined,
@@ -66,7 +72,13 @@ it('a kept room is closed at the next snapshot when its close failed', async () 
     deleteWatch: async ({ name }) => void deleted.push(name),
   };
   const router = new RoomRouter(
-    { rooms: rooms as Rooms, registry: registry as Registry, log: SILENT, clock: createClock() },
+    {
+      rooms: rooms as Rooms,
+      registry: registry as Registry,
+      log: SILENT,
+      clock: createClock(),
+      instance: { bootId: 'b' },
+    },
     { post: () => undefined, postAll: () => undefined, state: () => null },
   );
   const poll = async (asOfMs: number) => {
@@ -95,7 +107,13 @@ it('a phone is hung up on when its accepted call expired, although the session i
       return { outcome: closed.length === 1 ? 'timeout' : 'done', detail: null };
     },
   };
-  const deps = { rooms: rooms as Rooms, registry: {} as Registry, log: SILENT, clock: createClock() };
+  const deps = {
+    rooms: rooms as Rooms,
+    registry: {} as Registry,
+    log: SILENT,
+    clock: createClock(),
+    instance: { bootId: 'b' },
+  };
   const router = new RoomRouter(deps, {
     post: () => undefined,
     postAll: () => undefined,

@@ -128,4 +128,16 @@ export const MUTATIONS: readonly Mutation[] = [
     from: 'if (dialled || session.presence.outboundSeen) return',
     to: 'if (session.presence.outboundSeen) return',
   },
+  {
+    rule: 'a removed agent that comes back is removed again',
+    file: 'src/runtime/sessions/transition-runner.ts',
+    from: 'this.#parts.roomRouter?.removed.note(after);',
+    to: 'void after;',
+  },
+  {
+    rule: 'a restarted supervisor watches for the removed agents of the earlier one',
+    file: 'src/runtime/rooms/room-router.ts',
+    from: 'void this.removed.restore();',
+    to: '',
+  },
 ];

@@ -16,6 +16,7 @@ import { Ledger } from './checks/ledger.ts';
 import type { Scenario } from './scenario.ts';
 import { Agent } from './world/agent.ts';
 import { SimChannels } from './world/channels.ts';
+import { Comebacks } from './world/comebacks.ts';
 import type { DiskState, Run } from './world/host.ts';
 import { Host } from './world/host.ts';
 import { loadOf } from './world/host-load.ts';
@@ -75,6 +76,7 @@ export class Sim {
   readonly host: Host;
   readonly disk: Disk;
   readonly livekit: LiveKit;
+  readonly comebacks: Comebacks;
   readonly ledger: Ledger;
   readonly agents = new Map<WorkerId, Agent>();
   generation: Generation | null = null;
@@ -92,6 +94,7 @@ export class Sim {
     this.host = new Host(this.world);
     this.disk = new Disk(this.world);
     this.livekit = new LiveKit(this.world);
+    this.comebacks = new Comebacks(this.livekit, scenario.seed);
     const { world } = this;
     this.#instance = {
       id: instanceId('sim'),
@@ -111,7 +114,10 @@ export class Sim {
     };
     this.livekit.listener = {
       webhook: (hook) => this.generation?.rooms.hook(hook),
-      out: (room, person, reason) => this.ledger.out(room, person, reason),
+      out: (room, person, reason) => {
+        this.ledger.out(room, person, reason);
+        this.comebacks.out(room, person, reason);
+      },
     };
     this.disk.watch = this.ledger;
   }

@@ -35,6 +35,8 @@ export interface SessionSpec {
   readonly agentIdentity: string;
   /** Curfew's own identity, once the agent chose another. */
   readonly ownIdentity?: string;
+  /** Curfew's own identity belongs to this session alone, over all hosts. In records of older versions the sessions of a room share it. */
+  readonly soleIdentity?: true;
   /** Whether there is a LiveKit to ask about the room. */
   readonly livekit: boolean;
   /** null: no LiveKit job asked for the session. */

@@ -29,3 +29,28 @@ export const TOKENS = { graceMs: 10 * MINUTE_MS } as const;
 
 /** The bounds of `callers.ignore`: patterns of each kind, and characters of one of them. */
 export const CALLERS = { patterns: 100, patternChars: 256 } as const;
+
+/** Agents that were removed from their room and come back with their token. */
+export const REMOVED = {
+  /** curfew watches for at most this many agents. */
+  most: 256,
+  /** LiveKit accepts a token for this long after its expiry. */
+  leewayMs: 1 * MINUTE_MS,
+  /** At each join LiveKit gives the participant another token, which is valid for this long. */
+  refreshedTokenMs: 10 * MINUTE_MS,
+  /** Rooms in which only such an agent may appear are polled once in so many rounds. */
+  everyRounds: 6,
+  /** Bound of one removal, and of closing the room that the agent has made. */
+  stepMs: 5 * SECOND_MS,
+  /** The wait between two removals of one agent doubles from the first to the second of these. */
+  quietMs: 1 * SECOND_MS,
+  mostQuietMs: 2 * SECOND_MS,
+  /** A participant that joined within this time of the room's creation has made the room. */
+  madeWithinMs: 2 * SECOND_MS,
+  /** Sids of rooms that curfew remembers for one agent. */
+  roomSids: 16,
+  /** Ended sessions that a start reads, newest first, to watch for their agents again; in pages of this length. */
+  recorded: 500,
+  recordedPage: 100,
+  readAgainMs: 5 * SECOND_MS,
+} as const;

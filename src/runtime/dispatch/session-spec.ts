@@ -1,7 +1,7 @@
 /** Makes a session's specification from the body of its dispatch. */
 import { createHash } from 'node:crypto';
 import type { DispatchRequest } from '../../api/session-schemas.ts';
-import type { RoomKey, SessionId, Stamp } from '../../core/ids.ts';
+import type { InstanceId, RoomKey, SessionId, Stamp } from '../../core/ids.ts';
 import { claimKey, roomNamed, sessionId } from '../../core/ids.ts';
 import type { JobOrigin } from '../../core/model/job-options.ts';
 import { effectiveLimits } from '../../core/model/limit-overrides.ts';
@@ -54,7 +54,8 @@ export function makeSpec(
     createdAt: now,
     bootId: deps.instance.bootId,
     claim: claimKey(room, shared),
-    agentIdentity: isLiveKitJob ? `agent-${id}` : agentIdentity(room, shared),
+    agentIdentity: isLiveKitJob ? `agent-${id}` : agentIdentity(room, { id, instance: deps.instance.id }),
+    soleIdentity: true,
     livekit: deps.rooms !== null,
     job,
     ...(isAsked ? {} : { unasked: true }),
@@ -86,7 +87,8 @@ export function rejoinSpec(
     createdAt: now,
     bootId: deps.instance.bootId,
     claim: claimKey(before.room, shared),
-    agentIdentity: agentIdentity(before.room, shared, id),
+    agentIdentity: agentIdentity(before.room, { id, instance: deps.instance.id }),
+    soleIdentity: true,
     livekit: deps.rooms !== null,
     unasked: true,
     rejoin: { of: before.id, begunMs: [...begunMs, now.bootMs].slice(-REJOIN.most) },
@@ -94,12 +96,11 @@ export function rejoinSpec(
 }
 
 /**
- * The same for every worker of the room, on every host. So LiveKit itself removes the older of two agents with one identity.
- * `session`: the agent of a returned caller has an identity of its own.
- * Because: LiveKit removes an agent and its token by identity, and the agent of the earlier session may still come back.
+ * The same for every worker of the session, and for no other session on any host.
+ * Because: LiveKit removes an agent and its token by identity, and the agent of an earlier session may still come back.
  */
-function agentIdentity(room: RoomKey, shared: string | null, session?: SessionId): string {
-  const text = JSON.stringify([room.project, room.name, shared, ...(session === undefined ? [] : [session])]);
+function agentIdentity(room: RoomKey, { id, instance }: { id: SessionId; instance: InstanceId }): string {
+  const text = JSON.stringify([room.project, room.name, instance, id]);
   return `agent-${createHash('sha256').update(text).digest('hex').slice(0, 16)}`;
 }
 

@@ -17,9 +17,11 @@ import { messageOf } from '../../lib/errors.ts';
 import { WATCH } from '../../lib/limits/livekit-limits.ts';
 import { REJOIN } from '../../lib/limits/session-limits.ts';
 import type { Clock } from '../../ports/clock.ts';
+import type { Instance } from '../../ports/instance.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Registry } from '../../ports/registry.ts';
 import type { Rooms, RoomsListener } from '../../ports/rooms.ts';
+import { RemovedAgents } from './removed-agents.ts';
 
 export interface RoomRouterListener {
   post(id: SessionId, event: SessionEvent): void;
@@ -38,6 +40,7 @@ interface Refused {
 }
 
 export class RoomRouter implements RoomsListener {
+  readonly removed: RemovedAgents;
   readonly #sessions = new Map<string, Set<SessionId>>();
   readonly #sideRooms = new Map<string, Set<SessionId>>();
   /** For each session with a side room the participants that it does not count as callers. */
@@ -57,7 +60,13 @@ export class RoomRouter implements RoomsListener {
   #returned: (watch: RoomWatch) => Promise<void> = async () => undefined;
 
   constructor(
-    deps: { readonly rooms: Rooms; readonly registry: Registry; readonly log: Log; readonly clock: Clock },
+    deps: {
+      readonly rooms: Rooms;
+      readonly registry: Registry;
+      readonly log: Log;
+      readonly clock: Clock;
+      readonly instance: Pick<Instance, 'bootId'>;
+    },
     listener: RoomRouterListener,
   ) {
     this.#rooms = deps.rooms;
@@ -65,6 +74,11 @@ export class RoomRouter implements RoomsListener {
     this.#log = deps.log;
     this.#clock = deps.clock;
     this.#listener = listener;
+    this.removed = new RemovedAgents({
+      ...deps,
+      isUsed: (room) => this.#hasOpenSession({ room }),
+      changed: (room) => this.#setPace(room),
+    });
   }
 
   /** null: LiveKit was not polled yet. */
@@ -85,6 +99,7 @@ export class RoomRouter implements RoomsListener {
   async start(): Promise<void> {
     for (const watch of await this.#registry.watches()) this.#addWatch(watch);
     this.#rooms.start(this);
+    void this.removed.restore();
   }
 
   follow({ spec }: Session): void {
@@ -105,7 +120,7 @@ export class RoomRouter implements RoomsListener {
   #add(map: Map<string, Set<SessionId>>, room: RoomKey, id: SessionId): void {
     const key = roomId(room);
     map.set(key, (map.get(key) ?? new Set()).add(id));
-    this.#rooms.follow(room);
+    this.#setPace(room);
   }
 
   #remove(map: Map<string, Set<SessionId>>, room: RoomKey, id: SessionId): void {
@@ -113,20 +128,16 @@ export class RoomRouter implements RoomsListener {
     const known = map.get(key);
     known?.delete(id);
     if (known !== undefined && known.size === 0) map.delete(key);
-    this.#unfollowUnused(room);
+    this.#setPace(room);
   }
 
-  /** Unfollows the room when no session, watch or refused call needs it. */
-  #unfollowUnused(room: RoomKey): void {
-    const key = roomId(room);
-    if (
-      this.#sessions.has(key) ||
-      this.#sideRooms.has(key) ||
-      this.#watches.has(key) ||
-      this.#refused.has(key)
-    )
-      return;
-    this.#rooms.unfollow(room);
+  /** Follows the room as a session, a watch or a refused call needs it. Unfollows a room that nothing needs. */
+  #setPace(room: RoomKey): void {
+    const needed = [this.#sessions, this.#sideRooms, this.#watches, this.#refused];
+    const isNeeded = needed.some((one) => one.has(roomId(room)));
+    const pace = isNeeded ? 'each_round' : this.removed.paceOf(room);
+    if (pace === null) this.#rooms.unfollow(room);
+    else this.#rooms.follow(room, pace);
   }
 
   /** A call was refused. A phone in the room is disconnected, because a busy tone is better than silence. */
@@ -139,7 +150,7 @@ export class RoomRouter implements RoomsListener {
 
   #addRefused(one: Refused): void {
     this.#refused.set(roomId(one.call.room), one);
-    this.#rooms.follow(one.call.room);
+    this.#setPace(one.call.room);
   }
 
   /** Whether another session works in this room or waits for it. Then the room is not closed. */
@@ -176,6 +187,8 @@ export class RoomRouter implements RoomsListener {
       });
     this.#updateWatch(roomId(room), observation);
     this.#updateRefused(roomId(room), observation);
+    const found = this.removed.snapshot(room, observation);
+    if (found !== null) this.#found(room, found);
   }
 
   #updateRefused(key: string, observation: RoomSnapshot): void {
@@ -189,7 +202,7 @@ export class RoomRouter implements RoomsListener {
       return;
     }
     this.#refused.delete(key);
-    this.#unfollowUnused(call.room);
+    this.#setPace(call.room);
     if (decided.action === 'close' && !isTaken) void this.#closeRefused({ ...known, call: decided.call });
   }
 
@@ -199,7 +212,7 @@ export class RoomRouter implements RoomsListener {
   }
 
   found(room: RoomKey, roomSid: string): void {
-    this.#found(room, roomSid);
+    if (!this.removed.holds(room, roomSid)) this.#found(room, roomSid);
   }
 
   reachable(reachable: boolean): void {
@@ -228,7 +241,7 @@ export class RoomRouter implements RoomsListener {
 
   #addWatch(watch: RoomWatch): void {
     this.#watches.set(roomId(watch.room), watch);
-    this.#rooms.follow(watch.room);
+    this.#setPace(watch.room);
   }
 
   /** When a session works in the room again, the room belongs to that session, and the watch ends. */
@@ -274,7 +287,7 @@ export class RoomRouter implements RoomsListener {
   }
 
   /** Whether a session works in the room, or waits for it. A session in its teardown does not. */
-  #hasOpenSession({ room }: RoomWatch): boolean {
+  #hasOpenSession({ room }: Pick<RoomWatch, 'room'>): boolean {
     return [...(this.#sessions.get(roomId(room)) ?? [])].some((id) => {
       const session = this.#listener.state(id);
       return session !== null && !isIn(session, 'closing', 'ended');
@@ -289,7 +302,7 @@ export class RoomRouter implements RoomsListener {
 
   #removeWatch(key: string, watch: RoomWatch): void {
     this.#watches.delete(key);
-    this.#unfollowUnused(watch.room);
+    this.#setPace(watch.room);
     this.#logFailedSave(this.#registry.deleteWatch(watch.room));
   }
 

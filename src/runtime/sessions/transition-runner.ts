@@ -5,6 +5,7 @@ import type { SessionId } from '../../core/ids.ts';
 import type { SessionEvent } from '../../core/model/events.ts';
 import type { Session } from '../../core/model/session.ts';
 import { isEnded, reservedWorker, workerOf } from '../../core/model/session.ts';
+import { isAgentRemoved } from '../../core/rooms/removed-agent.ts';
 import { nextTickMs } from '../../core/session/deadlines.ts';
 import { messageOf } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoints.ts';
@@ -106,6 +107,7 @@ export class TransitionRunner {
     if (creation !== undefined) return this.#settleFirst(step, creation);
     const { deps, workers, channels, pool, sessions, recorder } = this.#parts;
     this.#parts.workerIndex.note(after);
+    if (isAgentRemoved(after) && !isAgentRemoved(before)) this.#parts.roomRouter?.removed.note(after);
     // Admission learns at once that a claim is closing. The record that frees a claim is written before the record of the next session.
     const recording = recordStep({ recorder, workers, sessions }, step);
     this.#updateAllocation(after);

@@ -17,7 +17,11 @@ export function capacityView(
     recorder,
     pool,
     workers,
-  }: Pick<SupervisorParts, 'deps' | 'sessions' | 'admission' | 'recorder' | 'pool' | 'workers'>,
+    roomRouter,
+  }: Pick<
+    SupervisorParts,
+    'deps' | 'sessions' | 'admission' | 'recorder' | 'pool' | 'workers' | 'roomRouter'
+  >,
   { accepting, draining }: { accepting: boolean; draining: DrainView | null },
 ): CapacityView {
   const all = sessions.all();
@@ -42,6 +46,7 @@ export function capacityView(
       const inMs = Math.ceil(notBeforeMs - deps.clock.now().bootMs);
       return { ...one, startsAgainInMs: inMs > 0 ? inMs : null };
     }),
+    removedAgents: roomRouter?.removed.counts ?? null,
     registry: recorder.status,
     forwarding: forwardingView(workers.forwarding()),
   };

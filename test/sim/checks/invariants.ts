@@ -7,6 +7,7 @@ import { REGISTRY } from '../../../src/lib/limits/storage-limits.ts';
 import type { CheckName } from '../../promises.ts';
 import type { Generation, Sim } from '../sim.ts';
 import type { Run } from '../world/host.ts';
+import { checkComebacks } from './comeback.ts';
 
 /** The delay of records, mailboxes and scans of processes. */
 const SLOW_MS = 8_000;
@@ -18,6 +19,7 @@ const STRAY_MS = 700_000;
 export function checkAfterEvent(sim: Sim): void {
   const { serving } = sim;
   checkClaims(sim);
+  checkComebacks(sim);
   if (serving === null) return;
   const { nowMs } = sim.world;
   // A suspended supervisor is not judged.

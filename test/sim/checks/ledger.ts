@@ -322,6 +322,10 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     }
   }
 
+  token({ room, identity, ttlMs }: Parameters<RoomsWatch['token']>[0]): void {
+    this.sim.comebacks.token(room.name, identity, ttlMs);
+  }
+
   closing({ room }: Parameters<RoomsWatch['closing']>[0]): void {
     for (const run of this.sim.host.alive) {
       const one = run.spec === null ? undefined : this.cases.get(run.spec.id);

@@ -2,8 +2,8 @@
 import type { RoomKey } from '../../../src/core/ids.ts';
 import { roomId } from '../../../src/core/ids.ts';
 import type { RoomWebhook } from '../../../src/core/rooms/presence.ts';
-import { PRESENCE } from '../../../src/lib/limits/room-limits.ts';
-import type { RoomStepResult, Rooms, RoomsListener } from '../../../src/ports/rooms.ts';
+import { PRESENCE, REMOVED } from '../../../src/lib/limits/room-limits.ts';
+import type { RoomPace, RoomStepResult, Rooms, RoomsListener } from '../../../src/ports/rooms.ts';
 import type { Life } from './life.ts';
 import { never } from './life.ts';
 import type { LiveKit, Webhook } from './livekit.ts';
@@ -23,6 +23,7 @@ export interface Delivered {
 export interface RoomsWatch {
   removing(effect: Step<'removeAgent'>): void;
   closing(effect: Step<'closeRoom'>): void;
+  token(grant: { room: RoomKey; identity: string; ttlMs: number }): void;
 }
 
 export class SimRooms implements Rooms {
@@ -32,6 +33,8 @@ export class SimRooms implements Rooms {
   readonly #life: Life;
   readonly #watch: RoomsWatch;
   readonly #followed = new Map<string, RoomKey>();
+  readonly #rare = new Set<string>();
+  #rounds = 0;
   readonly #asked = new Map<string, RoomKey>();
   readonly #seen = new Set<string>();
   #listener: RoomsListener | null = null;
@@ -50,11 +53,14 @@ export class SimRooms implements Rooms {
     return this.#livekit.world;
   }
 
-  follow(room: RoomKey): void {
+  follow(room: RoomKey, pace: RoomPace = 'each_round'): void {
     this.#followed.set(roomId(room), room);
+    if (pace === 'rarely') this.#rare.add(roomId(room));
+    else this.#rare.delete(roomId(room));
   }
 
   unfollow(room: RoomKey): void {
+    this.#rare.delete(roomId(room));
     this.#followed.delete(roomId(room));
     this.#asked.delete(roomId(room));
   }
@@ -101,6 +107,17 @@ export class SimRooms implements Rooms {
     });
   }
 
+  closeEmpty({ room, roomSid, boundMs }: Parameters<Rooms['closeEmpty']>[0]): Promise<RoomStepResult> {
+    return this.#step('closeEmpty', boundMs, () => {
+      const found = this.#livekit.room(room.name);
+      if (found === undefined || found.sid !== roomSid || found.people.size > 0)
+        return { outcome: 'skipped', detail: 'not empty' };
+      this.#watch.closing({ do: 'close_room', room, roomSid, boundMs });
+      this.#livekit.finish(room.name, 'room_deleted');
+      return { outcome: 'done', detail: null };
+    });
+  }
+
   /** No other agent than curfew's joins these rooms. */
   closeRefused({ room, roomSid, boundMs }: Parameters<Rooms['closeRefused']>[0]): Promise<RoomStepResult> {
     return this.closeRoom({ do: 'close_room', room, roomSid, boundMs });
@@ -108,6 +125,7 @@ export class SimRooms implements Rooms {
 
   workerToken(grant: { room: RoomKey; identity: string; ttlMs: number }): Promise<string> {
     if (this.#life.dead('worker token')) return never();
+    this.#watch.token(grant);
     return Promise.resolve(JSON.stringify([grant.room.name, grant.identity]));
   }
 
@@ -151,7 +169,8 @@ export class SimRooms implements Rooms {
     this.#asking = true;
     const inRound = nowMs >= this.#nextRoundMs;
     if (inRound) this.#nextRoundMs = nowMs + PRESENCE.pollEveryMs * (1 - PRESENCE.jitter * random.next());
-    const rooms = [...(inRound ? this.#followed : this.#asked).values()];
+    if (inRound) this.#rounds += 1;
+    const rooms = inRound ? this.#round() : [...this.#asked.values()];
     this.#asked.clear();
     const { api } = this.#livekit;
     const boundMs = PRESENCE.requestTimeoutMs;
@@ -159,6 +178,13 @@ export class SimRooms implements Rooms {
     else if (api === 'failing')
       this.#soon(random.wait(20, boundMs), 'LiveKit refused', () => this.#away('refused'));
     else this.#answerSoon(rooms);
+  }
+
+  #round(): RoomKey[] {
+    const isFull = this.#rounds % REMOVED.everyRounds === 0;
+    return [...this.#followed].flatMap(([id, room]) =>
+      isFull || !this.#rare.has(id) || this.#asked.has(id) ? room : [],
+    );
   }
 
   #answerSoon(rooms: readonly RoomKey[]): void {

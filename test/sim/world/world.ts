@@ -49,6 +49,9 @@ export class World {
   #bootedMs = -600_000;
   #wallOffsetMs = FIRST_WALL_MS;
   #boots = 1;
+  #wallJumped = false;
+  /** The wall clock jumped before a reboot, so nobody can tell how old a record of another boot is. */
+  isAgeUnknown = false;
   #order = 0;
   readonly #heap: Happening[] = [];
   readonly #suspendedUntilMs: Record<Place, number> = { cloud: 0, host: 0, supervisor: 0 };
@@ -77,10 +80,12 @@ export class World {
 
   jumpWall(byMs: number): void {
     this.#wallOffsetMs += byMs;
+    this.#wallJumped = true;
   }
 
   reboot(): void {
     this.#boots += 1;
+    this.isAgeUnknown ||= this.#wallJumped;
     this.#bootedMs = this.nowMs - this.random.between(5_000, 60_000);
   }
 

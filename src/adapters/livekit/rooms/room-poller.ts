@@ -6,8 +6,9 @@
 import type { RoomKey, Stamp } from '../../../core/ids.ts';
 import { roomId } from '../../../core/ids.ts';
 import type { Participant, RoomSnapshot } from '../../../core/rooms/presence.ts';
-import { PRESENCE } from '../../../lib/limits/room-limits.ts';
+import { PRESENCE, REMOVED } from '../../../lib/limits/room-limits.ts';
 import type { Clock } from '../../../ports/clock.ts';
+import type { RoomPace } from '../../../ports/rooms.ts';
 import { ReachabilityTracker } from './reachability.ts';
 import { describeFailure, isAnswer } from './request-failure.ts';
 import type { RoomClient, RoomFacts } from './twirp-client.ts';
@@ -36,6 +37,9 @@ export class Poller {
   readonly #everyMs: number;
   readonly #listener: PollerListener;
   readonly #followed = new Map<string, RoomKey>();
+  /** Followed rooms that only some rounds cover. */
+  readonly #rare = new Set<string>();
+  #rounds = 0;
   /** Rooms to poll soon. */
   readonly #requested = new Map<string, RoomKey>();
   /** The rooms that the current round has not polled yet. */
@@ -60,11 +64,14 @@ export class Poller {
     this.#schedule();
   }
 
-  follow(room: RoomKey): void {
+  follow(room: RoomKey, pace: RoomPace = 'each_round'): void {
     this.#followed.set(roomId(room), room);
+    if (pace === 'rarely') this.#rare.add(roomId(room));
+    else this.#rare.delete(roomId(room));
   }
 
   unfollow(room: RoomKey): void {
+    this.#rare.delete(roomId(room));
     for (const rooms of [this.#followed, this.#requested, this.#round]) rooms.delete(roomId(room));
   }
 
@@ -123,7 +130,9 @@ export class Poller {
     const nowMs = this.#clock.now().bootMs;
     if (this.#round.size > 0 || nowMs < this.#nextRoundMs) return false;
     this.#nextRoundMs = nowMs + this.#everyMs * (1 - PRESENCE.jitter * Math.random());
-    this.#round = new Map(this.#followed);
+    this.#rounds += 1;
+    const isFull = this.#rounds % REMOVED.everyRounds === 0;
+    this.#round = new Map([...this.#followed].filter(([id]) => isFull || !this.#rare.has(id)));
     return true;
   }
 
