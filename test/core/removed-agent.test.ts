@@ -1,4 +1,4 @@
-/** An agent that was removed at the end of its session and comes back with its token: who is removed again, until when, and which room is closed. */
+/** An agent that was removed at the end of its session and comes back with its token: its watch, its removal and its room. */
 import { describe, expect, it } from 'vitest';
 import type { Session, SessionSpec } from '../../src/core/model/session.ts';
 import type { SessionRecord } from '../../src/core/model/session-record.ts';

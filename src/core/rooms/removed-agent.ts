@@ -17,7 +17,7 @@ export interface RemovedAgent {
   readonly hadLeft: boolean;
   /** The rooms of its session. The agent has not made them. */
   readonly roomSids: readonly string[];
-  /** A snapshot of before decides nothing, on the boot-time clock. */
+  /** An earlier snapshot decides nothing, on the boot-time clock. */
   readonly quietUntilMs: number;
   /** LiveKit refuses the agent's tokens from then on, on the boot-time clock. */
   readonly endsAtMs: number;

@@ -40,7 +40,7 @@ export interface RemovedAgentsOptions {
   readonly instance: Pick<Instance, 'bootId'>;
   /** Whether a session goes on in the room, or waits for it. */
   readonly isUsed: (room: RoomKey) => boolean;
-  /** What the watch needs of the room's polls has changed. */
+  /** The watch needs polls of the room at another pace. */
   readonly changed: (room: RoomKey) => void;
 }
 
