@@ -1,6 +1,6 @@
 /** Poll rounds against a scripted server: contradicting answers, one failing room, many rooms. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { PRESENCE } from '../../../src/lib/limits/room-limits.ts';
+import { PRESENCE, REMOVED } from '../../../src/lib/limits/room-limits.ts';
 import { freePorts } from '../../support/lib/free-ports.ts';
 import { until } from '../../support/lib/wait.ts';
 import { RoomsWatcher } from '../../support/livekit/rooms-watcher.ts';
@@ -62,6 +62,36 @@ describe('a poll round', () => {
     const [firstReport] = watcher.reports;
     expect(firstReport).toEqual({ kind: 'reachable', reachable: true });
     expect(watcher.reports.filter(({ kind }) => kind === 'reachable')).toHaveLength(1);
+  });
+
+  it('polls a rarely followed room in some rounds, and at once on request', async () => {
+    watcher = new RoomsWatcher({ livekit: { url: service.url, ...KEYS }, pollEveryMs: 50 });
+    watcher.follow('two');
+    watcher.rooms.follow({ project: 'default', name: 'one' }, 'rarely');
+    watcher.start();
+    await until('some rounds', () => watcher.snapshotsOf('two').length >= 4 * REMOVED.everyRounds);
+    const rare = watcher.snapshotsOf('one').length;
+    expect(rare).toBeGreaterThanOrEqual(3);
+    expect(rare).toBeLessThanOrEqual(watcher.snapshotsOf('two').length / 2);
+    watcher.rooms.follow({ project: 'default', name: 'one' });
+    const from = watcher.snapshotsOf('two').length;
+    await until('more rounds', () => watcher.snapshotsOf('two').length >= from + 4);
+    expect(watcher.snapshotsOf('one').length).toBeGreaterThanOrEqual(rare + 3);
+  });
+
+  it('a removal refuses tokens that are older than this second, and none that is newer', async () => {
+    let body: object = {};
+    service.script = (_, request) => {
+      body = request;
+      return { body: {} };
+    };
+    watch([]);
+    const before = Math.floor(watcher.clock.now().wallMs / 1000);
+    const room = { project: 'default', name: 'one' };
+    await watcher.rooms.removeAgent({ do: 'remove_agent', room, identity: 'agent-1', boundMs: 5000 });
+    const { revokeTokenTs } = body as { revokeTokenTs?: string };
+    expect(Number(revokeTokenTs)).toBeGreaterThanOrEqual(before);
+    expect(Number(revokeTokenTs)).toBeLessThanOrEqual(watcher.clock.now().wallMs / 1000);
   });
 
   it('never reports participants of a new room under the sid of the old room', async () => {

@@ -48,6 +48,20 @@ describe.runIf(HAS_LIVEKIT)('a room step on a real LiveKit server', () => {
     expect(await exists('to close')).toBe(false);
   });
 
+  it('closes an empty room with the given sid, and no room with somebody in it', async () => {
+    const closeEmpty = (name: string, roomSid: string) =>
+      watcher.rooms.closeEmpty({ room: roomKey(name), roomSid, boundMs: BOUND_MS });
+    const sid = await make('empty');
+    expect(await closeEmpty('empty', 'RM_other')).toMatchObject({ outcome: 'skipped' });
+    await callers.join('empty', 'ann', { audio: false });
+    expect(await closeEmpty('empty', sid)).toEqual({ outcome: 'skipped', detail: 'somebody is in the room' });
+    expect(await exists('empty')).toBe(true);
+    await callers.leave('empty', 'ann');
+    await until('it is empty', async () => (await livekit.rooms.listParticipants('empty')).length === 0);
+    expect(await closeEmpty('empty', sid)).toEqual({ outcome: 'done', detail: null });
+    expect(await exists('empty')).toBe(false);
+  });
+
   it('skips the close when a newer room has the same name', async () => {
     const old = await make('renewed');
     await livekit.rooms.deleteRoom('renewed');
