@@ -5,14 +5,8 @@ import type { SessionRecord } from '../../src/core/model/session-record.ts';
 import { fromRecord, toRecord } from '../../src/core/model/session-record.ts';
 import type { Participant, RoomSnapshot } from '../../src/core/rooms/presence.ts';
 import type { RemovedAgent } from '../../src/core/rooms/removed-agent.ts';
-import {
-  decideRemoved,
-  firstToGo,
-  isAgentRemoved,
-  mergeRemoved,
-  quietMsAfter,
-  removedAgentOf,
-} from '../../src/core/rooms/removed-agent.ts';
+import { decideRemoved, firstToGo, mergeRemoved, quietMsAfter } from '../../src/core/rooms/removed-agent.ts';
+import { isAgentRemoved, removedAgentOf } from '../../src/core/teardown/removal.ts';
 import { AGENT, agent, at, gone, look, Play, participant, ROOM_SID, release, spec } from './support.ts';
 
 const MINUTE_MS = 60_000;

@@ -11,8 +11,8 @@ import {
   isThere,
   mergeRemoved,
   quietMsAfter,
-  removedAgentOf,
 } from '../../core/rooms/removed-agent.ts';
+import { removedAgentOf } from '../../core/teardown/removal.ts';
 import { messageOf } from '../../lib/errors.ts';
 import { REMOVED } from '../../lib/limits/room-limits.ts';
 import type { Clock } from '../../ports/clock.ts';
