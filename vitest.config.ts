@@ -10,10 +10,7 @@ const NEEDS_PYTHON = [
   'test/adapters/standin/agent-env.test.ts',
 ];
 /** Those with LiveKit's own Python framework, which `npm test` installs. */
-const NEEDS_PYTHON_AGENTS = [
-  'test/adapters/standin/python-agents.test.ts',
-  'test/conformance/conformance.test.ts',
-];
+const NEEDS_PYTHON_AGENTS = ['test/adapters/standin/python-agents.test.ts'];
 /** Whole calls that need the machine to themselves: audio in real time, real kills under load, and what looks for programs by name. */
 const ALONE = ['test/e2e/{audio,chaos,dev}.test.ts'];
 /** Tests that boot a systemd of their own run as root only. Tests of an upgrade need the git history. `npm test` names those that are left out; in CI that is an error. */

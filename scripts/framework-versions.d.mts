@@ -1,5 +1,7 @@
 export const PYTHON_VERSIONS: readonly string[];
 export const JAVASCRIPT_VERSIONS: readonly string[];
+/** The oldest version of each, as in `py-1.2.18`. */
+export const OLDEST: readonly string[];
 export function findFramework(version: string): string | null;
 export function ensureFramework(version: string, onProgress: (text: string) => void): Promise<string>;
 export function newestFramework(framework: 'py' | 'js'): Promise<string>;

@@ -2,11 +2,11 @@
  * The versions of LiveKit's frameworks with which the conformance suite runs, and their installation into .cache/.
  * Plain JavaScript for Node 20.
  */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { findPythonAgents } from './python-agents.mjs';
+import { ensurePythonAgents, findPythonAgents } from './python-agents.mjs';
 
 /** Python: the newest patch of each minor. The last one is the version of the other tests. */
 export const PYTHON_VERSIONS = ['1.2.18', '1.3.12', '1.4.6', '1.5.17', '1.6.10', '1.7.1', '1.8.9'];
@@ -24,9 +24,14 @@ export const JAVASCRIPT_VERSIONS = [
   '1.9.0',
 ];
 
+/** The oldest version of each, which `npm test` plays, too. */
+export const OLDEST = [`py-${PYTHON_VERSIONS[0]}`, `js-${JAVASCRIPT_VERSIONS[0]}`];
+
 /** httpx: older versions import it, and no package that they name brings it any more. uvloop: for the calls in its loop. */
 const BESIDE = ['uvloop==0.23.0', 'httpx<1'];
 const PIP = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--only-binary', ':all:'];
+const NEWEST_PYTHON = ['-m', 'pip', 'index', 'versions', 'livekit-agents', '--disable-pip-version-check'];
+const NEWEST_JAVASCRIPT = ['npm', 'view', '@livekit/agents', 'version'];
 /** The other tests use this version, too. */
 const TESTED_PYTHON = `py-${PYTHON_VERSIONS.at(-1)}`;
 const INSTALL_MS = 10 * 60_000;
@@ -55,11 +60,13 @@ export function findFramework(version) {
  * @returns {Promise<string>} what findFramework finds
  */
 export async function ensureFramework(version, onProgress) {
-  const found = findFramework(version);
-  if (found !== null) {
-    if (version === TESTED_PYTHON) await run(found, [...PIP, ...BESIDE]);
-    return found;
+  if (version === TESTED_PYTHON) {
+    const python = await ensurePythonAgents(onProgress);
+    if (!hasBeside(python)) await run(python, [...PIP, ...BESIDE]);
+    return python;
   }
+  const found = findFramework(version);
+  if (found !== null) return found;
   onProgress(`installing ${version} into .cache/conformance, once`);
   const folder = join(FOLDER, version);
   rmSync(folder, { recursive: true, force: true });
@@ -71,6 +78,11 @@ export async function ensureFramework(version, onProgress) {
   const installed = findFramework(version);
   if (installed === null) throw new Error(`${version} is not where it was installed: ${folder}`);
   return installed;
+}
+
+/** @param {string} python */
+function hasBeside(python) {
+  return spawnSync(python, ['-c', 'import httpx, uvloop'], { stdio: 'ignore' }).status === 0;
 }
 
 /** @param {string} folder @param {string} number */
@@ -95,19 +107,33 @@ async function installJavaScript(folder, number) {
 }
 
 /**
- * The newest version that a registry has, as in `py-1.8.9`.
+ * The newest version that the registry of pip or npm has, as in `py-1.8.9`. Each asks the registry that its own settings name.
  *
  * @param {'py' | 'js'} framework
  */
 export async function newestFramework(framework) {
-  const url =
-    framework === 'py'
-      ? 'https://pypi.org/pypi/livekit-agents/json'
-      : 'https://registry.npmjs.org/@livekit/agents/latest';
-  const answer = await fetch(url);
-  if (!answer.ok) throw new Error(`${url} answered ${answer.status}. Check the network.`);
-  const body = await answer.json();
-  return `${framework}-${framework === 'py' ? body.info.version : body.version}`;
+  const ask = framework === 'py' ? ['python3', ...NEWEST_PYTHON] : NEWEST_JAVASCRIPT;
+  const [command = '', ...args] = ask;
+  const { code, output } = await capture(command, args);
+  const version = /^(?:livekit-agents \()?(\d+\.\d+\.\d+)\)?$/m.exec(output)?.[1];
+  if (code === 0 && version !== undefined) return `${framework}-${version}`;
+  throw new Error(
+    `${ask.join(' ')} ended with ${code} and named no version. Check the network and try again.`,
+  );
+}
+
+/** @param {string} command @param {string[]} args */
+async function capture(command, args) {
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 2], timeout: INSTALL_MS });
+  let output = '';
+  child.stdout.on('data', (chunk) => {
+    output += chunk;
+  });
+  const code = await new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', resolve);
+  });
+  return { code, output };
 }
 
 /** @param {string} command @param {string[]} args */

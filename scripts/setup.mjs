@@ -22,6 +22,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { runChild } from './child.mjs';
 import { ensureDebianTree } from './debian-tree.mjs';
+import { ensureFramework, OLDEST } from './framework-versions.mjs';
 import { ensureLiveKitBinary, findLiveKitBinary } from './livekit-binary.mjs';
 import { ensurePrevious } from './previous-release.mjs';
 import { ensurePythonAgents } from './python-agents.mjs';
@@ -223,6 +224,7 @@ async function prepareTests() {
   const python = spawnSync('python3', ['-c', 'import sys; sys.exit(sys.version_info < (3, 9))']).status === 0;
   if (!python) skip('tests that run Python programs: install Python 3.9 or newer as python3');
   const pythonAgents = await preparePythonAgents();
+  await prepareOldest(python);
   const systemd = prepareSystemd();
   const previous = preparePrevious();
   return {
@@ -242,6 +244,14 @@ async function preparePythonAgents() {
     skip(`tests with LiveKit's Python agents: ${error instanceof Error ? error.message : String(error)}`);
     return false;
   }
+}
+
+/** The tests of a version that is missing are left out. */
+async function prepareOldest(/** @type {boolean} */ hasPython) {
+  for (const version of OLDEST.filter((one) => hasPython || !one.startsWith('py-')))
+    await ensureFramework(version, say).catch((error) =>
+      skip(`the calls of ${version}: ${error instanceof Error ? error.message : String(error)}`),
+    );
 }
 
 /** true: this host can boot a systemd for the tests. */
@@ -304,11 +314,11 @@ const COMMANDS = {
     return run([WARNINGS_OFF, join('test', 'chaos', 'main.ts'), ...args], { NODE_ENV: 'production' });
   },
   conformance: async (args) => {
-    await alone(async () => {
-      await build();
-      await ensurePythonAgents(say);
-    });
-    const env = { NODE_ENV: 'production', LIVEKIT_SERVER: await ensureLiveKitBinary(say) };
+    await alone(build);
+    const server = await ensureLiveKitBinary(say).catch((error) =>
+      fail(`the conformance suite needs a LiveKit server: ${error instanceof Error ? error.message : error}`),
+    );
+    const env = { NODE_ENV: 'production', LIVEKIT_SERVER: server };
     return run([WARNINGS_OFF, join('test', 'conformance', 'main.ts'), ...args], env);
   },
   sim: (args) => run([WARNINGS_OFF, join('test', 'sim', 'main.ts'), ...args]),

@@ -6,7 +6,7 @@ import type { SessionView } from '../../src/api/session-schemas.ts';
 import { until } from '../support/lib/wait.ts';
 import type { Scenario } from './scenarios.ts';
 import type { OwnRunner } from './stage.ts';
-import { Stage } from './stage.ts';
+import { PREWARM_RAISES, Stage } from './stage.ts';
 import type { Way } from './ways.ts';
 
 /** A cold start of an agent on a machine with other work. */
@@ -21,7 +21,10 @@ const DRAIN_MS = 1000;
 const RELOAD_MS = 3000;
 /** The call goes on after a disturbance, before the caller hangs up. */
 const CALM_MS = 3000;
-/** Race: an AgentSession does not close itself when its caller leaves before the session has found it. */
+/**
+ * Race: an AgentSession does not close itself when its caller leaves before the session has found it. In JavaScript its
+ * `close` waits, under LiveKit's own runner, too, until a caller has subscribed to the agent's track.
+ */
 const LINK_MS = 1000;
 /** A rejection must not be asked again in this time. */
 const SETTLE_MS = 3000;
@@ -97,7 +100,7 @@ class Call {
   }
 
   get #agentName(): string {
-    return this.#runner?.agentName ?? Stage.agentName(this.#way);
+    return this.#runner?.agentName ?? Stage.agentName(this.#way, this.#scenario);
   }
 
   lines(): Line[] {
@@ -161,7 +164,10 @@ class Call {
       return;
     }
     this.#runner = this.#scenario.alone
-      ? await this.#stage.ownRunner(`lk-${this.#scenario.name}`)
+      ? await this.#stage.ownRunner(
+          `lk-${this.#scenario.name}`,
+          this.#scenario.prewarmRaises ? PREWARM_RAISES : {},
+        )
       : await this.#stage.shared();
   }
 
@@ -169,7 +175,7 @@ class Call {
     const metadata = { out: this.#out, ...this.#scenario.script };
     const limits = this.#scenario.act === 'max_duration' ? { maxDurationMs: MAX_DURATION_MS } : {};
     if (this.#way.startsWith('http')) {
-      const body = { room: this.#room, agent: Stage.agentName(this.#way), metadata, limits };
+      const body = { room: this.#room, agent: this.#agentName, metadata, limits };
       const answer = await (await this.#stage.curfew()).dispatch(body);
       if (answer.status !== 201) throw new Error(JSON.stringify(answer.body));
       this.#sessionId = answer.body.id;
@@ -195,7 +201,11 @@ class Call {
 
   #join(): Promise<void> {
     const { callerKind: kind } = this.#scenario;
-    return this.#stage.callers.join(this.#room, 'ann', kind === undefined ? {} : { kind });
+    // Because: a JavaScript AgentSession waits for a listener of its track, and its `close` does, too.
+    return this.#stage.callers.join(this.#room, 'ann', {
+      listens: true,
+      ...(kind === undefined ? {} : { kind }),
+    });
   }
 
   async #findSession(): Promise<string> {
@@ -243,10 +253,9 @@ class Call {
 
   async #act(act: Scenario['act']): Promise<void> {
     const { livekit, callers } = this.#stage;
-    if (act === 'hang_up') {
-      await pause(LINK_MS);
-      await callers.leave(this.#room, 'ann');
-    } else if (act === 'delete_room') await livekit.rooms.deleteRoom(this.#room);
+    if (act !== 'none') await pause(LINK_MS);
+    if (act === 'hang_up') await callers.leave(this.#room, 'ann');
+    else if (act === 'delete_room') await livekit.rooms.deleteRoom(this.#room);
     else if (act === 'remove_agent')
       for (const { identity, kind } of await livekit.rooms.listParticipants(this.#room))
         if (kind === AGENT) await livekit.rooms.removeParticipant(this.#room, identity);

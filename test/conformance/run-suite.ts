@@ -34,10 +34,10 @@ const OBSERVER = 'observer';
 
 type Call = readonly [Scenario, Way];
 
-/** `onPlayed` hears of each call that was played or could not be. */
+/** `onPlayed` hears of each call that was played or could not be, with the differences that it shows. */
 export async function runPart(
   part: Part,
-  onPlayed: (what: string) => void = () => undefined,
+  onPlayed: (what: string, differences: readonly Difference[]) => void = () => undefined,
 ): Promise<Outcome> {
   const { version, ways, loop = 'asyncio', file = OBSERVER } = part;
   const warm = ways.some((way) => way.endsWith('warm')) ? 1 : 0;
@@ -45,20 +45,28 @@ export async function runPart(
   try {
     const played: Played[] = [];
     const failures: string[] = [];
+    const differences: Difference[] = [];
     const calls = callsOf(part);
     const play = async (open: Call[]) => {
       for (let call = open.shift(); call !== undefined; call = open.shift()) {
-        await playCall(stage, ...call).then(
-          (one) => played.push(one),
-          (error: Error) => failures.push(error.message),
+        const found = await playCall(stage, ...call).then(
+          (one) => {
+            played.push(one);
+            return differencesWith(one, played, version);
+          },
+          (error: Error) => {
+            failures.push(error.message);
+            return [];
+          },
         );
-        onPlayed(`${call[0].name} by ${call[1]}`);
+        differences.push(...found);
+        onPlayed(`${call[0].name} by ${call[1]}`, found);
       }
     };
     const together = calls.filter(([{ alone }]) => alone === undefined);
     await Promise.all(Array.from({ length: part.atOnce }, () => play(together)));
     await play(calls.filter(([{ alone }]) => alone === true));
-    return { calls: calls.length, failures, differences: compareAll(played, version) };
+    return { calls: calls.length, failures, differences };
   } finally {
     await stage.close();
   }
@@ -78,12 +86,13 @@ export function callsOf({ version, ways, scenarios, file = OBSERVER }: Part): Ca
   );
 }
 
-function compareAll(played: readonly Played[], version: string): Difference[] {
-  return played.flatMap((one) => {
-    const own = played.find(({ way, scenario }) => way === 'livekit' && scenario === one.scenario);
-    if (one.way === 'livekit' || own === undefined) return [];
-    return compare(factsOf(own), factsOf(one), { version, way: one.way });
-  });
+/** Between this call and those of the same scenario that were played before it. */
+function differencesWith(last: Played, played: readonly Played[], version: string): Difference[] {
+  const same = played.filter(({ scenario }) => scenario === last.scenario);
+  const own = same.find(({ way }) => way === 'livekit');
+  if (own === undefined) return [];
+  const others = last === own ? same.filter((one) => one !== own) : [last];
+  return others.flatMap((one) => compare(factsOf(own), factsOf(one), { version, way: one.way }));
 }
 
 /** The differences that no row of the table allows, as lines. */

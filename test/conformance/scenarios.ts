@@ -51,6 +51,8 @@ export interface Scenario {
   readonly hasJob?: false;
   /** It is played after the others, with a process of LiveKit's runner of its own: it ends what the others use. */
   readonly alone?: true;
+  /** No process of the agent gets ready for a job: its prewarm function raises. */
+  readonly prewarmRaises?: true;
   /** The job's process dies, and LiveKit keeps its participant for a while. */
   readonly dies?: true;
   /** A file of test/conformance/agents, without its extension. Absent: observer. */
@@ -167,6 +169,17 @@ export const SCENARIOS: readonly Scenario[] = [
   raises('on_exit', 'shutdown'),
   raises('on_session_end', 'shutdown'),
   raises('shutdown_callback', 'shutdown'),
+  { name: 'raises_event_handler', script: { raises: 'event_handler' }, act: 'hang_up', after: 'returned' },
+  {
+    name: 'prewarm_raises',
+    script: {},
+    act: 'hang_up',
+    after: 'request',
+    hasJob: false,
+    alone: true,
+    prewarmRaises: true,
+    ways: ['livekit', 'http-cold', 'dispatch-cold'],
+  },
   { name: 'exit', script: { end: 'exit' }, act: 'hang_up', after: 'ends', dies: true },
   { name: 'killed', script: { end: 'kill' }, act: 'hang_up', after: 'ends', dies: true },
   {

@@ -12,6 +12,7 @@ import { freePorts } from '../support/lib/free-ports.ts';
 import { until } from '../support/lib/wait.ts';
 import { KEY, LiveKit, SECRET } from '../support/livekit/livekit-server.ts';
 import { endWithThisProcess } from '../support/processes/keeper.ts';
+import type { Scenario } from './scenarios.ts';
 import type { Way } from './ways.ts';
 
 const START_MS = 90_000;
@@ -24,6 +25,10 @@ const WITNESSES = {
   PRODUCTION_TOOL_SECONDS: '2',
   PRODUCTION_SUMMARY_SECONDS: '3',
 };
+
+/** In the environment of an agent whose prewarm function raises. */
+export const PREWARM_RAISES = { OBSERVER_PREWARM: 'raises' };
+const BROKEN = 'broken';
 
 export interface StageOptions {
   /** As in `py-1.8.9`. */
@@ -163,6 +168,12 @@ export class Stage {
       limits: { sessions: 50, per_user: 50 },
       agents: {
         cold: { ...profile, agent_name: 'cold', env: { OBSERVER_NAME: 'cold' } },
+        [BROKEN]: {
+          ...profile,
+          agent_name: BROKEN,
+          agent_absent: '15s',
+          env: { OBSERVER_NAME: BROKEN, ...PREWARM_RAISES },
+        },
         ...(this.options.warm === 0
           ? {}
           : {
@@ -190,9 +201,10 @@ export class Stage {
     return daemon;
   }
 
-  /** The name under which LiveKit's dispatch finds the agent. */
-  static agentName(way: Way): string {
-    return way === 'livekit' ? 'lk' : (way.split('-')[1] ?? '');
+  /** The profile under curfew, and the name under which LiveKit's dispatch finds it. */
+  static agentName(way: Way, { prewarmRaises }: Scenario): string {
+    if (way === 'livekit') return 'lk';
+    return prewarmRaises === true ? BROKEN : (way.split('-')[1] ?? '');
   }
 
   async close(): Promise<void> {

@@ -106,12 +106,17 @@ function addCallbacks(ctx, script) {
   ctx.addShutdownCallback(async () => note(script, 'shutdown_without_reason'));
 }
 
+function onLeft(script, who) {
+  note(script, 'left', { identity: who.identity });
+  if (script.raises === 'event_handler') throw new Error('the event handler raises');
+}
+
 async function enter(ctx, script) {
   if (script.enter === 'nothing') return null;
   if (script.enter !== 'session') {
     await ctx.connect();
     ctx.room.on('disconnected', (reason) => note(script, 'disconnected', { reason: `${reason}` }));
-    ctx.room.on('participantDisconnected', (who) => note(script, 'left', { identity: who.identity }));
+    ctx.room.on('participantDisconnected', (who) => onLeft(script, who));
     return null;
   }
   const session = new voice.AgentSession({});
@@ -212,6 +217,7 @@ const ENDS = {
 
 export default defineAgent({
   prewarm: async (proc) => {
+    if (process.env.OBSERVER_PREWARM === 'raises') throw new Error('the prewarm function raises');
     proc.userData[PREWARMED] = true;
   },
   entry: async (ctx) => {

@@ -52,6 +52,8 @@ def fields(message):
 
 
 def prewarm(proc):
+    if os.environ.get("OBSERVER_PREWARM") == "raises":
+        raise RuntimeError("the prewarm function raises")
     proc.userdata[PREWARMED] = now_ms()
 
 
@@ -156,13 +158,19 @@ def add_callbacks(ctx, script):
     ctx.add_shutdown_callback(without_reason)
 
 
+def on_left(script, who):
+    note(script, "left", identity=who.identity)
+    if script.get("raises") == "event_handler":
+        raise RuntimeError("the event handler raises")
+
+
 async def enter(ctx, script):
     if script.get("enter") == "nothing":
         return None
     if script.get("enter") != "session":
         await ctx.connect()
         ctx.room.on("disconnected", lambda reason: note(script, "disconnected", reason=str(reason)))
-        ctx.room.on("participant_disconnected", lambda who: note(script, "left", identity=who.identity))
+        ctx.room.on("participant_disconnected", lambda who: on_left(script, who))
         return None
     session = AgentSession()
     session.on("close", lambda event: note(script, "session_close", reason=str(getattr(event, "reason", ""))))

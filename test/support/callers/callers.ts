@@ -8,6 +8,8 @@ export interface JoinOptions {
   readonly attributes?: Record<string, string>;
   readonly grant?: VideoGrant;
   readonly audio?: boolean;
+  /** The caller subscribes to the tracks of others, as a real one does. Absent: false, which costs less. */
+  readonly listens?: boolean;
 }
 
 const JOIN_ATTEMPTS = 5;
@@ -21,12 +23,20 @@ export class Callers {
     this.#livekit = livekit;
   }
 
-  async join(room: string, identity: string, { audio = true, ...options }: JoinOptions = {}): Promise<void> {
-    await this.joinWith(room, identity, await this.#livekit.token(room, { identity, ...options }), audio);
+  async join(room: string, identity: string, options: JoinOptions = {}): Promise<void> {
+    const { audio = true, listens = false, ...claims } = options;
+    const token = await this.#livekit.token(room, { identity, ...claims });
+    await this.joinWith(room, identity, token, { audio, listens });
   }
 
-  async joinWith(room: string, identity: string, token: string, audio = false): Promise<void> {
-    const command = { do: 'join', id: `${room}/${identity}`, url: this.#livekit.url, token, audio };
+  async joinWith(
+    room: string,
+    identity: string,
+    token: string,
+    { audio = false, listens = false }: Pick<JoinOptions, 'audio' | 'listens'> = {},
+  ): Promise<void> {
+    const url = this.#livekit.url;
+    const command = { do: 'join', id: `${room}/${identity}`, url, token, audio, listens };
     for (let attempt = 1; ; attempt += 1) {
       const error = await this.#process.do(command, 'joined').catch((failed: Error) => failed);
       if (error === undefined) return;
