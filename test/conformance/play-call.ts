@@ -6,7 +6,7 @@ import type { SessionView } from '../../src/api/session-schemas.ts';
 import { until } from '../support/lib/wait.ts';
 import type { Scenario } from './scenarios.ts';
 import type { OwnRunner } from './stage.ts';
-import { PREWARM_RAISES, Stage } from './stage.ts';
+import { Stage } from './stage.ts';
 import type { Way } from './ways.ts';
 
 /** A cold start of an agent on a machine with other work. */
@@ -163,12 +163,7 @@ class Call {
         );
       return;
     }
-    this.#runner = this.#scenario.alone
-      ? await this.#stage.ownRunner(
-          `lk-${this.#scenario.name}`,
-          this.#scenario.prewarmRaises ? PREWARM_RAISES : {},
-        )
-      : await this.#stage.shared();
+    this.#runner = await this.#stage.runnerFor(this.#scenario);
   }
 
   async #dispatch(): Promise<void> {

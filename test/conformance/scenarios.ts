@@ -176,7 +176,6 @@ export const SCENARIOS: readonly Scenario[] = [
     act: 'hang_up',
     after: 'request',
     hasJob: false,
-    alone: true,
     prewarmRaises: true,
     ways: ['livekit', 'http-cold', 'dispatch-cold'],
   },

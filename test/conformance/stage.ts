@@ -27,7 +27,7 @@ const WITNESSES = {
 };
 
 /** In the environment of an agent whose prewarm function raises. */
-export const PREWARM_RAISES = { OBSERVER_PREWARM: 'raises' };
+const PREWARM_RAISES = { OBSERVER_PREWARM: 'raises' };
 const BROKEN = 'broken';
 
 export interface StageOptions {
@@ -100,6 +100,11 @@ export class Stage {
   shared(): Promise<OwnRunner> {
     this.#shared ??= this.ownRunner('lk');
     return this.#shared;
+  }
+
+  runnerFor({ name, alone, prewarmRaises }: Scenario): Promise<OwnRunner> {
+    if (prewarmRaises) return this.ownRunner(`lk-${name}`, PREWARM_RAISES);
+    return alone ? this.ownRunner(`lk-${name}`) : this.shared();
   }
 
   async ownRunner(agentName: string, env: Record<string, string> = {}): Promise<OwnRunner> {
