@@ -26,8 +26,6 @@ const WITNESSES = {
   PRODUCTION_SUMMARY_SECONDS: '3',
 };
 
-/** In the environment of an agent whose prewarm function raises. */
-const PREWARM_RAISES = { OBSERVER_PREWARM: 'raises' };
 const BROKEN = 'broken';
 
 export interface StageOptions {
@@ -96,6 +94,12 @@ export class Stage {
     return { ...WITNESSES, ...takenTimes(), OBSERVER_LOOP: loop };
   }
 
+  /** Python's runner registers when a process is ready, or after the time that a process may take. */
+  get #prewarmRaises(): Record<string, string> {
+    const settings = this.isPython ? { initialize_process_timeout: 2 } : { initializeProcessTimeout: 2000 };
+    return { OBSERVER_PREWARM: 'raises', OBSERVER_SETTINGS: JSON.stringify(settings) };
+  }
+
   /** LiveKit's own runner that serves many calls, as it does in production. */
   shared(): Promise<OwnRunner> {
     this.#shared ??= this.ownRunner('lk');
@@ -103,7 +107,7 @@ export class Stage {
   }
 
   runnerFor({ name, alone, prewarmRaises }: Scenario): Promise<OwnRunner> {
-    if (prewarmRaises) return this.ownRunner(`lk-${name}`, PREWARM_RAISES);
+    if (prewarmRaises) return this.ownRunner(`lk-${name}`, this.#prewarmRaises);
     return alone ? this.ownRunner(`lk-${name}`) : this.shared();
   }
 
@@ -177,7 +181,7 @@ export class Stage {
           ...profile,
           agent_name: BROKEN,
           agent_absent: '15s',
-          env: { OBSERVER_NAME: BROKEN, ...PREWARM_RAISES },
+          env: { OBSERVER_NAME: BROKEN, ...this.#prewarmRaises },
         },
         ...(this.options.warm === 0
           ? {}

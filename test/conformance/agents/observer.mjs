@@ -76,14 +76,15 @@ class Observer extends voice.Agent {
 }
 
 function seeJob(ctx, script) {
+  // Version 1.1.0 does not show it.
   const { info } = ctx;
   note(script, 'entry', {
     prewarmed: ctx.proc.userData[PREWARMED] === true,
     job: fields(ctx.job),
-    info: { url: info.url, worker_id: info.workerId, accept: info.acceptArguments },
+    info: info && { url: info.url, worker_id: info.workerId, accept: info.acceptArguments },
     env: { ...process.env },
     cwd: process.cwd(),
-    claims: claimsOf(info.token),
+    claims: info && claimsOf(info.token),
   });
 }
 
