@@ -19,6 +19,8 @@ import {
 const { cli, defineAgent, voice } = agents;
 const AGENT_NAME = process.env.OBSERVER_NAME ?? 'observer';
 const PREWARMED = 'prewarmed';
+/** A busy machine needs long for the first media connection. */
+const HEARD_MS = 20_000;
 
 function scriptOf(job) {
   try {
@@ -122,8 +124,11 @@ async function enter(ctx, script) {
   }
   const session = new voice.AgentSession({});
   session.on('close', (event) => note(script, 'session_close', { reason: `${event.reason}` }));
+  // Because: an AgentSession whose track nobody has subscribed to does not close, under LiveKit's own runner, too.
+  const heard = new Promise((resolve) => ctx.room.once('localTrackSubscribed', resolve));
   await session.start({ agent: new Observer(script), room: ctx.room });
   await ctx.connect();
+  await Promise.race([heard, pause(HEARD_MS)]);
   return session;
 }
 
