@@ -14,7 +14,7 @@ const WORKER_MODULE = /\/@livekit\/agents\/dist\/worker\.c?js$/;
 const ATTEMPTS = /(\bMAX_RECONNECT_ATTEMPTS =) \d+\b/;
 
 /** Words in the code of the health server's listener. The port does not identify the server: the agent's code may set it. */
-const HEALTH = ['/worker', 'healthCheckListener', 'workerListener'];
+const HEALTH = ['/worker', 'healthCheck', 'workerListener'];
 
 function isHealthServer(server) {
   return server.listeners('request').some((listener) => HEALTH.every((word) => `${listener}`.includes(word)));
