@@ -95,7 +95,11 @@ describe.each(FRAMEWORKS)('an unchanged %s agent', (_framework, found, command) 
       ...livekit.config(join(dir, 'c.sock')),
       presence: { poll_interval: '500ms' },
       limits: { start_rate: '100/s' },
-      agents: { cold: profile('cold'), warm: profile('warm', { warm: 1 }) },
+      agents: {
+        cold: profile('cold'),
+        warm: profile('warm', { warm: 1 }),
+        pattern: profile('pattern', { agent_name: null, rooms: 'pattern-*' }),
+      },
     };
     daemon = await new Daemon({ config, dir }).start();
     await until('curfew is registered', async () => {
@@ -196,6 +200,30 @@ describe.each(FRAMEWORKS)('an unchanged %s agent', (_framework, found, command) 
   );
 
   it.runIf(isHere)(
+    'a cold worker has the room as LiveKit describes it, by HTTP and by a room pattern',
+    async () => {
+      const rooms = ['cold-http', 'pattern-1'];
+      for (const name of rooms)
+        await livekit.rooms.createRoom({ name, metadata: 'menu of today', emptyTimeout: 77 });
+      await daemon.dispatch({ room: 'cold-http', agent: 'cold', metadata: { mode: 'plain' } });
+      for (const name of rooms) {
+        const job = await told(name);
+        const [room] = await livekit.rooms.listRooms([name]);
+        expect(job.room).toMatchObject({
+          name,
+          sid: room?.sid,
+          metadata: 'menu of today',
+          emptyTimeout: 77,
+          creationTime: String(room?.creationTime),
+        });
+        expect(job.dispatchId ?? '').toBe('');
+        expect(job.metadata ?? '').toBe(name === 'cold-http' ? '{"mode":"plain"}' : '');
+      }
+    },
+    240_000,
+  );
+
+  it.runIf(isHere)(
     'an agent that rejects is asked once, and its session ends as declined',
     async () => {
       await warmIsReady();
@@ -206,7 +234,10 @@ describe.each(FRAMEWORKS)('an unchanged %s agent', (_framework, found, command) 
         agent: 'cold',
         metadata: { mode: 'refuses' },
       });
-      for (const room of ['refused-warm', 'refused-cold', 'refused-http']) {
+      // `reject(terminate=False)`: LiveKit may ask others, and here is none.
+      await dispatch('passed-warm', 'warm', 'passes');
+      await dispatch('passed-cold', 'cold', 'passes');
+      for (const room of ['refused-warm', 'refused-cold', 'refused-http', 'passed-warm', 'passed-cold']) {
         const { id } = room === 'refused-http' ? body : await sessionIn(room);
         const ended = await until(
           `the session of ${room} is over`,
