@@ -1,7 +1,8 @@
 /**
  * `npm run conformance`: every version, every way. Prints what differs and what the table of differences does not need.
  * - `--latest`: the newest versions that the registries have.
- * - `--only py-1.8.9`, `--way http-cold`, `--scenario plain`: a part of it. Each may be given several times.
+ * - `--only py-1.8.9`, `--way http-cold`, `--scenario plain`, `--file production`: a part of it. Each may be given several times.
+ * - `--whole-times`: the agent of the usual shape has a tool of 30 s and a summary of 20 s.
  */
 import { parseArgs } from 'node:util';
 import {
@@ -30,9 +31,15 @@ const { values } = parseArgs({
     only: { type: 'string', multiple: true },
     way: { type: 'string', multiple: true },
     scenario: { type: 'string', multiple: true },
+    file: { type: 'string', multiple: true },
+    'whole-times': { type: 'boolean', default: false },
   },
 });
 
+if (values['whole-times']) {
+  process.env.PRODUCTION_TOOL_SECONDS = '30';
+  process.env.PRODUCTION_SUMMARY_SECONDS = '20';
+}
 const versions = values.latest
   ? await Promise.all([newestFramework('py'), newestFramework('js')])
   : (values.only ?? ALL);
@@ -57,7 +64,7 @@ process.exit(failed === 0 && !isLacking ? 0 : 1);
 
 /** The observer in both event loops of Python, and the agent of the usual shape. */
 function partsOf(version: string): Part[] {
-  const part = { version, ways, atOnce: AT_ONCE };
+  const part: Part = { version, ways, atOnce: AT_ONCE };
   const wanted = values.scenario === undefined ? {} : { scenarios: values.scenario };
   const scenarios = IN_UVLOOP.filter((name) => values.scenario?.includes(name) ?? true);
   const inUvloop = { ...part, loop: 'uvloop', scenarios } as const;
@@ -65,7 +72,7 @@ function partsOf(version: string): Part[] {
     { ...part, ...wanted },
     ...(version.startsWith('py-') ? [inUvloop] : []),
     { ...part, ...wanted, file: 'production' },
-  ].filter((one) => callsOf(one).length > 0);
+  ].filter((one) => callsOf(one).length > 0 && (values.file?.includes(one.file ?? 'observer') ?? true));
 }
 
 /** Returns the number of differences and failures that are not allowed. */
@@ -85,7 +92,7 @@ async function report(part: Part): Promise<number> {
 
 /** Only a whole run shows that a row is not needed. */
 function reportStale(): void {
-  if (values.only ?? values.way ?? values.scenario ?? (values.latest || undefined)) return;
+  if (values.only ?? values.way ?? values.scenario ?? values.file ?? (values.latest || undefined)) return;
   for (const row of allowed)
     if (!seen.some((one) => isAllowedBy(row, one))) {
       say(`the table of allowed differences does not need \`${row.pattern}\``);

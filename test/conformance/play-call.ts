@@ -17,8 +17,8 @@ const JOB_NOTE_MS = 5000;
 const ASKED_MS = 10_000;
 /** A runner that got TERM waits for its calls. */
 const DRAIN_MS = 1000;
-/** A page that is loaded again is away for some seconds. */
-const RELOAD_MS = 3000;
+/** A page that is loaded again is away for some seconds. The grace of the stage's profiles is longer. */
+const RELOAD_MS = 2000;
 /** The call goes on after a disturbance, before the caller hangs up. */
 const CALM_MS = 3000;
 /**
@@ -31,6 +31,13 @@ const SETTLE_MS = 3000;
 /** From the dispatch on. A cold start on a busy machine takes most of it. */
 const MAX_DURATION_MS = 25_000;
 const AGENT = 4;
+/** After these acts the call goes on, and its caller hangs up later. */
+const DISTURBING: ReadonlySet<Scenario['act']> = new Set([
+  'reload',
+  'kill_supervisor',
+  'restart_livekit',
+  'wait',
+]);
 
 export interface Line {
   readonly at: number;
@@ -117,14 +124,15 @@ class Call {
     const room = await livekit.rooms.createRoom({
       name: this.#room,
       metadata: '{"prompt":"of the room"}',
-      departureTimeout: 2,
+      departureTimeout: this.#scenario.roomStaysS ?? 2,
     });
     await this.#join();
     await this.#dispatch();
-    const { after = 'room', act } = this.#scenario;
-    await until(`the agent wrote ${after}`, () => this.lines().some(({ what }) => what === after), THERE_MS);
+    const { after = 'room', lookAfter = after, act } = this.#scenario;
+    await this.#wrote(lookAfter);
     const seen = await this.#look();
     const jobs = await this.#jobs();
+    await this.#wrote(after);
     await this.#act(act);
     const isOver = await this.#ended();
     const session = await this.#sessionEnd();
@@ -149,6 +157,12 @@ class Call {
     };
   }
 
+  /** Waits until so many agents of the call wrote it. */
+  #wrote(what: string, times = 1): Promise<unknown> {
+    const count = () => this.lines().filter((line) => line.what === what).length;
+    return until(`the agent wrote ${what}`, () => count() >= times, THERE_MS + Stage.takenMs());
+  }
+
   async #ready(): Promise<void> {
     if (this.#way !== 'livekit') {
       const daemon = await this.#stage.curfew();
@@ -168,7 +182,8 @@ class Call {
 
   async #dispatch(): Promise<void> {
     const metadata = { out: this.#out, ...this.#scenario.script };
-    const limits = this.#scenario.act === 'max_duration' ? { maxDurationMs: MAX_DURATION_MS } : {};
+    const limits =
+      this.#scenario.act === 'max_duration' ? { maxDurationMs: MAX_DURATION_MS + Stage.takenMs() } : {};
     if (this.#way.startsWith('http')) {
       const body = { room: this.#room, agent: this.#agentName, metadata, limits };
       const answer = await (await this.#stage.curfew()).dispatch(body);
@@ -226,7 +241,7 @@ class Call {
       const session = await this.#session();
       return session.endedAt === null ? null : session;
     };
-    return until('the session has ended', isEnded, END_MS).catch(() => this.#session());
+    return until('the session has ended', isEnded, END_MS + Stage.takenMs()).catch(() => this.#session());
   }
 
   /** The agent as every participant sees it. */
@@ -268,7 +283,9 @@ class Call {
 
   async #disturb(act: Scenario['act']): Promise<void> {
     const { livekit, callers, daemon } = this.#stage;
+    if (!DISTURBING.has(act)) return;
     if (act === 'reload') {
+      await pause(LINK_MS);
       await callers.leave(this.#room, 'ann');
       await pause(RELOAD_MS);
       await this.#join();
@@ -279,7 +296,8 @@ class Call {
     } else if (act === 'restart_livekit') {
       await livekit.kill();
       await livekit.boot();
-    } else return;
+    }
+    if (this.#scenario.next?.includes(this.#way)) await this.#wrote('returned', act === 'wait' ? 1 : 2);
     await pause(CALM_MS);
     await callers.leave(this.#room, 'ann').catch(() => undefined);
   }
@@ -300,7 +318,7 @@ class Call {
       this.#jobPids().length > 0 &&
       this.#jobPids().every((pid) => !lives(pid)) &&
       (this.#scenario.dies || (await this.#look()).participant === null);
-    return until('the job is over', isOver, END_MS).catch(() => false);
+    return until('the job is over', isOver, END_MS + Stage.takenMs()).catch(() => false);
   }
 
   #jobPids(): number[] {

@@ -39,6 +39,8 @@ export type Act =
   /** curfew's supervisor is killed and started again. LiveKit's runner has none. The caller hangs up later. */
   | 'kill_supervisor'
   | 'restart_livekit'
+  /** Nothing happens for a while, or until the next agent is there. The caller hangs up later. */
+  | 'wait'
   | 'none';
 
 export interface Scenario {
@@ -47,6 +49,12 @@ export interface Scenario {
   readonly act: Act;
   /** The observation after which the act begins. */
   readonly after?: string;
+  /** The observation after which the suite looks into the room. Absent: as `after`. */
+  readonly lookAfter?: string;
+  /** The ways in which another agent takes the call over. */
+  readonly next?: readonly Way[];
+  /** The seconds for which LiveKit keeps the room after its last caller. Absent: 2. */
+  readonly roomStaysS?: number;
   /** false: no job begins, so no process ends. */
   readonly hasJob?: false;
   /** It is played after the others, with a process of LiveKit's runner of its own: it ends what the others use. */

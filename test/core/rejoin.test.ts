@@ -212,6 +212,35 @@ describe('the claim of a room passes on', () => {
   });
 });
 
+describe('the callbacks of an agent that has left its room', () => {
+  const released = (protocol: 'livekit' | 'curfew' = 'livekit') =>
+    Play.live(spec({ profile: profile({ protocol }) }))
+      .on(1000, look(1000, [agent, ann]))
+      .on(5000, release);
+
+  it('have the time of a wrap-up after a release, too', () => {
+    const play = released().on(6000, look(6000, [ann]));
+    expect(play.until(64_900).did('signal')).toEqual([]);
+    expect(play.until(65_100).did('signal').length).toBeGreaterThan(0);
+  });
+
+  it('end within the ordinary bound after a second release', () => {
+    const play = released()
+      .on(6000, look(6000, [ann]))
+      .on(20_000, release)
+      .until(30_100);
+    expect(play.did('signal').length).toBeGreaterThan(0);
+  });
+
+  it.each<[string, Play]>([
+    ['while the agent is still there', released().on(6000, look(6000, [agent, ann]))],
+    ['of another protocol', released('curfew').on(6000, look(6000, [ann]))],
+  ])('have the bound of aclose %s', (_name, play) => {
+    expect(play.until(15_100).phase).toBe('closing');
+    expect(play.session.phase).toMatchObject({ ladder: { wrapUp: false } });
+  });
+});
+
 describe('a caller that is back while the agent has closed its AgentSession', () => {
   const back = participant('ann', { sid: 'PA_ann2' });
   const bob = participant('bob');
@@ -233,6 +262,33 @@ describe('a caller that is back while the agent has closed its AgentSession', ()
     expect(play.ending).toMatchObject({ reason: 'completed', cause: 'agent_session_closed' });
     expect(play.did('watch_room')).toHaveLength(1);
     expect(play.session.phase).toMatchObject({ ladder: { wrapUp: true } });
+  });
+
+  /** The report of the closing comes after the caller's return. */
+  const closesLate = (closeReason: string, closedMs: number) => {
+    const play = closed();
+    play.session = withVitals(play.session, { agentSessions: undefined });
+    play.on(6000, joined(6000, back)).on(6100, look(6050, [agent, back]));
+    const agentSessions = { open: 0, closedMs, closeReason } as NonNullable<
+      Session['vitals']['agentSessions']
+    >;
+    play.session = withVitals(play.session, { agentSessions });
+    const dueMs = closedMs + 1100;
+    return play.on(dueMs, look(dueMs, [agent, back])).on(dueMs + 100, { type: 'budget', granted: true });
+  };
+
+  it('ends the session also when the AgentSession needed longer to close than the page to load', () => {
+    expect(closesLate('participant_disconnected', 8000).ending).toMatchObject({
+      reason: 'completed',
+      cause: 'agent_session_closed',
+    });
+  });
+
+  it.each([
+    ['which the agent closed by its own order', 'user_initiated', 8000],
+    ['which closed because of a later departure', 'participant_disconnected', 90_000],
+  ])('finds the same session beside an AgentSession %s', (_name, closeReason, closedMs) => {
+    expect(closesLate(closeReason, closedMs).phase).toBe('live');
   });
 
   it.each<[string, Play, Participant]>([

@@ -9,6 +9,9 @@ import { countSide } from '../rooms/presence.ts';
 import { decidingDeparture, graceEndMs, phoneGraceMs } from '../rooms/presence-reducer.ts';
 import { bringsNext } from '../teardown/rejoin-rule.ts';
 
+/** The framework's name for an AgentSession that closes because its caller left. */
+const CLOSED_BY_LEAVING = 'participant_disconnected';
+
 type Running = SessionIn<'starting' | 'live'>;
 
 export type AbsenceReason = Extract<
@@ -104,14 +107,20 @@ function agentSessionsClosed(session: Session): Absence | null {
   };
 }
 
-/** The caller came back to an agent that answers nobody. The end of this session brings the caller the next one. */
-function returnedToClosed({ presence, spec }: Session, closedMs: number): Absence | null {
+/**
+ * The caller came back to an agent that answers nobody. The end of this session brings the caller the next one.
+ * Race: an AgentSession that closes after its caller's departure can need longer than the caller needs to come back.
+ */
+function returnedToClosed({ presence, spec, vitals }: Session, closedMs: number): Absence | null {
   const { returnedMs } = presence;
-  if (returnedMs === undefined || returnedMs < closedMs || !bringsNext({ presence, spec })) return null;
+  if (returnedMs === undefined || !bringsNext({ presence, spec })) return null;
+  const isLateClose =
+    vitals.agentSessions?.closeReason === CLOSED_BY_LEAVING && closedMs - returnedMs < DEADLINES.closingMs;
+  if (returnedMs < closedMs && !isLateClose) return null;
   return {
     reason: 'completed',
     // The agent may open another AgentSession for the caller.
-    dueMs: Math.max(returnedMs + DEADLINES.returnedMs, presence.floorMs),
+    dueMs: Math.max(returnedMs + DEADLINES.returnedMs, closedMs + DEADLINES.returnedMs, presence.floorMs),
     inferred: true,
     cause: 'agent_session_closed',
     detail: 'a caller is back, and the agent had closed its AgentSession',

@@ -6,7 +6,7 @@ import type { Next } from '../model/updates.ts';
 import { andThen, stay } from '../model/updates.ts';
 import { exitOf, isTreeGone, processOf } from '../model/worker.ts';
 import { noteLateEnd } from '../teardown/cut-job.ts';
-import { cutWrapUp, hasJoined, isFinishing } from '../teardown/finishing.ts';
+import { cutWrapUp, hasJoined, isFinishing, wrapUpOutside } from '../teardown/finishing.ts';
 import { enterStep, escalateStep, leaveStep, repeatStep } from '../teardown/process-track.ts';
 import { beginCloseRoom, beginRoom, decideRoom, endRoom } from '../teardown/room-track.ts';
 import { STEPS } from '../teardown/steps.ts';
@@ -79,7 +79,7 @@ function onMessage(
 
 /** Because: nobody must sit in a silent room while an agent that has left it writes its notes. */
 function leaveRoom(session: Closing, now: Stamp): Next<Closing> {
-  return isFinishing(session) ? beginRoom(session, now) : stay(session);
+  return isFinishing(session) ? beginRoom(wrapUpOutside(session), now) : stay(session);
 }
 
 /** A worker that reconnects during its teardown is asked again, because the supervisor may have been away. */

@@ -46,6 +46,24 @@ export function passClaim(session: SessionIn<'closing'>, now: Stamp): SessionIn<
   return isStuck ? cutWrapUp(session, now) : session;
 }
 
+/**
+ * The callbacks of an agent that is out of its room have the time of a wrap-up, whatever ended the call.
+ * Because: LiveKit lets them go on, too, and no caller waits for them.
+ */
+export function wrapUpOutside(session: SessionIn<'closing'>): SessionIn<'closing'> {
+  const { ladder, ending } = session.phase;
+  if (ladder.wrapUp || ladder.successor || ending.reason === 'shutdown' || !isFinishing(session))
+    return session;
+  const asked = ladder.records.findLast(({ step }) => step === 'aclose');
+  if (asked === undefined) return session;
+  const endsAtMs = asked.startedAt.bootMs + session.spec.profile.ladder.wrapUpMs;
+  const { process } = ladder;
+  return withLadder(session, {
+    wrapUp: true,
+    process: { ...process, deadlineMs: Math.max(process.deadlineMs, endsAtMs) },
+  });
+}
+
 /** Ends a wrap-up within the ordinary bound of `aclose`. */
 export function cutWrapUp(session: SessionIn<'closing'>, now: Stamp): SessionIn<'closing'> {
   const { process } = session.phase.ladder;

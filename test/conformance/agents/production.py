@@ -10,13 +10,18 @@ import json
 import os
 import time
 
-from livekit import api, rtc
-from livekit.agents import Agent, AgentServer, AgentSession, JobContext, JobRequest, cli
+from livekit import agents, api, rtc
+from livekit.agents import Agent, AgentSession, JobContext, JobRequest, cli
 
 TOOL_SECONDS = float(os.environ.get("PRODUCTION_TOOL_SECONDS", "30"))
 SUMMARY_SECONDS = float(os.environ.get("PRODUCTION_SUMMARY_SECONDS", "20"))
-
-server = AgentServer(port=0, initialize_process_timeout=60.0, num_idle_processes=1, load_fnc=lambda *_: 0.0)
+SETTINGS = {
+    "initialize_process_timeout": 60.0,
+    # The default of 10 s cuts the summary.
+    "shutdown_process_timeout": 45.0,
+    "num_idle_processes": 1,
+    "load_fnc": lambda *_: 0.0,
+}
 
 
 def order_of(job) -> dict:
@@ -74,7 +79,15 @@ async def tool(order: dict) -> None:
     note(order, "tool_ends")
 
 
-@server.rtc_session(agent_name=os.environ.get("OBSERVER_NAME", ""), on_request=on_request)
+def is_first(order: dict) -> bool:
+    """The fault that ends the process comes once, so an agent that takes the call over goes on."""
+    try:
+        os.mkdir(order["out"] + ".crashed")
+        return True
+    except FileExistsError:
+        return False
+
+
 async def entrypoint(ctx: JobContext) -> None:
     order = order_of(ctx.job)
     prompt = json.loads(ctx.job.room.metadata or "{}").get("prompt", "")
@@ -96,12 +109,24 @@ async def entrypoint(ctx: JobContext) -> None:
     await tool(order)
     if order.get("last") == "raise":
         raise RuntimeError("the entrypoint raises")
-    if order.get("last") == "crash":
+    if order.get("last") == "crash" and is_first(order):
         os._exit(3)
     if order.get("last") == "delete_room":
         await ctx.api.room.delete_room(api.DeleteRoomRequest(room=ctx.room.name))
     note(order, "returned")
 
 
+def main() -> None:
+    name = os.environ.get("OBSERVER_NAME", "")
+    if not hasattr(agents, "AgentServer"):
+        options = agents.WorkerOptions(
+            entrypoint_fnc=entrypoint, request_fnc=on_request, agent_name=name, port=0, **SETTINGS
+        )
+        return cli.run_app(options)
+    server = agents.AgentServer(port=0, **SETTINGS)
+    server.rtc_session(entrypoint, agent_name=name, on_request=on_request)
+    return cli.run_app(server)
+
+
 if __name__ == "__main__":
-    cli.run_app(server)
+    main()
