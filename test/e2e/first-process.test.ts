@@ -3,13 +3,17 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { findPythonAgents } from '../../scripts/python-agents.mjs';
 import { Daemon, MAIN, ROOT } from '../support/daemon/daemon.ts';
 import { until } from '../support/lib/wait.ts';
+import { HAS_LIVEKIT, LiveKit } from '../support/livekit/livekit-server.ts';
+import { marked } from '../support/processes/marked-processes.ts';
 import { isAlive, killAll, pidsCalled } from '../support/processes/test-processes.ts';
 
 const UNSHARE = ['unshare', '--pid', '--fork', '--mount-proc', '--kill-child'];
 const INIT = ['sh', join(ROOT, 'container/curfew-init.sh')];
 const CALLS = 50;
+const PYTHON = findPythonAgents();
 const mayUnshare = spawnSync('unshare', [...UNSHARE.slice(1), 'true']).status === 0;
 
 let daemon: Daemon;
@@ -48,8 +52,8 @@ function zombiesOf(parent: number): number {
   }).length;
 }
 
-const under = async (wrap: readonly string[]) => {
-  daemon = await new Daemon({ config, wrap: [...UNSHARE, ...wrap] }).start();
+const under = async (wrap: readonly string[], also: Record<string, unknown> = {}) => {
+  daemon = await new Daemon({ config: { ...config, ...also }, wrap: [...UNSHARE, ...wrap] }).start();
 };
 
 describe.runIf(mayUnshare)('curfew as the first process of a namespace', () => {
@@ -62,6 +66,36 @@ describe.runIf(mayUnshare)('curfew as the first process of a namespace', () => {
       expect(await daemon.ended(body.id, 60_000)).toMatchObject({ reason: 'completed' });
     await until('no zombie is left', () => zombiesOf(initPid()) === 0, 20_000);
   });
+
+  it.runIf(HAS_LIVEKIT && PYTHON !== null)(
+    'with the init no zombie stays after LiveKit agents that were ended by SIGKILL',
+    async () => {
+      const livekit = await LiveKit.start();
+      try {
+        const command = [PYTHON ?? '', join(ROOT, 'test/fixtures/agents/waits.py'), 'start'];
+        const voice = { command, protocol: 'livekit', start_timeout: '90s', error_limit: 1 };
+        await under(INIT, { livekit: livekit.config('').livekit, agents: { voice } });
+        const calls = await Promise.all(
+          ['a', 'b', 'c'].map((room) => daemon.dispatch({ room, agent: 'voice' })),
+        );
+        for (const { body } of calls)
+          await until(
+            `${body.id} is live`,
+            async () => (await daemon.session(body.id)).state === 'live',
+            90_000,
+          );
+        const workers = marked(daemon.instanceId());
+        expect(workers.length).toBeGreaterThanOrEqual(3 * calls.length);
+        killAll(workers.map(({ pid }) => pid));
+        for (const { body } of calls)
+          expect(await daemon.ended(body.id, 60_000)).toMatchObject({ state: 'failed' });
+        await until('no zombie is left', () => zombiesOf(initPid()) === 0, 20_000);
+      } finally {
+        await livekit.close();
+      }
+    },
+    240_000,
+  );
 
   it('a killed supervisor is started again and adopts the live calls, and TERM ends all of it in order', async () => {
     await under(INIT);
