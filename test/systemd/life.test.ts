@@ -119,6 +119,36 @@ describe('curfew.service', () => {
     expect(await machine.session(id)).toMatchObject({ state: 'released', reason: 'shutdown' });
   });
 
+  it('each line of a worker is once in the journal, also after a restart of journald and of the service', async () => {
+    const talks = ['sh', '-c', 'n=0; while :; do n=$((n+1)); echo "line $n é"; sleep 0.2; done'];
+    machine.configure({ logs: { forward: 'journald' }, agents: { default: { command: talks } } });
+    await machine.must('systemctl', 'restart', 'curfew');
+    const { id } = await machine.dispatch('talks');
+    const lines = async () => {
+      const text = await machine.must('journalctl', '-t', 'curfew-worker', '-o', 'cat', '--no-pager');
+      return text.split('\n').flatMap((line) => {
+        if (!line.startsWith('{')) return [];
+        const told = JSON.parse(line) as { session: string; line: string };
+        return told.session === id ? [told.line] : [];
+      });
+    };
+    const grows = async () => {
+      const { length } = await lines();
+      await until('the journal has more lines', async () => (await lines()).length > length + 2);
+    };
+    await grows();
+    await machine.must('systemctl', 'restart', 'systemd-journald');
+    await grows();
+    await machine.must('systemctl', 'restart', 'curfew');
+    await grows();
+    await machine.must('curfew', 'release', id);
+    await until('the session is over', async () => (await machine.session(id)).state === 'released');
+    const seen = await lines();
+    expect(seen).toEqual(seen.map((_, at) => `line ${at + 1} é`));
+    machine.configure();
+    await machine.must('systemctl', 'restart', 'curfew');
+  });
+
   it('a shutdown of the host releases every call and records it', async () => {
     const { id } = await machine.dispatch('shut-down');
     await machine.powerOff();
