@@ -1,4 +1,4 @@
-/** For how long a process group without its leader still belongs to the worker. The /proc is simulated, and nothing is signalled. */
+/** For how long a process group without its leader still belongs to the worker, and a process that refuses signals. The /proc is simulated, and nothing is signalled. */
 import { performance } from 'node:perf_hooks';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { TreeReaper } from '../../src/adapters/worker/tree/tree-reaper.ts';
@@ -29,6 +29,7 @@ function openReaper() {
   };
   const counts: number[] = [];
   const silent = () => undefined;
+  const warnings: unknown[] = [];
   const reaper = new TreeReaper({
     aim: {
       workerId: workerId('s-1.1'),
@@ -39,10 +40,12 @@ function openReaper() {
     },
     proc,
     scanner: createScanner(proc, 'X='),
-    log: { debug: silent, info: silent, warn: silent, error: silent },
+    log: { debug: silent, info: silent, warn: (fields) => void warnings.push(fields), error: silent },
     onTree: (left) => void counts.push(left),
   });
   return {
+    reaper,
+    warnings,
     /** How many of these processes the reaper counts to the worker. */
     left: async (those: readonly ProcessStat[], how: 'requestScan' | 'exited' = 'exited') => {
       living = those;
@@ -102,5 +105,19 @@ describe('a process in a group without its leader', () => {
     // The worker counts as alive until its exit is reported.
     expect(await left([], 'requestScan')).toBe(1);
     expect(await left([OTHER])).toBe(0);
+  });
+});
+
+describe('a process that refuses signals', () => {
+  it('is logged once, although SIGKILL is repeated', async () => {
+    const kill = vi.spyOn(process, 'kill').mockImplementation(() => {
+      throw Object.assign(new Error('kill EPERM'), { code: 'EPERM' });
+    });
+    const { reaper, warnings, lives } = openReaper();
+    lives(MAIN);
+    reaper.signal('SIGKILL');
+    await until('SIGKILL was repeated', () => kill.mock.calls.length > 2);
+    reaper.stop();
+    expect(warnings).toEqual([{ worker: 's-1.1', pid: MAIN.pid }]);
   });
 });

@@ -31,6 +31,7 @@ export class TreeReaper {
   /** When the shim's number was last known to belong to its group. */
   #groupConfirmedMs = -Infinity;
   #foreignLogged = false;
+  #deniedLogged = false;
   #exited = false;
   #scanRequested = false;
   #order: Order | null = null;
@@ -243,11 +244,12 @@ export class TreeReaper {
   }
 
   #logDenied(member: Member, shot: Shot): void {
-    if (shot !== 'denied') return;
+    if (shot !== 'denied' || this.#deniedLogged) return;
+    this.#deniedLogged = true;
     const { aim, log } = this.#options;
     log.warn(
       { worker: aim.workerId, pid: member.pid },
-      'the kernel refused a signal to a process of the worker; it may run as another user',
+      'the kernel refused a signal to a process of the worker, which may run as another user; the worker has no further line like this',
     );
   }
 
