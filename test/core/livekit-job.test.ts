@@ -190,6 +190,22 @@ describe('a warm worker', () => {
     });
   });
 
+  it('that is a LiveKit agent gets the welcome of its session before its job, because its launcher connects later', () => {
+    const livekit = profile({ protocol: 'livekit', heartbeatStaleMs: 9_000 });
+    const play = Play.queued({ profile: livekit }).on(0, granted);
+    const told = play.effects.map(({ effect }) => (effect.do === 'tell' ? effect.message : effect.do));
+    expect(told.slice(0, 2)).toEqual([
+      {
+        type: 'welcome',
+        v: 1,
+        heartbeatMs: 3_000,
+        job: expect.objectContaining({ session: play.session.spec.id, attempt: 1 }),
+        accepts: ['agent_session', 'loop_blocked'],
+      },
+      'assign',
+    ]);
+  });
+
   it('gets its room again when it reconnects before it says ready', () => {
     const play = Play.queued().on(0, granted).on(5, { type: 'channel', workerId: warm, open: false });
     play.on(10, { type: 'channel', workerId: warm, open: true });

@@ -1,9 +1,10 @@
 /** LiveKit agents without a line for curfew: the launcher attaches to their AgentSessions. Real frameworks, server and callers. */
-import { mkdtempSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { findPythonAgents } from '../../scripts/python-agents.mjs';
+import type { CapacityView } from '../../src/api/host-schemas.ts';
 import type { SessionView } from '../../src/api/session-schemas.ts';
 import { Callers } from '../support/callers/callers.ts';
 import { Daemon, ROOT } from '../support/daemon/daemon.ts';
@@ -33,6 +34,7 @@ describe('an unchanged agent with an AgentSession', () => {
     const agents = FRAMEWORKS.flatMap(([name, , command]) => [
       [name, { ...common, command }],
       [`${name}-strict`, { ...strict, command }],
+      [`${name}-warm`, { ...common, command, warm: 1 }],
     ]);
     const config = {
       ...livekit.config(join(dir, 'c.sock')),
@@ -70,7 +72,35 @@ describe('an unchanged agent with an AgentSession', () => {
   const says = (id: string, what: string, boundMs: number) =>
     until(`the log says ${what}`, async () => logOf(await daemon.session(id)).includes(what), boundMs);
 
+  const warmReady = (agent: string) =>
+    until(
+      `a worker of ${agent} is warm`,
+      async () =>
+        (await daemon.get<CapacityView>('/v1/capacity')).body.warm.find((one) => one.agent === agent)
+          ?.ready === 1,
+      2 * START_MS,
+    );
+
   for (const [name, found] of FRAMEWORKS) {
+    it.runIf(HAS_LIVEKIT && found !== null).concurrent(
+      `is known when it was warm before its call: a refused key of its model is a crash with the error of the model (${name})`,
+      async () => {
+        const agent = `${name}-warm`;
+        await warmReady(agent);
+        const id = await call(agent, { mode: 'unauthorized' });
+        const ended = await reaches(id, ['failed'], 150_000);
+        expect(ended).toMatchObject({ reason: 'crashed', restarts: 1 });
+        // The first worker has a name of the pool.
+        expect(existsSync(join(daemon.dir, 'state/workers', `${id}.1`))).toBe(false);
+        const [first] = ended.replaced;
+        for (const one of [ended.evidence, first]) {
+          expect(one?.cause).toBe('agent_session_failed');
+          expect(one?.detail).toContain('401');
+        }
+      },
+      300_000,
+    );
+
     it.runIf(HAS_LIVEKIT && found !== null).concurrent(
       `is replaced once when the model refuses its key, and then the session ends with the error of the model (${name})`,
       async () => {

@@ -2,17 +2,21 @@
 import { DEADLINES } from '../../lib/limits/session-limits.ts';
 import type { Stamp } from '../ids.ts';
 import { usablePart, withChosenIdentity } from '../model/agent-answer.ts';
+import type { SupervisorMessage } from '../model/control-protocol.ts';
 import { LATER_TYPES, PROTOCOL_VERSION } from '../model/control-protocol.ts';
 import type { Effect } from '../model/effects.ts';
 import { declinedEnding } from '../model/endings.ts';
 import type { SessionEvent } from '../model/events.ts';
 import { admitEffects, refuseEffects } from '../model/livekit-job.ts';
+import type { Profile } from '../model/profile.ts';
 import type { Session, SessionIn } from '../model/session.ts';
 import { workerOf } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import { andThen, stay, tell } from '../model/updates.ts';
 import { channelOf, isWarm } from '../model/worker.ts';
 import { startTeardown } from '../teardown/start-teardown.ts';
+
+type Welcome = Extract<SupervisorMessage, { type: 'welcome' }>;
 
 export function greet<S extends Session>(session: S, now: Stamp): Next<S> {
   return andThen(stay(session, [...welcome(session), ...assign(session)]), (next) =>
@@ -30,7 +34,7 @@ function assign(session: Session): Effect[] {
   return [{ do: 'assign', workerId: worker.id }];
 }
 
-function welcome(session: Session): Effect[] {
+export function welcome(session: Session): Effect[] {
   const worker = workerOf(session);
   if (worker === null) return [];
   const { spec, config } = session;
@@ -40,15 +44,20 @@ function welcome(session: Session): Effect[] {
     attempt: worker.attempt,
     metadata: { ...config.metadata },
   };
+  return tell(worker, welcomeMessage(spec.profile, job));
+}
+
+/** `job` null: a warm worker without a session. */
+export function welcomeMessage({ heartbeatStaleMs }: Profile, job: Welcome['job']): Welcome {
   // A late heartbeat must not count as a missing one.
-  const heartbeatMs = Math.min(DEADLINES.heartbeatEveryMs, spec.profile.heartbeatStaleMs / 3);
-  return tell(worker, {
+  const heartbeatMs = Math.min(DEADLINES.heartbeatEveryMs, heartbeatStaleMs / 3);
+  return {
     type: 'welcome',
     v: PROTOCOL_VERSION,
     heartbeatMs: Math.round(heartbeatMs),
     job,
     accepts: [...LATER_TYPES],
-  });
+  };
 }
 
 /** Sends new metadata, and repeats it until the worker acknowledges it. */

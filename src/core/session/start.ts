@@ -1,10 +1,12 @@
 /** The start of a session: its first worker is spawned, or the reserved warm one gets its room. */
 import type { Stamp } from '../ids.ts';
+import type { Effect } from '../model/effects.ts';
 import type { PhaseOf, SessionIn } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import { enterPhase, newWorker, stay, withVitals } from '../model/updates.ts';
 import type { Worker } from '../model/worker.ts';
 import { isWarm } from '../model/worker.ts';
+import { welcome } from './handshake.ts';
 
 type Queued = SessionIn<'queued'>;
 
@@ -18,9 +20,19 @@ export function start(session: Queued, now: Stamp): Next {
     { name: 'starting', worker },
     { startedAt: now, liveAt: null, endedAt: null },
   );
-  if (!session.spec.livekit) return stay(started, effects);
+  const told = [...greeting(started), ...effects];
+  if (!session.spec.livekit) return stay(started, told);
   // The first poll shows whether the room was there before the session.
-  return stay(withVitals(started, { pollAskedMs: now.bootMs }), [...effects, { do: 'poll_room' }]);
+  return stay(withVitals(started, { pollAskedMs: now.bootMs }), [...told, { do: 'poll_room' }]);
+}
+
+/**
+ * The warm LiveKit agent got the pool's welcome, which names no job. The job of the agent connects to the control socket later,
+ * and the welcome of its session waits for it.
+ */
+function greeting(session: SessionIn<'starting'>): Effect[] {
+  const { phase, spec } = session;
+  return isWarm(phase.worker) && spec.profile.protocol === 'livekit' ? welcome(session) : [];
 }
 
 /** A warm worker runs already and only needs its room. */

@@ -2,11 +2,11 @@
 
 import type { SessionId, WorkerId } from '../../core/ids.ts';
 import { isWarmId, warmWorkerId } from '../../core/ids.ts';
-import { PROTOCOL_VERSION } from '../../core/model/control-protocol.ts';
 import { exitText } from '../../core/model/endings.ts';
 import type { SessionEvent } from '../../core/model/events.ts';
 import type { Profile } from '../../core/model/profile.ts';
 import type { Warm } from '../../core/model/session.ts';
+import { welcomeMessage } from '../../core/session/handshake.ts';
 import { terminateSteps } from '../../core/teardown/steps.ts';
 import {
   decidePool,
@@ -16,7 +16,6 @@ import {
   warmLimitBytes,
 } from '../../core/workers/warm-pool-rules.ts';
 import { messageOf } from '../../lib/errors.ts';
-import { DEADLINES } from '../../lib/limits/session-limits.ts';
 import { WARM } from '../../lib/limits/worker-limits.ts';
 import type { Workers } from '../../ports/workers.ts';
 import type { SupervisorDeps } from '../supervisor-deps.ts';
@@ -126,14 +125,8 @@ export class WarmPool {
   hello(id: WorkerId): boolean {
     const found = this.#table.find(id);
     if (found === null) return false;
-    const welcome = {
-      type: 'welcome',
-      v: PROTOCOL_VERSION,
-      heartbeatMs: DEADLINES.heartbeatEveryMs,
-      job: null,
-    } as const;
     queueMicrotask(() => {
-      this.#options.channels.send(id, welcome);
+      this.#options.channels.send(id, welcomeMessage(found.profile, null));
       // A LiveKit agent is ready when it has registered. Other workers send `ready`.
       if (found.profile.protocol === 'livekit') this.#markReady(id);
     });
