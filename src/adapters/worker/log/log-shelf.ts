@@ -6,7 +6,8 @@ import { lstat, readdir, statfs } from 'node:fs/promises';
 import pTimeout from 'p-timeout';
 import type { WorkerId } from '../../../core/ids.ts';
 import { isWorkerName, workerId } from '../../../core/ids.ts';
-import { publicState } from '../../../core/model/session.ts';
+import type { Session } from '../../../core/model/session.ts';
+import { isIn, outcomeOf } from '../../../core/model/session.ts';
 import type { EndedLog, LogDrop } from '../../../core/workers/log-budget.ts';
 import { planDrops } from '../../../core/workers/log-budget.ts';
 import { messageOf } from '../../../lib/errors.ts';
@@ -83,7 +84,7 @@ export class LogShelf {
   async #ownerOf(id: WorkerId): Promise<Pick<EndedLog, 'agent' | 'hasFailed'>> {
     const session = (await this.#records.read(id))?.session ?? null;
     if (session !== null)
-      return { agent: session.spec.profile.agent, hasFailed: publicState(session) !== 'released' };
+      return { agent: session.spec.profile.agent, hasFailed: hasFailed(session) };
     const warm = await this.#records.readWarm(id);
     return { agent: warm?.profile.agent ?? '', hasFailed: false };
   }
@@ -158,4 +159,12 @@ export class LogShelf {
     });
     return this.#work;
   }
+}
+
+/**
+ * The last record in a worker's folder is of the teardown at the latest, so its reason decides.
+ * A record from before a teardown: the worker was replaced after a crash, or the host was lost.
+ */
+function hasFailed(session: Session): boolean {
+  return !isIn(session, 'closing', 'ended') || outcomeOf(session.phase.ending.reason) === 'failed';
 }
