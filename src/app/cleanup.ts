@@ -79,7 +79,11 @@ export async function cleanup(config: Config, request: CleanupRequest): Promise<
 async function removeTempFolders({ stateDir, tempDir }: Config, instanceId: InstanceId): Promise<void> {
   if (isSupervised(stateDir)) return;
   const scanner = createScanner(createProcTable(), `CURFEW_WORKER=${instanceId}/`);
-  const temp = new TempFolders({ tempDir, owner: { instance: instanceId, stateDir }, log: SILENT });
+  const temp = new TempFolders({
+    tempDir,
+    owner: { instance: instanceId, stateDir, place: '' },
+    log: SILENT,
+  });
   await removeLeftFolders({ temp, scanner, cgroups: groupsOf(instanceId, stateDir), known: () => [] });
   await temp.close();
 }

@@ -160,7 +160,7 @@ describe('the claim of a room passes on', () => {
     expect(claimOf(play)).not.toBeNull();
     play.on(16_100, removed('done'));
     expect(claimOf(play)).toBeNull();
-    expect(allocationOf(play.session)?.quotas).toContain('host');
+    expect(allocationOf(play.session)?.quotas).toEqual(['host']);
     expect(play.did('signal')).toEqual([]);
   });
 
@@ -188,6 +188,7 @@ describe('the claim of a room passes on', () => {
     const play = callbacks().on(16_000, look(16_000, [])).on(16_100, removed('done')).until(120_000);
     expect(play.phase).toBe('ended');
     expect(claimOf(play)).toContain('unkillable:s1');
+    expect(allocationOf(play.session)?.quotas).toEqual(['host']);
     expect(allocationOf(play.on(121_000, gone()).session)).toBeNull();
   });
 

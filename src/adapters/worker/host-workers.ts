@@ -26,6 +26,7 @@ import type { LogCap } from './log/log-cap.ts';
 import { createLogCap } from './log/log-cap.ts';
 import { LogShelf } from './log/log-shelf.ts';
 import { AgentMetrics } from './metrics/agent-metrics.ts';
+import { findMetrics } from './metrics/find-metrics.ts';
 import { adoptedShim, findStartedWorker } from './start/adopt-shim.ts';
 import type { StartHost } from './start/prepare-start.ts';
 import { planStart } from './start/prepare-start.ts';
@@ -34,6 +35,8 @@ import { startShim, waitForMain } from './start/spawn-shim.ts';
 import { StartQueue } from './start/start-queue.ts';
 import { removeForeignRoots, removeLeftFolders } from './temp/temp-cleanup.ts';
 import { TempFolders } from './temp/temp-folders.ts';
+import type { TempOwner } from './temp/temp-root.ts';
+import { placeOf } from './temp/temp-root.ts';
 import { watchTempSizes } from './temp/temp-sizes.ts';
 import type { TrackedWorker } from './tracked-worker.ts';
 import { newTrackedWorker, orderSignal } from './tracked-worker.ts';
@@ -63,6 +66,7 @@ class HostWorkers implements Workers {
   readonly #logs: LogCap;
   readonly #forward: ForwardClient | null;
   readonly #shelf: LogShelf;
+  readonly #owner: TempOwner;
   readonly #temp: TempFolders | null;
   readonly #metrics: AgentMetrics;
   readonly #entries = new Map<WorkerId, TrackedWorker>();
@@ -85,11 +89,11 @@ class HostWorkers implements Workers {
     this.#writes = new PendingWrites(log);
     this.#markPrefix = `CURFEW_WORKER=${instance.id}/`;
     this.#scanner = createScanner(this.#proc, this.#markPrefix);
-    const owner = { instance: instance.id, stateDir: instance.stateDir };
-    this.#temp = temp == null ? null : new TempFolders({ tempDir: temp.dir, owner, log });
+    this.#owner = { instance: instance.id, stateDir: instance.stateDir, place: placeOf(instance.bootId) };
+    this.#temp = temp == null ? null : new TempFolders({ tempDir: temp.dir, owner: this.#owner, log });
     this.#metrics = new AgentMetrics({
       records: createWorkerRecords(instance.workersDir),
-      folderOf: async (id) => this.#temp?.find(id) ?? null,
+      folderOf: (id) => findMetrics(id, this.#temp, this.#entries.get(id)?.main ?? null, this.#proc),
     });
     this.#startHost = {
       instance,
@@ -229,12 +233,11 @@ class HostWorkers implements Workers {
   }
 
   async removeLeftTemp(): Promise<number> {
-    const { instance, cgroups = null, temp } = this.#options;
+    const { cgroups = null, temp } = this.#options;
     if (this.#temp === null || temp == null) return 0;
     const known = () => [...this.#entries.keys(), ...this.#starts.ids()];
-    const own = { instance: instance.id, stateDir: instance.stateDir };
     const left = await removeLeftFolders({ temp: this.#temp, scanner: this.#scanner, cgroups, known });
-    return left + (await removeForeignRoots(temp.dir, own, this.#proc));
+    return left + (await removeForeignRoots(temp.dir, this.#owner, this.#proc));
   }
 
   #watchTemp(maxBytes: number): (() => void)[] {

@@ -48,7 +48,13 @@ export function allocationOf(session: Session): Allocation | null {
       return { ...base, claim: claimOf(session), closing: true, quotas: closingQuotas(session) };
     case 'ended':
       return isUnkillable(session)
-        ? { ...base, claim: claimOf(session) ?? leftoverClaim(session), closing: true, unkillable: true }
+        ? {
+            ...base,
+            quotas: heldQuotas(session),
+            claim: claimOf(session) ?? leftoverClaim(session),
+            closing: true,
+            unkillable: true,
+          }
         : null;
   }
 }
@@ -77,10 +83,17 @@ function leftoverClaim({ spec }: Session): ClaimKey {
   return claimKey(spec.room, `unkillable:${spec.id}`);
 }
 
-function closingQuotas({ phase, spec }: Session): readonly string[] {
+function closingQuotas(session: Session): readonly string[] {
+  const { phase } = session;
   if (phase.name !== 'closing' || phase.worker === null || isTreeGone(phase.worker)) return [];
   // A wrap-up without a caller frees the user's slot, so that the user can call again.
-  return quotasOf(spec).filter((name) => !phase.ladder.wrapUp || !name.startsWith('user:'));
+  return heldQuotas(session).filter((name) => !phase.ladder.wrapUp || !name.startsWith('user:'));
+}
+
+/** Once the claim has passed on, the next session of the call needs the slots of its agent and of its user. */
+function heldQuotas(session: Session): readonly string[] {
+  const all = quotasOf(session.spec);
+  return hasPassedClaim(session) ? all.filter((name) => name === 'host') : all;
 }
 
 /** The session has ended and its worker lives, because no signal ended the worker. */

@@ -5,7 +5,7 @@ import type { Json, Metadata } from '../ids.ts';
 export interface JobOrigin {
   readonly id: string;
   readonly agentName: string;
-  /** As LiveKit gave it, for an agent that reads its job's metadata. */
+  /** As LiveKit gave it, or as it was changed before a caller's return, for an agent that reads its job's metadata. */
   readonly metadata: string;
   readonly attributes: Readonly<Record<string, string>>;
   /** The rest of LiveKit's message, for the worker alone: it names rooms and people. Records of 0.1.0 lack it. */
@@ -43,6 +43,11 @@ export function readJobOptions({ metadata, attributes, roomMetadata }: JobText):
     metadata: said === null ? textMetadata(metadata) : withoutKey(said),
     curfew: { ...optionsIn(room), ...Object.fromEntries(fromAttributes), ...optionsIn(said) },
   };
+}
+
+/** The metadata of a job as its agent reads it. */
+export function metadataText(metadata: Metadata): string {
+  return Object.keys(metadata).length === 0 ? '' : JSON.stringify(metadata);
 }
 
 function optionsIn(value: Metadata | null): Record<string, unknown> {

@@ -100,7 +100,7 @@ export interface Ladder {
   readonly room: { readonly step: RoomStep; readonly deadlineMs: number };
   readonly records: readonly StepRecord[];
   readonly unkillable: boolean;
-  /** No caller was left when the teardown began. Then the user's slot is free already. */
+  /** `aclose` has the time of a wrap-up: no caller was left when the teardown began, or the agent is out of the room. Then the user's slot is free. */
   readonly wrapUp: boolean;
   /** Another session waits for the claim: its callers are in this room. */
   readonly successor: boolean;

@@ -86,7 +86,7 @@ export class Dispatcher {
   async rejoin(before: Session, returned: Returned): Promise<Session> {
     this.#checkAccepting();
     const { deps } = this.#parts;
-    const spec = rejoinSpec(before.spec, { ...returned, deps, now: deps.clock.now() });
+    const spec = rejoinSpec(before, { ...returned, deps, now: deps.clock.now() });
     const { metadata } = before.config;
     return (await this.#admit(spec, { metadata, mayQueue: false, assignedWithinMs: null })).session;
   }

@@ -4,8 +4,9 @@ import type { DispatchRequest } from '../../api/session-schemas.ts';
 import type { InstanceId, RoomKey, SessionId, Stamp } from '../../core/ids.ts';
 import { claimKey, roomNamed, sessionId } from '../../core/ids.ts';
 import type { JobOrigin } from '../../core/model/job-options.ts';
+import { metadataText } from '../../core/model/job-options.ts';
 import { effectiveLimits } from '../../core/model/limit-overrides.ts';
-import type { SessionSpec } from '../../core/model/session.ts';
+import type { Session, SessionSpec } from '../../core/model/session.ts';
 import { CurfewError } from '../../lib/errors.ts';
 import { REJOIN } from '../../lib/limits/session-limits.ts';
 import type { SupervisorDeps } from '../supervisor-deps.ts';
@@ -62,6 +63,11 @@ export function makeSpec(
   };
 }
 
+/** Metadata that was changed since the dispatch is what the next agent reads as that of its job. */
+function jobOf({ spec: { job }, config: { rev, metadata } }: Session): JobOrigin | null {
+  return job === null || rev === 0 ? job : { ...job, metadata: metadataText(metadata) };
+}
+
 /** The return of a caller. */
 export interface Returned {
   readonly maxDurationMs: number;
@@ -71,9 +77,10 @@ export interface Returned {
 
 /** The same call for the same user, by the agent as the config has it now. */
 export function rejoinSpec(
-  before: SessionSpec,
+  session: Session,
   { maxDurationMs, begunMs, deps, now }: Returned & { readonly deps: SupervisorDeps; readonly now: Stamp },
 ): SessionSpec {
+  const before = session.spec;
   const profile = deps.profileOf(before.profile.agent);
   if (profile === null) throw unknownAgent(before.profile.agent, deps.agents);
   const id = sessionId(`s-${deps.newId()}`);
@@ -90,6 +97,7 @@ export function rejoinSpec(
     agentIdentity: agentIdentity(before.room, { id, instance: deps.instance.id }),
     soleIdentity: true,
     livekit: deps.rooms !== null,
+    job: jobOf(session),
     unasked: true,
     rejoin: { of: before.id, begunMs: [...begunMs, now.bootMs].slice(-REJOIN.most) },
   };

@@ -1,5 +1,6 @@
 /** The job as a LiveKit agent sees it: LiveKit's own message, or for other dispatches the same message from what LiveKit says of the room. */
 import type { JobMessage } from '../../core/model/job-options.ts';
+import { metadataText } from '../../core/model/job-options.ts';
 import type { Session } from '../../core/model/session.ts';
 import { workerOf } from '../../core/model/session.ts';
 import { JOB_SOURCE } from '../../lib/limits/livekit-limits.ts';
@@ -9,7 +10,7 @@ import type { StandInJob } from '../../ports/stand-in.ts';
 export async function makeAgentJob(session: Session, rooms: Rooms | null): Promise<StandInJob> {
   const { spec, config } = session;
   const attempt = String(workerOf(session)?.attempt ?? 1);
-  const metadata = Object.keys(config.metadata).length === 0 ? '' : JSON.stringify(config.metadata);
+  const metadata = metadataText(config.metadata);
   return {
     id: spec.job?.id ?? spec.id,
     message: await messageFor(session, rooms),

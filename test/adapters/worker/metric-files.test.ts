@@ -1,9 +1,18 @@
 /** The files of prometheus_client: real ones, and whatever a hostile worker writes in their place. */
-import { mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { readMetricFiles } from '../../../src/adapters/worker/metrics/metric-files.ts';
+import { openWorkers } from '../../support/workers/workers-rig.ts';
 
 let dir: string;
 beforeEach(() => {
@@ -63,3 +72,28 @@ it('ends at the first fault of a file, and follows no link', async () => {
   expect((await readMetricFiles(dir)).map((one) => one.name)).toEqual(['a_total', 'c_total']);
   expect(await readMetricFiles(join(dir, 'missing'))).toEqual([]);
 });
+
+/** As after `systemctl restart`: each start of the supervisor has a /tmp of its own. Only root can make mounts. */
+it.runIf(process.getuid?.() === 0)(
+  'are those of a live worker also where only the worker sees its temporary folder, and its counters stay',
+  async () => {
+    const temp = join(dir, 'temp');
+    mkdirSync(temp);
+    const host = openWorkers({ env: { PATH: process.env.PATH }, temp: { dir: temp, maxBytes: 1e9 } });
+    try {
+      write('made', fileOf([key('calls'), 3]));
+      const script = `mount -t tmpfs none "${temp}" && mkdir -p -m 700 "$PROMETHEUS_MULTIPROC_DIR" &&
+        chmod 700 "$(dirname "$TMPDIR")" "$TMPDIR" && cp "${dir}/made" "$PROMETHEUS_MULTIPROC_DIR/counter_1.db" &&
+        echo up && exec sleep 60`;
+      const command = ['unshare', '-m', 'sh', '-c', script] as [string, ...string[]];
+      const { id } = await host.startUp(command, { profile: { tmp: 'worker', protocol: 'livekit' } });
+      for (const root of readdirSync(temp)) rmSync(join(temp, root), { recursive: true });
+      expect(await host.workers.metricsOf('default')).toContain('calls_total 3');
+      host.workers.signal(id, 'SIGKILL');
+      await host.treeGone(id);
+      expect(await host.workers.metricsOf('default')).toContain('calls_total 3');
+    } finally {
+      await host.dispose();
+    }
+  },
+);

@@ -151,6 +151,21 @@ describe('what another instance left', () => {
     expect(readdirSync(dir)).toEqual([]);
     await other.dispose();
   });
+
+  it.each([
+    [
+      'another container, whose processes and state directory cannot be seen from here',
+      'boot pid:[1] mnt:[1]',
+    ],
+    ['an owner that no place is known of', undefined],
+  ])('stays when it belongs to %s', async (_, place) => {
+    const other = { instance: '12345678-aaaa', stateDir: '/data/of/another/container', place };
+    const root = join(dir, 'curfew-12345678');
+    mkdirSync(join(root, 'abcdefghij'), { recursive: true, mode: 0o700 });
+    writeFileSync(join(root, 'owner.json'), JSON.stringify(other));
+    expect(await host.workers.removeLeftTemp()).toBe(0);
+    expect(existsSync(join(root, 'abcdefghij'))).toBe(true);
+  });
 });
 
 describe('the removal of a folder', () => {

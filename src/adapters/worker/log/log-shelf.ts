@@ -83,8 +83,7 @@ export class LogShelf {
 
   async #ownerOf(id: WorkerId): Promise<Pick<EndedLog, 'agent' | 'hasFailed'>> {
     const session = (await this.#records.read(id))?.session ?? null;
-    if (session !== null)
-      return { agent: session.spec.profile.agent, hasFailed: hasFailed(session) };
+    if (session !== null) return { agent: session.spec.profile.agent, hasFailed: hasFailed(session) };
     const warm = await this.#records.readWarm(id);
     return { agent: warm?.profile.agent ?? '', hasFailed: false };
   }

@@ -8,14 +8,16 @@ import { readMetricFiles } from './metric-files.ts';
 
 interface MetricsOptions {
   readonly records: WorkerRecords;
-  /** The worker's temporary folder. `null`: the worker has none. */
-  readonly folderOf: (id: WorkerId) => Promise<string | null>;
+  /** The folder with the worker's metrics. `isForeign`: it goes with the worker's last process. `null`: there is none, or it is gone. */
+  readonly folderOf: (id: WorkerId) => Promise<{ readonly path: string; readonly isForeign: boolean } | null>;
 }
 
 export class AgentMetrics {
   readonly #options: MetricsOptions;
   /** The workers whose files count. `null`: the record names the agent. */
   readonly #workers = new Map<WorkerId, string | null>();
+  /** What a worker had when it was read last. Only of workers whose folder goes with them. */
+  readonly #seen = new Map<WorkerId, Series[]>();
   readonly #ended = new Map<string, Sums>();
 
   constructor(options: MetricsOptions) {
@@ -30,6 +32,7 @@ export class AgentMetrics {
   async retain(id: WorkerId): Promise<void> {
     const [agent, series] = await Promise.all([this.#agentOf(id), this.#read(id)]);
     // Race: a request reads the same files now. In this turn the worker passes from the live ones to the ended ones.
+    this.#seen.delete(id);
     if (!this.#workers.delete(id)) return;
     if (agent !== null && series.length > 0)
       this.#ended.set(
@@ -60,6 +63,9 @@ export class AgentMetrics {
 
   async #read(id: WorkerId): Promise<Series[]> {
     const folder = await this.#options.folderOf(id);
-    return folder === null ? [] : readMetricFiles(`${folder}/${METRICS.folder}`);
+    if (folder === null) return this.#seen.get(id) ?? [];
+    const series = await readMetricFiles(folder.path);
+    if (folder.isForeign && series.length > 0 && this.#workers.has(id)) this.#seen.set(id, series);
+    return series;
   }
 }

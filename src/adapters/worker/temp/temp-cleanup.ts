@@ -1,7 +1,7 @@
 /**
  * Finds temporary folders that a crash of a supervisor left, and removes them.
  * A folder of this instance goes when no process of its worker lives. Folders of another instance go only when its state
- * directory is gone, too.
+ * directory is gone, too, as seen from the same place.
  */
 import { existsSync } from 'node:fs';
 import type { WorkerId } from '../../../core/ids.ts';
@@ -42,13 +42,20 @@ export async function removeLeftFolders({ temp, scanner, cgroups, known }: TempC
   return temp.removeLeft(listed, (name) => names.has(name));
 }
 
-/** Removes what instances left whose state directory is gone. Resolves with the number of instances. */
+/**
+ * Removes what instances left whose state directory is gone. Resolves with the number of instances.
+ * Because: another container can share `temp_dir`, and its state directory and processes cannot be seen from here.
+ */
 export async function removeForeignRoots(tempDir: string, own: TempOwner, proc: ProcTable): Promise<number> {
   let removed = 0;
   for (const { path, owner } of await listTempRoots(tempDir)) {
-    if (owner.instance === own.instance || existsSync(owner.stateDir)) continue;
+    if (owner.instance === own.instance || !isSamePlace(owner, own) || existsSync(owner.stateDir)) continue;
     const { complete, byMark } = await createScanner(proc, `CURFEW_WORKER=${owner.instance}/`).scan(0);
     if (complete && byMark.size === 0 && (await removeTree(path)) === null) removed += 1;
   }
   return removed;
+}
+
+function isSamePlace({ place }: TempOwner, own: TempOwner): boolean {
+  return place !== '' && place === own.place;
 }

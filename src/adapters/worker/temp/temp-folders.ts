@@ -65,9 +65,9 @@ export class TempFolders {
     return path;
   }
 
-  /** The worker's existing folder. */
-  async find(id: WorkerId): Promise<string | null> {
-    for (const root of rootsOf(this.#tempDir, this.#owner.instance)) {
+  /** The worker's existing folder. `under`: the root directory of a process with other mounts. */
+  async find(id: WorkerId, under = ''): Promise<string | null> {
+    for (const root of rootsOf(`${under}${this.#tempDir}`, this.#owner.instance)) {
       const path = join(root, tempNameOf(id));
       if ((await isOwnFolder(root)) && (await isOwnFolder(path))) return path;
     }

@@ -1,7 +1,8 @@
 /**
  * The folder below `temp_dir` that holds the temporary folders of one instance's workers.
- * Its name begins with `curfew-` and eight digits of the instance's id. `owner.json` in it names instance and state directory.
+ * Its name begins with `curfew-` and eight digits of the instance's id. `owner.json` in it names instance, state directory and place.
  */
+import { readlinkSync } from 'node:fs';
 import { lstat, mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
@@ -13,12 +14,29 @@ import { readFileSafely, writeFileSafelySync } from '../../../lib/safe-files.ts'
 export interface TempOwner {
   readonly instance: InstanceId;
   readonly stateDir: string;
+  /** Where the instance's processes and state directory can be seen, as `placeOf` names it. */
+  readonly place: string;
 }
 
 const ownerSchema = z.object({
   instance: z.string().transform((text) => text as InstanceId),
   stateDir: z.string(),
+  // An owner without a place is seen from nowhere, so its folders stay.
+  place: z.string().catch(''),
 });
+
+/**
+ * Boot, and the namespaces of processes and mounts. Two containers of one host share the boot alone.
+ * Then neither of them sees the other's processes and state directory.
+ */
+export function placeOf(bootId: string): string {
+  try {
+    return [bootId, ...['pid', 'mnt'].map((one) => readlinkSync(`/proc/self/ns/${one}`))].join(' ');
+  } catch {
+    // The kernel does not tell. Then no folder of another instance is removed.
+    return '';
+  }
+}
 
 const OWNER_FILE = 'owner.json';
 const ROOT_NAME = new RegExp(`^${TEMP.prefix}[0-9a-f]{${TEMP.instanceChars}}(-\\d)?$`);
