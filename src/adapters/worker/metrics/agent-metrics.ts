@@ -16,7 +16,7 @@ export class AgentMetrics {
   readonly #options: MetricsOptions;
   /** The workers whose files count. `null`: the record names the agent. */
   readonly #workers = new Map<WorkerId, string | null>();
-  /** What a worker had when it was read last. Only of workers whose folder goes with them. */
+  /** The last series that were read. Only of workers whose folder goes with them. */
   readonly #seen = new Map<WorkerId, Series[]>();
   readonly #ended = new Map<string, Sums>();
 
