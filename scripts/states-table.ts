@@ -113,6 +113,7 @@ const MESSAGES: { readonly [K in Said]: SessionEvent } = {
   dumped: message('dumped'),
   agent_session: message('agent_session', { open: 0, closed: { reason: 'error', provider: 'llm' } }),
   loop_blocked: message('loop_blocked', { forMs: 5000 }),
+  dialled: message('dialled'),
 };
 
 /** So is a kind of event. */

@@ -1,6 +1,8 @@
 /** A job that raised an exception, a main process that ends before its job, and a signal from outside. */
 import { describe, expect, it } from 'vitest';
 import { workerId } from '../../src/core/ids.ts';
+import type { SessionEvent } from '../../src/core/model/events.ts';
+import { fromRecord, toRecord } from '../../src/core/model/session-record.ts';
 import { agent, exited, gone, look, Play, participant, profile, says } from './support.ts';
 
 const livekit = { profile: profile({ protocol: 'livekit', replace: true }) };
@@ -56,7 +58,9 @@ describe('an exception', () => {
   });
 
   it('is not replaced when the job itself has asked LiveKit to dial', () => {
-    const play = inCall().on(1000, says({ ...raised, dialled: true }));
+    const play = inCall()
+      .on(900, says({ type: 'dialled' }))
+      .on(1000, says(raised));
     expect(play.ending?.detail).toContain('the call was dialled out');
   });
 
@@ -81,6 +85,40 @@ describe('an exception', () => {
     const play = inCall(callee).on(1000, says(raised));
     expect(play).toMatchObject({ phase: 'closing', reason: 'crashed' });
     expect(play.ending?.detail).toContain('the call was dialled out');
+  });
+});
+
+describe('a crash in a call that was dialled out', () => {
+  const failed = { type: 'agent_session', open: 0, closed: { reason: 'error', provider: 'llm' } } as const;
+  const kinds: [string, SessionEvent][] = [
+    ['an AgentSession that an error closed', says(failed)],
+    ['a signal', exited(null, 'SIGSEGV')],
+    ['a failed job', says({ type: 'failed', message: 'the job process ended with 139' })],
+    ['a main process that ended early', exited(0)],
+  ];
+  it.each(kinds)('is not replaced: %s', (_kind, event) => {
+    const play = inCall()
+      .on(200, says({ type: 'dialled' }))
+      .on(1000, event);
+    expect(play).toMatchObject({ phase: 'closing', reason: 'crashed' });
+    expect(play.ending?.detail).toContain('(not replaced: the call was dialled out)');
+  });
+
+  it('is replaced with replace: always, except after an exception', () => {
+    const always = { profile: profile({ protocol: 'livekit', replace: true, replaceDialled: true }) };
+    const play = () =>
+      Play.live(always)
+        .on(100, look(100, [ann, agent]))
+        .on(200, says({ type: 'dialled' }));
+    expect(play().on(1000, exited(null, 'SIGSEGV'))).toMatchObject({ phase: 'live' });
+    expect(play().on(1000, says(raised))).toMatchObject({ phase: 'closing', reason: 'crashed' });
+  });
+
+  it('is not replaced after a restart either, because the record has the phone', () => {
+    const play = inCall().on(200, says({ type: 'dialled' }));
+    expect(fromRecord(JSON.parse(JSON.stringify(toRecord(play.session)))).dialled).toBe(true);
+    const record = toRecord(inCall().session);
+    expect('dialled' in record).toBe(false);
   });
 });
 

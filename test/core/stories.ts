@@ -61,6 +61,7 @@ const anyEvent = (nowMs: number): fc.Arbitrary<SessionEvent> =>
           { type: 'agent_session' as const, open: 1 },
           { type: 'agent_session' as const, open: 0, closed: { reason: 'error', provider: 'llm' } },
           { type: 'loop_blocked' as const, forMs: 5000 },
+          { type: 'dialled' as const },
           { type: 'ok' as const },
           { type: 'error' as const, message: 'e' },
           { type: 'closed' as const },

@@ -119,14 +119,20 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     rule: 'an exception is replaced once',
     file: 'src/core/session/replacing.ts',
-    from: "if ((session.replaced ?? []).some(({ why }) => why.cause === 'exception'))",
-    to: "if ((session.replaced ?? []).some(({ why }) => why.cause === 'never'))",
+    from: "return (session.replaced ?? []).some(({ why }) => why.cause === 'exception')",
+    to: "return (session.replaced ?? []).some(({ why }) => why.cause === 'never')",
   },
   {
-    rule: 'an exception in a dialled call is never replaced',
-    file: 'src/core/session/replacing.ts',
-    from: 'if (dialled || session.presence.outboundSeen) return',
-    to: 'if (session.presence.outboundSeen) return',
+    rule: 'no crash in a dialled call is replaced',
+    file: 'src/core/session/dialled.ts',
+    from: 'return dialled === true || presence.outboundSeen === true;',
+    to: 'return presence.outboundSeen === true;',
+  },
+  {
+    rule: 'a dialled phone is on record before a crash can be replaced',
+    file: 'src/core/model/session-record.ts',
+    from: '...(dialled === true && { dialled }),',
+    to: '',
   },
   {
     rule: 'a removed agent that comes back is removed again',

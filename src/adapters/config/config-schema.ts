@@ -148,7 +148,9 @@ const agent = section({
   rejoin: choice(['auto', 'always', 'off']).default('auto'),
   on_refused: choice(['close', 'keep']).default('close'),
   claim: choice(['room', 'room+agent']).default('room'),
-  replace: z.boolean({ error: 'must be true or false' }).default(true),
+  replace: z
+    .union([z.boolean(), z.literal('always')], { error: 'must be true, false or always' })
+    .default(true),
   warm: count(0, WARM.most).default(0),
   memory: bytes.nullable().default(null),
   cpu: percent.nullable().default(null),
@@ -307,7 +309,8 @@ export function toProfile(name: string, file: AgentFile, parts: ResolvedParts): 
     rejoin: file.rejoin,
     onRefused: file.on_refused,
     claim: file.claim,
-    replace: file.replace,
+    replace: file.replace !== false,
+    ...(file.replace === 'always' && { replaceDialled: true }),
     warm: file.warm,
     memoryBytes: file.memory,
     cpuPercent: file.cpu,

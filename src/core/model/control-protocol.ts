@@ -49,9 +49,9 @@ const workerMessages = [
     message: text(4000),
     /** The job's own code raised an exception. Such a crash is replaced once at most. */
     raised: z.literal(true).optional(),
-    /** The job has dialled a phone. Such a crash is never replaced, because the next worker would dial again. */
-    dialled: z.literal(true).optional(),
   }),
+  /** The worker has dialled a phone. Its crash is not replaced from now on, because the next worker would dial again. */
+  z.strictObject({ type: z.literal('dialled') }),
   /** Acknowledges `configure`. */
   z.strictObject({ type: z.literal('configured'), rev: z.number().int().min(0) }),
   /** The stacks asked for by `dump` are in the worker's log. */
@@ -70,7 +70,7 @@ const workerMessages = [
 ] as const;
 
 /** Types that 0.1.0 refuses. A worker sends them only if the `welcome` lists them. */
-export const LATER_TYPES = ['agent_session', 'loop_blocked'] as const;
+export const LATER_TYPES = ['agent_session', 'loop_blocked', 'dialled'] as const;
 
 /** The name in the `kit` of a hello that a launcher of curfew sent, and not the agent's own code. */
 export const LAUNCHER_KITS: readonly string[] = ['python-launcher', 'node-launcher'];

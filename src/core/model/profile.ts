@@ -64,6 +64,8 @@ export interface Profile {
   readonly claim: 'room' | 'room+agent';
   /** Whether a crashed worker is replaced while a caller is there. */
   readonly replace: boolean;
+  /** Also where the call was dialled out. Absent: no. */
+  readonly replaceDialled?: true;
   /** How many workers are kept started and connected, without a room. */
   readonly warm: number;
   readonly memoryBytes: number | null;

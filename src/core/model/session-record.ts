@@ -68,13 +68,14 @@ export interface SessionRecord
 
 /** Because: it runs with every change of a session, and a spread is faster than a rest. */
 export function toRecord(session: Session): SessionRecord {
-  const { errors, restarts, replaced, warmWorker, presence, config, vitals } = session;
+  const { errors, restarts, replaced, dialled, warmWorker, presence, config, vitals } = session;
   return {
     spec: specRecord(session.spec),
     phase: phaseRecord(session),
     errors,
     restarts,
     ...(replaced !== undefined && { replaced }),
+    ...(dialled === true && { dialled }),
     warmWorker,
     presence: presenceRecord(presence),
     config,

@@ -234,6 +234,8 @@ export interface Session {
   readonly restarts: number;
   /** The last replaced workers, each with the reason. */
   readonly replaced?: readonly { readonly worker: WorkerId; readonly why: Ending }[];
+  /** A worker of the session has dialled a phone. */
+  readonly dialled?: true;
   /** The first worker, if it was a warm one, because a warm worker has its own id. */
   readonly warmWorker: WorkerId | null;
   readonly presence: Presence;

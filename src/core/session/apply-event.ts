@@ -93,6 +93,7 @@ function channel(session: Session, event: Extract<SessionEvent, { type: 'channel
 }
 
 function message(session: Session, said: WorkerMessage, now: Stamp): Session {
+  if (said.type === 'dialled') return session.dialled === true ? session : { ...session, dialled: true };
   // `dumped` and `loop_blocked` do not come from the worker's main loop, so they prove nothing about the loop.
   if (said.type === 'dumped') return session;
   if (said.type === 'loop_blocked') return withVitals(session, { loopBlockedMs: now.bootMs });

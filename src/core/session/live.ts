@@ -127,6 +127,7 @@ function onMessage(session: Live, { message }: Extract<SessionEvent, { type: 'me
     case 'ok':
     case 'configured':
     case 'loop_blocked':
+    case 'dialled':
       return stay(session);
   }
 }

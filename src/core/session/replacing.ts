@@ -18,6 +18,7 @@ import { startTeardown } from '../teardown/start-teardown.ts';
 import type { ReplaceStep } from '../teardown/steps.ts';
 import { REPLACE_STEPS } from '../teardown/steps.ts';
 import { countError } from './apply-event.ts';
+import { dialledEnding, notReplaced } from './dialled.ts';
 
 type Live = SessionIn<'live'>;
 type Replacing = Extract<Work, { kind: 'replacing' }>;
@@ -31,6 +32,8 @@ export function crash(session: Live, ending: Ending, now: Stamp): Next {
   const { worker } = phase.work;
   const isWanted = diedOnAssignment(worker, now) || (spec.profile.replace && callerThere(session));
   const isPolled = mayBeThere(session, now);
+  const dialled = isWanted || spec.profile.replace ? dialledEnding(session, ending) : null;
+  if (dialled !== null) return startTeardown(session, dialled, now);
   if (!isWanted && !isPolled) return startTeardown(session, ending, now);
   // A job that raised may have dialled a phone that no snapshot has shown yet.
   const isSure = isWanted && !(isPolled && ending.cause === 'exception');
@@ -68,33 +71,16 @@ export function failAgentSession(
   return crash({ ...session, errors }, ending, now);
 }
 
-/**
- * The next worker runs the same code, so an exception is replaced once. It is never replaced where the call was dialled out.
- * Because: the next worker would dial the same number again.
- */
+/** The next worker runs the same code, so an exception is replaced once. */
 export function crashByException(
   session: Live,
-  { message, dialled }: Extract<WorkerMessage, { type: 'failed' }>,
+  { message }: Extract<WorkerMessage, { type: 'failed' }>,
   now: Stamp,
 ): Next {
   const ending = raisedEnding(message, now);
-  const ended = (why: string) => startTeardown(session, notReplaced(ending, why), now);
-  if (dialled || session.presence.outboundSeen) return ended(DIALLED);
-  if ((session.replaced ?? []).some(({ why }) => why.cause === 'exception'))
-    return ended('it was replaced before');
-  return crash(session, ending, now);
-}
-
-const DIALLED = 'the call was dialled out';
-
-function notReplaced(ending: Ending, why: string): Ending {
-  return { ...ending, detail: `${ending.detail} (not replaced: ${why})` };
-}
-
-/** The ending of an exception whose phone came into sight only after the crash; null: another worker may start. */
-function dialledEnding({ presence, replaced = [] }: Live): Ending | null {
-  const last = replaced.at(-1)?.why;
-  return presence.outboundSeen && last?.cause === 'exception' ? notReplaced(last, DIALLED) : null;
+  return (session.replaced ?? []).some(({ why }) => why.cause === 'exception')
+    ? startTeardown(session, notReplaced(ending, 'it was replaced before'), now)
+    : crash(session, ending, now);
 }
 
 /** A warm worker can have been broken for long. So its call gets another worker, even if no caller is known yet. */
@@ -260,7 +246,9 @@ export function startIfDue(session: Live, work: Replacing, now: Stamp): Next {
   if (unsure !== null)
     return now.bootMs >= crashPollEndMs(unsure) ? leaveIt(session, { ...work, unsure }, now) : stay(session);
   if (work.old !== null || now.bootMs < work.notBeforeMs) return stay(session);
-  const dialled = dialledEnding(session);
+  // Race: the phone came into sight only after the crash.
+  const last = session.replaced?.at(-1)?.why;
+  const dialled = last === undefined ? null : dialledEnding(session, last);
   if (dialled !== null) return startTeardown(session, dialled, now);
   const id = workerIdOf(session.spec.id, work.attempt);
   const worker = newWorker(session, { id, attempt: work.attempt, now });
@@ -282,12 +270,8 @@ export function replaceOnSnapshot(session: Live, work: Replacing, now: Stamp): N
   const asOfMs = session.presence.asOf?.bootMs ?? Number.NEGATIVE_INFINITY;
   const isAnswer = asOfMs >= unsure.sinceMs;
   const isException = unsure.ending.cause === 'exception';
-  if (isException && session.presence.outboundSeen)
-    return leaveIt(
-      session,
-      { ...work, unsure: { ...unsure, ending: notReplaced(unsure.ending, DIALLED) } },
-      now,
-    );
+  const dialled = dialledEnding(session, unsure.ending);
+  if (dialled !== null) return leaveIt(session, { ...work, unsure: { ...unsure, ending: dialled } }, now);
   if (callerThere(session) && (isAnswer || !isException)) {
     const noted = noteReplaced(session, unsure.worker.id, unsure.ending);
     return continueWith(noted, { ...work, unsure: null }, now);

@@ -21,6 +21,7 @@ import type { Worker } from '../model/worker.ts';
 import { exitOf, hasFailed, isWarm, processOf } from '../model/worker.ts';
 import { startTeardown } from '../teardown/start-teardown.ts';
 import { actOnDue, actOnSnapshot } from './deadlines.ts';
+import { dialledEnding } from './dialled.ts';
 import { endUnrecorded, loseHost } from './ended.ts';
 import type { HandlerTable } from './handler-table.ts';
 import { factsOnly } from './handler-table.ts';
@@ -93,6 +94,7 @@ function onMessage(
     case 'dumped':
     case 'agent_session':
     case 'loop_blocked':
+    case 'dialled':
       return stay(session);
   }
 }
@@ -127,7 +129,10 @@ function onTree(session: Starting, { left }: { left: number }, now: Stamp): Next
   if (!isWarm(worker) || exit === null) return stay(session);
   if (left > 0) return stay(session, kill(worker));
   const why = hasFailed(worker) ? failedEnding(null, now) : exitEnding(exit, Number.POSITIVE_INFINITY);
-  return startNext(noteReplaced(session, worker.id, why), now);
+  const dialled = dialledEnding(session, why);
+  return dialled === null
+    ? startNext(noteReplaced(session, worker.id, why), now)
+    : startTeardown(session, dialled, now);
 }
 
 /** A supervisor that was away may not have sent SIGKILL. */

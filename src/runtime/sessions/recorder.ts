@@ -25,6 +25,8 @@ export function recordNeed(before: Session, after: Session, now: Stamp): 'none' 
   if (before.restarts !== after.restarts) return 'durable';
   // The agent enters the room under this identity next, and a restart must know it as this session's.
   if (before.spec.agentIdentity !== after.spec.agentIdentity) return 'durable';
+  // After a restart, too, no other worker may dial the same phone.
+  if (before.dialled !== after.dialled) return 'durable';
   // The worker that is being replaced is about to be signalled.
   if (isReplacing(before) !== isReplacing(after)) return 'durable';
   // The next session of the room can get the claim now.
@@ -35,7 +37,8 @@ export function recordNeed(before: Session, after: Session, now: Stamp): 'none' 
     before.phase !== after.phase || before.errors !== after.errors || before.config !== after.config;
   const isLearnt =
     before.presence.callersSeen !== after.presence.callersSeen ||
-    before.presence.roomSid !== after.presence.roomSid;
+    before.presence.roomSid !== after.presence.roomSid ||
+    before.presence.outboundSeen !== after.presence.outboundSeen;
   return isChanged || isLearnt || isIdlePostponed(before, after, now) ? 'soon' : 'none';
 }
 

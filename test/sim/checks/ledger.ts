@@ -63,7 +63,7 @@ export interface Case {
   errorsInRow: number;
   errorMs: number;
   memoryMs: number | null;
-  /** An exception of its agent after a dialled phone was heard; null: none, or the supervisor may have died before its record. */
+  /** Its agent was heard to dial a phone; null: it was not, or the supervisor may have died before its record. */
   dialledMs: number | null;
   /** The last time when something postponed its next ending. */
   busyMs: number;
@@ -221,13 +221,13 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
       );
   }
 
-  /** Checks that an exception is replaced once at most, and never after the job dialled a phone. */
+  /** Checks that an exception is replaced once at most, and no crash after the job dialled a phone. */
   #expectNoRepeat({ spec: { id }, replaced = [] }: Session): void {
     const raised = replaced.filter(({ why }) => why.cause === 'exception').length;
     const dialled = this.cases.get(id)?.dialledMs ?? null;
     if (raised > 1 || dialled !== null)
       this.#fail(
-        'livekit-agents-run-unchanged: an exception is replaced once, and never in a dialled call',
+        'livekit-agents-run-unchanged: an exception is replaced once, and no crash in a dialled call',
         `${id} gets another worker after ${raised} exceptions${dialled === null ? '' : ' and a dialled phone'}`,
       );
   }
@@ -288,7 +288,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     if (message.type === 'ready') one.readyHeardMs = nowMs;
     if (message.type === 'closed') one.closedHeardMs = nowMs;
     const isAtWork = isIn(one.wanted, 'live') && !isReplacing(one.wanted) && workerOf(one.wanted)?.id === id;
-    if (message.type === 'failed' && message.dialled === true && isAtWork) one.dialledMs = nowMs;
+    if (message.type === 'dialled' && isAtWork) one.dialledMs = nowMs;
     // Errors of a worker that is being replaced do not count.
     if (isReplacing(one.wanted)) return;
     if (message.type === 'ok') one.errorsInRow = 0;

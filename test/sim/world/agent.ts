@@ -133,19 +133,22 @@ export class Agent implements Peer {
     this.saidReadyMs = this.#at.world.nowMs;
     this.#enter(token);
     this.#joinSoon();
-    this.#mayRaise();
+    this.#mayDialAndRaise();
   }
 
-  /** Its entrypoint may raise an exception, also after it has dialled a phone. Each worker of a session does the same. */
-  #mayRaise(): void {
+  /** Its entrypoint may dial a phone, and may raise an exception. Each worker of a session does the same. */
+  #mayDialAndRaise(): void {
     const session = this.workerId.replace(/\.\d+$/, '');
     const fate = new Random([...session].reduce((sum, char) => Math.imul(sum, 31) + char.charCodeAt(0), 7));
+    if (fate.chance(0.2))
+      this.#later(fate.wait(10, 5_000), 'dials a phone', () => {
+        if (!this.#jobOver && !this.#isDeaf) this.say({ type: 'dialled' });
+      });
     if (!fate.chance(0.25)) return;
-    const dialled = fate.chance(0.3) ? ({ dialled: true } as const) : {};
     this.#later(fate.wait(6_000, 40_000), 'raises', () => {
       if (this.#jobOver || this.#isDeaf) return;
       this.hasRaised = true;
-      this.say({ type: 'failed', message: 'its entrypoint raised', raised: true, ...dialled });
+      this.say({ type: 'failed', message: 'its entrypoint raised', raised: true });
       this.#endJob();
     });
   }

@@ -75,8 +75,9 @@ export class AgentHub implements AgentConnectionListener {
     if (job?.connection === connection) job.receive(message);
   }
 
+  /** The job asked LiveKit to dial a phone. After a restart it can do so before its main process has connected again. */
   dialled(id: WorkerId): void {
-    this.#jobs.get(id)?.dialled();
+    this.#report(id, { type: 'dialled' });
   }
 
   /** Takes a job status that the launcher sent by HTTP. False: the worker is not connected, so its job is unknown. */

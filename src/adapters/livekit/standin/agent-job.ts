@@ -39,7 +39,6 @@ export class AgentJob {
   #heartbeatMs = Number.NEGATIVE_INFINITY;
   /** The exception that ended the entrypoint, as the launcher reports it before the end of the job; `null`: none. */
   #raised: string | null = null;
-  #hasDialled = false;
 
   constructor(options: { worker: string; log: Log; listener: AgentJobListener }) {
     this.#logFields = { worker: options.worker };
@@ -122,11 +121,6 @@ export class AgentJob {
     return true;
   }
 
-  /** The job asked LiveKit to dial a phone. */
-  dialled(): void {
-    this.#hasDialled = true;
-  }
-
   receive(message: FromWorker): void {
     switch (message.case) {
       case 'availability':
@@ -202,18 +196,13 @@ export class AgentJob {
       return;
     }
     this.#end();
-    this.#listener.message(this.#messageForEnd(status, error));
+    this.#listener.message(messageForEnd(status, { error, raised: this.#raised }));
   }
 
   /** The session hears of it at once. Because: the agent leaves the room before its job ends, and would look as if it were done. */
   #raise(error: string): void {
     this.#raised = error;
-    this.#listener.message(this.#messageForEnd(JobStatus.JS_FAILED, error));
-  }
-
-  #messageForEnd(status: JobStatus, error: string): WorkerMessage {
-    const message = messageForEnd(status, { error, raised: this.#raised });
-    return message.type === 'failed' && this.#hasDialled ? { ...message, dialled: true } : message;
+    this.#listener.message(messageForEnd(JobStatus.JS_FAILED, { error, raised: error }));
   }
 
   #end(): void {
