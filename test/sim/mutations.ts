@@ -124,7 +124,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     rule: 'no crash in a dialled call is replaced',
-    file: 'src/core/session/dialled.ts',
+    file: 'src/core/teardown/dialled.ts',
     from: 'return dialled === true || presence.outboundSeen === true;',
     to: 'return presence.outboundSeen === true;',
   },

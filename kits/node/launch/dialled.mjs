@@ -1,15 +1,14 @@
-/** Notes that this job asked LiveKit to dial a phone, because curfew must not replace such a job after an exception. */
+/** Tells the main process that this job asked LiveKit to dial a phone. The next worker would dial again, so curfew starts none. */
 const PATH = '/twirp/livekit.SIP/CreateSIPParticipant';
-
-class Calls {
-  made = false;
-}
-export const calls = new Calls();
 
 export function noteDials() {
   const { fetch } = globalThis;
+  let isTold = false;
   globalThis.fetch = function fetchAndNote(input, init) {
-    if (`${input?.url ?? input}`.includes(PATH)) calls.made = true;
+    if (!isTold && process.connected && `${input?.url ?? input}`.includes(PATH)) {
+      isTold = true;
+      process.send?.({ case: 'curfewDialled' });
+    }
     return fetch(input, init);
   };
 }

@@ -3,7 +3,6 @@
  * This needs Node 22.15; on older versions the report to curfew has no text.
  */
 import * as modules from 'node:module';
-import { calls } from './dialled.mjs';
 
 const JOB_MODULE = /\/@livekit\/agents\/dist\/ipc\/job_proc_lazy_main\.c?js$/;
 const ENTRY = /\breturn func\(ctx\);/;
@@ -27,8 +26,7 @@ async function runEntry(entry, ctx) {
   try {
     return await entry(ctx);
   } catch (error) {
-    if (process.connected)
-      process.send?.({ case: 'curfewEntryError', value: describe(error), dialled: calls.made });
+    if (process.connected) process.send?.({ case: 'curfewEntryError', value: describe(error) });
     throw error;
   }
 }

@@ -24,16 +24,23 @@ export function reportJobEnds() {
 function watch(child, jobId) {
   let reason = '';
   let raised = '';
+  let hasDialled = false;
+  // Race: the reports of a job may wait for curfew and then arrive in any order. So each one has what was known before it.
+  const tell = (status, error) => void report({ jobId, status, error }, hasDialled);
   child.on('message', (message) => {
     if (message?.case === 'exiting') reason = `${message.value?.reason ?? ''}`;
+    if (message?.case === 'curfewDialled') {
+      hasDialled = true;
+      tell('JS_RUNNING', '');
+    }
     if (message?.case !== 'curfewEntryError') return;
     raised = `: ${message.value}`;
-    void report({ jobId, status: 'JS_RUNNING', error: `${message.value}` }, message.dialled === true);
+    tell('JS_RUNNING', `${message.value}`);
   });
   child.once('exit', (code, signal) => {
     const crashed = reason === CRASHED || raised !== '' ? `${CRASHED}${raised}` : '';
     const error = code === 0 || crashed !== '' ? crashed : `job process ended: ${signal ?? code}`;
-    void report({ jobId, status: error === '' ? 'JS_SUCCESS' : 'JS_FAILED', error });
+    tell(error === '' ? 'JS_SUCCESS' : 'JS_FAILED', error);
   });
 }
 

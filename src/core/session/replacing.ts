@@ -13,12 +13,12 @@ import { andThen, endingOf, newWorker, noteReplaced, stay, withPhase, withVitals
 import type { Worker } from '../model/worker.ts';
 import { exitOf, isTreeGone, isWarm, processOf } from '../model/worker.ts';
 import { countSide } from '../rooms/presence.ts';
+import { dialledEnding, notReplaced } from '../teardown/dialled.ts';
 import { isMainAlone, restBoundMs, treeEffects } from '../teardown/process-track.ts';
 import { startTeardown } from '../teardown/start-teardown.ts';
 import type { ReplaceStep } from '../teardown/steps.ts';
 import { REPLACE_STEPS } from '../teardown/steps.ts';
 import { countError } from './apply-event.ts';
-import { dialledEnding, notReplaced } from './dialled.ts';
 
 type Live = SessionIn<'live'>;
 type Replacing = Extract<Work, { kind: 'replacing' }>;

@@ -19,9 +19,9 @@ import {
 } from '../model/updates.ts';
 import type { Worker } from '../model/worker.ts';
 import { exitOf, hasFailed, isWarm, processOf } from '../model/worker.ts';
+import { dialledEnding } from '../teardown/dialled.ts';
 import { startTeardown } from '../teardown/start-teardown.ts';
 import { actOnDue, actOnSnapshot } from './deadlines.ts';
-import { dialledEnding } from './dialled.ts';
 import { endUnrecorded, loseHost } from './ended.ts';
 import type { HandlerTable } from './handler-table.ts';
 import { factsOnly } from './handler-table.ts';

@@ -99,7 +99,7 @@ describe('the error for a wrong config', () => {
       'c.yaml:4: agents.default.memory: "0MiB" must be a size with a unit, such as 512MiB or 2GiB',
     ],
     [inAgent('cpu: 100'), 'c.yaml:4: agents.default.cpu: 100 must be a share of one core, such as 100%'],
-    [inAgent('replace: yes'), 'c.yaml:4: agents.default.replace: "yes" must be true or false'],
+    [inAgent('replace: yes'), 'c.yaml:4: agents.default.replace: "yes" must be true, false or always'],
     [
       inAgent('protocol: pipecat'),
       'c.yaml:4: agents.default.protocol: "pipecat" must be one of none, livekit, curfew',

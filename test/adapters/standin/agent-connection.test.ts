@@ -212,10 +212,10 @@ describe('a job of the stand-in', () => {
 });
 
 describe('the end of a job that is reported over HTTP', () => {
-  const report = async (body: string, token?: string) =>
+  const report = async (body: string, token?: string, more: Record<string, string> = {}) =>
     fetch(`${rig.standIn.url.replace('ws', 'http')}/curfew/job`, {
       method: 'POST',
-      headers: { authorization: `Bearer ${token ?? (await rig.token('w-1'))}` },
+      headers: { authorization: `Bearer ${token ?? (await rig.token('w-1'))}`, ...more },
       body,
     });
 
@@ -231,6 +231,13 @@ describe('the end of a job that is reported over HTTP', () => {
     expect(rig.typesOf('w-1')).not.toContain('failed');
     for (let count = 0; count < 2; count += 1) expect((await report(body)).status).toBe(204);
     expect(rig.typesOf('w-1').filter((type) => type === 'failed')).toHaveLength(1);
+  });
+
+  it('tells of a dialled phone at once, also before the agent has connected to a supervisor that started again', async () => {
+    const body = JSON.stringify({ jobId: '', status: 'JS_RUNNING', error: '' });
+    expect((await report(body, undefined, { 'x-curfew-dialled': '1' })).status).toBe(503);
+    await rig.awaitEvent('w-1', 'dialled');
+    expect(rig.typesOf('w-1')).toEqual(['dialled']);
   });
 });
 

@@ -1,10 +1,8 @@
-"""Notes that this job asked LiveKit to dial a phone, because curfew must not replace such a job after an exception."""
+"""Tells curfew that this job asked LiveKit to dial a phone. The next worker would dial again, so curfew starts none."""
 
 import functools
 
-
-class Calls:
-    made = False
+from . import job_report
 
 
 def adapt(twirp):
@@ -14,8 +12,9 @@ def adapt(twirp):
 
     @functools.wraps(request)
     def request_and_note(self, service, method, *args, **kwargs):
-        if method == "CreateSIPParticipant":
-            Calls.made = True
+        if method == "CreateSIPParticipant" and not job_report.Job.dialled:
+            job_report.Job.dialled = True
+            job_report.report("", "")
         return request(self, service, method, *args, **kwargs)
 
     client.request = request_and_note

@@ -6,19 +6,15 @@ exception. Shutdown callbacks run before that, as ever. With the thread executor
 """
 
 import functools
-import json
 import signal
 import sys
 import threading
-import time
 import traceback
-import urllib.request
 
-from . import dialled, own, say
+from . import job_report
 
 TEXT_CHARS = 2000
 FRAMES = 5
-TRIES = 5
 
 
 def adapt(job_main):
@@ -27,10 +23,13 @@ def adapt(job_main):
 
     @functools.wraps(proc_main)
     def proc_main_with_exit(args):
-        raised = _watch(args)
+        reports = _watch(args)
         _leave_term_to_main()
         proc_main(args)
-        if raised:
+        if reports:
+            # Race: the end of this process would cut a report that waits for a curfew that is starting again.
+            for report in reports:
+                report.join(job_report.BOUND_SECONDS)
             sys.exit(1)
 
     @functools.wraps(thread_main)
@@ -53,8 +52,8 @@ def _leave_term_to_main():
 
 
 def _watch(args):
-    """The list gets the exception of the entrypoint."""
-    raised = []
+    """The list gets the report of the exception that ended the entrypoint."""
+    reports = []
     entrypoint = args.job_entrypoint_fnc
 
     @functools.wraps(entrypoint)
@@ -62,14 +61,11 @@ def _watch(args):
         try:
             return await entrypoint(ctx)
         except Exception as error:
-            raised.append(error)
-            text = describe(error)
-            # The framework must not wait for the report.
-            threading.Thread(target=_report, args=(ctx.job.id, text), name="curfew-report", daemon=True).start()
+            reports.append(job_report.report(ctx.job.id, describe(error)))
             raise
 
     args.job_entrypoint_fnc = watched
-    return raised
+    return reports
 
 
 def describe(error):
@@ -78,20 +74,3 @@ def describe(error):
     frames = traceback.extract_tb(error.__traceback__)[-FRAMES:]
     where = ["%s:%d in %s" % (one.filename, one.lineno or 0, one.name) for one in reversed(frames)]
     return " < ".join(["the entrypoint raised %s; at %s" % (what[: TEXT_CHARS // 2], where[0])] + where[1:])[:TEXT_CHARS]
-
-
-def _report(job_id, text):
-    body = json.dumps({"jobId": job_id, "status": "JS_RUNNING", "error": text}).encode()
-    headers = {"authorization": "Bearer " + own.own_token(), "content-type": "application/json"}
-    if dialled.Calls.made:
-        headers["x-curfew-dialled"] = "1"
-    request = urllib.request.Request("%s/curfew/job" % own.URL.replace("ws", "http", 1), body, headers)
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    for attempt in range(TRIES):
-        try:
-            opener.open(request, timeout=5).close()
-            return
-        except OSError as error:
-            why = error
-            time.sleep(1 + attempt)
-    say("curfew was not told of the exception that ended the entrypoint: %s" % why)
