@@ -2,7 +2,10 @@
 import { describe, expect, it } from 'vitest';
 import type { ClosedAgentSession } from '../../src/core/model/control-protocol.ts';
 import type { AutoAttach } from '../../src/core/model/profile.ts';
+import type { SessionIn } from '../../src/core/model/session.ts';
+import { endingOf } from '../../src/core/model/updates.ts';
 import type { Participant } from '../../src/core/rooms/presence.ts';
+import { failAgentSession } from '../../src/core/session/replacing.ts';
 import { DEFAULT_SESSION_LIMITS } from '../../src/lib/limits/session-limits.ts';
 import { agent, gone, look, Play, participant, profile, says, spec, WORKER } from './support.ts';
 
@@ -36,6 +39,18 @@ describe('activity of a caller without audio', () => {
     const play = polled(attached('launcher').on(50_000, speech), 109_000, [agent, ann]);
     expect(play.phase).toBe('live');
     expect(polled(play, 112_000, [agent, ann]).reason).toBe('no_active_stream');
+  });
+
+  it.each([
+    ['a worker', says({ type: 'activity', kind: 'keep_alive', forMs: 10 * MINUTE_MS })],
+    ['the API', { type: 'keep_alive', forMs: 10 * MINUTE_MS, by: { kind: 'token', name: 'ops' } } as const],
+  ])('does not shorten a silence of 10 minutes that %s allows', (_who, keepAlive) => {
+    const play = polled(attached('launcher').on(2000, keepAlive).on(3000, speech), 9 * MINUTE_MS, [
+      agent,
+      ann,
+    ]);
+    expect([play.phase, play.session.vitals.activityMs]).toEqual(['live', 2000 + 10 * MINUTE_MS]);
+    expect(polled(play, 664_000, [agent, ann]).reason).toBe('no_active_stream');
   });
 
   it('counts for a tool, and for tools alone only 10 minutes', () => {
@@ -98,6 +113,38 @@ describe('an AgentSession that closed', () => {
       },
     ]);
     expect(play.session.errors).toMatchObject({ consecutive: 0, total: 1 });
+  });
+
+  it('by an error counts as none in a row, and never as less, where nothing is replaced', () => {
+    const play = Play.live({ profile: profile({ protocol: 'livekit', autoAttach: auto, replace: false }) })
+      .on(1000, look(1000, [agent, participant('ann')]))
+      .on(2000, session(1))
+      .on(20_000, session(0, error));
+    expect([play.reason, play.session.errors.consecutive]).toEqual(['crashed', 0]);
+  });
+
+  it('by an error ends no long call whose failures lie far apart', () => {
+    const now = { bootMs: 200 * MINUTE_MS, wallMs: 0 };
+    const old = (minutesAgo: number) => ({
+      worker: WORKER,
+      why: endingOf(
+        'crashed',
+        { bootMs: (200 - minutesAgo) * MINUTE_MS, wallMs: 0 },
+        { cause: 'agent_session_failed' },
+      ),
+    });
+    const failAfter = (minutesAgo: readonly number[]) => {
+      const replaced = minutesAgo.map(old);
+      const session = { ...attached('launcher').session, replaced } as SessionIn<'live'>;
+      return failAgentSession(session, { type: 'agent_session', open: 0, closed: error }, now).state;
+    };
+    expect(failAfter([100, 80, 60, 40, 20])).toMatchObject({
+      phase: { name: 'live' },
+      errors: { consecutive: 0 },
+    });
+    // Crashes that came one soon after the other are in a row.
+    expect(failAfter([20, 3, 2.5, 2, 1.5])).toMatchObject({ errors: { consecutive: 0 } });
+    expect(failAfter([20, 1.5, 1, 0.5])).toMatchObject({ errors: { consecutive: 3 } });
   });
 
   it.each([

@@ -168,6 +168,20 @@ describe('a worker of ours', () => {
     expect(said([tree(closing('a', 70_000))], supervised)).toEqual(['stuck kill']);
   });
 
+  it('of a living supervisor is silent beyond its limit only after the limit of the launcher, where the launcher is attached', () => {
+    const session = live('a', { heartbeatAgoMs: 100_000 });
+    const attached: Session = {
+      ...session,
+      spec: {
+        ...session.spec,
+        profile: { ...session.spec.profile, autoAttach: { heartbeatStaleMs: 60_000, armsIdle: false } },
+      },
+      vitals: { ...session.vitals, attachedBy: 'launcher' },
+    };
+    expect(said([tree(session)], { supervised: true })).toEqual(['stuck leave']);
+    expect(said([tree(attached)], { supervised: true })).toEqual([]);
+  });
+
   it('is left, with the reason, when the asking command runs in it', () => {
     const trees = [tree(ended('a', 'requested')), tree(live('b'))];
     const judged = (spared: number) =>

@@ -13,7 +13,7 @@ export function noteActivity(session: Session, said: Said<'activity'>, now: Stam
   const used = withVitals(session, { usedMs });
   if (now.bootMs - usedMs > DEADLINES.toolsAloneMs) return used;
   const forMs = said.forMs ?? 0;
-  return armIdle(withVitals(used, { activityMs: now.bootMs + forMs }), now, forMs);
+  return armIdle(noteUse(used, now, forMs), now, forMs);
 }
 
 /** Activity arms the deadline for a worker that reports it. A report of the launcher arms only a deadline that the profile sets. */
@@ -24,8 +24,18 @@ function armIdle(session: Session, now: Stamp, forMs: number): Session {
   return postponeIdle(isFirst ? withVitals(session, { idleAtMs: now.bootMs }) : session, now, forMs);
 }
 
+/** A keep-alive of the API allows a silence, as one of the worker does. */
+export function keepAlive(session: Session, now: Stamp, forMs: number): Session {
+  return postponeIdle(noteUse(session, now, forMs), now, forMs);
+}
+
+/** An allowance of silence lies in the future. A longer one from before stays. */
+function noteUse(session: Session, now: Stamp, forMs: number): Session {
+  return withVitals(session, { activityMs: Math.max(session.vitals.activityMs ?? 0, now.bootMs + forMs) });
+}
+
 /** Silence counts from now, or is allowed for `forMs`. A longer allowance from before stays. */
-export function postponeIdle(session: Session, now: Stamp, forMs: number): Session {
+function postponeIdle(session: Session, now: Stamp, forMs: number): Session {
   const { idleAtMs } = session.vitals;
   // An idle timeout of the dispatch is noted before the session is live, and armed then.
   if (idleAtMs === null && !session.spec.idleAsked) return session;

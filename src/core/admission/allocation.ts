@@ -3,10 +3,9 @@
 import type { ClaimKey, SessionId } from '../ids.ts';
 import { claimKey } from '../ids.ts';
 import type { Session, SessionIn } from '../model/session.ts';
-import { isIn } from '../model/session.ts';
+import { isIn, staleAtMs } from '../model/session.ts';
 import { isTreeGone } from '../model/worker.ts';
 import { absences } from '../session/absence.ts';
-import { staleAtMs } from '../session/inference.ts';
 import { hasPassedClaim } from '../teardown/finishing.ts';
 import { quotasOf } from './quotas.ts';
 

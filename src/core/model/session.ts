@@ -289,6 +289,14 @@ export function workerOf(session: Session): Worker | null {
   }
 }
 
+/** When the silence of a worker is too long; null: no heartbeat is expected. */
+export function staleAtMs({ vitals, spec }: Session): number | null {
+  const { heartbeatStaleMs, autoAttach } = spec.profile;
+  const isInformed = vitals.attachedBy === 'launcher' && autoAttach != null;
+  const staleMs = isInformed ? autoAttach.heartbeatStaleMs : heartbeatStaleMs;
+  return vitals.heartbeatMs === null ? null : vitals.heartbeatMs + staleMs;
+}
+
 /** The session replaces its worker. */
 export function isReplacing({ phase }: Session): boolean {
   return phase.name === 'live' && phase.work.kind === 'replacing';

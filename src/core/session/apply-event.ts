@@ -1,6 +1,6 @@
 /** Takes an event's facts into the state. The handler of the phase decides afterwards what follows. */
 import { TEXT } from '../../lib/limits/api-limits.ts';
-import { noteActivity, noteAgentSessions, postponeIdle } from '../activity/activity.ts';
+import { keepAlive, noteActivity, noteAgentSessions } from '../activity/activity.ts';
 import type { Stamp } from '../ids.ts';
 import type { WorkerMessage } from '../model/control-protocol.ts';
 import type { SessionEvent } from '../model/events.ts';
@@ -41,7 +41,7 @@ export function applyEvent(session: Session, event: SessionEvent, now: Stamp): S
     case 'livekit':
       return livekit(session, event.reachable, now);
     case 'keep_alive':
-      return postponeIdle(session, now, event.forMs);
+      return keepAlive(session, now, event.forMs);
     case 'metadata':
       return {
         ...session,

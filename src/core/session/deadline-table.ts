@@ -4,7 +4,7 @@ import type { Stamp } from '../ids.ts';
 import { errorLimit, startTimeoutEnding, unresponsive } from '../model/endings.ts';
 import { requestPoll } from '../model/request-poll.ts';
 import type { PhaseName, ProcessStep, RoomStep, Session, SessionIn, Work } from '../model/session.ts';
-import { maxDurationAtMs, workerOf } from '../model/session.ts';
+import { maxDurationAtMs, staleAtMs, workerOf } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import { endingOf, stay, tell, withPhase, withVitals } from '../model/updates.ts';
 import { channelOf } from '../model/worker.ts';
@@ -15,7 +15,7 @@ import type { ReplaceStep } from '../teardown/steps.ts';
 import type { AbsenceReason } from './absence.ts';
 import { ABSENCES } from './absence.ts';
 import { sendConfigure } from './handshake.ts';
-import { end, infer, staleAtMs } from './inference.ts';
+import { end, infer } from './inference.ts';
 import { crash, escalate, nextStartMs, startIfDue } from './replacing.ts';
 import { start } from './start.ts';
 

@@ -2,7 +2,7 @@
 import { DEADLINES } from '../../lib/limits/session-limits.ts';
 import type { Stamp } from '../ids.ts';
 import type { Reason } from '../model/reasons.ts';
-import type { Ending, Session, SessionIn } from '../model/session.ts';
+import type { Ending, SessionIn } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import { stay, withPhase, withVitals } from '../model/updates.ts';
 import { startTeardown } from '../teardown/start-teardown.ts';
@@ -37,14 +37,6 @@ export function end(session: Live, ending: Ending, now: Stamp): Next {
   const broken =
     ending.reason === 'agent_absent' || ending.reason === 'unresponsive' || ending.reason === 'memory_limit';
   return broken ? crash(session, ending, now) : startTeardown(session, ending, now);
-}
-
-/** When the silence of a worker is too long; null: no heartbeat is expected. */
-export function staleAtMs({ vitals, spec }: Session): number | null {
-  const { heartbeatStaleMs, autoAttach } = spec.profile;
-  const isInformed = vitals.attachedBy === 'launcher' && autoAttach != null;
-  const staleMs = isInformed ? autoAttach.heartbeatStaleMs : heartbeatStaleMs;
-  return vitals.heartbeatMs === null ? null : vitals.heartbeatMs + staleMs;
 }
 
 /** An ending that was asked for or is held is dropped as soon as its ground is gone. Then it counts as never held. */

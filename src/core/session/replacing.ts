@@ -14,7 +14,7 @@ import type { Worker } from '../model/worker.ts';
 import { exitOf, isTreeGone, isWarm, processOf } from '../model/worker.ts';
 import { countSide } from '../rooms/presence.ts';
 import { dialledEnding, notReplaced } from '../teardown/dialled.ts';
-import { isMainAlone, restBoundMs, treeEffects } from '../teardown/process-track.ts';
+import { isMainAlone, isTerm, restBoundMs, treeEffects } from '../teardown/process-track.ts';
 import { startTeardown } from '../teardown/start-teardown.ts';
 import type { ReplaceStep } from '../teardown/steps.ts';
 import { REPLACE_STEPS } from '../teardown/steps.ts';
@@ -25,8 +25,8 @@ type Replacing = Extract<Work, { kind: 'replacing' }>;
 type Old = NonNullable<Replacing['old']>;
 type Unsure = NonNullable<Replacing['unsure']> | null;
 
-/** Counts the crash as an error. The limit of errors in a row ends a session that keeps crashing. */
-export function crash(session: Live, ending: Ending, now: Stamp): Next {
+/** Counts the crash as an error. The limit of errors in a row ends a session that keeps crashing. `inRow`: the count with this one. */
+export function crash(session: Live, ending: Ending, now: Stamp, inRow?: number): Next {
   const { spec, phase } = session;
   if (phase.work.kind !== 'running') return stay(session);
   const { worker } = phase.work;
@@ -37,7 +37,7 @@ export function crash(session: Live, ending: Ending, now: Stamp): Next {
   if (!isWanted && !isPolled) return startTeardown(session, ending, now);
   // A job that raised may have dialled a phone that no snapshot has shown yet.
   const isSure = isWanted && !(isPolled && ending.cause === 'exception');
-  const counted = countError(session, ending.detail ?? ending.reason, now);
+  const counted = countCrash(session, { ending, inRow, now });
   if (counted.errors.consecutive >= spec.limits.errorLimit) {
     const detail = `${counted.errors.consecutive} errors in a row, the last: ${counted.errors.last}`;
     return startTeardown(counted, endingOf('error_limit', now, { cause: ending.cause, detail }), now);
@@ -67,8 +67,22 @@ export function failAgentSession(
     return startTeardown(session, { ...ending, detail: `again after a replacement: ${ending.detail}` }, now);
   // The errors that closed it are this one failure, which the crash counts. The first failure leaves none in a row.
   // Because: the next AgentSession may have as many errors as the framework allows.
-  const errors = { ...session.errors, consecutive: failed.length - 1 };
-  return crash({ ...session, errors }, ending, now);
+  return crash(session, ending, now, crashesInRow(session, now));
+}
+
+function countCrash(
+  session: Live,
+  { ending, inRow, now }: { ending: Ending; inRow: number | undefined; now: Stamp },
+): Live {
+  const counted = countError(session, ending.detail ?? ending.reason, now);
+  return { ...counted, errors: { ...counted.errors, consecutive: inRow ?? counted.errors.consecutive } };
+}
+
+/** The replaced workers that crashed one soon after the other, up to now. A longer time of health ends the row, as for other errors. */
+function crashesInRow({ replaced = [] }: Live, now: Stamp): number {
+  const times = [...replaced.map(({ why }) => why.at.bootMs), now.bootMs];
+  const isPause = (atMs: number, index: number) => atMs - (times[index - 1] ?? atMs) > DEADLINES.errorResetMs;
+  return times.length - 1 - Math.max(0, times.findLastIndex(isPause));
 }
 
 /** The next worker runs the same code, so an exception is replaced once. */
@@ -294,6 +308,8 @@ export function repeatReplaceStep(session: Live, work: Replacing, now: Stamp): N
   if (work.old === null) return stay(session);
   const { step, worker } = work.old;
   const entered = enterOld(session, work, { worker, step, now });
+  // The worker has had its TERM, and a second one would cut its callbacks.
+  if (isTerm(step)) return stay(entered.state, treeEffects(worker, 'scan'));
   // Because: only a tree that this supervisor killed is polled until it is empty, and an earlier one may have sent the SIGKILL.
   return step === 'confirm' ? stay(entered.state, treeEffects(worker, 'SIGKILL')) : entered;
 }

@@ -9,7 +9,7 @@
 import { DEADLINES } from '../../lib/limits/session-limits.ts';
 import type { InstanceId, SessionId, WorkerId } from '../ids.ts';
 import type { Session } from '../model/session.ts';
-import { isEnded, isIn, maxDurationAtMs, workerOf } from '../model/session.ts';
+import { isEnded, isIn, maxDurationAtMs, staleAtMs, workerOf } from '../model/session.ts';
 import { hasPassedClaim } from '../teardown/finishing.ts';
 import { longestTeardownMs } from '../teardown/steps.ts';
 
@@ -202,9 +202,11 @@ function judgeCurrent(session: Session, { nowMs, supervised, graceMs }: CleanupR
 }
 
 /** How long a worker's silence is over all bounds that should have ended it. A held ending is no fault. */
-function silentForMs({ phase, vitals, spec }: Session, nowMs: number): number {
-  if (phase.name !== 'live' || phase.inference !== null || vitals.heartbeatMs === null) return 0;
-  return nowMs - vitals.heartbeatMs - spec.profile.heartbeatStaleMs - DEADLINES.dumpMs;
+function silentForMs(session: Session, nowMs: number): number {
+  const { phase } = session;
+  const staleMs = staleAtMs(session);
+  if (phase.name !== 'live' || phase.inference !== null || staleMs === null) return 0;
+  return nowMs - staleMs - DEADLINES.dumpMs;
 }
 
 /** How many open sessions with a living worker hold each claim. More than one is a fault that no cleanup decides. */

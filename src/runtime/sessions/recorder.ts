@@ -39,7 +39,9 @@ export function recordNeed(before: Session, after: Session, now: Stamp): 'none' 
     before.presence.callersSeen !== after.presence.callersSeen ||
     before.presence.roomSid !== after.presence.roomSid ||
     before.presence.outboundSeen !== after.presence.outboundSeen;
-  return isChanged || isLearnt || isIdlePostponed(before, after, now) ? 'soon' : 'none';
+  return isChanged || isLearnt || isIdlePostponed(before, after, now) || isSilenceAllowed(before, after, now)
+    ? 'soon'
+    : 'none';
 }
 
 /** A keep-alive beyond the ordinary idle timeout. A restart begins the ordinary timeout again, but would lose the longer one. */
@@ -47,6 +49,12 @@ function isIdlePostponed(before: Session, after: Session, now: Stamp): boolean {
   const [beforeMs, afterMs] = [before.vitals.idleAtMs, after.vitals.idleAtMs];
   if (afterMs === null || afterMs === beforeMs) return false;
   return beforeMs === null || afterMs > now.bootMs + after.spec.limits.activityIdleTimeoutMs;
+}
+
+/** A keep-alive against `no_active_stream`. */
+function isSilenceAllowed(before: Session, after: Session, now: Stamp): boolean {
+  const [beforeMs = 0, afterMs = 0] = [before.vitals.activityMs, after.vitals.activityMs];
+  return afterMs > beforeMs && afterMs > now.bootMs;
 }
 
 export class Recorder {

@@ -44,6 +44,16 @@ describe('a participant of LiveKit', () => {
     expect(sideOf(participant, 'agent-of-ours')).toBe(side);
   });
 
+  const service = { 'sip.callID': 'SCL_1', 'sip.trunkID': 'ST_1' };
+  it.each([
+    ['dialled from this side while it rings', { 'sip.callStatus': 'ringing' }, true],
+    ['dialled from this side after a quick pickup', { ...service, 'sip.callStatus': 'active' }, true],
+    ['of an inbound call', { ...service, 'sip.callStatus': 'active', 'sip.ruleID': 'SDR_1' }, undefined],
+    ['of another bridge, which names no call of LiveKit', { 'sip.callStatus': 'active' }, undefined],
+  ])('that is a phone %s is known as such', (_what, attributes, outbound) => {
+    expect(toParticipant({ ...BASE, kind: 'SIP', attributes }).outbound).toBe(outbound);
+  });
+
   it.each([
     ['hidden', 'other'],
     ['recorder', 'other'],

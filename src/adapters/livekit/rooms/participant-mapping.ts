@@ -57,11 +57,15 @@ export function toParticipant(json: ParticipantJson): Participant {
   };
 }
 
-/** LiveKit names the dispatch rule of an inbound call alone. A phone that rings without a rule was dialled from this side. */
+/**
+ * LiveKit names the dispatch rule of an inbound call alone. So a phone without a rule was dialled from this side.
+ * A phone can be picked up between two polls, so an answered one counts, too. Only LiveKit's own SIP service sets the id of a call.
+ */
 function isOutbound(kind: ParticipantKind, attributes: Readonly<Record<string, string>>): boolean {
+  if (kind !== 'sip' || (attributes['sip.ruleID'] ?? '') !== '') return false;
   const status = attributes['sip.callStatus'];
   const isCalled = status === 'dialing' || status === 'ringing';
-  return kind === 'sip' && isCalled && (attributes['sip.ruleID'] ?? '') === '';
+  return isCalled || (attributes['sip.callID'] ?? '') !== '';
 }
 
 export function toReason(json: ParticipantJson): DisconnectReason {
