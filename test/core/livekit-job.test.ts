@@ -1,6 +1,7 @@
 /** Jobs of LiveKit: the acceptance, the assignment, the reports, and how LiveKit ends them. */
 import { describe, expect, it } from 'vitest';
 import { workerId } from '../../src/core/ids.ts';
+import { LATER_TYPES } from '../../src/core/model/control-protocol.ts';
 import { readJobOptions } from '../../src/core/model/job-options.ts';
 import { decideRefused } from '../../src/core/rooms/refused-call.ts';
 import {
@@ -200,7 +201,7 @@ describe('a warm worker', () => {
         v: 1,
         heartbeatMs: 3_000,
         job: expect.objectContaining({ session: play.session.spec.id, attempt: 1 }),
-        accepts: ['agent_session', 'loop_blocked'],
+        accepts: [...LATER_TYPES],
       },
       'assign',
     ]);
