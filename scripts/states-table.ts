@@ -136,6 +136,7 @@ const EVENTS: { readonly [K in SessionEvent['type']]: Samples } = {
   spawned: { spawned: { type: 'spawned', workerId: WORKER, process: PROCESS } },
   spawn_failed: { spawn_failed: { type: 'spawn_failed', workerId: WORKER, detail: 'no such command' } },
   not_started: { not_started: { type: 'not_started', workerId: WORKER } },
+  assign_failed: { assign_failed: { type: 'assign_failed', workerId: WORKER, detail: 'no token' } },
   channel: {
     'channel opens': { type: 'channel', workerId: WORKER, open: true },
     'channel closes': { type: 'channel', workerId: WORKER, open: false },

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { workerId } from '../../src/core/ids.ts';
 import type { SessionEvent } from '../../src/core/model/events.ts';
 import { fromRecord, toRecord } from '../../src/core/model/session-record.ts';
-import { agent, exited, gone, look, Play, participant, profile, says } from './support.ts';
+import { agent, exited, gone, look, Play, participant, profile, says, WORKER } from './support.ts';
 
 const livekit = { profile: profile({ protocol: 'livekit', replace: true }) };
 const ann = participant('ann');
@@ -119,6 +119,24 @@ describe('a crash in a call that was dialled out', () => {
     expect(fromRecord(JSON.parse(JSON.stringify(toRecord(play.session)))).dialled).toBe(true);
     const record = toRecord(inCall().session);
     expect('dialled' in record).toBe(false);
+  });
+});
+
+describe('a worker that could not be given its room', () => {
+  const event = {
+    type: 'assign_failed',
+    workerId: WORKER,
+    detail: 'a worker could not get its room: no key',
+  } as const;
+
+  it('ends its session at once, with the cause in the evidence', () => {
+    const play = Play.starting(livekit).on(1000, event);
+    expect(play).toMatchObject({ reason: 'crashed', ending: { detail: event.detail } });
+  });
+
+  it('is replaced while a caller is there, and an older worker says nothing of the session', () => {
+    expect(inCall().on(1000, event).session.replaced).toMatchObject([{ why: { detail: event.detail } }]);
+    expect(inCall().on(1000, { ...event, workerId: workerId('s1.0') }).session.replaced).toBeUndefined();
   });
 });
 

@@ -47,6 +47,7 @@ const anyEvent = (nowMs: number): fc.Arbitrary<SessionEvent> =>
     worker.map((workerId): SessionEvent => ({ type: 'spawned', workerId, process: PROCESS })),
     worker.map((workerId): SessionEvent => ({ type: 'spawn_failed', workerId, detail: 'no' })),
     worker.map((workerId): SessionEvent => ({ type: 'not_started', workerId })),
+    worker.map((workerId): SessionEvent => ({ type: 'assign_failed', workerId, detail: 'no token' })),
     worker.map((workerId): SessionEvent => ({ type: 'attached', workerId, by: 'launcher' })),
     fc
       .tuple(worker, fc.boolean())

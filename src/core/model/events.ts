@@ -50,6 +50,8 @@ export type SessionEvent =
   | { readonly type: 'tick' }
   | { readonly type: 'spawned'; readonly workerId: WorkerId; readonly process: WorkerProcess }
   | { readonly type: 'spawn_failed'; readonly workerId: WorkerId; readonly detail: string }
+  /** The running worker could not be given its room. */
+  | { readonly type: 'assign_failed'; readonly workerId: WorkerId; readonly detail: string }
   /** The start was recorded and then voided, because the supervisor ended before it. */
   | { readonly type: 'not_started'; readonly workerId: WorkerId }
   /** The worker sent a valid hello, or its connection closed. `mute`: its token is of an older key, so that it cannot connect again. */

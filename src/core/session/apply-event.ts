@@ -57,6 +57,7 @@ export function applyEvent(session: Session, event: SessionEvent, now: Stamp): S
     case 'adopted':
     case 'host_lost':
     case 'not_started':
+    case 'assign_failed':
     case 'queued':
     case 'record_failed':
     case 'granted':

@@ -45,6 +45,7 @@ export const CLOSING: HandlerTable<'closing'> = {
   answered: factsOnly,
   expired: factsOnly,
   not_started: factsOnly,
+  assign_failed: factsOnly,
   side_room_snapshot: factsOnly,
   livekit: factsOnly,
   keep_alive: factsOnly,

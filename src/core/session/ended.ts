@@ -28,6 +28,7 @@ export const ENDED: HandlerTable<'ended'> = {
   expired: factsOnly,
   tick: factsOnly,
   not_started: factsOnly,
+  assign_failed: factsOnly,
   channel: factsOnly,
   message: factsOnly,
   exited: factsOnly,

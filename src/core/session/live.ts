@@ -42,6 +42,8 @@ export const LIVE: HandlerTable<'live'> = {
   tick: (session, _event, now) => actOnDue(session, now),
   spawned: onSpawned,
   spawn_failed: onSpawnFailed,
+  assign_failed: (session, { workerId, detail }, now) =>
+    workerOf(session)?.id === workerId ? crash(session, failedEnding(detail, now), now) : stay(session),
   channel: (session, event, now) => (event.open ? greet(session, now) : stay(session)),
   message: onMessage,
   answered: (session, event, now) => (awaitsReady(session) ? onAnswered(session, event, now) : stay(session)),

@@ -38,6 +38,7 @@ export const QUEUED: HandlerTable<'queued'> = {
   spawned: factsOnly,
   spawn_failed: factsOnly,
   not_started: factsOnly,
+  assign_failed: factsOnly,
   channel: factsOnly,
   attached: factsOnly,
   message: factsOnly,

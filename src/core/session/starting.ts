@@ -38,6 +38,10 @@ export const STARTING: HandlerTable<'starting'> = {
   spawn_failed: (session, event, now) =>
     startTeardown(session, endingOf('crashed', now, { cause: 'spawn_failed', detail: event.detail }), now),
   not_started: startAgain,
+  assign_failed: (session, event, now) =>
+    event.workerId === session.phase.worker.id && !hasFailed(session.phase.worker)
+      ? onFailed(session, event.detail, now)
+      : stay(session),
   channel: (session, event, now) => (event.open ? greet(session, now) : stay(session)),
   message: onMessage,
   answered: (session, event, now) => onAnswered(session, event, now),

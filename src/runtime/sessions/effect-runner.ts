@@ -7,6 +7,7 @@ import type { Effect } from '../../core/model/effects.ts';
 import type { Session } from '../../core/model/session.ts';
 import { messageOf } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoints.ts';
+import { TEXT } from '../../lib/limits/api-limits.ts';
 import type { RoomStepResult } from '../../ports/rooms.ts';
 import type { Workers } from '../../ports/workers.ts';
 import type { AdmissionGate } from '../dispatch/admission-gate.ts';
@@ -125,21 +126,36 @@ async function assign(parts: EffectParts, session: Session, workerId: WorkerId):
         ...(await roomTokens.take(session)),
       });
   } catch (error) {
-    deps.log.error({ worker: workerId, error: messageOf(error) }, 'a worker could not get its room');
+    assignFailed(parts, session, { workerId, error });
   }
 }
 
 async function admit(
-  { deps, workers, channels, roomTokens }: EffectParts,
+  parts: EffectParts,
   session: Session,
   { workerId, acceptance, notes }: Extract<Effect, { do: 'admit' }>,
 ): Promise<void> {
+  const { workers, channels, roomTokens } = parts;
   for (const line of notes) workers.note(workerId, line);
   try {
     channels.admit(workerId, await roomTokens.admit(session, acceptance));
   } catch (error) {
-    deps.log.error({ worker: workerId, error: messageOf(error) }, 'a worker could not get its room');
+    assignFailed(parts, session, { workerId, error });
   }
+}
+
+function assignFailed(
+  { deps, sessions }: EffectParts,
+  session: Session,
+  { workerId, error }: { workerId: WorkerId; error: unknown },
+): void {
+  const what = 'a worker could not get its room';
+  deps.log.error({ worker: workerId, error: messageOf(error) }, what);
+  sessions.post(session.spec.id, {
+    type: 'assign_failed',
+    workerId,
+    detail: `${what}: ${messageOf(error)}`.slice(0, TEXT.detailChars),
+  });
 }
 
 async function roomStep(
