@@ -59,32 +59,6 @@ describe('TERM', () => {
   });
 });
 
-describe('a supervisor that takes over during TERM', () => {
-  const gap = { type: 'gap', gapMs: 0 } as const;
-  const failing = () =>
-    Play.live({ profile: profile({ replace: true }) })
-      .on(100, look(100, [participant('ann'), agent]))
-      .on(1000, says({ type: 'failed', message: 'no voice' }));
-
-  it.each([
-    ['a teardown', level0],
-    ['a replacement', failing],
-  ])('sends no second TERM to a main process that runs its callbacks, and scans the tree: %s', (_what, begun) => {
-    const play = begun().on(3000, gap);
-    expect(signals(play)).toEqual([TO_MAIN]);
-    expect(play.did('reap').map(({ atMs }) => atMs)).toEqual([3000]);
-    // The rest of the bound makes good a TERM that the earlier supervisor could not send any more.
-    expect(signals(play.until(13_000)).slice(1)).toEqual([
-      [12_000, 'SIGTERM', 'all'],
-      [13_000, 'SIGKILL', 'all'],
-    ]);
-  });
-
-  it('repeats SIGKILL', () => {
-    expect(signals(level0().on(11_000, gap).on(11_500, gap)).at(-1)).toEqual([11_500, 'SIGKILL', 'all']);
-  });
-});
-
 describe('TERM in a replacement', () => {
   const failing = () =>
     Play.live({ profile: profile({ replace: true }) })

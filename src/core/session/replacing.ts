@@ -14,7 +14,7 @@ import type { Worker } from '../model/worker.ts';
 import { exitOf, isTreeGone, isWarm, processOf } from '../model/worker.ts';
 import { countSide } from '../rooms/presence.ts';
 import { dialledEnding, notReplaced } from '../teardown/dialled.ts';
-import { isMainAlone, isTerm, restBoundMs, treeEffects } from '../teardown/process-track.ts';
+import { isMainAlone, restBoundMs, treeEffects } from '../teardown/process-track.ts';
 import { startTeardown } from '../teardown/start-teardown.ts';
 import type { ReplaceStep } from '../teardown/steps.ts';
 import { REPLACE_STEPS } from '../teardown/steps.ts';
@@ -308,8 +308,6 @@ export function repeatReplaceStep(session: Live, work: Replacing, now: Stamp): N
   if (work.old === null) return stay(session);
   const { step, worker } = work.old;
   const entered = enterOld(session, work, { worker, step, now });
-  // The worker has had its TERM, and a second one would cut its callbacks.
-  if (isTerm(step)) return stay(entered.state, treeEffects(worker, 'scan'));
   // Because: only a tree that this supervisor killed is polled until it is empty, and an earlier one may have sent the SIGKILL.
   return step === 'confirm' ? stay(entered.state, treeEffects(worker, 'SIGKILL')) : entered;
 }

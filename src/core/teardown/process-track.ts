@@ -147,20 +147,11 @@ export function treeEffects({ id }: Worker, action: Exclude<StepAction, 'aclose'
   }
 }
 
-/**
- * Does the step under way again, for a supervisor that was away or suspended. Because: only a tree that this supervisor killed
- * is polled until it is empty. A TERM is not sent again, because a second one cuts callbacks. The next step makes a lost one good.
- */
+/** Does the step under way again, for a supervisor that was away or suspended. Because: only a tree that this supervisor killed is polled until it is empty. */
 export function repeatStep({ phase }: Closing, now: Stamp): Effect[] {
   const { worker, ladder } = phase;
   const { step, deadlineMs } = ladder.process;
   const wasKilled = step === 'confirm' || ladder.unkillable;
   if (worker !== null && !isTreeGone(worker) && wasKilled) return treeEffects(worker, 'SIGKILL');
-  if (worker !== null && isTerm(step)) return treeEffects(worker, 'scan');
   return stepEffects(phase, step, Math.max(0, deadlineMs - now.bootMs));
-}
-
-/** Both parts of TERM. */
-export function isTerm(step: ProcessStep): boolean {
-  return STEPS[step].recordedAs === 'term';
 }
