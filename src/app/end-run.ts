@@ -1,10 +1,11 @@
 /** Ends what a dead `curfew run` left: its workers and its state directory. The guard of the run starts it. */
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { createProcessTable } from '../adapters/cleanup/host-processes.ts';
 import { isSupervised, readInstanceId } from '../adapters/registry/instance-dir.ts';
 import { createClock } from '../adapters/telemetry/boot-clock.ts';
+import { removeTree } from '../adapters/worker/temp/remove-tree.ts';
 import { CurfewError } from '../lib/errors.ts';
 import { RUN } from '../lib/limits/service-limits.ts';
 import { removeCgroup } from '../process/cgroup.ts';
@@ -18,7 +19,7 @@ export async function endRun(stateDir: string): Promise<number> {
   if (!(await isReleased(stateDir)))
     throw new CurfewError('already_running', `the run of "${stateDir}" still lives; end the run itself`);
   const isEmpty = await endWorkers(stateDir);
-  if (isEmpty) rmSync(stateDir, { recursive: true, force: true });
+  if (isEmpty) await removeTree(stateDir);
   return isEmpty ? 0 : RUN.survivedExit;
 }
 

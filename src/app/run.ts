@@ -1,5 +1,5 @@
 /** `curfew run`: one call in the foreground, with its own instance. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { startGuard } from '../adapters/cleanup/run-guard.ts';
@@ -8,6 +8,7 @@ import { DEFAULT_CONFIG, tempDirOf } from '../adapters/config/config.ts';
 import { loadConfig, resolveLiveKit } from '../adapters/config/config-file.ts';
 import { defaultProfile } from '../adapters/config/config-schema.ts';
 import { createLog } from '../adapters/telemetry/pino-log.ts';
+import { removeTree } from '../adapters/worker/temp/remove-tree.ts';
 import type { SessionView } from '../api/session-schemas.ts';
 import { dispatchSchema } from '../api/session-schemas.ts';
 import type { RunOptions } from '../cli/command-context.ts';
@@ -29,7 +30,8 @@ export async function run(options: RunOptions): Promise<number> {
   try {
     return await runIn(stateDir, options);
   } finally {
-    rmSync(stateDir, { recursive: true, force: true });
+    const error = await removeTree(stateDir);
+    if (error !== null) log.warn({ path: stateDir, error }, 'the directory of this run could not be removed');
     over();
   }
 }

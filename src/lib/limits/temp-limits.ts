@@ -17,6 +17,8 @@ export const TEMP = {
   rootTries: 10,
   /** The removal of one folder is given up for now after this many errors. The next cleanup tries again. */
   removeErrors: 1000,
+  /** Random bytes in the name to which a removal moves a folder. */
+  movedBytes: 8,
   /** The supervisor's end waits this long for removals. */
   closeMs: 2 * SECOND_MS,
   /** Default of `temp_max`. */

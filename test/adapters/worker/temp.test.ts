@@ -1,5 +1,5 @@
 /** The temporary folder of each worker: its place, its end, and what a worker may leave in it. */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import {
   chmodSync,
   existsSync,
@@ -7,6 +7,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -37,6 +38,23 @@ afterEach(async () => {
   rmSync(dir, { recursive: true, force: true });
 });
 
+const REMOVAL = join(import.meta.dirname, '../../../src/adapters/worker/temp/remove-tree.ts');
+/** A mount namespace of its own, so that a mount of a test ends with it. Root of a user namespace may mount. */
+const UNSHARE = ['unshare', '--mount', '--user', '--map-root-user'] as const;
+const mayMount = spawnSync(UNSHARE[0], [...UNSHARE.slice(1), 'true']).status === 0;
+/** Replaces each folder of a name with x, in any folder of `work`, by a link to another folder. */
+const SWAP = `
+import glob, os, sys
+work, outside = sys.argv[1:]
+while True:
+  for path in glob.glob(work + '/*/x*'):
+    try:
+      if not os.path.islink(path):
+        os.rename(path, path.replace('/x', '/z'))
+        os.symlink(outside, path)
+    except OSError:
+      pass
+`;
 const OWN: Partial<Profile> = { tmp: 'worker' };
 const sh = (script: string): [string, ...string[]] => ['sh', '-c', script];
 /** The folders of workers that exist, of all instances. */
@@ -192,6 +210,67 @@ describe('the removal of a folder', () => {
     expect(await removeTree(join(dir, 'link'))).toBeNull();
     expect(await removeTree(join(dir, 'nothing'))).toBeNull();
     expect(readdirSync(dir)).toEqual(['kept']);
+  });
+
+  it('removes a tree whose folders have the names of moved folders', async () => {
+    const top = join(dir, 'top');
+    for (let n = 1; n <= 20; n += 1)
+      mkdirSync(join(top, `.curfew-${process.pid}-${n}`, 'inner'), { recursive: true });
+    mkdirSync(join(top, 'a', 'b'), { recursive: true });
+    expect(await removeTree(top)).toBeNull();
+    expect(existsSync(top)).toBe(false);
+  });
+
+  it('follows no link that a process puts in the place of a folder meanwhile', async () => {
+    const [outside, work] = [join(dir, 'outside'), join(dir, 'work')];
+    mkdirSync(join(outside, 'kept'), { recursive: true });
+    writeFileSync(join(outside, 'file'), 'x');
+    chmodSync(outside, 0o755);
+    mkdirSync(work);
+    const swapper = spawn('python3', ['-c', SWAP, work, outside]);
+    try {
+      for (let round = 0; round < 10; round += 1) {
+        const [made, top] = [join(dir, 'made'), join(work, `${round}`)];
+        for (let n = 0; n < 50; n += 1) mkdirSync(join(made, `x${n}`, 'y'), { recursive: true });
+        renameSync(made, top);
+        await until('it is removed', async () => (await removeTree(top)) === null);
+      }
+    } finally {
+      swapper.kill('SIGKILL');
+      await new Promise((resolve) => swapper.once('exit', resolve));
+    }
+    expect(readdirSync(outside)).toEqual(['file', 'kept']);
+    expect(statSync(outside).mode & 0o777).toBe(0o755);
+  });
+
+  it.skipIf(!mayMount).each([
+    ['over the folder', ''],
+    ['over a folder in it', 'in'],
+  ])('leaves all that lies behind a mount %s', (_, where) => {
+    const [precious, top] = [join(dir, 'precious'), join(dir, 'top')];
+    mkdirSync(join(precious, 'sub'), { recursive: true });
+    mkdirSync(join(top, 'in'), { recursive: true });
+    writeFileSync(join(precious, 'file'), 'keep');
+    writeFileSync(join(precious, 'sub', 'file'), 'keep');
+    chmodSync(precious, 0o500);
+    const script = `mount --bind "$1" "$2" && exec "$3" --input-type=module -e "import { removeTree } from '${REMOVAL}';
+      console.log(await removeTree('${top}'))"`;
+    const target = join(top, where);
+    const ran = spawnSync(UNSHARE[0], [
+      ...UNSHARE.slice(1),
+      'sh',
+      '-c',
+      script,
+      'sh',
+      precious,
+      target,
+      process.execPath,
+    ]);
+    expect(`${ran.stdout}${ran.stderr}`).toContain('mounted on it');
+    expect(readFileSync(join(precious, 'file'), 'utf8')).toBe('keep');
+    expect(readFileSync(join(precious, 'sub', 'file'), 'utf8')).toBe('keep');
+    expect(statSync(precious).mode & 0o777).toBe(0o500);
+    chmodSync(precious, 0o700);
   });
 });
 

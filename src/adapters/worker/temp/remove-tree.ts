@@ -1,16 +1,18 @@
 /**
- * Removes a folder that a worker filled. The worker chose every name, link, mode and depth in it.
- * - No link is followed, and no mount is entered: the kernel refuses to move or remove a mount point.
+ * Removes a folder that a worker filled. The worker chose every name, link, mode, mount and depth in it.
+ * - No mount is entered, neither over the folder itself nor in it. The files behind a mount belong to others.
+ * - No link is followed. Race: a process can replace a folder by a link, so each path leads through an open handle.
  * - Each subfolder moves to the top first. So no path grows too long, and a deep tree needs no recursion.
  * - Names are bytes, because they need not be UTF-8.
  * - One call to the kernel at a time: the event loop, and three of Node's four file threads, stay free.
  */
-import { chmod, lstat, opendir, rename, rmdir, unlink } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { lstat, opendir, rename, rmdir, unlink } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
 import { messageOf } from '../../../lib/errors.ts';
 import { TEMP } from '../../../lib/limits/temp-limits.ts';
+import { HeldFolder } from './held-folder.ts';
 
-const SLASH = Buffer.from('/');
-const FOLDER_MODE = 0o700;
 /** Because: the types of Node do not know `buffer` here, though Node does. */
 const AS_BYTES = { encoding: 'buffer' as BufferEncoding };
 /** An entry can appear behind the reader of its folder, for example one that moved. */
@@ -18,81 +20,93 @@ const PASSES = 5;
 
 /** `null`: nothing is left. Otherwise the first error. Never rejects. */
 export async function removeTree(path: string): Promise<string | null> {
+  const held: HeldFolder[] = [];
+  const hold = (folder: HeldFolder) => {
+    held.push(folder);
+    return folder;
+  };
   try {
     if (!(await lstat(path)).isDirectory()) {
       await unlink(path);
       return null;
     }
+    const name = Buffer.from(basename(path));
+    const parent = hold(await HeldFolder.open(dirname(path), 'follow'));
+    return await new TreeRemoval(parent.at(name), hold(await parent.enter(name))).run();
   } catch (error) {
     return isMissing(error) ? null : messageOf(error);
+  } finally {
+    for (const folder of held) await folder.close();
   }
-  return new TreeRemoval(Buffer.from(path)).run();
 }
 
 class TreeRemoval {
-  readonly #top: Buffer;
-  readonly #folders: Buffer[] = [];
-  #moved = 0;
+  readonly #path: Buffer;
+  readonly #top: HeldFolder;
+  /** Names of moved folders in the top. */
+  readonly #moved: Buffer[] = [];
   #errors = 0;
   #firstError: string | null = null;
 
-  constructor(top: Buffer) {
+  constructor(path: Buffer, top: HeldFolder) {
+    this.#path = path;
     this.#top = top;
   }
 
   async run(): Promise<string | null> {
     for (let pass = 0; pass < PASSES && this.#errors === 0; pass += 1) {
       await this.#empty(this.#top);
-      for (let next = this.#folders.pop(); next !== undefined; next = this.#folders.pop()) {
-        await this.#empty(next);
-        await this.#try(() => rmdir(next));
-      }
-      const error = await rmdir(this.#top).then(() => null, asError);
+      for (let next = this.#moved.pop(); next !== undefined; next = this.#moved.pop())
+        await this.#removeMoved(next);
+      const error = await rmdir(this.#path).then(() => null, asError);
       if (error === null || isMissing(error)) return null;
-      if (error.code !== 'ENOTEMPTY') return this.#firstError ?? error.message;
+      if (!['ENOTEMPTY', 'EEXIST'].includes(error.code ?? '')) return this.#firstError ?? error.message;
     }
     return this.#firstError ?? 'files keep appearing in it';
   }
 
-  async #empty(folder: Buffer): Promise<void> {
+  async #empty(folder: HeldFolder): Promise<void> {
     await this.#try(async () => {
-      await openModeOf(folder);
-      for await (const { name } of await opendir(folder, AS_BYTES)) {
+      await folder.openMode();
+      for await (const { name } of await opendir(folder.path, AS_BYTES)) {
         if (this.#errors >= TEMP.removeErrors) return;
         await this.#removeEntry(folder, Buffer.from(name));
       }
     });
   }
 
-  async #removeEntry(folder: Buffer, name: Buffer): Promise<void> {
-    const path = Buffer.concat([folder, SLASH, name]);
-    const error = await unlink(path).then(() => null, asError);
+  async #removeEntry(folder: HeldFolder, name: Buffer): Promise<void> {
+    const error = await unlink(folder.at(name)).then(() => null, asError);
     if (error === null || isMissing(error)) return;
-    if (error.code === 'EISDIR') await this.#removeFolder(path);
+    if (error.code === 'EISDIR') await this.#removeFolder(folder, name);
     else this.#note(error);
   }
 
-  async #removeFolder(path: Buffer): Promise<void> {
-    const error = await rmdir(path).then(() => null, asError);
+  async #removeFolder(folder: HeldFolder, name: Buffer): Promise<void> {
+    const error = await rmdir(folder.at(name)).then(() => null, asError);
     if (error === null || isMissing(error)) return;
-    this.#moved += 1;
-    const target = Buffer.concat([this.#top, SLASH, Buffer.from(`.curfew-${process.pid}-${this.#moved}`)]);
-    const moved = await this.#try(async () => {
+    // Because: the worker must not guess the name, or it could make a folder of that name that refuses the move.
+    const target = Buffer.from(`.curfew-${randomBytes(TEMP.movedBytes).toString('hex')}`);
+    await this.#try(async () => {
       // Because: a folder that moves gets a new `..`, so the kernel asks for the right to write in it.
-      await openModeOf(path);
-      await rename(path, target);
+      await within(folder, name, (inner) => inner.openMode());
+      await rename(folder.at(name), this.#top.at(target));
+      this.#moved.push(target);
     });
-    if (moved) this.#folders.push(target);
   }
 
-  /** False: it failed, and the error is noted. */
-  async #try(work: () => Promise<void>): Promise<boolean> {
+  async #removeMoved(name: Buffer): Promise<void> {
+    await this.#try(async () => {
+      await within(this.#top, name, (folder) => this.#empty(folder));
+      await rmdir(this.#top.at(name));
+    });
+  }
+
+  async #try(work: () => Promise<void>): Promise<void> {
     try {
       await work();
-      return true;
     } catch (error) {
-      if (!isMissing(error)) this.#note(error);
-      return false;
+      if (!isReplaced(error)) this.#note(error);
     }
   }
 
@@ -102,11 +116,17 @@ class TreeRemoval {
   }
 }
 
-/** Gives the owner back every right on a folder. Another user's folder stays as it is. */
-async function openModeOf(folder: Buffer): Promise<void> {
-  const info = await lstat(folder);
-  if (info.isDirectory() && (info.mode & FOLDER_MODE) !== FOLDER_MODE)
-    await chmod(folder, FOLDER_MODE).catch(() => undefined);
+async function within(
+  parent: HeldFolder,
+  name: Buffer,
+  work: (folder: HeldFolder) => Promise<void>,
+): Promise<void> {
+  const folder = await parent.enter(name);
+  try {
+    await work(folder);
+  } finally {
+    await folder.close();
+  }
 }
 
 function asError(error: unknown): NodeJS.ErrnoException {
@@ -115,4 +135,9 @@ function asError(error: unknown): NodeJS.ErrnoException {
 
 function isMissing(error: unknown): boolean {
   return (error as NodeJS.ErrnoException).code === 'ENOENT';
+}
+
+/** The folder is gone, or something else has its name. The next pass meets that. */
+function isReplaced(error: unknown): boolean {
+  return ['ENOENT', 'ENOTDIR', 'ELOOP', 'ENOTEMPTY', 'EEXIST'].includes(asError(error).code ?? '');
 }
