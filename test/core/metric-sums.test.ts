@@ -1,7 +1,7 @@
 /** The sums of the metrics of an agent's workers, and their text. */
 import { describe, expect, it } from 'vitest';
-import type { Series } from '../../src/core/workers/metric-sums.ts';
-import { addSeries, lasting, printMetrics } from '../../src/core/workers/metric-sums.ts';
+import type { Series, Sums } from '../../src/core/workers/metric-sums.ts';
+import { addSeries, emptySums, lasting, printMetrics } from '../../src/core/workers/metric-sums.ts';
 
 const counter = (value: number, more: Partial<Series> = {}): Series => ({
   type: 'counter',
@@ -18,8 +18,9 @@ const gauge = (mode: string, value: number, timestamp = 0): Series =>
   counter(value, { type: 'gauge', mode, metric: 'g', name: 'g', labels: [], timestamp });
 const bucket = (le: string, value: number) =>
   counter(value, { type: 'histogram', metric: 'h', name: 'h_bucket', labels: [['le', le]] });
-const sumOf = (...all: Series[]) => addSeries(new Map(), all, 100);
-const values = (...all: Series[]) => [...sumOf(...all).values()].map((one) => one.value);
+const sumOf = (...all: Series[]) => addSeries(emptySums(), all, { series: 100, chars: 10_000 });
+const textOf = (sums: Sums) => [...printMetrics(sums)].join('');
+const values = (...all: Series[]) => [...sumOf(...all).series.values()].map((one) => one.value);
 
 describe('the sum of series', () => {
   it('adds counters with the same labels, and keeps others apart', () => {
@@ -43,7 +44,8 @@ describe('the sum of series', () => {
 
   it('stays within its bound', () => {
     const many = Array.from({ length: 50 }, (_, index) => counter(1, { labels: [['n', String(index)]] }));
-    expect(addSeries(new Map(), many, 10).size).toBe(10);
+    expect(addSeries(emptySums(), many, { series: 10, chars: 10_000 }).series.size).toBe(10);
+    expect(addSeries(emptySums(), many, { series: 50, chars: 500 }).chars).toBeLessThanOrEqual(500);
   });
 });
 
@@ -51,7 +53,7 @@ describe('the text', () => {
   it('adds up the buckets of a histogram, and escapes labels and help', () => {
     const odd = counter(1, { labels: [['kind', 'a"b\\c\nd']], help: 'two\nlines' });
     const sum = counter(1.5, { type: 'histogram', metric: 'h', name: 'h_sum', labels: [] });
-    expect(printMetrics(sumOf(odd, bucket('+Inf', 1), bucket('1.0', 2), sum))).toBe(
+    expect(textOf(sumOf(odd, bucket('+Inf', 1), bucket('1.0', 2), sum))).toBe(
       [
         '# HELP calls_total two\\nlines',
         '# TYPE calls_total counter',
@@ -67,5 +69,5 @@ describe('the text', () => {
     );
   });
 
-  it('of nothing is empty', () => expect(printMetrics(new Map())).toBe(''));
+  it('of nothing is empty', () => expect(textOf(emptySums())).toBe(''));
 });

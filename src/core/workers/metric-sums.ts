@@ -19,18 +19,38 @@ export interface Series {
   readonly timestamp: number;
 }
 
-export type Sums = ReadonlyMap<string, Series>;
+/** `chars`: the length of all keys and help texts. */
+export interface Sums {
+  readonly series: Map<string, Series>;
+  chars: number;
+}
 
-/** At most `most` series; series beyond are left out. */
-export function addSeries(sums: Sums, more: Iterable<Series>, most: number): Map<string, Series> {
-  const all = new Map(sums);
+export interface SumBounds {
+  readonly series: number;
+  readonly chars: number;
+}
+
+export function emptySums(): Sums {
+  return { series: new Map(), chars: 0 };
+}
+
+export function copySums({ series, chars }: Sums): Sums {
+  return { series: new Map(series), chars };
+}
+
+/** Adds to `sums`. Series beyond the bounds are left out. */
+export function addSeries(sums: Sums, more: Iterable<Series>, most: SumBounds): Sums {
   for (const one of more) {
     const key = JSON.stringify([one.type, one.mode, one.name, one.labels]);
-    const known = all.get(key);
-    if (known !== undefined) all.set(key, merge(known, one));
-    else if (all.size < most) all.set(key, one);
+    const known = sums.series.get(key);
+    const chars = key.length + one.help.length;
+    if (known !== undefined) sums.series.set(key, merge(known, one));
+    else if (sums.series.size < most.series && sums.chars + chars <= most.chars) {
+      sums.series.set(key, one);
+      sums.chars += chars;
+    }
   }
-  return all;
+  return sums;
 }
 
 /** The series of a worker that count after its end. A series for each process would grow without a bound. */
@@ -50,35 +70,39 @@ function merge(known: Series, one: Series): Series {
   return one;
 }
 
-/** The text format 0.0.4 of Prometheus. Source: prometheus.io, "Exposition formats". */
-export function printMetrics(sums: Sums): string {
-  const families = new Map<string, Series[]>();
-  for (const one of sums.values()) {
-    const family = `${one.type} ${one.metric}`;
-    families.set(family, [...(families.get(family) ?? []), one]);
-  }
-  return [...families.keys()]
-    .sort()
-    .map((family) => printFamily(families.get(family) ?? []))
-    .join('');
+/** Lines of the text format 0.0.4 of Prometheus. Source: prometheus.io, "Exposition formats". */
+export function* printMetrics({ series }: Sums): Generator<string> {
+  const families = grouped(series.values(), (one) => `${one.type} ${one.metric}`);
+  for (const family of [...families.keys()].sort()) yield* printFamily(families.get(family) ?? []);
 }
 
-function printFamily(all: readonly Series[]): string {
+function grouped(all: Iterable<Series>, keyOf: (one: Series) => string): Map<string, Series[]> {
+  const groups = new Map<string, Series[]>();
+  for (const one of all) {
+    const key = keyOf(one);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [one]);
+    else group.push(one);
+  }
+  return groups;
+}
+
+function* printFamily(all: readonly Series[]): Generator<string> {
   const [first] = all;
-  if (first === undefined) return '';
+  if (first === undefined) return;
   const name = first.type === 'counter' ? `${first.metric.replace(/_total$/, '')}_total` : first.metric;
   const lines = first.type === 'histogram' ? cumulated(all) : all;
-  const head = `# HELP ${name} ${first.help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}\n# TYPE ${name} ${first.type}\n`;
-  return head + lines.map((one) => `${one.name}${labelsOf(one)} ${numberOf(one.value)}\n`).join('');
+  yield `# HELP ${name} ${first.help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}\n`;
+  yield `# TYPE ${name} ${first.type}\n`;
+  for (const one of lines) yield `${one.name}${labelsOf(one)} ${numberOf(one.value)}\n`;
 }
 
 /** The files hold each bucket alone. The text adds up the buckets, and their last sum is the count. */
 function cumulated(all: readonly Series[]): Series[] {
-  const groups = new Map<string, Series[]>();
-  for (const one of all.filter(({ labels }) => boundOf(labels) !== null)) {
-    const group = JSON.stringify(one.labels.filter(([label]) => label !== 'le'));
-    groups.set(group, [...(groups.get(group) ?? []), one]);
-  }
+  const groups = grouped(
+    all.filter(({ labels }) => boundOf(labels) !== null),
+    (one) => JSON.stringify(one.labels.filter(([label]) => label !== 'le')),
+  );
   const printed = [...groups.values()].flatMap((buckets) => {
     const sorted = buckets.sort((a, b) => (boundOf(a.labels) ?? 0) - (boundOf(b.labels) ?? 0));
     let count = 0;

@@ -36,13 +36,14 @@ function fileOf(...entries: [key: string, value: number][]): Buffer {
   return Buffer.concat([head, body, Buffer.alloc(1000)]);
 }
 const key = (name: string, labels = {}) => JSON.stringify([name, `${name}_total`, labels, 'help']);
+const budget = () => ({ bytes: 100_000_000, series: 100_000 });
 const write = (name: string, data: Buffer) => writeFileSync(join(dir, name), data);
 
 it('reads names, labels and values, and the pid of a gauge for each process', async () => {
   write('counter_1.db', fileOf([key('a', { z: '1', b: '2' }), 3], [key('längér'), 1], [key('c'), 0.5]));
   write(`gauge_liveall_${process.pid}.db`, fileOf([JSON.stringify(['g', 'g', {}, '']), 7]));
   write('gauge_livesum_999999999.db', fileOf([JSON.stringify(['dead', 'dead', {}, '']), 7]));
-  const found = await readMetricFiles(dir);
+  const found = await readMetricFiles(dir, budget());
   expect(found.map(({ name, value, labels }) => [name, value, labels])).toEqual([
     [
       'a_total',
@@ -69,8 +70,42 @@ it('ends at the first fault of a file, and follows no link', async () => {
   write('counter_4.db', fileOf(['{"not":"a key"}', 1], ['["bad name","bad name",{},""]', 1], [key('c'), 9]));
   symlinkSync('/dev/zero', join(dir, 'counter_5.db'));
   write('other.txt', good);
-  expect((await readMetricFiles(dir)).map((one) => one.name)).toEqual(['a_total', 'c_total']);
-  expect(await readMetricFiles(join(dir, 'missing'))).toEqual([]);
+  expect((await readMetricFiles(dir, budget())).map((one) => one.name)).toEqual(['a_total', 'c_total']);
+  expect(await readMetricFiles(join(dir, 'missing'), budget())).toEqual([]);
+});
+
+it('reads little of a worker whose files are full of keys that are none', async () => {
+  const bad = fileOf(...Array.from({ length: 10_000 }, (): [string, number] => ['x', 1]));
+  for (let n = 1; n <= 64; n += 1) write(`counter_${n}.db`, bad);
+  const left = budget();
+  expect(await readMetricFiles(dir, left)).toEqual([]);
+  expect(100_000_000 - left.bytes).toBeLessThanOrEqual(bad.length);
+});
+
+it('stops at the bytes and series that are left for all workers of an answer', async () => {
+  for (let n = 1; n <= 5; n += 1) write(`counter_${n}.db`, fileOf([key('a'), 1], [key('b'), 2]));
+  const left = { bytes: 1000, series: 3 };
+  expect(await readMetricFiles(dir, left)).toHaveLength(3);
+  expect(await readMetricFiles(dir, left)).toEqual([]);
+  expect(left.series).toBe(0);
+  expect(await readMetricFiles(dir, { bytes: 20, series: 100 })).toEqual([]);
+});
+
+it('leaves the event loop its turns while it reads large files', async () => {
+  const many = Array.from({ length: 4000 }, (_, index): [string, number] => [
+    key('a', { n: String(index) }),
+    1,
+  ]);
+  write('counter_1.db', fileOf(...many));
+  let turns = 0;
+  const count = () => {
+    turns += 1;
+    timer = setImmediate(count);
+  };
+  let timer = setImmediate(count);
+  expect(await readMetricFiles(dir, budget())).toHaveLength(4000);
+  clearImmediate(timer);
+  expect(turns).toBeGreaterThanOrEqual(4);
 });
 
 /** As after `systemctl restart`: each start of the supervisor has a /tmp of its own. Only root can make mounts. */
