@@ -2,6 +2,7 @@
  * `curfew cleanup`: lists or ends processes that should not be there. The supervisor does the work if it answers;
  * otherwise this command does it.
  */
+import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { Config } from '../adapters/config/config.ts';
 import type { CleanupRequest, CleanupView } from '../api/cleanup-api.ts';
@@ -52,7 +53,11 @@ function readRequest({ apply, yes, unmanaged, match, olderThan, abandoned }: Cle
       );
     return { dryRun: false, plan: apply, askerPid: process.pid };
   }
-  const base = { dryRun: yes !== true, askerPid: process.pid, ...(abandoned !== undefined && { abandoned }) };
+  const base = {
+    dryRun: yes !== true,
+    askerPid: process.pid,
+    ...(abandoned !== undefined && { abandoned: resolve(abandoned) }),
+  };
   if (unmanaged !== true) {
     if (olderThan !== undefined) throw wrong('--older-than needs --unmanaged; add it');
     return { ...base, ...(match !== undefined && { match }) };

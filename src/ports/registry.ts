@@ -1,5 +1,5 @@
 /** The registry: sessions, claims and watched rooms in a database. */
-import type { ClaimKey, RoomKey, SessionId } from '../core/ids.ts';
+import type { ClaimKey, SessionId } from '../core/ids.ts';
 import type { Session } from '../core/model/session.ts';
 import type { RoomWatch } from '../core/rooms/kept-room.ts';
 
@@ -52,8 +52,9 @@ export interface Registry {
   list(query: SessionQuery): Promise<{ sessions: Session[]; nextCursor: string | null }>;
   /** Sessions that have not ended or still hold their claim. Damaged records are logged and set aside in a file. */
   open(): Promise<Session[]>;
+  /** Replaces the watch of the same room and claim. */
   saveWatch(watch: RoomWatch): Promise<void>;
-  deleteWatch(room: RoomKey): Promise<void>;
+  deleteWatch(watch: Pick<RoomWatch, 'room' | 'claim'>): Promise<void>;
   watches(): Promise<RoomWatch[]>;
   /** Deletes sessions that ended before this Unix time in milliseconds. Returns their number. */
   prune(endedBeforeWallMs: number): Promise<number>;

@@ -54,8 +54,7 @@ export interface Workers {
    * Resolves with null: the worker never started and never will, or it belongs to another boot.
    */
   adopt(workerId: WorkerId, known: WorkerProcess | null): Promise<Adopted | null>;
-  /** To each process of the tree. */
-  /** `to`: the main process alone. A later SIGTERM without it goes to the others alone. */
+  /** Absent `to`: each process of the tree. `to`: the main process alone. A later SIGTERM without it goes to the others alone. */
   signal(workerId: WorkerId, signal: 'SIGTERM' | 'SIGKILL', to?: 'main'): void;
   /** Scans for processes that a dead worker left, and reports their number. */
   reap(workerId: WorkerId): void;

@@ -115,8 +115,9 @@ export class SupervisorParts {
       this.roomRouter?.removed.note(session);
       if (!isIn(session, 'closing') || followed.has(session.spec.id)) continue;
       const watch = rejoinWatch(session, this.deps.clock.now());
-      if (watch !== null && this.roomRouter?.isWatched(watch.room, watch.roomSid) === false)
-        this.roomRouter.watch(watch);
+      const watches = this.roomRouter?.watches;
+      if (watch !== null && watches?.isWatched(watch.room, watch.roomSid, watch.claim) === false)
+        watches.watch(watch);
     }
   }
 
@@ -207,7 +208,7 @@ export class SupervisorParts {
       lost,
       all.map(({ spec }) => [spec.id, () => this.sessions.state(spec.id)]),
     );
-    this.roomRouter?.recordAll();
+    this.roomRouter?.watches.recordAll();
   }
 }
 

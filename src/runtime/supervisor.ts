@@ -181,7 +181,10 @@ export class Supervisor implements SupervisorApi {
 
   async release(id: string, by: Actor, detail: string | null): Promise<SessionView> {
     const session = await this.#find(id);
-    if (isEnded(session)) return this.#view(session);
+    if (isEnded(session)) {
+      this.parts.roomRouter?.watches.unwatch(session.spec.room, session.spec.id);
+      return this.#view(session);
+    }
     return this.#postAndGet(session, { type: 'release', reason: 'requested', by, detail });
   }
 

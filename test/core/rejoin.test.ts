@@ -11,8 +11,11 @@ import type { RoomWatch } from '../../src/core/rooms/kept-room.ts';
 import type { Participant } from '../../src/core/rooms/presence.ts';
 import type { Rejoin } from '../../src/core/rooms/rejoin.ts';
 import { decideRejoin } from '../../src/core/rooms/rejoin.ts';
+import { inThisBoot } from '../../src/core/rooms/watch-boot.ts';
+import { rejoinWatch } from '../../src/core/teardown/rejoin-rule.ts';
 import {
   agent,
+  at,
   gone,
   joined,
   left,
@@ -22,6 +25,7 @@ import {
   profile,
   ROOM_SID,
   release,
+  shutdown,
   spec,
 } from './support.ts';
 
@@ -76,6 +80,23 @@ describe('a watch for a returning caller begins with the teardown', () => {
   ])('not for %s', (_name, play) => {
     expect(['closing', 'ended']).toContain(play.phase);
     expect(watchOf(play)).toBeNull();
+  });
+
+  it.each<[string, SessionEvent]>([
+    ['while the agent writes its notes', release],
+    ['after its end', release],
+  ])('and ends with a release %s', (when, event) => {
+    const play = hangUp(brought());
+    if (when.startsWith('after')) play.on(16_000, gone()).until(40_000);
+    play.on(45_000, event);
+    expect(play.did('unwatch_room').map(({ effect }) => effect)).toMatchObject([{ session: 's1' }]);
+    if (play.phase === 'closing') expect(rejoinWatch(play.session as never, at(46_000))).toBeNull();
+  });
+
+  it('and stays over a stop of the supervisor', () => {
+    const play = hangUp(brought()).on(16_000, shutdown).on(16_100, gone()).until(40_000).on(45_000, shutdown);
+    expect(play.phase).toBe('ended');
+    expect(play.did('unwatch_room')).toEqual([]);
   });
 
   it('for a dispatch by HTTP with rejoin: always', () => {
@@ -299,5 +320,41 @@ describe('a caller that is back while the agent has closed its AgentSession', ()
     const who = name.startsWith('beside') ? [agent, bob, one] : [agent, one];
     play.on(10_000, look(10_000, who)).on(12_000, look(12_000, who));
     expect(play.phase).toBe('live');
+  });
+});
+
+describe('the times of a watch after a reboot', () => {
+  const HOUR_MS = 60 * MINUTE_MS;
+  const upFor30Days = { bootMs: 720 * HOUR_MS, wallMs: 1_700_000_000_000 };
+  const watch: RoomWatch = {
+    room: { project: 'default', name: 'r' },
+    roomSid: ROOM_SID,
+    agentIdentity: agent.identity,
+    made: false,
+    since: upFor30Days,
+    bootId: 'before',
+    aloneSinceMs: null,
+    rejoin: {
+      endsAtMs: upFor30Days.bootMs + HOUR_MS,
+      begunMs: [upFor30Days.bootMs - 5 * MINUTE_MS],
+      callerSinceMs: upFor30Days.bootMs,
+    },
+  };
+  /** The host is up again for 1 min, 10 min after the watch began. */
+  const now = { bootMs: MINUTE_MS, wallMs: upFor30Days.wallMs + 10 * MINUTE_MS };
+
+  it.each([['before'], [undefined]])('are those of the present boot (boot id %s)', (bootId) => {
+    const { bootId: _, ...rest } = watch;
+    const moved = inThisBoot({ ...rest, ...(bootId !== undefined && { bootId }) }, { now, bootId: 'now' });
+    expect(moved.rejoin).toEqual({
+      endsAtMs: MINUTE_MS + 50 * MINUTE_MS,
+      begunMs: [MINUTE_MS - 15 * MINUTE_MS],
+      callerSinceMs: null,
+    });
+    expect(moved).toMatchObject({ bootId: 'now', since: { bootMs: -9 * MINUTE_MS } });
+  });
+
+  it('stay as they are in the same boot', () => {
+    expect(inThisBoot(watch, { now: upFor30Days, bootId: 'before' })).toBe(watch);
   });
 });

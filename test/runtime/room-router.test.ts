@@ -43,7 +43,7 @@ it('all kept rooms are written into a new database', async () => {
     state: () => null,
   });
   await router.start();
-  router.recordAll();
+  router.watches.recordAll();
   expect(saved).toEqual(watches);
 });
 
@@ -69,7 +69,7 @@ it('a kept room is closed at the next snapshot when its close failed', async () 
   };
   const registry: Partial<Registry> = {
     saveWatch: async () => undefined,
-    deleteWatch: async ({ name }) => void deleted.push(name),
+    deleteWatch: async (one) => void deleted.push(one.room.name),
   };
   const router = new RoomRouter(
     {
@@ -86,11 +86,11 @@ it('a kept room is closed at the next snapshot when its close failed', async () 
     if (event.type === 'room_snapshot') router.snapshot(room, event.observation);
     await settled();
   };
-  router.watch(watch);
+  router.watches.watch(watch);
   await poll(100);
   await poll(30_000);
   expect([closed, deleted]).toEqual([['RM_1'], []]);
-  expect(router.isWatched(room, 'RM_1')).toBe(true);
+  expect(router.watches.isWatched(room, 'RM_1')).toBe(true);
   await poll(31_000);
   await poll(32_000);
   expect([closed, deleted]).toEqual([['RM_1', 'RM_1'], ['r']]);

@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import pTimeout from 'p-timeout';
 import { asSession, asWatch } from '../../core/admission/stored-record.ts';
+import { watchKey } from '../../core/rooms/kept-room.ts';
 import type { ErrorCode } from '../../lib/errors.ts';
 import { CurfewError, ERRORS, messageOf } from '../../lib/errors.ts';
 import { REGISTRY } from '../../lib/limits/storage-limits.ts';
@@ -44,7 +45,7 @@ export async function openRegistry(options: { stateDir: string; log: Log }): Pro
     },
     open: async () => damaged.takeSound(JSON.parse(await ask<string>({ op: 'open' })) as [string, unknown][]),
     saveWatch: (watch) => ask({ op: 'saveWatch', watch }),
-    deleteWatch: (room) => ask({ op: 'deleteWatch', room }),
+    deleteWatch: (watch) => ask({ op: 'deleteWatch', key: watchKey(watch) }),
     watches: async () => (await ask<unknown[]>({ op: 'watches' })).flatMap((one) => asWatch(one) ?? []),
     prune: (endedBeforeWallMs) => ask({ op: 'prune', endedBeforeWallMs }),
     close: () => client.close(),

@@ -2,9 +2,9 @@
 import { chmodSync, closeSync, openSync, readSync, statSync, writeFileSync } from 'node:fs';
 import type { StatementSync } from 'node:sqlite';
 import { DatabaseSync } from 'node:sqlite';
-import type { RoomKey, SessionId } from '../../core/ids.ts';
-import { roomId } from '../../core/ids.ts';
+import type { SessionId } from '../../core/ids.ts';
 import type { RoomWatch } from '../../core/rooms/kept-room.ts';
+import { watchKey } from '../../core/rooms/kept-room.ts';
 import { CurfewError } from '../../lib/errors.ts';
 import type { SessionQuery } from '../../ports/registry.ts';
 import { listSql, writeCursor } from './list-sql.ts';
@@ -21,7 +21,7 @@ export type Request =
   | { readonly op: 'open' }
   | { readonly op: 'setAside'; readonly ids: readonly string[] }
   | { readonly op: 'saveWatch'; readonly watch: RoomWatch }
-  | { readonly op: 'deleteWatch'; readonly room: RoomKey }
+  | { readonly op: 'deleteWatch'; readonly key: string }
   | { readonly op: 'watches' }
   | { readonly op: 'prune'; readonly endedBeforeWallMs: number };
 
@@ -178,9 +178,9 @@ export class Store {
           .prepare(
             'INSERT INTO watches (room_id, body) VALUES (?, ?) ON CONFLICT (room_id) DO UPDATE SET body = excluded.body',
           )
-          .run(roomId(request.watch.room), JSON.stringify(request.watch));
+          .run(watchKey(request.watch), JSON.stringify(request.watch));
       case 'deleteWatch':
-        return void this.#sql('DELETE FROM watches WHERE room_id = ?').run(roomId(request.room));
+        return void this.#sql('DELETE FROM watches WHERE room_id = ?').run(request.key);
       case 'watches':
         return this.#sql('SELECT body FROM watches').all().map(readBody);
       case 'prune':

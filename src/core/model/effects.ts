@@ -1,5 +1,5 @@
 /** The work of the runtime. Each effect is idempotent or guarded, and answers with an event. */
-import type { RoomKey, WorkerId } from '../ids.ts';
+import type { RoomKey, SessionId, WorkerId } from '../ids.ts';
 import type { RoomWatch } from '../rooms/kept-room.ts';
 import type { Usable } from './agent-answer.ts';
 import type { SupervisorMessage } from './control-protocol.ts';
@@ -49,7 +49,9 @@ export type Effect =
   /** The call is refused after all. A phone in its room is treated as for any refused call. */
   | { readonly do: 'refuse_call'; readonly room: RoomKey; readonly ownJob: string | null }
   /** A kept room goes on without a session. Watch it until one caller is alone. */
-  | { readonly do: 'watch_room'; readonly watch: RoomWatch };
+  | { readonly do: 'watch_room'; readonly watch: RoomWatch }
+  /** No caller that returns after this session gets another one. */
+  | { readonly do: 'unwatch_room'; readonly room: RoomKey; readonly session: SessionId };
 
 /** The next state, and the effects that follow from it. */
 export interface Decision<S> {

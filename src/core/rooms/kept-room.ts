@@ -1,6 +1,7 @@
 /** A kept room: its session has ended and its callers go on talking. It holds no slot. It is closed when one caller is left alone, or after 4 h. */
 import { DEADLINES } from '../../lib/limits/session-limits.ts';
-import type { RoomKey, SessionId, Stamp } from '../ids.ts';
+import type { ClaimKey, RoomKey, SessionId, Stamp } from '../ids.ts';
+import { roomId } from '../ids.ts';
 import { seenBy } from './ignored.ts';
 import type { IgnoreRule, Participant, RoomSnapshot } from './presence.ts';
 import { onSide } from './presence.ts';
@@ -15,12 +16,21 @@ export interface RoomWatch {
   /** The ended session made the room. Then it is closed for any lone caller, else only for a lone phone. */
   readonly made: boolean;
   readonly since: Stamp;
+  /** The boot id of the clock that all `bootMs` of the watch use. Records of older versions lack it. */
+  readonly bootId?: string;
   /** Since when at most one caller is in the room; null: two or more are. */
   readonly aloneSinceMs: number | null;
   /** A caller that returns gets a new session, so the watch lasts as long as the room. Records of older versions lack it. */
   readonly rejoin?: Rejoin;
+  /** The claim of the returning caller's session. Absent: the watch waits for no caller. */
+  readonly claim?: ClaimKey;
   /** Participants that the ended session did not count as callers. Records of older versions lack it. */
   readonly ignore?: IgnoreRule;
+}
+
+/** A room has one watch for each claim whose caller may return, and at most one watch without a claim. */
+export function watchKey({ room, claim }: Pick<RoomWatch, 'room' | 'claim'>): string {
+  return claim === undefined ? roomId(room) : `${roomId(room)} ${claim}`;
 }
 
 /** `forget`: the room is gone, another room has its name, or other people own it. */

@@ -1,6 +1,7 @@
 /** A session in its teardown: which event moves which track on. */
 import type { Stamp, WorkerId } from '../ids.ts';
 import type { SessionEvent } from '../model/events.ts';
+import type { Reason } from '../model/reasons.ts';
 import type { SessionIn } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import { andThen, stay } from '../model/updates.ts';
@@ -8,7 +9,9 @@ import { exitOf, isTreeGone, processOf } from '../model/worker.ts';
 import { noteLateEnd } from '../teardown/cut-job.ts';
 import { cutWrapUp, hasJoined, isFinishing, wrapUpOutside } from '../teardown/finishing.ts';
 import { enterStep, escalateStep, leaveStep, repeatStep } from '../teardown/process-track.ts';
+import { endWatch } from '../teardown/rejoin-rule.ts';
 import { beginCloseRoom, beginRoom, decideRoom, endRoom } from '../teardown/room-track.ts';
+import { withLadder } from '../teardown/step-records.ts';
 import { STEPS } from '../teardown/steps.ts';
 import { actOnDue } from './deadlines.ts';
 import { killLateSpawn, loseHost } from './ended.ts';
@@ -31,7 +34,7 @@ export const CLOSING: HandlerTable<'closing'> = {
     andThen(leaveRoom(session, now), (next) => decideRoom(next, event.observation.asOf.bootMs, now)),
   room_webhook: (session, _event, now) => leaveRoom(session, now),
   room_step: onRoomStep,
-  release: (session, _event, now) => shorten(session, now),
+  release: onRelease,
   claim_wanted: onClaimWanted,
   gap: (session, _event, now) =>
     stay(session, processOf(session.phase.worker) === null ? [] : repeatStep(session, now)),
@@ -120,7 +123,14 @@ function onRoomStep(
   return event.step === 'remove_agent' ? beginCloseRoom(session, left) : endRoom(session, left);
 }
 
-/** Ends a wrap-up within the ordinary bound, because an actor asked for the end. */
+/** Because: an actor asked for the end of the call. */
+function onRelease(session: Closing, { reason }: { reason: Reason }, now: Stamp): Next<Closing> {
+  return andThen(shorten(session, now), (next) =>
+    stay(reason === 'shutdown' ? next : withLadder(next, { released: true }), endWatch(next, reason)),
+  );
+}
+
+/** Ends a wrap-up within the ordinary bound. */
 function shorten(session: Closing, now: Stamp): Next<Closing> {
   return stay(cutWrapUp(session, now));
 }

@@ -6,6 +6,7 @@ import type { Next } from '../model/updates.ts';
 import { endingOf, enterPhase, stay } from '../model/updates.ts';
 import type { Worker } from '../model/worker.ts';
 import { isTreeGone } from '../model/worker.ts';
+import { endWatch } from '../teardown/rejoin-rule.ts';
 import { applyEvent } from './apply-event.ts';
 import type { HandlerTable } from './handler-table.ts';
 import { factsOnly } from './handler-table.ts';
@@ -37,7 +38,7 @@ export const ENDED: HandlerTable<'ended'> = {
   side_room_snapshot: factsOnly,
   room_webhook: factsOnly,
   livekit: factsOnly,
-  release: factsOnly,
+  release: (session, event) => stay(session, endWatch(session, event.reason)),
   claim_wanted: factsOnly,
   keep_alive: factsOnly,
   metadata: factsOnly,

@@ -1,6 +1,7 @@
 /** Whether a caller that returns to the room gets a new session, and the watch that waits for the caller. */
 import type { Stamp } from '../ids.ts';
 import type { Effect } from '../model/effects.ts';
+import type { Reason } from '../model/reasons.ts';
 import type { Session, SessionIn } from '../model/session.ts';
 import type { RoomWatch } from '../rooms/kept-room.ts';
 
@@ -9,6 +10,7 @@ type Over = SessionIn<'closing' | 'ended'>;
 /** The callers had left, or the agent answered nobody any more. Every other end was wanted, or a fault. */
 export function mayRejoin({ phase, presence, spec }: Over): boolean {
   const { reason, cause } = phase.ending;
+  if (phase.name === 'closing' && phase.ladder.released === true) return false;
   const isOpenEnd =
     reason === 'callers_left' || reason === 'no_caller_joined' || cause === 'agent_session_closed';
   if (!isOpenEnd || presence.roomSid === null || spec.profile.roomOnEnd === 'close') return false;
@@ -29,6 +31,7 @@ export function rejoinWatch(session: Over, now: Stamp): RoomWatch | null {
   if (!mayRejoin(session) || presence.roomSid === null || startedAt === null) return null;
   return {
     ...watchOf(session, presence.roomSid, now),
+    claim: spec.claim,
     rejoin: {
       endsAtMs: startedAt.bootMs + spec.limits.maxDurationMs,
       begunMs: spec.rejoin?.begunMs ?? [],
@@ -45,6 +48,7 @@ export function watchOf({ presence, spec }: Session, roomSid: string, now: Stamp
     session: spec.id,
     made: presence.roomOrigin === 'session',
     since: now,
+    ...(spec.bootId !== undefined && { bootId: spec.bootId }),
     aloneSinceMs: null,
     ...(spec.profile.ignore !== undefined && { ignore: spec.profile.ignore }),
   };
@@ -54,4 +58,10 @@ export function watchOf({ presence, spec }: Session, roomSid: string, now: Stamp
 export function watchForReturn(session: SessionIn<'closing'>, now: Stamp): Effect[] {
   const watch = rejoinWatch(session, now);
   return watch === null ? [] : [{ do: 'watch_room', watch }];
+}
+
+/** A release ends the watch, too: an actor asked for the end of the call. A stop of the supervisor is no end of this call alone. */
+export function endWatch({ spec }: Over, reason: Reason): Effect[] {
+  if (reason === 'shutdown') return [];
+  return [{ do: 'unwatch_room', room: spec.room, session: spec.id }];
 }

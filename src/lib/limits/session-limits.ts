@@ -118,6 +118,8 @@ export const REJOIN = {
   /** At most so many in one room within `withinMs`, so that an agent that ends at once does not begin for ever. */
   most: 5,
   withinMs: 10 * MINUTE_MS,
+  /** After a failure that is no refusal the next try comes so much later. */
+  againMs: 30 * SECOND_MS,
   /** With less of the maximum duration left no session begins. */
   leastMs: 1 * SECOND_MS,
 } as const;

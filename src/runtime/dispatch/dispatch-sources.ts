@@ -39,9 +39,8 @@ export class DispatchSources {
             isAccepting,
             onRefused,
           });
-    roomRouter?.onReturned((watch) =>
-      beginAgain(watch, { deps, sessions, roomRouter, dispatcher, onRefused }),
-    );
+    const watches = roomRouter?.watches;
+    watches?.onReturned((watch) => beginAgain(watch, { deps, sessions, watches, dispatcher, onRefused }));
     this.#rooms = new RoomSource({ deps, sessions, roomRouter, dispatcher, onRefused });
   }
 

@@ -51,7 +51,7 @@ export class RoomSource {
     const { sessions, roomRouter } = this.#options;
     if (profile === null || this.#handled.has(roomSid) || isSideRoom(sessions, room.name)) return;
     // The room's session has ended, and its callers are still in the room.
-    if (roomRouter?.isWatched(room, roomSid) === true) return;
+    if (roomRouter?.watches.isWatched(room, roomSid) === true) return;
     this.#remember(roomSid);
     void this.#dispatchRoom(room, roomSid, profile);
   }

@@ -1,27 +1,23 @@
 /** Routes what LiveKit reports of a room to the sessions, kept rooms and refused calls of that room. */
 
-import type { RoomKey, SessionId, Stamp } from '../../core/ids.ts';
+import type { ClaimKey, RoomKey, SessionId, Stamp } from '../../core/ids.ts';
 import { roomId } from '../../core/ids.ts';
 import type { SessionEvent } from '../../core/model/events.ts';
 import type { Session } from '../../core/model/session.ts';
 import { isIn } from '../../core/model/session.ts';
 import { seenBy } from '../../core/rooms/ignored.ts';
-import type { RoomWatch } from '../../core/rooms/kept-room.ts';
-import { decideWatch } from '../../core/rooms/kept-room.ts';
 import type { IgnoreRule, RoomSnapshot } from '../../core/rooms/presence.ts';
 import type { RefusedCall } from '../../core/rooms/refused-call.ts';
 import { decideRefused } from '../../core/rooms/refused-call.ts';
-import { decideRejoin } from '../../core/rooms/rejoin.ts';
 import { callersIn, sideRoomOf } from '../../core/rooms/side-room.ts';
-import { messageOf } from '../../lib/errors.ts';
 import { WATCH } from '../../lib/limits/livekit-limits.ts';
-import { REJOIN } from '../../lib/limits/session-limits.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Instance } from '../../ports/instance.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Registry } from '../../ports/registry.ts';
 import type { Rooms, RoomsListener } from '../../ports/rooms.ts';
 import { RemovedAgents } from './removed-agents.ts';
+import { RoomWatches } from './room-watches.ts';
 
 export interface RoomRouterListener {
   post(id: SessionId, event: SessionEvent): void;
@@ -41,23 +37,16 @@ interface Refused {
 
 export class RoomRouter implements RoomsListener {
   readonly removed: RemovedAgents;
+  readonly watches: RoomWatches;
   readonly #sessions = new Map<string, Set<SessionId>>();
   readonly #sideRooms = new Map<string, Set<SessionId>>();
   /** For each session with a side room the participants that it does not count as callers. */
   readonly #ignores = new Map<SessionId, IgnoreRule>();
-  readonly #watches = new Map<string, RoomWatch>();
   readonly #refused = new Map<string, Refused>();
-  /** Kept rooms that are being closed. */
-  readonly #closing = new Set<string>();
-  /** Rooms in which the next session of a returned caller is being dispatched. */
-  readonly #beginning = new Set<string>();
   readonly #rooms: Rooms;
-  readonly #clock: Clock;
-  readonly #registry: Registry;
   readonly #log: Log;
   readonly #listener: RoomRouterListener;
   #found: (room: RoomKey, roomSid: string) => void = () => undefined;
-  #returned: (watch: RoomWatch) => Promise<void> = async () => undefined;
 
   constructor(
     deps: {
@@ -70,15 +59,13 @@ export class RoomRouter implements RoomsListener {
     listener: RoomRouterListener,
   ) {
     this.#rooms = deps.rooms;
-    this.#registry = deps.registry;
     this.#log = deps.log;
-    this.#clock = deps.clock;
     this.#listener = listener;
-    this.removed = new RemovedAgents({
-      ...deps,
-      isUsed: (room) => this.#hasOpenSession({ room }),
-      changed: (room) => this.#setPace(room),
-    });
+    const changed = (room: RoomKey) => this.#setPace(room);
+    const hasOpenSession = (room: RoomKey, claim?: ClaimKey) => this.#hasOpenSession(room, claim);
+    this.removed = new RemovedAgents({ ...deps, isUsed: hasOpenSession, changed });
+    const hasSession = (room: RoomKey) => this.#sessions.has(roomId(room));
+    this.watches = new RoomWatches({ ...deps, hasOpenSession, hasSession, changed });
   }
 
   /** null: LiveKit was not polled yet. */
@@ -91,13 +78,8 @@ export class RoomRouter implements RoomsListener {
     this.#found = callback;
   }
 
-  /** Calls back when a caller has returned to a watched room. The callback dispatches the next session. */
-  onReturned(callback: (watch: RoomWatch) => Promise<void>): void {
-    this.#returned = callback;
-  }
-
   async start(): Promise<void> {
-    for (const watch of await this.#registry.watches()) this.#addWatch(watch);
+    await this.watches.restore();
     this.#rooms.start(this);
     void this.removed.restore();
   }
@@ -133,8 +115,8 @@ export class RoomRouter implements RoomsListener {
 
   /** Follows the room as a session, a watch or a refused call needs it. Unfollows a room that nothing needs. */
   #setPace(room: RoomKey): void {
-    const needed = [this.#sessions, this.#sideRooms, this.#watches, this.#refused];
-    const isNeeded = needed.some((one) => one.has(roomId(room)));
+    const needed = [this.#sessions, this.#sideRooms, this.#refused];
+    const isNeeded = needed.some((one) => one.has(roomId(room))) || this.watches.has(room);
     const pace = isNeeded ? 'each_round' : this.removed.paceOf(room);
     if (pace === null) this.#rooms.unfollow(room);
     else this.#rooms.follow(room, pace);
@@ -158,25 +140,6 @@ export class RoomRouter implements RoomsListener {
     return [...(this.#sessions.get(roomId(room)) ?? [])].some((other) => other !== id);
   }
 
-  isWatched(room: RoomKey, roomSid: string): boolean {
-    return this.#watches.get(roomId(room))?.roomSid === roomSid;
-  }
-
-  /** A watch for a returning caller is newer than the end of an earlier session of the room. */
-  watch(watch: RoomWatch): void {
-    const isLate = watch.rejoin === undefined && this.#hasOpenSession(watch);
-    const isCovered =
-      watch.rejoin === undefined && this.#watches.get(roomId(watch.room))?.rejoin !== undefined;
-    if (isLate || isCovered) return;
-    this.#addWatch(watch);
-    this.#logFailedSave(this.#registry.saveWatch(watch));
-  }
-
-  /** Writes every watch into a new database. */
-  recordAll(): void {
-    for (const watch of this.#watches.values()) this.#logFailedSave(this.#registry.saveWatch(watch));
-  }
-
   snapshot(room: RoomKey, observation: RoomSnapshot): void {
     for (const id of this.#sessions.get(roomId(room)) ?? [])
       this.#listener.post(id, { type: 'room_snapshot', observation });
@@ -185,7 +148,7 @@ export class RoomRouter implements RoomsListener {
         type: 'side_room_snapshot',
         callers: callersIn(seenBy(observation, this.#ignores.get(id))),
       });
-    this.#updateWatch(roomId(room), observation);
+    this.watches.snapshot(room, observation);
     this.#updateRefused(roomId(room), observation);
     const found = this.removed.snapshot(room, observation);
     if (found !== null) this.#found(room, found);
@@ -239,99 +202,12 @@ export class RoomRouter implements RoomsListener {
     if (outcome === 'failed' || outcome === 'timeout') this.#addRefused(one);
   }
 
-  #addWatch(watch: RoomWatch): void {
-    this.#watches.set(roomId(watch.room), watch);
-    this.#setPace(watch.room);
-  }
-
-  /** When a session works in the room again, the room belongs to that session, and the watch ends. */
-  #updateWatch(key: string, observation: RoomSnapshot): void {
-    const watch = this.#watches.get(key);
-    if (watch === undefined) return;
-    if (watch.rejoin !== undefined) {
-      this.#updateRejoin(key, { ...watch, rejoin: watch.rejoin }, observation);
-      return;
-    }
-    const decided = decideWatch(watch, observation);
-    if (decided.action === 'forget' || this.#sessions.has(key)) {
-      this.#removeWatch(key, watch);
-      return;
-    }
-    this.#watches.set(key, decided.watch);
-    if (decided.action === 'close') void this.#closeWatched(key, decided.watch);
-  }
-
-  #updateRejoin(
-    key: string,
-    watch: RoomWatch & Required<Pick<RoomWatch, 'rejoin'>>,
-    observation: RoomSnapshot,
-  ): void {
-    const { rejoin, action } = decideRejoin(watch, watch.rejoin, observation);
-    if (action === 'forget' || this.#hasOpenSession(watch)) {
-      this.#removeWatch(key, watch);
-      return;
-    }
-    const next = { ...watch, rejoin };
-    this.#watches.set(key, next);
-    if (action === 'poll' && rejoin.callerSinceMs !== null)
-      this.#clock.at(rejoin.callerSinceMs + REJOIN.afterMs, () => this.#rooms.poll(watch.room));
-    if (action === 'begin') void this.#begin(key, next);
-  }
-
-  /** If no session can begin now, the next snapshot of the room tries again. */
-  async #begin(key: string, watch: RoomWatch): Promise<void> {
-    if (this.#beginning.has(key)) return;
-    this.#beginning.add(key);
-    await this.#returned(watch);
-    this.#beginning.delete(key);
-  }
-
-  /** Whether a session works in the room, or waits for it. A session in its teardown does not. */
-  #hasOpenSession({ room }: Pick<RoomWatch, 'room'>): boolean {
+  /** Whether a session works in the room, or waits for it. A session in its teardown does not. `claim`: only one with this claim. */
+  #hasOpenSession(room: RoomKey, claim?: ClaimKey): boolean {
     return [...(this.#sessions.get(roomId(room)) ?? [])].some((id) => {
       const session = this.#listener.state(id);
-      return session !== null && !isIn(session, 'closing', 'ended');
+      if (session === null || isIn(session, 'closing', 'ended')) return false;
+      return claim === undefined || session.spec.claim === claim;
     });
-  }
-
-  /** No caller that returns gets a session any more. */
-  unwatch(room: RoomKey): void {
-    const watch = this.#watches.get(roomId(room));
-    if (watch !== undefined) this.#removeWatch(roomId(room), watch);
-  }
-
-  #removeWatch(key: string, watch: RoomWatch): void {
-    this.#watches.delete(key);
-    this.#setPace(watch.room);
-    this.#logFailedSave(this.#registry.deleteWatch(watch.room));
-  }
-
-  /** If LiveKit does not answer, the next snapshot of the room tries again. */
-  async #closeWatched(key: string, watch: RoomWatch): Promise<void> {
-    if (this.#closing.has(key)) return;
-    this.#closing.add(key);
-    const { room, roomSid, session } = watch;
-    const { outcome } = await this.#rooms.closeRoom({
-      do: 'close_room',
-      room,
-      roomSid,
-      boundMs: WATCH.closeMs,
-    });
-    this.#closing.delete(key);
-    const again = outcome === 'failed' || outcome === 'timeout';
-    this.#log.info(
-      { ...(session !== undefined && { session }), outcome },
-      again
-        ? 'a kept room could not be closed: curfew tries again'
-        : 'a kept room was closed: no caller has another participant to talk to',
-    );
-    if (!again && this.isWatched(room, roomSid)) this.#removeWatch(key, watch);
-  }
-
-  /** An unrecorded watch is lost with the supervisor. That is harmless, because LiveKit closes an empty room. */
-  #logFailedSave(saving: Promise<void>): void {
-    saving.catch((error: unknown) =>
-      this.#log.warn({ error: messageOf(error) }, 'a kept room could not be recorded'),
-    );
   }
 }

@@ -87,7 +87,10 @@ export class EffectRunner {
           });
         return;
       case 'watch_room':
-        roomRouter?.watch(effect.watch);
+        roomRouter?.watches.watch(effect.watch);
+        return;
+      case 'unwatch_room':
+        roomRouter?.watches.unwatch(effect.room, effect.session);
         return;
     }
   }

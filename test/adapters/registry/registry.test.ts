@@ -100,7 +100,7 @@ describe('a record in the registry', () => {
     await registry.saveWatch({ ...watchOf('r'), aloneSinceMs: 7 });
     await registry.saveWatch(watchOf('other'));
     expect(await registry.watches()).toHaveLength(2);
-    await registry.deleteWatch({ project: 'default', name: 'r' });
+    await registry.deleteWatch(watchOf('r'));
     expect(await registry.watches()).toEqual([watchOf('other')]);
   });
 });

@@ -113,6 +113,16 @@ describe('a forwarded log', () => {
     expect(lines()).toEqual([...numbered(0, 50), ...numbered(50, 52)]);
   });
 
+  it('that was dropped in place before its last read counts the bytes that were not read', async () => {
+    const tail = new LogTail(path, owner, 'start');
+    print(0, 50);
+    readAll(tail);
+    print(50, 80);
+    await dropLog({ path, keepBytes: 40, why: 'a test' });
+    readAll(tail);
+    expect(queue.dropped).toMatchObject({ bytes: 300 });
+  });
+
   it('reports dropped lines of a loud worker in one line, and a quiet worker loses none', () => {
     const tail = new LogTail(path, owner, 'start');
     const bytes = 4 * FORWARD.waitingBytes * FORWARD.workerShare;

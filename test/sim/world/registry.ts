@@ -1,10 +1,10 @@
 /** The simulated disk, with one writer in order. A commit survives the supervisor. A flush survives the host. */
-import type { ClaimKey, RoomKey, SessionId } from '../../../src/core/ids.ts';
-import { roomId } from '../../../src/core/ids.ts';
+import type { ClaimKey, SessionId } from '../../../src/core/ids.ts';
 import type { Session } from '../../../src/core/model/session.ts';
 import { publicState } from '../../../src/core/model/session.ts';
 import { fromRecord, toRecord } from '../../../src/core/model/session-record.ts';
 import type { RoomWatch } from '../../../src/core/rooms/kept-room.ts';
+import { watchKey } from '../../../src/core/rooms/kept-room.ts';
 import { CurfewError } from '../../../src/lib/errors.ts';
 import { REGISTRY } from '../../../src/lib/limits/storage-limits.ts';
 import type { DurableWrite, Registry, SessionQuery } from '../../../src/ports/registry.ts';
@@ -165,11 +165,11 @@ export class SimRegistry implements Registry {
   }
 
   saveWatch(watch: RoomWatch): Promise<void> {
-    return this.#ask('saveWatch', true, () => void this.#disk.tables.watches.set(roomId(watch.room), watch));
+    return this.#ask('saveWatch', true, () => void this.#disk.tables.watches.set(watchKey(watch), watch));
   }
 
-  deleteWatch(room: RoomKey): Promise<void> {
-    return this.#ask('deleteWatch', true, () => void this.#disk.tables.watches.delete(roomId(room)));
+  deleteWatch(watch: Pick<RoomWatch, 'room' | 'claim'>): Promise<void> {
+    return this.#ask('deleteWatch', true, () => void this.#disk.tables.watches.delete(watchKey(watch)));
   }
 
   watches(): Promise<RoomWatch[]> {

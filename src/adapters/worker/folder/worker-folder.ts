@@ -113,7 +113,12 @@ export function openLog(folder: WorkerFolder) {
 /** Appends one line of curfew. A log that does not exist stays so, because its folder may have been pruned. */
 export async function appendToLog(folder: WorkerFolder, line: string): Promise<void> {
   const { O_WRONLY, O_APPEND, O_NOFOLLOW, O_NONBLOCK } = constants;
-  const file = await bounded(open(folder.log, O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK), folder.log);
+  const opened = open(folder.log, O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK);
+  const file = await bounded(opened, folder.log).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return null;
+    throw error;
+  });
+  if (file === null) return;
   try {
     await bounded(file.write(`curfew: ${line.replaceAll(/[\r\n]+/g, ' ')}\n`), folder.log);
   } finally {

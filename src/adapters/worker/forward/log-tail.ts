@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { FORWARD } from '../../../lib/limits/forward-limits.ts';
 import { LineAssembler } from '../../../lib/line-assembler.ts';
 import { readFileSafelySync, writeFileSafelySync } from '../../../lib/safe-files.ts';
+import { NOTICE_BYTES, readNotice } from '../log/drop-log.ts';
 import type { Moved } from '../log/trim-log.ts';
 import type { LineOwner, LineQueue } from './line-queue.ts';
 
@@ -41,7 +42,7 @@ export class LogTail {
     try {
       const info = fstatSync(file);
       if (!info.isFile()) return false;
-      const at = this.#placeIn(info.size);
+      const at = this.#placeIn(file, info.size, queue);
       const bytes = readSync(file, chunk, 0, chunk.length, at);
       this.#at = at + bytes;
       this.#lines.push(chunk.subarray(0, bytes), (line) => queue.add(this.owner, line));
@@ -81,9 +82,17 @@ export class LogTail {
   }
 
   /** A log that is shorter than the place was dropped or replaced by its worker. */
-  #placeIn(sizeBytes: number): number {
+  #placeIn(file: number, sizeBytes: number, queue: LineQueue): number {
     if (this.#at !== null && this.#at <= sizeBytes) return this.#at;
-    this.#lines.reset();
+    const openBytes = this.#lines.reset();
+    const start = Buffer.alloc(Math.min(NOTICE_BYTES, sizeBytes));
+    readSync(file, start, 0, start.length, 0);
+    const notice = readNotice(start);
+    if (this.#at !== null && notice !== null) {
+      // All bytes that the log ever had, less the bytes that were read.
+      const unreadBytes = notice.goneBytes + sizeBytes - notice.noticeBytes - this.#at;
+      if (unreadBytes + openBytes > 0) queue.lost(this.owner, unreadBytes + openBytes);
+    }
     return sizeBytes;
   }
 }
