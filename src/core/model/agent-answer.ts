@@ -31,19 +31,6 @@ export interface Acceptance {
 /** `isFinal`: LiveKit must ask no other agent. */
 export type AgentAnswer = Acceptance | { readonly kind: 'rejected'; readonly isFinal: boolean };
 
-/**
- * Gives the session's agent the identity that the agent chose. Without a usable choice it keeps the session's own.
- * `isTaken`: the agent of another session in the room has the identity. Two agents would throw each other out.
- */
-export function withChosenIdentity<S extends Session>(session: S, answer: Acceptance, isTaken: boolean): S {
-  const { spec } = session;
-  const { ownIdentity = spec.agentIdentity } = spec;
-  const isUsable = isChoice(answer, session) && refusalOf(answer, session, isTaken) === null;
-  const chosen = isUsable ? answer.identity : ownIdentity;
-  if (chosen === spec.agentIdentity) return session;
-  return { ...session, spec: { ...spec, agentIdentity: chosen, ownIdentity } };
-}
-
 /** The frameworks name an agent that chose nothing after its job. */
 function isChoice({ identity }: Acceptance, { spec }: Session): boolean {
   return identity !== '' && identity !== `agent-${spec.job?.id ?? spec.id}`;
@@ -64,28 +51,48 @@ export interface Usable {
   readonly notes: readonly string[];
 }
 
-/** LiveKit lets nobody in whose metadata or attributes are larger. An agent without them is better than a caller alone. */
-export function usablePart(answer: Acceptance, session: Session, isTaken: boolean): Usable {
+/**
+ * Gives the session's agent the identity that the agent chose. Without a usable choice it keeps the session's own.
+ * Leaves out what is too large: LiveKit lets nobody in with it, and an agent without it is better than a caller alone.
+ * `isTaken`: the agent of another session in the room has the identity. Two agents would throw each other out.
+ */
+export function accept<S extends Session>(
+  session: S,
+  answer: Acceptance,
+  isTaken: boolean,
+): { readonly session: S; readonly usable: Usable } {
+  const chose = isChoice(answer, session);
+  const refused = chose ? refusalOf(answer, session, isTaken) : null;
+  const size = { metadata: utf8Bytes(answer.metadata), attributes: sizeOf(answer.attributes) };
   const { metadataBytes, attributesBytes } = LIVEKIT_BOUNDS;
-  const refused = isChoice(answer, session) ? refusalOf(answer, session, isTaken) : null;
-  const { metadata, attributes } = answer;
-  const [metadataSize, attributesSize] = [utf8Bytes(metadata), sizeOf(attributes)];
-  const isMetadataLarge = metadataSize > metadataBytes;
-  const areAttributesLarge = attributesSize > attributesBytes;
+  const isMetadataLarge = size.metadata > metadataBytes;
+  const areAttributesLarge = size.attributes > attributesBytes;
   return {
-    acceptance: {
-      ...answer,
-      metadata: isMetadataLarge ? '' : metadata,
-      attributes: areAttributesLarge ? {} : attributes,
+    session: withIdentity(session, chose && refused === null ? answer.identity : null),
+    usable: {
+      acceptance: {
+        ...answer,
+        ...(isMetadataLarge && { metadata: '' }),
+        ...(areAttributesLarge && { attributes: {} }),
+      },
+      notes: [
+        ...(refused === null
+          ? []
+          : [`the agent joins with another identity than its acceptance chose: ${refused}`]),
+        ...(isMetadataLarge ? [tooLarge('metadata', size.metadata, metadataBytes)] : []),
+        ...(areAttributesLarge ? [tooLarge('attributes', size.attributes, attributesBytes)] : []),
+      ],
     },
-    notes: [
-      ...(refused === null
-        ? []
-        : [`the agent joins with another identity than its acceptance chose: ${refused}`]),
-      ...(isMetadataLarge ? [tooLarge('metadata', metadataSize, metadataBytes)] : []),
-      ...(areAttributesLarge ? [tooLarge('attributes', attributesSize, attributesBytes)] : []),
-    ],
   };
+}
+
+/** `chosen` null: the session's own identity. */
+function withIdentity<S extends Session>(session: S, chosen: string | null): S {
+  const { spec } = session;
+  const { ownIdentity = spec.agentIdentity } = spec;
+  const agentIdentity = chosen ?? ownIdentity;
+  if (agentIdentity === spec.agentIdentity) return session;
+  return { ...session, spec: { ...spec, agentIdentity, ownIdentity } };
 }
 
 function tooLarge(what: string, bytes: number, most: number): string {

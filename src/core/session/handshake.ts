@@ -1,7 +1,7 @@
 /** The messages to a worker each time it connects, and a LiveKit agent's answer to its job. */
 import { DEADLINES } from '../../lib/limits/session-limits.ts';
 import type { Stamp } from '../ids.ts';
-import { usablePart, withChosenIdentity } from '../model/agent-answer.ts';
+import { accept } from '../model/agent-answer.ts';
 import type { SupervisorMessage } from '../model/control-protocol.ts';
 import { LATER_TYPES, PROTOCOL_VERSION } from '../model/control-protocol.ts';
 import type { Effect } from '../model/effects.ts';
@@ -79,6 +79,6 @@ export function onAnswered(
     return andThen(startTeardown(session, declinedEnding(now), now), (next) =>
       stay(next, refuseEffects(next.spec, session.spec.job?.id ?? null)),
     );
-  const next = withChosenIdentity(session, answer, isTaken);
-  return stay(next, admitEffects(session, next, usablePart(answer, session, isTaken)));
+  const { session: next, usable } = accept(session, answer, isTaken);
+  return stay(next, admitEffects(session, next, usable));
 }

@@ -1,7 +1,7 @@
 /** A queued session: it waits for its claim and slots, then for the start rate and for LiveKit's assignment. */
 import type { Stamp } from '../ids.ts';
 import { firstWorkerId } from '../ids.ts';
-import { withChosenIdentity } from '../model/agent-answer.ts';
+import { accept } from '../model/agent-answer.ts';
 import { declinedEnding, releaseEnding } from '../model/endings.ts';
 import type { SessionEvent } from '../model/events.ts';
 import { jobEnded, jobWithdrawn, refuseEffects } from '../model/livekit-job.ts';
@@ -76,7 +76,7 @@ function onAnswered(
   { answer, isTaken }: Extract<SessionEvent, { type: 'answered' }>,
   now: Stamp,
 ): Next {
-  if (answer.kind === 'accepted') return stay(withChosenIdentity(session, answer, isTaken));
+  if (answer.kind === 'accepted') return stay(accept(session, answer, isTaken).session);
   return refuse(session, declinedEnding(now), { ownJob: session.spec.job?.id ?? null, now });
 }
 

@@ -176,7 +176,7 @@ describe('the tried versions of the frameworks', () => {
       return version;
     };
     const python = installed('livekit-agents');
-    for (const path of ['src/adapters/livekit/standin/agent-hub.ts', 'docs/explain/livekit-agents.md'])
+    for (const path of ['src/adapters/livekit/standin/agent-hub.ts', 'docs/reference/livekit-agents.md'])
       for (const version of [python, javascript]) expect(read(path), path).toContain(version);
     expect(read('kits/python/launch/curfew_launch/__init__.py')).toContain(`TESTED = "${python}"`);
     expect(read('kits/node/launch.mjs')).toContain(`@livekit/agents ${javascript}`);
