@@ -292,7 +292,9 @@ class Call {
     } else if (act === 'kill_supervisor' && this.#way !== 'livekit') {
       daemon?.signal('SIGKILL');
       await daemon?.exited();
-      await daemon?.start();
+      // Because: a busy host needs more than the bound of the helper to start a supervisor.
+      await daemon?.start().catch(() => undefined);
+      await until('the supervisor answers', async () => (await daemon?.get('/healthz'))?.status === 200, THERE_MS);
     } else if (act === 'restart_livekit') {
       await livekit.kill();
       await livekit.boot();

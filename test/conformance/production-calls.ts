@@ -24,7 +24,7 @@ export const PRODUCTION: readonly Scenario[] = [
   call('closed', 'none', { script: { closed: true }, after: 'request', hasJob: false }),
   call('reload', 'reload', { next: ['dispatch-cold', 'dispatch-warm'], roomStaysS: 15 }),
   call('release', 'release'),
-  call('deletes_room', 'none', { script: { last: 'delete_room' } }),
+  call('deletes_room', 'none', { script: { last: 'delete_room' }, after: 'tool_ends' }),
   call('sip_hang_up', 'hang_up', { callerKind: 'sip' }),
   call('crash', 'wait', { script: { last: 'crash' }, after: 'tool_ends', next: UNDER_CURFEW, dies: true }),
   call('exception', 'none', { script: { last: 'raise' }, after: 'tool_ends' }),
