@@ -71,7 +71,7 @@ function stopCause(): Promise<string> {
 }
 
 function runConfig(options: RunOptions, stateDir: string): Config {
-  const { configPath, command, agent } = options;
+  const { configPath, command, protocol, agent } = options;
   const base =
     configPath === null
       ? { ...DEFAULT_CONFIG, livekit: resolveLiveKit({}, { env: process.env, folder: '.' }) }
@@ -79,7 +79,9 @@ function runConfig(options: RunOptions, stateDir: string): Config {
   const [program, ...args] = command;
   // A command in the arguments gets the shell's environment, as it would without curfew.
   const own =
-    program === undefined ? {} : { [agent]: { ...defaultProfile(agent, [program, ...args]), passAll: true } };
+    program === undefined
+      ? {}
+      : { [agent]: { ...defaultProfile(agent, [program, ...args], protocol), passAll: true } };
   // The end of the command removes both folders together. A long TMPDIR leaves no room for sockets below it.
   const tempDir = tempDirOf({ TMPDIR: stateDir });
   return {

@@ -3,6 +3,7 @@
 import type { Config } from '../adapters/config/config.ts';
 import type { CleanupRequest, CleanupView } from '../api/cleanup-api.ts';
 import type { LimitOverrides } from '../api/session-schemas.ts';
+import type { WorkerProtocol } from '../core/model/profile.ts';
 import type { Client } from './daemon-client.ts';
 import type { Paint } from './terminal-text.ts';
 
@@ -11,6 +12,8 @@ export interface RunOptions {
   readonly agent: string;
   /** The arguments after `--`. They replace the agent's command; empty: the agent's command runs. */
   readonly command: readonly string[];
+  /** Of `command`. */
+  readonly protocol: WorkerProtocol;
   readonly metadata: Record<string, unknown>;
   readonly limits: LimitOverrides;
   readonly configPath: string | null;

@@ -1,5 +1,7 @@
 /** Commands that run a supervisor in this process: serve, dev and run. */
 import type { Command } from 'commander';
+import { Option } from 'commander';
+import type { WorkerProtocol } from '../core/model/profile.ts';
 import type { Context } from './command-context.ts';
 import { configPath } from './commands-host.ts';
 import { limitOptions } from './commands-sessions.ts';
@@ -10,6 +12,7 @@ import { usage } from './usage-errors.ts';
 interface RunFlags extends LimitOptions {
   readonly room: string;
   readonly agent?: string;
+  readonly protocol?: WorkerProtocol;
   readonly metadata?: string;
 }
 
@@ -38,19 +41,28 @@ export function daemonCommands(program: Command, context: Context): void {
     )
     .requiredOption('--room <name>', 'the LiveKit room')
     .option('--agent <name>', 'the agent in the config')
+    .addOption(
+      new Option(
+        '--protocol <name>',
+        'of the command after --: livekit for a program of LiveKit Agents (default: none)',
+      ).choices(['none', 'livekit', 'curfew']),
+    )
     .option('--metadata <json>', 'metadata for the worker, as a JSON object');
   limitOptions(run).action(async (command: readonly string[], flags: RunFlags) => {
     if (command.length > 0 && flags.agent !== undefined)
       throw usage('run: --agent and a command after -- exclude each other; give one of them');
+    if (command.length === 0 && flags.protocol !== undefined)
+      throw usage('run: --protocol is for a command after --; an agent of the config has its own protocol');
     const path = context.global().config ?? context.terminal.env.CURFEW_CONFIG ?? null;
     if (command.length === 0 && path === null)
       throw usage('run: there is no command; give one after --, or --config FILE and --agent NAME');
-    const { room, agent = 'default', metadata } = flags;
+    const { room, agent = 'default', protocol = 'none', metadata } = flags;
     context.exitWith(
       await context.daemons.run({
         room,
         agent,
         command,
+        protocol,
         metadata: readMetadata(metadata),
         limits: readLimits(flags),
         configPath: path,

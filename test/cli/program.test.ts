@@ -53,6 +53,8 @@ describe('the command line', () => {
     [['run'], 2],
     [['run', '--room', 'r'], 2],
     [['run', '--room', 'r', '--agent', 'a', '--', 'true'], 2],
+    [['run', '--room', 'r', '--protocol', 'pipecat', '--', 'true'], 2],
+    [['--config', 'c.yaml', 'run', '--room', 'r', '--protocol', 'livekit'], 2],
     [['serve'], 2],
     [['release'], 2],
   ])('with %j exits with %i', async (args, code) => {

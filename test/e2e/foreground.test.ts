@@ -6,10 +6,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { findPythonAgents } from '../../scripts/python-agents.mjs';
 import type { CleanupView } from '../../src/api/cleanup-api.ts';
+import { Callers } from '../support/callers/callers.ts';
 import { Daemon, MAIN, ROOT } from '../support/daemon/daemon.ts';
 import { until } from '../support/lib/wait.ts';
+import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit/livekit-server.ts';
 import { isAlive, killAll, pidsCalled } from '../support/processes/test-processes.ts';
+
+const PYTHON = findPythonAgents();
 
 let folder: string;
 let runs: ChildProcess[];
@@ -128,4 +133,43 @@ describe('workers whose supervisor is gone', () => {
       await daemon.close();
     }
   });
+});
+
+describe.runIf(HAS_LIVEKIT && PYTHON !== null)('curfew run with a LiveKit agent', () => {
+  it('serves one call as the agent has it, and ends with 0 after the caller hung up', async () => {
+    const livekit = await LiveKit.start();
+    const callers = new Callers(livekit);
+    try {
+      await callers.join('r', 'ann');
+      const agent = [PYTHON ?? '', join(ROOT, 'test/fixtures/agents/waits.py'), 'start'];
+      const args = ['run', '--room', 'r', '--protocol', 'livekit', '--', ...agent];
+      const child = spawn(process.execPath, [MAIN, ...args], {
+        env: {
+          PATH: process.env.PATH ?? '',
+          HOME: '/',
+          TMPDIR: folder,
+          LIVEKIT_URL: livekit.url,
+          LIVEKIT_API_KEY: KEY,
+          LIVEKIT_API_SECRET: SECRET,
+        },
+        stdio: ['ignore', 'ignore', 'pipe'],
+      });
+      runs.push(child);
+      let told = '';
+      child.stderr.on('data', (chunk: Buffer) => {
+        told += chunk.toString();
+      });
+      const agents = async () =>
+        (await livekit.rooms.listParticipants('r')).filter(({ identity }) => identity !== 'ann');
+      await until('the agent is in the room', async () => (await agents()).length === 1, 90_000);
+      await callers.leave('r', 'ann');
+      await until('the run has ended', () => child.exitCode !== null, 60_000);
+      // The agent may close before curfew's grace after a hang-up is over.
+      expect(told).toMatch(/released: (callers_left|completed)/);
+      expect(child.exitCode).toBe(0);
+    } finally {
+      callers.kill();
+      await livekit.close();
+    }
+  }, 180_000);
 });

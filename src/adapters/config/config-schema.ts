@@ -1,7 +1,7 @@
 /** The schema of the YAML file: snake_case with units. config/curfew.example.yaml documents every key. */
 import { z } from 'zod';
 import { idText, patternText, printable } from '../../api/text-rules.ts';
-import type { AutoAttach, Profile } from '../../core/model/profile.ts';
+import type { AutoAttach, Profile, WorkerProtocol } from '../../core/model/profile.ts';
 import { TEXT } from '../../lib/limits/api-limits.ts';
 import { CALLERS } from '../../lib/limits/room-limits.ts';
 import type { SessionLimits } from '../../lib/limits/session-limits.ts';
@@ -339,6 +339,10 @@ function autoAttach({ attach, heartbeat_stale, idle_timeout }: AgentFile): AutoA
 }
 
 /** A profile with the defaults of the file. */
-export function defaultProfile(name: string, program: readonly [string, ...string[]]): Profile {
-  return toProfile(name, agent.parse({ command: program }), { envFile: null });
+export function defaultProfile(
+  name: string,
+  program: readonly [string, ...string[]],
+  protocol: WorkerProtocol = 'none',
+): Profile {
+  return toProfile(name, agent.parse({ command: program, protocol }), { envFile: null });
 }

@@ -90,7 +90,7 @@ function devConfig({ dir, socket, httpPort }: Addresses, livekit: LiveKitAccess)
     tempDir: tempDirOf(process.env),
     agents: {
       // Without it LiveKit's SDK prints debug lines.
-      default: { ...defaultProfile('default', parrot), protocol: 'curfew', env: { NODE_ENV: 'production' } },
+      default: { ...defaultProfile('default', parrot, 'curfew'), env: { NODE_ENV: 'production' } },
     },
     log: { level: 'info', format: 'text' },
     logs: { forward: 'off' },
