@@ -12,15 +12,23 @@
 [ "$#" -gt 0 ] || set -- curfew serve
 [ "$$" = 1 ] || echo "curfew-init: this is not PID 1, so orphans go to another process" >&2
 
-supervisor='' ordered='' caught='' adopted_once='' pause=1
+supervisor='' ordered='' caught='' drain='' adopted_once='' pause=1
 pass() {
   caught=1
   [ -z "$supervisor" ] || kill -s "$1" "$supervisor" 2>/dev/null
 }
+# A supervisor that has no handler for HUP yet would die of it. It has not read its config yet, so it needs no reload.
+handles_hup() {
+  while read -r name mask; do
+    case $name$mask in SigCgt:*[13579bdf]) return 0 ;; esac
+  done <"/proc/$supervisor/status"
+  return 1
+} 2>/dev/null
 trap 'ordered=TERM; pass TERM' TERM
 trap 'ordered=INT; pass INT' INT
-trap 'pass HUP' HUP
-trap 'pass USR1' USR1
+trap 'caught=1; handles_hup && pass HUP' HUP
+# Without its own handler for USR1, Node opens its debugger port.
+trap 'caught=1; drain=1; ! handles_hup || { drain=; pass USR1; }' USR1
 
 uptime_seconds() {
   read -r seconds rest </proc/uptime
@@ -32,6 +40,10 @@ wait_for_supervisor() {
   status=127
   while :; do
     caught=''
+    while [ -n "$drain" ] && kill -0 "$supervisor" 2>/dev/null; do
+      handles_hup && { drain=; pass USR1; break; }
+      sleep 1
+    done
     wait "$supervisor"
     now=$?
     [ "$now" = 127 ] && [ "$status" != 127 ] && break
@@ -59,7 +71,8 @@ while [ -z "$ordered" ]; do
   [ "$ran" -lt 60 ] || pause=1
   echo "curfew-init: the supervisor ended with status $status after $ran s; next start in $pause s" >&2
   sleep "$pause" &
-  wait "$!"
+  sleeper=$!
+  while [ -z "$ordered" ] && kill -0 "$sleeper" 2>/dev/null; do wait "$sleeper"; done
   pause=$((pause * 2))
   [ "$pause" -le 30 ] || pause=30
 done

@@ -6,14 +6,15 @@ import { prestartRegistryThread } from '../adapters/registry/registry-client.ts'
 import type { Daemons } from '../cli/command-context.ts';
 import { checkNode } from '../cli/node-version.ts';
 import { SHUTDOWN } from '../lib/limits/service-limits.ts';
+import type { HeldSignals } from './early-signals.ts';
 
-export const DAEMONS: Daemons = {
+export const daemons = (held: HeldSignals | null): Daemons => ({
   serve: (config, reread) =>
     exitAfter(async () => {
       checkNode(process.versions.node);
       // The registry's thread starts before this thread loads the rest.
       prestartRegistryThread();
-      return (await import('./serve.ts')).serve(config, { reread });
+      return (await import('./serve.ts')).serve(config, { reread, held });
     }),
   dev: async () => {
     checkNode(process.versions.node);
@@ -30,7 +31,7 @@ export const DAEMONS: Daemons = {
       checkNode(process.versions.node);
       return (await import('./run.ts')).run(options);
     }),
-};
+});
 
 /** Open work for a session, or for a worker that survived SIGKILL, must not delay the next start. */
 async function exitAfter(work: () => Promise<number>): Promise<number> {

@@ -8,6 +8,7 @@ import type { Actor } from '../core/model/session.ts';
 import { messageOf } from '../lib/errors.ts';
 import { DRAIN } from '../lib/limits/service-limits.ts';
 import { stopEntry } from '../runtime/audited-api.ts';
+import type { EarlySignal, HeldSignals } from './early-signals.ts';
 import type { Running } from './start-supervisor.ts';
 import { startSupervisor } from './start-supervisor.ts';
 
@@ -26,10 +27,12 @@ export interface ServeOptions {
   readonly onReady?: (running: { httpPort: number | null }) => void;
   /** Reads the config from its file again, for a reload. Absent: reload requests are refused. */
   readonly reread?: () => Config;
+  /** Signals that came while the program was loaded. */
+  readonly held?: HeldSignals | null;
 }
 
 /** Runs the supervisor until a signal or a drain ends it. Returns the exit code: 7 when a worker survived. */
-export async function serve(config: Config, { onReady, reread }: ServeOptions = {}): Promise<number> {
+export async function serve(config: Config, { onReady, reread, held }: ServeOptions = {}): Promise<number> {
   const stopping = firstStopSignal(['SIGTERM', 'SIGINT']);
   const log = createLog(config.log);
   const service = createService({ env: process.env, pid: process.pid, log });
@@ -40,7 +43,7 @@ export async function serve(config: Config, { onReady, reread }: ServeOptions = 
     around: service.reloading,
   });
   if (process.pid === 1) log.warn({}, FIRST_PROCESS);
-  listenToSignals(running);
+  listenToSignals(running, held ?? null);
   onReady?.(running);
   await service.ready(() => statusLine(running.supervisor.capacity()));
   const signal = await Promise.race([stopping, running.supervisor.drainOver.then(() => null)]);
@@ -71,15 +74,18 @@ async function release(running: Running, cause: string): Promise<number> {
 }
 
 /** SIGHUP reloads the config, SIGUSR1 starts a drain. The reload logs what is wrong in the config. */
-function listenToSignals({ api, log }: Running): void {
-  const on = (signal: 'SIGHUP' | 'SIGUSR1', work: (by: Actor) => Promise<unknown>) =>
-    process.on(signal, () => {
-      work({ kind: 'supervisor', name: signal }).catch((error: unknown) =>
-        log.error({ signal, error: messageOf(error) }, 'the request of a signal failed'),
-      );
-    });
-  on('SIGHUP', (by) => api.reload(by));
-  on('SIGUSR1', (by) => api.drain(null, by));
+function listenToSignals({ api, log }: Running, held: HeldSignals | null): void {
+  const work: Record<EarlySignal, (by: Actor) => Promise<unknown>> = {
+    SIGHUP: (by) => api.reload(by),
+    SIGUSR1: (by) => api.drain(null, by),
+  };
+  const act = (signal: EarlySignal) =>
+    work[signal]({ kind: 'supervisor', name: signal }).catch((error: unknown) =>
+      log.error({ signal, error: messageOf(error) }, 'the request of a signal failed'),
+    );
+  process.on('SIGHUP', () => void act('SIGHUP'));
+  process.on('SIGUSR1', () => void act('SIGUSR1'));
+  for (const signal of held?.release() ?? []) void act(signal);
 }
 
 /** The last call ended, or the drain's time is over. Releases what is left. systemd does not start the unit again. */

@@ -28,7 +28,8 @@ export interface EnvironmentSources {
 /**
  * Later sources win: base, the whole environment where the profile passes it, env_file, `env`, `pass_env` by name, curfew's own.
  * The worker gets no other variable of the supervisor.
- * Throws spawn_failed for a name that the shell would drop.
+ * Throws spawn_failed for a name that the shell would drop, or a value that no process can have. The error holds no value. It
+ * holds no name of `env_file` either, because a line of a secret with several lines may look like a name.
  */
 export function workerEnvironment({
   host,
@@ -49,10 +50,20 @@ export function workerEnvironment({
     ...pick(host, profile.passEnv),
   };
   const all = { ...given, ...own, ...envFrom?.(given) };
-  const bad = Object.keys(all).find((name) => !NAME.test(name));
-  if (bad === undefined) return all;
-  const variable = `the environment variable ${JSON.stringify(bad)}`;
-  throw new CurfewError('spawn_failed', `${variable} has no valid name; use letters, digits and _`);
+  for (const [name, value] of Object.entries(all)) {
+    const fault = faultOf(name, value);
+    if (fault === null) continue;
+    const isOfFile = Object.hasOwn(file, name) && (!NAME.test(name) || !Object.hasOwn(profile.env, name));
+    const variable = isOfFile ? 'a variable of env_file' : `the environment variable ${JSON.stringify(name)}`;
+    throw new CurfewError('spawn_failed', `${variable} ${fault}`);
+  }
+  return all;
+}
+
+function faultOf(name: string, value: string): string | null {
+  if (!NAME.test(name))
+    return 'has no valid name: use letters, digits and _, and quotes around a value of several lines';
+  return value.includes('\0') ? 'has a NUL byte in its value; remove it' : null;
 }
 
 /**

@@ -122,6 +122,24 @@ describe.runIf(mayUnshare)('curfew as the first process of a namespace', () => {
     expect(await daemon.exited()).toBe(0);
   });
 
+  it('HUP in a burst neither ends a supervisor that starts nor shortens the pause before it', async () => {
+    await under(INIT);
+    const first = servePid();
+    killAll([first]);
+    await until(
+      'another supervisor answers',
+      async () => {
+        process.kill(initPid(), 'SIGHUP');
+        const answer = await daemon.get('/healthz').catch(() => null);
+        return servePid() !== first && answer?.status === 200;
+      },
+      30_000,
+    );
+    expect(daemon.stderr.match(/curfew-init: the supervisor ended/g)).toHaveLength(1);
+    process.kill(initPid(), 'SIGTERM');
+    expect(await daemon.exited()).toBe(0);
+  });
+
   it('a first start that fails ends the init with the status of the supervisor', async () => {
     daemon = new Daemon({ config: { agents: { default: { command: [] } } }, wrap: [...UNSHARE, ...INIT] });
     await expect(daemon.start()).rejects.toThrow(/the daemon exited with [1-9]/);

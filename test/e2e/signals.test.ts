@@ -1,5 +1,5 @@
 /** SIGTERM and SIGHUP without systemd, as the config says. */
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { afterEach, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import type { CapacityView } from '../../src/api/host-schemas.ts';
@@ -77,5 +77,36 @@ describe('SIGHUP', () => {
     expect(await limit()).toBe(3);
     expect(await daemon.reaches(before.id, ['live'])).toMatchObject({ pid: before.pid });
     expect(await daemon.reaches(id, ['live'])).toMatchObject({ pid });
+  });
+});
+
+/** Whether a process has a handler for a signal. Source: proc_pid_status(5), `SigCgt`. */
+function handles(pid: number, signal: number): boolean {
+  const [, mask = '0'] = /^SigCgt:\s*(\w+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
+  return ((BigInt(`0x${mask}`) >> BigInt(signal - 1)) & 1n) === 1n;
+}
+
+describe('a signal while the supervisor starts', () => {
+  const [HUP, USR1] = [1, 10];
+  const signalAtStart = async (signal: NodeJS.Signals, when: number) => {
+    daemon = new Daemon({ config: { agents: { default: { command: ['sleep', '1000'] } } } });
+    const starting = daemon.start().catch(() => undefined);
+    await until('it has a handler', () => handles(daemon.pid, when));
+    daemon.signal(signal);
+    await starting;
+  };
+
+  it('SIGHUP does not end it', async () => {
+    await signalAtStart('SIGHUP', HUP);
+    expect((await daemon.get('/healthz')).status).toBe(200);
+  });
+
+  it.each([
+    ['after its own handler stands', HUP],
+    ["while only Node's handler stands, which opens the debugger port", USR1],
+  ])('SIGUSR1 is a drain, also %s', async (_moment, when) => {
+    await signalAtStart('SIGUSR1', when);
+    expect(await daemon.exited()).toBe(0);
+    expect(daemon.stdout + daemon.stderr).toContain('drained');
   });
 });

@@ -124,3 +124,28 @@ describe("LiveKit's real address and keys", () => {
     ).not.toContain('REAL');
   });
 });
+
+describe('a variable that no process can have', () => {
+  const told = (more: Partial<EnvironmentSources>, profile = {}) => {
+    try {
+      environment(profile, more);
+      return 'no error';
+    } catch (error) {
+      return String((error as Error).message);
+    }
+  };
+
+  it('is refused without its value, and without a name from env_file, which may be a piece of a secret', () => {
+    const cases = [
+      told({ file: { 'MIIEvQ+TOPSECRET': 'x' } }),
+      told({ file: { KEY: 'TOPSECRET\0tail' } }),
+      told({}, { env: { KEY: 'TOPSECRET\0tail' } }),
+    ];
+    for (const one of cases) expect(one).not.toContain('TOPSECRET');
+    expect(cases).toEqual([
+      'a variable of env_file has no valid name: use letters, digits and _, and quotes around a value of several lines',
+      'a variable of env_file has a NUL byte in its value; remove it',
+      'the environment variable "KEY" has a NUL byte in its value; remove it',
+    ]);
+  });
+});

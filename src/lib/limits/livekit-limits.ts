@@ -79,8 +79,8 @@ export const STAND_IN = {
   /** First and last port. Both lie below the kernel's range for outgoing connections. */
   portRange: [10_000, 30_000],
   portAttempts: 50,
-  /** One frame of an agent. */
-  frameBytes: 256 * 1024,
+  /** One frame of an agent. An acceptance may have the metadata and the attributes that LiveKit accepts, escaped as JSON. */
+  frameBytes: 2 * 1024 * 1024,
   versionChars: 40,
   /** Oldest major version of the framework. The log warns about an older one. */
   leastMajor: 1,

@@ -7,6 +7,8 @@ import { join } from 'node:path';
 import { AccessToken } from 'livekit-server-sdk';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { workerId } from '../../../src/core/ids.ts';
+import { STAND_IN } from '../../../src/lib/limits/livekit-limits.ts';
+import { until } from '../../support/lib/wait.ts';
 import { jobOf, StandInRig } from '../../support/livekit/standin-rig.ts';
 
 let rig: StandInRig;
@@ -67,7 +69,7 @@ describe('a hostile frame', () => {
     ['of text that is no JSON', () => '{"register": '],
     ['of JSON that is no message', () => '{"ping": 7}'],
     ['that ends too soon', () => Buffer.from([0x0a, 0x7f, 0x01])],
-    ['of a megabyte', () => Buffer.alloc(1024 * 1024)],
+    ['of three megabytes', () => Buffer.alloc(3 * 1024 * 1024)],
   ];
   it.each(hostile)('%s closes its own connection and no other', async (_, frame) => {
     const other = await rig.registered('w-2');
@@ -128,3 +130,34 @@ function foreign(issuer: string, signer: string): Promise<string> {
   token.addGrant({ agent: true });
   return token.toJwt();
 }
+
+describe('the log of the supervisor', () => {
+  const warnings = () => rig.logged.map(({ message }) => message).filter((message) => /refused|too old/.test(message));
+
+  it('has a bounded number of lines about an agent that connects endlessly', async () => {
+    for (let nth = 0; nth < 3 * STAND_IN.notes; nth += 1) {
+      const agent = await rig.registered();
+      agent.socket.send(randomBytes(100));
+      await agent.closed();
+    }
+    expect(warnings()).toHaveLength(STAND_IN.notes);
+  });
+
+  it('says that a message was too large, and not what it was', async () => {
+    const agent = await rig.registered();
+    agent.socket.send(Buffer.alloc(3 * 1024 * 1024, 'a'));
+    await agent.closed();
+    expect(warnings()).toEqual([
+      expect.stringContaining(`its message has more than ${STAND_IN.frameBytes} bytes`),
+    ]);
+  });
+
+  it('has the number of an old version, and no text of the agent', async () => {
+    const agent = await rig.agent();
+    await agent.opened();
+    agent.register('0.12 +491701234567');
+    await until('the version is logged', () => warnings().length > 0);
+    expect(warnings()).toEqual([expect.stringContaining('version 0.12 of LiveKit Agents is too old')]);
+    expect(JSON.stringify(rig.logged)).not.toContain('4917');
+  });
+});

@@ -206,10 +206,10 @@ export class WireAgent {
     this.send({ case: 'register', value: { agentName: '', version } });
   }
 
-  answer(jobId: string, available = true): void {
+  answer(jobId: string, available = true, more: { participantMetadata?: string } = {}): void {
     this.send({
       case: 'availability',
-      value: { jobId, available, participantIdentity: 'an-identity-of-the-agent' },
+      value: { jobId, available, participantIdentity: 'an-identity-of-the-agent', ...more },
     });
   }
 

@@ -8,6 +8,7 @@ import type { FromWorker, ToWorker } from './agent-frames.ts';
 import { readFrame, writeFrame } from './agent-frames.ts';
 
 /** RFC 6455: the peer broke a rule. */
+const TOO_LARGE = `its message has more than ${STAND_IN.frameBytes} bytes`;
 const POLICY_VIOLATION = 1008;
 const GOING_AWAY = 1001;
 
@@ -63,7 +64,10 @@ export class AgentConnection {
     socket.on('pong', () => this.#listener.alive(this));
     socket.on('message', (data: Buffer, isBinary: boolean) => this.#receive(data, isBinary));
     // 'close' follows each error, for example a frame that is too large.
-    socket.on('error', () => socket.terminate());
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') this.#listener.refused(this, TOO_LARGE);
+      socket.terminate();
+    });
     socket.on('close', () => this.#close());
   }
 

@@ -10,6 +10,7 @@ import type { AgentAccess, StandInJob, StandInListener } from '../../../ports/st
 import type { AgentConnection, AgentConnectionListener } from './agent-connection.ts';
 import type { FromWorker, ToWorker } from './agent-frames.ts';
 import { AgentJob } from './agent-job.ts';
+import { BoundedNotes } from './bounded-notes.ts';
 import type { JobFile } from './job-file.ts';
 
 /** The versions of LiveKit Agents that the tests use. */
@@ -26,6 +27,8 @@ export class AgentHub implements AgentConnectionListener {
   readonly #jobs = new Map<WorkerId, AgentJob>();
   /** Workers whose framework the launcher does not know. */
   readonly #unknown = new Set<WorkerId>();
+  /** An agent that connects endlessly must not flood curfew's log. */
+  readonly #warnings = new BoundedNotes((worker, text) => this.#log.warn({ worker }, text));
   #isClosed = false;
 
   constructor(options: { log: Log; jobFile: JobFile; listener: StandInListener }) {
@@ -89,10 +92,7 @@ export class AgentHub implements AgentConnectionListener {
   }
 
   refused(connection: AgentConnection, why: string): void {
-    this.#log.warn(
-      { worker: connection.workerId, why },
-      'a LiveKit agent was refused and its connection closed',
-    );
+    this.#warnings.add(connection.workerId, `a LiveKit agent was refused and its connection closed: ${why}`);
   }
 
   closed(connection: AgentConnection): void {
@@ -136,13 +136,13 @@ export class AgentHub implements AgentConnectionListener {
   }
 
   #logVersion(worker: WorkerId, framework: string): void {
-    const fields = { worker, framework };
-    if (Number.parseInt(framework, 10) < STAND_IN.leastMajor)
-      this.#log.warn(
-        fields,
-        `this version of LiveKit Agents is too old; curfew is tested with ${TESTED_VERSIONS}`,
+    const [version = 'unknown'] = /^\d+(\.\d+)*/.exec(framework) ?? [];
+    if (Number.parseInt(version, 10) < STAND_IN.leastMajor)
+      this.#warnings.add(
+        worker,
+        `version ${version} of LiveKit Agents is too old; curfew is tested with ${TESTED_VERSIONS}`,
       );
-    else this.#log.debug(fields, 'a LiveKit agent is connected');
+    else this.#log.debug({ worker, framework: version }, 'a LiveKit agent is connected');
   }
 
   /** The agent has less than its profile grants. Both logs say so, once for each worker. */

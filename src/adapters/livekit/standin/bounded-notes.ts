@@ -1,4 +1,4 @@
-/** Lines of curfew in the logs of workers. An agent that repeats a refused call endlessly must not flood its log. */
+/** Lines about workers, in their own logs or in curfew's. An agent that repeats a refused call endlessly must not flood a log. */
 import type { WorkerId } from '../../../core/ids.ts';
 import { STAND_IN } from '../../../lib/limits/livekit-limits.ts';
 
@@ -32,7 +32,7 @@ export class BoundedNotes {
     const current = this.#windows.get(id);
     if (current !== undefined && nowMs < current.untilMs) return current;
     if (current !== undefined && current.dropped > 0)
-      this.#write(id, `${current.dropped} more refused calls are not in this log`);
+      this.#write(id, `${current.dropped} more lines about refused calls are not in this log`);
     this.#forgetOld(nowMs);
     const window = { untilMs: nowMs + STAND_IN.notesMs, lines: 0, dropped: 0 };
     this.#windows.set(id, window);

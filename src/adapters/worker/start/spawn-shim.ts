@@ -81,7 +81,11 @@ function spawnOrThrow(start: () => ChildProcess): ChildProcess {
   try {
     return start();
   } catch (error) {
-    throw notStarted(messageOf(error));
+    const { code = '' } = error as NodeJS.ErrnoException;
+    // Because: the message of such an error holds the value, which may be a secret.
+    throw notStarted(
+      code.startsWith('ERR_') ? `${code}: an argument or a path is not valid` : messageOf(error),
+    );
   }
 }
 
