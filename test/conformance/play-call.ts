@@ -294,7 +294,11 @@ class Call {
       await daemon?.exited();
       // Because: a busy host needs more than the bound of the helper to start a supervisor.
       await daemon?.start().catch(() => undefined);
-      await until('the supervisor answers', async () => (await daemon?.get('/healthz'))?.status === 200, THERE_MS);
+      await until(
+        'the supervisor answers',
+        async () => (await daemon?.get('/healthz'))?.status === 200,
+        THERE_MS,
+      );
     } else if (act === 'restart_livekit') {
       await livekit.kill();
       await livekit.boot();

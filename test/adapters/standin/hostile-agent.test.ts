@@ -132,7 +132,8 @@ function foreign(issuer: string, signer: string): Promise<string> {
 }
 
 describe('the log of the supervisor', () => {
-  const warnings = () => rig.logged.map(({ message }) => message).filter((message) => /refused|too old/.test(message));
+  const warnings = () =>
+    rig.logged.map(({ message }) => message).filter((message) => /refused|too old/.test(message));
 
   it('has a bounded number of lines about an agent that connects endlessly', async () => {
     for (let nth = 0; nth < 3 * STAND_IN.notes; nth += 1) {
