@@ -1,6 +1,7 @@
 /** For how long a process group without its leader still belongs to the worker, and a process that refuses signals. The /proc is simulated, and nothing is signalled. */
 import { performance } from 'node:perf_hooks';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { SentTerms } from '../../src/adapters/worker/tree/sent-terms.ts';
 import { TreeReaper } from '../../src/adapters/worker/tree/tree-reaper.ts';
 import { workerId } from '../../src/core/ids.ts';
 import { WORKERS } from '../../src/lib/limits/worker-limits.ts';
@@ -38,6 +39,7 @@ function openReaper() {
       cgroup: null,
       self: { pid: 1, pgid: 1 },
     },
+    sentTerms: new SentTerms('/nowhere/terms'),
     proc,
     scanner: createScanner(proc, 'X='),
     log: { debug: silent, info: silent, warn: (fields) => void warnings.push(fields), error: silent },

@@ -42,6 +42,7 @@ import type { TrackedWorker } from './tracked-worker.ts';
 import { newTrackedWorker, orderSignal } from './tracked-worker.ts';
 import { startLivenessProbe, workerOutlivesShim } from './tree/liveness-probe.ts';
 import { startSampler } from './tree/resource-sampler.ts';
+import { SentTerms } from './tree/sent-terms.ts';
 import { TreeReaper } from './tree/tree-reaper.ts';
 import { isUntrackedGone } from './untracked-worker.ts';
 import type { WorkersOptions } from './workers-options.ts';
@@ -289,6 +290,7 @@ class HostWorkers implements Workers {
     const { folder, shim, cgroup } = found;
     const reaper = new TreeReaper({
       aim: { workerId: id, shim: shim.identity, markPrefix: this.#markPrefix, cgroup, self: this.#self },
+      sentTerms: new SentTerms(folder.terms),
       proc: this.#proc,
       scanner: this.#scanner,
       log: this.#options.log,

@@ -13,7 +13,7 @@ export type Effect =
   /** Give a LiveKit agent that accepted its job its room. `notes`: lines for the worker's log. */
   | ({ readonly do: 'admit'; readonly workerId: WorkerId } & Usable)
   | { readonly do: 'tell'; readonly workerId: WorkerId; readonly message: SupervisorMessage }
-  /** Signal the tree and poll it. Each process gets one TERM of this supervisor at most. Answers `tree` when the tree is gone. `to`: the main process alone; absent: all. */
+  /** Signal the tree and poll it. Each process gets one TERM at most, over restarts too. Answers `tree` when the tree is gone. `to`: the main process alone; absent: all. */
   | {
       readonly do: 'signal';
       readonly workerId: WorkerId;

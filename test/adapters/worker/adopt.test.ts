@@ -1,14 +1,14 @@
 /** Adoption of the workers of an earlier supervisor, by boot, pid and start time together. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createWorkers } from '../../../src/adapters/worker/host-workers.ts';
 import { workerId } from '../../../src/core/ids.ts';
 import { until } from '../../support/lib/wait.ts';
 import { isAlive, killAll, nap, pidsCalled, pidsNapping } from '../../support/processes/test-processes.ts';
-import { openWorkers } from '../../support/workers/workers-rig.ts';
+import { fixture, openWorkers } from '../../support/workers/workers-rig.ts';
 
 let host: ReturnType<typeof openWorkers>;
 beforeEach(() => {
@@ -234,5 +234,24 @@ describe('a worker that is not known', () => {
       note,
     );
     expect(isAlive(started.main?.pid ?? 0)).toBe(true);
+  });
+});
+
+describe('a worker that has had its SIGTERM', () => {
+  it('gets no second one of the next supervisor, and SIGKILL as ever', async () => {
+    const { process: started } = await host.start(fixture('counts-term.py', 'stubborn'), { id: ID });
+    await until('it handles SIGTERM', () => host.logOf(ID).includes('ready'));
+    const terms = () => host.logOf(ID).match(/TERM/g)?.length ?? 0;
+    host.workers.signal(ID, 'SIGTERM', 'main');
+    await until('the first SIGTERM is noted', () => terms() === 1 && existsSync(file('terms')));
+    await asNext('boot', async (workers, reports) => {
+      await workers.adopt(ID, started);
+      workers.signal(ID, 'SIGTERM', 'main');
+      workers.reap(ID);
+      await until('it is scanned', () => reports.includes('tree'));
+      expect(terms()).toBe(1);
+      workers.signal(ID, 'SIGKILL');
+      await until('it is gone', () => reports.includes('left 0'));
+    });
   });
 });

@@ -23,6 +23,8 @@ export interface WorkerFolder {
   readonly status: string;
   /** The path of the worker's cgroup. Absent for a worker without one. */
   readonly cgroup: string;
+  /** The processes that have had their SIGTERM: pid and start time, one in a line. */
+  readonly terms: string;
   readonly log: string;
 }
 
@@ -44,6 +46,7 @@ export function folderOf(workersDir: string, workerId: WorkerId): WorkerFolder {
     unstarted: `${path}/unstarted`,
     status: `${path}/status`,
     cgroup: `${path}/cgroup`,
+    terms: `${path}/terms`,
     log: `${path}/log`,
   };
 }

@@ -12,9 +12,11 @@ import { findAlive, isDead } from '../../../process/proc-files.ts';
 import type { Scanner } from '../../../process/process-scan.ts';
 import type { Member, ResolvedTree, Subject } from '../../../process/process-tree.ts';
 import { resolveTree } from '../../../process/process-tree.ts';
+import type { SentTerms } from './sent-terms.ts';
 
 interface ReaperOptions {
   readonly aim: Aim;
+  readonly sentTerms: SentTerms;
   readonly proc: ProcTable;
   readonly scanner: Scanner;
   readonly log: Log;
@@ -37,8 +39,6 @@ export class TreeReaper {
   #order: Order | null = null;
   /** TERM goes to this process alone; `null`: to all. */
   #termOnly: Identity | null = null;
-  /** The processes that have had their TERM: start ticks by pid. */
-  readonly #termed = new Map<number, number>();
   #delivered = false;
   #orderedMs = 0;
   /** Since when only the shim lives. `null`: other processes live. */
@@ -170,7 +170,8 @@ export class TreeReaper {
     const isTermWait = !requested && this.#order === 'SIGTERM' && this.#delivered;
     const knownAlive = isTermWait ? this.#countKnownAlive() : 0;
     if (knownAlive > 0) return knownAlive;
-    const { aim, scanner } = this.#options;
+    const { aim, scanner, sentTerms } = this.#options;
+    if (this.#order === 'SIGTERM') await sentTerms.ready();
     const snapshot = await scanner.scan(aim.shim.startTicks);
     const inside = this.#inCgroup();
     const tree = resolveTree(snapshot, this.subject, { self: aim.self, inside });
@@ -215,21 +216,22 @@ export class TreeReaper {
     const again = this.#order === 'SIGKILL' || !this.#delivered;
     // Kills all processes in the cgroup at once, also those that are being forked. The rest is signalled one by one.
     if (this.#order === 'SIGKILL' && aim.cgroup !== null && isGrouped) killCgroup(aim.cgroup);
-    if (again) this.#signalMembers(this.#targets(tree.members), this.#order);
+    if (again) {
+      const targets = this.#targets(tree.members);
+      this.#signalMembers(targets, this.#order);
+      if (this.#order === 'SIGTERM') this.#options.sentTerms.add(targets);
+    }
     if (tree.shim?.state === 'T') this.wakeShim();
     if (this.#order === 'SIGKILL') this.#endShim(tree);
     this.#delivered = true;
   }
 
-  /** SIGKILL has all members as its targets. */
+  /** SIGKILL has all members as its targets. No process gets a second SIGTERM, also of an earlier supervisor. */
   #targets(members: readonly Member[]): readonly Member[] {
     if (this.#order !== 'SIGTERM') return members;
     const only = this.#termOnly;
-    const targets = members.filter((one) =>
-      only === null ? this.#termed.get(one.pid) !== one.startTicks : isSame(one, only),
-    );
-    for (const { pid, startTicks } of targets) this.#termed.set(pid, startTicks);
-    return targets;
+    const aimedAt = only === null ? members : members.filter((one) => isSame(one, only));
+    return aimedAt.filter((one) => !this.#options.sentTerms.has(one));
   }
 
   #signalMembers(members: readonly Member[], order: Order): void {
