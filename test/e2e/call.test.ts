@@ -288,7 +288,7 @@ describe.runIf(HAS_LIVEKIT)('whole calls', () => {
     const many = await Promise.all(
       Array.from({ length: 100 }, (_, index) => daemon.dispatch({ room: `many ${index}`, agent: 'sleeper' })),
     );
-    await Promise.all(many.map((one) => daemon.reaches(one.body.id, ['live'])));
+    await Promise.all(many.map((one) => daemon.reaches(one.body.id, ['live'], 90_000)));
     const mains = marked(daemon.instanceId()).filter((one) => /^\S*sleep 1000$/.test(one.command));
     expect(new Set(mains.map((one) => one.worker)).size).toBe(mains.length);
     expect(mains.length).toBe(101);

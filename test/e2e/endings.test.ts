@@ -87,7 +87,11 @@ describe.each(FRAMEWORKS)('the job of a %s agent', (_name, found, command) => {
       };
       const deleteRoom = async () => {
         const id = await begin('delete-room', { end: 'delete_room', after: 2 });
-        expect(await endOf(id, 'delete-room')).toMatchObject({ reason: 'room_finished', notes: WHOLE });
+        expect(await endOf(id, 'delete-room')).toMatchObject({
+          // The grace after a hang-up is short here, so it may be over before LiveKit's word about the room.
+          reason: expect.stringMatching(/^(room_finished|callers_left)$/),
+          notes: WHOLE,
+        });
       };
       const shutDown = async () => {
         const id = await begin('shutdown', { end: 'shutdown', after: 2 });

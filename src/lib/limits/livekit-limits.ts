@@ -65,7 +65,7 @@ export const JOB_SOURCE = {
   /** A warm agent has this long from LiveKit's offer to answer it. Then curfew accepts the call for the agent. */
   askMs: 1400,
   /** LiveKit has this long to describe the room of a job. Then the agent gets what curfew knows. */
-  describeMs: 500,
+  describeMs: 2000,
   /** curfew reports a changed load at once, and the next one after this at the earliest. */
   loadEveryMs: 100,
 } as const;
