@@ -1,41 +1,47 @@
 /** Reads the `env_file` of a profile, in the format of dotenv. It is read at each start of a worker, so a rotated key counts. */
+import { isUtf8 } from 'node:buffer';
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { parseEnv } from 'node:util';
 import pTimeout from 'p-timeout';
 import { CurfewError, messageOf } from '../lib/errors.ts';
 import { FILES, WORKERS } from '../lib/limits/worker-limits.ts';
+import { parseEnvText } from './env-text.ts';
 
-/** Rejects spawn_failed, naming the file. No message shows a line of it, because its values are secrets. */
+/** Rejects spawn_failed, naming file and line. No message shows a value or a part of one, because values are secrets. */
 export async function readEnvFile(path: string): Promise<Record<string, string>> {
   const milliseconds = WORKERS.folderMs;
   const message = `the file system did not answer within ${milliseconds} ms`;
   try {
-    return parse(await pTimeout(readText(path), { milliseconds, message }));
+    return parseEnvText(textOf(await pTimeout(readBytes(path), { milliseconds, message })), WORKERS.envBytes);
   } catch (error) {
     throw new CurfewError(
       'spawn_failed',
-      `env_file: "${path}" cannot be read: ${messageOf(error)}; create it, or remove the key`,
+      `env_file: "${path}" cannot be read: ${messageOf(error)}; correct the file, or remove the key`,
     );
   }
 }
 
 /** Follows links, because secrets are often mounted as links. A FIFO without a writer does not block. */
-async function readText(path: string): Promise<string> {
+async function readBytes(path: string): Promise<Buffer> {
   const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
     const stat = await file.stat();
     if (!stat.isFile()) throw new Error('it is not a plain file');
     if (stat.size > FILES.recordBytes) throw new Error(`it has more than ${FILES.recordBytes} bytes`);
-    return await file.readFile('utf8');
+    return await file.readFile();
   } finally {
     await file.close();
   }
 }
 
-function parse(text: string): Record<string, string> {
-  const variables: Record<string, string> = {};
-  for (const [name, value] of Object.entries(parseEnv(text)))
-    if (value !== undefined) variables[name] = value;
-  return variables;
+function textOf(bytes: Buffer): string {
+  if ((bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff))
+    throw new Error('it is UTF-16, and only UTF-8 can be read');
+  if (!isUtf8(bytes)) {
+    const lines = bytes.toString('latin1').split('\n');
+    const bad = lines.findIndex((line) => !isUtf8(Buffer.from(line, 'latin1')));
+    throw new Error(`line ${bad + 1} is not UTF-8`);
+  }
+  // Editors on Windows begin a file with a byte order mark.
+  return bytes.toString('utf8').replace(/^\uFEFF/, '');
 }

@@ -85,6 +85,43 @@ describe('env_file', () => {
     expect(await readEnvFile(join(dir, '.env'))).toEqual({ A: '1', B: 'two words', C: 'x' });
   });
 
+  it.each([
+    ['quotes in quotes', 'A="say \\"hi\\""', 'say "hi"'],
+    ['a byte order mark', '\uFEFFA=1', '1'],
+    ['line ends of Windows', 'A=1\r\nB=2\r\n', '1'],
+    ['several lines', 'A="-----BEGIN\nabc\n-----END" # key', '-----BEGIN\nabc\n-----END'],
+    ['escapes in double quotes', 'A="a\\nb\\\\"', 'a\nb\\'],
+    ['no escapes in single quotes', "A='a\\nb'", 'a\\nb'],
+    ['backticks', 'A=`x "y"`', 'x "y"'],
+    ['a # in a value', 'A=abc#def # comment', 'abc#def'],
+    ['a reference, which stays as it is', 'A="$HOME"', '$HOME'],
+    ['an empty value', 'A= # comment', ''],
+    ['JSON', 'A={"a":"b c","d":1}', '{"a":"b c","d":1}'],
+  ])('is read with %s', async (_, text, expected) => {
+    writeFileSync(join(dir, '.env'), text);
+    expect(await readEnvFile(join(dir, '.env'))).toHaveProperty('A', expected);
+  });
+
+  it.each([
+    ['no assignment', Buffer.from('A=1\nsecret\n'), /line 2 is not NAME=value/],
+    ['a colon', Buffer.from('\n# c\nA: secret\n'), /line 3 is not NAME=value/],
+    ['an open quote', Buffer.from('A=1\r\nB="secret\r\nC=2\r\n'), /line 2 opens a quote/],
+    ['text after a quote', Buffer.from('A="x" secret\n'), /line 1 has more text/],
+    ['a NUL byte', Buffer.from('A=1\nB=secret\0\n'), /line 2 has a NUL byte/],
+    ['UTF-16', Buffer.from('\uFEFFA=secret\n', 'utf16le'), /it is UTF-16, and only UTF-8/],
+    ['Latin-1', Buffer.from('A=1\nB=secret\xe9\n', 'latin1'), /line 2 is not UTF-8/],
+    ['a value too long', Buffer.from(`A=1\nB=${'secret'.repeat(40_000)}\n`), /line 2 sets B to 240001 bytes/],
+  ])('is refused with file and line, and without a value: %s', async (_, data, expected) => {
+    writeFileSync(join(dir, '.env'), data);
+    const error = await readEnvFile(join(dir, '.env')).then(
+      () => null,
+      (caught: Error) => caught.message,
+    );
+    expect(error).toMatch(expected);
+    expect(error).toContain(join(dir, '.env'));
+    expect(error).not.toContain('secret');
+  });
+
   it('names the file when it is missing or no file', async () => {
     await expect(readEnvFile(join(dir, 'none'))).rejects.toThrow(
       /env_file: ".*none" cannot be read: .*ENOENT/,

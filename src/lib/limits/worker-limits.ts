@@ -58,6 +58,8 @@ export const LOGS = {
 
 /** Starts and process trees of workers. */
 export const WORKERS = {
+  /** The kernel passes no longer variable: 128 KiB for NAME=value and its end. Source: execve(2), MAX_ARG_STRLEN. */
+  envBytes: 128 * 1024 - 2,
   /** Processes and threads of one worker, where a cgroup controller bounds them. */
   pidsMax: 4096,
   startsAtOnce: 8,
