@@ -43,8 +43,9 @@ export const drainRequestSchema = z.strictObject({
 });
 
 const dropped = z.object({
-  lines: z.number().describe('Lines that were not forwarded.'),
-  bytes: z.number().describe('Bytes that were not forwarded.'),
+  lines: z.number().describe('Lines that were not forwarded, because the reader was slow.'),
+  bytes: z.number().describe('Bytes of these lines.'),
+  cutBytes: z.number().describe('Bytes that a cut of the log removed before curfew read them.'),
 });
 
 export const capacitySchema = z.object({

@@ -240,8 +240,9 @@ function removedLines(removed: CapacityView['removedAgents']): Line[] {
 
 function forwardingText({ to, dropped, workers, error }: NonNullable<CapacityView['forwarding']>): string {
   const names = workers.length === 0 ? '' : ` (${workers.map((one) => safe(one.worker)).join(', ')})`;
-  const lost =
-    dropped.bytes === 0 ? '' : `, ${dropped.lines} lines dropped (${mebibytes(dropped.bytes)})${names}`;
+  const slow = dropped.lines === 0 ? '' : `, ${dropped.lines} lines dropped (${mebibytes(dropped.bytes)})`;
+  const cut = dropped.cutBytes === 0 ? '' : `, ${mebibytes(dropped.cutBytes)} cut before curfew read it`;
+  const lost = slow + cut + (slow + cut === '' ? '' : names);
   return `logs to ${to}${lost}${error === null ? '' : `, not written: ${safe(error)}`}`;
 }
 

@@ -83,7 +83,7 @@ export function textOf({ bytes, cutBytes }: RawLine): string {
 }
 
 /** The end of the last whole character within the bound. A UTF-8 character has at most three following bytes. */
-function characterEnd(bytes: Buffer, bound: number): number {
+export function characterEnd(bytes: Buffer, bound: number): number {
   for (let at = bound; at > bound - 4; at -= 1) if (((bytes[at] ?? 0) & 0xc0) !== 0x80) return at;
   return bound;
 }

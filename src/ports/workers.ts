@@ -31,15 +31,22 @@ export interface Adopted {
   readonly exit: ExitInfo | null;
 }
 
+/** `lines` and `bytes`: the reader was slow. `cutBytes`: the log was cut before curfew read these bytes. */
+interface DroppedOutput {
+  readonly lines: number;
+  readonly bytes: number;
+  readonly cutBytes: number;
+}
+
 /** The forwarding of workers' lines, besides their log files. */
 export interface Forwarding {
   readonly to: 'stdout' | 'journald';
   /** Lines that wait for the reader. */
   readonly waitingBytes: number;
-  /** Output that was not forwarded since the supervisor's start: whole lines, and all bytes. */
-  readonly dropped: { readonly lines: number; readonly bytes: number };
+  /** Output that was not forwarded since the supervisor's start. */
+  readonly dropped: DroppedOutput;
   /** The same of each living worker that has any. */
-  readonly workers: readonly { readonly worker: string; readonly lines: number; readonly bytes: number }[];
+  readonly workers: readonly ({ readonly worker: string } & DroppedOutput)[];
   /** Why the last write failed. `null`: it did not. */
   readonly error: string | null;
 }

@@ -2,8 +2,12 @@
 import { SECOND_MS } from './time-units.ts';
 
 export const FORWARD = {
-  /** A longer line is cut here. A line with its fields then fits the 16 KiB at which Docker splits a line. */
+  /** A longer line is cut here. */
   lineBytes: 8 * 1024,
+  /** A line as JSON with its fields and newline has at most this size, at which Docker splits a line. Escapes need up to 6 bytes. */
+  encodedBytes: 16 * 1024,
+  /** Room in it for the mark of a cut. */
+  markBytes: 64,
   /** Lines that wait for a slow reader, of all workers together. */
   waitingBytes: 4 * 1024 * 1024,
   /** One worker's share of them. */

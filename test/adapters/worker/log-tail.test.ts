@@ -30,7 +30,7 @@ function readAll(tail: LogTail, chunk = SMALL): void {
 
 interface Printed {
   readonly line: string;
-  readonly dropped?: { lines: number; bytes: number };
+  readonly dropped?: { lines: number; bytes: number; cutBytes: number };
 }
 
 function printed(): Printed[] {
@@ -77,7 +77,31 @@ describe('a forwarded log', () => {
     // 400 bytes of the tail are 40 lines.
     expect(got.map((one) => one.line).slice(0, 30)).toEqual(numbered(0, 30));
     expect(got.slice(-40).map((one) => one.line)).toEqual(numbered(90, 130));
-    expect(got.flatMap((one) => one.dropped ?? [])).toEqual([{ lines: 0, bytes: 600 }]);
+    const told = got.filter((one) => one.dropped !== undefined);
+    expect(told.map((one) => one.dropped)).toEqual([{ lines: 0, bytes: 0, cutBytes: 600 }]);
+    expect(told[0]?.line).toBe(
+      'curfew: 600 bytes of this worker were not forwarded, because its log was cut before curfew read them',
+    );
+  });
+
+  it.each<[string, string | Buffer]>([
+    ['control characters', '\u001b'.repeat(8000)],
+    ['NUL bytes', '\0'.repeat(9000)],
+    ['quotes and backslashes', '"\\'.repeat(4000)],
+    ['bytes that are not UTF-8', Buffer.alloc(8000, 0xff)],
+    ['characters of four bytes', '\u{1f600}'.repeat(3000)],
+    ['characters of four bytes between control characters', '\u{1f600}\u0001'.repeat(1600)],
+  ])('stays within 16 KiB for each line of %s', (_, content) => {
+    const line = Buffer.from(content);
+    appendFileSync(path, Buffer.concat([line, Buffer.from('\n')]));
+    readAll(new LogTail(path, owner, 'start'));
+    const text = queue.take(Number.POSITIVE_INFINITY);
+    expect(Buffer.byteLength(text)).toBeLessThanOrEqual(FORWARD.encodedBytes);
+    const got = (JSON.parse(text) as Printed).line;
+    const [, kept = got, cutBytes = '0'] =
+      /^([\s\S]*) \[curfew cut (\d+) bytes of this line\]$/.exec(got) ?? [];
+    const keptBytes = line.subarray(0, line.length - Number(cutBytes));
+    expect(kept).toBe(keptBytes.toString('utf8'));
   });
 
   it('goes on after its last whole line when a new supervisor reads it', () => {
@@ -120,7 +144,7 @@ describe('a forwarded log', () => {
     print(50, 80);
     await dropLog({ path, keepBytes: 40, why: 'a test' });
     readAll(tail);
-    expect(queue.dropped).toMatchObject({ bytes: 300 });
+    expect(queue.dropped).toMatchObject({ cutBytes: 300 });
   });
 
   it('reports dropped lines of a loud worker in one line, and a quiet worker loses none', () => {
@@ -136,7 +160,11 @@ describe('a forwarded log', () => {
     expect(queue.report(owner)).toBe(true);
     const [told] = printed();
     expect(waited.at(-1)?.line).toBe('quiet');
-    expect(told?.dropped).toEqual({ lines: queue.dropped.lines, bytes: queue.dropped.lines * 99 });
+    expect(told?.dropped).toEqual({
+      lines: queue.dropped.lines,
+      bytes: queue.dropped.lines * 99,
+      cutBytes: 0,
+    });
     expect(waited.length - 1 + queue.dropped.lines).toBe(statSync(path).size / 100);
   });
 });

@@ -6,8 +6,8 @@ import type { Log } from '../../../ports/log.ts';
 import type { Forwarding } from '../../../ports/workers.ts';
 import { createWorkerRecords } from '../folder/folder-records.ts';
 import { TrimClient } from '../log/trim-client.ts';
+import type { LineOwner } from './forwarded-line.ts';
 import type { ForwardRequest, ForwardStatus, ForwardTarget } from './forwarder.ts';
-import type { LineOwner } from './line-queue.ts';
 import type { TailFrom } from './log-tail.ts';
 
 interface Watched {
@@ -37,9 +37,14 @@ export class ForwardClient {
   readonly thread: TrimClient;
   readonly #options: ForwardOptions;
   readonly #watched = new Map<string, Watched>();
-  #status: ForwardStatus = { waitingBytes: 0, dropped: { lines: 0, bytes: 0 }, workers: [], error: null };
-  /** Dropped lines and time of the last warning. */
-  #warned = { lines: 0, bytes: 0, atMs: Number.NEGATIVE_INFINITY };
+  #status: ForwardStatus = {
+    waitingBytes: 0,
+    dropped: { lines: 0, bytes: 0, cutBytes: 0 },
+    workers: [],
+    error: null,
+  };
+  /** Dropped output and time of the last warning. */
+  #warned = { lines: 0, bytes: 0, cutBytes: 0, atMs: Number.NEGATIVE_INFINITY };
 
   constructor(options: ForwardOptions) {
     this.#options = options;
@@ -120,13 +125,20 @@ export class ForwardClient {
   #onStatus(status: ForwardStatus): void {
     this.#status = status;
     const nowMs = performance.now();
-    const { lines, bytes } = status.dropped;
-    const isNew = bytes > this.#warned.bytes;
-    if (!isNew || nowMs - this.#warned.atMs < FORWARD.warnMs) return;
-    this.#options.log.warn(
-      { to: this.#options.to, lines: lines - this.#warned.lines, bytes: bytes - this.#warned.bytes },
-      'lines of workers were not forwarded, because the reader was slow; the log files have them',
-    );
-    this.#warned = { lines, bytes, atMs: nowMs };
+    const { lines, bytes, cutBytes } = status.dropped;
+    const more = { lines: lines - this.#warned.lines, cutBytes: cutBytes - this.#warned.cutBytes };
+    if (more.lines + more.cutBytes === 0 || nowMs - this.#warned.atMs < FORWARD.warnMs) return;
+    const { to } = this.#options;
+    if (more.lines > 0)
+      this.#options.log.warn(
+        { to, lines: more.lines, bytes: bytes - this.#warned.bytes },
+        'lines of workers were not forwarded, because the reader was slow; the log files have them',
+      );
+    if (more.cutBytes > 0)
+      this.#options.log.warn(
+        { to, bytes: more.cutBytes },
+        'output of workers was not forwarded, because it was cut out of their logs before curfew read it; let the agents print less',
+      );
+    this.#warned = { lines, bytes, cutBytes, atMs: nowMs };
   }
 }

@@ -4,8 +4,8 @@
  */
 import { FORWARD } from '../../../lib/limits/forward-limits.ts';
 import type { Moved } from '../log/trim-log.ts';
+import type { Dropped, LineOwner } from './forwarded-line.ts';
 import { openJournal } from './journal-sink.ts';
-import type { Dropped, LineOwner } from './line-queue.ts';
 import { LineQueue } from './line-queue.ts';
 import type { TailFrom } from './log-tail.ts';
 import { LogTail } from './log-tail.ts';

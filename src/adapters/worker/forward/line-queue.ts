@@ -1,20 +1,8 @@
 /** Lines that wait for the reader of forwarded logs, and the count of dropped ones for each worker. */
 import { mayWait } from '../../../core/workers/forward-budget.ts';
 import type { RawLine } from '../../../lib/line-assembler.ts';
-import { textOf } from '../../../lib/line-assembler.ts';
-
-/** The worker of a line. `session` is empty for a warm worker that has no session yet. */
-export interface LineOwner {
-  readonly worker: string;
-  readonly agent: string;
-  readonly session: string;
-}
-
-/** `bytes` counts the dropped lines and what a cut of the log removed before it was read. */
-export interface Dropped {
-  readonly lines: number;
-  readonly bytes: number;
-}
+import type { Dropped, LineOwner } from './forwarded-line.ts';
+import { encodeLine, encodeText } from './forwarded-line.ts';
 
 interface Account {
   ownBytes: number;
@@ -29,7 +17,7 @@ interface Entry {
   readonly worker: string;
 }
 
-const NONE: Dropped = { lines: 0, bytes: 0 };
+const NONE: Dropped = { lines: 0, bytes: 0, cutBytes: 0 };
 
 export class LineQueue {
   readonly #accounts = new Map<string, Account>();
@@ -48,9 +36,9 @@ export class LineQueue {
   }
 
   /** Dropped output of the workers that are still known. */
-  get droppedOf(): { worker: string; lines: number; bytes: number }[] {
+  get droppedOf(): ({ worker: string } & Dropped)[] {
     return [...this.#accounts].flatMap(([worker, { total }]) =>
-      total.lines + total.bytes === 0 ? [] : [{ worker, ...total }],
+      total === NONE ? [] : [{ worker, ...total }],
     );
   }
 
@@ -59,16 +47,16 @@ export class LineQueue {
     const account = this.#account(owner.worker);
     const lineBytes = line.bytes.length + FIELD_BYTES;
     if (!this.#fits(account, lineBytes)) {
-      this.#drop(account, { lines: 1, bytes: line.bytes.length + line.cutBytes });
+      this.#drop(account, { lines: 1, bytes: line.bytes.length + line.cutBytes, cutBytes: 0 });
       return;
     }
     this.#tell(owner, account);
-    this.#push(owner, lineText(owner, textOf(line)));
+    this.#push(owner, encodeLine(owner, line));
   }
 
   /** The log was cut before these bytes were read. */
   lost(owner: LineOwner, bytes: number): void {
-    this.#drop(this.#account(owner.worker), { lines: 0, bytes });
+    this.#drop(this.#account(owner.worker), { lines: 0, bytes: 0, cutBytes: bytes });
   }
 
   /** Reports what was dropped, even when no further line of the worker comes. True: nothing is left to report. */
@@ -119,11 +107,10 @@ export class LineQueue {
   }
 
   #tell(owner: LineOwner, account: Account): void {
-    const { lines, bytes } = account.untold;
-    if (account.untold === NONE) return;
+    const dropped = account.untold;
+    if (dropped === NONE) return;
     account.untold = NONE;
-    const line = `curfew: ${lines} lines (${bytes} bytes) of this worker were not forwarded, because the reader was slow`;
-    this.#push(owner, lineText(owner, line, { lines, bytes }));
+    this.#push(owner, encodeText(owner, `curfew: ${reasonsOf(dropped).join('; ')}`, dropped));
   }
 
   #push({ worker }: LineOwner, text: string): void {
@@ -140,10 +127,15 @@ const FIELD_BYTES = 160;
 const COMPACT_AT = 1000;
 
 function sum(one: Dropped, other: Dropped): Dropped {
-  return { lines: one.lines + other.lines, bytes: one.bytes + other.bytes };
+  return {
+    lines: one.lines + other.lines,
+    bytes: one.bytes + other.bytes,
+    cutBytes: one.cutBytes + other.cutBytes,
+  };
 }
 
-function lineText({ session, agent, worker }: LineOwner, line: string, dropped?: Dropped): string {
-  const time = new Date().toISOString();
-  return `${JSON.stringify({ time, session, agent, worker, line, ...(dropped && { dropped }) })}\n`;
+function reasonsOf({ lines, bytes, cutBytes }: Dropped): string[] {
+  const slow = `${lines} lines (${bytes} bytes) of this worker were not forwarded, because the reader was slow`;
+  const cut = `${cutBytes} bytes of this worker were not forwarded, because its log was cut before curfew read them`;
+  return [...(lines > 0 ? [slow] : []), ...(cutBytes > 0 ? [cut] : [])];
 }

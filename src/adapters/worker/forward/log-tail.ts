@@ -6,7 +6,8 @@ import { LineAssembler } from '../../../lib/line-assembler.ts';
 import { readFileSafelySync, writeFileSafelySync } from '../../../lib/safe-files.ts';
 import { NOTICE_BYTES, readNotice } from '../log/drop-log.ts';
 import type { Moved } from '../log/trim-log.ts';
-import type { LineOwner, LineQueue } from './line-queue.ts';
+import type { LineOwner } from './forwarded-line.ts';
+import type { LineQueue } from './line-queue.ts';
 
 const FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 const NOTE_BYTES = 32;
