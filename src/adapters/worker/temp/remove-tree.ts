@@ -43,8 +43,8 @@ export async function removeTree(path: string): Promise<string | null> {
 class TreeRemoval {
   readonly #path: Buffer;
   readonly #top: HeldFolder;
-  /** Names of moved folders in the top. */
-  readonly #moved: Buffer[] = [];
+  /** Names of folders in the top that are not empty. */
+  readonly #inTop: Buffer[] = [];
   #errors = 0;
   #firstError: string | null = null;
 
@@ -56,8 +56,8 @@ class TreeRemoval {
   async run(): Promise<string | null> {
     for (let pass = 0; pass < PASSES && this.#errors === 0; pass += 1) {
       await this.#empty(this.#top);
-      for (let next = this.#moved.pop(); next !== undefined; next = this.#moved.pop())
-        await this.#removeMoved(next);
+      for (let next = this.#inTop.pop(); next !== undefined; next = this.#inTop.pop())
+        await this.#removeInTop(next);
       const error = await rmdir(this.#path).then(() => null, asError);
       if (error === null || isMissing(error)) return null;
       if (!['ENOTEMPTY', 'EEXIST'].includes(error.code ?? '')) return this.#firstError ?? error.message;
@@ -85,17 +85,21 @@ class TreeRemoval {
   async #removeFolder(folder: HeldFolder, name: Buffer): Promise<void> {
     const error = await rmdir(folder.at(name)).then(() => null, asError);
     if (error === null || isMissing(error)) return;
+    if (folder === this.#top) {
+      this.#inTop.push(name);
+      return;
+    }
     // Because: the worker must not guess the name, or it could make a folder of that name that refuses the move.
     const target = Buffer.from(`.curfew-${randomBytes(TEMP.movedBytes).toString('hex')}`);
     await this.#try(async () => {
       // Because: a folder that moves gets a new `..`, so the kernel asks for the right to write in it.
       await within(folder, name, (inner) => inner.openMode());
       await rename(folder.at(name), this.#top.at(target));
-      this.#moved.push(target);
+      this.#inTop.push(target);
     });
   }
 
-  async #removeMoved(name: Buffer): Promise<void> {
+  async #removeInTop(name: Buffer): Promise<void> {
     await this.#try(async () => {
       await within(this.#top, name, (folder) => this.#empty(folder));
       await rmdir(this.#top.at(name));
@@ -112,7 +116,8 @@ class TreeRemoval {
 
   #note(error: unknown): void {
     this.#errors += 1;
-    this.#firstError ??= messageOf(error);
+    // The number of a handle tells a reader of the log nothing.
+    this.#firstError ??= messageOf(error).replaceAll(/\/proc\/self\/fd\/\d+\//g, '');
   }
 }
 
