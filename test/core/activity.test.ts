@@ -195,6 +195,18 @@ describe('an AgentSession that closed', () => {
     expect(polled(play, 31_000, who).ending?.cause).not.toBe('agent_session_closed');
   });
 
+  it('was not open before: a start that failed ends nothing, because the agent may try another', () => {
+    const failed = session(0, { reason: 'not_started' });
+    const play = attached('launcher')
+      .on(2000, look(2000, [agent]))
+      .on(3000, session(1))
+      .on(4000, failed);
+    expect(play.session.vitals.agentSessions).toMatchObject({ closedMs: null });
+    play.on(9000, session(1)).on(9500, session(0, { reason: 'user_initiated' }));
+    play.on(10_000, session(1)).on(10_500, failed);
+    expect(play.session.vitals.agentSessions).toMatchObject({ closedMs: 10_500 });
+  });
+
   it('is never noted of a worker that opened none', () => {
     expect(spec().profile.autoAttach).toBeUndefined();
     expect(polled(attached('launcher'), 40_000, [agent, participant('ann')]).phase).toBe('live');

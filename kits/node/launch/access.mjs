@@ -29,7 +29,7 @@ export function giveRealAccess() {
   registerHooks?.({
     load(url, context, nextLoad) {
       const loaded = nextLoad(url, context);
-      if (WORKER_MODULE.test(url) && access.granted === 'room') give(real, sourceOf(url, loaded));
+      if (WORKER_MODULE.test(url) && access.granted === 'room') tryToGive(real, url, loaded);
       return loaded;
     },
   });
@@ -39,6 +39,15 @@ export function giveRealAccess() {
 function readReal() {
   const real = NAMES.map((name) => [name, process.env[`CURFEW_REAL_${name}`] ?? '']);
   return real.every(([, value]) => value !== '') ? Object.fromEntries(real) : null;
+}
+
+/** The agent's import goes on, and it runs with less, where the source cannot be read. */
+function tryToGive(real, url, loaded) {
+  try {
+    give(real, sourceOf(url, loaded));
+  } catch (error) {
+    access.why = `worker.js of @livekit/agents could not be read: ${error}`;
+  }
 }
 
 /**

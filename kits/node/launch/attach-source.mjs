@@ -4,19 +4,21 @@ export const MODULE = /\/@livekit\/agents\/dist\/voice\/(agent_session|generatio
 const ADDED = {
   agent_session: {
     needs: /^class AgentSession\b/m,
+    lost: 'attach: off',
     line: 'globalThis[Symbol.for("curfew.launch")]?.adaptSession(AgentSession);',
   },
   generation: {
     needs: /^function performToolExecutions\b/m,
+    lost: 'attach: running tools do not count as activity',
     line: 'performToolExecutions = globalThis[Symbol.for("curfew.launch")]?.countTools(performToolExecutions) ?? performToolExecutions;',
   },
 };
 
 /** The source stays unchanged when it lacks the name. */
 export function addHook(path, source) {
-  const { needs, line } = ADDED[MODULE.exec(path)[1]];
+  const { needs, lost, line } = ADDED[MODULE.exec(path)[1]];
   if (needs.test(source)) return `${source}\n;${line}\n`;
-  process.stderr.write(`curfew: attach: off: ${path} is unknown (tested with @livekit/agents 1.9.0)\n`);
+  process.stderr.write(`curfew: ${lost}: ${path} is unknown (tested with @livekit/agents 1.9.0)\n`);
   return source;
 }
 

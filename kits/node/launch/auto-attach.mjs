@@ -13,7 +13,9 @@ export function attachToSessions() {
   const job = new JobReport();
   watchKits(job);
   globalThis[Symbol.for('curfew.launch')] = {
-    adaptSession: (AgentSession) => attachAtStart(AgentSession, job),
+    adaptSession: (AgentSession) => {
+      quietly(() => attachAtStart(AgentSession, job));
+    },
     countTools: (performToolExecutions) => countTools(performToolExecutions, job),
   };
   addSourceHooks();
@@ -44,6 +46,12 @@ function addSourceHooks() {
 
 function attachAtStart(AgentSession, job) {
   const { start } = AgentSession.prototype;
+  if (typeof start !== 'function') {
+    process.stderr.write(
+      'curfew: attach: off: AgentSession has no start (tested with @livekit/agents 1.9.0)\n',
+    );
+    return;
+  }
   AgentSession.prototype.start = async function startAttached(...args) {
     const opened = quietly(() => job.opened(this));
     try {

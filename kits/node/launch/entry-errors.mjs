@@ -7,6 +7,8 @@ import * as modules from 'node:module';
 const JOB_MODULE = /\/@livekit\/agents\/dist\/ipc\/job_proc_lazy_main\.c?js$/;
 const ENTRY = /\breturn func\(ctx\);/;
 const KEY = 'curfew.entry';
+const UNKNOWN =
+  'curfew: @livekit/agents stays unchanged: entry-errors: job_proc_lazy_main has no call func(ctx), so an error of the entry function has no text (tested with @livekit/agents 1.9.0)';
 const TEXT_CHARS = 2000;
 const FRAMES = 5;
 
@@ -17,7 +19,9 @@ export function reportEntryErrors() {
       const loaded = nextLoad(url, context);
       if (!JOB_MODULE.test(url) || !loaded.source) return loaded;
       const call = `return globalThis[Symbol.for('${KEY}')](func, ctx);`;
-      return { ...loaded, source: Buffer.from(loaded.source).toString().replace(ENTRY, call) };
+      const source = Buffer.from(loaded.source).toString();
+      if (!ENTRY.test(source)) process.stderr.write(`${UNKNOWN}\n`);
+      return { ...loaded, source: source.replace(ENTRY, call) };
     },
   });
 }
@@ -26,8 +30,17 @@ async function runEntry(entry, ctx) {
   try {
     return await entry(ctx);
   } catch (error) {
-    if (process.connected) process.send?.({ case: 'curfewEntryError', value: describe(error) });
+    tellMain(error);
     throw error;
+  }
+}
+
+/** The agent's own error goes on, whatever becomes of the report. */
+function tellMain(error) {
+  try {
+    if (process.connected) process.send?.({ case: 'curfewEntryError', value: describe(error) });
+  } catch (failure) {
+    process.stderr.write(`curfew: the main process was not told of the entry function's error: ${failure}\n`);
   }
 }
 

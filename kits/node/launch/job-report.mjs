@@ -21,7 +21,7 @@ export class JobReport {
     if (!this.#known.has(session)) {
       this.#known.add(session);
       if (this.#isOwn) report(session, this.#curfew, { informs: true });
-      session.on('close', (event) => this.#close(session, described(event)));
+      session.on('close', (event) => this.#close(session, safelyDescribed(event)));
     }
     this.#open.add(session);
     this.#tellSessions();
@@ -85,6 +85,16 @@ export function watchKits(job) {
       return thread;
     },
   });
+}
+
+/** The emitter of the framework must not see an exception. */
+function safelyDescribed(event) {
+  try {
+    return described(event);
+  } catch (error) {
+    process.stderr.write(`curfew: the end of an AgentSession could not be read: ${error}\n`);
+    return { reason: 'unknown' };
+  }
 }
 
 function described({ reason, error }) {

@@ -31,7 +31,7 @@ function useAnyHealthPort() {
 function keepOneIdleProcess() {
   const { availableParallelism } = os;
   os.availableParallelism = function availableParallelismForAgents() {
-    return new Error().stack?.includes('.numIdleProcesses') ? 1 : availableParallelism();
+    return String(new Error().stack).includes('.numIdleProcesses') ? 1 : availableParallelism();
   };
 }
 

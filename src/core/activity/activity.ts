@@ -7,6 +7,9 @@ import { withVitals } from '../model/updates.ts';
 
 type Said<T extends WorkerMessage['type']> = Extract<WorkerMessage, { readonly type: T }>;
 
+/** The launcher's reason when the start of an AgentSession failed. */
+const NOT_STARTED = 'not_started';
+
 /** Tools alone count for a bounded time, because an agent that calls tools in a loop may serve nobody. */
 export function noteActivity(session: Session, said: Said<'activity'>, now: Stamp): Session {
   const usedMs = said.kind === 'task' ? (session.vitals.usedMs ?? now.bootMs) : now.bootMs;
@@ -43,17 +46,23 @@ function postponeIdle(session: Session, now: Stamp, forMs: number): Session {
   return withVitals(session, { idleAtMs: Math.max(idleAtMs ?? 0, now.bootMs + allowedMs) });
 }
 
-/** A worker that connects again repeats its report. So the time of the closing stays. */
+/**
+ * A worker that connects again repeats its report. So the time of the closing stays. A start that failed is no closing where no
+ * AgentSession closed before: the agent's code may try another one.
+ */
 export function noteAgentSessions(
   session: Session,
   { open, closed }: Said<'agent_session'>,
   now: Stamp,
 ): Session {
   const before = session.vitals.agentSessions;
+  const hasClosed = before?.hasClosed === true || (before?.closedMs ?? null) !== null;
+  const isClosing = open === 0 && (closed?.reason !== NOT_STARTED || hasClosed);
   const agentSessions: AgentSessions = {
     open,
-    closedMs: open > 0 ? null : (before?.closedMs ?? now.bootMs),
+    closedMs: isClosing ? (before?.closedMs ?? now.bootMs) : null,
     closeReason: closed?.reason ?? null,
+    ...((isClosing || hasClosed) && { hasClosed: true }),
   };
   return withVitals(session, { agentSessions });
 }

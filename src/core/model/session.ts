@@ -187,6 +187,8 @@ export interface AgentSessions {
   readonly closedMs: number | null;
   /** The framework's word for why the last one closed. */
   readonly closeReason: string | null;
+  /** One has closed, also when another is open now. */
+  readonly hasClosed?: true;
 }
 
 /** Facts that a restart can learn again. A change of these alone is not written to the registry. */

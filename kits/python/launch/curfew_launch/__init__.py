@@ -1,5 +1,6 @@
 """The parts of the launcher. Each part is a module with `adapt(module)`, which changes one module of the framework."""
 
+import inspect
 import sys
 from importlib import import_module
 
@@ -13,7 +14,26 @@ def say(what):
 
 def adapt(part, module):
     """Never raises: an agent must start, also when a version of the framework is unknown."""
+    attempt(part, lambda: import_module("%s.%s" % (__name__, part)).adapt(module))
+
+
+def attempt(part, work):
+    """What `work` returns. None after an error: the framework differs there, and the log has one line for each part."""
     try:
-        import_module("%s.%s" % (__name__, part)).adapt(module)
+        return work()
     except Exception as error:
-        say("livekit-agents stays unchanged: %s: %s: %s (tested with %s)" % (part, type(error).__name__, error, TESTED))
+        if part not in _said:
+            _said.add(part)
+            say("livekit-agents stays unchanged: %s: %s: %s (tested with %s)" % (part, type(error).__name__, error, TESTED))
+        return None
+
+
+_said = set()
+
+
+def coroutine_of(owner, name):
+    """The method, which a wrapper can await. LookupError: it is of another kind in this version."""
+    method = getattr(owner, name)
+    if not inspect.iscoroutinefunction(method):
+        raise LookupError("%s.%s is no coroutine function" % (owner.__name__, name))
+    return method

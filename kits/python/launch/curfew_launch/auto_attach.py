@@ -7,7 +7,7 @@ The attachment only informs: it never raises into the framework, and it takes ov
 import functools
 import os
 
-from . import TESTED, say
+from . import TESTED, coroutine_of, say
 
 NEEDED = ("CURFEW_SOCKET", "CURFEW_WORKER", "CURFEW_TOKEN")
 
@@ -20,7 +20,7 @@ def adapt(agent_session):
     """`agent_session`: the module livekit.agents.voice.agent_session."""
     if not is_wanted():
         return
-    start = agent_session.AgentSession.start
+    start = coroutine_of(agent_session.AgentSession, "start")
 
     @functools.wraps(start)
     async def start_attached(self, *args, **kwargs):

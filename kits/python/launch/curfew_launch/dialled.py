@@ -2,7 +2,9 @@
 
 import functools
 
-from . import job_report
+from . import attempt, job_report
+
+METHOD = "CreateSIPParticipant"
 
 
 def adapt(twirp):
@@ -11,10 +13,10 @@ def adapt(twirp):
     request = client.request
 
     @functools.wraps(request)
-    def request_and_note(self, service, method, *args, **kwargs):
-        if method == "CreateSIPParticipant" and not job_report.Job.dialled:
+    def request_and_note(*args, **kwargs):
+        if not job_report.Job.dialled and METHOD in [one for one in (*args, *kwargs.values()) if isinstance(one, str)]:
             job_report.Job.dialled = True
-            job_report.report("", "")
-        return request(self, service, method, *args, **kwargs)
+            attempt("dialled", lambda: job_report.report("", ""))
+        return request(*args, **kwargs)
 
     client.request = request_and_note

@@ -1,5 +1,7 @@
 """Says once in the worker's log that LiveKit Inference refuses keys of curfew. Without this line the agent sees only a 401."""
 
+import functools
+
 from . import own, say
 
 LINE = (
@@ -15,10 +17,11 @@ def adapt(utils):
         return
     said = []
 
-    def create_and_check(api_key=None, *args, **kwargs):
-        if api_key == own.KEY and own.KEY and not said:
+    @functools.wraps(create)
+    def create_and_check(*args, **kwargs):
+        if own.KEY and not said and own.KEY in [one for one in (*args, *kwargs.values()) if isinstance(one, str)]:
             said.append(True)
             say(LINE)
-        return create(api_key, *args, **kwargs)
+        return create(*args, **kwargs)
 
     utils.create_access_token = create_and_check

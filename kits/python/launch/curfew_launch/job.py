@@ -6,7 +6,7 @@ import weakref
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
-from . import say
+from . import attempt, say
 from .loop_watch import LoopWatch
 
 MESSAGE_CHARS = 4000
@@ -90,7 +90,9 @@ class Job:
             say("the end of an AgentSession could not be read: %r" % error)
 
     def _tool_updated(self, event):
-        update = event.update
+        attempt("tool_runs", lambda: self._count_call(event.update))
+
+    def _count_call(self, update):
         if update.type == "tool_call_started":
             self._calls.add(update.function_call.call_id)
         elif update.type == "tool_call_ended":

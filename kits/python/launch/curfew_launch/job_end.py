@@ -11,7 +11,7 @@ import sys
 import threading
 import traceback
 
-from . import job_report
+from . import attempt, job_report
 
 TEXT_CHARS = 2000
 FRAMES = 5
@@ -22,20 +22,20 @@ def adapt(job_main):
     proc_main, thread_main = job_main.proc_main, job_main.thread_main
 
     @functools.wraps(proc_main)
-    def proc_main_with_exit(args):
-        reports = _watch(args)
-        _leave_term_to_main()
-        proc_main(args)
+    def proc_main_with_exit(*args, **kwargs):
+        reports = attempt("job_end", lambda: _watch(*args, **kwargs))
+        attempt("job_end", _leave_term_to_main)
+        proc_main(*args, **kwargs)
         if reports:
             # Race: the end of this process would cut a report that waits for a curfew that is starting again.
             for report in reports:
-                report.join(job_report.BOUND_SECONDS)
+                attempt("job_end", lambda report=report: report and report.join(job_report.BOUND_SECONDS))
             sys.exit(1)
 
     @functools.wraps(thread_main)
-    def thread_main_with_report(args):
-        _watch(args)
-        thread_main(args)
+    def thread_main_with_report(*args, **kwargs):
+        attempt("job_end", lambda: _watch(*args, **kwargs))
+        thread_main(*args, **kwargs)
 
     job_main.proc_main, job_main.thread_main = proc_main_with_exit, thread_main_with_report
 
@@ -52,16 +52,17 @@ def _leave_term_to_main():
 
 
 def _watch(args):
-    """The list gets the report of the exception that ended the entrypoint."""
+    """The list gets the report of the exception that ended the entrypoint. None: the report did not start."""
     reports = []
     entrypoint = args.job_entrypoint_fnc
 
     @functools.wraps(entrypoint)
-    async def watched(ctx):
+    async def watched(*given, **more):
         try:
-            return await entrypoint(ctx)
+            return await entrypoint(*given, **more)
         except Exception as error:
-            reports.append(job_report.report(ctx.job.id, describe(error)))
+            failed = error
+            reports.append(attempt("job_end", lambda: job_report.report(given[0].job.id, describe(failed))))
             raise
 
     args.job_entrypoint_fnc = watched

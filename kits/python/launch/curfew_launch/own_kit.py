@@ -2,6 +2,7 @@
 
 import functools
 
+from . import attempt
 from .auto_attach import is_wanted
 
 
@@ -13,10 +14,14 @@ def adapt(kit):
 
     @functools.wraps(create)
     def create_for_code(self, *args, **kwargs):
-        from .job import JOB
-
-        JOB.give_way()
+        attempt("own_kit", lambda: _job().give_way())
         create(self, *args, **kwargs)
-        JOB.use(self)
+        attempt("own_kit", lambda: _job().use(self))
 
     kit.Curfew.__init__ = create_for_code
+
+
+def _job():
+    from .job import JOB
+
+    return JOB

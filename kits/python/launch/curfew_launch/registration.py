@@ -4,7 +4,9 @@ Because: a registration at LiveKit itself would take calls past curfew. A regist
 has the grant `agent`. No other token has this grant and names no room.
 """
 
-from . import own
+import functools
+
+from . import attempt, own
 
 
 def adapt(client):
@@ -12,11 +14,15 @@ def adapt(client):
     session = client.ClientSession
     ws_connect = session.ws_connect
 
-    def connect_or_register(self, url, **kwargs):
-        if own.KEY and _is_registration(url, kwargs.get("headers")):
+    @functools.wraps(ws_connect)
+    def connect_or_register(self, *args, **kwargs):
+        url = args[0] if args else kwargs.pop("url", None)
+        if url is None:
+            return ws_connect(self, **kwargs)
+        if own.KEY and attempt("registration", lambda: _is_registration(url, kwargs.get("headers"))):
             kwargs.update(headers=_headers(), params=None, proxy=None)
             url = own.URL + "/agent"
-        return ws_connect(self, url, **kwargs)
+        return ws_connect(self, url, *args[1:], **kwargs)
 
     connect_or_register.goes_to_curfew = True
     session.ws_connect = connect_or_register

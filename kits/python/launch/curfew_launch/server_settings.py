@@ -9,7 +9,9 @@ Changes the settings of `AgentServer`. A worker has one job at most, and curfew 
 Before 1.3 the server is `Worker`, which takes its settings from `WorkerOptions` when it is made.
 """
 
-from . import TESTED, say
+import functools
+
+from . import TESTED, attempt, coroutine_of, say
 
 SETTINGS = {
     "port": 0,
@@ -26,25 +28,27 @@ def adapt(worker):
         say("livekit-agents stays unchanged: version %s is too old (tested with %s)" % (version, TESTED))
         return
     pool = worker.ipc.proc_pool.ProcPool
-    launch_job = pool.launch_job
+    launch_job = coroutine_of(pool, "launch_job")
     pool.set_target_idle_processes
     if hasattr(worker, "AgentServer"):
         _adapt_server(worker.AgentServer, version)
     else:
         _adapt_worker(worker.Worker, version)
 
+    @functools.wraps(launch_job)
     async def launch_last_job(self, *args, **kwargs):
-        self.set_target_idle_processes(0)
+        attempt("server_settings", lambda: self.set_target_idle_processes(0))
         return await launch_job(self, *args, **kwargs)
 
     pool.launch_job = launch_last_job
 
 
 def _adapt_server(server, version):
-    run = server.run
+    run = coroutine_of(server, "run")
 
+    @functools.wraps(run)
     async def run_beside_others(self, *args, **kwargs):
-        _change(self, "_", "AgentServer of version " + version)
+        attempt("server_settings", lambda: _change(self, "_", "AgentServer of version " + version))
         return await run(self, *args, **kwargs)
 
     server.run = run_beside_others
@@ -53,9 +57,11 @@ def _adapt_server(server, version):
 def _adapt_worker(server, version):
     init = server.__init__
 
-    def init_beside_others(self, opts, *args, **kwargs):
-        _change(opts, "", "WorkerOptions of version " + version)
-        init(self, opts, *args, **kwargs)
+    @functools.wraps(init)
+    def init_beside_others(self, *args, **kwargs):
+        opts = args[0] if args else kwargs.get("opts")
+        attempt("server_settings", lambda: _change(opts, "", "WorkerOptions of version " + version))
+        init(self, *args, **kwargs)
 
     server.__init__ = init_beside_others
 

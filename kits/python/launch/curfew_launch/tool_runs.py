@@ -1,7 +1,9 @@
 """Counts running tools, because most versions of the framework report a tool only at its end. A running tool counts as activity."""
 
 import functools
+import inspect
 
+from . import attempt
 from .auto_attach import is_wanted
 
 
@@ -10,15 +12,21 @@ def adapt(generation):
     if not is_wanted():
         return
     execute = generation._execute_tools_task
+    if not inspect.iscoroutinefunction(execute):
+        raise LookupError("_execute_tools_task is no coroutine function")
 
     @functools.wraps(execute)
     async def execute_counted(*args, **kwargs):
-        from .job import JOB
-
-        JOB.tools_running(1)
+        attempt("tool_runs", lambda: _count(1))
         try:
             return await execute(*args, **kwargs)
         finally:
-            JOB.tools_running(-1)
+            attempt("tool_runs", lambda: _count(-1))
 
     generation._execute_tools_task = execute_counted
+
+
+def _count(change):
+    from .job import JOB
+
+    JOB.tools_running(change)
