@@ -1,6 +1,7 @@
 /** Builds a worker's environment: a small base, the profile's variables, and curfew's own. */
 import { readFileSync } from 'node:fs';
 import type { Profile } from '../core/model/profile.ts';
+import { accessOf } from '../core/model/profile.ts';
 import { CurfewError } from '../lib/errors.ts';
 import { RUN, WITHHELD_PREFIXES } from '../lib/limits/service-limits.ts';
 
@@ -70,9 +71,9 @@ function faultOf(name: string, value: string): string | null {
  * Whether `pass_env: ["*"]` passes the variable: not what curfew and systemd use for themselves, and no name that the shell
  * would drop, such as BASH_FUNC_x%%. A profile that grants the room alone gets nothing of LiveKit.
  */
-function isPassed({ protocol, livekitAccess }: EnvironmentSources['profile']): (name: string) => boolean {
+function isPassed(profile: EnvironmentSources['profile']): (name: string) => boolean {
   const withheld = new Set([...RUN.withheldEnv, ...RUN.systemdEnv]);
-  const isRoomOnly = protocol === 'livekit' && livekitAccess !== 'full';
+  const isRoomOnly = profile.protocol === 'livekit' && accessOf(profile) !== 'full';
   const prefixes = [...WITHHELD_PREFIXES, ...(isRoomOnly ? ['LIVEKIT_'] : [])];
   return (name) =>
     NAME.test(name) && !withheld.has(name) && !prefixes.some((prefix) => name.startsWith(prefix));

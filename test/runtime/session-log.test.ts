@@ -1,4 +1,4 @@
-/** The report about a replaced worker: the log has no words of the worker, and the view of the session has them. */
+/** The steps of a session in curfew's log, which has no words of the worker. The view of the session has them. */
 import { expect, it } from 'vitest';
 import { describeStep } from '../../src/runtime/sessions/session-log.ts';
 import { sessionView } from '../../src/runtime/views/session-view.ts';
@@ -23,4 +23,14 @@ it('a replaced worker is logged with its reason, and the next worker when it is 
     fields: { worker: 's1.2', attempt: 2 },
     message: 'the next worker starts',
   });
+});
+
+it.each([
+  ['task_completed', 'task_completed'],
+  ['+4917012345', 'other'],
+])('a closed AgentSession is logged with a reason of the framework, and never with words of the worker: %s', (reason, why) => {
+  const play = Play.live({ profile: profile({ protocol: 'livekit' }) });
+  const before = play.on(1000, says({ type: 'agent_session', open: 1 })).session;
+  const after = play.on(2000, says({ type: 'agent_session', open: 0, closed: { reason } })).session;
+  expect(describeStep(before, after)).toMatchObject({ fields: { why } });
 });

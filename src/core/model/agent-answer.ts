@@ -32,8 +32,12 @@ export interface Acceptance {
 export type AgentAnswer = Acceptance | { readonly kind: 'rejected'; readonly isFinal: boolean };
 
 /** The frameworks name an agent that chose nothing after its job. */
+export function identityOfJob(jobId: string): string {
+  return `agent-${jobId}`;
+}
+
 function isChoice({ identity }: Acceptance, { spec }: Session): boolean {
-  return identity !== '' && identity !== `agent-${spec.job?.id ?? spec.id}`;
+  return identity !== '' && identity !== identityOfJob(spec.job?.id ?? spec.id);
 }
 
 /** Why the chosen identity is not used. null: it is. */

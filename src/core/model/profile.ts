@@ -78,6 +78,7 @@ export interface Profile {
   readonly tmp?: 'worker' | 'shared';
 }
 
-export function accessOf({ livekitAccess = 'room' }: Profile): LiveKitAccess {
+/** A profile of 0.1.0 grants the room alone. */
+export function accessOf({ livekitAccess = 'room' }: Pick<Profile, 'livekitAccess'>): LiveKitAccess {
   return livekitAccess;
 }

@@ -1,8 +1,10 @@
 /** Makes a session's specification from the body of its dispatch. */
+
 import { createHash } from 'node:crypto';
 import type { DispatchRequest } from '../../api/session-schemas.ts';
 import type { InstanceId, RoomKey, SessionId, Stamp } from '../../core/ids.ts';
 import { claimKey, roomNamed, sessionId } from '../../core/ids.ts';
+import { identityOfJob } from '../../core/model/agent-answer.ts';
 import type { JobOrigin } from '../../core/model/job-options.ts';
 import { metadataText } from '../../core/model/job-options.ts';
 import { effectiveLimits } from '../../core/model/limit-overrides.ts';
@@ -55,7 +57,7 @@ export function makeSpec(
     createdAt: now,
     bootId: deps.instance.bootId,
     claim: claimKey(room, shared),
-    agentIdentity: isLiveKitJob ? `agent-${id}` : agentIdentity(room, { id, instance: deps.instance.id }),
+    agentIdentity: isLiveKitJob ? identityOfJob(id) : agentIdentity(room, { id, instance: deps.instance.id }),
     soleIdentity: true,
     livekit: deps.rooms !== null,
     job,

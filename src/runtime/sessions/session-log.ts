@@ -4,6 +4,17 @@ import { publicState, workerOf } from '../../core/model/session.ts';
 import { processOf } from '../../core/model/worker.ts';
 import { countSide } from '../../core/rooms/presence.ts';
 
+/** The reasons of the frameworks, and `not_started` of the launcher. The worker's log has every other one. */
+const CLOSE_REASONS: readonly string[] = [
+  'error',
+  'job_shutdown',
+  'participant_disconnected',
+  'user_initiated',
+  'task_completed',
+  'not_started',
+  'unknown',
+];
+
 interface Entry {
   readonly level: 'info' | 'warn';
   readonly fields: object;
@@ -62,9 +73,14 @@ function attachment(before: Session, after: Session): Entry | null {
       : 'the agent closed its last AgentSession, so nobody answers the callers';
   return {
     level: callers === 0 ? 'info' : 'warn',
-    fields: { ...fields, why: now.closeReason, callers },
+    fields: { ...fields, why: knownReason(now.closeReason), callers },
     message,
   };
+}
+
+/** Because: the agent's process sends the text, and its own words must not enter this log. */
+function knownReason(reason: string | null): string | null {
+  return reason === null || CLOSE_REASONS.includes(reason) ? reason : 'other';
 }
 
 function transition(session: Session, { id, from, to }: { id: string; from: string; to: string }): Entry {

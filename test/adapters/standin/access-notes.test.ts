@@ -24,6 +24,14 @@ describe('an agent without the launcher', () => {
     expect(logged).toHaveLength(1);
   });
 
+  it("has the launcher's words in its own log alone, because the agent's process writes them", async () => {
+    rig.access = 'full';
+    await rig.registered('w-1', { launcher: 'room', why: '+4917012345' });
+    expect(told()).toEqual([{ worker: 'w-1', line: expect.stringContaining('+4917012345') }]);
+    const logged = JSON.stringify(rig.logged);
+    expect([logged.includes('framework_unknown'), logged.includes('4917')]).toEqual([true, false]);
+  });
+
   it('is not named where the profile grants the room alone', async () => {
     await rig.registered('w-1');
     expect(told()).toEqual([]);

@@ -129,7 +129,13 @@ export class StandInRig {
 
   async agent(
     name = 'w-1',
-    options: { isText?: boolean; token?: string; path?: string; launcher?: 'full' | 'room' } = {},
+    options: {
+      isText?: boolean;
+      token?: string;
+      path?: string;
+      launcher?: 'full' | 'room';
+      why?: string;
+    } = {},
   ) {
     const token = options.token ?? (await this.token(name));
     const agent = new WireAgent(`${this.standIn.url}${options.path ?? '/agent'}`, token, options);
@@ -140,7 +146,7 @@ export class StandInRig {
   /** An agent that is connected and registered. */
   async registered(
     name = 'w-1',
-    options: { isText?: boolean; launcher?: 'full' | 'room' } = {},
+    options: { isText?: boolean; launcher?: 'full' | 'room'; why?: string } = {},
   ): Promise<WireAgent> {
     const agent = await this.agent(name, options);
     await agent.opened();
@@ -168,10 +174,10 @@ export class WireAgent {
   constructor(
     url: string,
     token: string,
-    { isText = false, launcher }: { isText?: boolean; launcher?: string } = {},
+    { isText = false, launcher, why = '' }: { isText?: boolean; launcher?: string; why?: string } = {},
   ) {
     this.#isText = isText;
-    const header = launcher === undefined ? {} : { 'x-curfew-access': launcher };
+    const header = launcher === undefined ? {} : { 'x-curfew-access': launcher, 'x-curfew-why': why };
     this.socket = new WebSocket(url, { headers: { authorization: `Bearer ${token}`, ...header } });
     this.socket.on('error', () => undefined);
     this.socket.on('unexpected-response', (_, response) => {

@@ -2,6 +2,7 @@
 import { delimiter, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { LiveKitKeys, Profile } from '../../../core/model/profile.ts';
+import { accessOf } from '../../../core/model/profile.ts';
 import { PROJECT_ROOT } from '../../../lib/project-root.ts';
 import type { StandIn } from '../../../ports/stand-in.ts';
 
@@ -13,11 +14,11 @@ type Variables = Readonly<Record<string, string | undefined>>;
 
 /** LiveKit's real address and keys: those of the agent's own variables, else the given ones. `null`: the profile grants the room alone. */
 export function realKeys(
-  { livekitAccess }: Pick<Profile, 'livekitAccess'>,
+  profile: Pick<Profile, 'livekitAccess'>,
   { LIVEKIT_URL, LIVEKIT_API_KEY, LIVEKIT_API_SECRET }: Variables,
   { url, apiKey, apiSecret }: LiveKitKeys,
 ): LiveKitKeys | null {
-  if (livekitAccess !== 'full') return null;
+  if (accessOf(profile) !== 'full') return null;
   const hasKeys = LIVEKIT_API_KEY !== undefined && LIVEKIT_API_SECRET !== undefined;
   return {
     url: LIVEKIT_URL ?? url,

@@ -17,6 +17,8 @@ import type { JobFile } from './job-file.ts';
 const TESTED_VERSIONS = 'Python 1.8.9 and JavaScript 1.9.0';
 const NO_LAUNCHER =
   "curfew's launcher is not loaded in it; its command must keep PYTHONPATH and NODE_OPTIONS, and python must run without -I and -E";
+const NO_REASON = "curfew's launcher gave no reason";
+const IN_WORKERS_LOG = "the worker's log says why";
 const CLOSE_REASON = 'curfew stops; the job continues';
 
 export class AgentHub implements AgentConnectionListener {
@@ -150,9 +152,10 @@ export class AgentHub implements AgentConnectionListener {
     if (this.#listener.accessOf(worker) !== 'full' || launcher?.access === 'full') return;
     if (this.#unknown.has(worker)) return;
     this.#unknown.add(worker);
-    const why = launcher?.why || NO_LAUNCHER;
+    const why = launcher === null ? NO_LAUNCHER : launcher.why || NO_REASON;
     this.#log.warn(
-      { worker, event: 'framework_unknown', why },
+      // Because: the agent's process writes the launcher's words, and they must not enter this log.
+      { worker, event: 'framework_unknown', why: launcher === null ? NO_LAUNCHER : IN_WORKERS_LOG },
       'a LiveKit agent runs with livekit_access room',
     );
     this.#listener.note(
