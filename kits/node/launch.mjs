@@ -6,6 +6,7 @@
 import { syncBuiltinESMExports } from 'node:module';
 import { giveRealAccess } from './launch/access.mjs';
 import { attachToSessions } from './launch/auto-attach.mjs';
+import { watchStarts } from './launch/child-env.mjs';
 import { noteDials } from './launch/dialled.mjs';
 import { reportEntryErrors } from './launch/entry-errors.mjs';
 import { redirectOwnCalls } from './launch/own-calls.mjs';
@@ -17,6 +18,7 @@ import { changeServerSettings } from './launch/server-settings.mjs';
 if (isOfCurfew) {
   registerAtCurfew();
   giveRealAccess();
+  watchStarts();
   changeServerSettings();
   reportJobEnds();
   reportEntryErrors();

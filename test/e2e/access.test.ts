@@ -97,6 +97,7 @@ function installed(version: string): string | null {
 function waysIn(): { name: string; command: string[]; keys?: string; full: boolean }[] {
   const python = findPythonAgents();
   const [py, js] = [join(FILES, 'access.py'), join(FILES, 'access.mjs')];
+  const [parentPy, parentJs] = [join(FILES, 'starts-agent.py'), join(FILES, 'starts-agent.mjs')];
   const ofPython = (
     name: string,
     program: string | null,
@@ -115,6 +116,14 @@ function waysIn(): { name: string; command: string[]; keys?: string; full: boole
           { name: 'pyarguments', command: [python, py, 'start'], keys: 'arguments', full: true },
           { name: 'pymodule', command: [python, py, 'start'], keys: 'module', full: true },
         ]),
+    ...(python === null
+      ? []
+      : [
+          { name: 'pyparent', command: [python, parentPy, python, py, 'start'], full: true },
+          { name: 'pyparentisolated', command: [python, parentPy, python, '-I', py, 'start'], full: false },
+        ]),
+    { name: 'jsparent', command: [node, parentJs, node, js, 'start'], full: true },
+    { name: 'jsparentcleared', command: [node, parentJs, ...clear, node, js, 'start'], full: false },
     { name: 'jscleared', command: [...clear, node, js, 'start'], full: false },
     { name: 'jsarguments', command: [node, js, 'start'], keys: 'arguments', full: true },
     { name: 'jsmodule', command: [node, js, 'start'], keys: 'module', full: true },

@@ -7,10 +7,10 @@
 import { readFileSync } from 'node:fs';
 import * as modules from 'node:module';
 import { fileURLToPath } from 'node:url';
+import { GRANTED, NAMES, own, passOn, show } from './child-env.mjs';
 
-const NAMES = ['LIVEKIT_URL', 'LIVEKIT_API_KEY', 'LIVEKIT_API_SECRET'];
-/** curfew's own values, with which the process starts. */
-const own = Object.fromEntries(NAMES.map((name) => [name, process.env[`CURFEW_${name}`]]));
+/** The process of a job is forked by an agent, so its children have its whole environment. */
+const JOB_PROCESS = /\/@livekit\/agents\/dist\/ipc\/[a-z_]+\.c?js$/;
 const WORKER_MODULE = /\/@livekit\/agents\/dist\/worker\.c?js$/;
 /** The framework's own words for its registration: the package `ws`, its token and its path. */
 const NEEDED = [/["']ws["']/, /new (\w+\.)?WebSocket\(/, /AccessToken\(/, /["']agent["']/];
@@ -20,7 +20,7 @@ export const access = { granted: 'room', why: '' };
 
 export function giveRealAccess() {
   const real = readReal();
-  if (real === null) return;
+  if (real === null && process.env[GRANTED] !== 'full') return;
   const { registerHooks } = modules;
   access.why =
     registerHooks === undefined
@@ -35,7 +35,7 @@ export function giveRealAccess() {
   });
 }
 
-/** LiveKit's real values. `null`: the profile grants the room alone, or the agent's main process took them. */
+/** LiveKit's real values. `null`: the profile grants the room alone, or the process of an agent is the parent. */
 function readReal() {
   const real = NAMES.map((name) => [name, process.env[`CURFEW_REAL_${name}`] ?? '']);
   return real.every(([, value]) => value !== '') ? Object.fromEntries(real) : null;
@@ -53,17 +53,17 @@ function tryToGive(real, url, loaded) {
 /**
  * ESM modules are loaded before the first one runs, so the agent's own code sees the real values from its first line.
  * The real values stay under curfew's names until now, because a program such as npm passes them on to the agent.
+ * `real` null: the environment has the real values, because an agent is the parent.
  */
 function give(real, source) {
-  for (const name of NAMES) delete process.env[`CURFEW_REAL_${name}`];
   const lacking = NEEDED.find((words) => !words.test(source));
   if (lacking !== undefined) {
     access.why = `this version of @livekit/agents has no ${lacking} in worker.js`;
+    if (real === null) Object.assign(process.env, own);
     return;
   }
-  // Values that the agent's code has set by now, such as from a .env file, stay.
-  for (const name of NAMES)
-    if ((process.env[name] ?? own[name]) === own[name]) process.env[name] = real[name];
+  if (real !== null) show(real);
+  if (JOB_PROCESS.test(process.argv[1] ?? '')) passOn();
   access.granted = 'full';
   access.why = '';
 }

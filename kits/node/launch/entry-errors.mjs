@@ -40,7 +40,9 @@ function tellMain(error) {
   try {
     if (process.connected) process.send?.({ case: 'curfewEntryError', value: describe(error) });
   } catch (failure) {
-    process.stderr.write(`curfew: the main process was not told of the entry function's error: ${failure}\n`);
+    process.stderr.write(
+      `curfew: the main process does not know the error of the entry function: ${failure}\n`,
+    );
   }
 }
 

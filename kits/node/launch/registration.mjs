@@ -6,6 +6,7 @@
 import http from 'node:http';
 import https from 'node:https';
 import { access } from './access.mjs';
+import { passOn } from './child-env.mjs';
 import { checkInference } from './inference.mjs';
 import { claimsOf, ownToken } from './own-keys.mjs';
 import { toCurfew } from './own-requests.mjs';
@@ -36,6 +37,7 @@ function authorizationOf(options) {
 }
 
 function atCurfew(options) {
+  passOn();
   const kept = Object.entries(options.headers).filter(([name]) => !/^(authorization|host)$/i.test(name));
   return {
     ...options,

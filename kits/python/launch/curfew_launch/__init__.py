@@ -18,7 +18,7 @@ def adapt(part, module):
 
 
 def attempt(part, work):
-    """What `work` returns. None after an error: the framework differs there, and the log has one line for each part."""
+    """Returns what `work` returns. None after an error: the framework differs there, and the log has one line for each part."""
     try:
         return work()
     except Exception as error:

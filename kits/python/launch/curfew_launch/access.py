@@ -7,24 +7,28 @@ import os
 import sys
 from inspect import unwrap
 
-from . import TESTED, own
+from . import TESTED, child_env, own
 
 
 def adapt(worker):
     """`worker`: the module livekit.agents.worker."""
-    real = own.take_real()
-    if real is None:
+    real = own.read_real()
+    is_inherited = real is None and os.environ.get(child_env.GRANTED) == "full"
+    if real is None and not is_inherited:
         return
     lacking = _lacking(worker)
     if lacking:
+        if is_inherited:
+            os.environ.update(own.OWN)
         own.Access.why = "livekit-agents %s has no %s (tested with %s)" % (
             getattr(worker, "__version__", "of an unknown version"),
             lacking,
             TESTED,
         )
         return
-    # Values that the agent's code has set by now, such as from a .env file, stay.
-    os.environ.update({name: value for name, value in real.items() if own.is_own(name)})
+    if real is not None:
+        child_env.follow_run(getattr(worker, "AgentServer", None) or worker.Worker)
+        child_env.show(real)
     own.Access.granted = "full"
 
 

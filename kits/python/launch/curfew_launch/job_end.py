@@ -11,7 +11,7 @@ import sys
 import threading
 import traceback
 
-from . import attempt, job_report
+from . import attempt, child_env, job_report
 
 TEXT_CHARS = 2000
 FRAMES = 5
@@ -25,6 +25,7 @@ def adapt(job_main):
     def proc_main_with_exit(*args, **kwargs):
         reports = attempt("job_end", lambda: _watch(*args, **kwargs))
         attempt("job_end", _leave_term_to_main)
+        attempt("access", child_env.pass_on)
         proc_main(*args, **kwargs)
         if reports:
             # Race: the end of this process would cut a report that waits for a curfew that is starting again.

@@ -24,9 +24,9 @@ class Access:
     why = ""
 
 
-def take_real():
-    """LiveKit's real values. They leave the environment. None: the profile grants the room alone, or an earlier process took them."""
-    real = {name: os.environ.pop(REAL_PREFIX + name, "") for name in NAMES}
+def read_real():
+    """LiveKit's real values. None: the profile grants the room alone, or the process of an agent is the parent."""
+    real = {name: os.environ.get(REAL_PREFIX + name, "") for name in NAMES}
     return real if all(real.values()) else None
 
 
