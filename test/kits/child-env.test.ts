@@ -1,4 +1,4 @@
-/** Who gets LiveKit's real keys: the code of a program that imports the framework, and its children only when it is an agent. */
+/** LiveKit's real keys: the code of a program that imports the framework gets them, and its children only when it is an agent. */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

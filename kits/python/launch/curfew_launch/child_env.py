@@ -3,7 +3,7 @@ Shows LiveKit's real address and keys to the Python code of a process, and to it
 
 Because: a program may import the framework and then run the agent as a child without the launcher, such as with `python -I`.
 With the real values in its environment that child would register at LiveKit itself. So children get curfew's own values, and
-beside them the real ones under curfew's names, until this process runs the framework's server or a job of it.
+beside them the real ones under curfew's names. This ends when the process runs the framework's server, or a job of it.
 """
 
 import functools
