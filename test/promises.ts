@@ -185,6 +185,7 @@ export const PROMISES = {
       'every offered job is answered',
       'a warm worker serves one job',
       'an exception is replaced once, and no crash in a dialled call',
+      'the welcome to the job of an agent names the job and takes its reports',
     ],
     tests: {
       'test/e2e/livekit-agents.test.ts': [

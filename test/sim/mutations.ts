@@ -135,6 +135,12 @@ export const MUTATIONS: readonly Mutation[] = [
     to: '',
   },
   {
+    rule: 'a warm LiveKit agent gets the welcome of its session',
+    file: 'src/core/session/start.ts',
+    from: "return isWarm(phase.worker) && spec.profile.protocol === 'livekit' ? welcome(session) : [];",
+    to: "return isWarm(phase.worker) && spec.profile.protocol === 'none' ? welcome(session) : [];",
+  },
+  {
     rule: 'a removed agent that comes back is removed again',
     file: 'src/runtime/sessions/transition-runner.ts',
     from: 'this.#parts.roomRouter?.removed.note(after);',

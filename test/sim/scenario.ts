@@ -116,7 +116,7 @@ function helped(action: Action, fate: Random): Action {
 function warmed(action: Action, fate: Random): Action[] {
   if (action.do !== 'dispatch' || fate.chance(0.3)) return [action];
   const asJob = fate.chance(0.6) ? { asJob: true as const, id: action.id ?? `job-${fate.below(1e6)}` } : {};
-  const call: Action = { ...action, agent: 'warm', ...asJob };
+  const call: Action = { ...action, agent: fate.chance(0.4) ? 'eager' : 'warm', ...asJob };
   const atMs = action.atMs + fate.between(0, 40);
   if (fate.chance(0.15)) return [call, { do: 'warm_killed', atMs }];
   if (!fate.chance(0.3)) return [call];

@@ -67,7 +67,13 @@ const PROFILES: Readonly<Record<string, Profile>> = {
 };
 
 function profilesOf({ warm }: Scenario): Readonly<Record<string, Profile>> {
-  return warm === 0 ? PROFILES : { ...PROFILES, warm: profile('warm', { warm, agentName: 'warm' }) };
+  return warm === 0
+    ? PROFILES
+    : {
+        ...PROFILES,
+        warm: profile('warm', { warm, agentName: 'warm' }),
+        eager: profile('eager', { protocol: 'livekit', warm, agentName: 'eager' }),
+      };
 }
 
 export class Sim {

@@ -147,6 +147,10 @@ function crashed({ sim, one, ending, session }: Claimed): string | null {
     const agents = [...sim.agents.values()].filter((agent) => agent.run.spec?.id === one.id);
     return agents.some((agent) => agent.hasRaised) ? null : 'its agent raised nothing';
   }
+  if (ending.cause === 'agent_session_failed') {
+    const agents = [...sim.agents.values()].filter((agent) => agent.run.spec?.id === one.id);
+    return agents.some((agent) => agent.hasFailed) ? null : 'no error closed its AgentSession';
+  }
   const id = workerOf(session)?.id;
   const run = id === undefined ? undefined : sim.host.runs.get(id);
   if (ending.cause === 'spawn_failed') return run === undefined ? null : 'its worker did run';

@@ -3,6 +3,7 @@ import type { SupervisorMessage, WorkerMessage } from '../../../src/core/model/c
 import { DEADLINES } from '../../../src/lib/limits/session-limits.ts';
 import type { Connection, Peer, SimChannels } from './channels.ts';
 import type { Exit, Host, Run } from './host.ts';
+import { Launcher } from './launcher.ts';
 import type { LiveKit } from './livekit.ts';
 import { Random } from './random.ts';
 import type { SimStandIn } from './stand-in.ts';
@@ -36,6 +37,7 @@ export class Agent implements Peer {
   readonly #at: AgentWorld;
   #connection: Connection | null = null;
   #beating = false;
+  #launcher: Launcher | null = null;
 
   constructor(at: AgentWorld, run: Run) {
     this.#at = at;
@@ -126,14 +128,28 @@ export class Agent implements Peer {
     });
   }
 
-  admitted(token: string): void {
+  admitted(token: string, session: string): void {
     if (this.#isDeaf) return;
+    this.#at.assigned(this.run, session);
     this.say({ type: 'ready' });
     if (this.saidReadyMs !== null) return;
     this.saidReadyMs = this.#at.world.nowMs;
     this.#enter(token);
     this.#joinSoon();
     this.#mayDialAndRaise();
+    this.#attach();
+  }
+
+  /** An error closed its AgentSession. */
+  get hasFailed(): boolean {
+    return this.#launcher?.hasFailed === true;
+  }
+
+  /** The AgentSession of its job starts, and the launcher with it. */
+  #attach(): void {
+    const isDeaf = () => this.#isDeaf;
+    this.#launcher = new Launcher(this.#at, this.run, { token: this.token, isDeaf });
+    this.#later(this.#random.between(100, 3_000), 'starts its AgentSession', () => this.#launcher?.start());
   }
 
   /** Its entrypoint may dial a phone, and may raise an exception. Each worker of a session does the same. */
@@ -192,6 +208,7 @@ export class Agent implements Peer {
 
   /** Its process is gone. The socket and LiveKit notice it some time later. */
   gone(): void {
+    this.#launcher?.gone();
     if (this.#connection !== null) this.#wire?.hangUp(this.#connection);
     this.#connection = null;
     const { livekit, world } = this.#at;

@@ -10,10 +10,12 @@ import type { World } from './world.ts';
 export interface Peer {
   readonly workerId: WorkerId;
   readonly token: string;
+  /** The client's own name in its hello. */
+  readonly kit?: string;
   hear(message: SupervisorMessage): void;
   /** The next three: what a LiveKit agent hears from the stand-in. */
   offered(): void;
-  admitted(token: string): void;
+  admitted(token: string, session: string): void;
   terminated(): void;
   /** The connection is gone, or was refused. */
   lost(): void;
@@ -136,7 +138,7 @@ export class SimChannels implements Channels {
     if (this.#life.dead(`hello of ${id}`)) return;
     const older = this.#byWorker.get(id);
     this.#byWorker.set(id, connection);
-    if (connection.peer.token === tokenOf(id) && this.#listener?.hello(id) === true) {
+    if (connection.peer.token === tokenOf(id) && this.#listener?.hello(id, connection.peer.kit) === true) {
       if (older !== undefined) this.#drop(older);
       this.#watch.accepted(id);
       return;

@@ -1,6 +1,6 @@
 /** The StandIn port of one supervisor, for simulated LiveKit agents. An agent accepts each offered job. */
 import type { WorkerId } from '../../../src/core/ids.ts';
-import type { AgentAccess, StandIn, StandInListener } from '../../../src/ports/stand-in.ts';
+import type { AgentAccess, StandIn, StandInJob, StandInListener } from '../../../src/ports/stand-in.ts';
 import type { Connection, MessageWatch } from './channels.ts';
 import { SimChannels } from './channels.ts';
 import type { Life } from './life.ts';
@@ -21,6 +21,8 @@ export class SimStandIn implements StandIn {
   /** The connections of the agents. */
   readonly wire: SimChannels;
   #listener: StandInListener | null = null;
+  /** The session of each worker's offered job. */
+  readonly #offers = new Map<WorkerId, string>();
 
   constructor(world: World, life: Life, watch: MessageWatch) {
     this.wire = new SimChannels(world, life, watch);
@@ -39,15 +41,20 @@ export class SimStandIn implements StandIn {
     return {};
   }
 
-  offer(workerId: WorkerId): boolean {
+  offer(workerId: WorkerId, { attributes }: StandInJob): boolean {
+    this.#offers.set(workerId, attributes['curfew.session'] ?? '');
     return this.wire.tell(workerId, 'is offered its job', (peer) => peer.offered());
   }
 
   admit(workerId: WorkerId, { token }: AgentAccess): boolean {
-    return this.wire.tell(workerId, 'gets its room', (peer) => peer.admitted(token));
+    return this.wire.tell(workerId, 'gets its room', (peer) =>
+      peer.admitted(token, this.#offers.get(workerId) ?? ''),
+    );
   }
 
-  withdraw(): void {}
+  withdraw(workerId: WorkerId): void {
+    this.#offers.delete(workerId);
+  }
 
   terminate(workerId: WorkerId): boolean {
     return this.wire.tell(workerId, 'is asked to end its job', (peer) => peer.terminated());
@@ -56,7 +63,9 @@ export class SimStandIn implements StandIn {
   /** The agent accepts the offered job. */
   accept(connection: Connection): void {
     const id = connection.peer.workerId;
-    this.wire.deliver(connection, `${id} accepts its job`, () => this.#listener?.answered(id, ACCEPTED));
+    this.wire.deliver(connection, `${id} accepts its job`, () => {
+      if (this.#offers.has(id)) this.#listener?.answered(id, ACCEPTED);
+    });
   }
 
   close(): Promise<void> {
