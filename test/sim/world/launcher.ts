@@ -18,6 +18,7 @@ export class Launcher implements Peer {
   #accepts: readonly string[] = [];
   #state: WorkerMessage = { type: 'agent_session', open: 1 };
   #beatMs: number | null = null;
+  #isBlocked = false;
 
   /** `isDeaf`: the event loop of the job is blocked. */
   constructor(at: AgentWorld, run: Run, { token, isDeaf }: { token: string; isDeaf: () => boolean }) {
@@ -87,9 +88,17 @@ export class Launcher implements Peer {
 
   #beat(): void {
     this.#later(this.#beatMs ?? 0, 'beats in its job', () => {
-      this.#say({ type: 'heartbeat' });
+      if (this.#isDeaf()) this.#tellBlocked();
+      else this.#say({ type: 'heartbeat' });
       this.#beat();
     });
+  }
+
+  /** A thread of its own notices the blocked loop, and tells it once. */
+  #tellBlocked(): void {
+    if (this.#isBlocked || this.#connection === null || !this.#accepts.includes('loop_blocked')) return;
+    this.#isBlocked = true;
+    this.#at.channels()?.sendFromWorker(this.#connection, { type: 'loop_blocked', forMs: 5_000 });
   }
 
   #connect(): void {
