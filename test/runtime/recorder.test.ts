@@ -4,6 +4,7 @@ import type { SessionId } from '../../src/core/ids.ts';
 import type { Session } from '../../src/core/model/session.ts';
 import { isIn } from '../../src/core/model/session.ts';
 import { CurfewError } from '../../src/lib/errors.ts';
+import { DEFAULT_SESSION_LIMITS } from '../../src/lib/limits/session-limits.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import type { Registry } from '../../src/ports/registry.ts';
 import { Recorder, recordNeed } from '../../src/runtime/sessions/recorder.ts';
@@ -200,6 +201,20 @@ describe('the need for a record', () => {
     // Many small extensions count as much as one large extension.
     expect(keep(20_500, 900_000)).toBe('soon');
     expect(keep(30_000, 60_000)).toBe('none');
+  });
+
+  it('is soon for a silence that is allowed for longer than no_active_stream, and none for a shorter one', () => {
+    const play = Play.live({
+      livekit: false,
+      limits: { ...DEFAULT_SESSION_LIMITS, noActiveStreamMs: 60_000 },
+    });
+    const keep = (atMs: number, forMs: number) => {
+      const before = play.session;
+      const by = { kind: 'local', name: 'x' } as const;
+      return need(before, play.on(atMs, { type: 'keep_alive', forMs, by }).session, atMs);
+    };
+    expect(keep(10_000, 50_000)).toBe('none');
+    expect(keep(20_000, 90_000)).toBe('soon');
   });
 
   it('is soon for the first activity, because silence counts from then on', () => {

@@ -51,10 +51,11 @@ function isIdlePostponed(before: Session, after: Session, now: Stamp): boolean {
   return beforeMs === null || afterMs > now.bootMs + after.spec.limits.activityIdleTimeoutMs;
 }
 
-/** A keep-alive against `no_active_stream`. */
+/** A keep-alive beyond `no_active_stream`. A restart begins that time again, but would lose the longer one. */
 function isSilenceAllowed(before: Session, after: Session, now: Stamp): boolean {
+  const { noActiveStreamMs } = after.spec.limits;
   const [beforeMs = 0, afterMs = 0] = [before.vitals.activityMs, after.vitals.activityMs];
-  return afterMs > beforeMs && afterMs > now.bootMs;
+  return noActiveStreamMs !== null && afterMs > beforeMs && afterMs > now.bootMs + noActiveStreamMs;
 }
 
 export class Recorder {
