@@ -17,6 +17,7 @@ const FRAMEWORKS = [
   ['JavaScript', 'node', [process.execPath, join(FILES, 'access.mjs'), 'start']],
 ] as const;
 
+const AT_ONCE = 4;
 let livekit: LiveKit;
 let daemon: Daemon | null = null;
 
@@ -141,9 +142,17 @@ it.runIf(HAS_LIVEKIT)(
       return [name, { command, env, livekit_access: 'full' }] as const;
     });
     const running = await start(Object.fromEntries(agents));
-    const logs = await Promise.all(
-      ways.map(async ({ name, full }) => ({ name, full, log: await logOf(running, name, `way-${name}`) })),
-    );
+    const logs: { name: string; full: boolean; log: string }[] = [];
+    // Because: an agent without the launcher refuses its job by the framework's own measure of load.
+    for (let first = 0; first < ways.length; first += AT_ONCE) {
+      const some = ways.slice(first, first + AT_ONCE);
+      const asked = some.map(async ({ name, full }) => ({
+        name,
+        full,
+        log: await logOf(running, name, `way-${name}`),
+      }));
+      logs.push(...(await Promise.all(asked)));
+    }
     for (const { name, full, log } of logs) {
       expect(log.includes('framework_unknown'), `${name}: ${log}`).toBe(!full);
       expect(log, name).toMatch(
