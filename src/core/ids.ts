@@ -26,6 +26,11 @@ export interface Stamp {
   readonly wallMs: number;
 }
 
+/** The boot time of a stamp of another boot, on the clock of this boot. Its own boot time says nothing here, so the wall clock converts it. */
+export function bootMsByWallClock({ wallMs }: Pick<Stamp, 'wallMs'>, now: Stamp): number {
+  return now.bootMs - (now.wallMs - wallMs);
+}
+
 /** JSON of a client, which curfew only passes on. */
 export type Json = z.infer<ReturnType<typeof z.json>>;
 export type Metadata = Readonly<Record<string, Json>>;

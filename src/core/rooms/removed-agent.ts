@@ -79,7 +79,7 @@ function hasMade(agent: RemovedAgent, snapshot: RoomSnapshot, back: Participant 
 
 /** The wait before the next removal. Because: an agent that joins again at once must not cost a request each time. */
 export function quietMsAfter(times: number): number {
-  return Math.min(REMOVED.mostQuietMs, REMOVED.quietMs * 2 ** Math.min(times, 10));
+  return times === 0 ? REMOVED.quietMs : REMOVED.mostQuietMs;
 }
 
 /** The agent whose watch ends when there are too many: first the oldest one that had left its room itself and did not come back. */

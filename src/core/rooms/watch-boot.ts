@@ -1,5 +1,6 @@
 /** The times of a watch on the clock of the present boot. A watch outlives its host's boot when LiveKit runs elsewhere. */
 import type { Stamp } from '../ids.ts';
+import { bootMsByWallClock } from '../ids.ts';
 import type { RoomWatch } from './kept-room.ts';
 
 /**
@@ -13,7 +14,7 @@ export function inThisBoot(
   const { since, rejoin, aloneSinceMs } = watch;
   const isThisBoot = watch.bootId === undefined ? since.bootMs <= now.bootMs : watch.bootId === bootId;
   if (isThisBoot) return watch;
-  const movedMs = now.bootMs - (now.wallMs - since.wallMs) - since.bootMs;
+  const movedMs = bootMsByWallClock(since, now) - since.bootMs;
   return {
     ...watch,
     bootId,

@@ -1,6 +1,7 @@
 /** The removal of a session's agent from its room, and for how long the agent's token outlasts it. */
 import { REMOVED, TOKENS } from '../../lib/limits/room-limits.ts';
 import type { Stamp } from '../ids.ts';
+import { bootMsByWallClock } from '../ids.ts';
 import type { Session, StepRecord } from '../model/session.ts';
 import { workerOf } from '../model/session.ts';
 import type { RemovedAgent } from '../rooms/removed-agent.ts';
@@ -13,9 +14,7 @@ export function removedAgentOf(
   const { spec, startedAt, presence } = session;
   if (!spec.livekit || startedAt === null || !isAgentRemoved(session) || !isSole(spec)) return null;
   const spawnedAt = workerOf(session)?.spawnedAt ?? startedAt;
-  // Boot times of another boot say nothing, so the wall clock converts them.
-  const bootMsOf = ({ bootMs, wallMs }: Stamp) =>
-    spec.bootId === bootId ? bootMs : now.bootMs - (now.wallMs - wallMs);
+  const bootMsOf = (one: Stamp) => (spec.bootId === bootId ? one.bootMs : bootMsByWallClock(one, now));
   const { startTimeoutMs, maxDurationMs } = spec.limits;
   const madeByMs = Math.max(bootMsOf(startedAt), bootMsOf(spawnedAt)) + startTimeoutMs;
   const endsAtMs = Math.max(

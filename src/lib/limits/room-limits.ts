@@ -42,7 +42,7 @@ export const REMOVED = {
   everyRounds: 6,
   /** Bound of one removal, and of closing the room that the agent has made. */
   stepMs: 5 * SECOND_MS,
-  /** The wait between two removals of one agent doubles from the first to the second of these. */
+  /** The wait after the first removal of an agent, and after each later one. */
   quietMs: 1 * SECOND_MS,
   mostQuietMs: 2 * SECOND_MS,
   /** A participant that joined within this time of the room's creation has made the room. */

@@ -1,5 +1,4 @@
 /** Makes a session's specification from the body of its dispatch. */
-
 import { createHash } from 'node:crypto';
 import type { DispatchRequest } from '../../api/session-schemas.ts';
 import type { InstanceId, RoomKey, SessionId, Stamp } from '../../core/ids.ts';

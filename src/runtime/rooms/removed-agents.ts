@@ -2,7 +2,7 @@
 import type { RoomKey } from '../../core/ids.ts';
 import { roomId } from '../../core/ids.ts';
 import type { Session } from '../../core/model/session.ts';
-import type { RoomSnapshot } from '../../core/rooms/presence.ts';
+import type { Participant, RoomSnapshot } from '../../core/rooms/presence.ts';
 import type { RemovedAgent } from '../../core/rooms/removed-agent.ts';
 import {
   decideRemoved,
@@ -156,8 +156,7 @@ export class RemovedAgents {
     const place = this.#places.get(roomId(room));
     if (place === undefined) return null;
     const agents = [...place.agents.values()];
-    const isOther = (one: RoomSnapshot['participants'][number]) =>
-      isThere(one) && !agents.some((agent) => isRemovedAgent(one, agent));
+    const isOther = (one: Participant) => isThere(one) && !agents.some((agent) => isRemovedAgent(one, agent));
     place.othersIn = observation.participants.some(isOther) ? observation.roomSid : null;
     for (const agent of agents) this.#judge(agent, observation);
     if (!place.isHeld || place.othersIn === null) return null;

@@ -31,8 +31,13 @@ def attempt(part, work):
 _said = set()
 
 
+def has_text(text, args, kwargs):
+    """Whether the text is one of the arguments, wherever a version of the framework has it."""
+    return any(isinstance(one, str) and one == text for one in (*args, *kwargs.values()))
+
+
 def coroutine_of(owner, name):
-    """The method, which a wrapper can await. LookupError: it is of another kind in this version."""
+    """The function of a class or a module, which a wrapper can await. LookupError: it is of another kind in this version."""
     method = getattr(owner, name)
     if not inspect.iscoroutinefunction(method):
         raise LookupError("%s.%s is no coroutine function" % (owner.__name__, name))

@@ -2,7 +2,7 @@
 
 import functools
 
-from . import attempt, job_report
+from . import attempt, has_text, job_report
 
 METHOD = "CreateSIPParticipant"
 
@@ -14,7 +14,7 @@ def adapt(twirp):
 
     @functools.wraps(request)
     def request_and_note(*args, **kwargs):
-        if not job_report.Job.dialled and METHOD in [one for one in (*args, *kwargs.values()) if isinstance(one, str)]:
+        if not job_report.Job.dialled and has_text(METHOD, args, kwargs):
             job_report.Job.dialled = True
             attempt("dialled", lambda: job_report.report("", ""))
         return request(*args, **kwargs)

@@ -2,7 +2,7 @@
 
 import functools
 
-from . import own, say
+from . import has_text, own, say
 
 LINE = (
     "LiveKit Inference refuses the keys of livekit_access: room (401); "
@@ -19,7 +19,7 @@ def adapt(utils):
 
     @functools.wraps(create)
     def create_and_check(*args, **kwargs):
-        if own.KEY and not said and own.KEY in [one for one in (*args, *kwargs.values()) if isinstance(one, str)]:
+        if own.KEY and not said and has_text(own.KEY, args, kwargs):
             said.append(True)
             say(LINE)
         return create(*args, **kwargs)

@@ -1,9 +1,8 @@
 """Counts running tools, because most versions of the framework report a tool only at its end. A running tool counts as activity."""
 
 import functools
-import inspect
 
-from . import attempt
+from . import attempt, coroutine_of
 from .auto_attach import is_wanted
 
 
@@ -11,9 +10,7 @@ def adapt(generation):
     """`generation`: the module livekit.agents.voice.generation."""
     if not is_wanted():
         return
-    execute = generation._execute_tools_task
-    if not inspect.iscoroutinefunction(execute):
-        raise LookupError("_execute_tools_task is no coroutine function")
+    execute = coroutine_of(generation, "_execute_tools_task")
 
     @functools.wraps(execute)
     async def execute_counted(*args, **kwargs):

@@ -1,5 +1,6 @@
 /** The Rooms port with a LiveKit server. */
 import type { Effect } from '../../../core/model/effects.ts';
+import { isThere } from '../../../core/rooms/removed-agent.ts';
 import type { Clock } from '../../../ports/clock.ts';
 import type { RefusedRoom, RoomStepResult, Rooms, RoomsListener } from '../../../ports/rooms.ts';
 import { describeFailure, isTimeout } from './request-failure.ts';
@@ -100,8 +101,7 @@ async function closeEmpty(
   if (facts?.sid !== roomSid)
     return { outcome: 'skipped', detail: 'the room is gone, or another one has its name' };
   const people = await client.participants(room.name, boundMs / 2);
-  if (people.some((one) => one.state !== 'disconnected'))
-    return { outcome: 'skipped', detail: 'somebody is in the room' };
+  if (people.some(isThere)) return { outcome: 'skipped', detail: 'somebody is in the room' };
   return done(await client.delete(room.name, untilMs - clock.now().bootMs), 'the room was gone already');
 }
 

@@ -7,8 +7,8 @@ import { CHANNEL } from '../../../lib/limits/worker-limits.ts';
 import type { FromWorker, ToWorker } from './agent-frames.ts';
 import { readFrame, writeFrame } from './agent-frames.ts';
 
-/** RFC 6455: the peer broke a rule. */
 const TOO_LARGE = `its message has more than ${STAND_IN.frameBytes} bytes`;
+/** RFC 6455: the peer broke a rule. */
 const POLICY_VIOLATION = 1008;
 const GOING_AWAY = 1001;
 

@@ -1,5 +1,6 @@
 /** The processes of a worker that have had their SIGTERM. They lie on disk, because a second one of the next supervisor would cut callbacks. */
 import { appendFile } from 'node:fs/promises';
+import pTimeout from 'p-timeout';
 import { readFileSafely } from '../../../lib/safe-files.ts';
 
 type Identity = { readonly pid: number; readonly startTicks: number };
@@ -20,7 +21,7 @@ export class SentTerms {
 
   /** Reads at the first call what an earlier supervisor sent. */
   ready(): Promise<void> {
-    this.#read ??= Promise.race([this.#load(), after(READ_MS)]);
+    this.#read ??= pTimeout(this.#load(), { milliseconds: READ_MS, fallback: () => undefined });
     return this.#read;
   }
 
@@ -42,8 +43,4 @@ export class SentTerms {
     for (const [, pid, startTicks] of text.matchAll(/^(\d+) (\d+)$/gm))
       this.#sent.set(Number(pid), Number(startTicks));
   }
-}
-
-function after(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds).unref());
 }
