@@ -148,10 +148,14 @@ describe('an AgentSession that closed', () => {
   });
 
   it.each([
-    [50_000, 'made-up.LLM', 'crashed'],
-    [50_000, 'made-up.TTS', null],
-    [120_000, 'made-up.LLM', null],
-  ])('again at %i ms by an error of %s ends the session: %s', (atMs, provider, reason) => {
+    [null, 50_000, 'made-up.LLM', 'crashed'],
+    [26_000, 50_000, 'made-up.LLM', 'crashed'],
+    [26_000, 50_000, 'made-up.TTS', null],
+    [26_000, 120_000, 'made-up.LLM', null],
+    // A start of more than a minute, as on a loaded host, changes nothing.
+    [100_000, 120_000, 'made-up.LLM', 'crashed'],
+    [null, 120_000, 'made-up.LLM', 'crashed'],
+  ])('that opened at %s ms, again at %i ms by an error of %s, ends the session: %s', (openMs, atMs, provider, reason) => {
     const play = failing().on(21_000, gone()).until(25_000);
     const id = play.worker?.id;
     if (id === undefined) throw new Error('no other worker');
@@ -161,8 +165,10 @@ describe('an AgentSession that closed', () => {
       process: { main: null, shim: { bootId: 'b', pid: 20, startTicks: 3 } },
     });
     play.on(25_000, { type: 'channel', workerId: id, open: true }).on(25_000, says({ type: 'ready' }, id));
-    for (let nextMs = 26_000; nextMs < atMs; nextMs += 1000)
+    for (let nextMs = 26_000; nextMs < atMs; nextMs += 1000) {
       play.on(nextMs, look(nextMs, [agent, participant('ann')]));
+      if (nextMs === openMs) play.on(nextMs, says({ type: 'agent_session', open: 1 }, id));
+    }
     play.on(atMs, says({ type: 'agent_session', open: 0, closed: { ...error, provider } }, id));
     expect(play.reason).toBe(reason);
     expect(play.session.replaced).toHaveLength(reason === null ? 2 : 1);

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { workerId } from '../../src/core/ids.ts';
 import type { SessionEvent } from '../../src/core/model/events.ts';
 import { fromRecord, toRecord } from '../../src/core/model/session-record.ts';
-import { agent, exited, gone, look, Play, participant, profile, says, WORKER } from './support.ts';
+import { agent, exited, gone, look, Play, PROCESS, participant, profile, says, WORKER } from './support.ts';
 
 const livekit = { profile: profile({ protocol: 'livekit', replace: true }) };
 const ann = participant('ann');
@@ -78,6 +78,19 @@ describe('an exception', () => {
       .on(1200, gone())
       .until(3000);
     expect(play.did('spawn')).toHaveLength(2);
+  });
+
+  it('of a warm worker whose start is not over gives it time for its shutdown callbacks', () => {
+    const play = Play.queued(livekit)
+      .on(0, { type: 'granted', startAtMs: 0, workerId: WORKER, warm: PROCESS })
+      .until(10)
+      .on(20, look(15, [ann, agent]))
+      .on(1000, says(raised))
+      .on(1050, look(1010, [ann, agent]));
+    expect(play.did('signal')).toMatchObject([{ effect: { signal: 'SIGTERM' } }]);
+    play.on(1100, exited(0)).on(1200, gone()).until(3000);
+    expect(play.session.replaced).toMatchObject([{ why: { cause: 'exception', detail: raised.message } }]);
+    expect(play.did('spawn')).toHaveLength(1);
   });
 
   it('is not replaced in a call that was dialled out', () => {

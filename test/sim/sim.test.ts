@@ -50,6 +50,10 @@ const FOUND: readonly (readonly [seed: number, fault: string])[] = [
     1_000_046_716,
     'A session between two workers outlived a reboot, with deadlines on the clock of the earlier boot.',
   ],
+  [
+    743_896_711,
+    'A warm worker raised while its session was starting, and SIGKILL cut its shutdown callbacks.',
+  ],
   [40_871_518, 'The run released all sessions, and expected an empty world, while the host was suspended.'],
 ];
 const FRESH_SECONDS = Number(process.env.CURFEW_SIM_SECONDS ?? (process.env.CI === undefined ? 20 : 120));

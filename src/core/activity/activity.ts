@@ -60,6 +60,7 @@ export function noteAgentSessions(
   const isClosing = open === 0 && (closed?.reason !== NOT_STARTED || hasClosed);
   const agentSessions: AgentSessions = {
     open,
+    firstMs: before === undefined ? now.bootMs : before.firstMs,
     closedMs: isClosing ? (before?.closedMs ?? now.bootMs) : null,
     closeReason: closed?.reason ?? null,
     ...((isClosing || hasClosed) && { hasClosed: true }),

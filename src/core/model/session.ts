@@ -183,6 +183,8 @@ export interface Errors {
 
 export interface AgentSessions {
   readonly open: number;
+  /** When the first one was reported; absent: an older supervisor took that report. */
+  readonly firstMs?: number | undefined;
   /** When the last one closed; null: one is open. */
   readonly closedMs: number | null;
   /** The framework's word for why the last one closed. */

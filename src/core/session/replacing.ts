@@ -51,7 +51,8 @@ export function crash(session: Live, ending: Ending, now: Stamp, inRow?: number)
 
 /**
  * An AgentSession that an error closed answers nobody any more, so its worker is as good as crashed. A second failure of one
- * provider soon after the start of the next worker ends the session. Because: the caller would hear one greeting after another.
+ * provider soon after the next worker opened its AgentSession ends the session. Because: the caller would hear one greeting after
+ * another.
  */
 export function failAgentSession(
   session: Live,
@@ -61,9 +62,9 @@ export function failAgentSession(
   if (open > 0 || closed?.reason !== 'error') return stay(session);
   const ending = agentSessionEnding(closed, now);
   const failed = (session.replaced ?? []).filter(({ why }) => why.provider !== undefined);
-  const startedMs = workerOf(session)?.spawnedAt.bootMs ?? now.bootMs;
+  const openedMs = session.vitals.agentSessions?.firstMs ?? workerOf(session)?.spawnedAt.bootMs ?? now.bootMs;
   const isAgain = failed.at(-1)?.why.provider === ending.provider;
-  if (isAgain && now.bootMs - startedMs <= DEADLINES.sameProviderMs)
+  if (isAgain && now.bootMs - openedMs <= DEADLINES.sameProviderMs)
     return startTeardown(session, { ...ending, detail: `again after a replacement: ${ending.detail}` }, now);
   // The errors that closed it are this one failure, which the crash counts. The first failure leaves none in a row.
   // Because: the next AgentSession may have as many errors as the framework allows.

@@ -6,6 +6,7 @@ import { closedEnding, exitEnding, failedEnding, releaseEnding, startExitEnding 
 import type { SessionEvent } from '../model/events.ts';
 import { jobEnded, reportJob } from '../model/livekit-job.ts';
 import type { SessionIn } from '../model/session.ts';
+import { isIn } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import {
   andThen,
@@ -26,6 +27,7 @@ import { endUnrecorded, loseHost } from './ended.ts';
 import type { HandlerTable } from './handler-table.ts';
 import { factsOnly } from './handler-table.ts';
 import { greet, onAnswered, sendConfigure } from './handshake.ts';
+import { crashByException } from './replacing.ts';
 
 type Starting = SessionIn<'starting'>;
 
@@ -81,7 +83,11 @@ function onMessage(
     case 'ready':
       return goLive(session, now);
     case 'failed':
-      return onFailed(session, message.message, now);
+      return message.raised && isWarm(phase.worker)
+        ? andThen(goLive(session, now), (next) =>
+            isIn(next, 'live') ? crashByException(next, message, now) : stay(next),
+          )
+        : onFailed(session, message.message, now);
     case 'closed':
       return startTeardown(session, closedEnding(message, now), now);
     case 'error':
@@ -109,7 +115,10 @@ function onRecordFailed(session: Starting, { detail }: { detail: string }, now: 
   return processOf(worker) !== null && !isWarm(worker) ? stay(session) : endUnrecorded(session, detail, now);
 }
 
-/** The failure of a warm worker says nothing of the call. The next worker takes the call when the tree is gone. */
+/**
+ * The failure of a warm worker says nothing of the call. The next worker takes the call when the tree is gone. A job that raised
+ * an exception ran its own code for this call. So it is replaced as in a live call, with time for its shutdown callbacks.
+ */
 function onFailed(session: Starting, detail: string, now: Stamp): Next {
   const { worker } = session.phase;
   if (worker.stage === 'launching' || worker.warm === null)
