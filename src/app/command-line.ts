@@ -33,8 +33,8 @@ const terminal: Terminal = {
   },
 };
 
-/** `entryUrl`: the URL of the program's entry. The build puts `.commit` beside it. `held` is for `serve`. Returns the exit code. */
-export function runProgram(entryUrl: string, held: HeldSignals | null): Promise<number> {
+/** `entryUrl`: the URL of the program's entry. The build puts `.commit` beside it. `held`: the signals that `serve` answers later. Returns the exit code. */
+export function runProgram(entryUrl: string, held: HeldSignals): Promise<number> {
   // `head` closes the pipe in `curfew list | head`; that is not an error.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
   return runCli(process.argv.slice(2), { terminal, daemons: daemons(held), commit: builtFrom(entryUrl) });

@@ -8,7 +8,10 @@ import { checkNode } from '../cli/node-version.ts';
 import { SHUTDOWN } from '../lib/limits/service-limits.ts';
 import type { HeldSignals } from './early-signals.ts';
 
-export const daemons = (held: HeldSignals | null): Daemons => ({
+export const daemons = (held: HeldSignals): Daemons => ({
+  begins: async (command) => {
+    if (command !== 'serve') await passOn(held);
+  },
   serve: (config, reread) =>
     exitAfter(async () => {
       checkNode(process.versions.node);
@@ -32,6 +35,13 @@ export const daemons = (held: HeldSignals | null): Daemons => ({
       return (await import('./run.ts')).run(options);
     }),
 });
+
+/** Other commands end by SIGHUP, as if nothing had held it. SIGUSR1 means nothing to them. */
+async function passOn(held: HeldSignals): Promise<void> {
+  // Race: a signal that came during a long import reaches its handler only in the next turn of the event loop.
+  await new Promise(setImmediate);
+  if (held.release().includes('SIGHUP')) process.kill(process.pid, 'SIGHUP');
+}
 
 /** Open work for a session, or for a worker that survived SIGKILL, must not delay the next start. */
 async function exitAfter(work: () => Promise<number>): Promise<number> {

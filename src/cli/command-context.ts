@@ -21,6 +21,8 @@ export interface RunOptions {
 
 /** Commands that need adapters. serve, dev and run return their exit code. All reject with CurfewError. */
 export interface Daemons {
+  /** The command line is valid, and its command runs next. */
+  begins(command: string): Promise<void>;
   /** `reread` reads the config from its file again, for a reload. */
   serve(config: Config, reread: () => Config): Promise<number>;
   dev(): Promise<number>;

@@ -45,7 +45,7 @@ export function addCommands(program: Command, context: Context): void {
 
 export function configure(
   program: Command,
-  { terminal, commit }: { terminal: Terminal; commit: string | null },
+  { terminal, commit, daemons }: { terminal: Terminal; commit: string | null; daemons?: Daemons },
 ): void {
   program
     .version(commit === null ? VERSION : `${VERSION} (${commit})`, '--version')
@@ -55,7 +55,10 @@ export function configure(
     .option('--config <file>', 'the config file (CURFEW_CONFIG)')
     .option('--json', 'print data as JSON')
     .option('--no-color', 'print without colours (NO_COLOR)')
-    .hook('preAction', (_program, command) => refuseEmpty(command))
+    .hook('preAction', async (_program, command) => {
+      refuseEmpty(command);
+      await daemons?.begins(command.name());
+    })
     .showHelpAfterError('(see --help)')
     .exitOverride()
     .configureOutput({

@@ -1,9 +1,10 @@
 /** SIGTERM and SIGHUP without systemd, as the config says. */
+import { spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { afterEach, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import type { CapacityView } from '../../src/api/host-schemas.ts';
-import { Daemon } from '../support/daemon/daemon.ts';
+import { Daemon, MAIN } from '../support/daemon/daemon.ts';
 import { until } from '../support/lib/wait.ts';
 import { marked } from '../support/processes/marked-processes.ts';
 
@@ -99,6 +100,21 @@ describe('a signal while the supervisor starts', () => {
   it('SIGHUP does not end it', async () => {
     await signalAtStart('SIGHUP', HUP);
     expect((await daemon.get('/healthz')).status).toBe(200);
+  });
+
+  it('SIGHUP ends another command that has the word `serve` among its arguments', async () => {
+    await start('release');
+    const { id } = await live('r');
+    const args = [MAIN, '--socket', daemon.socket, '--token-file', 'serve', 'logs', id, '--follow'];
+    const child = spawn(process.execPath, args, { stdio: 'ignore' });
+    try {
+      await until('it runs with a handler', () => handles(child.pid ?? 0, HUP));
+      child.kill('SIGHUP');
+      await until('it has ended', () => child.signalCode !== null || child.exitCode !== null);
+      expect(child.signalCode).toBe('SIGHUP');
+    } finally {
+      child.kill('SIGKILL');
+    }
   });
 
   it.each([

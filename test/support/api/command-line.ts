@@ -38,6 +38,7 @@ export async function cli(args: readonly string[], options: CliOptions = {}): Pr
   const cleaned: CleanupRequest[] = [];
   const daemons: Daemons = {
     serve: async () => 0,
+    begins: async () => undefined,
     endRun: async () => 0,
     dev: async () => 0,
     run: async (given) => {
