@@ -1,5 +1,5 @@
 /**
- * `npm run bench [-- starts|burst|many|sweep|jobs|warm|crash|peers|load]`: each figure next to its raw limit, measured in
+ * `npm run bench [-- starts|burst|many|sweep|jobs|warm|reload|crash|peers|load]`: each figure next to its raw limit, measured in
  * the same run. The output shows goals; nothing asserts them.
  */
 import { spawn } from 'node:child_process';
@@ -17,6 +17,7 @@ import { measureLoad as measureFullHost } from './load.ts';
 import { measureManagers } from './managers.ts';
 import { manyDaemon, measureAdoption, measureRelease } from './many.ts';
 import { measurePeers } from './peers.ts';
+import { measureReload } from './reload.ts';
 import { measureSweep } from './sweep.ts';
 import type { Took } from './warm.ts';
 import { measureHttp, measureJobs, measureJoin } from './warm.ts';
@@ -230,6 +231,7 @@ const PARTS: Readonly<Record<string, () => Promise<void>>> = {
   many,
   sweep: async () => console.log(await measureSweep()),
   warm,
+  reload: async () => console.log(await measureReload()),
   crash: async () => print((await measureCrash()).map(rowOf)),
   peers,
   load: async () => console.log(await measureFullHost()),

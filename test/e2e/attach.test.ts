@@ -158,7 +158,7 @@ describe('an unchanged agent with an AgentSession', () => {
           agent: name,
           metadata: { mode: 'closes', notes: 3 },
         });
-        const ended = await reaches(body.id, ['released']);
+        const ended = await reaches(body.id, ['released'], 2 * START_MS);
         expect(ended).toMatchObject({ reason: 'completed', evidence: { cause: 'agent_session_closed' } });
         expect(ended.evidence?.ladder[0]).toMatchObject({ step: 'aclose', outcome: 'done' });
         expect(logOf(ended)).toContain('notes written');
