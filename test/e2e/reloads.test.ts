@@ -95,6 +95,12 @@ describe.runIf(HAS_LIVEKIT)('a page that is loaded again', () => {
       },
       boundMs,
     );
+  const says = (daemon: Daemon, id: string, line: string) =>
+    until(
+      `the agent says "${line}"`,
+      async () => (await daemon.get<string>(`/v1/sessions/${id}/logs`)).body.includes(line),
+      START_MS,
+    );
   const sees = (daemon: Daemon, id: string, count: number) =>
     until(
       `${count} callers are seen`,
@@ -129,7 +135,7 @@ describe.runIf(HAS_LIVEKIT)('a page that is loaded again', () => {
     await callers.join(room, 'ann', LISTENS);
     await livekit.dispatches.createDispatch(room, agent, { metadata: JSON.stringify(metadata) });
     const first = await live(daemon, room, 1, START_MS);
-    await until('the agent listens', () => daemon.workerLogs().includes(page.listens), START_MS);
+    await says(daemon, first.id, page.listens);
     await sees(daemon, first.id, 1);
     await pause(LINK_MS);
     await callers.leave(room, 'ann');
@@ -149,7 +155,7 @@ describe.runIf(HAS_LIVEKIT)('a page that is loaded again', () => {
     const ended = await daemon.ended(id, 90_000);
     expect(ended).toMatchObject({ state: 'released', evidence: { cause: 'agent_session_closed' } });
     expect(ended.evidence?.ladder.find(({ step }) => step === 'aclose')).toMatchObject({ outcome: 'done' });
-    expect(daemon.workerLogs()).toContain('notes written');
+    await says(daemon, id, 'notes written');
   }
 
   it.runIf(PYTHON !== null).concurrent(
