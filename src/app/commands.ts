@@ -2,7 +2,7 @@
  * The commands that need adapters. Each loads its modules when it runs, so that `curfew list` starts without LiveKit's
  * SDK.
  */
-import { prestartRegistryThread } from '../adapters/registry/registry-client.ts';
+import { startRegistryThread } from '../adapters/registry/registry-client.ts';
 import type { Daemons } from '../cli/command-context.ts';
 import { checkNode } from '../cli/node-version.ts';
 import { SHUTDOWN } from '../lib/limits/service-limits.ts';
@@ -16,8 +16,8 @@ export const daemons = (held: HeldSignals): Daemons => ({
     exitAfter(async () => {
       checkNode(process.versions.node);
       // The registry's thread starts before this thread loads the rest.
-      prestartRegistryThread();
-      return (await import('./serve.ts')).serve(config, { reread, held });
+      const registryThread = startRegistryThread();
+      return (await import('./serve.ts')).serve(config, { reread, held, registryThread });
     }),
   dev: async () => {
     checkNode(process.versions.node);

@@ -1,4 +1,5 @@
 /** `curfew serve`: the supervisor until a signal or a drain ends it. */
+import type { Worker } from 'node:worker_threads';
 import type { Config } from '../adapters/config/config.ts';
 import type { Service } from '../adapters/systemd/systemd-service.ts';
 import { createService } from '../adapters/systemd/systemd-service.ts';
@@ -29,21 +30,25 @@ export interface ServeOptions {
   readonly reread?: () => Config;
   /** Signals that came while the program was loaded. */
   readonly held?: HeldSignals | null;
+  /** The registry's thread, started early. */
+  readonly registryThread?: Worker;
 }
 
 /** Runs the supervisor until a signal or a drain ends it. Returns the exit code: 7 when a worker survived. */
-export async function serve(config: Config, { onReady, reread, held }: ServeOptions = {}): Promise<number> {
+export async function serve(config: Config, options: ServeOptions = {}): Promise<number> {
+  const { onReady, reread = null, held = null, registryThread = null } = options;
   const stopping = firstStopSignal(['SIGTERM', 'SIGINT']);
   const log = createLog(config.log);
   const service = createService({ env: process.env, pid: process.pid, log });
   const running = await startSupervisor(config, {
     listeners: true,
     log,
-    reread: reread ?? null,
+    reread,
+    registryThread,
     around: service.reloading,
   });
   if (process.pid === 1) log.warn({}, FIRST_PROCESS);
-  listenToSignals(running, held ?? null);
+  listenToSignals(running, held);
   onReady?.(running);
   await service.ready(() => statusLine(running.supervisor.capacity()));
   const signal = await Promise.race([stopping, running.supervisor.drainOver.then(() => null)]);

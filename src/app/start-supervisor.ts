@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import type { Worker } from 'node:worker_threads';
 import { createProcessTable } from '../adapters/cleanup/host-processes.ts';
 import { createPlanFiles } from '../adapters/cleanup/plan-files.ts';
 import type { Config } from '../adapters/config/config.ts';
@@ -60,6 +61,8 @@ interface StartOptions {
   readonly log: Log;
   /** Reads the config from its file again. null: there is no file. */
   readonly reread: (() => Config) | null;
+  /** The registry's thread, started early. null or absent: the registry starts its own. */
+  readonly registryThread?: Worker | null;
   /** Runs around a reload. */
   readonly around?: Service['reloading'];
 }
@@ -90,14 +93,14 @@ async function closeAll(undo: Undo[], log: Log): Promise<void> {
 }
 
 async function open(config: Config, options: StartOptions, undo: Undo[]): Promise<Running> {
-  const { listeners, log, reread, around = (work) => work() } = options;
+  const { listeners, log, reread, registryThread = null, around = (work) => work() } = options;
   const live = liveConfig(config, { read: reread ?? (() => config), log });
   const clock = createClock();
   const { instance, release } = openInstance(config.stateDir);
   undo.push(release);
   // In parallel: the registry's thread opens the database while this thread loads the HTTP modules.
   const [registry, { createHttpListeners }] = await Promise.all([
-    openRegistry({ stateDir: config.stateDir, log }),
+    openRegistry({ stateDir: config.stateDir, log, thread: registryThread }),
     import('../http/listeners.ts'),
   ]);
   undo.push(() => registry.close());

@@ -15,15 +15,25 @@ import {
 import type { FileHandle } from 'node:fs/promises';
 import { open } from 'node:fs/promises';
 
-const { O_RDONLY, O_WRONLY, O_CREAT, O_TRUNC, O_NONBLOCK, O_NOFOLLOW } = constants;
-const FLAGS = O_RDONLY | O_NONBLOCK | O_NOFOLLOW;
+const { O_RDONLY, O_RDWR, O_WRONLY, O_APPEND, O_CREAT, O_TRUNC, O_NONBLOCK, O_NOFOLLOW } = constants;
+const SAFE = O_NONBLOCK | O_NOFOLLOW;
 
-/** Flags to write a whole file. A FIFO without a reader, or a link, is an error at once. */
-export const WRITE_FLAGS = O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK | O_NOFOLLOW;
+/**
+ * Flags for `open`. A link is an error at once. So is a FIFO without a reader, for a write.
+ * Because: a worker may hold a lease on its file. Without O_NONBLOCK the open waits until the lease is given up.
+ * Source: open(2), fcntl(2).
+ */
+export const OPEN_FLAGS = {
+  read: O_RDONLY | SAFE,
+  change: O_RDWR | SAFE,
+  append: O_WRONLY | O_APPEND | SAFE,
+  /** Writes a whole file. */
+  replace: O_WRONLY | O_CREAT | O_TRUNC | SAFE,
+} as const;
 
 /** Opens a file to read. Rejects when the path is not a plain file. */
 export async function openRegular(path: string): Promise<FileHandle> {
-  const file = await open(path, FLAGS);
+  const file = await open(path, OPEN_FLAGS.read);
   try {
     if ((await file.stat()).isFile()) return file;
     throw notPlain(path);
@@ -53,7 +63,7 @@ export function readFileSafelySync(
   maxBytes: number,
   links: 'refused' | 'followed' = 'refused',
 ): string {
-  const fd = openSync(path, links === 'followed' ? FLAGS & ~O_NOFOLLOW : FLAGS);
+  const fd = openSync(path, links === 'followed' ? OPEN_FLAGS.read & ~O_NOFOLLOW : OPEN_FLAGS.read);
   try {
     if (!fstatSync(fd).isFile()) throw notPlain(path);
     const buffer = Buffer.allocUnsafe(maxBytes + 1);
@@ -68,7 +78,7 @@ export function readFileSafelySync(
 
 /** Writes a whole file with mode 0600. `flush`: the file survives a power cut. Throws when the path is not a plain file. */
 export function writeFileSafelySync(path: string, text: string, { flush = false } = {}): void {
-  const fd = openSync(path, WRITE_FLAGS, 0o600);
+  const fd = openSync(path, OPEN_FLAGS.replace, 0o600);
   try {
     if (!fstatSync(fd).isFile()) throw notPlain(path);
     writeFileSync(fd, text, { flush });

@@ -4,6 +4,7 @@ import type { Profile } from '../core/model/profile.ts';
 import { accessOf } from '../core/model/profile.ts';
 import { CurfewError } from '../lib/errors.ts';
 import { RUN, WITHHELD_PREFIXES } from '../lib/limits/service-limits.ts';
+import { ENV_NAME } from './env-name.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 type Variables = Readonly<Record<string, string>>;
@@ -11,14 +12,11 @@ type Variables = Readonly<Record<string, string>>;
 const BASE = ['PATH', 'HOME', 'LANG', 'TZ', 'USER', 'LOGNAME', 'SHELL', 'TMPDIR'];
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
-/** Every worker starts through a shell. The shell silently drops a variable with any other name. */
-const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
-
 export interface EnvironmentSources {
   /** The supervisor's own environment. */
   readonly host: Environment;
   readonly profile: Pick<Profile, 'env' | 'passEnv' | 'passAll' | 'protocol' | 'livekitAccess'>;
-  /** The variables of the profile's `env_file`. */
+  /** The variables of the profile's `env_file`, which its reader has checked. */
   readonly file?: Variables;
   /** curfew's own variables. */
   readonly own: Variables;
@@ -29,8 +27,7 @@ export interface EnvironmentSources {
 /**
  * Later sources win: base, the whole environment where the profile passes it, env_file, `env`, `pass_env` by name, curfew's own.
  * The worker gets no other variable of the supervisor.
- * Throws spawn_failed for a name that the shell would drop, or a value that no process can have. The error holds no value. It
- * holds no name of `env_file` either, because a line of a secret with several lines may look like a name.
+ * Throws spawn_failed for a name that the shell would drop, or a value that no process can have. The error holds no value.
  */
 export function workerEnvironment({
   host,
@@ -53,17 +50,14 @@ export function workerEnvironment({
   const all = { ...given, ...own, ...envFrom?.(given) };
   for (const [name, value] of Object.entries(all)) {
     const fault = faultOf(name, value);
-    if (fault === null) continue;
-    const isOfFile = Object.hasOwn(file, name) && (!NAME.test(name) || !Object.hasOwn(profile.env, name));
-    const variable = isOfFile ? 'a variable of env_file' : `the environment variable ${JSON.stringify(name)}`;
-    throw new CurfewError('spawn_failed', `${variable} ${fault}`);
+    if (fault !== null)
+      throw new CurfewError('spawn_failed', `the environment variable ${JSON.stringify(name)} ${fault}`);
   }
   return all;
 }
 
 function faultOf(name: string, value: string): string | null {
-  if (!NAME.test(name))
-    return 'has no valid name: use letters, digits and _, and quotes around a value of several lines';
+  if (!ENV_NAME.test(name)) return 'has no valid name: use letters, digits and _';
   return value.includes('\0') ? 'has a NUL byte in its value; remove it' : null;
 }
 
@@ -76,7 +70,7 @@ function isPassed(profile: EnvironmentSources['profile']): (name: string) => boo
   const isRoomOnly = profile.protocol === 'livekit' && accessOf(profile) !== 'full';
   const prefixes = [...WITHHELD_PREFIXES, ...(isRoomOnly ? ['LIVEKIT_'] : [])];
   return (name) =>
-    NAME.test(name) && !withheld.has(name) && !prefixes.some((prefix) => name.startsWith(prefix));
+    ENV_NAME.test(name) && !withheld.has(name) && !prefixes.some((prefix) => name.startsWith(prefix));
 }
 
 function pick(host: Environment, names: readonly string[]): Record<string, string> {

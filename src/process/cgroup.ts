@@ -14,6 +14,7 @@
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, watch, writeFileSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve } from 'node:path';
+import { once } from '../lib/once.ts';
 
 export interface Cgroups {
   /** The available ones of memory, cpu and pids. The kernel enforces these limits. */
@@ -99,11 +100,13 @@ export function isGroupOf(path: string, owner: { instanceId: string; workerId?: 
   return isOnMount(path) && path.endsWith(['', INSTANCE + instanceId, ...end].join('/'));
 }
 
-let mountPoints: readonly string[] | null = null;
+/** Read once: a host with many containers has thousands of mounts. */
+const mountPoints = once(() => mounts().flatMap((fields) => fields[4] ?? []));
 
 function isOnMount(path: string): boolean {
-  mountPoints ??= mounts().flatMap((fields) => fields[4] ?? []);
-  return resolve(path) === path && mountPoints.some((one) => path.startsWith(one === '/' ? one : `${one}/`));
+  return (
+    resolve(path) === path && mountPoints().some((one) => path.startsWith(one === '/' ? one : `${one}/`))
+  );
 }
 
 /** True for the cgroup of any instance or worker of curfew. */

@@ -3,9 +3,11 @@
  * for Node. A text that the format does not have is an error with its line, because a wrong key would show up only in a call.
  * No error shows a value or a part of one. Source: python-dotenv 1.2, parser.py; dotenv 17, main.js.
  */
+import { ENV_NAME } from './env-name.ts';
 
 const BLANK = /(?:[^\S\r\n]*(?:#[^\r\n]*)?(?:\r\n|\n|\r))*[^\S\r\n]*(?:#[^\r\n]*$)?/y;
 const NAME = /(?:export[^\S\r\n]+)?([A-Za-z_][A-Za-z0-9_.-]*)[^\S\r\n]*=/y;
+const NO_NAME = 'has no valid name: use letters, digits and _, and quotes around a value of several lines';
 const TO_QUOTE = /[^\S\r\n]*(?=['"`])/y;
 const QUOTED = /'((?:\\'|[^'])*)'|"((?:\\[\s\S]|[^"\\])*)"|`([^`]*)`/y;
 const UNQUOTED = /[^\r\n]*/y;
@@ -37,6 +39,8 @@ export function parseEnvText(text: string, mostBytes: number): Record<string, st
     const fail = (problem: string) => new Error(`line ${lineOf(text, start)} ${problem}`);
     const [, name] = take(NAME) ?? [];
     if (name === undefined) throw fail('is not NAME=value');
+    // Because: a line of a secret with several lines may look like a name, so the error shows no such name.
+    if (!ENV_NAME.test(name)) throw fail(NO_NAME);
     const value = take(TO_QUOTE) === null ? unquoted(take(UNQUOTED)) : quoted(take(QUOTED));
     if (value === null) throw fail('opens a quote that nothing closes');
     if (take(END) === null) throw fail('has more text after its closing quote');

@@ -5,7 +5,7 @@ import pTimeout from 'p-timeout';
 import { z } from 'zod';
 import { instanceId, isWorkerName, sessionId, workerId } from '../../core/ids.ts';
 import { CLEANUP } from '../../lib/limits/cleanup-limits.ts';
-import { readFileSafely, WRITE_FLAGS } from '../../lib/safe-files.ts';
+import { OPEN_FLAGS, readFileSafely } from '../../lib/safe-files.ts';
 import type { CleanupPlan, CleanupPlans } from '../../ports/cleanup-plans.ts';
 
 const memberSchema = z.object({
@@ -54,7 +54,7 @@ export function createPlanFiles(dir: string): CleanupPlans {
           await mkdir(dir, { recursive: true, mode: 0o700 });
           await removeOld(dir);
           const path = pathOf(plan.id);
-          await writeFile(`${path}.tmp`, JSON.stringify(plan), { mode: 0o600, flag: WRITE_FLAGS });
+          await writeFile(`${path}.tmp`, JSON.stringify(plan), { mode: 0o600, flag: OPEN_FLAGS.replace });
           await rename(`${path}.tmp`, path);
         })(),
       ),

@@ -2,6 +2,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Profile } from '../../core/model/profile.ts';
+import { accessOf } from '../../core/model/profile.ts';
 import { messageOf } from '../../lib/errors.ts';
 import { CHANNEL } from '../../lib/limits/worker-limits.ts';
 import { workerEnvironment } from '../../process/base-environment.ts';
@@ -163,12 +164,10 @@ function checkEnvFile({ agent, envFile }: Profile): Finding[] {
 }
 
 /** Finds LiveKit's keys that would have no effect. */
-function checkKeys(
-  { agent, env, protocol, livekitAccess }: Profile,
-  { agentLiveKit }: Pick<Config, 'agentLiveKit'>,
-): Finding[] {
+function checkKeys(profile: Profile, { agentLiveKit }: Pick<Config, 'agentLiveKit'>): Finding[] {
+  const { agent, env, protocol } = profile;
   const at = `agents.${agent}`;
-  if (Object.hasOwn(agentLiveKit, agent) && livekitAccess !== 'full')
+  if (Object.hasOwn(agentLiveKit, agent) && accessOf(profile) !== 'full')
     return [
       {
         level: 'warning',

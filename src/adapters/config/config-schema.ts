@@ -16,6 +16,7 @@ import {
 } from '../../lib/limits/session-limits.ts';
 import { TEMP } from '../../lib/limits/temp-limits.ts';
 import { WARM } from '../../lib/limits/worker-limits.ts';
+import { ENV_NAME } from '../../process/env-name.ts';
 import {
   bytes,
   duration,
@@ -54,7 +55,7 @@ const command = z
   .refine((parts) => parts[0] !== '', 'must name a program')
   .refine((parts) => parts.every((part) => !part.includes('\0')), 'must not contain a NUL character');
 
-const envName = text.regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be a name of letters, digits and _');
+const envName = text.regex(ENV_NAME, 'must be a name of letters, digits and _');
 const isFree = (name: string) =>
   !/^(CURFEW_(WORKER|SOCKET|TOKEN|SESSION_ID|ROOM|METADATA|ATTEMPT|(REAL_)?LIVEKIT_.*)|LIVEKIT_TOKEN)$/.test(
     name,

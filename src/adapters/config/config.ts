@@ -10,7 +10,7 @@ import { RETENTION } from '../../lib/limits/storage-limits.ts';
 import { TEMP } from '../../lib/limits/temp-limits.ts';
 
 export interface Config {
-  readonly livekit: { readonly url: string; readonly apiKey: string; readonly apiSecret: string } | null;
+  readonly livekit: LiveKitKeys | null;
   readonly listen: {
     readonly socket: string;
     readonly http: { readonly host: string; readonly port: number } | null;

@@ -23,9 +23,16 @@ interface Pending {
 
 export const REGISTRY_FILE = 'registry.db';
 
+interface RegistryOptions {
+  readonly stateDir: string;
+  readonly log: Log;
+  /** A thread that was started early. null or absent: the registry starts its own. */
+  readonly thread?: Worker | null;
+}
+
 /** Rejects newer_schema, or registry_unavailable with the error of the disk. */
-export async function openRegistry(options: { stateDir: string; log: Log }): Promise<Registry> {
-  const client = new ThreadClient(join(options.stateDir, REGISTRY_FILE), options.log);
+export async function openRegistry(options: RegistryOptions): Promise<Registry> {
+  const client = new ThreadClient(join(options.stateDir, REGISTRY_FILE), options);
   await client.start();
   const ask = <T>(request: Request) => client.ask(request) as Promise<T>;
   const damaged = new DamagedRecords(options.log, (ids) => ask({ op: 'setAside', ids }));
@@ -52,13 +59,12 @@ export async function openRegistry(options: { stateDir: string; log: Log }): Pro
   };
 }
 
-let prestarted: Worker | null = null;
-
 /** Starts the thread early. It needs as long to start as the rest of the program to load, so both run in parallel. */
-export function prestartRegistryThread(): void {
-  prestarted ??= new Worker(threadUrl());
+export function startRegistryThread(): Worker {
+  const thread = new Worker(threadUrl());
   // A program that ends before it uses the registry does not wait for the thread.
-  prestarted.unref();
+  thread.unref();
+  return thread;
 }
 
 class ThreadClient {
@@ -66,6 +72,8 @@ class ThreadClient {
   readonly #identity: StateDirIdentity;
   readonly #log: Log;
   readonly #pending = new Map<number, Pending>();
+  /** Started early, and not used yet. */
+  #prestarted: Worker | null;
   #worker: Worker | null = null;
   #seq = 0;
   #closing = false;
@@ -74,16 +82,17 @@ class ThreadClient {
   #unreported: DatabaseLoss[] = [];
   #listener: ((lost: DatabaseLoss) => void) | null = null;
 
-  constructor(path: string, log: Log) {
+  constructor(path: string, { log, thread = null }: Pick<RegistryOptions, 'log' | 'thread'>) {
     this.#path = path;
     this.#identity = stateDirIdentityAt(dirname(path));
     this.#log = log;
+    this.#prestarted = thread;
   }
 
   /** Resolves when the database is open and its schema is current. */
   async start(): Promise<void> {
-    const worker = prestarted ?? new Worker(threadUrl());
-    prestarted = null;
+    const worker = this.#prestarted ?? startRegistryThread();
+    this.#prestarted = null;
     worker.ref();
     const begin: Begin = { path: this.#path, place: this.#identity };
     worker.postMessage(begin);

@@ -5,6 +5,7 @@ import type { Config } from '../../adapters/config/config.ts';
 import { DEFAULT_CONFIG, tempDirOf } from '../../adapters/config/config.ts';
 import { resolveLiveKit } from '../../adapters/config/config-file.ts';
 import { defaultProfile } from '../../adapters/config/config-schema.ts';
+import type { LiveKitKeys } from '../../core/model/profile.ts';
 import { CurfewError, messageOf } from '../../lib/errors.ts';
 import { DEV } from '../../lib/limits/service-limits.ts';
 import { PROJECT_ROOT } from '../../lib/project-root.ts';
@@ -17,8 +18,6 @@ export interface DevOptions {
   readonly serve: (config: Config, options: { onReady: () => void }) => Promise<number>;
 }
 
-type LiveKitAccess = Config['livekit'];
-
 /** The folder, the socket and the TCP port of this run. */
 interface Addresses {
   readonly dir: string;
@@ -27,7 +26,7 @@ interface Addresses {
 }
 
 interface LiveKitInUse {
-  readonly access: LiveKitAccess;
+  readonly keys: LiveKitKeys | null;
   /** false: the server of LIVEKIT_URL. The banner then says how to set its webhooks. */
   readonly owned: boolean;
   readonly stop: () => Promise<void>;
@@ -40,17 +39,17 @@ export async function runDev({ serve }: DevOptions): Promise<number> {
   const { signal } = abortOnSignal();
   const addresses = await chooseAddresses();
   const livekit = await findLiveKit(addresses, signal);
-  const accessPath = join(addresses.dir, 'dev.json');
+  const keysPath = join(addresses.dir, 'dev.json');
   try {
     if (signal.aborted) return INTERRUPTED;
     const onReady = () => {
       // For `npm run call`. Not earlier, because until now this run could lose the socket to another one.
-      writeFileSync(accessPath, JSON.stringify({ livekit: livekit.access }), { mode: 0o600 });
+      writeFileSync(keysPath, JSON.stringify({ livekit: livekit.keys }), { mode: 0o600 });
       print(banner(addresses, livekit));
     };
-    return await serve(devConfig(addresses, livekit.access), { onReady });
+    return await serve(devConfig(addresses, livekit.keys), { onReady });
   } finally {
-    rmSync(accessPath, { force: true });
+    rmSync(keysPath, { force: true });
     await livekit.stop();
   }
 }
@@ -80,7 +79,7 @@ async function chooseAddresses(): Promise<Addresses> {
   return { dir, socket, httpPort };
 }
 
-function devConfig({ dir, socket, httpPort }: Addresses, livekit: LiveKitAccess): Config {
+function devConfig({ dir, socket, httpPort }: Addresses, livekit: LiveKitKeys | null): Config {
   const parrot: [string, string] = [process.execPath, join(PROJECT_ROOT, 'examples', 'parrot', 'agent.mjs')];
   return {
     ...DEFAULT_CONFIG,
@@ -101,12 +100,12 @@ function devConfig({ dir, socket, httpPort }: Addresses, livekit: LiveKitAccess)
 async function findLiveKit(addresses: Addresses, signal: AbortSignal): Promise<LiveKitInUse> {
   const stop = async () => undefined;
   const given = resolveLiveKit({}, { env: process.env, folder: '.' });
-  if (given !== null) return { access: given, owned: false, stop };
+  if (given !== null) return { keys: given, owned: false, stop };
   try {
     return await startOwnLiveKit(addresses, signal);
   } catch (error) {
     if (!signal.aborted) print(`there is no LiveKit server, so curfew sees no rooms: ${messageOf(error)}`);
-    return { access: null, owned: true, stop };
+    return { keys: null, owned: true, stop };
   }
 }
 
@@ -122,7 +121,7 @@ async function startOwnLiveKit(addresses: Addresses, signal: AbortSignal): Promi
     signal,
     onLost: print,
   });
-  return { access: { url, apiKey, apiSecret }, owned: true, stop };
+  return { keys: { url, apiKey, apiSecret }, owned: true, stop };
 }
 
 function webhookUrl({ httpPort }: Addresses): string {
@@ -133,18 +132,18 @@ function print(text: string): void {
   process.stderr.write(`curfew: ${text}\n`);
 }
 
-function banner(addresses: Addresses, { access, owned }: LiveKitInUse): string {
+function banner(addresses: Addresses, { keys, owned }: LiveKitInUse): string {
   return [
     'running. Ctrl-C releases every call and stops everything.',
-    `  LiveKit    ${access?.url ?? 'none'}`,
-    ...(owned && access !== null
-      ? [`             for your own config: key ${access.apiKey}, secret in ${DEV.dir}/livekit.secret`]
+    `  LiveKit    ${keys?.url ?? 'none'}`,
+    ...(owned && keys !== null
+      ? [`             for your own config: key ${keys.apiKey}, secret in ${DEV.dir}/livekit.secret`]
       : []),
     ...(owned ? [] : [`             set its webhooks to ${webhookUrl(addresses)}`]),
     `  HTTP API   http://127.0.0.1:${addresses.httpPort}  (token: ${DEV.dir}/state/admin.token)`,
     '',
     'Now, in another terminal:',
-    ...(access === null ? [] : ['  npm run call                              make a call to the parrot']),
+    ...(keys === null ? [] : ['  npm run call                              make a call to the parrot']),
     '  npx curfew dispatch --room hello          start an agent for a room',
     '  npx curfew list                           list the sessions',
     '  npx curfew show ID                        show the state of a session, and why it ended',

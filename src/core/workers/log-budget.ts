@@ -1,4 +1,4 @@
-/** Which logs of ended workers go when they need too much room. Pure; the adapter cuts the files. */
+/** Which logs of ended workers go when they need too much room. The adapter cuts the files. */
 import type { WorkerId } from '../ids.ts';
 
 export interface EndedLog {
@@ -32,21 +32,21 @@ export interface LogBudget {
  */
 export function planDrops(logs: readonly EndedLog[], budget: LogBudget): LogDrop[] {
   const oldestFirst = logs.filter((one) => one.bytes > 0).sort((a, b) => a.endedAtMs - b.endedAtMs);
-  const shelf = new Shelf(oldestFirst, budget.limitBytes);
+  const plan = new DropPlan(oldestFirst, budget.limitBytes);
   const queues = new Map<string, Cut[]>();
   for (const cut of cutsOf(oldestFirst, budget.tailBytes)) {
     const queue = queues.get(cut.log.agent) ?? [];
     queue.push(cut);
     queues.set(cut.log.agent, queue);
   }
-  while (queues.size > 1 && !shelf.isSmall()) {
-    const largest = shelf.largestOver(budget.limitBytes * budget.agentShare);
+  while (queues.size > 1 && !plan.isSmall()) {
+    const largest = plan.largestOver(budget.limitBytes * budget.agentShare);
     const cut = largest === null ? undefined : queues.get(largest)?.shift();
     if (cut === undefined) break;
-    shelf.cut(cut);
+    plan.cut(cut);
   }
-  for (const cut of cutsOf(oldestFirst, budget.tailBytes)) if (!shelf.isSmall()) shelf.cut(cut);
-  return shelf.drops();
+  for (const cut of cutsOf(oldestFirst, budget.tailBytes)) if (!plan.isSmall()) plan.cut(cut);
+  return plan.drops();
 }
 
 interface Cut {
@@ -62,8 +62,8 @@ function cutsOf(oldestFirst: readonly EndedLog[], tailBytes: number): Cut[] {
   ];
 }
 
-/** The bytes that are left of each log, and their sums. */
-class Shelf {
+/** The bytes that are left of each log, and their sums. Each call of `planDrops` makes one, and changes nothing else. */
+class DropPlan {
   readonly #limitBytes: number;
   readonly #left = new Map<WorkerId, number>();
   readonly #changed = new Set<WorkerId>();

@@ -1,5 +1,5 @@
 /**
- * Sums the metrics of an agent's workers by the rules of prometheus_client for several processes. Pure.
+ * Sums the metrics of an agent's workers by the rules of prometheus_client for several processes.
  * An ended worker keeps its counters, histograms and summaries, and gauges whose mode does not begin with `live`.
  */
 

@@ -60,8 +60,7 @@ export const ENDED_LOGS = {
   /** Logs go until the total is this share of the limit. */
   targetShare: 0.95,
   /** Below both of these free amounts of the disk, logs go. */
-  freeBytes: 512 * 1024 * 1024,
-  freeShare: 0.2,
+  reserve: { bytes: 512 * 1024 * 1024, share: 0.2 },
   diskCheckMs: 250,
   /** The log line names this many workers whose logs went. */
   named: 5,

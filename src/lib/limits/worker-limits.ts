@@ -51,8 +51,7 @@ export const LOGS = {
   /** RLIMIT_FSIZE of the worker: the bound while no supervisor trims the log. */
   hardBytes: 4 * 1024 * 1024 * 1024,
   /** Below both of these free amounts of the disk, the log's sizes are divided by `scarceDivisor`. */
-  scarceBytes: 64 * 1024 * 1024,
-  scarceShare: 0.05,
+  scarce: { bytes: 64 * 1024 * 1024, share: 0.05 },
   scarceDivisor: 16,
 } as const;
 

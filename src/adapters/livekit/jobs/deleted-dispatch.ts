@@ -5,8 +5,8 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { AgentDispatchClient } from 'livekit-server-sdk';
 import pTimeout from 'p-timeout';
+import type { LiveKitKeys } from '../../../core/model/profile.ts';
 import { JOBS } from '../../../lib/limits/livekit-limits.ts';
-import type { LiveKitAccess } from './job-connection.ts';
 
 /** The dispatch that a job came from, with LiveKit's id and room name. */
 export interface Dispatch {
@@ -18,7 +18,7 @@ export interface Dispatch {
 export type IsDeleted = (dispatch: Dispatch) => Promise<boolean | null>;
 
 /** Source: LiveKit's `ListDispatch`. LiveKit removes a deleted dispatch from that list before it ends the job. */
-export function createIsDeleted({ url, apiKey, apiSecret }: LiveKitAccess): IsDeleted {
+export function createIsDeleted({ url, apiKey, apiSecret }: LiveKitKeys): IsDeleted {
   const boundMs = JOBS.dispatchMs;
   const client = new AgentDispatchClient(url, apiKey, apiSecret, {
     requestTimeout: Math.ceil(boundMs / 1000),

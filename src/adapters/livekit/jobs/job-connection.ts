@@ -5,6 +5,7 @@
 import { AccessToken } from 'livekit-server-sdk';
 import type { RawData } from 'ws';
 import { WebSocket } from 'ws';
+import type { LiveKitKeys } from '../../../core/model/profile.ts';
 import { messageOf } from '../../../lib/errors.ts';
 import { JOBS } from '../../../lib/limits/livekit-limits.ts';
 import type { Clock } from '../../../ports/clock.ts';
@@ -12,14 +13,8 @@ import type { ServerFrame, WorkerFrame } from './job-frames.ts';
 import { readFrame, registerFrame } from './job-frames.ts';
 import { describeClose, describeSocketError, describeStatus, FAILURES } from './registration-failure.ts';
 
-export interface LiveKitAccess {
-  readonly url: string;
-  readonly apiKey: string;
-  readonly apiSecret: string;
-}
-
 export interface ConnectionOptions {
-  readonly livekit: LiveKitAccess;
+  readonly livekit: LiveKitKeys;
   readonly clock: Clock;
   readonly agentName: string;
   readonly version: string;
@@ -177,7 +172,7 @@ export class Connection {
   }
 }
 
-function makeToken({ apiKey, apiSecret }: LiveKitAccess): Promise<string> {
+function makeToken({ apiKey, apiSecret }: LiveKitKeys): Promise<string> {
   const token = new AccessToken(apiKey, apiSecret, { ttl: JOBS.tokenSeconds });
   token.addGrant({ agent: true });
   return token.toJwt();

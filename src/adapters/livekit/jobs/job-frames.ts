@@ -58,7 +58,7 @@ export function readFrame(text: string): ServerFrame | null {
     return { type: 'register', agentProtocol, version };
   }
   if (availability !== undefined)
-    return { type: 'availability', job: { ...availability.job, message: messageOf(json) } };
+    return { type: 'availability', job: { ...availability.job, message: jobMessageOf(json) } };
   if (assignment !== undefined) return { type: 'assignment', jobId: assignment.job.id };
   if (termination !== undefined) return { type: 'termination', jobId: termination.jobId };
   return { type: 'other' };
@@ -67,7 +67,7 @@ export function readFrame(text: string): ServerFrame | null {
 const offerSchema = z.object({ availability: z.object({ job: z.record(z.string(), z.json()) }) });
 
 /** Bounded, because each record of the session has it. Without the room the worker's job gets LiveKit's room of that moment. */
-function messageOf(json: unknown): JobMessage {
+function jobMessageOf(json: unknown): JobMessage {
   const offer = offerSchema.safeParse(json).data;
   if (offer === undefined || !isJob(offer.availability.job)) return {};
   const { id: _id, metadata: _metadata, attributes: _attributes, ...message } = offer.availability.job;

@@ -9,14 +9,14 @@ import type { Connection } from './job-connection.ts';
 import type { OfferedJob, ServerFrame } from './job-frames.ts';
 import { answerFrame, reportFrame } from './job-frames.ts';
 
-/** The connection over which a job came. */
-export interface JobSource {
+/** Where a job came from: the registered name, and the connection that takes the answer. */
+export interface JobOrigin {
   readonly agentName: string;
   readonly connection: Connection;
 }
 
 interface Entry {
-  source: JobSource;
+  origin: JobOrigin;
   readonly dispatch: Dispatch;
   /** Never rejects. Resolves within `JOBS.answerMs`. */
   readonly answer: Promise<JobAnswer>;
@@ -52,13 +52,13 @@ export class JobTable {
     for (const entry of this.#entries.values()) entry.cancel();
   }
 
-  read(source: JobSource, frame: ServerFrame): void {
+  read(origin: JobOrigin, frame: ServerFrame): void {
     switch (frame.type) {
       case 'availability':
-        void this.#offered(source, frame.job);
+        void this.#offered(origin, frame.job);
         return;
       case 'assignment':
-        this.#assigned(source, frame.jobId);
+        this.#assigned(origin, frame.jobId);
         return;
       case 'termination':
         void this.#terminated(frame.jobId);
@@ -80,7 +80,7 @@ export class JobTable {
     const frame = reportFrame(jobId, report);
     const isSent =
       entry !== undefined &&
-      (entry.source.connection.send(frame) || connectionOf(entry.source.agentName)?.send(frame) === true);
+      (entry.origin.connection.send(frame) || connectionOf(entry.origin.agentName)?.send(frame) === true);
     if (!isSent)
       this.#log.debug(
         { job: jobId, status: report.status },
@@ -89,25 +89,25 @@ export class JobTable {
     if (entry !== undefined && report.status !== 'running') this.#setState(entry, 'over');
   }
 
-  async #offered(source: JobSource, offered: OfferedJob): Promise<void> {
-    const job = this.#toJob(source, offered);
+  async #offered(origin: JobOrigin, offered: OfferedJob): Promise<void> {
+    const job = this.#toJob(origin, offered);
     if (job === null) {
-      source.connection.send(answerFrame(offered.id, { accepted: false, why: 'not a room' }));
+      origin.connection.send(answerFrame(offered.id, { accepted: false, why: 'not a room' }));
       return;
     }
-    const entry = this.#findOpen(job.id) ?? this.#add(source, job, offered.dispatchId);
-    if (entry.state !== 'assigned') entry.source = source;
+    const entry = this.#findOpen(job.id) ?? this.#add(origin, job, offered.dispatchId);
+    if (entry.state !== 'assigned') entry.origin = origin;
     const answer = await entry.answer;
-    const isSent = source.connection.send(answerFrame(job.id, answer));
+    const isSent = origin.connection.send(answerFrame(job.id, answer));
     if (!answer.accepted)
-      this.#log.info({ job: job.id, agent: source.agentName, why: answer.why }, 'a job was refused');
-    else if (!isSent && entry.state === 'accepted' && entry.source === source)
+      this.#log.info({ job: job.id, agent: origin.agentName, why: answer.why }, 'a job was refused');
+    else if (!isSent && entry.state === 'accepted' && entry.origin === origin)
       this.#withdraw(job.id, entry, 'unsent');
   }
 
   /** `null`: the job is not for one room. */
   #toJob(
-    { agentName }: JobSource,
+    { agentName }: JobOrigin,
     { id, type, room, metadata, attributes, message }: OfferedJob,
   ): Job | null {
     if (type === 'JT_ROOM' && room !== undefined)
@@ -125,11 +125,11 @@ export class JobTable {
     return entry === undefined || entry.state === 'over' ? null : entry;
   }
 
-  #add(source: JobSource, job: Job, dispatchId: string): Entry {
+  #add(origin: JobOrigin, job: Job, dispatchId: string): Entry {
     this.#prune();
     const { promise, resolve } = Promise.withResolvers<JobAnswer>();
     const entry: Entry = {
-      source,
+      origin,
       dispatch: { id: dispatchId, room: job.room.name },
       answer: promise,
       state: 'asked',
@@ -178,7 +178,7 @@ export class JobTable {
   /** The listener accepted the job, but LiveKit did not get the answer. The listener must know that. */
   #withdraw(jobId: string, entry: Entry, why: JobLoss): void {
     this.#log.info(
-      { job: jobId, agent: entry.source.agentName, why },
+      { job: jobId, agent: entry.origin.agentName, why },
       'an accepted job was withdrawn: LiveKit did not get the answer in time',
     );
     this.#forget(jobId, entry);
@@ -188,7 +188,7 @@ export class JobTable {
   /** LiveKit has the acceptance. The session starts without the assignment and still reports its status. */
   #logUnassigned(jobId: string, entry: Entry): void {
     this.#log.info(
-      { job: jobId, agent: entry.source.agentName },
+      { job: jobId, agent: entry.origin.agentName },
       'LiveKit did not assign an accepted job in time; its session starts without the assignment',
     );
   }
@@ -198,15 +198,15 @@ export class JobTable {
     if (this.#entries.get(jobId) === entry) this.#entries.delete(jobId);
   }
 
-  #assigned(source: JobSource, jobId: string): void {
+  #assigned(origin: JobOrigin, jobId: string): void {
     const entry = this.#entries.get(jobId);
     if (entry?.state === 'accepted') {
-      entry.source = source;
+      entry.origin = origin;
       this.#setState(entry, 'assigned');
       this.#listener?.assigned(jobId);
-    } else if (entry?.state === 'assigned') entry.source = source;
+    } else if (entry?.state === 'assigned') entry.origin = origin;
     else
-      this.#log.warn({ job: jobId, agent: source.agentName }, 'LiveKit assigned a job that was not accepted');
+      this.#log.warn({ job: jobId, agent: origin.agentName }, 'LiveKit assigned a job that was not accepted');
   }
 
   /** LiveKit has dropped the job. The call is over only if the dispatch was deleted. */
@@ -215,7 +215,7 @@ export class JobTable {
     if (entry === undefined) return;
     this.#setState(entry, 'over');
     const isDeleted = await this.#isDeleted(entry.dispatch);
-    const fields = { job: jobId, agent: entry.source.agentName };
+    const fields = { job: jobId, agent: entry.origin.agentName };
     if (isDeleted === true) this.#listener?.terminated(jobId);
     else if (isDeleted === false)
       this.#log.info(

@@ -1,15 +1,14 @@
 /** The Jobs port with a LiveKit server. It registers one agent worker per agent name. */
-
+import type { LiveKitKeys } from '../../../core/model/profile.ts';
 import type { Clock } from '../../../ports/clock.ts';
 import type { Jobs } from '../../../ports/jobs.ts';
 import type { Log } from '../../../ports/log.ts';
 import { createIsDeleted } from './deleted-dispatch.ts';
-import type { LiveKitAccess } from './job-connection.ts';
 import { JobTable } from './job-table.ts';
 import { Registration } from './registration.ts';
 
 export interface JobsOptions {
-  readonly livekit: LiveKitAccess;
+  readonly livekit: LiveKitKeys;
   readonly clock: Clock;
   readonly log: Log;
   /** The empty name stands for LiveKit's default agent, which joins every new room. */

@@ -1,18 +1,19 @@
 /** The Rooms port with a LiveKit server. */
 import type { Effect } from '../../../core/model/effects.ts';
+import type { LiveKitKeys } from '../../../core/model/profile.ts';
 import { isThere } from '../../../core/rooms/removed-agent.ts';
 import type { Clock } from '../../../ports/clock.ts';
 import type { RefusedRoom, RoomStepResult, Rooms, RoomsListener } from '../../../ports/rooms.ts';
 import { describeFailure, isTimeout } from './request-failure.ts';
 import { RoomFinder } from './room-discovery.ts';
 import { Poller } from './room-poller.ts';
-import type { LiveKitAccess, RoomClient } from './twirp-client.ts';
+import type { RoomClient } from './twirp-client.ts';
 import { createRoomClient } from './twirp-client.ts';
 import { Webhooks } from './webhook-receiver.ts';
 import { makeWorkerToken } from './worker-token.ts';
 
 export interface RoomsOptions {
-  readonly livekit: LiveKitAccess;
+  readonly livekit: LiveKitKeys;
   readonly clock: Clock;
   readonly pollEveryMs: number;
 }

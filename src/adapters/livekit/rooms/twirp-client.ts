@@ -4,16 +4,11 @@ import { AccessToken, AgentDispatchClient, Room, RoomServiceClient, ServerError 
 import pTimeout from 'p-timeout';
 import { z } from 'zod';
 import type { JobMessage } from '../../../core/model/job-options.ts';
+import type { LiveKitKeys } from '../../../core/model/profile.ts';
 import type { Participant } from '../../../core/rooms/presence.ts';
 import { PRESENCE } from '../../../lib/limits/room-limits.ts';
 import { toParticipant } from './participant-mapping.ts';
 import { isNotFound } from './request-failure.ts';
-
-export interface LiveKitAccess {
-  readonly url: string;
-  readonly apiKey: string;
-  readonly apiSecret: string;
-}
 
 export interface RoomFacts {
   readonly sid: string;
@@ -44,25 +39,25 @@ export interface RoomClient {
   jobs(name: string, boundMs: number): Promise<string[]>;
 }
 
-export function createRoomClient(access: LiveKitAccess): RoomClient {
+export function createRoomClient(keys: LiveKitKeys): RoomClient {
   // Each bound needs its own client: the SDK takes its timeout, in whole seconds, at construction.
   const optionsOf = (boundMs: number) => ({
     requestTimeout: Math.max(1, Math.ceil(boundMs / 1000)),
     failover: false,
   });
-  const { url, apiKey, apiSecret } = access;
+  const { url, apiKey, apiSecret } = keys;
   const service = (boundMs: number) => new RoomServiceClient(url, apiKey, apiSecret, optionsOf(boundMs));
   const agents = (boundMs: number) => new AgentDispatchClient(url, apiKey, apiSecret, optionsOf(boundMs));
   return {
     list: async (names, boundMs) => {
-      const rooms = await bounded(listRooms(access, names, boundMs), boundMs);
+      const rooms = await bounded(listRooms(keys, names, boundMs), boundMs);
       return new Map(rooms.map(toRoom).map((room) => [room.name, toFacts(room)]));
     },
     describe: async (name, boundMs) => {
-      const rooms = await bounded(listRooms(access, [name], boundMs), boundMs);
+      const rooms = await bounded(listRooms(keys, [name], boundMs), boundMs);
       return rooms.find((json) => toRoom(json).name === name) ?? null;
     },
-    participants: (name, boundMs) => bounded(listParticipants(access, name, boundMs), boundMs),
+    participants: (name, boundMs) => bounded(listParticipants(keys, name, boundMs), boundMs),
     remove: (name, { identity, revokedBeforeWallMs }, boundMs) => {
       const revokeTokenTs = BigInt(Math.floor(revokedBeforeWallMs / 1000));
       return found(bounded(service(boundMs).removeParticipant(name, identity, { revokeTokenTs }), boundMs));
@@ -90,11 +85,11 @@ const participantsSchema = z.object({ participants: z.array(z.record(z.string(),
 const refusalSchema = z.object({ code: z.string() });
 
 async function listRooms(
-  access: LiveKitAccess,
+  keys: LiveKitKeys,
   names: readonly string[],
   boundMs: number,
 ): Promise<JobMessage[]> {
-  const answer = await callTwirp(access, {
+  const answer = await callTwirp(keys, {
     method: 'ListRooms',
     grant: { roomList: true },
     body: { names },
@@ -108,14 +103,10 @@ function toRoom(json: JobMessage): Room {
 }
 
 /** Because: the SDK's client decodes an unknown kind as STANDARD. Such a participant would count as a caller. */
-async function listParticipants(
-  access: LiveKitAccess,
-  room: string,
-  boundMs: number,
-): Promise<Participant[]> {
+async function listParticipants(keys: LiveKitKeys, room: string, boundMs: number): Promise<Participant[]> {
   try {
     const grant = { roomAdmin: true, room };
-    const answer = await callTwirp(access, { method: 'ListParticipants', grant, body: { room }, boundMs });
+    const answer = await callTwirp(keys, { method: 'ListParticipants', grant, body: { room }, boundMs });
     return participantsSchema.parse(answer).participants.map(toParticipant);
   } catch (error) {
     if (isNotFound(error)) return [];
@@ -131,7 +122,7 @@ interface TwirpRequest {
 }
 
 /** Because: the SDK's client reads an answer of any size. Source: LiveKit's Twirp service, as JSON. */
-async function callTwirp({ url, apiKey, apiSecret }: LiveKitAccess, request: TwirpRequest): Promise<unknown> {
+async function callTwirp({ url, apiKey, apiSecret }: LiveKitKeys, request: TwirpRequest): Promise<unknown> {
   const { method, grant, body, boundMs } = request;
   const token = new AccessToken(apiKey, apiSecret, { ttl: REQUEST_TOKEN_SECONDS });
   token.addGrant(grant);

@@ -6,7 +6,7 @@ import type { WorkerId } from '../../../core/ids.ts';
 import { messageOf } from '../../../lib/errors.ts';
 import { STAND_IN } from '../../../lib/limits/livekit-limits.ts';
 import { FILES, WORKERS } from '../../../lib/limits/worker-limits.ts';
-import { readFileSafely, WRITE_FLAGS } from '../../../lib/safe-files.ts';
+import { OPEN_FLAGS, readFileSafely } from '../../../lib/safe-files.ts';
 import type { Instance } from '../../../ports/instance.ts';
 import type { Log } from '../../../ports/log.ts';
 
@@ -21,7 +21,7 @@ export function createJobFile({ workersDir }: Instance, log: Log): JobFile {
   const pathOf = (id: WorkerId) => join(workersDir, id, STAND_IN.jobFile);
   return {
     save: (id, jobId) => {
-      writeFile(pathOf(id), `${jobId}\n`, { mode: 0o600, flag: WRITE_FLAGS }).catch((error: unknown) =>
+      writeFile(pathOf(id), `${jobId}\n`, { mode: 0o600, flag: OPEN_FLAGS.replace }).catch((error: unknown) =>
         log.warn(
           { worker: id, error: messageOf(error) },
           "the agent's job id could not be written; after a restart of curfew the job may be unknown",

@@ -1,5 +1,4 @@
 /** One folder per worker: the facts for a recovery, and the worker's log. Only the supervisor's user can read it. */
-import { constants } from 'node:fs';
 import { lstat, mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import pTimeout from 'p-timeout';
@@ -7,7 +6,7 @@ import type { WorkerId } from '../../../core/ids.ts';
 import { isWorkerName } from '../../../core/ids.ts';
 import { CurfewError } from '../../../lib/errors.ts';
 import { FILES, WORKERS } from '../../../lib/limits/worker-limits.ts';
-import { readFileSafely, WRITE_FLAGS } from '../../../lib/safe-files.ts';
+import { OPEN_FLAGS, readFileSafely } from '../../../lib/safe-files.ts';
 
 export interface WorkerFolder {
   readonly path: string;
@@ -30,7 +29,7 @@ export interface WorkerFolder {
 
 const FOLDER_MODE = 0o700;
 const FILE_MODE = 0o600;
-const WHOLE = { mode: FILE_MODE, flag: WRITE_FLAGS };
+const WHOLE = { mode: FILE_MODE, flag: OPEN_FLAGS.replace };
 
 /** Throws for an id that is not a plain file name, so that no path outside `workersDir` is possible. */
 export function folderOf(workersDir: string, workerId: WorkerId): WorkerFolder {
@@ -115,12 +114,12 @@ export function openLog(folder: WorkerFolder) {
 
 /** Appends one line of curfew. A log that does not exist stays so, because its folder may have been pruned. */
 export async function appendToLog(folder: WorkerFolder, line: string): Promise<void> {
-  const { O_WRONLY, O_APPEND, O_NOFOLLOW, O_NONBLOCK } = constants;
-  const opened = open(folder.log, O_WRONLY | O_APPEND | O_NOFOLLOW | O_NONBLOCK);
-  const file = await bounded(opened, folder.log).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return null;
-    throw error;
-  });
+  const file = await bounded(open(folder.log, OPEN_FLAGS.append), folder.log).catch(
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return null;
+      throw error;
+    },
+  );
   if (file === null) return;
   try {
     await bounded(file.write(`curfew: ${line.replaceAll(/[\r\n]+/g, ' ')}\n`), folder.log);

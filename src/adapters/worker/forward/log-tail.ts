@@ -1,15 +1,14 @@
 /** Reads the new output of one log, and keeps its place when the log is cut. Synchronous: it runs on the thread that cuts logs. */
-import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { FORWARD } from '../../../lib/limits/forward-limits.ts';
 import { LineAssembler } from '../../../lib/line-assembler.ts';
-import { readFileSafelySync, writeFileSafelySync } from '../../../lib/safe-files.ts';
+import { OPEN_FLAGS, readFileSafelySync, writeFileSafelySync } from '../../../lib/safe-files.ts';
 import { NOTICE_BYTES, readNotice } from '../log/drop-log.ts';
 import type { Moved } from '../log/trim-log.ts';
 import type { LineOwner } from './forwarded-line.ts';
 import type { LineQueue } from './line-queue.ts';
 
-const FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 const NOTE_BYTES = 32;
 
 /** `start`: a new worker. `noted`: a worker of an earlier supervisor, which noted its place in the worker's folder. */
@@ -35,7 +34,7 @@ export class LogTail {
   read(chunk: Buffer, queue: LineQueue): boolean {
     let file: number;
     try {
-      file = openSync(this.path, FLAGS);
+      file = openSync(this.path, OPEN_FLAGS.read);
     } catch {
       // A lease of the worker, or a pruned folder. The next round tries again.
       return false;

@@ -1,8 +1,7 @@
 /** Empties the log of an ended worker in place, or keeps its end. A line at its start says what was dropped, and why. */
-import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
+import { OPEN_FLAGS } from '../../../lib/safe-files.ts';
 
-const { O_RDWR, O_NOFOLLOW, O_NONBLOCK } = constants;
 /** No notice is longer. */
 export const NOTICE_BYTES = 256;
 const NOTICE = /^--- curfew dropped (\d+) bytes of this log: .*\n/;
@@ -28,7 +27,7 @@ export function readNotice(
  * retention goes by them.
  */
 export async function dropLog({ path, keepBytes, why }: DropRequest): Promise<number> {
-  const file = await open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK);
+  const file = await open(path, OPEN_FLAGS.change);
   try {
     const info = await file.stat();
     if (!info.isFile()) return 0;

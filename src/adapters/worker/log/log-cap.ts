@@ -1,5 +1,4 @@
 /** Keeps the logs of live workers within their cap: cuts out the middle, counts its bytes, keeps head and tail. */
-import { statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import pTimeout from 'p-timeout';
 import { FORWARD } from '../../../lib/limits/forward-limits.ts';
@@ -7,18 +6,10 @@ import { LOGS, WORKERS } from '../../../lib/limits/worker-limits.ts';
 import type { Log } from '../../../ports/log.ts';
 import type { ForwardClient } from '../forward/forward-client.ts';
 import type { TailFrom } from '../forward/log-tail.ts';
+import { lackingBytes } from './disk-space.ts';
 import type { WatchedLog } from './log-watcher.ts';
 import { LogWatcher } from './log-watcher.ts';
 import type { LogSizes } from './trim-log.ts';
-
-async function isAlmostFull(path: string): Promise<boolean> {
-  try {
-    const { bavail, blocks, bsize } = await statfs(dirname(path));
-    return bavail * bsize < Math.min(LOGS.scarceBytes, LOGS.scarceShare * blocks * bsize);
-  } catch {
-    return false;
-  }
-}
 
 function shortened({ headBytes, tailBytes }: LogSizes): LogSizes {
   const short = (bytes: number) => Math.ceil(bytes / LOGS.scarceDivisor);
@@ -71,7 +62,7 @@ export function createLogCap({ log, sizes, forward = null }: CapOptions): LogCap
 
   /** Records and other workers need the disk as well. */
   async function checkDiskSpace(path: string | null): Promise<void> {
-    const isFull = path !== null && (await isAlmostFull(path));
+    const isFull = path !== null && (await lackingBytes(path, LOGS.scarce).catch(() => 0)) > 0;
     if (isFull && !scarce)
       log.error(
         { path: dirname(path) },

@@ -2,7 +2,7 @@
  * The logs of ended workers: their sizes, and the room that they may take. Over `retention.logs_total`, or on a disk that is
  * almost full, the rules of core/workers/log-budget.ts say which of them go.
  */
-import { lstat, readdir, statfs } from 'node:fs/promises';
+import { lstat, readdir } from 'node:fs/promises';
 import pTimeout from 'p-timeout';
 import type { WorkerId } from '../../../core/ids.ts';
 import { isWorkerName, workerId } from '../../../core/ids.ts';
@@ -17,6 +17,7 @@ import type { Log } from '../../../ports/log.ts';
 import type { WorkerRecords } from '../../../ports/worker-records.ts';
 import { createWorkerRecords } from '../folder/folder-records.ts';
 import { folderOf } from '../folder/worker-folder.ts';
+import { lackingBytes } from './disk-space.ts';
 import { dropLog, NOTICE_BYTES } from './drop-log.ts';
 
 interface ShelfOptions {
@@ -114,12 +115,10 @@ export class LogShelf {
 
   /** Records, and the logs of live workers, need the disk more. */
   async #keepDiskFree(): Promise<void> {
-    const { bavail, blocks, bsize } = await statfs(this.#options.workersDir);
-    const wantedBytes = Math.min(ENDED_LOGS.freeBytes, ENDED_LOGS.freeShare * blocks * bsize);
-    const lackingBytes = wantedBytes - bavail * bsize;
+    const lacking = await lackingBytes(this.#options.workersDir, ENDED_LOGS.reserve);
     const total = this.#totalBytes();
-    if (lackingBytes > 0 && total > 0)
-      await this.#drop(Math.max(0, total - lackingBytes), 'the disk of the state directory was almost full');
+    if (lacking > 0 && total > 0)
+      await this.#drop(Math.max(0, total - lacking), 'the disk of the state directory was almost full');
   }
 
   async #drop(limitBytes: number, why: string): Promise<void> {

@@ -1,5 +1,6 @@
 /** Cuts the middle out of a log in place while the worker appends to it. Keeps head and tail, and counts the cut bytes. */
-import { closeSync, constants, fstatSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
+import { OPEN_FLAGS } from '../../../lib/safe-files.ts';
 
 export interface LogSizes {
   readonly headBytes: number;
@@ -12,11 +13,6 @@ export interface Trim {
   readonly cutBefore: number;
 }
 
-/**
- * Because: a worker may hold a lease on its log. Without O_NONBLOCK the open, and so all other cuts, would wait for it.
- * Source: fcntl(2).
- */
-const FLAGS = constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 const CHUNK_BYTES = 1024 * 1024;
 /**
  * Race: the worker appends during the copy. Each pass copies what came meanwhile.
@@ -54,7 +50,7 @@ export function cappedBytes(sizes: LogSizes): number {
  * So this function is synchronous, to keep that time short. It blocks, so it runs on a thread of its own.
  */
 export function trimLog({ path, sizes, cutBefore }: Trim, onMoved?: (moved: Moved) => void): number {
-  const file = openSync(path, FLAGS);
+  const file = openSync(path, OPEN_FLAGS.change);
   try {
     const { size } = fstatSync(file);
     if (size <= cappedBytes(sizes)) return cutBefore;

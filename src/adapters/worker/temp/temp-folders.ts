@@ -11,7 +11,7 @@ import type { WorkerId } from '../../../core/ids.ts';
 import { messageOf } from '../../../lib/errors.ts';
 import { TEMP } from '../../../lib/limits/temp-limits.ts';
 import { WORKERS } from '../../../lib/limits/worker-limits.ts';
-import { WRITE_FLAGS } from '../../../lib/safe-files.ts';
+import { OPEN_FLAGS } from '../../../lib/safe-files.ts';
 import type { Log } from '../../../ports/log.ts';
 import { removeTree } from './remove-tree.ts';
 import type { TempOwner } from './temp-root.ts';
@@ -60,7 +60,7 @@ export class TempFolders {
   async #make(id: WorkerId): Promise<string> {
     const root = await makeTempRoot(this.#tempDir, this.#owner);
     const path = join(root, tempNameOf(id));
-    await writeFile(`${path}.worker`, `${id}\n`, { mode: 0o600, flag: WRITE_FLAGS });
+    await writeFile(`${path}.worker`, `${id}\n`, { mode: 0o600, flag: OPEN_FLAGS.replace });
     await mkdir(path, { recursive: true, mode: 0o700 });
     return path;
   }
