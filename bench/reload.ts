@@ -1,6 +1,6 @@
 /**
- * A page that is loaded again: from the return of the caller to the participant of the next agent, while the agent before writes its
- * notes. Beside it a first call of the same warm agents, by LiveKit's own dispatch: from the request to the participant.
+ * A page that is loaded again: from the return of the caller to the participant of the next agent. The agent before still writes
+ * its notes. Beside it a first call of the same warm agents, by LiveKit's own dispatch: from the request to the participant.
  */
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
