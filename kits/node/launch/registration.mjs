@@ -10,6 +10,7 @@ import { passOn } from './child-env.mjs';
 import { checkInference } from './inference.mjs';
 import { claimsOf, ownToken } from './own-keys.mjs';
 import { toCurfew } from './own-requests.mjs';
+import { running } from './report-end.mjs';
 
 export function registerAtCurfew() {
   const { request } = http;
@@ -49,6 +50,8 @@ function atCurfew(options) {
       ...Object.fromEntries(kept),
       Authorization: `Bearer ${ownToken({ agent: true })}`,
       'X-Curfew-Access': access.granted,
+      // Because: a curfew that starts again must not give the job to this worker a second time.
+      'X-Curfew-Job': running.jobId,
       'X-Curfew-Why': access.why.replace(/[^ -~]/g, '?').slice(0, 300),
     },
   };

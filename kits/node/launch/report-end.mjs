@@ -7,6 +7,9 @@ const REPORT_AGAIN_MS = 2000;
 /** The framework's reason after an error in the entry function. */
 const CRASHED = 'job crashed';
 
+/** The job of this worker. Only the main process starts it. Empty: none was started. */
+export const running = { jobId: '' };
+
 export function reportJobEnds() {
   const { fork } = childProcess;
   childProcess.fork = function forkAndWatch(...args) {
@@ -22,6 +25,7 @@ export function reportJobEnds() {
 }
 
 function watch(child, jobId) {
+  running.jobId = jobId;
   let reason = '';
   let raised = '';
   let hasDialled = false;

@@ -1,6 +1,6 @@
 /** Every message of the agent protocol, with a scripted agent on a real socket. */
 import { once } from 'node:events';
-import { rmSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { JobStatus, JobType, WorkerStatus } from '@livekit/protocol';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -314,6 +314,28 @@ describe('a worker that connects again', () => {
       () => rig.typesOf('w-1').filter((type) => type === 'ready').length === 2,
     );
     expect(agent.count('availability')).toBe(0);
+    rig.standIn.terminate(W1);
+    expect(await agent.receives('termination')).toMatchObject({ jobId: 'AJ_1' });
+  });
+
+  it.each([
+    'the launcher',
+    'the framework',
+  ])('does not get its job a second time when a full disk had no place for the id, and %s names the job', async (teller) => {
+    // No file can be written in the place of a folder.
+    mkdirSync(join(rig.instance.workersDir, 'w-1', 'job'));
+    await withJob();
+    await rig.restart();
+    rig.onHello = (worker) => void rig.assign(worker, jobOf());
+    const isLauncher = teller === 'the launcher';
+    const agent = await rig.registered('w-1', isLauncher ? { launcher: 'room', jobId: 'AJ_1' } : {});
+    if (!isLauncher) agent.send({ case: 'migrateJob', value: { jobIds: ['AJ_1'] } });
+    await until('it is ready', () => rig.typesOf('w-1').filter((type) => type === 'ready').length === 2);
+    agent.answer('AJ_1');
+    agent.send({ case: 'ping', value: {} });
+    await agent.receives('pong');
+    expect(agent.count('assignment')).toBe(0);
+    expect(agent.count('availability')).toBe(isLauncher ? 0 : 1);
     rig.standIn.terminate(W1);
     expect(await agent.receives('termination')).toMatchObject({ jobId: 'AJ_1' });
   });

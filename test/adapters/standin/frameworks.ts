@@ -1,11 +1,13 @@
 /** The tests of every framework: the real package, a real LiveKit server, and an agent file without curfew. */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { workerId } from '../../../src/core/ids.ts';
 import { until } from '../../support/lib/wait.ts';
 import type { AgentOptions, Framework } from '../../support/livekit/framework-agents.ts';
 import { Agents, agentsIn, assign, jobProcessOf, roomOf } from '../../support/livekit/framework-agents.ts';
 import { KEY, LiveKit, SECRET } from '../../support/livekit/livekit-server.ts';
-import { StandInRig } from '../../support/livekit/standin-rig.ts';
+import { jobOf, StandInRig } from '../../support/livekit/standin-rig.ts';
 
 export interface Stage {
   readonly livekit: LiveKit;
@@ -117,9 +119,12 @@ export function testFramework(framework: Framework): void {
     expect(await agentsIn(livekit, roomOf(rig, 'w-2'))).toEqual(['agent-w-2']);
   });
 
-  it('keeps its job over a restart of curfew, and ends it on a termination after that', async () => {
+  it('keeps its job over a restart of curfew with a full disk, and ends it on a termination after that', async () => {
     const { rig, agents, livekit } = stage();
+    // The job's id cannot be written, so only the agent itself can say that it has the job.
+    mkdirSync(join(rig.instance.workersDir, 'w-1', 'job'));
     await startInRoom(stage(), framework, 'w-1');
+    rig.onHello = (worker) => void rig.standIn.offer(worker, jobOf({ id: 'AJ_w-1' }));
     await rig.restart();
     await until(
       'it is connected again',
@@ -129,6 +134,7 @@ export function testFramework(framework: Framework): void {
     // The framework prints its limit of attempts.
     expect(agents.output('w-1')).toContain('Infinity');
     await rig.awaitEvent('w-1', 'heartbeat', JOIN_MS);
+    expect(rig.answers).toHaveLength(1);
     expect(await agentsIn(livekit, roomOf(rig, 'w-1'))).toEqual(['agent-w-1']);
     rig.standIn.terminate(workerId('w-1'));
     await leaves(stage(), 'w-1');

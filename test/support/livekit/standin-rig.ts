@@ -135,6 +135,7 @@ export class StandInRig {
       path?: string;
       launcher?: 'full' | 'room';
       why?: string;
+      jobId?: string;
     } = {},
   ) {
     const token = options.token ?? (await this.token(name));
@@ -146,7 +147,7 @@ export class StandInRig {
   /** An agent that is connected and registered. */
   async registered(
     name = 'w-1',
-    options: { isText?: boolean; launcher?: 'full' | 'room'; why?: string } = {},
+    options: { isText?: boolean; launcher?: 'full' | 'room'; why?: string; jobId?: string } = {},
   ): Promise<WireAgent> {
     const agent = await this.agent(name, options);
     await agent.opened();
@@ -174,10 +175,18 @@ export class WireAgent {
   constructor(
     url: string,
     token: string,
-    { isText = false, launcher, why = '' }: { isText?: boolean; launcher?: string; why?: string } = {},
+    {
+      isText = false,
+      launcher,
+      why = '',
+      jobId = '',
+    }: { isText?: boolean; launcher?: string; why?: string; jobId?: string } = {},
   ) {
     this.#isText = isText;
-    const header = launcher === undefined ? {} : { 'x-curfew-access': launcher, 'x-curfew-why': why };
+    const header =
+      launcher === undefined
+        ? {}
+        : { 'x-curfew-access': launcher, 'x-curfew-why': why, 'x-curfew-job': jobId };
     this.socket = new WebSocket(url, { headers: { authorization: `Bearer ${token}`, ...header } });
     this.socket.on('error', () => undefined);
     this.socket.on('unexpected-response', (_, response) => {

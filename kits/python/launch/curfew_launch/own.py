@@ -11,6 +11,9 @@ URL = os.environ.get("CURFEW_LIVEKIT_URL", "")
 KEY = os.environ.get("CURFEW_LIVEKIT_API_KEY", "")
 SECRET = os.environ.get("CURFEW_LIVEKIT_API_SECRET", "")
 
+#: Longer than a stop: a process can be stopped between the signature and the request, or curfew before it reads the request.
+TOKEN_SECONDS = 3600
+
 NAMES = ("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET")
 OWN = dict(zip(NAMES, (URL, KEY, SECRET)))
 REAL_PREFIX = "CURFEW_REAL_"
@@ -22,6 +25,12 @@ class Access:
     granted = "room"
     #: Why the worker has less than its profile grants.
     why = ""
+
+
+class Running:
+    """The job of this worker. Only the main process starts it. Empty: none was started."""
+
+    job = ""
 
 
 def read_real():
@@ -37,7 +46,7 @@ def is_own(name):
 
 def own_token():
     now = int(time.time())
-    claims = {"iss": KEY, "nbf": now - 60, "exp": now + 60, "video": {"agent": True}}
+    claims = {"iss": KEY, "nbf": now - TOKEN_SECONDS, "exp": now + TOKEN_SECONDS, "video": {"agent": True}}
     content = ".".join(_encode(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT"}, claims))
     return "%s.%s" % (content, _encode(hmac.new(SECRET.encode(), content.encode(), hashlib.sha256).digest()))
 

@@ -41,5 +41,6 @@ def _headers():
     return {
         "Authorization": "Bearer " + own.own_token(),
         "X-Curfew-Access": own.Access.granted,
+        "X-Curfew-Job": own.Running.job,
         "X-Curfew-Why": own.Access.why.encode("ascii", "replace").decode().replace("\n", " ")[:300],
     }

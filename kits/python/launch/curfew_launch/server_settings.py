@@ -11,7 +11,7 @@ Before 1.3 the server is `Worker`, which takes its settings from `WorkerOptions`
 
 import functools
 
-from . import TESTED, attempt, coroutine_of, say
+from . import TESTED, attempt, coroutine_of, own, say
 
 SETTINGS = {
     "port": 0,
@@ -38,9 +38,15 @@ def adapt(worker):
     @functools.wraps(launch_job)
     async def launch_last_job(self, *args, **kwargs):
         attempt("server_settings", lambda: self.set_target_idle_processes(0))
+        attempt("server_settings", lambda: _note((args[0] if args else kwargs["info"]).job.id))
         return await launch_job(self, *args, **kwargs)
 
     pool.launch_job = launch_last_job
+
+
+def _note(job_id):
+    """Because: a curfew that starts again must not give the job to this worker a second time."""
+    own.Running.job = str(job_id)
 
 
 def _adapt_server(server, version):

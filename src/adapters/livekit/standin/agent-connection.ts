@@ -28,6 +28,8 @@ export interface AgentConnectionListener {
 export interface LauncherReport {
   readonly access: string;
   readonly why: string;
+  /** The job that the agent runs; null: none. */
+  readonly jobId: string | null;
 }
 
 export interface AgentConnectionOptions {

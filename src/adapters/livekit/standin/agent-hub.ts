@@ -117,7 +117,10 @@ export class AgentHub implements AgentConnectionListener {
   async #register(connection: AgentConnection, version: string): Promise<void> {
     const { workerId } = connection;
     const isKnown = this.#jobs.has(workerId);
-    const jobId = isKnown ? null : await this.#jobFile.load(workerId);
+    // A full disk has no file of the job. Then the launcher's word counts, or the worker would get its job twice.
+    const jobId = isKnown
+      ? null
+      : ((await this.#jobFile.load(workerId)) ?? connection.launcher?.jobId ?? null);
     if (!connection.isOpen || this.#isClosed) return;
     const job = this.#jobs.get(workerId) ?? this.#newJob(workerId);
     if (jobId !== null) job.resume(jobId);

@@ -130,7 +130,7 @@ export class AgentJob {
         this.#reported(message.value);
         break;
       case 'migrateJob':
-        for (const jobId of message.value.jobIds.slice(0, 1)) this.resume(jobId);
+        for (const jobId of message.value.jobIds.slice(0, 1)) this.#runs(jobId);
         this.heartbeat();
         break;
       case 'updateWorker':
@@ -145,6 +145,17 @@ export class AgentJob {
       case undefined:
         break;
     }
+  }
+
+  /** Race: a supervisor that did not know of the job may have offered it again before the worker could name it. */
+  #runs(jobId: string): void {
+    const work = this.#work;
+    const isOffered = (work.is === 'asked' || work.is === 'accepted') && isSameJob(jobId, work.job);
+    if (isOffered) {
+      this.close();
+      this.#work = { is: 'assigned', jobId };
+      this.#listener.message({ type: 'ready' });
+    } else this.resume(jobId);
   }
 
   /** Stops further offers. */

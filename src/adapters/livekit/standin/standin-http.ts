@@ -58,11 +58,12 @@ export function createStandInHttp({ instance, hub, twirp }: StandInHttpOptions):
   return { server, close: () => close(server) };
 }
 
-/** Our launchers add two headers to each registration. */
+/** Our launchers add these headers to each registration. */
 function launcherReport({ headers }: IncomingMessage): LauncherReport | null {
-  const { 'x-curfew-access': access, 'x-curfew-why': why = '' } = headers;
+  const { 'x-curfew-access': access, 'x-curfew-why': why = '', 'x-curfew-job': job = '' } = headers;
   if (typeof access !== 'string') return null;
-  return { access, why: String(why).slice(0, STAND_IN.errorChars) };
+  const jobId = job === '' ? null : String(job).slice(0, STAND_IN.errorChars);
+  return { access, why: String(why).slice(0, STAND_IN.errorChars), jobId };
 }
 
 /** Our launcher reports the end of a job here, because agents-js does not. The header says that the job has dialled a phone. */
