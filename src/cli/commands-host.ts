@@ -45,13 +45,18 @@ async function checkConfigFile(file: string | undefined, context: Context): Prom
 
 /** An error that makes the file unreadable is a finding too. */
 async function findingsIn(path: string, env: Context['terminal']['env']): Promise<Finding[]> {
-  const [{ loadConfig }, { checkConfig }, { probeCgroups }] = await Promise.all([
+  const [{ loadConfig }, { checkConfig }, { probeCgroups }, { nodeVersionOf }] = await Promise.all([
     import('../adapters/config/config-file.ts'),
     import('../adapters/config/config-check.ts'),
     import('../process/cgroup.ts'),
+    import('../process/agent-node.ts'),
   ]);
   try {
-    return checkConfig(loadConfig(path, env), { env, cgroups: probeCgroups() });
+    return checkConfig(loadConfig(path, env), {
+      env,
+      cgroups: probeCgroups(),
+      nodeVersionOf: (profile) => nodeVersionOf(profile, env),
+    });
   } catch (error) {
     if (!(error instanceof CurfewError) || error.code !== 'invalid_config') throw error;
     return error.message.split('\n').map((text) => ({ level: 'error', text }));

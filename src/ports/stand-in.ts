@@ -28,6 +28,8 @@ export interface StandInListener extends ChannelsListener {
   roomsOf(workerId: WorkerId): readonly string[];
   /** The access that the worker's profile grants. null: no worker of this supervisor has this id now. */
   accessOf(workerId: WorkerId): LiveKitAccess | null;
+  /** `agent_name` of the worker's profile; null: LiveKit's dispatch does not find it. */
+  agentNameOf(workerId: WorkerId): string | null;
   /** Appends a line to the worker's log. */
   note(workerId: WorkerId, line: string): void;
   /** The agent answered the offer of its job. A repeated offer gets the same answer. */

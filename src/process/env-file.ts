@@ -1,6 +1,7 @@
 /** Reads the `env_file` of a profile, in the format of dotenv. It is read at each start of a worker, so a rotated key counts. */
 import { isUtf8 } from 'node:buffer';
-import { constants } from 'node:fs';
+import type { Stats } from 'node:fs';
+import { constants, readFileSync, statSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import pTimeout from 'p-timeout';
 import { CurfewError, messageOf } from '../lib/errors.ts';
@@ -14,20 +15,35 @@ export async function readEnvFile(path: string): Promise<Record<string, string>>
   try {
     return parseEnvText(textOf(await pTimeout(readBytes(path), { milliseconds, message })), WORKERS.envBytes);
   } catch (error) {
-    throw new CurfewError(
-      'spawn_failed',
-      `env_file: "${path}" cannot be read: ${messageOf(error)}; correct the file, or remove the key`,
-    );
+    throw new CurfewError('spawn_failed', faultOf(path, error));
   }
+}
+
+/** The fault that a start would find; null: there is none. It blocks, so only a check of the config may call it. */
+export function envFileFault(path: string): string | null {
+  try {
+    checkStats(statSync(path));
+    parseEnvText(textOf(readFileSync(path)), WORKERS.envBytes);
+    return null;
+  } catch (error) {
+    return faultOf(path, error);
+  }
+}
+
+function faultOf(path: string, error: unknown): string {
+  return `env_file: "${path}" cannot be read: ${messageOf(error)}; correct the file, or remove the key`;
+}
+
+function checkStats(stats: Stats): void {
+  if (!stats.isFile()) throw new Error('it is not a plain file');
+  if (stats.size > FILES.recordBytes) throw new Error(`it has more than ${FILES.recordBytes} bytes`);
 }
 
 /** Follows links, because secrets are often mounted as links. A FIFO without a writer does not block. */
 async function readBytes(path: string): Promise<Buffer> {
   const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
-    const stat = await file.stat();
-    if (!stat.isFile()) throw new Error('it is not a plain file');
-    if (stat.size > FILES.recordBytes) throw new Error(`it has more than ${FILES.recordBytes} bytes`);
+    checkStats(await file.stat());
     return await file.readFile();
   } finally {
     await file.close();

@@ -9,6 +9,9 @@ import { workerEnvironment } from '../../process/base-environment.ts';
 import { commandExists } from '../../process/worker-command.ts';
 import { accessNotice } from './access-notice.ts';
 import type { Config } from './config.ts';
+import { envFileFaults } from './env-file-check.ts';
+import type { NodeVersionOf } from './launch-check.ts';
+import { checkLaunch } from './launch-check.ts';
 
 export interface Finding {
   readonly level: 'error' | 'warning' | 'note';
@@ -23,9 +26,11 @@ export type CgroupProbe =
 interface Machine {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cgroups: CgroupProbe;
+  /** null: the commands of the agents are not looked into, as in a reload. */
+  readonly nodeVersionOf: NodeVersionOf | null;
 }
 
-export function checkConfig(config: Config, { env, cgroups }: Machine): Finding[] {
+export function checkConfig(config: Config, { env, cgroups, nodeVersionOf }: Machine): Finding[] {
   const kernel = config.cgroups === 'off' || 'unavailable' in cgroups ? [] : cgroups.controllers;
   return [
     checkCgroups(config, cgroups),
@@ -34,6 +39,9 @@ export function checkConfig(config: Config, { env, cgroups }: Machine): Finding[
     ...checkPaths(config),
     ...checkListen(config),
     ...checkAgents(config, { env, kernel }),
+    ...(nodeVersionOf === null
+      ? []
+      : Object.values(config.agents).flatMap((one) => checkLaunch(one, nodeVersionOf))),
     ...checkDispatch(config),
   ];
 }
@@ -125,7 +133,7 @@ function checkAgents(config: Config, bounds: Bounds): Finding[] {
 
 function checkProfile(profile: Profile, { env, kernel }: Bounds): Finding[] {
   const at = `agents.${profile.agent}`;
-  const found: Finding[] = checkEnvFile(profile);
+  const found: Finding[] = envFileFaults([profile]).map((text) => ({ level: 'error', text }));
   if (profile.cwd !== null && !isDirectory(profile.cwd))
     found.push({ level: 'error', text: `${at}.cwd: "${profile.cwd}" is not a directory` });
   if (profile.warm > 0 && profile.protocol === 'none')
@@ -155,12 +163,6 @@ function checkProfile(profile: Profile, { env, kernel }: Bounds): Finding[] {
       text: `${at}.cpu: the limit has no effect here, because the cpu controller is not available`,
     });
   return found;
-}
-
-function checkEnvFile({ agent, envFile }: Profile): Finding[] {
-  if (envFile == null || statSync(envFile, { throwIfNoEntry: false })?.isFile() === true) return [];
-  const text = `agents.${agent}.env_file: "${envFile}" is not a file; no worker can start without it`;
-  return [{ level: 'error', text }];
 }
 
 /** Finds LiveKit's keys that would have no effect. */

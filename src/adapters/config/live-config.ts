@@ -6,6 +6,7 @@ import type { Log } from '../../ports/log.ts';
 import { accessNotice } from './access-notice.ts';
 import type { Config } from './config.ts';
 import { checkConfig } from './config-check.ts';
+import { envFileFaults } from './env-file-check.ts';
 
 export interface LiveConfig {
   current(): Config;
@@ -32,6 +33,8 @@ const LIVE = ['limits', 'shutdown', 'retention'] as const satisfies readonly (ke
 export function liveConfig(initial: Config, { read, log }: { read: () => Config; log: Log }): LiveConfig {
   let current = initial;
   tellAccess(initial, log);
+  // A reload refuses such a config. At the start the other agents must run, so each fault is a line of the log.
+  for (const fault of envFileFaults(Object.values(initial.agents))) log.warn({}, fault);
   return {
     current: () => current,
     reload: async () => {
@@ -66,7 +69,11 @@ function tellAccess(config: Config, log: Log): void {
 
 function readGood(read: () => Config): Config {
   const config = read();
-  const findings = checkConfig(config, { env: process.env, cgroups: { unavailable: 'not checked' } });
+  const findings = checkConfig(config, {
+    env: process.env,
+    cgroups: { unavailable: 'not checked' },
+    nodeVersionOf: null,
+  });
   const errors = findings.filter((one) => one.level === 'error').map((one) => one.text);
   if (errors.length > 0) throw new CurfewError('invalid_config', errors.join('\n'));
   return config;

@@ -84,6 +84,12 @@ export const STAND_IN = {
   versionChars: 40,
   /** Oldest major version of the framework. The log warns about an older one. */
   leastMajor: 1,
+  /** Oldest Node, as major and minor, with the module hooks that the launcher for JavaScript needs. */
+  leastNode: [22, 15],
+  /** A check of the config searches this much of an agent's file for its name. */
+  scriptBytes: 256 * 1024,
+  /** A check of the config waits this long for `node --version`. */
+  nodeVersionMs: 5 * SECOND_MS,
   errorChars: 500,
   /**
    * Interval of pings to the agent; each answer counts as a heartbeat. The framework for JavaScript sends its first

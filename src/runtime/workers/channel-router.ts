@@ -60,6 +60,7 @@ export class ChannelRouter {
       answered: (id, answer) => listener.answered(id, answer),
       roomsOf: (id) => this.#roomsOf(id).map((room) => room.name),
       accessOf: (id) => this.#accessOf(id),
+      agentNameOf: (id) => this.#profileOf(id)?.agentName ?? null,
       note: (id, line) => this.#options.note(id, line),
     });
   }

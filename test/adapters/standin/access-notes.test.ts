@@ -1,7 +1,9 @@
 /** Lines of curfew in a worker's log: an agent with less access than its profile grants, and refused API calls. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { workerId } from '../../../src/core/ids.ts';
 import { STAND_IN } from '../../../src/lib/limits/livekit-limits.ts';
-import { StandInRig } from '../../support/livekit/standin-rig.ts';
+import { until } from '../../support/lib/wait.ts';
+import { jobOf, StandInRig } from '../../support/livekit/standin-rig.ts';
 
 let rig: StandInRig;
 beforeEach(async () => {
@@ -32,9 +34,52 @@ describe('an agent without the launcher', () => {
     expect([logged.includes('framework_unknown'), logged.includes('4917')]).toEqual([true, false]);
   });
 
+  it('is named again by the next supervisor, and gets no more than before', async () => {
+    rig.access = 'full';
+    await rig.registered('w-1');
+    await rig.restart();
+    const agent = await rig.registered('w-1');
+    expect(told()).toHaveLength(2);
+    rig.assign(workerId('w-1'), jobOf());
+    await agent.receives('availability');
+    agent.answer('AJ_1');
+    await until('the answer is there', () => rig.answers.length === 1);
+    expect(rig.answers).toMatchObject([{ answer: { agentGrant: false } }]);
+  });
+
   it('is not named where the profile grants the room alone', async () => {
     await rig.registered('w-1');
     expect(told()).toEqual([]);
+  });
+});
+
+describe('an agent with another name than its profile', () => {
+  const registers = async (worker: string, name: string) => {
+    const agent = await rig.agent(worker);
+    await agent.opened();
+    agent.register('9.9.9', name);
+    await agent.receives('register');
+  };
+  const said = () => rig.logged.filter(({ message }) => message.includes('another name'));
+
+  it("has both names in its own log, and curfew's log has the profile's name once", async () => {
+    rig.agentName = 'greeter';
+    for (const worker of ['w-1', 'w-1', 'w-2']) await registers(worker, 'voice-4917');
+    const line = expect.stringMatching(/registers as "voice-4917".*agent_name of its profile is "greeter"/);
+    expect(rig.notes).toEqual([
+      { worker: 'w-1', line },
+      { worker: 'w-2', line },
+    ]);
+    expect(said()).toMatchObject([{ fields: { worker: 'w-1', agentName: 'greeter' } }]);
+    expect(JSON.stringify(rig.logged)).not.toContain('4917');
+  });
+
+  it('is not named where the names are the same, or one of them is missing', async () => {
+    await registers('w-1', 'voice');
+    rig.agentName = 'greeter';
+    await registers('w-1', '');
+    await registers('w-2', 'greeter');
+    expect([rig.notes, said()]).toEqual([[], []]);
   });
 });
 

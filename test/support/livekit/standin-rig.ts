@@ -34,6 +34,7 @@ export class StandInRig {
   /** The lines that curfew writes to the logs of its workers. */
   readonly notes: { worker: WorkerId; line: string }[] = [];
   access: LiveKitAccess = 'room';
+  agentName: string | null = null;
   readonly logged: { fields: object; message: string }[] = [];
   readonly instance: Instance;
   standIn: StandIn;
@@ -92,6 +93,7 @@ export class StandInRig {
       },
       roomsOf: (worker) => this.rooms.get(worker) ?? [],
       accessOf: () => this.access,
+      agentNameOf: () => this.agentName,
       note: (worker, line) => void this.notes.push({ worker, line }),
     });
     return this;
@@ -217,8 +219,8 @@ export class WireAgent {
     this.socket.send(this.#isText ? frame.toJsonString() : frame.toBinary());
   }
 
-  register(version = '9.9.9'): void {
-    this.send({ case: 'register', value: { agentName: '', version } });
+  register(version = '9.9.9', agentName = ''): void {
+    this.send({ case: 'register', value: { agentName, version } });
   }
 
   answer(jobId: string, available = true, more: { participantMetadata?: string } = {}): void {

@@ -16,7 +16,7 @@ import type { JobFile } from './job-file.ts';
 /** The versions of LiveKit Agents that the tests use. */
 const TESTED_VERSIONS = 'Python 1.8.9 and JavaScript 1.9.0';
 const NO_LAUNCHER =
-  "curfew's launcher is not loaded in it; its command must keep PYTHONPATH and NODE_OPTIONS, and python must run without -I and -E";
+  "curfew's launcher is not loaded in it; its command must keep PYTHONPATH and NODE_OPTIONS, and python must run without -I, -E and -S";
 const NO_REASON = "curfew's launcher gave no reason";
 const IN_WORKERS_LOG = "the worker's log says why";
 const CLOSE_REASON = 'curfew stops; the job continues';
@@ -29,6 +29,9 @@ export class AgentHub implements AgentConnectionListener {
   readonly #jobs = new Map<WorkerId, AgentJob>();
   /** Workers whose framework the launcher does not know. */
   readonly #unknown = new Set<WorkerId>();
+  /** Workers that register under another name than their profile's, and the names of such profiles. */
+  readonly #misnamed = new Set<WorkerId>();
+  readonly #toldNames = new Set<string>();
   /** An agent that connects endlessly must not flood curfew's log. */
   readonly #warnings = new BoundedNotes((worker, text) => this.#log.warn({ worker }, text));
   #isClosed = false;
@@ -112,6 +115,7 @@ export class AgentHub implements AgentConnectionListener {
     job.close();
     this.#jobs.delete(id);
     this.#unknown.delete(id);
+    this.#misnamed.delete(id);
   }
 
   async #register(connection: AgentConnection, version: string): Promise<void> {
@@ -137,6 +141,7 @@ export class AgentHub implements AgentConnectionListener {
     older?.end('the worker has opened a newer connection');
     this.#logVersion(workerId, version);
     this.#checkAccess(connection);
+    this.#checkName(connection);
     connection.welcome(registered(workerId));
   }
 
@@ -164,6 +169,26 @@ export class AgentHub implements AgentConnectionListener {
     this.#listener.note(
       worker,
       `framework_unknown: this agent runs with livekit_access: room instead of full: ${why}`,
+    );
+  }
+
+  /** Each worker's log has the line. curfew's own log has one for each name of a profile. */
+  #checkName({ workerId: worker, registration }: AgentConnection): void {
+    const wanted = this.#listener.agentNameOf(worker);
+    // An agent whose code has no name takes the name of its profile.
+    const isSame = registration.agentName === '' || registration.agentName === wanted;
+    if (wanted === null || isSame || this.#misnamed.has(worker)) return;
+    this.#misnamed.add(worker);
+    this.#listener.note(
+      worker,
+      `this agent registers as ${JSON.stringify(registration.agentName.slice(0, STAND_IN.errorChars))}, but agent_name of its profile is ${JSON.stringify(wanted)}: LiveKit's dispatch finds it by the name of the profile only`,
+    );
+    if (this.#toldNames.has(wanted)) return;
+    this.#toldNames.add(wanted);
+    // Because: the agent's process writes its name, and it must not enter this log.
+    this.#log.warn(
+      { worker, agentName: wanted },
+      "a LiveKit agent registers under another name than agent_name of its profile; LiveKit's dispatch finds it by the name of the profile only, and the worker's log has the other name",
     );
   }
 

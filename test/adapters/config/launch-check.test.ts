@@ -1,0 +1,100 @@
+/** The check of a LiveKit agent's command: launchers that cannot be loaded, a missing subcommand, an old Node, another name. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { checkLaunch } from '../../../src/adapters/config/launch-check.ts';
+import { nodeVersionOf } from '../../../src/process/agent-node.ts';
+import { profile } from '../../core/support.ts';
+
+const textsOf = ([program = '', ...args]: string[], version: string | null = 'v24.1.0', more: object = {}) =>
+  checkLaunch(profile({ protocol: 'livekit', command: [program, ...args], ...more }), () => version).map(
+    ({ level, text }) => `${level}: ${text}`,
+  );
+
+describe('the check of the command of a LiveKit agent', () => {
+  it.each([
+    [['python', '-I', 'agent.py', 'start'], '-I'],
+    [['/srv/venv/bin/python3.12', '-uE', 'agent.py', 'start'], '-E'],
+    [['uv', 'run', 'python', '-X', 'dev', '-W', 'error', '-S', '-m', 'agent', 'start'], '-S'],
+    [['python3', '-Xdev', '-I', '-c', 'run()'], '-I'],
+  ])('warns that the launcher cannot be loaded in %j', (command, option) => {
+    expect(textsOf(command)).toEqual([
+      `warning: agents.default.command: python ${option} does not load curfew's launcher, so the agent runs with livekit_access room; remove ${option}`,
+    ]);
+  });
+
+  it.each([
+    [['python', '-m', 'agent', '-I']],
+    [['python', '-W', 'IGNORE', '-X', 'SEI', 'agent.py', 'start', '-E']],
+    [['python', '-c', 'run()', '-E']],
+    [['sh', '-c', 'exec python agent.py start']],
+    [['npm', 'run', 'start']],
+    [['node', '--import', 'tsx', 'agent.ts', 'dev']],
+    [['uv', 'run', 'agent.py', 'console']],
+  ])('finds nothing in %j', (command) => {
+    expect(textsOf(command)).toEqual([]);
+  });
+
+  it.each([
+    [['python', 'agent.py']],
+    [['node', 'dist/agent.js', 'download-files']],
+  ])('warns that %j starts no agent', (command) => {
+    expect(textsOf(command)).toEqual([
+      `warning: agents.default.command: LiveKit's command line starts no agent without a subcommand; add "start" after "${command[1]}"`,
+    ]);
+  });
+
+  it('warns of a Node without the hooks that the launcher needs', () => {
+    const command = ['node', 'agent.js', 'start'];
+    expect(textsOf(command, 'v22.14.0')).toEqual([
+      'warning: agents.default.command: "node" is Node v22.14.0; curfew\'s launcher needs 22.15 or newer for livekit_access full and to reconnect without end',
+    ]);
+    for (const version of ['v22.15.0', 'v24.0.1', null]) expect(textsOf(command, version)).toEqual([]);
+  });
+
+  it('asks the Node of the command for its version', () => {
+    expect(nodeVersionOf(profile({ command: [process.execPath] }), process.env)).toBe(process.version);
+    expect(nodeVersionOf(profile({ command: ['/no/such/node'] }), process.env)).toBeNull();
+  });
+
+  it('leaves agents of other protocols alone', () => {
+    expect(textsOf(['python', '-I', 'agent.py'], null, { protocol: 'curfew' })).toEqual([]);
+  });
+});
+
+describe("the check of a LiveKit agent's name", () => {
+  let cwd: string;
+  beforeAll(() => {
+    cwd = mkdtempSync(join(tmpdir(), 'curfew-launch-check-'));
+    writeFileSync(
+      join(cwd, 'agent.py'),
+      '@server.rtc_session(agent_name="voice")\nasync def run(ctx): ...\n',
+    );
+    writeFileSync(join(cwd, 'agent.js'), "cli.runApp(new ServerOptions({ agent, agentName: 'voice' }));\n");
+    writeFileSync(join(cwd, 'two.py'), 'agent_name="voice"\nother(agent_name="notes")\nagent_name=NAME\n');
+  });
+  afterAll(() => rmSync(cwd, { recursive: true, force: true }));
+  const named = (script: string, agentName: string | null) =>
+    textsOf(['python', script, 'start'], null, { cwd, agentName });
+
+  it.each(['agent.py', 'agent.js'])('warns of another name in the profile than in %s', (script) => {
+    expect(named(script, 'greeter')).toEqual([
+      `warning: agents.default.agent_name: "greeter" differs from the name "voice" in "${script}"; LiveKit's dispatch finds the agent as "greeter" only`,
+    ]);
+  });
+
+  it('says that LiveKit gives no call to a profile without the name', () => {
+    expect(named('agent.py', null)).toEqual([
+      'note: agents.default.agent_name: missing, but "agent.py" has the name "voice"; LiveKit\'s dispatch finds the agent only with agent_name: "voice" in its profile',
+    ]);
+  });
+
+  it('says nothing of the same name, of several names, or of a file that cannot be read', () => {
+    expect([named('agent.py', 'voice'), named('two.py', 'greeter'), named('none.py', 'greeter')]).toEqual([
+      [],
+      [],
+      [],
+    ]);
+  });
+});
