@@ -49,7 +49,7 @@ async function findingsIn(path: string, env: Context['terminal']['env']): Promis
     import('../adapters/config/config-file.ts'),
     import('../adapters/config/config-check.ts'),
     import('../process/cgroup.ts'),
-    import('../process/agent-node.ts'),
+    import('../adapters/config/agent-node.ts'),
   ]);
   try {
     return checkConfig(loadConfig(path, env), {

@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { nodeVersionOf } from '../../../src/adapters/config/agent-node.ts';
 import { checkLaunch } from '../../../src/adapters/config/launch-check.ts';
-import { nodeVersionOf } from '../../../src/process/agent-node.ts';
 import { profile } from '../../core/support.ts';
 
 const textsOf = ([program = '', ...args]: string[], version: string | null = 'v24.1.0', more: object = {}) =>

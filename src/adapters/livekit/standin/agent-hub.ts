@@ -188,7 +188,7 @@ export class AgentHub implements AgentConnectionListener {
     // Because: the agent's process writes its name, and it must not enter this log.
     this.#log.warn(
       { worker, agentName: wanted },
-      "a LiveKit agent registers under another name than agent_name of its profile; LiveKit's dispatch finds it by the name of the profile only, and the worker's log has the other name",
+      "a LiveKit agent registers under another name than agent_name of its profile; the worker's log has that name",
     );
   }
 

@@ -1,8 +1,8 @@
 /** Asks the Node of an agent's command for its version, for a check of the config. */
 import { spawnSync } from 'node:child_process';
-import type { Profile } from '../core/model/profile.ts';
-import { STAND_IN } from '../lib/limits/livekit-limits.ts';
-import { workerEnvironment } from './base-environment.ts';
+import type { Profile } from '../../core/model/profile.ts';
+import { STAND_IN } from '../../lib/limits/livekit-limits.ts';
+import { workerEnvironment } from '../../process/base-environment.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
 
