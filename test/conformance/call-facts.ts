@@ -22,11 +22,11 @@ const OF_THE_TEST = new Set([
 const NEVER_EQUAL =
   /(\.sid|_at|num_publishers|numPublishers|num_participants|numParticipants|turnPassword|startedAt|updatedAt|joinedAt|joinedAtMs|turn_password|\.version|\.out|\.iat|\.jti|creation_time_ms|creationTimeMs)$/;
 /**
- * By chance: LiveKit's client in Rust logs a connection that a call's end cuts, and so do a task and a callback that begin
- * then. The framework logs the exit code of a job's process at about the time when LiveKit notes the end.
+ * By chance: LiveKit's client in Rust logs a connection that a call's end cuts. So do a task, a callback, and an update of
+ * the agent's state that begin then. The framework logs the exit code of a job's process when LiveKit notes the end.
  */
 const BY_CHANCE =
-  /^\w[\w:]*:\d+:|^Error in _init_task|^error running user callback for |^process exited with non-zero exit code /;
+  /^\w[\w:]*:\d+:|^Error in _init_task|^error running user callback for |^Failed to update agent state attributes|^process exited with non-zero exit code /;
 /** The steps that make the course of a call. The order of the other steps depends on the moment. */
 const COURSE = new Set([
   'request',

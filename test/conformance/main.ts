@@ -13,13 +13,14 @@ import {
 } from '../../scripts/framework-versions.mjs';
 import type { Difference } from './differences.ts';
 import { isAllowedBy, readAllowed } from './differences.ts';
+import { Lanes } from './lanes.ts';
 import type { Part } from './run-suite.ts';
 import { callsOf, refused, runPart } from './run-suite.ts';
 import { WAYS } from './ways.ts';
 
 type Curfew = Part['ways'][number];
 
-const AT_ONCE = 4;
+const LANES = new Lanes(4);
 const IN_UVLOOP = ['plain', 'hang_up'];
 const ALL = [...PYTHON_VERSIONS.map((one) => `py-${one}`), ...JAVASCRIPT_VERSIONS.map((one) => `js-${one}`)];
 const IN_CI = !['', '0', 'false'].includes(process.env.CI ?? '');
@@ -64,7 +65,7 @@ process.exit(failed === 0 && !isLacking ? 0 : 1);
 
 /** The observer in both event loops of Python, and the agent of the usual shape. */
 function partsOf(version: string): Part[] {
-  const part: Part = { version, ways, atOnce: AT_ONCE };
+  const part: Part = { version, ways, lanes: LANES };
   const wanted = values.scenario === undefined ? {} : { scenarios: values.scenario };
   const scenarios = IN_UVLOOP.filter((name) => values.scenario?.includes(name) ?? true);
   const inUvloop = { ...part, loop: 'uvloop', scenarios } as const;

@@ -2,6 +2,7 @@
 import { factsOf } from './call-facts.ts';
 import type { Allowed, Difference } from './differences.ts';
 import { compare, isAllowedBy } from './differences.ts';
+import type { Lanes } from './lanes.ts';
 import type { Played } from './play-call.ts';
 import { playCall } from './play-call.ts';
 import { PRODUCTION } from './production-calls.ts';
@@ -19,8 +20,8 @@ export interface Part {
   readonly loop?: StageOptions['loop'];
   /** The file of the agent. Absent: observer. */
   readonly file?: string;
-  /** The number of calls at once. */
-  readonly atOnce: number;
+  /** Other parts may play in the same lanes. */
+  readonly lanes: Lanes;
 }
 
 export interface Outcome {
@@ -47,25 +48,26 @@ export async function runPart(
     const failures: string[] = [];
     const differences: Difference[] = [];
     const calls = callsOf(part);
-    const play = async (open: Call[]) => {
-      for (let call = open.shift(); call !== undefined; call = open.shift()) {
-        const found = await playCall(stage, ...call).then(
-          (one) => {
-            played.push(one);
-            return differencesWith(one, played, version);
-          },
-          (error: Error) => {
-            failures.push(error.message);
-            return [];
-          },
-        );
-        differences.push(...found);
-        onPlayed(`${call[0].name} by ${call[1]}`, found);
-      }
+    const play = async (call: Call) => {
+      const begin = Date.now();
+      const found = await playCall(stage, ...call).then(
+        (one) => {
+          played.push(one);
+          return differencesWith(one, played, version);
+        },
+        (error: Error) => {
+          failures.push(error.message);
+          return [];
+        },
+      );
+      differences.push(...found);
+      const seconds = Math.round((Date.now() - begin) / 1000);
+      onPlayed(`${call[0].name} by ${call[1]} in ${seconds} s`, found);
     };
-    const together = calls.filter(([{ alone }]) => alone === undefined);
-    await Promise.all(Array.from({ length: part.atOnce }, () => play(together)));
-    await play(calls.filter(([{ alone }]) => alone === true));
+    const playInLane = (call: Call) => part.lanes.play(() => play(call));
+    const isAlone = ([{ alone }]: Call) => alone === true;
+    await Promise.all(calls.filter((call) => !isAlone(call)).map(playInLane));
+    for (const call of calls.filter(isAlone)) await playInLane(call);
     return { calls: calls.length, failures, differences };
   } finally {
     await stage.close();

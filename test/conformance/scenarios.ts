@@ -57,7 +57,7 @@ export interface Scenario {
   readonly roomStaysS?: number;
   /** false: no job begins, so no process ends. */
   readonly hasJob?: false;
-  /** It is played after the others, with a process of LiveKit's runner of its own: it ends what the others use. */
+  /** It is played after the others of its version, because it ends what they use. */
   readonly alone?: true;
   /** No process of the agent gets ready for a job: its prewarm function raises. */
   readonly prewarmRaises?: true;
@@ -194,6 +194,5 @@ export const SCENARIOS: readonly Scenario[] = [
     script: { enter: 'session', callbackMs: 1500 },
     act: 'term_main',
     after: 'returned',
-    alone: true,
   },
 ];

@@ -23,6 +23,8 @@ const WITNESSES = { OPENAI_API_KEY: 'sk-witness', CONFORMANCE_WITNESS: 'seen' };
 const TIMES = { PRODUCTION_TOOL_SECONDS: '2', PRODUCTION_SUMMARY_SECONDS: '3' };
 
 const BROKEN = 'broken';
+/** LiveKit's runner may end by these acts, so it serves no other call. */
+const ENDS_RUNNER: ReadonlySet<Scenario['act']> = new Set(['term_main', 'restart_livekit']);
 
 export interface StageOptions {
   /** As in `py-1.8.9`. */
@@ -107,9 +109,9 @@ export class Stage {
     return this.#shared;
   }
 
-  runnerFor({ name, alone, prewarmRaises }: Scenario): Promise<OwnRunner> {
+  runnerFor({ name, act, prewarmRaises }: Scenario): Promise<OwnRunner> {
     if (prewarmRaises) return this.ownRunner(`lk-${name}`, this.#prewarmRaises);
-    return alone ? this.ownRunner(`lk-${name}`) : this.shared();
+    return ENDS_RUNNER.has(act) ? this.ownRunner(`lk-${name}`) : this.shared();
   }
 
   async ownRunner(agentName: string, env: Record<string, string> = {}): Promise<OwnRunner> {
