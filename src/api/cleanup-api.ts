@@ -2,6 +2,9 @@
 import { z } from 'zod';
 import { patternText } from './text-rules.ts';
 
+/** An error shows this much of a wrong plan. */
+const PLAN_CHARS = 64;
+
 const outcomeSchema = z.enum(['ended', 'gone', 'changed', 'denied', 'survived']).nullable();
 
 /** The verdict on one process and its tree. */
@@ -43,7 +46,10 @@ export const cleanupRequestSchema = z
     dryRun: z.boolean().default(true).describe('`false`: ends processes.'),
     plan: z
       .string()
-      .regex(/^[0-9a-f]{1,64}$/, 'is not the id of a plan')
+      .regex(/^[0-9a-f]{1,64}$/, {
+        error: ({ input }) =>
+          `${JSON.stringify(String(input).slice(0, PLAN_CHARS))} is not the id of a plan; a dry run shows one`,
+      })
       .optional()
       .describe('Plan of a dry run: ends exactly what it showed.'),
     askerPid: z

@@ -61,6 +61,7 @@ function summary({ verdicts, dryRun, scanned, tookMs }: CleanupView, toEnd: read
   if (verdicts.length === 0) return `No process that should not be there: ${scan}.`;
   const processes = toEnd.reduce((sum, one) => sum + one.tree.length, 0);
   if (dryRun) return `${scan}. Dry run: ${count(processes, 'process')} would end, none was ended.`;
+  if (toEnd.length === 0) return `${scan}: no process had to end.`;
   const left = toEnd.filter(isLeft).length;
   return `${scan}: ${count(toEnd.length - left, 'tree')} of ${toEnd.length} ended or gone${left === 0 ? '.' : `, ${left} left.`}`;
 }

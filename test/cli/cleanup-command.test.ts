@@ -104,6 +104,8 @@ describe('the result of a cleanup on a terminal', () => {
     expect(text({ dryRun: false, verdicts: [{ ...verdict, outcome: 'ended' }] })).toContain(
       '1 tree of 1 ended',
     );
+    const left = { ...verdict, action: 'leave' as const };
+    expect(text({ dryRun: false, verdicts: [left] })).toContain(': no process had to end.');
     expect(text({ verdicts: [] })).toContain('No process that should not be there');
     expect(text({ appeared: [verdict] })).toContain('These appeared after the plan. curfew left them alone:');
   });

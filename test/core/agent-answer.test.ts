@@ -1,8 +1,9 @@
 /** A LiveKit agent's answer to its job: the identity that it chooses, and its rejection. */
 import { describe, expect, it } from 'vitest';
+import { workerId } from '../../src/core/ids.ts';
 import type { Acceptance } from '../../src/core/model/agent-answer.ts';
 import { fromRecord, toRecord } from '../../src/core/model/session-record.ts';
-import { agent, look, Play, PROCESS, participant, profile, WORKER } from './support.ts';
+import { agent, exited, gone, look, Play, PROCESS, participant, profile, WORKER } from './support.ts';
 
 const job = { id: 'AJ_1', agentName: 'voice', metadata: '', attributes: {} };
 const livekit = profile({ protocol: 'livekit' });
@@ -34,6 +35,35 @@ describe('the identity that an agent chooses', () => {
     });
     const helper = participant('helper', { kind: 'agent' });
     expect(play.on(20, look(20, [helper])).session.presence.agentSeen).toBe(true);
+  });
+
+  it('is asked for again at a replacement, which may choose the same, another or none', () => {
+    const replaced = (answer: ReturnType<typeof accepted>) => {
+      const helper = participant('helper', { kind: 'agent' });
+      const given = {
+        job,
+        profile: profile({ protocol: 'livekit', replace: true }),
+        agentIdentity: 'agent-AJ_1',
+      };
+      return Play.starting({ ...given, unasked: true })
+        .on(10, accepted('helper'))
+        .on(20, { type: 'message', workerId: WORKER, message: { type: 'ready' } })
+        .on(30, look(30, [helper, participant('ann')]))
+        .on(1000, exited(null, 'SIGSEGV'))
+        .on(1100, gone())
+        .until(4000)
+        .on(4010, { ...answer, workerId: workerId('s1.2') });
+    };
+    const same = replaced(accepted('helper'));
+    expect(same.session.spec.agentIdentity).toBe('helper');
+    expect(same.did('remove_agent')).toEqual([]);
+    const other = replaced(accepted('deputy'));
+    expect(other.session.spec).toMatchObject({ agentIdentity: 'deputy', ownIdentity: 'agent-AJ_1' });
+    // The first agent can still be in the room, under an identity that the second one does not take over.
+    expect(other.did('remove_agent')).toMatchObject([{ effect: { identity: 'helper' } }]);
+    const none = replaced(accepted(''));
+    expect(none.session.spec.agentIdentity).toBe('agent-AJ_1');
+    expect(fromRecord(toRecord(none.session)).spec.agentIdentity).toBe('agent-AJ_1');
   });
 
   it.each([
@@ -138,6 +168,31 @@ describe('an agent that rejects its job', () => {
     expect(play.ending).toMatchObject({ reason: 'declined', cause: 'declined' });
     expect(play.did('refuse_call')).toMatchObject([{ effect: { ownJob: 'AJ_1' } }]);
     expect(play.did('report_job')).toMatchObject([{ effect: { status: 'success' } }]);
+  });
+
+  it.each([
+    ["LiveKit's dispatch", true, 'close', 'keep'],
+    ["LiveKit's dispatch", true, 'auto', 'keep'],
+    ['HTTP', false, 'close', 'close'],
+    ['HTTP', false, 'keep', 'keep'],
+    ['HTTP', false, 'auto', 'close'],
+  ] as const)('by a dispatch of %s (%s) with room_on_end %s: the room of a phone is for %s', (_way, unasked, roomOnEnd, action) => {
+    const phone = participant('bob', { kind: 'sip', sipCallStatus: 'active' });
+    const given = { profile: profile({ protocol: 'livekit', roomOnEnd }), ...(unasked && { job, unasked }) };
+    const play = Play.starting(given)
+      .on(5, look(5, [phone]))
+      .on(10, rejected)
+      .on(20, gone())
+      .on(30, { type: 'room_step', step: 'remove_agent', outcome: 'done', detail: null })
+      .on(40, look(35, [phone]));
+    const { phase } = play.session;
+    expect(
+      phase.name === 'closing' ? phase.ladder.roomEnd : 'roomEnd' in phase && phase.roomEnd,
+    ).toMatchObject({
+      action,
+    });
+    // After LiveKit's dispatch the phone is disconnected by on_refused, as on a full host.
+    expect(play.did('refuse_call')).toHaveLength(unasked ? 1 : 0);
   });
 
   it('before LiveKit heard an answer starts nothing, and its worker stays warm', () => {

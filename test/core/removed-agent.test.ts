@@ -1,5 +1,6 @@
 /** An agent that was removed at the end of its session and comes back with its token: its watch, its removal and its room. */
 import { describe, expect, it } from 'vitest';
+import { workerId } from '../../src/core/ids.ts';
 import type { Session, SessionSpec } from '../../src/core/model/session.ts';
 import type { SessionRecord } from '../../src/core/model/session-record.ts';
 import { fromRecord, toRecord } from '../../src/core/model/session-record.ts';
@@ -7,7 +8,20 @@ import type { Participant, RoomSnapshot } from '../../src/core/rooms/presence.ts
 import type { RemovedAgent } from '../../src/core/rooms/removed-agent.ts';
 import { decideRemoved, firstToGo, mergeRemoved, quietMsAfter } from '../../src/core/rooms/removed-agent.ts';
 import { isAgentRemoved, removedAgentOf } from '../../src/core/teardown/removal.ts';
-import { AGENT, agent, at, gone, look, Play, participant, ROOM_SID, release, spec } from './support.ts';
+import {
+  AGENT,
+  agent,
+  at,
+  exited,
+  gone,
+  look,
+  Play,
+  participant,
+  profile,
+  ROOM_SID,
+  release,
+  spec,
+} from './support.ts';
 
 const MINUTE_MS = 60_000;
 const BOOT = { bootId: 'boot-1' };
@@ -50,6 +64,24 @@ describe('an agent is watched for', () => {
     expect(one.endsAtMs).toBeGreaterThanOrEqual(tokenEndsMs + MINUTE_MS);
     expect(one.endsAtMs).toBeLessThan(tokenEndsMs + 3 * MINUTE_MS);
     expect(removedAgentOf(session, { now: at(one.endsAtMs), ...BOOT })).toBeNull();
+  });
+
+  it('only after its session: the agent of a replacement, with the same identity, is never removed', () => {
+    const replace = profile({ replace: true });
+    const play = Play.live(spec({ soleIdentity: true, bootId: 'boot-1', profile: replace }))
+      .on(1000, look(1000, [agent, ann]))
+      .on(2000, exited(null, 'SIGSEGV'))
+      .on(2100, gone())
+      .until(5000);
+    const isWatched = () => removedAgentOf(play.session, { now: at(6000), ...BOOT }) !== null;
+    expect([play.session.restarts, isAgentRemoved(play.session), isWatched()]).toEqual([1, false, false]);
+    play.on(6000, look(6000, [{ ...agent, sid: 'PA_second' }, ann]));
+    expect([play.did('remove_agent'), isWatched()]).toEqual([[], false]);
+    play
+      .on(10_000, release)
+      .on(10_100, gone(workerId('s1.2')))
+      .on(10_200, { type: 'room_step', step: 'remove_agent', outcome: 'done', detail: null });
+    expect([play.did('remove_agent').length, isWatched()]).toEqual([1, true]);
   });
 
   it('also when its record was read from the disk after a reboot', () => {

@@ -1,9 +1,10 @@
 /** `livekit_access`: what a LiveKit agent sees and may do at LiveKit, with real frameworks and a real server. */
-import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { findPythonAgents } from '../../scripts/python-agents.mjs';
+import type { CapacityView } from '../../src/api/host-schemas.ts';
 import { Daemon, ROOT } from '../support/daemon/daemon.ts';
 import { freePorts } from '../support/lib/free-ports.ts';
 import { until } from '../support/lib/wait.ts';
@@ -50,15 +51,13 @@ async function start(agents: Record<string, object>, env: Record<string, string>
 /** Dispatches one call, and waits until the agent has printed the last of its lines. */
 async function logOf(running: Daemon, agent: string, room: string): Promise<string> {
   const { body } = await running.dispatch({ room, agent });
-  const log = () => readFileSync(join(running.dir, 'state', 'workers', `${body.id}.1`, 'log'), 'utf8');
+  const log = async () => (await running.get<string>(`/v1/sessions/${body.id}/logs`)).body;
   return until(
     'the agent has done all of it',
     async () => {
       const { state, reason } = await running.session(body.id);
-      if (state === 'failed') throw new Error(`${reason}: ${log().slice(-2000)}`);
-      const text = await Promise.resolve()
-        .then(log)
-        .catch(() => '');
+      const text = String(await log());
+      if (state === 'failed') throw new Error(`${reason}: ${text.slice(-2000)}`);
       return /second participant: /.test(text) ? text : null;
     },
     START_MS,
@@ -69,10 +68,23 @@ it.runIf(HAS_LIVEKIT).each(FRAMEWORKS)(
   'a %s agent has the access to LiveKit that it has under its own runner, and registers at curfew',
   async (name, found, command) => {
     if (found === null) return;
-    const running = await start({ default: { command } });
+    const running = await start({
+      default: { command },
+      // The other agents of this file leave the key out, which means the same.
+      warm: { command, warm: 1, livekit_access: 'full' },
+    });
     const room = `full-${name}`;
     const log = await logOf(running, 'default', room);
-    expect(log).toMatch(new RegExp(`environment: ${livekit.url}/? ${KEY}\n`));
+    await until(
+      'a worker is warm',
+      async () => (await running.get<CapacityView>('/v1/capacity')).body.warm[0]?.ready === 1,
+      START_MS,
+    );
+    const warmLog = await logOf(running, 'warm', `warm-${name}`);
+    for (const one of [log, warmLog])
+      expect(one).toMatch(new RegExp(`environment: ${livekit.url}/? ${KEY}\n`));
+    expect(warmLog).toContain('second participant: joined');
+    expect(warmLog).not.toContain('framework_unknown');
     expect(log).toMatch(new RegExp(`module level: \\S+ ${livekit.url}/?\n`));
     expect(log).toMatch(/names: \[\]/);
     expect(log).toContain(`job url: ${livekit.url}`);

@@ -24,8 +24,14 @@ interface Place {
   readonly clients: string;
 }
 
+interface Setting {
+  readonly hasWebhooks: boolean;
+  /** LiveKit's default agent, which every new room gets. */
+  readonly hasDefaultAgent?: true;
+}
+
 /** Without webhooks LiveKit sends them to a port where nobody listens. */
-async function open(hasWebhooks: boolean): Promise<Place> {
+async function open({ hasWebhooks, hasDefaultAgent }: Setting): Promise<Place> {
   const livekit = await LiveKit.start();
   const dir = mkdtempSync(join(tmpdir(), 'curfew-comeback-'));
   const { listen, ...config } = livekit.config(join(dir, 'c.sock'));
@@ -43,7 +49,12 @@ async function open(hasWebhooks: boolean): Promise<Place> {
       listen: hasWebhooks ? listen : { socket: join(dir, 'c.sock'), http: 'off' },
       presence: { poll_interval: '1s' },
       limits: { start_rate: '100/s' },
-      agents: { far, near, watcher: { ...near, rooms: 'pattern-*' } },
+      agents: {
+        far,
+        near,
+        watcher: { ...near, rooms: 'pattern-*' },
+        ...(hasDefaultAgent && { every: { ...near, agent_name: '', no_caller: '4s' } }),
+      },
     },
   }).start();
   const [elsewhere, elsewhereToo] = [
@@ -132,7 +143,12 @@ async function comesBackByPattern(place: Place, room: string): Promise<void> {
 describe.runIf(HAS_LIVEKIT)('an agent elsewhere', () => {
   const places: Place[] = [];
   beforeAll(async () => {
-    for (const hasWebhooks of [true, false]) places.push(await open(hasWebhooks));
+    const settings: Setting[] = [
+      { hasWebhooks: true },
+      { hasWebhooks: false },
+      { hasWebhooks: true, hasDefaultAgent: true },
+    ];
+    places.push(...(await Promise.all(settings.map(open))));
   });
   afterAll(async () => {
     for (const { elsewhere, elsewhereToo, callers, daemon, livekit } of places) {
@@ -152,5 +168,31 @@ describe.runIf(HAS_LIVEKIT)('an agent elsewhere', () => {
     await comesBack(place, 'far-1');
     place.elsewhere.kill();
     await comesBackByPattern({ ...place, elsewhere: place.elsewhereToo }, 'pattern-1');
+  });
+
+  it.concurrent("that makes its room again brings a session of LiveKit's default agent, which ends soon, and the agent is removed", async () => {
+    const place = places[2] as Place;
+    const { daemon, callers } = place;
+    const room = 'every-1';
+    const everySessions = async () =>
+      (await daemon.get<{ sessions: SessionView[] }>('/v1/sessions')).body.sessions.filter(
+        (one) => one.room === room && one.agent === 'every',
+      );
+    const first = await callFar(place, room);
+    await daemon.release(first.id);
+    await daemon.ended(first.id);
+    const brought = await until('a session of the default agent', async () => (await everySessions())[0]);
+    await removedAgain(place, 1);
+    expect(await daemon.ended(brought.id, 60_000)).toMatchObject({ reason: 'no_caller_joined' });
+    // A caller that joins while the agent comes and goes has its own agent.
+    await callers.join(room, 'ann');
+    const session = await until(
+      'a session with the caller',
+      async () =>
+        (await everySessions()).find(({ state, presence }) => state === 'live' && presence?.callers === 1),
+      60_000,
+    );
+    await removedAgain(place, 1);
+    expect(await daemon.session(session.id)).toMatchObject({ state: 'live', restarts: 0 });
   });
 });

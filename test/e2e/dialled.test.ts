@@ -47,12 +47,9 @@ describe.runIf(HAS_LIVEKIT && PYTHON !== null)('an agent that dials a phone and 
     await callers.join(room, 'ann');
     return (await daemon.dispatch({ room, agent, metadata })).body.id;
   };
+  const notes = (room: string) => (existsSync(join(dir, room)) ? readFileSync(join(dir, room), 'utf8') : '');
   const noted = (room: string, what: string) =>
-    until(
-      `${room} notes ${what}`,
-      () => existsSync(join(dir, room)) && readFileSync(join(dir, room), 'utf8').includes(what),
-      START_MS,
-    );
+    until(`${room} notes ${what}`, () => notes(room).includes(what), START_MS);
 
   it('is not replaced when the supervisor was away while it dialled and raised', async () => {
     const rooms = ['python', 'javascript'];
@@ -69,6 +66,8 @@ describe.runIf(HAS_LIVEKIT && PYTHON !== null)('an agent that dials a phone and 
       expect(ended.evidence?.cause).toBe('exception');
       expect(ended.evidence?.detail).toContain('(not replaced: the call was dialled out)');
     }
+    // Another worker would have connected and dialled again.
+    for (const room of rooms) expect(notes(room).match(/connected/g)).toHaveLength(1);
   }, 300_000);
 
   it('is not replaced when its model refuses its key', async () => {

@@ -8,11 +8,13 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { findPythonAgents } from '../../scripts/python-agents.mjs';
 import type { CapacityView } from '../../src/api/host-schemas.ts';
 import type { SessionView } from '../../src/api/session-schemas.ts';
+import { Callers } from '../support/callers/callers.ts';
 import { Daemon, ROOT } from '../support/daemon/daemon.ts';
 import { freePorts } from '../support/lib/free-ports.ts';
 import { until } from '../support/lib/wait.ts';
 import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit/livekit-server.ts';
 import { endWithThisProcess } from '../support/processes/keeper.ts';
+import { marked } from '../support/processes/marked-processes.ts';
 import { killAll } from '../support/processes/test-processes.ts';
 
 /** A framework takes seconds to import on a loaded machine. */
@@ -55,18 +57,20 @@ function withoutIds(facts: unknown): unknown {
   );
 }
 
-describe.each(FRAMEWORKS)('an unchanged %s agent', (_framework, found, command) => {
+describe.each(FRAMEWORKS)('an unchanged %s agent', (framework, found, command) => {
   const dir = mkdtempSync(join(tmpdir(), 'curfew-fields-'));
   const tells = join(dir, 'tells');
   let livekit: LiveKit;
   let daemon: Daemon;
   let own: ChildProcess;
+  let callers: Callers;
   const isHere = HAS_LIVEKIT && found !== null;
 
   beforeAll(async () => {
     if (!isHere) return;
     mkdirSync(tells);
     livekit = await LiveKit.start({ logLevel: 'info' });
+    callers = new Callers(livekit);
     const { PATH = '', HOME = dir } = process.env;
     const agentEnv = (name: string) => ({ TELLS_DIR: tells, TELLS_NAME: name });
     const access = { LIVEKIT_URL: livekit.url, LIVEKIT_API_KEY: KEY, LIVEKIT_API_SECRET: SECRET };
@@ -96,7 +100,7 @@ describe.each(FRAMEWORKS)('an unchanged %s agent', (_framework, found, command) 
       presence: { poll_interval: '500ms' },
       limits: { start_rate: '100/s' },
       agents: {
-        cold: profile('cold'),
+        cold: profile('cold', { room_on_end: 'close' }),
         warm: profile('warm', { warm: 1 }),
         pattern: profile('pattern', { agent_name: null, rooms: 'pattern-*' }),
       },
@@ -114,6 +118,7 @@ describe.each(FRAMEWORKS)('an unchanged %s agent', (_framework, found, command) 
   }, 120_000);
   afterAll(async () => {
     if (!isHere) return;
+    callers.kill();
     if (own.pid !== undefined) killAll([own.pid]);
     await daemon?.close();
     await livekit.close();
@@ -226,6 +231,8 @@ describe.each(FRAMEWORKS)('an unchanged %s agent', (_framework, found, command) 
   it.runIf(isHere)(
     'an agent that rejects is asked once, and its session ends as declined',
     async () => {
+      // curfew hangs up after 10 s, whatever the framework is.
+      const declined = framework === 'Python' ? ['declined-phone', 'declined-browser'] : [];
       await warmIsReady();
       await dispatch('refused-warm', 'warm', 'refuses');
       await dispatch('refused-cold', 'cold', 'refuses');
@@ -234,10 +241,16 @@ describe.each(FRAMEWORKS)('an unchanged %s agent', (_framework, found, command) 
         agent: 'cold',
         metadata: { mode: 'refuses' },
       });
+      // A phone that the agent declines is hung up on, a browser is not, and room_on_end decides after HTTP alone.
+      for (const room of declined) {
+        await callers.join(room, 'ann', room === 'declined-phone' ? { kind: 'sip' } : {});
+        await livekit.dispatches.createDispatch(room, 'cold', { metadata: 'refuses' });
+      }
       // `reject(terminate=False)`: LiveKit may ask others, and here is none.
       await dispatch('passed-warm', 'warm', 'passes');
       await dispatch('passed-cold', 'cold', 'passes');
-      for (const room of ['refused-warm', 'refused-cold', 'refused-http', 'passed-warm', 'passed-cold']) {
+      const rooms = ['refused-warm', 'refused-cold', 'refused-http', 'passed-warm', 'passed-cold'];
+      for (const room of [...rooms, ...declined]) {
         const { id } = room === 'refused-http' ? body : await sessionIn(room);
         const ended = await until(
           `the session of ${room} is over`,
@@ -250,9 +263,56 @@ describe.each(FRAMEWORKS)('an unchanged %s agent', (_framework, found, command) 
         expect(ended).toMatchObject({ reason: 'declined', evidence: { cause: 'declined' } });
         expect(lines(room, 'asked')).toHaveLength(1);
       }
+      for (const room of ['refused-http', ...declined]) {
+        const wanted = room === 'declined-browser' ? 1 : 0;
+        await until(
+          `${room} is ${wanted === 1 ? 'there' : 'closed'}`,
+          async () => (await livekit.rooms.listRooms([room])).length === wanted,
+        );
+      }
       // The warm worker was not used up.
       const { warm } = (await daemon.get<CapacityView>('/v1/capacity')).body;
       expect(warm).toMatchObject([{ crashes: 0 }]);
+    },
+    240_000,
+  );
+
+  // The rule is curfew's own, so one framework is enough.
+  it.runIf(isHere && framework === 'Python')(
+    'keeps the identity that it chose over a restart of the supervisor, and its replacement has the same one',
+    async () => {
+      const room = 'named-again';
+      await callers.join(room, 'ann');
+      const { body } = await daemon.dispatch({ room, agent: 'cold', metadata: { mode: 'named' } });
+      await told(room);
+      const agent = () =>
+        until(`the agent is in ${room}`, async () => {
+          const all = await livekit.rooms.listParticipants(room);
+          return all.find((one) => one.kind === AGENT_KIND && one.identity === 'helper');
+        });
+      const first = await agent();
+      await daemon.recorded(body.id, 'live');
+      daemon.signal('SIGKILL');
+      await daemon.exited();
+      await daemon.start();
+      await daemon.becomes(
+        body.id,
+        'live with its agent',
+        ({ state, presence }) => state === 'live' && presence?.agents === 1 && presence.callers === 1,
+      );
+      expect((await agent()).sid).toBe(first.sid);
+      killAll(
+        marked(daemon.instanceId())
+          .filter(({ worker }) => worker === `${body.id}.1`)
+          .map(({ pid }) => pid),
+      );
+      await daemon.replaced(body.id, 1, START_MS);
+      await until('the next agent is told its job', () => lines(room, 'told').length === 2, START_MS);
+      expect((await agent()).sid).not.toBe(first.sid);
+      await daemon.release(body.id);
+      await daemon.ended(body.id);
+      const left = await livekit.rooms.listParticipants(room);
+      expect(left.filter((one) => one.kind === AGENT_KIND)).toEqual([]);
     },
     240_000,
   );

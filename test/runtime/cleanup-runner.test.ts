@@ -23,17 +23,18 @@ function sessionWith(shim: ProcessIdentity): Session {
   return { ...sessionOf({ id: 's-1' }), startedAt: at, phase: { name: 'starting', worker } };
 }
 
-/** The shims by which cleanup searched the tree of this session's worker. */
-async function shimsSearched(shim: ProcessIdentity): Promise<(ProcessIdentity | null)[]> {
-  const shims: (ProcessIdentity | null)[] = [];
+function runnerOf(
+  sessions: readonly Session[],
+  searched: (by: ProcessIdentity | null) => void,
+): CleanupRunner {
   const silent = () => undefined;
-  const runner = new CleanupRunner({
+  return new CleanupRunner({
     table: {
       scan: async () => ({
         scanned: 0,
         workerIds: [],
         treeOf: (_, by) => {
-          shims.push(by);
+          searched(by);
           return [];
         },
         spared: () => new Set(),
@@ -47,7 +48,7 @@ async function shimsSearched(shim: ProcessIdentity): Promise<(ProcessIdentity | 
     source: {
       supervised: false,
       remarks: [],
-      open: async () => [sessionWith(shim)],
+      open: async () => [...sessions],
       sessionOf: async () => null,
       warmOf: async () => null,
       recheckDeadlines: silent,
@@ -58,9 +59,26 @@ async function shimsSearched(shim: ProcessIdentity): Promise<(ProcessIdentity | 
     patterns: [],
     graceMs: 0,
   });
-  await runner.run({ dryRun: true });
+}
+
+/** The shims by which cleanup searched the tree of this session's worker. */
+async function shimsSearched(shim: ProcessIdentity): Promise<(ProcessIdentity | null)[]> {
+  const shims: (ProcessIdentity | null)[] = [];
+  await runnerOf([sessionWith(shim)], (by) => shims.push(by)).run({ dryRun: true });
   return shims;
 }
+
+describe('a state directory that a person names', () => {
+  it('is a remark when no worker of it has lost its supervisor', async () => {
+    const runner = runnerOf([], () => undefined);
+    const remarks = async (abandoned?: string) =>
+      (await runner.run({ dryRun: true, ...(abandoned !== undefined && { abandoned }) })).remarks;
+    expect(await remarks()).toEqual([]);
+    expect(await remarks('/srv/none')).toEqual([
+      'no worker of the state directory /srv/none is without its supervisor; check the path, and whether that supervisor runs',
+    ]);
+  });
+});
 
 describe('the tree of a worker', () => {
   it('is searched by its shim', async () => {

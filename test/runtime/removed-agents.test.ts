@@ -17,7 +17,7 @@ const roomKey = (name: string): RoomKey => ({ project: 'default', name });
 function ended(id: string, { room = `room-${id}`, hadLeft = false } = {}): Session {
   const session = sessionOf({ id, room, endedWallMs: at(0).wallMs });
   if (session.phase.name !== 'ended') throw new Error('it has not ended');
-  const detail = hadLeft ? 'the agent had left already' : null;
+  const detail = hadLeft ? 'the agent was not in the room' : null;
   const removal = { step: 'remove_agent', startedAt: at(0), tookMs: 1, outcome: 'done', detail } as const;
   return {
     ...session,

@@ -62,10 +62,13 @@ export function releaseEnding(
 
 /** The worker says that its job is done. */
 export function closedEnding(
-  { detail = null }: { readonly detail?: string | null | undefined },
+  { detail }: { readonly detail?: string | null | undefined },
   now: Stamp,
 ): Ending {
-  return endingOf('completed', now, { cause: 'closed', detail });
+  return endingOf('completed', now, {
+    cause: 'closed',
+    detail: detail ?? 'the worker reported the end of its job',
+  });
 }
 
 /** The worker says that it can do its job no longer. */

@@ -233,7 +233,10 @@ function judgeStranger(
   if (isProtected) return leave('unmanaged', 'this command runs in it');
   if (members.some((one) => !one.own)) return leave('unmanaged', 'it belongs to another user');
   if (olderThanMs === null)
-    return leave('unmanaged', 'not started by curfew; to end it give --unmanaged --match --older-than');
+    return leave(
+      'unmanaged',
+      'not started by curfew; to end it: curfew cleanup --unmanaged --match PATTERN --older-than AGE',
+    );
   if (ageOf(members) < olderThanMs) return leave('unmanaged', 'younger than was asked for');
   return kill('unmanaged', 'matches the pattern and is as old as asked for');
 }
@@ -265,7 +268,7 @@ function judgeForeign(
     ? kill('abandoned', why)
     : leave(
         'abandoned',
-        `${why}; a start of that supervisor takes the worker over; to end it give --abandoned ${fate.stateDir}`,
+        `${why}; a start of that supervisor takes the worker over; to end it: curfew cleanup --abandoned ${fate.stateDir}`,
       );
 }
 

@@ -69,7 +69,7 @@ export class CleanupRunner {
     const outcome = dryRun ? { plan, ended: [], appeared: [] } : await this.#apply(plan, request);
     return cleanupView(outcome, {
       dryRun,
-      remarks: [...this.#deps.source.remarks, ...this.#stale],
+      remarks: [...this.#deps.source.remarks, ...this.#stale, ...unused(request, plan)],
       scanned: scan.scanned,
       tookMs: performance.now() - sinceMs,
       now: this.#deps.clock.now(),
@@ -163,6 +163,14 @@ export class CleanupRunner {
 
 function staleText({ spec, phase }: Session): string {
   return `session ${spec.id} is recorded as ${phase.name}, but its worker is gone: the next start of the supervisor ends it`;
+}
+
+/** A person named a state directory, and the answer must not be silent on it. */
+function unused({ abandoned }: CleanupRequest, { verdicts }: CleanupPlan): string[] {
+  if (abandoned === undefined || verdicts.some(({ instance }) => instance?.stateDir === abandoned)) return [];
+  return [
+    `no worker of the state directory ${abandoned} is without its supervisor; check the path, and whether that supervisor runs`,
+  ];
 }
 
 function workersOf(session: Session): WorkerId[] {

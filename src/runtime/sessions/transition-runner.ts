@@ -6,6 +6,7 @@ import type { SessionEvent } from '../../core/model/events.ts';
 import type { Session } from '../../core/model/session.ts';
 import { isEnded, reservedWorker, workerOf } from '../../core/model/session.ts';
 import { nextTickMs } from '../../core/session/deadlines.ts';
+import { hasPassedClaim } from '../../core/teardown/finishing.ts';
 import { isAgentRemoved } from '../../core/teardown/removal.ts';
 import { messageOf } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoints.ts';
@@ -108,6 +109,7 @@ export class TransitionRunner {
     const { deps, workers, channels, pool, sessions, recorder } = this.#parts;
     this.#parts.workerIndex.note(after);
     if (isAgentRemoved(after) && !isAgentRemoved(before)) this.#parts.roomRouter?.removed.note(after);
+    if (hasPassedClaim(after) && !hasPassedClaim(before)) failpoint('claim.passed');
     // Admission learns at once that a claim is closing. The record that frees a claim is written before the record of the next session.
     const recording = recordStep({ recorder, workers, sessions }, step);
     this.#updateAllocation(after);

@@ -114,7 +114,7 @@ describe.runIf(HAS_LIVEKIT)('a room step on a real LiveKit server', () => {
       const there = await livekit.rooms.listParticipants('with agent');
       return there.length === 1 && there.some(({ identity }) => identity === 'ann');
     });
-    const again = { outcome: 'done', detail: 'the agent had left already' };
+    const again = { outcome: 'done', detail: 'the agent was not in the room' };
     expect(await remove('with agent', 'ours')).toEqual(again);
     expect(await remove('no such room', 'ours')).toEqual(again);
   });

@@ -89,7 +89,7 @@ export class SimRooms implements Rooms {
     return this.#step('removeAgent', effect.boundMs, () => {
       this.#watch.removing(effect);
       const person = this.#livekit.room(effect.room.name)?.people.get(effect.identity);
-      if (person === undefined) return { outcome: 'done', detail: 'the agent had left already' };
+      if (person === undefined) return { outcome: 'done', detail: 'the agent was not in the room' };
       this.#livekit.leave(effect.room.name, person.sid, 'participant_removed');
       return { outcome: 'done', detail: null };
     });

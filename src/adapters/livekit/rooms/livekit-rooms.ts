@@ -54,7 +54,7 @@ export function createRooms({ livekit, clock, pollEveryMs }: RoomsOptions): Room
     removeAgent: ({ room, identity, boundMs }) =>
       step(async () => {
         const participant = { identity, revokedBeforeWallMs: clock.now().wallMs };
-        return done(await client.remove(room.name, participant, boundMs), 'the agent had left already');
+        return done(await client.remove(room.name, participant, boundMs), 'the agent was not in the room');
       }),
     closeRoom: (effect) => step(() => closeRoom({ client, clock }, effect)),
     closeEmpty: (empty) => step(() => closeEmpty({ client, clock }, empty)),
