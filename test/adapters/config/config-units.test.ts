@@ -44,7 +44,7 @@ describe('a duration', () => {
         return !success || data === null || Number.isFinite(data);
       }),
     );
-    for (const off of ['off', false]) expect(schema.parse(off)).toBeNull();
+    expect(schema.parse('off')).toBeNull();
     expect(schema.parse(false)).toBeNull();
     for (const text of ['', ' ', '-1s', '1 s s', '1e3s', '1', 's', '١s', '1S'])
       expect(schema.safeParse(text).success, text).toBe(false);
