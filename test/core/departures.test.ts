@@ -1,7 +1,8 @@
 /** Which departure decides the grace, and which room it belongs to. */
 import { describe, expect, it } from 'vitest';
 import type { Participant } from '../../src/core/rooms/presence.ts';
-import { agent, at, joined, left, look, Play, participant, roomEvent } from './support.ts';
+import { countSide } from '../../src/core/rooms/presence.ts';
+import { agent, at, joined, left, look, Play, participant, ROOM_SID, release, roomEvent } from './support.ts';
 
 const ann = participant('ann');
 
@@ -92,5 +93,29 @@ describe('an older room of the same name', () => {
       .on(150, roomEvent({ kind: 'finished', roomSid: 'RM_0', at: at(150) }))
       .on(1000, look(1000, [agent, ann]));
     expect(play.phase).toBe('live');
+  });
+});
+
+describe('a newer room of the same name', () => {
+  const newer = { roomSid: 'RM_2' };
+
+  it('is that of a session that goes on', () => {
+    const play = Play.live()
+      .on(100, look(100, [agent]))
+      .on(200, look(200, [agent], newer));
+    expect(play.session.presence).toMatchObject({ roomSid: 'RM_2', oldSids: [ROOM_SID], roomThere: true });
+  });
+
+  it('belongs to the next session, when this one is over, and so do its callers', () => {
+    const back = participant('ann');
+    const play = Play.live()
+      .on(100, look(100, [agent]))
+      .on(200, release);
+    play.on(300, look(300, [agent, back], newer));
+    const { presence, spec } = play.session;
+    expect(presence).toMatchObject({ roomSid: ROOM_SID, roomThere: false });
+    expect(countSide(presence, spec.agentIdentity, 'caller')).toBe(0);
+    // Its own agent must be removed from the newer room, too.
+    expect(countSide(presence, spec.agentIdentity, 'own_agent')).toBe(1);
   });
 });

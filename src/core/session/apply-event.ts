@@ -8,6 +8,7 @@ import type { Session } from '../model/session.ts';
 import { isIn, isReplacing, workerOf } from '../model/session.ts';
 import { presenceContext, withVitals, withWorker } from '../model/updates.ts';
 import { channelOf, withChannel, withExit, withProcess, withTreeGone } from '../model/worker.ts';
+import type { RoomSnapshot } from '../rooms/presence.ts';
 import { applySnapshot, applyWebhook, reachableAgain, restartAbsence } from '../rooms/presence-reducer.ts';
 import { applySideSnapshot } from '../rooms/side-room.ts';
 import { restartStepBounds } from '../teardown/restart-bounds.ts';
@@ -32,7 +33,12 @@ export function applyEvent(session: Session, event: SessionEvent, now: Stamp): S
     case 'room_snapshot':
       return {
         ...session,
-        presence: applySnapshot(session.presence, event.observation, presenceContext(session), now),
+        presence: applySnapshot(
+          session.presence,
+          ofOwnRoom(session, event.observation),
+          presenceContext(session),
+          now,
+        ),
       };
     case 'side_room_snapshot':
       return { ...session, presence: applySideSnapshot(session.presence, event.callers, now) };
@@ -72,6 +78,19 @@ export function applyEvent(session: Session, event: SessionEvent, now: Stamp): S
     case 'room_step':
       return session;
   }
+}
+
+/**
+ * The room of a session that is over stays the same. Because: a new room of that name, and the callers in it, wait for the next session.
+ * Its own agent counts in the new room, too, because it must be removed there.
+ */
+function ofOwnRoom(session: Session, seen: RoomSnapshot): RoomSnapshot {
+  const { presence, spec, phase } = session;
+  const isOver = phase.name === 'closing' || phase.name === 'ended';
+  const isOther = presence.roomSid !== null && seen.roomSid !== null && seen.roomSid !== presence.roomSid;
+  if (!isOver || !isOther) return seen;
+  const participants = seen.participants.filter(({ identity }) => identity === spec.agentIdentity);
+  return { ...seen, roomSid: null, roomCreatedWallMs: null, participants };
 }
 
 function isCurrent(session: Session, id: string): boolean {

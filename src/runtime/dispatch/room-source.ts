@@ -1,6 +1,7 @@
 /** Rooms by pattern: a new room with a name that matches an agent's `rooms` gets one session. */
 import { dispatchSchema } from '../../api/session-schemas.ts';
 import type { RoomKey } from '../../core/ids.ts';
+import { sessionId } from '../../core/ids.ts';
 import type { Profile } from '../../core/model/profile.ts';
 import type { Session } from '../../core/model/session.ts';
 import { matchesWhole } from '../../core/name-pattern.ts';
@@ -66,12 +67,24 @@ export class RoomSource {
       await dispatcher.dispatch(asked.data, { job: null, mayQueue: false, assignedWithinMs: null });
     } catch (error) {
       const code = error instanceof CurfewError ? error.code : 'internal';
+      if (code === 'room_taken' && this.#isOfOlderRoom(error, roomSid)) {
+        this.#handled.delete(roomSid);
+        return;
+      }
       if (code === 'room_taken' || code === 'id_conflict') return;
       // A slot may become free, so the next poll tries again.
       this.#handled.delete(roomSid);
       if (code === 'internal') deps.log.error({ error: messageOf(error) }, 'a room could not get a session');
       else onRefused(room.name, profile);
     }
+  }
+
+  /** Race: a caller is back in a new room while the session of the older room still ends. The next poll tries again. */
+  #isOfOlderRoom(error: unknown, roomSid: string): boolean {
+    const holder = error instanceof CurfewError ? error.facts.holder : null;
+    const known = typeof holder === 'string' ? this.#options.sessions.state(sessionId(holder)) : null;
+    const of = known?.presence.roomSid ?? null;
+    return of !== null && of !== roomSid;
   }
 
   /** Whether the room has or had a session from another source. Such a session has another id than the room's sid. */
