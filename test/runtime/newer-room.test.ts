@@ -1,4 +1,4 @@
-/** A new room with the name of an older one, whose session still ends: the room gets its session as soon as the claim is free. */
+/** A new room with the name of an older one, whose session still ends. It gets its session as soon as the claim is free. */
 import { expect, it } from 'vitest';
 import type { Session } from '../../src/core/model/session.ts';
 import { CurfewError } from '../../src/lib/errors.ts';
