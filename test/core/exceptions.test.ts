@@ -80,17 +80,21 @@ describe('an exception', () => {
     expect(play.did('spawn')).toHaveLength(2);
   });
 
-  it('of a warm worker whose start is not over gives it time for its shutdown callbacks', () => {
-    const play = Play.queued(livekit)
-      .on(0, { type: 'granted', startAtMs: 0, workerId: WORKER, warm: PROCESS })
-      .until(10)
+  it.each([
+    ['warm', 1],
+    ['cold', 2],
+  ])('of a %s worker before `ready` was heard is a crash like any other, with time for its shutdown callbacks', (kind, spawns) => {
+    const granted = { type: 'granted', startAtMs: 0, workerId: WORKER } as const;
+    const play =
+      kind === 'warm' ? Play.queued(livekit).on(0, { ...granted, warm: PROCESS }) : Play.starting(livekit);
+    play
       .on(20, look(15, [ann, agent]))
       .on(1000, says(raised))
       .on(1050, look(1010, [ann, agent]));
     expect(play.did('signal')).toMatchObject([{ effect: { signal: 'SIGTERM' } }]);
     play.on(1100, exited(0)).on(1200, gone()).until(3000);
     expect(play.session.replaced).toMatchObject([{ why: { cause: 'exception', detail: raised.message } }]);
-    expect(play.did('spawn')).toHaveLength(1);
+    expect(play.did('spawn')).toHaveLength(spawns);
   });
 
   it('is not replaced in a call that was dialled out', () => {

@@ -30,6 +30,59 @@ describe('a profile ignores', () => {
   });
 });
 
+describe('a participant that only listens', () => {
+  const lea = participant('lea', { listens: true });
+  const rule: IgnoreRule = { identities: [], attributes: {}, listeners: true };
+  const play = (more: Parameters<typeof profile>[0] = { ignore: rule }) =>
+    Play.live(spec({ profile: profile(more) }));
+
+  it.each<[string, Participant[]]>([
+    ['beside a caller', [lea, ann]],
+    ['that came first', [lea]],
+  ])('keeps no session after the last caller: %s', (_when, first) => {
+    const ended = play()
+      .on(1000, look(1000, [agent, ...first]))
+      .on(2000, joined(2000, ann))
+      .on(3000, look(3000, [agent, lea, ann]))
+      .on(5000, left(5000, ann, 'client_initiated'))
+      .on(15_100, look(15_100, [agent, lea]));
+    expect(ended.reason).toBe('callers_left');
+  });
+
+  it('is no caller that returns', () => {
+    const again = participant('lea', { listens: true, sid: 'PA_lea2' });
+    const { session } = play()
+      .on(1000, look(1000, [agent, lea, ann]))
+      .on(5000, left(5000, ann, 'client_initiated'))
+      .on(6000, joined(6000, again))
+      .on(7000, look(7000, [agent, again]));
+    expect(session.presence.returnedMs).toBeUndefined();
+  });
+
+  it('keeps a session in which nobody was who may speak or write, and is gone when it leaves', () => {
+    const alone = play()
+      .on(1000, look(1000, [agent, lea]))
+      .on(130_000, look(130_000, [agent, lea]));
+    expect(alone.phase).toBe('live');
+    alone.on(140_000, left(140_000, lea, 'client_initiated')).on(151_000, look(151_000, [agent]));
+    expect(alone.reason).toBe('callers_left');
+  });
+
+  it('is a caller from the snapshot on in which it may speak', () => {
+    const { session } = play()
+      .on(1000, look(1000, [agent, lea, ann]))
+      .on(5000, look(5000, [agent, participant('lea')]));
+    expect(session.presence.goneSinceMs).toBeNull();
+  });
+
+  it.each([{ ignore }, {}])('is a caller for a profile without that rule', (more) => {
+    const { session } = play(more)
+      .on(1000, look(1000, [agent, lea, ann]))
+      .on(5000, look(5000, [agent, lea]));
+    expect(session.presence.goneSinceMs).toBeNull();
+  });
+});
+
 describe('an ignored participant', () => {
   it('keeps no session after the last caller', () => {
     const play = ignoring()

@@ -16,6 +16,7 @@ import { rejoinWatch } from '../../src/core/teardown/rejoin-rule.ts';
 import {
   agent,
   at,
+  exited,
   gone,
   joined,
   left,
@@ -25,12 +26,20 @@ import {
   profile,
   ROOM_SID,
   release,
+  says,
   shutdown,
   spec,
 } from './support.ts';
 
 const ann = participant('ann');
 const MINUTE_MS = 60_000;
+
+const removed = (outcome: 'done' | 'failed'): SessionEvent => ({
+  type: 'room_step',
+  step: 'remove_agent',
+  outcome,
+  detail: null,
+});
 
 describe('a watch for a returning caller begins with the teardown', () => {
   const brought = (more: Parameters<typeof spec>[0] = {}) =>
@@ -52,6 +61,25 @@ describe('a watch for a returning caller begins with the teardown', () => {
       session: 's1',
       rejoin: { endsAtMs: 120 * MINUTE_MS, begunMs: [], callerSinceMs: null },
     });
+  });
+
+  const over: [string, SessionEvent][] = [
+    ['ended its job', says({ type: 'closed' })],
+    ['raised', says({ type: 'failed', message: 'x', raised: true })],
+    ['exited with 0', exited(0)],
+  ];
+  it.each(over)('after the last caller left and the agent %s within the grace', (_how, event) => {
+    const left5 = brought()
+      .on(1000, look(1000, [agent, ann]))
+      .on(5000, left(5000, ann, 'client_initiated'));
+    expect(watchOf(left5.on(6000, event).on(6500, look(6400, [])))).toMatchObject({ session: 's1' });
+  });
+
+  it.each(over)('not while the caller is there and the agent %s', (_how, event) => {
+    const play = brought()
+      .on(1000, look(1000, [agent, ann]))
+      .on(6000, event);
+    expect(watchOf(play)).toBeNull();
   });
 
   it('after nobody joined', () => {
@@ -167,12 +195,6 @@ describe('the claim of a room passes on', () => {
       .on(1000, look(1000, [agent, ann]))
       .on(5000, left(5000, ann, 'client_initiated'))
       .on(15_100, look(15_100, [agent]));
-  const removed = (outcome: 'done' | 'failed'): SessionEvent => ({
-    type: 'room_step',
-    step: 'remove_agent',
-    outcome,
-    detail: null,
-  });
   const claimOf = ({ session }: Play) => allocationOf(session)?.claim ?? null;
   const asked = (play: Play, atMs: number) => play.on(atMs, { type: 'claim_wanted' });
 
@@ -246,6 +268,36 @@ describe('the callbacks of an agent that has left its room', () => {
     expect(play.until(65_100).did('signal').length).toBeGreaterThan(0);
   });
 
+  it('have it also where the agent left only after SIGTERM to its main process, because the job still ran', () => {
+    const play = released().on(6000, look(6000, [agent, ann]));
+    play.until(15_500);
+    expect(play.did('signal')).toMatchObject([{ effect: { signal: 'SIGTERM', to: 'main' } }]);
+    play.on(16_000, removed('done')).on(16_500, look(16_400, [ann]));
+    expect(play.session.phase).toMatchObject({ ladder: { claimPassed: true, process: { step: 'term' } } });
+    expect(play.until(64_900).did('signal')).toHaveLength(1);
+    expect(play.until(70_000).did('signal').length).toBeGreaterThan(1);
+  });
+
+  it('are over with the report of the end, and a wrapper that traps SIGTERM has the bound of TERM from then on', () => {
+    const play = released().on(6000, look(6000, [agent, ann]));
+    play
+      .until(15_500)
+      .on(16_000, removed('done'))
+      .on(16_500, look(16_400, [ann]));
+    play.on(20_000, says({ type: 'closed' }));
+    expect(play.until(30_000).did('signal').length).toBeGreaterThan(1);
+  });
+
+  it('go on after an exception, because the entrypoint raised before the end of its job', () => {
+    const raised = { type: 'failed', message: 'x', raised: true } as const;
+    const play = released()
+      .on(6000, says({ ...raised, endsLater: true }))
+      .on(7000, look(7000, [ann]));
+    expect(play.until(40_000).did('signal')).toEqual([]);
+    expect(play.on(40_500, says(raised)).did('signal')).toMatchObject([{ effect: { signal: 'SIGTERM' } }]);
+    expect(play.ladder[0]).toBe('aclose:done');
+  });
+
   it('end within the ordinary bound after a second release', () => {
     const play = released()
       .on(6000, look(6000, [ann]))
@@ -287,10 +339,15 @@ describe('a caller that is back while the agent has closed its AgentSession', ()
   });
 
   /** The report of the closing comes after the caller's return. */
-  const closesLate = (closeReason: string, closedMs: number) => {
+  const closesLate = (
+    closeReason: string,
+    closedMs: number,
+    meanwhile: readonly [number, SessionEvent][] = [],
+  ) => {
     const play = closed();
     play.session = withVitals(play.session, { agentSessions: undefined });
     play.on(6000, joined(6000, back)).on(6100, look(6050, [agent, back]));
+    for (const [atMs, event] of meanwhile) play.on(atMs, event);
     const agentSessions = { open: 0, closedMs, closeReason } as NonNullable<
       Session['vitals']['agentSessions']
     >;
@@ -300,17 +357,28 @@ describe('a caller that is back while the agent has closed its AgentSession', ()
   };
 
   it('ends the session also when the AgentSession needed longer to close than the page to load', () => {
-    expect(closesLate('participant_disconnected', 8000).ending).toMatchObject({
-      reason: 'completed',
-      cause: 'agent_session_closed',
-    });
+    for (const closedMs of [8000, 90_000])
+      expect(closesLate('participant_disconnected', closedMs).ending).toMatchObject({
+        reason: 'completed',
+        cause: 'agent_session_closed',
+      });
   });
 
-  it.each([
-    ['which the agent closed by its own order', 'user_initiated', 8000],
-    ['which closed because of a later departure', 'participant_disconnected', 90_000],
-  ])('finds the same session beside an AgentSession %s', (_name, closeReason, closedMs) => {
-    expect(closesLate(closeReason, closedMs).phase).toBe('live');
+  it('ends the session however many others end so, because no absence is inferred', () => {
+    const play = closesLate('participant_disconnected', 8000);
+    expect(play.did('ask_budget')).toEqual([]);
+  });
+
+  it('finds the same session beside an AgentSession which the agent closed by its own order', () => {
+    expect(closesLate('user_initiated', 8000).phase).toBe('live');
+  });
+
+  it('finds the same session beside an AgentSession which closed because of a later departure', () => {
+    const meanwhile: [number, SessionEvent][] = [
+      [50_000, joined(50_000, bob)],
+      [80_000, left(80_000, bob, 'client_initiated')],
+    ];
+    expect(closesLate('participant_disconnected', 90_000, meanwhile).phase).toBe('live');
   });
 
   it.each<[string, Play, Participant]>([

@@ -246,6 +246,7 @@ describe.runIf(HAS_LIVEKIT)('callers', () => {
     await callers.join(room, 'ann');
     await callers.join(room, 'notetaker-1');
     await callers.join(room, 'lea', { attributes: { role: 'listener' } });
+    await callers.join(room, 'max', { audio: false, grant: { canPublish: false } });
     const { id } = await liveIn(room);
     await sees(id, 1);
     await callers.leave(room, 'ann');

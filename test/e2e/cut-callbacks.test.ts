@@ -1,4 +1,4 @@
-/** A shutdown callback that outlasts `wrap_up`: the framework gets SIGTERM, and the evidence says what became of the callback. */
+/** Shutdown callbacks after SIGTERM to the main process: which of them are whole, and what the evidence says of the others. */
 import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,7 +20,7 @@ const COMMANDS = {
 };
 const isRun = HAS_LIVEKIT && findPythonAgents() !== null;
 
-describe('a shutdown callback that outlasts wrap_up', () => {
+describe('a shutdown callback', () => {
   let livekit: LiveKit;
   let daemon: Daemon;
   let callers: Callers;
@@ -39,6 +39,10 @@ describe('a shutdown callback that outlasts wrap_up', () => {
       callers_left: '300ms',
       ladder: { aclose: '2s', ...ladder },
     });
+    const busy = (command: readonly string[], ladder: object) => ({
+      ...agent(command, ladder),
+      wrap_up: '60s',
+    });
     daemon = await new Daemon({
       config: {
         ...livekit.config(join(dir, 'c.sock')),
@@ -50,6 +54,10 @@ describe('a shutdown callback that outlasts wrap_up', () => {
           'python-short': agent(COMMANDS.python, { term: '3s' }),
           // SIGTERM to each process: the job's process must leave it to the main process.
           'python-all-long': agent(COMMANDS.python, { term: '30s', signal: 'all' }),
+          'python-busy': busy(COMMANDS.python, { aclose: '2s', term: '3s' }),
+          'javascript-busy': busy(COMMANDS.javascript, { aclose: '2s', term: '3s' }),
+          'python-raises': busy(COMMANDS.python, { aclose: '20s', term: '2s' }),
+          'javascript-raises': busy(COMMANDS.javascript, { aclose: '20s', term: '2s' }),
           'javascript-long': agent(COMMANDS.javascript, { term: '30s' }),
           'javascript-short': agent(COMMANDS.javascript, { term: '3s' }),
         },
@@ -84,8 +92,36 @@ describe('a shutdown callback that outlasts wrap_up', () => {
     return daemon.ended(body.id, 90_000);
   }
 
+  async function released(agent: string, metadata: object): Promise<SessionView> {
+    await callers.join(agent, 'ann');
+    const { body } = await daemon.dispatch({ room: agent, agent, metadata });
+    await until(`the agent is in ${agent}`, () => said(agent).includes('connected'), START_MS);
+    await daemon.reaches(body.id, ['live']);
+    await daemon.release(body.id);
+    return daemon.ended(body.id, 90_000);
+  }
+
   it.runIf(isRun)(
-    'has the bound of ladder.term after SIGTERM, and the evidence says whether it was cut',
+    'is whole after a release beside a caller while the entrypoint still runs, and when it raises meanwhile',
+    async () => {
+      const ends = await Promise.all([
+        released('python-busy', { after: 8, seconds: 6 }),
+        released('javascript-busy', { after: 8, seconds: 6 }),
+        released('python-raises', { end: 'raise', after: 3, seconds: 8 }),
+        released('javascript-raises', { end: 'raise', after: 3, seconds: 8 }),
+      ]);
+      for (const end of ends) {
+        expect(end, end.agent).toMatchObject({ reason: 'requested' });
+        expect(said(end.agent).at(-1), end.agent).toBe('done');
+        expect(JSON.stringify(steps(end)), end.agent).not.toContain('were cut');
+      }
+      expect(marked(daemon.instanceId())).toEqual([]);
+    },
+    240_000,
+  );
+
+  it.runIf(isRun)(
+    'that outlasts wrap_up has the bound of ladder.term after SIGTERM, and the evidence says whether it was cut',
     async () => {
       const names = ['python-long', 'python-all-long', 'javascript-long', 'python-short', 'javascript-short'];
       const ends = await Promise.all(names.map(hungUp));

@@ -54,6 +54,7 @@ const FOUND: readonly (readonly [seed: number, fault: string])[] = [
     743_896_711,
     'A warm worker raised while its session was starting, and SIGKILL cut its shutdown callbacks.',
   ],
+  [749_524_920, 'A job raised while its session was starting, because `ready` died with the supervisor.'],
   [40_871_518, 'The run released all sessions, and expected an empty world, while the host was suspended.'],
 ];
 const FRESH_SECONDS = Number(process.env.CURFEW_SIM_SECONDS ?? (process.env.CI === undefined ? 20 : 60));

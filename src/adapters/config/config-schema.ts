@@ -128,7 +128,7 @@ const agent = section({
   no_caller: duration(LIMIT_RANGES.noCallerMs).default(DEFAULT_SESSION_LIMITS.noCallerMs),
   callers_lost: duration(LIMIT_RANGES.callersLostMs).default(DEFAULT_SESSION_LIMITS.callersLostMs),
   callers_left: durationOrAuto(LIMIT_RANGES.callersLeftMs).default('auto'),
-  callers: section({ ignore }).prefault({}),
+  callers: section({ ignore, listeners: choice(['ignore', 'count']).default('ignore') }).prefault({}),
   error_limit: count(...LIMIT_RANGES.errorLimit).default(DEFAULT_SESSION_LIMITS.errorLimit),
   agent_absent: duration([SECOND_MS, DAY_MS]).default(DEADLINES.agentAbsentMs),
   heartbeat_stale: duration([DEADLINES.heartbeatEveryMs, DAY_MS]).optional(),
@@ -315,7 +315,7 @@ export function toProfile(name: string, file: AgentFile, parts: ResolvedParts): 
     warm: file.warm,
     memoryBytes: file.memory,
     cpuPercent: file.cpu,
-    ...ignoredCallers(file.callers.ignore),
+    ...ignoredCallers(file.callers),
     tmp: file.tmp,
   };
 }
@@ -326,7 +326,9 @@ function graceAfterHangUp(given: 'auto' | number): Pick<SessionLimits, 'callersL
   return given === 'auto' ? { callersLeftMs, phonesLeftMs } : { callersLeftMs: given };
 }
 
-function ignoredCallers({ identities, attributes }: z.infer<typeof ignore>): Pick<Profile, 'ignore'> {
+function ignoredCallers({ ignore, listeners }: AgentFile['callers']): Pick<Profile, 'ignore'> {
+  const { identities, attributes } = ignore;
+  if (listeners === 'ignore') return { ignore: { identities, attributes, listeners: true } };
   const isEmpty = identities.length === 0 && Object.keys(attributes).length === 0;
   return isEmpty ? {} : { ignore: { identities, attributes } };
 }

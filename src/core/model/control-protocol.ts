@@ -49,6 +49,8 @@ const workerMessages = [
     message: text(4000),
     /** The job's own code raised an exception. Such a crash is replaced once at most. */
     raised: z.literal(true).optional(),
+    /** The job still runs its shutdown callbacks. Its end is another message. */
+    endsLater: z.literal(true).optional(),
   }),
   /** The worker has dialled a phone. Its crash is not replaced from now on, because the next worker would dial again. */
   z.strictObject({ type: z.literal('dialled') }),

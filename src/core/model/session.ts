@@ -108,6 +108,8 @@ export interface Ladder {
   readonly roomEnd: RoomEnd | null;
   /** The agent is out of the room, and the next session has the room's claim. Absent: the session holds its claim. */
   readonly claimPassed?: true;
+  /** All callers had left when the teardown began. */
+  readonly callersLeft?: true;
   /** An actor released the session during its teardown. Then a caller that returns gets no session. */
   readonly released?: true;
 }

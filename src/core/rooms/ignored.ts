@@ -9,9 +9,19 @@ export function markIgnored(participant: Participant, rule: IgnoreRule | undefin
     : facts;
 }
 
-/** A snapshot as a session with this rule sees it. */
+/** A snapshot as a watch with this rule sees it, after the session. */
 export function seenBy(snapshot: RoomSnapshot, rule: IgnoreRule | undefined): RoomSnapshot {
-  return { ...snapshot, participants: snapshot.participants.map((one) => markIgnored(one, rule)) };
+  const participants = snapshot.participants.map((one) => markIgnored(one, rule));
+  return { ...snapshot, participants: markListeners(participants, rule) };
+}
+
+/** For a room in which somebody may speak or write, now or earlier. In another room the listeners are all that the agent serves. */
+export function markListeners(
+  participants: readonly Participant[],
+  rule: IgnoreRule | undefined,
+): readonly Participant[] {
+  if (rule?.listeners !== true) return participants;
+  return participants.map((one) => (one.listens === true ? { ...one, ignored: true } : one));
 }
 
 function isIgnored(

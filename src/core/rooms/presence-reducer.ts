@@ -2,7 +2,7 @@
 import { PRESENCE } from '../../lib/limits/room-limits.ts';
 import type { SessionLimits } from '../../lib/limits/session-limits.ts';
 import type { Stamp } from '../ids.ts';
-import { markIgnored, seenBy } from './ignored.ts';
+import { markIgnored, markListeners } from './ignored.ts';
 import type {
   Departure,
   DisconnectReason,
@@ -39,7 +39,10 @@ export function applySnapshot(
   context: PresenceContext,
   now: Stamp,
 ): Presence {
-  const snapshot = seenBy(polled, context.ignore);
+  const snapshot = {
+    ...polled,
+    participants: polled.participants.map((one) => markIgnored(one, context.ignore)),
+  };
   const sinceMs = (presence.asOf ?? context.createdAt).bootMs;
   if (snapshot.asOf.bootMs < sinceMs) return presence;
   const known = isOfOlderRoom(presence, snapshot) ? forgotten(presence) : presence;
@@ -60,7 +63,8 @@ export function applySnapshot(
     departures: missing.reduce((gone, one) => noteMissing(gone, one, now), known.departures),
     participants,
   };
-  return recount(noteReturn(known, next, { context, now }), context, { now, isSnapshot: true });
+  const seen = withoutListeners(next, context);
+  return recount(noteReturn(known, seen, { context, now }), context, { now, isSnapshot: true });
 }
 
 /** Race: late webhooks of an older room came before the first snapshot. They are all that is known until then. */
@@ -160,7 +164,15 @@ function hintJoined(
     participants: applyPending([...presence.participants], entry),
     agentLeft: participant.identity === context.agentIdentity ? null : presence.agentLeft,
   };
-  return recount(noteReturn(presence, next, { context, now: at }), context, { now: at, isSnapshot: false });
+  const seen = withoutListeners(next, context);
+  return recount(noteReturn(presence, seen, { context, now: at }), context, { now: at, isSnapshot: false });
+}
+
+/** Once a caller was there that may speak or write, participants that only listen keep no call. */
+function withoutListeners(presence: Presence, { agentIdentity, ignore }: PresenceContext): Presence {
+  const isSpeaker = (one: Participant) => one.listens !== true && sideOf(one, agentIdentity) === 'caller';
+  if (presence.speakerSeen !== true && !presence.participants.some(isSpeaker)) return presence;
+  return { ...presence, speakerSeen: true, participants: markListeners(presence.participants, ignore) };
 }
 
 /** Callers are back, and each of them is on a new connection. A page that loads again between two polls has another sid. */

@@ -31,6 +31,8 @@ export interface Participant {
   readonly joinedAtWallMs: number;
   /** As LiveKit reports them. A session's presence does not keep them. */
   readonly attributes?: Readonly<Record<string, string>>;
+  /** It may neither publish nor send data. */
+  readonly listens?: true;
   /** The session's profile says that it is no caller. */
   readonly ignored?: true;
   /** A phone that somebody dialled from this side. */
@@ -119,6 +121,8 @@ export interface Presence {
   readonly hints: readonly PendingWebhook[];
   readonly departures: readonly Departure[];
   readonly callersSeen: boolean;
+  /** A caller that may speak or write was there. Absent: none was. */
+  readonly speakerSeen?: true;
   readonly phoneSeen: boolean;
   readonly agentSeen: boolean;
   /** No caller (or, before any, no ringing phone) since then. */
@@ -165,6 +169,8 @@ export const NO_PRESENCE: Presence = {
 
 /** Participants that are no callers, although LiveKit knows them as people: listeners, note-taking bots, monitors. `*` matches any text. */
 export interface IgnoreRule {
+  /** Participants that only listen are no callers beside or after one that may speak or write. Absent: they are callers. */
+  readonly listeners?: true;
   readonly identities: readonly string[];
   /** Names of attributes with a pattern of their value. One match is enough. */
   readonly attributes: Readonly<Record<string, string>>;

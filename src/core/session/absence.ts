@@ -109,19 +109,21 @@ function agentSessionsClosed(session: Session): Absence | null {
 
 /**
  * The caller came back to an agent that answers nobody. The end of this session brings the caller the next one.
- * Race: an AgentSession that closes after its caller's departure can need longer than the caller needs to come back.
+ * Race: an AgentSession that closes after its caller's departure can need longer than the caller needs to come back. Its close
+ * waits for a running tool. A close after a later departure belongs to that one.
  */
 function returnedToClosed({ presence, spec, vitals }: Session, closedMs: number): Absence | null {
   const { returnedMs } = presence;
   if (returnedMs === undefined || !bringsNext({ presence, spec })) return null;
-  const isLateClose =
-    vitals.agentSessions?.closeReason === CLOSED_BY_LEAVING && closedMs - returnedMs < DEADLINES.closingMs;
+  const hasLeftSince = presence.departures.some(({ at }) => at.bootMs > returnedMs);
+  const isLateClose = vitals.agentSessions?.closeReason === CLOSED_BY_LEAVING && !hasLeftSince;
   if (returnedMs < closedMs && !isLateClose) return null;
   return {
     reason: 'completed',
     // The agent may open another AgentSession for the caller.
     dueMs: Math.max(returnedMs + DEADLINES.returnedMs, closedMs + DEADLINES.returnedMs, presence.floorMs),
-    inferred: true,
+    // Because: the worker reports it, and the mass-end budget would keep many callers with mute agents.
+    inferred: false,
     cause: 'agent_session_closed',
     detail: 'a caller is back, and the agent had closed its AgentSession',
   };

@@ -75,10 +75,10 @@ function onMessage(
   { message }: Extract<SessionEvent, { type: 'message' }>,
   now: Stamp,
 ): Next<Closing> {
-  const isDone = message.type === 'closed' || message.type === 'failed';
+  const isDone = message.type === 'closed' || (message.type === 'failed' && message.endsLater !== true);
   if (isDone && session.phase.ladder.process.step === 'aclose')
     return leaveStep(session, { outcome: 'done', next: 'disconnect', now });
-  return stay(message.type === 'closed' ? noteLateEnd(session) : session);
+  return stay(isDone ? cutWrapUp(noteLateEnd(session), now) : session);
 }
 
 /** Because: nobody must sit in a silent room while an agent that has left it writes its notes. */

@@ -83,7 +83,8 @@ function onMessage(
     case 'ready':
       return goLive(session, now);
     case 'failed':
-      return message.raised && isWarm(phase.worker)
+      // Race: the supervisor died before it heard `ready`. A job that raised runs, so it is replaced as in a live call.
+      return message.raised
         ? andThen(goLive(session, now), (next) =>
             isIn(next, 'live') ? crashByException(next, message, now) : stay(next),
           )
@@ -115,10 +116,7 @@ function onRecordFailed(session: Starting, { detail }: { detail: string }, now: 
   return processOf(worker) !== null && !isWarm(worker) ? stay(session) : endUnrecorded(session, detail, now);
 }
 
-/**
- * The failure of a warm worker says nothing of the call. The next worker takes the call when the tree is gone. A job that raised
- * an exception ran its own code for this call. So it is replaced as in a live call, with time for its shutdown callbacks.
- */
+/** The failure of a warm worker says nothing of the call. The next worker takes the call when the tree is gone. */
 function onFailed(session: Starting, detail: string, now: Stamp): Next {
   const { worker } = session.phase;
   if (worker.stage === 'launching' || worker.warm === null)

@@ -9,7 +9,14 @@ import { STEPS } from './steps.ts';
 
 /** The agent is out of the room, and its callbacks still run. The room needs no longer wait, and only the host slot is in use. */
 export function isFinishing(session: Session): session is SessionIn<'closing'> {
-  return isIn(session, 'closing') && session.phase.ladder.process.step === 'aclose' && isAgentOut(session);
+  return isIn(session, 'closing') && isJobEnding(session) && isAgentOut(session);
+}
+
+/** The job was asked to end, and only the main process has had SIGTERM, if any. The framework then waits for the job, too. */
+function isJobEnding({ phase: { ladder } }: SessionIn<'closing'>): boolean {
+  const { step } = ladder.process;
+  if (step === 'aclose') return true;
+  return step === 'term' && ladder.records.some((one) => one.step === 'aclose' && one.outcome === 'timeout');
 }
 
 function isAgentOut(session: Session): boolean {
@@ -64,11 +71,11 @@ export function wrapUpOutside(session: SessionIn<'closing'>): SessionIn<'closing
   });
 }
 
-/** Ends a wrap-up within the ordinary bound of `aclose`. */
+/** Ends a wrap-up within the ordinary bound of the step under way. */
 export function cutWrapUp(session: SessionIn<'closing'>, now: Stamp): SessionIn<'closing'> {
   const { process } = session.phase.ladder;
-  if (process.step !== 'aclose') return session;
-  const boundMs = STEPS.aclose.boundMs(session.spec.profile.ladder);
+  if (process.step !== 'aclose' && process.step !== 'term') return session;
+  const boundMs = STEPS[process.step].boundMs(session.spec.profile.ladder);
   return now.bootMs + boundMs < process.deadlineMs
     ? withLadder(session, { process: { ...process, deadlineMs: now.bootMs + boundMs } })
     : session;

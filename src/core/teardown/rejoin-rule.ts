@@ -9,12 +9,18 @@ type Over = SessionIn<'closing' | 'ended'>;
 
 /** The callers had left, or the agent answered nobody any more. Every other end was wanted, or a fault. */
 export function mayRejoin({ phase, presence, spec }: Over): boolean {
-  const { reason, cause } = phase.ending;
   if (phase.name === 'closing' && phase.ladder.released === true) return false;
-  const isOpenEnd =
-    reason === 'callers_left' || reason === 'no_caller_joined' || cause === 'agent_session_closed';
-  if (!isOpenEnd || presence.roomSid === null || spec.profile.roomOnEnd === 'close') return false;
+  if (!isOpenEnd(phase) || presence.roomSid === null || spec.profile.roomOnEnd === 'close') return false;
   return bringsNext({ presence, spec });
+}
+
+function isOpenEnd(phase: Over['phase']): boolean {
+  const { reason, cause } = phase.ending;
+  if (reason === 'callers_left' || reason === 'no_caller_joined' || cause === 'agent_session_closed')
+    return true;
+  // An agent can end its job, or raise, because its caller left. To the caller that is a reload like any other.
+  const isByAgent = reason === 'completed' || cause === 'exception';
+  return isByAgent && phase.name === 'closing' && phase.ladder.callersLeft === true;
 }
 
 /** Whether the session is of a kind whose caller gets a next one. */

@@ -30,6 +30,7 @@ export function startTeardown(session: OpenSession, ending: Ending, now: Stamp):
       (ending.cause === 'agent_session_closed' || noCallerLeft(session)),
     successor: false,
     roomEnd: null,
+    ...(session.presence.callersSeen && noCallerLeft(session) && { callersLeft: true }),
   };
   // Because: LiveKit takes an agent that left for a failed job. So it hears of the end before the agent leaves.
   const informed = stay(

@@ -52,8 +52,6 @@ export const DEADLINES = {
   maxDurationNoticeMs: 60 * SECOND_MS,
   /** An agent without an open AgentSession has this long to open one for a caller that is back. */
   returnedMs: 1 * SECOND_MS,
-  /** An AgentSession that its caller left may need this long to close. A caller that is back earlier finds it closed. */
-  closingMs: 30 * SECOND_MS,
   /** A ringing phone extends `noCallerMs` by this. */
   ringingMs: 80 * SECOND_MS,
   /** Default of `agent_absent`. */

@@ -164,7 +164,7 @@ export class Agent implements Peer {
     this.#later(fate.wait(6_000, 40_000), 'raises', () => {
       if (this.#jobOver || this.#isDeaf) return;
       this.hasRaised = true;
-      this.say({ type: 'failed', message: 'its entrypoint raised', raised: true });
+      this.say({ type: 'failed', message: 'its entrypoint raised', raised: true, endsLater: true });
       this.#endJob();
     });
   }

@@ -53,6 +53,9 @@ export function toParticipant(json: ParticipantJson): Participant {
     audioTracks: info.tracks.filter((track) => track.type === TrackType.AUDIO).length,
     joinedAtWallMs: info.joinedAtMs > 0n ? Number(info.joinedAtMs) : Number(info.joinedAt) * 1000,
     attributes: info.attributes,
+    ...(permission !== undefined &&
+      !permission.canPublish &&
+      !permission.canPublishData && { listens: true }),
     ...(isOutbound(kind, info.attributes) && { outbound: true }),
   };
 }

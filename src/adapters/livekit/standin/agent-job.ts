@@ -213,7 +213,7 @@ export class AgentJob {
   /** The session hears of it at once. Because: the agent leaves the room before its job ends, and would look as if it were done. */
   #raise(error: string): void {
     this.#raised = error;
-    this.#listener.message(messageForEnd(JobStatus.JS_FAILED, { error, raised: error }));
+    this.#listener.message({ ...failedBy(error), endsLater: true });
   }
 
   #end(): void {
@@ -238,13 +238,17 @@ function isSameJob(jobId: string, { id }: StandInJob): boolean {
 /** The JavaScript framework's reason after an exception in the entrypoint. */
 const JOB_CRASHED = 'job crashed';
 
+function failedBy(raised: string): Extract<WorkerMessage, { type: 'failed' }> {
+  return { type: 'failed', message: raised.slice(0, STAND_IN.errorChars), raised: true };
+}
+
 /** The message to the session about the end of its job. */
 function messageForEnd(
   status: JobStatus,
   { error, raised }: { error: string; raised: string | null },
 ): WorkerMessage {
   // With the thread executor Python reports a success after an exception.
-  if (raised !== null) return { type: 'failed', message: raised.slice(0, STAND_IN.errorChars), raised: true };
+  if (raised !== null) return failedBy(raised);
   if (status === JobStatus.JS_SUCCESS) return { type: 'closed' };
   const why = error === '' ? 'the agent reported its job as failed' : error;
   const isRaised = error === JOB_CRASHED || error.startsWith(`${JOB_CRASHED}: `);
