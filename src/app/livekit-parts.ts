@@ -8,6 +8,7 @@ import type { Jobs } from '../ports/jobs.ts';
 import type { Log } from '../ports/log.ts';
 import type { Rooms } from '../ports/rooms.ts';
 import type { StandIn } from '../ports/stand-in.ts';
+import { readEnvFile } from '../process/env-file.ts';
 
 /** All null, or none. */
 interface LiveKitParts {
@@ -38,6 +39,7 @@ export async function livekitParts(
       log,
       livekit,
       port: 0,
+      readEnvFile,
       livekitOf: (agent) => livekitOf(current(), agent),
     }),
   };

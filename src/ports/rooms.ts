@@ -3,6 +3,7 @@ import type { RoomKey, Stamp } from '../core/ids.ts';
 import type { Acceptance } from '../core/model/agent-answer.ts';
 import type { Effect } from '../core/model/effects.ts';
 import type { JobMessage } from '../core/model/job-options.ts';
+import type { LiveKitKeys } from '../core/model/profile.ts';
 import type { RoomSnapshot, RoomWebhook } from '../core/rooms/presence.ts';
 
 export interface RoomsListener {
@@ -51,8 +52,17 @@ export interface Rooms {
   ): Promise<RoomStepResult>;
   /** Closes the room, except if LiveKit has given the call to another agent, even one that has not joined yet. */
   closeRefused(refused: RefusedRoom): Promise<RoomStepResult>;
-  /** A token of kind agent that is valid for this room alone. `as`: the participant that a LiveKit agent wants to be. */
-  workerToken(grant: { room: RoomKey; identity: string; ttlMs: number; as?: Acceptance }): Promise<string>;
+  /**
+   * A token of kind agent that is valid for this room alone. `as`: the participant that a LiveKit agent wants to be. `keys`:
+   * the keys that sign it, in place of the supervisor's.
+   */
+  workerToken(grant: {
+    room: RoomKey;
+    identity: string;
+    ttlMs: number;
+    as?: Acceptance;
+    keys?: Pick<LiveKitKeys, 'apiKey' | 'apiSecret'>;
+  }): Promise<string>;
   /** Verifies a webhook, drops repeats and passes the rest to the listener. Rejects `bad_signature`. */
   webhook(rawBody: string, authorization: string | undefined): Promise<void>;
   /** `since`: the last change between reachable and not. null: no request was made yet. */

@@ -2,7 +2,7 @@
 import type { WorkerId } from '../core/ids.ts';
 import type { AgentAnswer } from '../core/model/agent-answer.ts';
 import type { JobMessage } from '../core/model/job-options.ts';
-import type { LiveKitAccess, Profile } from '../core/model/profile.ts';
+import type { LiveKitAccess, LiveKitKeys, Profile } from '../core/model/profile.ts';
 import type { ChannelsListener } from './channels.ts';
 
 /** The job that an unchanged LiveKit agent gets. */
@@ -50,6 +50,10 @@ export interface StandIn {
     profile: Pick<Profile, 'agent' | 'livekitAccess'>,
     given: Readonly<Record<string, string>>,
   ): Readonly<Record<string, string>>;
+  /** LiveKit as the profile itself names it. null: the agent sees LiveKit as the supervisor does. Never rejects. */
+  livekitFor(
+    profile: Pick<Profile, 'agent' | 'livekitAccess' | 'env' | 'envFile'>,
+  ): Promise<LiveKitKeys | null>;
   /** Asks the agent whether it accepts the job. false: it is not connected. */
   offer(workerId: WorkerId, job: StandInJob): boolean;
   /** Gives the agent that accepted the job its room. Then the worker is ready. false: it is not connected, or is asked again. */

@@ -86,7 +86,7 @@ export class SupervisorParts {
       deps.rooms === null ? null : new RoomRouter({ ...deps, rooms: deps.rooms }, this.sessions);
     deps.registry.onLost((lost) => this.#onLost(lost));
     this.#timers = new DeadlineTimers(clock, (id) => this.sessions.post(id, { type: 'tick' }));
-    this.roomTokens = new RoomTokens(deps.rooms);
+    this.roomTokens = new RoomTokens(deps);
     const effects = new EffectRunner(this);
     this.transitions = new TransitionRunner({ parts: this, effects, timers: this.#timers });
   }

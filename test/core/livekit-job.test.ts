@@ -242,7 +242,7 @@ describe('a warm worker', () => {
 
   it('that dies right after ready is replaced, even without a caller', () => {
     const ready = says({ type: 'ready' }, warm);
-    const play = Play.queued()
+    const play = Play.queued({ profile: profile({ replace: true }) })
       .on(0, granted)
       .on(5, ready)
       .on(1000, exited(1, null, warm))
@@ -253,6 +253,20 @@ describe('a warm worker', () => {
       .on(5, ready)
       .on(2500, exited(1, null, warm));
     expect(later).toMatchObject({ phase: 'closing', reason: 'crashed' });
+  });
+
+  it.each([
+    ['dies', exited(1, null, warm), false],
+    ['dies', exited(1, null, warm), true],
+    ['raises', says({ type: 'failed', message: 'it raised', raised: true }, warm), false],
+    ['says failed', says({ type: 'failed', message: 'no voice' }, warm), false],
+  ] as const)('that %s right after ready ends its session with `replace: false`, a caller or not', (_, fault, isCalled) => {
+    const play = Play.queued({ profile: profile({ protocol: 'livekit', replace: false }) })
+      .on(0, granted)
+      .on(5, says({ type: 'ready' }, warm));
+    if (isCalled) play.on(100, look(100, [participant('ann')]));
+    expect(play.on(1000, fault)).toMatchObject({ phase: 'closing', reason: 'crashed' });
+    expect(play.did('spawn')).toEqual([]);
   });
 
   it('that dies while it is reserved is replaced by a new worker', () => {

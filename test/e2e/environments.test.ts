@@ -28,6 +28,9 @@ interface Way {
   readonly sees: typeof KEY | typeof OTHER.key | 'curfew';
 }
 
+/** The same server under another name, as an agent in another network has it. */
+const elsewhere = (url: string) => url.replace('127.0.0.1', 'localhost');
+
 describe('a LiveKit agent', () => {
   const dir = mkdtempSync(join(tmpdir(), 'curfew-environments-'));
   let livekit: LiveKit;
@@ -78,7 +81,7 @@ describe('a LiveKit agent', () => {
     // Because: LiveKit's client library goes through the proxy, and a second participant would ask curfew for a room.
     const room = { env: { ...proxies, TEST_ALONE: '1' }, profile: { livekit_access: 'room' } };
     const start = [python, py, 'start'];
-    const other = { url: livekit.url, api_key: OTHER.key, api_secret: OTHER.secret };
+    const other = { url: elsewhere(livekit.url), api_key: OTHER.key, api_secret: OTHER.secret };
     return [
       { name: 'module', command: [python, '-m', 'access', 'start'], profile: { cwd: FILES }, sees: KEY },
       { name: 'wrapper', command: ['sh', '-c', `${start.join(' ')}; exit $?`], sees: KEY },
@@ -135,7 +138,10 @@ describe('a LiveKit agent', () => {
       const standIn = Number(readFileSync(join(daemon.stateDir, 'agents.port'), 'utf8'));
       for (const { way, log } of logs) {
         const { name, sees } = way;
-        const address = sees === 'curfew' ? `ws://127.0.0.1:${standIn}` : livekit.url;
+        const own = name === 'own-livekit' ? elsewhere(livekit.url) : livekit.url;
+        const address = sees === 'curfew' ? `ws://127.0.0.1:${standIn}` : own;
+        // The agent joins its room at the address and with the keys that its profile has.
+        if (name === 'own-livekit') expect(log).toContain(`job url: ${own} ${OTHER.key}\n`);
         const key = sees === 'curfew' ? '\\S*curfew\\S*' : sees;
         expect(log, `${name}: ${log}`).toMatch(new RegExp(`environment: ${address}/? ${key}\n`));
         expect(log, name).not.toContain('framework_unknown');

@@ -43,7 +43,9 @@ function watch(child, jobId) {
   });
   child.once('exit', (code, signal) => {
     const crashed = reason === CRASHED || raised !== '' ? `${CRASHED}${raised}` : '';
-    const error = code === 0 || crashed !== '' ? crashed : `job process ended: ${signal ?? code}`;
+    // Without a signal of its own the framework may have sent one to a process that was already at its end.
+    const sender = signal !== null && child.killed ? ' by the framework' : '';
+    const error = code === 0 || crashed !== '' ? crashed : `job process ended: ${signal ?? code}${sender}`;
     tell(error === '' ? 'JS_SUCCESS' : 'JS_FAILED', error);
   });
 }

@@ -34,6 +34,14 @@ function outsideText({ signal }: Pick<ExitInfo, 'signal'>): string {
   return `, which curfew did not send${kernel}`;
 }
 
+/** The process of a LiveKit agent's job ended early. curfew signals it only in a teardown or a replacement, too. */
+export function jobExitText(exit: Pick<ExitInfo, 'code' | 'signal'>, isByFramework: boolean): string {
+  const sender = isByFramework
+    ? ", which the framework itself sent; the worker's log says why"
+    : outsideText(exit);
+  return `the process of the job ${exitText(exit)}${sender}`;
+}
+
 /** How a process ended, as the rest of a sentence that begins with its name. */
 export function exitText({ code, signal }: Pick<ExitInfo, 'code' | 'signal'>): string {
   if (signal !== null) return `was ended by ${signal}`;

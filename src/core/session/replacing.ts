@@ -30,9 +30,9 @@ export function crash(session: Live, ending: Ending, now: Stamp, inRow?: number)
   const { spec, phase } = session;
   if (phase.work.kind !== 'running') return stay(session);
   const { worker } = phase.work;
-  const isWanted = diedOnAssignment(worker, now) || (spec.profile.replace && callerThere(session));
+  const isWanted = spec.profile.replace && (diedOnAssignment(worker, now) || callerThere(session));
   const isPolled = mayBeThere(session, now);
-  const dialled = isWanted || spec.profile.replace ? dialledEnding(session, ending) : null;
+  const dialled = spec.profile.replace ? dialledEnding(session, ending) : null;
   if (dialled !== null) return startTeardown(session, dialled, now);
   if (!isWanted && !isPolled) return startTeardown(session, ending, now);
   // A job that raised may have dialled a phone that no snapshot has shown yet.

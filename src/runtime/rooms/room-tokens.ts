@@ -1,9 +1,11 @@
 /** Room tokens for workers. A session's token is made while its first record is written, so that a warm worker does not wait for it. */
 import type { SessionId } from '../../core/ids.ts';
 import type { Acceptance } from '../../core/model/agent-answer.ts';
+import type { LiveKitKeys } from '../../core/model/profile.ts';
 import type { Session } from '../../core/model/session.ts';
 import { TOKENS } from '../../lib/limits/room-limits.ts';
 import type { Rooms } from '../../ports/rooms.ts';
+import type { StandIn } from '../../ports/stand-in.ts';
 
 /** Both are empty without LiveKit. The worker still gets its session and room. */
 export interface RoomAccess {
@@ -13,10 +15,12 @@ export interface RoomAccess {
 
 export class RoomTokens {
   readonly #rooms: Rooms | null;
+  readonly #standIn: StandIn | null;
   readonly #prepared = new Map<SessionId, Promise<RoomAccess>>();
 
-  constructor(rooms: Rooms | null) {
+  constructor({ rooms, standIn }: { rooms: Rooms | null; standIn: StandIn | null }) {
     this.#rooms = rooms;
+    this.#standIn = standIn;
   }
 
   prepare(session: Session): void {
@@ -36,9 +40,13 @@ export class RoomTokens {
     return prepared ?? this.#make(session);
   }
 
-  /** The token for a LiveKit agent, as the participant that the agent wants to be. */
-  admit(session: Session, as: Acceptance): Promise<RoomAccess> {
-    return this.#make(session, as);
+  /**
+   * The token for a LiveKit agent, as the participant that the agent wants to be. The agent may see LiveKit at another address
+   * than the supervisor, and with other keys.
+   */
+  async admit(session: Session, as: Acceptance): Promise<RoomAccess> {
+    const own = (await this.#standIn?.livekitFor(session.spec.profile)) ?? null;
+    return this.#make(session, { as, own });
   }
 
   forget(id: SessionId): void {
@@ -46,11 +54,21 @@ export class RoomTokens {
   }
 
   /** The token is valid for the session's room only, and for as long as the session may last. */
-  async #make({ spec }: Session, as?: Acceptance): Promise<RoomAccess> {
+  async #make(
+    { spec }: Session,
+    agent?: { readonly as: Acceptance; readonly own: LiveKitKeys | null },
+  ): Promise<RoomAccess> {
     if (this.#rooms === null) return { url: '', token: '' };
     const ttlMs = spec.limits.maxDurationMs + TOKENS.graceMs;
     const { room, agentIdentity: identity } = spec;
-    const token = await this.#rooms.workerToken({ room, identity, ttlMs, ...(as !== undefined && { as }) });
-    return { url: this.#rooms.url, token };
+    const own = agent?.own ?? null;
+    const token = await this.#rooms.workerToken({
+      room,
+      identity,
+      ttlMs,
+      ...(agent !== undefined && { as: agent.as }),
+      ...(own !== null && { keys: own }),
+    });
+    return { url: own?.url.replace(/^http/, 'ws') ?? this.#rooms.url, token };
   }
 }

@@ -10,6 +10,8 @@ import { until } from '../../support/lib/wait.ts';
 import { jobOf, StandInRig } from '../../support/livekit/standin-rig.ts';
 
 const W1 = workerId('w-1');
+/** As aiohttp names itself. */
+const PYTHON = 'Python/3.12 aiohttp/3.13.2';
 let rig: StandInRig;
 
 beforeEach(async () => {
@@ -153,7 +155,7 @@ describe('a job of the stand-in', () => {
   });
 
   it('is offered again to an agent with too much load by its own measure, with one line in the log', async () => {
-    const agent = await rig.registered();
+    const agent = await rig.registered('w-1', { userAgent: PYTHON, version: '1.8.9' });
     agent.send({ case: 'updateWorker', value: { status: WorkerStatus.WS_FULL } });
     rig.assign(W1, jobOf());
     for (const nth of [1, 2, 3]) {
@@ -163,6 +165,21 @@ describe('a job of the stand-in', () => {
     await rig.awaitEvent('w-1', 'ready');
     expect(rig.logged.filter(({ message }) => message.includes('too much load'))).toHaveLength(1);
   });
+
+  for (const [what, options] of [
+    ['JavaScript', { version: '1.9.0' }],
+    ['Python before 1.4', { userAgent: PYTHON, version: '1.3.12' }],
+  ] as const)
+    it(`is rejected by an agent with too much load in ${what}, because that framework never refuses by its load`, async () => {
+      const agent = await rig.registered('w-1', options);
+      agent.send({ case: 'updateWorker', value: { status: WorkerStatus.WS_FULL } });
+      rig.assign(W1, jobOf());
+      await agent.receives('availability');
+      agent.answer('AJ_1', false);
+      await until('the supervisor has the answer', () => rig.answers.length === 1);
+      expect(rig.answers[0]?.answer).toEqual({ kind: 'rejected', isFinal: false });
+      expect(rig.logged.filter(({ message }) => message.includes('too much load'))).toEqual([]);
+    });
 
   it('is accepted with as much metadata as LiveKit accepts, also as JSON', async () => {
     const agent = await rig.registered('w-1', { isText: true });
@@ -198,6 +215,30 @@ describe('a job of the stand-in', () => {
     });
     expect(await rig.awaitEvent('w-1', 'failed')).toEqual({ type: 'failed', message: 'no voice' });
     expect(rig.typesOf('w-1')).not.toContain('closed');
+  });
+
+  it.each([
+    ['1', 'the process of the job exited with code 1', true],
+    [
+      'SIGKILL',
+      "the process of the job was ended by SIGKILL, which curfew did not send; the kernel's OOM killer is one possible sender",
+      false,
+    ],
+    ['SIGSEGV', 'the process of the job was ended by SIGSEGV', false],
+    [
+      'SIGKILL by the framework',
+      "the process of the job was ended by SIGKILL, which the framework itself sent; the worker's log says why",
+      false,
+    ],
+  ])('of a process that ended by %s fails with these words, and an exit code counts as an exception', async (how, message, raised) => {
+    const agent = await withJob();
+    const error = `job process ended: ${how}`;
+    agent.send({ case: 'updateJob', value: { jobId: 'AJ_1', status: JobStatus.JS_FAILED, error } });
+    expect(await rig.awaitEvent('w-1', 'failed')).toEqual({
+      type: 'failed',
+      message,
+      ...(raised && { raised }),
+    });
   });
 
   it('is not ended by a report about another job', async () => {

@@ -68,6 +68,8 @@ class ipc:
 ipc.proc_pool.ProcPool = ProcPool
 class AgentServer:
     def __init__(self): ${fields}
+    async def _update_job_status(self, process): pass
+    async def _queue_msg(self, message): pass
     async def run(self, devmode=False): print(self._port, getattr(self, "_num_idle_processes", "as it was"), getattr(self, "_max_retry", ""))
 `;
   const start =
@@ -93,6 +95,8 @@ class AgentServer:
       WORKER,
       `__version__ = "1.2.18"${server('pass').replace('class AgentServer', 'class Other')}
 class Worker:
+    async def _update_job_status(self, process): pass
+    async def _queue_msg(self, message): pass
     def __init__(self, opts): print(opts.port, opts.num_idle_processes, opts.load_threshold, opts.max_retry)
 `,
     );

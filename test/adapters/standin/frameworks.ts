@@ -16,6 +16,12 @@ export interface Stage {
 }
 
 const JOIN_MS = 60_000;
+const KILLED =
+  "the process of the job was ended by SIGKILL, which curfew did not send; the kernel's OOM killer is one possible sender";
+/** The launcher for Python names the line of the code, too. */
+const EXITED =
+  /^(the entrypoint raised SystemExit: 1; at .*exits\.py:\d+ in |the process of the job exited with code 1$)/;
+
 /** Each test has a new stage. All tests share `livekit`. */
 export function useStage(): () => Stage {
   let livekit: LiveKit | null = null;
@@ -93,7 +99,28 @@ export function testFramework(framework: Framework): void {
     const { rig, agents } = stage();
     await startInRoom(stage(), framework, 'w-1');
     process.kill(jobProcessOf(agents.tree('w-1')), 'SIGKILL');
-    expect(await rig.awaitEvent('w-1', 'failed', JOIN_MS)).toMatchObject({ message: expect.any(String) });
+    // A signal from outside is no work of the agent's code, so the failure is no exception.
+    expect(await rig.awaitEvent('w-1', 'failed', JOIN_MS)).toEqual({ type: 'failed', message: KILLED });
+  });
+
+  it('exits in its entrypoint, and its job has completed with 0 and raised an exception with 1', async () => {
+    const { rig, agents, livekit } = stage();
+    for (const [name, code] of [
+      ['w-1', '0'],
+      ['w-2', '1'],
+    ] as const)
+      agents.start(name, framework, { file: 'exits', env: { TEST_CODE: code } });
+    for (const name of ['w-1', 'w-2']) {
+      await agents.ready(name);
+      await assign(rig, livekit, name);
+    }
+    expect(await rig.awaitEvent('w-1', 'closed', JOIN_MS)).toEqual({ type: 'closed' });
+    expect(await rig.awaitEvent('w-2', 'failed', JOIN_MS)).toEqual({
+      type: 'failed',
+      message: expect.stringMatching(EXITED),
+      raised: true,
+    });
+    expect(rig.typesOf('w-1')).not.toContain('failed');
   });
 
   it("reaches LiveKit's API for its own room and no other", async () => {

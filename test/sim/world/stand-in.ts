@@ -41,6 +41,10 @@ export class SimStandIn implements StandIn {
     return {};
   }
 
+  livekitFor(): Promise<null> {
+    return Promise.resolve(null);
+  }
+
   offer(workerId: WorkerId, { attributes }: StandInJob): boolean {
     this.#offers.set(workerId, attributes['curfew.session'] ?? '');
     return this.wire.tell(workerId, 'is offered its job', (peer) => peer.offered());

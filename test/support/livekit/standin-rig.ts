@@ -74,6 +74,7 @@ export class StandInRig {
       livekit: this.livekit,
       port: this.port,
       livekitOf: () => null,
+      readEnvFile: () => Promise.resolve({}),
     });
   }
 
@@ -138,6 +139,7 @@ export class StandInRig {
       launcher?: 'full' | 'room';
       why?: string;
       jobId?: string;
+      userAgent?: string;
     } = {},
   ) {
     const token = options.token ?? (await this.token(name));
@@ -149,11 +151,18 @@ export class StandInRig {
   /** An agent that is connected and registered. */
   async registered(
     name = 'w-1',
-    options: { isText?: boolean; launcher?: 'full' | 'room'; why?: string; jobId?: string } = {},
+    options: {
+      isText?: boolean;
+      launcher?: 'full' | 'room';
+      why?: string;
+      jobId?: string;
+      userAgent?: string;
+      version?: string;
+    } = {},
   ): Promise<WireAgent> {
     const agent = await this.agent(name, options);
     await agent.opened();
-    agent.register();
+    agent.register(options.version);
     await agent.receives('register');
     return agent;
   }
@@ -182,14 +191,16 @@ export class WireAgent {
       launcher,
       why = '',
       jobId = '',
-    }: { isText?: boolean; launcher?: string; why?: string; jobId?: string } = {},
+      userAgent,
+    }: { isText?: boolean; launcher?: string; why?: string; jobId?: string; userAgent?: string } = {},
   ) {
     this.#isText = isText;
     const header =
       launcher === undefined
         ? {}
         : { 'x-curfew-access': launcher, 'x-curfew-why': why, 'x-curfew-job': jobId };
-    this.socket = new WebSocket(url, { headers: { authorization: `Bearer ${token}`, ...header } });
+    const agent = userAgent === undefined ? {} : { 'user-agent': userAgent };
+    this.socket = new WebSocket(url, { headers: { authorization: `Bearer ${token}`, ...header, ...agent } });
     this.socket.on('error', () => undefined);
     this.socket.on('unexpected-response', (_, response) => {
       this.ended = { code: response.statusCode ?? 0, reason: '' };

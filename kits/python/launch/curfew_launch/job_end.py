@@ -1,5 +1,6 @@
 """
-Tells curfew of an exception that ended the entrypoint. The framework logs it and reports the job as a success.
+Tells curfew of an exception that ended the entrypoint. The framework logs it and reports the job as a success. `sys.exit(1)`
+is such an exception, and `sys.exit(0)` a `ctx.shutdown()`.
 
 The job's process then exits with 1, so that the framework itself reports a failed job, also where curfew did not hear of the
 exception. Shutdown callbacks run before that, as ever. With the thread executor only the report to curfew tells.
@@ -17,6 +18,13 @@ TEXT_CHARS = 2000
 FRAMES = 5
 
 
+class Exited(Exception):
+    """
+    `sys.exit(1)` in the entrypoint. Because: SystemExit stops the event loop, and the framework then hangs with its agent in the room.
+    It kills the process as unresponsive after a minute, without its shutdown callbacks.
+    """
+
+
 def adapt(job_main):
     """`job_main`: the module livekit.agents.ipc.job_proc_lazy_main."""
     proc_main, thread_main = job_main.proc_main, job_main.thread_main
@@ -26,11 +34,13 @@ def adapt(job_main):
         reports = attempt("job_end", lambda: _watch(*args, **kwargs))
         attempt("job_end", _leave_term_to_main)
         attempt("access", child_env.pass_on)
-        proc_main(*args, **kwargs)
-        if reports:
+        try:
+            proc_main(*args, **kwargs)
+        finally:
             # Race: the end of this process would cut a report that waits for a curfew that is starting again.
-            for report in reports:
+            for report in reports or ():
                 attempt("job_end", lambda report=report: report and report.join(job_report.BOUND_SECONDS))
+        if reports:
             sys.exit(1)
 
     @functools.wraps(thread_main)
@@ -61,13 +71,21 @@ def _watch(args):
     async def watched(*given, **more):
         try:
             return await entrypoint(*given, **more)
+        except SystemExit as error:
+            if error.code in (None, 0):
+                return given[0].shutdown("the entrypoint exited")
+            reports.append(_report(given[0], error))
+            raise Exited("SystemExit: %s" % error.code) from error
         except Exception as error:
-            failed = error
-            reports.append(attempt("job_end", lambda: job_report.report(given[0].job.id, describe(failed))))
+            reports.append(_report(given[0], error))
             raise
 
     args.job_entrypoint_fnc = watched
     return reports
+
+
+def _report(ctx, error):
+    return attempt("job_end", lambda: job_report.report(ctx.job.id, describe(error)))
 
 
 def describe(error):

@@ -6,12 +6,14 @@ Changes the settings of `AgentServer`. A worker has one job at most, and curfew 
 - No load limit for new jobs.
 - No limit of connection attempts, because giving up would end the call.
 
+A failed job is reported with the exit of its process (`job_exit`).
+
 Before 1.3 the server is `Worker`, which takes its settings from `WorkerOptions` when it is made.
 """
 
 import functools
 
-from . import TESTED, attempt, coroutine_of, own, say
+from . import TESTED, attempt, coroutine_of, job_exit, own, say
 
 SETTINGS = {
     "port": 0,
@@ -42,6 +44,7 @@ def adapt(worker):
         return await launch_job(self, *args, **kwargs)
 
     pool.launch_job = launch_last_job
+    attempt("job_exit", lambda: job_exit.adapt(worker))
 
 
 def _note(job_id):

@@ -59,7 +59,7 @@ export function createRooms({ livekit, clock, pollEveryMs }: RoomsOptions): Room
     closeRoom: (effect) => step(() => closeRoom({ client, clock }, effect)),
     closeEmpty: (empty) => step(() => closeEmpty({ client, clock }, empty)),
     closeRefused: (refused) => step(() => closeRefused({ client, clock }, refused)),
-    workerToken: (grant) => makeWorkerToken(livekit, grant),
+    workerToken: ({ keys = livekit, ...grant }) => makeWorkerToken(keys, grant),
     webhook: async (rawBody, authorization) => {
       const received = await webhooks.receive(rawBody, authorization, clock.now());
       if (received === null) return;

@@ -12,6 +12,10 @@ const TOO_LARGE = `its message has more than ${STAND_IN.frameBytes} bytes`;
 const POLICY_VIOLATION = 1008;
 const GOING_AWAY = 1001;
 
+/** Only the Python framework refuses by load, from 1.4 on. All others ask the agent's code at any load. It registers by aiohttp. */
+const PYTHON = /\baiohttp\b/i;
+const OLD = /^(0|1\.[0-3])(\.|$)/;
+
 export interface AgentConnectionListener {
   /** The first message. The listener answers with `welcome` or `refuse`. */
   register(connection: AgentConnection, version: string): void;
@@ -34,6 +38,8 @@ export interface LauncherReport {
 
 export interface AgentConnectionOptions {
   readonly workerId: WorkerId;
+  /** The header of this name. Empty: it has none. */
+  readonly userAgent: string;
   readonly launcher: LauncherReport | null;
   readonly listener: AgentConnectionListener;
 }
@@ -44,8 +50,12 @@ export class AgentConnection {
   readonly launcher: LauncherReport | null;
   readonly #socket: WebSocket;
   readonly #listener: AgentConnectionListener;
-  /** The name and permissions that the agent registered with. */
-  registration: Pick<RegisterWorkerRequest, 'agentName' | 'allowedPermissions'> = { agentName: '' };
+  readonly #userAgent: string;
+  /** The agent's own first message. */
+  registration: Pick<RegisterWorkerRequest, 'agentName' | 'allowedPermissions' | 'version'> = {
+    agentName: '',
+    version: '',
+  };
   #isBinary = true;
   #isRegistered = false;
   /** Messages that wait for the welcome, because it must be sent first. `null`: the welcome was sent. */
@@ -56,6 +66,7 @@ export class AgentConnection {
   constructor(socket: WebSocket, options: AgentConnectionOptions) {
     this.workerId = options.workerId;
     this.launcher = options.launcher;
+    this.#userAgent = options.userAgent;
     this.#socket = socket;
     this.#listener = options.listener;
     this.#registerTimer = setTimeout(
@@ -75,6 +86,11 @@ export class AgentConnection {
 
   get isOpen(): boolean {
     return this.#socket.readyState === this.#socket.OPEN;
+  }
+
+  /** The framework may refuse a job by its own measure of load, without a question to the agent's code. */
+  get refusesByLoad(): boolean {
+    return PYTHON.test(this.#userAgent) && !OLD.test(this.registration.version);
   }
 
   welcome(register: ToWorker): void {

@@ -26,6 +26,24 @@ export function realKeys(
   };
 }
 
+/** LiveKit as the profile itself names it, in `env`, `env_file` or `livekit`. `null`: it names none, or grants the room alone. */
+export async function profileKeys(
+  profile: Pick<Profile, 'livekitAccess' | 'env' | 'envFile'>,
+  {
+    own,
+    ours,
+    readEnvFile,
+  }: { own: LiveKitKeys | null; ours: LiveKitKeys; readEnvFile: (path: string) => Promise<Variables> },
+): Promise<LiveKitKeys | null> {
+  if (accessOf(profile) !== 'full') return null;
+  // A file that cannot be read any more lets no worker start. This worker has started.
+  const file = profile.envFile == null ? {} : await readEnvFile(profile.envFile).catch(() => ({}));
+  const { LIVEKIT_URL, LIVEKIT_API_KEY, LIVEKIT_API_SECRET }: Variables = { ...file, ...profile.env };
+  const given = { LIVEKIT_URL, LIVEKIT_API_KEY, LIVEKIT_API_SECRET };
+  const isNamed = own !== null || Object.values(given).some((value) => value !== undefined);
+  return isNamed ? realKeys(profile, given, own ?? ours) : null;
+}
+
 /** `env` is the worker's other environment. Its PYTHONPATH and NODE_OPTIONS stay, and the launchers are added to them. */
 export function launchEnv(
   env: Variables,

@@ -3,6 +3,7 @@ import type { AvailabilityResponse } from '@livekit/protocol';
 import { JobStatus, WorkerStatus } from '@livekit/protocol';
 import type { Acceptance, AgentAnswer } from '../../../core/model/agent-answer.ts';
 import type { WorkerMessage } from '../../../core/model/control-protocol.ts';
+import { jobExitText } from '../../../core/model/endings.ts';
 import { STAND_IN } from '../../../lib/limits/livekit-limits.ts';
 import { CHANNEL } from '../../../lib/limits/worker-limits.ts';
 import type { Log } from '../../../ports/log.ts';
@@ -178,7 +179,7 @@ export class AgentJob {
       const acceptance = toAcceptance(response, work.job, this.connection);
       this.#work = { is: 'accepted', job: work.job, acceptance };
       this.#listener.answered(acceptance);
-    } else if (this.#isFull && !response.terminate) this.#offerLater(work);
+    } else if (this.#isFull && this.connection.refusesByLoad && !response.terminate) this.#offerLater(work);
     else {
       this.#work = { is: 'none' };
       this.#listener.answered({ kind: 'rejected', isFinal: response.terminate });
@@ -237,6 +238,10 @@ function isSameJob(jobId: string, { id }: StandInJob): boolean {
 
 /** The JavaScript framework's reason after an exception in the entrypoint. */
 const JOB_CRASHED = 'job crashed';
+/** The launchers' words for the end of the job's process: its exit code or its signal, and whether the framework sent the signal. */
+const JOB_ENDED =
+  /^job process ended: (?:(?<code>\d{1,3})|(?<signal>SIG[A-Z0-9]{1,10}))(?<sender> by the framework)?$/;
+type JobExit = Readonly<Record<'code' | 'signal' | 'sender', string | null>>;
 
 function failedBy(raised: string): Extract<WorkerMessage, { type: 'failed' }> {
   return { type: 'failed', message: raised.slice(0, STAND_IN.errorChars), raised: true };
@@ -250,7 +255,16 @@ function messageForEnd(
   // With the thread executor Python reports a success after an exception.
   if (raised !== null) return failedBy(raised);
   if (status === JobStatus.JS_SUCCESS) return { type: 'closed' };
+  const exit = JOB_ENDED.exec(error)?.groups;
+  if (exit !== undefined) return messageForExit(exit);
   const why = error === '' ? 'the agent reported its job as failed' : error;
   const isRaised = error === JOB_CRASHED || error.startsWith(`${JOB_CRASHED}: `);
   return { type: 'failed', message: why.slice(0, STAND_IN.errorChars), ...(isRaised && { raised: true }) };
+}
+
+/** An exit code is the work of the agent's own code, as an exception is. The next worker runs the same code. */
+function messageForExit({ code = null, signal = null, sender }: Partial<JobExit>): WorkerMessage {
+  const exit = { code: code === null ? null : Number(code), signal };
+  const message = jobExitText(exit, sender !== undefined);
+  return { type: 'failed', message, ...(code !== null && { raised: true }) };
 }

@@ -49,6 +49,7 @@ export function createStandInHttp({ instance, hub, twirp }: StandInHttpOptions):
           new AgentConnection(ws, {
             workerId: caller.workerId,
             launcher: launcherReport(request),
+            userAgent: request.headers['user-agent'] ?? '',
             listener: hub,
           }),
         ),

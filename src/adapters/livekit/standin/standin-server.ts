@@ -4,7 +4,7 @@ import type { LiveKitKeys } from '../../../core/model/profile.ts';
 import type { Instance } from '../../../ports/instance.ts';
 import type { Log } from '../../../ports/log.ts';
 import type { StandIn, StandInListener } from '../../../ports/stand-in.ts';
-import { launchEnv, realKeys } from './agent-env.ts';
+import { launchEnv, profileKeys, realKeys } from './agent-env.ts';
 import { AgentHub } from './agent-hub.ts';
 import type { ApiProxy } from './api-proxy.ts';
 import { createProxy } from './api-proxy.ts';
@@ -21,6 +21,8 @@ export interface StandInOptions {
   readonly livekit: { readonly url: string; readonly apiKey: string; readonly apiSecret: string };
   /** LiveKit as this agent sees it. null: as the supervisor sees it. Never in a record, because the database holds no secrets. */
   readonly livekitOf: (agent: string) => LiveKitKeys | null;
+  /** The variables of a profile's `env_file`. */
+  readonly readEnvFile: (path: string) => Promise<Readonly<Record<string, string>>>;
   /** 0: any free port at the first start, then always that one. */
   readonly port: number;
 }
@@ -52,6 +54,8 @@ export function createStandIn(options: StandInOptions): StandIn {
         ...keysFor(instance, id),
         real: realKeys(profile, given, options.livekitOf(profile.agent) ?? options.livekit),
       }),
+    livekitFor: (profile) =>
+      profileKeys(profile, { ...options, own: options.livekitOf(profile.agent), ours: options.livekit }),
     offer: (id, job) => open?.hub.offer(id, job) ?? false,
     admit: (id, access) => open?.hub.admit(id, access) ?? false,
     withdraw: (id) => open?.hub.withdraw(id),
