@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { findPythonAgents } from '../../scripts/python-agents.mjs';
+import type { CapacityView } from '../../src/api/host-schemas.ts';
 import type { SessionView } from '../../src/api/session-schemas.ts';
 import { Callers } from '../support/callers/callers.ts';
 import { Daemon, ROOT } from '../support/daemon/daemon.ts';
@@ -36,7 +37,7 @@ describe.runIf(HAS_LIVEKIT && PYTHON !== null)(
             default: {
               command: [PYTHON, join(ROOT, 'test/fixtures/agents/notes.py'), 'start'],
               protocol: 'livekit',
-              rooms: 'passed-*',
+              agent_name: 'passed',
               env: { NOTES_DIR: dir },
               start_timeout: '90s',
               // By polls alone each departure is a loss. LiveKit closes the room of a lone agent after 20 s.
@@ -62,7 +63,13 @@ describe.runIf(HAS_LIVEKIT && PYTHON !== null)(
 
     it('leaves one agent for the caller that is back, and the notes of the first one are whole', async () => {
       await daemon.start({ CURFEW_TEST: '1', CURFEW_FAILPOINT: 'claim.passed' });
+      await until('the name is registered', async () =>
+        (await daemon.get<CapacityView>('/v1/capacity')).body.jobs.every(
+          ({ state }) => state === 'registered',
+        ),
+      );
       await callers.join(ROOM, 'ann');
+      await livekit.dispatches.createDispatch(ROOM, 'passed', { metadata: JSON.stringify({ seconds: 5 }) });
       await until('the agent is in the room', () => notes().includes('connected'), START_MS);
       const [first] = await sessions();
       const id = first?.id ?? '';
