@@ -21,7 +21,6 @@ const LANES = new Lanes(6);
 const PYTHON = `py-${PYTHON_VERSIONS.at(-1)}`;
 const JAVASCRIPT = `js-${JAVASCRIPT_VERSIONS.at(-1)}`;
 const [OLDEST_PYTHON = '', OLDEST_JAVASCRIPT = ''] = OLDEST;
-const OF_THE_USUAL_SHAPE = ['production_deletes_room', 'production_crash'];
 const OTHER_WAYS = ['http-cold', 'http-warm', 'dispatch-warm'] as const;
 
 const part = (version: string, ways: Part['ways'], more: Partial<Part> = {}): Part => ({
@@ -35,11 +34,11 @@ const part = (version: string, ways: Part['ways'], more: Partial<Part> = {}): Pa
 const PARTS: readonly [string, Part][] = [
   [
     'a Python agent of the usual shape',
-    part(PYTHON, ['dispatch-warm'], { file: 'production', scenarios: OF_THE_USUAL_SHAPE }),
+    part(PYTHON, ['dispatch-warm'], { file: 'production', scenarios: ['production_crash'] }),
   ],
   [
     'a JavaScript agent of the usual shape',
-    part(JAVASCRIPT, ['http-warm'], { file: 'production', scenarios: OF_THE_USUAL_SHAPE }),
+    part(JAVASCRIPT, ['http-warm'], { file: 'production', scenarios: ['production_deletes_room'] }),
   ],
   ['the newest Python version', part(PYTHON, ['dispatch-cold'])],
   ['the newest Python version in the other ways', part(PYTHON, OTHER_WAYS, { scenarios: ['hang_up'] })],

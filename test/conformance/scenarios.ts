@@ -75,12 +75,13 @@ export interface Scenario {
 
 const PROBES = [
   'list_participants',
+  // Before the list, which names it.
+  'other_room',
   'list_rooms',
   'update_metadata',
   'egress',
   'sip',
   'list_dispatches',
-  'other_room',
   'avatar',
 ];
 const BY_DISPATCH: readonly Way[] = ['livekit', 'dispatch-cold', 'dispatch-warm'];

@@ -164,7 +164,8 @@ const PROBES = {
     (await client(RoomServiceClient).listParticipants(ctx.room.name)).map(({ identity }) => identity).sort(),
   list_rooms: async (ctx) => {
     const rooms = await client(RoomServiceClient).listRooms();
-    return { own: rooms.some(({ name }) => name === ctx.room.name), all: rooms.length > 1 };
+    const has = (wanted) => rooms.some(({ name }) => name === wanted);
+    return { own: has(ctx.room.name), other: has(`${ctx.room.name}-other`) };
   },
   update_metadata: async (ctx) =>
     (await client(RoomServiceClient).updateRoomMetadata(ctx.room.name, 'by the agent')).metadata,

@@ -209,7 +209,8 @@ async def list_participants(ctx, script):
 
 async def list_rooms(ctx, script):
     listed = await ctx.api.room.list_rooms(api.ListRoomsRequest())
-    return {"own": any(one.name == ctx.room.name for one in listed.rooms), "all": len(listed.rooms) > 1}
+    names = [one.name for one in listed.rooms]
+    return {"own": ctx.room.name in names, "other": f"{ctx.room.name}-other" in names}
 
 
 async def update_metadata(ctx, script):
