@@ -26,6 +26,8 @@ export const JAVASCRIPT_VERSIONS = [
 
 /** The oldest version of each, which `npm test` plays, too. */
 export const OLDEST = [`py-${PYTHON_VERSIONS[0]}`, `js-${JAVASCRIPT_VERSIONS[0]}`];
+/** Below the matrix. A test tries that it never registers at LiveKit itself. */
+export const BELOW = 'py-1.0.23';
 
 /** httpx: older versions import it, and no package that they name brings it any more. uvloop: for the calls in its loop. */
 const BESIDE = ['uvloop==0.23.0', 'httpx<1'];

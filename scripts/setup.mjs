@@ -22,7 +22,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { runChild } from './child.mjs';
 import { ensureDebianTree } from './debian-tree.mjs';
-import { ensureFramework, OLDEST } from './framework-versions.mjs';
+import { BELOW, ensureFramework, OLDEST } from './framework-versions.mjs';
 import { ensureLiveKitBinary, findLiveKitBinary } from './livekit-binary.mjs';
 import { ensurePrevious } from './previous-release.mjs';
 import { ensurePythonAgents } from './python-agents.mjs';
@@ -248,7 +248,7 @@ async function preparePythonAgents() {
 
 /** The tests of a version that is missing are left out. */
 async function prepareOldest(/** @type {boolean} */ hasPython) {
-  for (const version of OLDEST.filter((one) => hasPython || !one.startsWith('py-')))
+  for (const version of [...OLDEST, BELOW].filter((one) => hasPython || !one.startsWith('py-')))
     await ensureFramework(version, say).catch((error) =>
       skip(`the calls of ${version}: ${error instanceof Error ? error.message : String(error)}`),
     );

@@ -1,8 +1,9 @@
 /** `livekit_access`: what a LiveKit agent sees and may do at LiveKit, with real frameworks and a real server. */
-import { existsSync, mkdtempSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { BELOW, findFramework, OLDEST } from '../../scripts/framework-versions.mjs';
 import { findPythonAgents } from '../../scripts/python-agents.mjs';
 import type { CapacityView } from '../../src/api/host-schemas.ts';
 import { Daemon, ROOT } from '../support/daemon/daemon.ts';
@@ -100,12 +101,6 @@ it.runIf(HAS_LIVEKIT).each(FRAMEWORKS)(
   200_000,
 );
 
-/** The version of a matrix of frameworks, where it is installed. */
-function installed(version: string): string | null {
-  const python = join(ROOT, '.cache', 'conformance', version, 'bin', 'python');
-  return existsSync(python) ? python : null;
-}
-
 /** Each way in which an agent may come to LiveKit's own address and keys. `full`: the launcher is loaded and knows the framework. */
 function waysIn(): { name: string; command: string[]; keys?: string; full: boolean }[] {
   const python = findPythonAgents();
@@ -119,8 +114,8 @@ function waysIn(): { name: string; command: string[]; keys?: string; full: boole
   const node = process.execPath;
   const clear = ['env', '-u', 'PYTHONPATH', '-u', 'NODE_OPTIONS'];
   return [
-    ...ofPython('py10', installed('py-1.0.23'), { full: true }),
-    ...ofPython('py12', installed('py-1.2.18'), { keys: 'arguments', full: true }),
+    ...ofPython('py10', findFramework(BELOW), { full: true }),
+    ...ofPython('py12', findFramework(OLDEST[0] ?? ''), { keys: 'arguments', full: true }),
     ...ofPython('isolated', python, { args: ['-I'], full: false }),
     ...(python === null
       ? []
