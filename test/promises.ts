@@ -78,6 +78,7 @@ export const PROMISES = {
       'a teardown ends within the sum of its bounds',
       'a stop ends within its bound',
       'a session ends at its maximum duration',
+      'next sessions stay within their number and the rest of the maximum duration',
       'a released session begins its teardown',
       'errors in a row end a session at their limit',
       'every event of a session is handled',
@@ -186,6 +187,11 @@ export const PROMISES = {
       'a warm worker serves one job',
       'an exception is replaced once, and no crash in a dialled call',
       'the welcome to the job of an agent names the job and takes its reports',
+      'a rejected job ends its session',
+      'a rejected job is offered to no other agent',
+      'LiveKit hears the rejection of an agent that was asked',
+      'a caller that returns gets a new session',
+      'a next session begins only for a caller that returned to an open end',
     ],
     tests: {
       'test/e2e/livekit-agents.test.ts': [

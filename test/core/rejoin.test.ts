@@ -104,6 +104,7 @@ describe('a watch for a returning caller begins with the teardown', () => {
         .on(2000, release),
     ],
     ['the maximum duration', brought().until(121 * MINUTE_MS)],
+    ['a phone that the agent has dialled', hangUp(brought().on(500, says({ type: 'dialled' })))],
     ['an outbound call', hangUp(brought(), participant('sip', { kind: 'sip', outbound: true }))],
   ])('not for %s', (_name, play) => {
     expect(['closing', 'ended']).toContain(play.phase);

@@ -88,6 +88,7 @@ function placeOf(action: Action): Place {
     case 'release':
     case 'keep_alive':
     case 'metadata':
+    case 'drain':
       return 'supervisor';
     case 'worker':
       return 'host';
@@ -129,6 +130,7 @@ async function end(sim: Sim): Promise<void> {
     await play(sim, world.nowMs + ADMITTED_MS);
     sim.releaseAll();
   }
+  if (scenario.end === 'drain') sim.drain();
   if (scenario.end === 'stop')
     sim.stop(STOP_MS).then(
       () => {
@@ -136,13 +138,18 @@ async function end(sim: Sim): Promise<void> {
       },
       () => undefined,
     );
-  const untilMs = world.nowMs + (scenario.end === 'by_itself' ? CALM_MS : EMPTY_MS);
+  const untilMs = world.nowMs + (endsByItself(scenario) ? CALM_MS : EMPTY_MS);
   await play(sim, untilMs, () => stopped && isEmpty(sim) && scenario.end !== 'by_itself');
   if (world.violation !== null) return;
   if (!stopped)
     world.fail('every-wait-has-a-bound: a stop ends within its bound', `not over after ${STOP_MS} ms`);
   await play(sim, world.nowMs + 10_000);
   checkAtEnd(sim);
+}
+
+/** No request ends a session. */
+function endsByItself({ end }: Scenario): boolean {
+  return end === 'by_itself' || end === 'drain';
 }
 
 function isEmpty({ host, serving }: Sim): boolean {
@@ -203,8 +210,8 @@ function act(sim: Sim, action: Action): void {
       for (const { id, spec, wanted, acknowledged } of ledger.cases.values())
         if (
           spec.room.name === roomName(action.room) &&
-          wanted.phase.name !== 'ended' &&
-          (acknowledged || spec.clientId)
+          (wanted.phase.name !== 'ended' || action.do === 'release') &&
+          (acknowledged || spec.clientId || spec.unasked === true)
         ) {
           if (action.do === 'release') sim.release(id);
           else if (action.do === 'keep_alive') sim.keepAlive(id);
@@ -237,6 +244,14 @@ function act(sim: Sim, action: Action): void {
       return;
     case 'stall':
       world.suspend('supervisor', action.forMs);
+      return;
+    case 'drain':
+      sim.drain();
+      world.after(action.forMs, {
+        place: 'supervisor',
+        what: 'the drain is undone',
+        run: () => sim.undrain(),
+      });
       return;
     case 'disk':
       sim.setDisk(action.state, action.forMs);

@@ -46,6 +46,8 @@ export type Deed =
   | { readonly do: 'crash'; readonly points: number; readonly downMs: number; readonly again: number | null }
   | { readonly do: 'wall'; readonly byMs: number }
   | { readonly do: 'suspend' | 'stall'; readonly forMs: number }
+  /** A person drains the supervisor, and undoes it later. */
+  | { readonly do: 'drain'; readonly forMs: number }
   | { readonly do: 'disk'; readonly state: DiskState; readonly forMs: number }
   | { readonly do: 'livekit'; readonly state: ApiState; readonly forMs: number }
   | { readonly do: 'reboot' }
@@ -68,8 +70,8 @@ export interface Scenario {
   };
   readonly actions: readonly Action[];
   readonly lengthMs: number;
-  /** A person releases all sessions, the supervisor stops in order, or every session ends without a request. */
-  readonly end: 'release' | 'stop' | 'by_itself';
+  /** A person releases all sessions, the supervisor stops in order or drains, or every session ends without a request. */
+  readonly end: 'release' | 'stop' | 'drain' | 'by_itself';
 }
 
 const HOUR_MS = 3_600_000;
@@ -87,6 +89,7 @@ export function makeScenario(seed: number): Scenario {
   if (random.chance(0.12)) addMassSilence(actions, random, rooms, lengthMs);
   const fate = new Random(seed ^ 0x3a33);
   const warm = fate.chance(0.5) ? 1 + fate.below(3) : 0;
+  const reloads = fate.chance(0.4) ? makeReloads(fate, { rooms, lengthMs, warm }) : [];
   return {
     seed,
     rooms,
@@ -101,9 +104,10 @@ export function makeScenario(seed: number): Scenario {
     actions: actions
       .flatMap((one) => (warm === 0 ? one : warmed(one, fate)))
       .map((one) => helped(one, fate))
+      .concat(reloads)
       .sort((a, b) => a.atMs - b.atMs),
     lengthMs,
-    end: random.pick(['release', 'release', 'stop', 'by_itself']),
+    end: fate.chance(0.1) ? 'drain' : random.pick(['release', 'release', 'stop', 'by_itself']),
   };
 }
 
@@ -248,6 +252,42 @@ function addTrouble(actions: Action[], random: Random, lengthMs: number): void {
   else if (kind < 19 || random.chance(0.8))
     actions.push({ do: 'livekit', state: random.pick(['slow', 'failing', 'hung'] as const), forMs, atMs });
   else actions.push({ do: 'reboot', atMs });
+}
+
+/** A caller that loads its page again and again. */
+function makeReloads(
+  fate: Random,
+  { rooms, lengthMs, warm }: { rooms: number; lengthMs: number; warm: number },
+): Action[] {
+  const room = fate.below(rooms);
+  const [who, id] = ['caller-reload', 'job-reload'];
+  let atMs = fate.between(0, lengthMs / 2);
+  const limits = fate.chance(0.3) ? { maxDurationMs: fate.between(60_000, 150_000) } : {};
+  const call: Omit<Extract<Action, { do: 'dispatch' }>, 'agent' | 'id'> = {
+    do: 'dispatch',
+    room,
+    user: null,
+    limits,
+    atMs,
+  };
+  const isJob = warm > 0 && fate.chance(0.6);
+  const actions: Action[] = [
+    isJob ? { ...call, agent: 'eager', id, asJob: true } : { ...call, agent: 'helper', id: null },
+  ];
+  if (fate.chance(0.25))
+    actions.push({
+      do: 'drain',
+      forMs: fate.between(40_000, 120_000),
+      atMs: atMs + fate.between(20_000, 90_000),
+    });
+  for (let visits = 3 + fate.below(9); visits > 0; visits--) {
+    atMs += fate.chance(0.2) ? fate.between(1_000, 10_000) : fate.between(11_000, 32_000);
+    actions.push({ do: 'join', room, who, phone: 'none', mute: false, atMs });
+    atMs += visits === 1 ? fate.between(100_000, 200_000) : fate.between(12_000, 35_000);
+    actions.push({ do: 'leave', room, who, reason: 'client_initiated', atMs });
+    if (fate.chance(0.2)) actions.push({ do: 'release', room, atMs: atMs + fate.between(10_000, 25_000) });
+  }
+  return actions;
 }
 
 /** Adds many calls, and a LiveKit that suddenly answers with empty lists. */

@@ -13,6 +13,8 @@ import type { Instance } from '../../src/ports/instance.ts';
 import type { Log } from '../../src/ports/log.ts';
 import { Supervisor } from '../../src/runtime/supervisor.ts';
 import { Ledger } from './checks/ledger.ts';
+import { Rejections } from './checks/rejections.ts';
+import { Returns } from './checks/returns.ts';
 import type { Scenario } from './scenario.ts';
 import { Agent } from './world/agent.ts';
 import { SimChannels } from './world/channels.ts';
@@ -72,7 +74,7 @@ function profilesOf({ warm }: Scenario): Readonly<Record<string, Profile>> {
     : {
         ...PROFILES,
         warm: profile('warm', { warm, agentName: 'warm' }),
-        eager: profile('eager', { protocol: 'livekit', warm, agentName: 'eager' }),
+        eager: profile('eager', { protocol: 'livekit', warm, agentName: 'eager', rejoin: 'auto' }),
       };
 }
 
@@ -84,6 +86,8 @@ export class Sim {
   readonly livekit: LiveKit;
   readonly comebacks: Comebacks;
   readonly ledger: Ledger;
+  readonly rejections: Rejections;
+  readonly returns: Returns;
   readonly agents = new Map<WorkerId, Agent>();
   generation: Generation | null = null;
   lives = 0;
@@ -113,6 +117,8 @@ export class Sim {
       madeWallMs: 0,
     };
     this.ledger = new Ledger(this);
+    this.rejections = new Rejections(this);
+    this.returns = new Returns(this);
     this.host.listener = {
       born: (run) => this.#born(run),
       changed: (run) => this.generation?.workers.noticed(run),
@@ -123,6 +129,7 @@ export class Sim {
       out: (room, person, reason) => {
         this.ledger.out(room, person, reason);
         this.comebacks.out(room, person, reason);
+        if (person.kind !== 'agent') this.#callerLeft(room);
       },
     };
     this.disk.watch = this.ledger;
@@ -142,8 +149,11 @@ export class Sim {
     if (fuse !== null) life.light(fuse);
     const channels = new SimChannels(world, life, this.ledger);
     const rooms = new SimRooms(this.livekit, life, this.ledger);
-    const jobs = this.scenario.warm === 0 ? null : new SimJobs(world, life);
-    const standIn = new SimStandIn(world, life, this.ledger);
+    const jobs =
+      this.scenario.warm === 0
+        ? null
+        : new SimJobs(world, life, (job, answer) => this.rejections.answeredJob(job, answer));
+    const standIn = new SimStandIn(world, life, { messages: this.ledger, offers: this.rejections });
     const made: { workers?: SimWorkers } = {};
     const supervisor = new Supervisor({
       instance: this.#instance,
@@ -270,6 +280,18 @@ export class Sim {
     );
   }
 
+  /** Accepts no new session from now on. */
+  drain(): void {
+    if (this.serving === null) return;
+    this.returns.drainedMs = this.world.nowMs;
+    this.serving.supervisor.drain(null, PERSON).catch(() => undefined);
+  }
+
+  undrain(): void {
+    this.returns.drainedMs = null;
+    this.serving?.supervisor.undrain(PERSON).catch(() => undefined);
+  }
+
   stop(boundMs: number): Promise<{ left: number }> {
     const { generation } = this;
     if (generation === null) return Promise.resolve({ left: 0 });
@@ -355,11 +377,20 @@ export class Sim {
     agent.start();
   }
 
+  /** The AgentSessions of a room without a caller may close themselves. */
+  #callerLeft(room: string): void {
+    const people = this.livekit.room(room)?.people.values() ?? [];
+    if ([...people].some(({ kind }) => kind !== 'agent')) return;
+    for (const agent of this.agents.values()) if (agent.room === room && agent.isInRoom) agent.callerLeft();
+  }
+
   #died(life: Life, where: string): void {
     this.generation?.channels.lose();
     this.generation?.standIn.wire.lose();
     this.disk.restart();
     this.ledger.died(life, where);
+    this.rejections.died();
+    this.returns.died();
     if (life.stopping) return;
     const downMs = this.#downMs ?? this.world.random.wait(1_500, 20_000);
     this.#downMs = null;

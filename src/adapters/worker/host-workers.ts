@@ -3,55 +3,32 @@ import { existsSync } from 'node:fs';
 import pTimeout from 'p-timeout';
 import type { WorkerId } from '../../core/ids.ts';
 import { workerId as workerIdOf } from '../../core/ids.ts';
-import type { MemorySample } from '../../core/memory-sample.ts';
-import type { ExitInfo, WorkerProcess } from '../../core/model/worker.ts';
+import type { WorkerProcess } from '../../core/model/worker.ts';
 import { CurfewError } from '../../lib/errors.ts';
 import { failpoint } from '../../lib/failpoints.ts';
-import { LOGS, WORKERS } from '../../lib/limits/worker-limits.ts';
+import { WORKERS } from '../../lib/limits/worker-limits.ts';
 import type { Adopted, Forwarding, SpawnRequest, Workers } from '../../ports/workers.ts';
-import { ownUmask } from '../../process/base-environment.ts';
-import { createProcTable, findAlive } from '../../process/proc-files.ts';
-import type { Scanner } from '../../process/process-scan.ts';
-import { createScanner } from '../../process/process-scan.ts';
-import type { Self } from '../../process/process-tree.ts';
-import { exitFromFile, exitOf, statusOf } from './folder/exit-status.ts';
+import { findAlive } from '../../process/proc-files.ts';
+import { exitFromFile } from './folder/exit-status.ts';
 import { findCgroup } from './folder/find-cgroup.ts';
-import { createWorkerRecords } from './folder/folder-records.ts';
-import { PendingWrites } from './folder/pending-writes.ts';
 import type { WorkerFolder } from './folder/worker-folder.ts';
 import { appendToLog, folderOf, openLog, pruneFolders, readStatus } from './folder/worker-folder.ts';
-import { ForwardClient } from './forward/forward-client.ts';
 import type { TailFrom } from './forward/log-tail.ts';
-import type { LogCap } from './log/log-cap.ts';
-import { createLogCap } from './log/log-cap.ts';
-import { LogShelf } from './log/log-shelf.ts';
-import { AgentMetrics } from './metrics/agent-metrics.ts';
-import { findMetrics } from './metrics/find-metrics.ts';
 import { adoptedShim, findStartedWorker } from './start/adopt-shim.ts';
-import type { StartHost } from './start/prepare-start.ts';
 import { planStart } from './start/prepare-start.ts';
-import type { ShellExit, Shim, StartPlan } from './start/spawn-shim.ts';
+import type { Shim, StartPlan } from './start/spawn-shim.ts';
 import { startShim, waitForMain } from './start/spawn-shim.ts';
 import { StartQueue } from './start/start-queue.ts';
 import { removeForeignRoots, removeLeftFolders } from './temp/temp-cleanup.ts';
-import { TempFolders } from './temp/temp-folders.ts';
-import type { TempOwner } from './temp/temp-root.ts';
-import { placeOf } from './temp/temp-root.ts';
-import { watchTempSizes } from './temp/temp-sizes.ts';
 import type { TrackedWorker } from './tracked-worker.ts';
 import { newTrackedWorker, orderSignal } from './tracked-worker.ts';
-import { startLivenessProbe, workerOutlivesShim } from './tree/liveness-probe.ts';
-import { startSampler } from './tree/resource-sampler.ts';
 import { SentTerms } from './tree/sent-terms.ts';
 import { TreeReaper } from './tree/tree-reaper.ts';
 import { isUntrackedGone } from './untracked-worker.ts';
+import { WorkerEnd } from './worker-end.ts';
+import type { WorkerParts } from './worker-parts.ts';
+import { makeWorkerParts, startWatches } from './worker-parts.ts';
 import type { WorkersOptions } from './workers-options.ts';
-
-/**
- * After so many probes in a row without the worker's main process, its shim counts as hung. One probe runs each second.
- * On an overloaded host the shim writes the status late.
- */
-const MISSED_PROBES = 10;
 
 export function createWorkers(options: WorkersOptions): Workers {
   return new HostWorkers(options);
@@ -59,117 +36,53 @@ export function createWorkers(options: WorkersOptions): Workers {
 
 class HostWorkers implements Workers {
   readonly #options: WorkersOptions;
-  readonly #proc = createProcTable();
-  readonly #markPrefix: string;
-  readonly #self: Self;
-  readonly #startHost: StartHost;
-  readonly #scanner: Scanner;
-  readonly #logs: LogCap;
-  readonly #forward: ForwardClient | null;
-  readonly #shelf: LogShelf;
-  readonly #owner: TempOwner;
-  readonly #temp: TempFolders | null;
-  readonly #metrics: AgentMetrics;
-  readonly #entries = new Map<WorkerId, TrackedWorker>();
+  readonly #parts: WorkerParts;
+  readonly #end: WorkerEnd;
   readonly #starts = new StartQueue();
-  readonly #writes: PendingWrites;
-  readonly #stops: readonly (() => void)[];
-  #closed = false;
+  readonly #stopWatches: () => void;
 
   constructor(options: WorkersOptions) {
-    const {
-      instance,
-      log,
-      listener,
-      env: environment = process.env,
-      cgroups = null,
-      logs = LOGS,
-      temp,
-    } = options;
     this.#options = options;
-    this.#writes = new PendingWrites(log);
-    this.#markPrefix = `CURFEW_WORKER=${instance.id}/`;
-    this.#scanner = createScanner(this.#proc, this.#markPrefix);
-    this.#owner = { instance: instance.id, stateDir: instance.stateDir, place: placeOf(instance.bootId) };
-    this.#temp = temp == null ? null : new TempFolders({ tempDir: temp.dir, owner: this.#owner, log });
-    this.#metrics = new AgentMetrics({
-      records: createWorkerRecords(instance.workersDir),
-      folderOf: (id) => findMetrics(id, this.#temp, this.#entries.get(id)?.main ?? null, this.#proc),
-    });
-    this.#startHost = {
-      instance,
-      environment,
-      umask: ownUmask(),
-      cgroups,
-      maxFileBytes: logs.hardBytes,
-      temp: this.#temp,
-    };
-    const { forward: to = 'off' } = options;
-    this.#forward = to === 'off' ? null : new ForwardClient({ to, workersDir: instance.workersDir, log });
-    this.#logs = createLogCap({ log, sizes: logs, forward: this.#forward });
-    this.#shelf = new LogShelf({
-      workersDir: instance.workersDir,
-      log,
-      limitBytes: options.logsTotalBytes ?? (() => Number.POSITIVE_INFINITY),
-    });
-    this.#self = { pid: process.pid, pgid: this.#proc.stat(process.pid)?.pgid ?? process.pid };
-    const sampler = {
-      scanner: this.#scanner,
-      self: this.#self,
-      log,
-      everyMs: options.sampleMs ?? WORKERS.sampleMs,
-      trees: () => this.#running().map(({ reaper, cgroup }) => ({ subject: reaper.subject, cgroup })),
-      limitOf: (id: WorkerId) => listener.memoryLimit(id),
-      onSample: (id: WorkerId, memory: MemorySample, cpuPercent: number) =>
-        listener.resources(id, memory, cpuPercent),
-    };
-    const liveness = {
-      proc: this.#proc,
-      log,
-      workers: () => this.#running(),
-      onMissed: (entry: TrackedWorker) => this.#probeMissed(entry),
-    };
-    this.#stops = [
-      startSampler(sampler),
-      startLivenessProbe(liveness),
-      ...this.#watchTemp(temp?.maxBytes ?? 0),
-    ];
+    this.#parts = makeWorkerParts(options);
+    this.#end = new WorkerEnd(this.#parts);
+    this.#stopWatches = startWatches(this.#parts, (entry) => this.#end.probeMissed(entry));
   }
 
   async spawn(request: SpawnRequest): Promise<WorkerProcess> {
     const { workerId } = request;
-    const folder = folderOf(this.#options.instance.workersDir, workerId);
+    const { entries, temp, metrics } = this.#parts;
+    const folder = this.#folderOf(workerId);
     if (this.#has(workerId)) throw new CurfewError('internal', `worker ${workerId} was started before`);
     return this.#starts
       .run(workerId, (signal) => this.#start(request, folder, signal))
       .catch((error: unknown) => {
-        if (!this.#entries.has(workerId)) this.#temp?.remove(workerId, () => this.#metrics.retain(workerId));
+        if (!entries.has(workerId)) temp?.remove(workerId, () => metrics.retain(workerId));
         throw error;
       });
   }
 
   async adopt(workerId: WorkerId, known: WorkerProcess | null): Promise<Adopted | null> {
-    const { workersDir, bootId } = this.#options.instance;
-    const folder = folderOf(workersDir, workerId);
-    const found = await findStartedWorker(folder, bootId, known);
+    const { proc, metrics } = this.#parts;
+    const folder = this.#folderOf(workerId);
+    const found = await findStartedWorker(folder, this.#options.instance.bootId, known);
     if (found === null) return null;
-    this.#metrics.watch(workerId, null);
+    metrics.watch(workerId, null);
     const cgroup = findCgroup(workerId, folder, this.#options);
     const shim = adoptedShim(found.shim, { folder, cgroup });
     const entry = this.#track(workerId, { folder, shim, cgroup, from: 'noted' });
     // Where the command's pid is unknown, the shim is probed instead.
     entry.main = found.main ?? found.shim;
     entry.process = found;
-    entry.reaper.mainSeen(findAlive(this.#proc, entry.main));
+    entry.reaper.mainSeen(findAlive(proc, entry.main));
     // A living main process disproves the status file, because a worker can write to its folder.
-    const hasEnded = existsSync(folder.status) && findAlive(this.#proc, entry.main) === null;
+    const hasEnded = existsSync(folder.status) && findAlive(proc, entry.main) === null;
     const status = hasEnded ? await readStatus(folder) : null;
-    this.#announce(entry);
+    this.#end.announce(entry);
     return { process: found, exit: status && exitFromFile(status, this.#options.clock.now(), cgroup) };
   }
 
   signal(workerId: WorkerId, signal: 'SIGTERM' | 'SIGKILL', to?: 'main'): void {
-    if (this.#starts.has(workerId) && !this.#entries.has(workerId)) this.#starts.cancel(workerId);
+    if (this.#starts.has(workerId) && !this.#parts.entries.has(workerId)) this.#starts.cancel(workerId);
     else orderSignal(this.#find(workerId, signal), signal, to);
   }
 
@@ -178,44 +91,36 @@ class HostWorkers implements Workers {
   }
 
   record(workerId: WorkerId, record: object): void {
-    this.#forward?.recorded(workerId, record);
-    const entry = this.#entries.get(workerId);
+    const { forward, entries, writes } = this.#parts;
+    forward?.recorded(workerId, record);
+    const entry = entries.get(workerId);
     if (entry !== undefined && entry.process !== null)
-      this.#writes.add(entry.record.write({ ...record, process: entry.process }));
+      writes.add(entry.record.write({ ...record, process: entry.process }));
   }
 
   logPath(workerId: WorkerId): string {
-    return folderOf(this.#options.instance.workersDir, workerId).log;
+    return this.#folderOf(workerId).log;
   }
 
   note(workerId: WorkerId, line: string): void {
-    this.#writes.add(appendToLog(folderOf(this.#options.instance.workersDir, workerId), line));
+    this.#parts.writes.add(appendToLog(this.#folderOf(workerId), line));
   }
 
   forwarding(): Forwarding | null {
-    return this.#forward?.status() ?? null;
+    return this.#parts.forward?.status() ?? null;
   }
 
   metricsOf(agent: string): Promise<string> {
-    return this.#metrics.print(agent);
+    return this.#parts.metrics.print(agent);
   }
 
   forget(workerId: WorkerId): void {
-    const entry = this.#entries.get(workerId);
-    if (!entry) return;
-    entry.forgotten = true;
-    // The reaper needs the entry until the tree is gone. Then `#treeChanged` deletes it.
-    if (entry.reaper.isOver) this.#shelve(workerId);
-  }
-
-  /** The log counts from now on as that of an ended worker. Its last record and its last cut come first. */
-  #shelve(id: WorkerId): void {
-    this.#entries.delete(id);
-    void this.#writes.settled().then(() => this.#shelf.add(id));
+    const entry = this.#parts.entries.get(workerId);
+    if (entry) this.#end.forget(entry);
   }
 
   loadEndedLogs(keep: ReadonlySet<WorkerId>): Promise<void> {
-    return this.#shelf.load((id) => keep.has(id) || this.#has(id));
+    return this.#parts.shelf.load((id) => keep.has(id) || this.#has(id));
   }
 
   prune(olderThanWallMs: number, keep: ReadonlySet<WorkerId>): Promise<number> {
@@ -226,60 +131,54 @@ class HostWorkers implements Workers {
 
   /** Workers keep running without a supervisor. */
   async close(): Promise<void> {
-    this.#closed = true;
-    for (const stop of this.#stops) stop();
-    for (const entry of this.#entries.values()) entry.reaper.stop();
-    await this.#writes.settled();
-    await Promise.all([this.#temp?.close(), this.#shelf.close(), this.#logs.close()]);
+    const { closing, entries, writes, temp, shelf, logs } = this.#parts;
+    closing.abort();
+    this.#stopWatches();
+    for (const entry of entries.values()) entry.reaper.stop();
+    await writes.settled();
+    await Promise.all([temp?.close(), shelf.close(), logs.close()]);
   }
 
   async removeLeftTemp(): Promise<number> {
-    const { cgroups = null, temp } = this.#options;
-    if (this.#temp === null || temp == null) return 0;
-    const known = () => [...this.#entries.keys(), ...this.#starts.ids()];
-    const left = await removeLeftFolders({ temp: this.#temp, scanner: this.#scanner, cgroups, known });
-    return left + (await removeForeignRoots(temp.dir, this.#owner, this.#proc));
-  }
-
-  #watchTemp(maxBytes: number): (() => void)[] {
-    if (this.#temp === null) return [];
-    const workers = () => this.#running().map((one) => one.id);
-    return [watchTempSizes({ temp: this.#temp, maxBytes, log: this.#options.log, workers })];
+    const { cgroups = null, temp: options } = this.#options;
+    const { temp, scanner, entries, owner, proc } = this.#parts;
+    if (temp === null || options == null) return 0;
+    const known = () => [...entries.keys(), ...this.#starts.ids()];
+    const left = await removeLeftFolders({ temp, scanner, cgroups, known });
+    return left + (await removeForeignRoots(options.dir, owner, proc));
   }
 
   async #start(request: SpawnRequest, folder: WorkerFolder, signal: AbortSignal): Promise<WorkerProcess> {
     signal.throwIfAborted();
-    const plan = await planStart(request, folder, this.#startHost);
-    this.#metrics.watch(request.workerId, request.profile.agent);
+    const { startHost, metrics, proc } = this.#parts;
+    const plan = await planStart(request, folder, startHost);
+    metrics.watch(request.workerId, request.profile.agent);
     const entry = await this.#launch(request.workerId, plan, signal);
     if (signal.aborted) return this.#abandon(entry, signal.reason);
     const { identity } = entry.shim;
-    entry.main = await waitForMain(this.#proc, entry.shim, plan).catch((error: unknown) =>
+    entry.main = await waitForMain(proc, entry.shim, plan).catch((error: unknown) =>
       this.#abandon(entry, error),
     );
     failpoint('spawn.command-runs');
     const started = { main: entry.main, shim: identity };
     entry.process = started;
     this.record(request.workerId, request.record);
-    this.#announce(entry);
+    this.#end.announce(entry);
     return started;
   }
 
   async #launch(id: WorkerId, plan: StartPlan, signal: AbortSignal): Promise<TrackedWorker> {
+    const { proc, closing, writes } = this.#parts;
     const log = await openLog(plan.folder);
     try {
       signal.throwIfAborted();
-      if (this.#closed) throw new CurfewError('stopping', `worker ${id} was not started`);
-      const shim = await startShim({
-        ...plan,
-        proc: this.#proc,
-        bootId: this.#options.instance.bootId,
-        logFd: log.fd,
-      });
+      if (closing.signal.aborted) throw new CurfewError('stopping', `worker ${id} was not started`);
+      const { bootId } = this.#options.instance;
+      const shim = await startShim({ ...plan, proc, bootId, logFd: log.fd });
       failpoint('spawn.shim-started');
       return this.#track(id, { folder: plan.folder, shim, cgroup: plan.cgroup, from: 'start' });
     } finally {
-      this.#writes.add(log.close());
+      writes.add(log.close());
     }
   }
 
@@ -288,17 +187,18 @@ class HostWorkers implements Workers {
     found: { folder: WorkerFolder; shim: Shim; cgroup: string | null; from: TailFrom },
   ): TrackedWorker {
     const { folder, shim, cgroup } = found;
+    const { markPrefix, self, proc, scanner, entries, logs } = this.#parts;
     const reaper = new TreeReaper({
-      aim: { workerId: id, shim: shim.identity, markPrefix: this.#markPrefix, cgroup, self: this.#self },
+      aim: { workerId: id, shim: shim.identity, markPrefix, cgroup, self },
       sentTerms: new SentTerms(folder.terms),
-      proc: this.#proc,
-      scanner: this.#scanner,
+      proc,
+      scanner,
       log: this.#options.log,
-      onTree: (left) => this.#treeChanged(entry, left),
+      onTree: (left) => this.#end.treeChanged(entry, left),
     });
     const entry = newTrackedWorker({ id, folder, shim, cgroup, reaper });
-    this.#entries.set(id, entry);
-    this.#logs.watch(id, folder.log, found.from);
+    entries.set(id, entry);
+    logs.watch(id, folder.log, found.from);
     return entry;
   }
 
@@ -312,66 +212,8 @@ class HostWorkers implements Workers {
     throw error;
   }
 
-  /** Race: the worker can end at once. The end is reported in a later turn, after the caller got the result of the spawn. */
-  #announce(entry: TrackedWorker): void {
-    entry.announced = true;
-    setImmediate(() => void entry.shim.ended.then((exit) => this.#shimEnded(entry, exit)));
-  }
-
-  async #shimEnded(entry: TrackedWorker, exit: ShellExit): Promise<void> {
-    // The shim is our child and was reaped just now, so until now its number was its own.
-    if (exit.code !== null || exit.signal !== null) entry.reaper.confirmGroup();
-    if (exit.code === null && workerOutlivesShim(entry, this.#proc, this.#options.log)) return;
-    // The shim exits with its command's status. If it was killed or is not our child, the status file may exist.
-    if (exit.code === null) await this.#exitedByFile(entry);
-    else this.#exited(entry, exitOf(statusOf(exit.code), this.#options.clock.now(), entry.cgroup));
-  }
-
-  async #exitedByFile(entry: TrackedWorker): Promise<void> {
-    const status = await readStatus(entry.folder);
-    const now = this.#options.clock.now();
-    this.#exited(entry, exitFromFile(status ?? { text: '', wallMs: now.wallMs }, now, entry.cgroup));
-  }
-
-  #probeMissed(entry: TrackedWorker): void {
-    entry.missedProbes += 1;
-    const shimLives = findAlive(this.#proc, entry.shim.identity) !== null;
-    if (shimLives && entry.missedProbes < MISSED_PROBES) {
-      // A living shim that does not write the status was probably stopped together with its worker.
-      entry.reaper.wakeShim();
-      return;
-    }
-    void this.#exitedByFile(entry);
-  }
-
-  /** Reports the exit once. The scan of the remaining tree follows each call, also when a hung shim ends later. */
-  #exited(entry: TrackedWorker, exit: ExitInfo): void {
-    if (this.#closed) return;
-    if (!entry.exited) {
-      failpoint('exit.seen');
-      entry.exited = true;
-      this.#options.listener.exited(entry.id, exit);
-    }
-    entry.reaper.exited();
-  }
-
-  #treeChanged(entry: TrackedWorker, left: number): void {
-    if (left === 0) {
-      failpoint('tree.gone');
-      entry.shim.stopWatching();
-      this.#writes.add(this.#logs.finish(entry.id));
-      this.#temp?.remove(entry.id, () => this.#metrics.retain(entry.id));
-      if (entry.forgotten) this.#shelve(entry.id);
-    }
-    if (entry.announced) this.#options.listener.tree(entry.id, left);
-  }
-
-  #running(): TrackedWorker[] {
-    return [...this.#entries.values()].filter((one) => one.announced && !one.exited);
-  }
-
   #find(workerId: WorkerId, what: string): TrackedWorker | null {
-    const entry = this.#entries.get(workerId);
+    const entry = this.#parts.entries.get(workerId);
     if (entry?.announced) return entry;
     this.#options.log.warn(
       { worker: workerId, what },
@@ -383,14 +225,18 @@ class HostWorkers implements Workers {
   }
 
   #has(id: WorkerId): boolean {
-    return this.#entries.has(id) || this.#starts.has(id);
+    return this.#parts.entries.has(id) || this.#starts.has(id);
+  }
+
+  #folderOf(id: WorkerId): WorkerFolder {
+    return folderOf(this.#options.instance.workersDir, id);
   }
 
   /** Reports the end of an untracked worker. Otherwise a session would wait for it forever. */
   #probeUntracked(id: WorkerId): void {
-    const context = { host: this.#options, proc: this.#proc, scanner: this.#scanner, self: this.#self };
-    void isUntrackedGone(id, context).then((gone) => {
-      if (gone && !this.#closed && !this.#has(id)) this.#options.listener.tree(id, 0);
+    const { proc, scanner, self, closing } = this.#parts;
+    void isUntrackedGone(id, { host: this.#options, proc, scanner, self }).then((gone) => {
+      if (gone && !closing.signal.aborted && !this.#has(id)) this.#options.listener.tree(id, 0);
     });
   }
 }

@@ -112,9 +112,10 @@ function agentSessionsClosed(session: Session): Absence | null {
  * Race: an AgentSession that closes after its caller's departure can need longer than the caller needs to come back. Its close
  * waits for a running tool. A close after a later departure belongs to that one.
  */
-function returnedToClosed({ presence, spec, vitals }: Session, closedMs: number): Absence | null {
+function returnedToClosed(session: Session, closedMs: number): Absence | null {
+  const { presence, vitals } = session;
   const { returnedMs } = presence;
-  if (returnedMs === undefined || !bringsNext({ presence, spec })) return null;
+  if (returnedMs === undefined || !bringsNext(session)) return null;
   const hasLeftSince = presence.departures.some(({ at }) => at.bootMs > returnedMs);
   const isLateClose = vitals.agentSessions?.closeReason === CLOSED_BY_LEAVING && !hasLeftSince;
   if (returnedMs < closedMs && !isLateClose) return null;

@@ -4,7 +4,7 @@ import type { Ending, Session } from '../model/session.ts';
 const DIALLED = 'the call was dialled out';
 
 /** The job has dialled a phone, or a snapshot shows one that was dialled from this side. */
-function wasDialled({ dialled, presence }: Session): boolean {
+export function wasDialled({ dialled, presence }: Pick<Session, 'dialled' | 'presence'>): boolean {
   return dialled === true || presence.outboundSeen === true;
 }
 

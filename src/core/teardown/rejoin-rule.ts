@@ -4,14 +4,16 @@ import type { Effect } from '../model/effects.ts';
 import type { Reason } from '../model/reasons.ts';
 import type { Session, SessionIn } from '../model/session.ts';
 import type { RoomWatch } from '../rooms/kept-room.ts';
+import { wasDialled } from './dialled.ts';
 
 type Over = SessionIn<'closing' | 'ended'>;
 
 /** The callers had left, or the agent answered nobody any more. Every other end was wanted, or a fault. */
-export function mayRejoin({ phase, presence, spec }: Over): boolean {
+export function mayRejoin(session: Over): boolean {
+  const { phase, presence, spec } = session;
   if (phase.name === 'closing' && phase.ladder.released === true) return false;
   if (!isOpenEnd(phase) || presence.roomSid === null || spec.profile.roomOnEnd === 'close') return false;
-  return bringsNext({ presence, spec });
+  return bringsNext(session);
 }
 
 function isOpenEnd(phase: Over['phase']): boolean {
@@ -24,10 +26,10 @@ function isOpenEnd(phase: Over['phase']): boolean {
 }
 
 /** Whether the session is of a kind whose caller gets a next one. */
-export function bringsNext({ presence, spec }: Pick<Session, 'presence' | 'spec'>): boolean {
-  const { rejoin = 'off' } = spec.profile;
+export function bringsNext(session: Pick<Session, 'dialled' | 'presence' | 'spec'>): boolean {
+  const { rejoin = 'off' } = session.spec.profile;
   // The agent of an outbound call would dial again.
-  const isAuto = spec.unasked === true && presence.outboundSeen !== true;
+  const isAuto = session.spec.unasked === true && !wasDialled(session);
   return rejoin === 'always' || (rejoin === 'auto' && isAuto);
 }
 

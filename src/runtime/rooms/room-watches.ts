@@ -166,6 +166,8 @@ export class RoomWatches {
     const refused = await this.#begin(watch);
     this.#beginning.delete(key);
     if (refused !== null) this.#refuse(watch, refused);
+    // Because: the next session may end before a snapshot shows it, for example when its agent rejects it.
+    else if (this.#rooms.get(roomId(watch.room))?.get(key)?.session === watch.session) this.#remove(watch);
   }
 
   /** One line for each new reason, so that a full host does not fill the log. */

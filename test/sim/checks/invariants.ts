@@ -20,6 +20,7 @@ export function checkAfterEvent(sim: Sim): void {
   const { serving } = sim;
   checkClaims(sim);
   checkComebacks(sim);
+  sim.returns.check();
   if (serving === null) return;
   const { nowMs } = sim.world;
   // A suspended supervisor is not judged.
@@ -134,6 +135,13 @@ function checkTimes(sim: Sim, session: Session): void {
       'every-wait-has-a-bound: a teardown ends within the sum of its bounds',
       one.closingMs,
       ladderMs(session) + SLOW_MS,
+    );
+  const rejectedMs = sim.rejections.heardMs(spec.id);
+  if (rejectedMs !== null && phase.name !== 'closing' && phase.name !== 'ended')
+    overdue(
+      'livekit-agents-run-unchanged: a rejected job ends its session',
+      rejectedMs,
+      SLOW_MS + recordMs(sim, rejectedMs),
     );
   if (phase.name !== 'starting' && phase.name !== 'live') return;
   if (one.startedMs !== null && world.nowMs > one.startedMs + spec.limits.maxDurationMs)

@@ -292,6 +292,8 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     // Errors of a worker that is being replaced do not count.
     if (isReplacing(one.wanted)) return;
     if (message.type === 'ok') one.errorsInRow = 0;
+    // The errors that closed an AgentSession are the one failure that the replacement counts.
+    if (message.type === 'agent_session' && message.closed?.reason === 'error') one.errorsInRow = 0;
     if (message.type !== 'error') return;
     one.errorsHeard += 1;
     one.errorsInRow = nowMs - one.errorMs > 59_000 ? 1 : one.errorsInRow + 1;
@@ -402,6 +404,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
   refused(asked: DispatchRequest, error: unknown): void {
     const code = error instanceof CurfewError ? error.code : 'none';
     this.#world.note('person', `dispatch of ${asked.room}: ${messageOf(error)}`);
+    if (code === 'draining' && this.sim.returns.drainedMs !== null) return;
     if (!['room_taken', 'at_capacity', 'id_conflict', 'registry_unavailable', 'stopping'].includes(code))
       this.#fail('reports-are-true: a refusal has a documented code', messageOf(error));
   }
@@ -513,7 +516,9 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
       keptMs: 0,
     };
     this.#expectFree(one);
+    this.sim.rejections.forget(one.id);
     this.cases.set(one.id, one);
+    this.sim.returns.begun(one);
     return one;
   }
 
@@ -535,6 +540,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     one.closingMs ??= this.#world.nowMs;
     const first = one.ending;
     one.ending = ending;
+    if (first === null) this.sim.returns.ended(one, session);
     if (one.excused) return;
     if (first !== null && first.reason !== ending.reason && ending.reason !== 'unkillable')
       this.#fail(

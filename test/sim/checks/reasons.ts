@@ -96,7 +96,7 @@ function lieOf(sim: Sim, one: Case, session: Session, ending: Ending): string | 
     case 'start_timeout':
       return startTimeout(claimed);
     case 'declined':
-      return 'no worker of the simulation is a LiveKit agent';
+      return sim.rejections.has(one.id) ? null : 'no agent rejected its job';
     case 'unkillable':
       return unkillable(claimed);
     case 'callers_left':
@@ -129,6 +129,8 @@ function lost({ sim, session }: Claimed): boolean {
 
 function completed({ sim, one, ending, session }: Claimed): string | null {
   const agents = [...sim.agents.values()].filter((agent) => agent.run.spec?.id === one.id);
+  if (ending.cause === 'agent_session_closed')
+    return agents.some((agent) => agent.hasClosed) ? null : 'its AgentSession did not close itself';
   if (ending.cause === 'closed') return one.closedHeardMs === null ? 'its worker said nothing' : null;
   if (ending.cause === 'participant_left')
     return agents.some((agent) => agent.leftUnaskedMs !== null)
@@ -143,7 +145,8 @@ function completed({ sim, one, ending, session }: Claimed): string | null {
 }
 
 function crashed({ sim, one, ending, session }: Claimed): string | null {
-  if (ending.cause === 'exception') {
+  // `failed`: the agent raised before its start was over.
+  if (ending.cause === 'exception' || ending.cause === 'failed') {
     const agents = [...sim.agents.values()].filter((agent) => agent.run.spec?.id === one.id);
     return agents.some((agent) => agent.hasRaised) ? null : 'its agent raised nothing';
   }

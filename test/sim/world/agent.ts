@@ -5,7 +5,7 @@ import type { Connection, Peer, SimChannels } from './channels.ts';
 import type { Exit, Host, Run } from './host.ts';
 import { Launcher } from './launcher.ts';
 import type { LiveKit } from './livekit.ts';
-import { Random } from './random.ts';
+import { fateOf } from './random.ts';
 import type { SimStandIn } from './stand-in.ts';
 import type { World } from './world.ts';
 
@@ -32,6 +32,8 @@ export class Agent implements Peer {
   hasRaised = false;
   /** Its participant's sid; null: it has not joined. */
   #sid: string | null = null;
+  /** Its answer to its job, which is the same each time; null: it was not asked. */
+  #rejects: boolean | null = null;
   /** The job of a LiveKit agent is over: it leaves its room, and its callbacks run. */
   #jobOver = false;
   readonly #at: AgentWorld;
@@ -119,12 +121,28 @@ export class Agent implements Peer {
     else this.end({ code: 0, signal: null });
   }
 
+  /** Some agents reject a job at random. In some runs all agents reject every job after business hours. */
+  #mayReject(): boolean {
+    const { seed, nowMs } = this.#at.world;
+    const hours = fateOf(`${seed}`, { factor: 41, first: 15 });
+    const isClosed = hours.chance(0.3) && nowMs > hours.between(60_000, 600_000);
+    return isClosed || fateOf(`${seed}/${this.workerId}`, { factor: 37, first: 11 }).chance(0.1);
+  }
+
+  /** LiveKit must ask no other agent. */
+  get #rejectsForAll(): boolean {
+    return fateOf(`${this.#at.world.seed}/${this.workerId}`, { factor: 39, first: 13 }).chance(0.5);
+  }
+
   /** LiveKit offers the job again after a reconnection. */
   offered(): void {
     const random = this.#random;
     if (this.#isDeaf || random.chance(0.02)) return;
-    this.#later(random.wait(50, 2_000), 'accepts its job', () => {
-      if (this.#connection !== null && !this.hung) this.#at.standIn()?.accept(this.#connection);
+    this.#later(random.wait(50, 2_000), 'answers its job', () => {
+      if (this.#connection === null || this.hung) return;
+      this.#rejects ??= this.#mayReject();
+      if (this.#rejects) this.#at.standIn()?.reject(this.#connection, this.#rejectsForAll);
+      else this.#at.standIn()?.accept(this.#connection);
     });
   }
 
@@ -138,6 +156,16 @@ export class Agent implements Peer {
     this.#joinSoon();
     this.#mayDialAndRaise();
     this.#attach();
+  }
+
+  /** The last caller has left its room. */
+  callerLeft(): void {
+    this.#launcher?.callerLeft();
+  }
+
+  /** Its AgentSession closed itself. */
+  get hasClosed(): boolean {
+    return this.#launcher?.hasClosed === true;
   }
 
   /** An error closed its AgentSession. */
@@ -155,7 +183,7 @@ export class Agent implements Peer {
   /** Its entrypoint may dial a phone, and may raise an exception. Each worker of a session does the same. */
   #mayDialAndRaise(): void {
     const session = this.workerId.replace(/\.\d+$/, '');
-    const fate = new Random([...session].reduce((sum, char) => Math.imul(sum, 31) + char.charCodeAt(0), 7));
+    const fate = fateOf(session, { factor: 31, first: 7 });
     if (fate.chance(0.2))
       this.#later(fate.wait(10, 5_000), 'dials a phone', () => {
         if (!this.#jobOver && !this.#isDeaf) this.say({ type: 'dialled' });
@@ -170,7 +198,9 @@ export class Agent implements Peer {
   }
 
   terminated(): void {
-    if (!this.#isDeaf && this.#random.chance(0.9)) this.#endJob();
+    // The stand-in answers for an agent without a job.
+    if (this.saidReadyMs === null) this.say({ type: 'closed' });
+    else if (!this.#isDeaf && this.#random.chance(0.9)) this.#endJob();
   }
 
   get #isDeaf(): boolean {

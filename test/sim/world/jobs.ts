@@ -1,5 +1,5 @@
 /** The Jobs port of one supervisor: LiveKit's dispatch offers a call, and assigns it a moment later or never. */
-import type { Job, Jobs, JobsListener } from '../../../src/ports/jobs.ts';
+import type { Job, JobAnswer, Jobs, JobsListener } from '../../../src/ports/jobs.ts';
 import type { Life } from './life.ts';
 import type { World } from './world.ts';
 
@@ -8,9 +8,13 @@ export class SimJobs implements Jobs {
   readonly #life: Life;
   #listener: JobsListener | null = null;
 
-  constructor(world: World, life: Life) {
+  readonly #answered: (job: string, answer: JobAnswer) => void;
+
+  /** `answered`: curfew has answered LiveKit. */
+  constructor(world: World, life: Life, answered: (job: string, answer: JobAnswer) => void) {
     this.#world = world;
     this.#life = life;
+    this.#answered = answered;
   }
 
   start(listener: JobsListener): void {
@@ -27,6 +31,7 @@ export class SimJobs implements Jobs {
       message: {},
     };
     const answer = await this.#listener?.offered(job);
+    if (this.#life.alive && answer !== undefined) this.#answered(id, answer);
     if (!this.#life.alive || answer?.accepted !== true || this.#world.random.chance(0.1)) return;
     this.#world.after(this.#world.random.wait(100, 4_000), {
       place: 'supervisor',

@@ -3,7 +3,7 @@ import type { SupervisorMessage, WorkerMessage } from '../../../src/core/model/c
 import type { AgentWorld } from './agent.ts';
 import type { Connection, Peer } from './channels.ts';
 import type { Run } from './host.ts';
-import { Random } from './random.ts';
+import { fateOf } from './random.ts';
 
 export class Launcher implements Peer {
   readonly workerId: Run['id'];
@@ -11,6 +11,8 @@ export class Launcher implements Peer {
   readonly kit = 'node-launcher';
   /** An error of a provider closed its AgentSession. */
   hasFailed = false;
+  /** Its AgentSession closed itself when the caller left. */
+  hasClosed = false;
   readonly #at: AgentWorld;
   readonly #run: Run;
   readonly #isDeaf: () => boolean;
@@ -32,10 +34,11 @@ export class Launcher implements Peer {
   /** The AgentSession starts. It may fail later, and each worker of a session does the same. */
   start(): void {
     const session = this.workerId.replace(/\.\d+$/, '');
-    const fate = new Random([...session].reduce((sum, char) => Math.imul(sum, 33) + char.charCodeAt(0), 5));
+    const fate = fateOf(session, { factor: 33, first: 5 });
     this.#connect();
     if (!fate.chance(0.2)) return;
     this.#later(fate.wait(5_000, 60_000), 'has an AgentSession that fails', () => {
+      if (this.hasClosed) return;
       this.hasFailed = true;
       const closed = { reason: 'error', provider: 'llm', message: 'caller-text of no concern' };
       this.#state = { type: 'agent_session', open: 0, closed };
@@ -55,6 +58,17 @@ export class Launcher implements Peer {
     const isFirst = this.#beatMs === null;
     this.#beatMs = message.heartbeatMs;
     if (isFirst) this.#beat();
+  }
+
+  /** The last caller has left. By default an AgentSession closes itself then. */
+  callerLeft(): void {
+    if (this.#beatMs === null || !fateOf(this.workerId, { factor: 35, first: 9 }).chance(0.5)) return;
+    this.#later(this.#at.world.random.wait(100, 1_500), 'closes its AgentSession', () => {
+      if (this.hasFailed || this.hasClosed) return;
+      this.hasClosed = true;
+      this.#state = { type: 'agent_session', open: 0, closed: { reason: 'participant_disconnected' } };
+      this.#tell(this.#state);
+    });
   }
 
   offered(): void {}

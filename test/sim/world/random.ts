@@ -38,3 +38,9 @@ export class Random {
     return this.chance(0.9) ? this.between(0, usualMs) : this.between(usualMs, longMs);
   }
 }
+
+/** The fate of a session or a worker, apart from the other random numbers of a run. `salt` tells two fates of one id apart. */
+export function fateOf(id: string, salt: { readonly factor: number; readonly first: number }): Random {
+  const { factor, first } = salt;
+  return new Random([...id].reduce((sum, char) => Math.imul(sum, factor) + char.charCodeAt(0), first));
+}

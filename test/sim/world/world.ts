@@ -36,6 +36,7 @@ export class Violation extends Error {
 }
 
 export class World {
+  readonly seed: number;
   readonly random: Random;
   /** Time since the run began. */
   nowMs = 0;
@@ -57,6 +58,7 @@ export class World {
   readonly #suspendedUntilMs: Record<Place, number> = { cloud: 0, host: 0, supervisor: 0 };
 
   constructor(seed: number, tracing: boolean) {
+    this.seed = seed;
     this.random = new Random(seed);
     this.tracing = tracing;
   }

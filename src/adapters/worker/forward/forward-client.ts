@@ -83,21 +83,15 @@ export class ForwardClient {
     watched.isEnded = true;
     if (watched.owner === null && watched.from === 'noted') return;
     this.#watched.delete(worker);
-    this.thread.forward({ forward: 'end', worker });
+    this.thread.forward(() => ({ forward: 'end', worker }));
   }
 
   #own(watched: Watched, owner: LineOwner): void {
     const before = watched.owner;
     watched.owner = owner;
-    if (before === null) this.#tell(watched, owner);
+    if (before === null) this.thread.forward(() => watchRequest(watched, owner));
     else if (before.session !== owner.session || before.agent !== owner.agent)
-      this.thread.forward({ forward: 'own', owner });
-  }
-
-  #tell(watched: Watched, owner: LineOwner): void {
-    this.thread.forward({ forward: 'watch', path: watched.path, from: watched.from, owner });
-    // After a crash of the thread a new one goes on at the noted place.
-    watched.from = 'noted';
+      this.thread.forward(() => ({ forward: 'own', owner }));
   }
 
   async #readOwner(worker: string): Promise<void> {
@@ -113,12 +107,9 @@ export class ForwardClient {
   }
 
   #begin(): ForwardRequest[] {
-    const watches = [...this.#watched.values()].flatMap((one): ForwardRequest[] => {
-      if (one.owner === null) return [];
-      const from = one.from;
-      one.from = 'noted';
-      return [{ forward: 'watch', path: one.path, from, owner: one.owner }];
-    });
+    const watches = [...this.#watched.values()].flatMap((one) =>
+      one.owner === null ? [] : watchRequest(one, one.owner),
+    );
     return [{ forward: 'open', to: this.#options.to }, ...watches];
   }
 
@@ -141,4 +132,11 @@ export class ForwardClient {
       );
     this.#warned = { lines, bytes, cutBytes, atMs: nowMs };
   }
+}
+
+/** Call it right before the message is sent. After a crash of the thread a new one goes on at the noted place. */
+function watchRequest(watched: Watched, owner: LineOwner): ForwardRequest {
+  const { path, from } = watched;
+  watched.from = 'noted';
+  return { forward: 'watch', path, from, owner };
 }

@@ -39,11 +39,11 @@ export class TrimClient {
     return new Promise((resolve, reject) => this.#pending.set(seq, { resolve, reject }));
   }
 
-  /** A new thread gets `begin` instead, which has this message's facts. */
-  forward(request: ForwardRequest): void {
+  /** A new thread gets `begin` instead, which has this message's facts. Then `request` is not called. */
+  forward(request: () => ForwardRequest): void {
     if (this.#isClosing) return;
     if (this.#thread === null) this.#thread = this.#startThread();
-    else this.#thread.postMessage(request satisfies ToTrimmer);
+    else this.#thread.postMessage(request() satisfies ToTrimmer);
   }
 
   /**
