@@ -8,7 +8,6 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { workerId } from '../../../src/core/ids.ts';
 import { CHANNEL } from '../../../src/lib/limits/worker-limits.ts';
 import { until } from '../../support/lib/wait.ts';
-import type { Client } from '../../support/workers/control-rig.ts';
 import { ControlRig, line } from '../../support/workers/control-rig.ts';
 
 const READY = line({ type: 'ready' });
@@ -20,14 +19,6 @@ beforeEach(async () => {
   rig = await new ControlRig().listen();
 });
 afterEach(() => rig.close());
-
-async function greeted(name = 'w-1'): Promise<Client> {
-  const client = rig.connect();
-  const before = rig.eventsOf(name).filter((one) => one === 'hello').length;
-  client.send(rig.hello(name));
-  await until('hello', () => rig.eventsOf(name).filter((one) => one === 'hello').length > before);
-  return client;
-}
 
 const heartbeats = (name: string) =>
   rig.eventsOf(name).filter((one) => typeof one === 'object' && one.type === 'heartbeat').length;
@@ -56,8 +47,8 @@ describe('a control socket after a restart of the supervisor', () => {
 
 describe('a worker that floods its control socket', () => {
   it('neither starves another worker nor fills the memory', async () => {
-    const flooder = await greeted('w-1');
-    const other = await greeted('w-2');
+    const flooder = await rig.greeted('w-1');
+    const other = await rig.greeted('w-2');
     rig.ignored.add('w-1');
     const chunk = Buffer.from(line({ type: 'error', message: 'x'.repeat(1000) }).repeat(1000));
     const rounds = Math.ceil((100 * 1024 ** 2) / chunk.length);
@@ -84,7 +75,7 @@ describe('a worker that floods its control socket', () => {
   });
 
   it('has its burst of heartbeats merged into few', async () => {
-    const client = await greeted();
+    const client = await rig.greeted();
     client.send(line({ type: 'heartbeat' }).repeat(5000) + READY);
     await until('ready', () =>
       rig.eventsOf('w-1').some((one) => typeof one === 'object' && one.type === 'ready'),
@@ -95,7 +86,7 @@ describe('a worker that floods its control socket', () => {
 
 describe('a worker that does not read its control socket', () => {
   it('loses its connection when its backlog is full', async () => {
-    const client = await greeted();
+    const client = await rig.greeted();
     client.socket.pause();
     const big = { type: 'configure', rev: 1, metadata: { a: 'x'.repeat(60_000) } } as const;
     let accepted = 0;
@@ -106,7 +97,7 @@ describe('a worker that does not read its control socket', () => {
   });
 
   it('does not delay the close of the socket', async () => {
-    const client = await greeted();
+    const client = await rig.greeted();
     client.socket.pause();
     rig.channels.send(workerId('w-1'), { type: 'configure', rev: 1, metadata: { a: 'x'.repeat(60_000) } });
     await rig.channels.close();
@@ -151,7 +142,7 @@ describe('the file of the control socket', () => {
       code: 'invalid_config',
       message: expect.stringContaining('another process already listens on this path'),
     });
-    await greeted();
+    await rig.greeted();
   });
 
   it('is refused when its path is longer than Linux allows', async () => {

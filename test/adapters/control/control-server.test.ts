@@ -17,14 +17,6 @@ beforeEach(async () => {
 });
 afterEach(() => rig.close());
 
-async function greeted(name = 'w-1'): Promise<Client> {
-  const client = rig.connect();
-  const before = rig.eventsOf(name).filter((one) => one === 'hello').length;
-  client.send(rig.hello(name));
-  await until('hello', () => rig.eventsOf(name).filter((one) => one === 'hello').length > before);
-  return client;
-}
-
 const lastEventOf = (name: string) => rig.eventsOf(name).at(-1);
 
 async function refusalOf(client: Client): Promise<Record<string, unknown>> {
@@ -92,15 +84,15 @@ describe('a hello on the control socket', () => {
   });
 
   it('is accepted once: a second one on the same connection is malformed', async () => {
-    const client = await greeted();
+    const client = await rig.greeted();
     client.send(rig.hello());
     expect(await refusalOf(client)).toMatchObject({ code: 'malformed', field: 'type' });
     await until('closed', () => rig.eventsOf('w-1').includes('closed'));
   });
 
   it('on a newer connection replaces the older connection, without a closed event', async () => {
-    const older = await greeted();
-    const newer = await greeted();
+    const older = await rig.greeted();
+    const newer = await rig.greeted();
     await until('the older is closed', () => older.isClosed());
     expect(rig.eventsOf('w-1')).toEqual(['hello', 'hello']);
     rig.channels.send(workerId('w-1'), { type: 'dump' });
@@ -113,7 +105,7 @@ describe('a hello on the control socket', () => {
   });
 
   it('that is refused leaves the existing connection of the worker open', async () => {
-    const existing = await greeted();
+    const existing = await rig.greeted();
     rig.known.delete('w-1');
     const other = rig.connect();
     other.send(rig.hello());
@@ -165,7 +157,7 @@ describe('a line on the control socket', () => {
     ['is too long', `${'x'.repeat(CHANNEL.lineBytes + 1)}\n`, { code: 'line_too_long' }],
     ['is too long and has no end', 'x'.repeat(CHANNEL.lineBytes + 1), { code: 'line_too_long' }],
   ])('that %s closes the connection with its reason, and the messages before it count', async (_what, bad, expected) => {
-    const client = await greeted();
+    const client = await rig.greeted();
     client.send(READY);
     client.send(bad);
     client.send(line({ type: 'ok' }));
@@ -175,7 +167,7 @@ describe('a line on the control socket', () => {
   });
 
   it('with an invented field name gets that name back, cut to a bound, and no log holds it', async () => {
-    const client = await greeted();
+    const client = await rig.greeted();
     client.send(line({ type: 'ready', ['+4930'.repeat(1000)]: 1 }));
     const { field, message } = (await refusalOf(client)) as { field: string; message: string };
     expect(field).toContain('+4930');
@@ -184,7 +176,7 @@ describe('a line on the control socket', () => {
   });
 
   it('arrives whole when it comes byte by byte, with empty lines and CR, in any script', async () => {
-    const client = await greeted();
+    const client = await rig.greeted();
     const message = { type: 'error', message: 'päng 🎧 会議' };
     for (const byte of Buffer.from(`\n\r\n${line(message).trimEnd()}\r\n`)) client.send(Buffer.from([byte]));
     await until('the message', () => rig.eventsOf('w-1').length === 2);
@@ -192,14 +184,14 @@ describe('a line on the control socket', () => {
   });
 
   it('without an end is no message when the worker disconnects', async () => {
-    const client = await greeted();
+    const client = await rig.greeted();
     client.socket.end('{"type":"ready"}');
     await until('closed', () => rig.eventsOf('w-1').includes('closed'));
     expect(rig.eventsOf('w-1')).toEqual(['hello', 'closed']);
   });
 
   it('of random content never ends the socket server', async () => {
-    const other = await greeted('w-2');
+    const other = await rig.greeted('w-2');
     const json = fc.oneof(
       fc.json(),
       fc
@@ -212,7 +204,7 @@ describe('a line on the control socket', () => {
     );
     await fc.assert(
       fc.asyncProperty(fc.array(json, { maxLength: 5 }), fc.uint8Array(), async (lines, tail) => {
-        const client = await greeted();
+        const client = await rig.greeted();
         client.send(lines.join('\n'));
         client.send(tail);
         client.socket.end();

@@ -11,6 +11,7 @@ import { workerId } from '../../../src/core/ids.ts';
 import type { WorkerMessage } from '../../../src/core/model/control-protocol.ts';
 import type { Channels } from '../../../src/ports/channels.ts';
 import type { Instance } from '../../../src/ports/instance.ts';
+import { until } from '../lib/wait.ts';
 
 /** A message of a worker, or a change of its connection. */
 export interface ControlEvent {
@@ -100,6 +101,16 @@ export class ControlRig {
   /** The messages of one worker and the changes of its connection, in order. */
   eventsOf(name: string): ControlEvent['what'][] {
     return this.events.filter((one) => one.worker === name).map((one) => one.what);
+  }
+
+  /** A worker that has said hello. */
+  async greeted(name = 'w-1'): Promise<Client> {
+    const hellos = () => this.eventsOf(name).filter((one) => one === 'hello').length;
+    const client = this.connect();
+    const before = hellos();
+    client.send(this.hello(name));
+    await until('hello', () => hellos() > before);
+    return client;
   }
 
   async close(): Promise<void> {
