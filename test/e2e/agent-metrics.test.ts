@@ -12,7 +12,7 @@ import { HAS_LIVEKIT, LiveKit } from '../support/livekit/livekit-server.ts';
 const START_MS = 90_000;
 const python = findPythonAgents();
 
-describe.runIf(HAS_LIVEKIT && python !== null)('a Python agent with a fixed prometheus_port', () => {
+describe.runIf(HAS_LIVEKIT && python !== null)('a Python agent with a fixed prometheus_port and prometheus_multiproc_dir', () => {
   let livekit: LiveKit;
   let daemon: Daemon;
   beforeEach(async () => {
@@ -21,7 +21,7 @@ describe.runIf(HAS_LIVEKIT && python !== null)('a Python agent with a fixed prom
     const agent = {
       command: [python ?? '', join(ROOT, 'test/fixtures/agents/metrics.py'), 'start'],
       protocol: 'livekit',
-      env: { METRICS_PORT: String((await freePorts(1))[0]) },
+      env: { METRICS_PORT: String((await freePorts(1))[0]), METRICS_DIR: join(dir, 'shared-metrics') },
       start_timeout: '90s',
       replace: false,
     };
@@ -50,6 +50,7 @@ describe.runIf(HAS_LIVEKIT && python !== null)('a Python agent with a fixed prom
     for (const id of ids) {
       const log = readFileSync(join(daemon.stateDir, 'workers', `${id}.1`, 'log'), 'utf8');
       expect(log).toContain('the metrics server takes any free port in place of prometheus_port');
+      expect(log).toContain('the metrics of this worker are in a folder of its own');
     }
     const has = (...lines: string[]) =>
       until(

@@ -90,6 +90,20 @@ class AgentServer:
     expect((await python(job)).stdout).toBe('7 0\n');
   });
 
+  it('leaves the metrics of a worker in its own folder, whatever prometheus_multiproc_dir names', async () => {
+    const fields =
+      'self._port = 1; self._num_idle_processes = 4; self._load_threshold = 1; self._max_retry = 1; self._prometheus_multiproc_dir = "/shared"';
+    const text = server(fields).replace(
+      'print(self._port,',
+      'print(self._prometheus_multiproc_dir); print(self._port,',
+    );
+    file(WORKER, `__version__ = "1.8.9"${text}`);
+    const own = await python(start, { PROMETHEUS_MULTIPROC_DIR: '/own' });
+    expect(own.stdout).toBe('/own\n0 1 inf\n');
+    expect(own.stderr).toMatch(/^curfew: the metrics of this worker are in a folder of its own.*\/shared\n$/);
+    expect(await python(start)).toEqual({ stdout: '/shared\n0 1 inf\n', stderr: '' });
+  });
+
   it('sets the same in WorkerOptions of a version before 1.3', async () => {
     file(
       WORKER,

@@ -4,6 +4,7 @@ Changes the settings of `AgentServer`. A worker has one job at most, and curfew 
 - Any free port for its health server, so that several agents can run on one host.
 - One idle job process, and none after it got its job.
 - No load limit for new jobs.
+- A folder of its own for its metrics, so that it deletes those of no other call.
 - No limit of connection attempts, because giving up would end the call.
 
 A failed job is reported with the exit of its process (`job_exit`).
@@ -12,6 +13,7 @@ Before 1.3 the server is `Worker`, which takes its settings from `WorkerOptions`
 """
 
 import functools
+import os
 
 from . import TESTED, attempt, coroutine_of, job_exit, own, say
 
@@ -82,3 +84,13 @@ def _change(target, prefix, what):
         say("livekit-agents stays unchanged: %s has no %s (tested with %s)" % (what, ", ".join(lacking), TESTED))
     else:
         target.__dict__.update(settings)
+    _use_own_metrics_dir(target, prefix + "prometheus_multiproc_dir")
+
+
+def _use_own_metrics_dir(target, name):
+    """Because: each main process empties the folder of its metrics at its start, so a shared one would lose those of the live calls."""
+    own, given = os.environ.get("PROMETHEUS_MULTIPROC_DIR"), getattr(target, name, None)
+    if not own or not given or given == own:
+        return
+    say("the metrics of this worker are in a folder of its own, and not in prometheus_multiproc_dir %s" % given)
+    target.__dict__[name] = own
