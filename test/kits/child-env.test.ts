@@ -45,6 +45,32 @@ if os.fork() == 0:
     os.execve(told[0], told, dict(os.environ))
 os.wait()
 `;
+/** A module of settings comes before the framework, in the program or in a module that the program imports. */
+const PY_SETTINGS = `
+import os, subprocess, sys
+KEY = os.environ["LIVEKIT_API_KEY"]
+told = [sys.executable, "-I", "-c", "import os; print(os.environ['LIVEKIT_API_KEY'])"]
+for how in (dict(os.environ), None):
+    print("child", subprocess.run(told, env=how, capture_output=True, text=True).stdout.strip(), flush=True)
+print("spawnve", flush=True)
+os.spawnve(os.P_WAIT, told[0], told, dict(os.environ))
+`;
+const PY_EARLY = `
+import config.settings
+from config.settings import KEY
+import sys, os
+import aiohttp.client, aiohttp
+aiohttp.ClientSession = aiohttp.client.ClientSession
+from livekit import (
+    agents,
+)
+from livekit.agents import worker
+print("settings", KEY, "now", os.environ["LIVEKIT_API_KEY"], flush=True)
+`;
+const PY_WRAPPER = `
+import config.settings
+print("settings", config.settings.KEY)
+`;
 const PY_WORKER = `
 import aiohttp
 __version__ = "1.9.9"
@@ -80,6 +106,17 @@ if (process.argv[2] !== 'child') {
   console.log('launched', kept());
 }
 `;
+const JS_SETTINGS = `
+const { execFileSync } = require('node:child_process');
+exports.key = process.env.LIVEKIT_API_KEY;
+const env = { ...process.env, NODE_OPTIONS: '' };
+console.log('child', execFileSync(process.execPath, ['-p', 'process.env.LIVEKIT_API_KEY'], { env }).toString().trim());
+`;
+const JS_EARLY = `
+const settings = require('./settings.cjs');
+require('@livekit/agents');
+console.log('settings', settings.key, 'now', process.env.LIVEKIT_API_KEY);
+`;
 const JS_WORKER = `import "ws"; export const words = () => { new WebSocket("agent"); AccessToken(); };`;
 
 let dir: string;
@@ -95,12 +132,40 @@ beforeAll(() => {
   write('aiohttp/client.py', session);
   write('livekit/agents/worker.py', PY_WORKER);
   write('parent.py', PY_PARENT);
+  write('livekit/agents/version.py', '__version__ = "1.9.9"\n');
+  write('config/settings.py', PY_SETTINGS);
+  write('early.py', PY_EARLY);
+  write('main.py', 'from app.start import run\n');
+  write('app/__init__.py', '');
+  write('app/start.py', 'from . import agent\nrun = agent\n');
+  write('app/agent.py', PY_EARLY);
+  write('wrapper.py', PY_WRAPPER);
+  write('unknown/aiohttp/__init__.py', '');
+  write('unknown/aiohttp/client.py', session);
+  write('unknown/livekit/agents/__init__.py', '');
+  write('unknown/livekit/agents/version.py', '__version__ = "2.0.0"\n');
+  write('unknown/livekit/agents/worker.py', PY_WORKER.replace('self.ws_connect()', 'pass'));
+  write('unknown/config/settings.py', PY_SETTINGS);
+  write('unknown/early.py', PY_EARLY);
   write('package.json', '{"type":"module"}');
   write('node_modules/ws/package.json', '{"type":"module","main":"index.js"}');
   write('node_modules/ws/index.js', '');
   write('node_modules/@livekit/agents/package.json', '{"type":"module"}');
   write('node_modules/@livekit/agents/dist/worker.js', JS_WORKER);
   write('parent.mjs', JS_PARENT);
+  for (const [folder, worker] of [
+    ['commonjs', 'require("ws"); exports.words = () => { new WebSocket("agent"); AccessToken(); };'],
+    ['strange', 'exports.words = () => { new Connection("agent"); };'],
+  ] as const) {
+    const framework = `${folder}/node_modules/@livekit/agents`;
+    write(`${framework}/package.json`, '{"main":"./dist/index.cjs"}');
+    write(`${framework}/dist/index.cjs`, 'require("./worker.cjs");');
+    write(`${framework}/dist/worker.cjs`, worker);
+    write(`${folder}/settings.cjs`, JS_SETTINGS);
+    write(`${folder}/early.cjs`, JS_EARLY);
+    write(`${folder}/main.cjs`, 'require("./early.cjs");');
+    write(`${folder}/wrapper.cjs`, 'console.log("settings", require("./settings.cjs").key);');
+  }
 });
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
@@ -117,6 +182,33 @@ describe('a program that imports the framework has the real keys, and its childr
       'launched code real-API_KEY []',
       'real-API_KEY None',
     ]);
+  });
+
+  const closed = ['child own-API_KEY', 'child own-API_KEY', 'spawnve', 'own-API_KEY'];
+  it.each([
+    ['early.py', [...closed, 'settings real-API_KEY now real-API_KEY']],
+    ['-m early', [...closed, 'settings real-API_KEY now real-API_KEY']],
+    ['main.py', [...closed, 'settings real-API_KEY now real-API_KEY']],
+    ['-mapp.start', [...closed, 'settings real-API_KEY now real-API_KEY']],
+    ['wrapper.py', [...closed, 'settings own-API_KEY']],
+    ['unknown/early.py', [...closed, 'settings own-API_KEY now own-API_KEY']],
+  ])('in Python from its first line, where its own files lead to a known framework: %s', (command, lines) => {
+    const args = command.split(' ');
+    const { stdout, stderr } = spawnSync('python3', args, { env: ENV, cwd: dir, encoding: 'utf8' });
+    expect(stderr).not.toContain('Traceback');
+    expect(stderr).not.toContain('early');
+    expect(stdout.trim().split('\n')).toEqual(lines);
+  });
+
+  it.each([
+    ['commonjs/early.cjs', 'settings real-API_KEY now real-API_KEY'],
+    ['commonjs/main.cjs', 'settings real-API_KEY now real-API_KEY'],
+    ['commonjs/wrapper.cjs', 'settings own-API_KEY'],
+    ['strange/early.cjs', 'settings own-API_KEY now own-API_KEY'],
+  ])('in CommonJS from its first line, where its own files lead to a known framework: %s', (file, line) => {
+    const { stdout, stderr } = spawnSync(process.execPath, [file], { env: ENV, cwd: dir, encoding: 'utf8' });
+    expect(stderr).not.toContain('Error');
+    expect(stdout.trim().split('\n')).toEqual(['child own-API_KEY', line]);
   });
 
   it('in JavaScript', () => {

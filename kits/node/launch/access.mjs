@@ -7,7 +7,8 @@
 import { readFileSync } from 'node:fs';
 import * as modules from 'node:module';
 import { fileURLToPath } from 'node:url';
-import { GRANTED, NAMES, own, passOn, show } from './child-env.mjs';
+import { GRANTED, hide, NAMES, own, passOn, show } from './child-env.mjs';
+import { frameworkOf } from './early.mjs';
 
 /** The process of a job is forked by an agent, so its children have its whole environment. */
 const JOB_PROCESS = /\/@livekit\/agents\/dist\/ipc\/[a-z_]+\.c?js$/;
@@ -26,6 +27,7 @@ export function giveRealAccess() {
     registerHooks === undefined
       ? `the launcher needs Node 22.15 or newer for this; the agent runs with ${process.version}`
       : 'the module worker.js of @livekit/agents was not loaded';
+  if (real !== null && registerHooks !== undefined) giveEarly(real);
   registerHooks?.({
     load(url, context, nextLoad) {
       const loaded = nextLoad(url, context);
@@ -33,6 +35,16 @@ export function giveRealAccess() {
       return loaded;
     },
   });
+}
+
+/** The module of the framework is checked again when it is loaded. */
+function giveEarly(real) {
+  try {
+    const source = frameworkOf(process.argv[1]);
+    if (source !== null && NEEDED.every((words) => words.test(source))) show(real);
+  } catch {
+    // The program cannot be read, or has no framework. Then the values wait for the framework's import.
+  }
 }
 
 /** LiveKit's real values. `null`: the profile grants the room alone, or the process of an agent is the parent. */
@@ -46,6 +58,7 @@ function tryToGive(real, url, loaded) {
   try {
     give(real, sourceOf(url, loaded));
   } catch (error) {
+    hide();
     access.why = `worker.js of @livekit/agents could not be read: ${error}`;
   }
 }
@@ -60,6 +73,7 @@ function give(real, source) {
   if (lacking !== undefined) {
     access.why = `this version of @livekit/agents has no ${lacking} in worker.js`;
     if (real === null) Object.assign(process.env, own);
+    hide();
     return;
   }
   if (real !== null) show(real);

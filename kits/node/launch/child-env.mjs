@@ -26,6 +26,13 @@ export function show(real) {
   shown = real;
 }
 
+/** The framework that was loaded is unknown after all. */
+export function hide() {
+  for (const name of NAMES)
+    if (shown !== null && process.env[name] === shown[name]) process.env[name] = own[name];
+  shown = null;
+}
+
 /** From now on this process is an agent, and its children have its whole environment, as under LiveKit's own runner. */
 export function passOn() {
   if (shown === null) return;

@@ -1,7 +1,7 @@
 """
 Adapts a LiveKit agent to curfew. curfew puts this folder on PYTHONPATH of workers with `protocol: livekit`.
 
-Each Python process below the worker loads this file, so it imports only `sys`. When the framework imports a module of
+Each Python process below the worker loads this file, so it imports only `sys` at first. When the framework imports a module of
 HOOKS, the file loads the named parts of `curfew_launch`, and each part adapts the module.
 If a version differs from the expected one, the part changes nothing and writes one line to stderr.
 """
@@ -71,5 +71,22 @@ def _chain():
     spec.loader.exec_module(module_from_spec(spec))
 
 
+def _give_early():
+    """The agent's own program may read LiveKit's address and keys before it imports the framework."""
+    import os
+
+    argv = getattr(sys, "orig_argv", None)
+    if argv is not None and "CURFEW_REAL_LIVEKIT_URL" in os.environ:
+        from curfew_launch import attempt
+
+        def give():
+            from curfew_launch import early
+
+            early.give(argv)
+
+        attempt("early", give)
+
+
 sys.meta_path.insert(0, _Finder)
+_give_early()
 _chain()

@@ -12,7 +12,15 @@ from . import TESTED, child_env, own
 
 def adapt(worker):
     """`worker`: the module livekit.agents.worker."""
-    real = own.read_real()
+    try:
+        _give(worker)
+    except BaseException:
+        child_env.hide()
+        raise
+
+
+def _give(worker):
+    real = own.read_real() or child_env.Shown.real
     is_inherited = real is None and os.environ.get(child_env.GRANTED) == "full"
     if real is None and not is_inherited:
         return
@@ -20,6 +28,7 @@ def adapt(worker):
     if lacking:
         if is_inherited:
             os.environ.update(own.OWN)
+        child_env.hide()
         own.Access.why = "livekit-agents %s has no %s (tested with %s)" % (
             getattr(worker, "__version__", "of an unknown version"),
             lacking,

@@ -30,8 +30,17 @@ def show(real):
         if own.is_own(name):
             data[key(name)] = value(real[name])
         data.pop(key(own.REAL_PREFIX + name), None)
-    Shown.real = real
-    _watch_starts()
+    if Shown.real is None:
+        Shown.real = real
+        _watch_starts()
+
+
+def hide():
+    """The framework that was imported is unknown after all."""
+    real, Shown.real = Shown.real, None
+    for name in own.NAMES if real is not None else ():
+        if os.environ.get(name) == real[name]:
+            os.environ[name] = own.OWN[name]
 
 
 def follow_run(server):
