@@ -177,12 +177,6 @@ export const MUTATIONS: readonly Mutation[] = [
     to: 'stay(next, [])',
   },
   {
-    rule: 'a released session has no next one',
-    file: 'src/core/session/closing.ts',
-    from: 'endWatch(next, reason)',
-    to: '[]',
-  },
-  {
     rule: 'a session that ended for another reason than its callers has no next one',
     file: 'src/core/teardown/rejoin-rule.ts',
     from: "reason === 'callers_left' ||",
@@ -193,12 +187,6 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'src/runtime/dispatch/rejoin-source.ts',
     from: 'const maxDurationMs = Math.min(before.spec.limits.maxDurationMs, restMs);',
     to: 'const { maxDurationMs } = before.spec.limits;',
-  },
-  {
-    rule: 'no next session begins after the maximum duration',
-    file: 'src/core/rooms/rejoin.ts',
-    from: 'snapshot.roomSid !== watch.roomSid || isOver',
-    to: 'snapshot.roomSid !== watch.roomSid || (isOver && false)',
   },
   {
     rule: 'a drain brings no next session',
