@@ -152,6 +152,16 @@ describe('a caller that returns', () => {
     return decideRejoin(watch, rejoin, event.observation);
   };
 
+  it('gets it also after one list without the room, and none when the room is missing for 10 s', () => {
+    const blind = see(10_000, [], fresh, null);
+    expect(blind.action).toBe('wait');
+    const again = see(12_000, [ann], blind.rejoin);
+    expect(again).toMatchObject({ action: 'poll', rejoin: { callerSinceMs: 12_000 } });
+    expect(again.rejoin.goneSinceMs).toBeUndefined();
+    expect(see(19_900, [], blind.rejoin, null).action).toBe('wait');
+    expect(see(20_000, [], blind.rejoin, null).action).toBe('forget');
+  });
+
   it('gets a new session 1 s later, by another snapshot', () => {
     const first = see(10_000, [ann]);
     expect(first.action).toBe('poll');
@@ -182,7 +192,6 @@ describe('a caller that returns', () => {
   });
 
   it.each<[string, ReturnType<typeof see>]>([
-    ['the room is gone', see(10_000, [], fresh, null)],
     ['another room has its name', see(10_000, [ann], fresh, 'RM_2')],
     ['the maximum duration is over', see(60 * MINUTE_MS, [ann])],
   ])('gets none when %s', (_name, { action }) => {

@@ -12,6 +12,8 @@ export interface Rejoin {
   readonly begunMs: readonly number[];
   /** Since when a caller is there; null: nobody is. */
   readonly callerSinceMs: number | null;
+  /** Since when snapshots show no such room. Absent: the last one showed it. */
+  readonly goneSinceMs?: number;
 }
 
 export interface RejoinDecision {
@@ -30,12 +32,22 @@ interface Watched {
 export function decideRejoin(watch: Watched, rejoin: Rejoin, snapshot: RoomSnapshot): RejoinDecision {
   const { bootMs } = snapshot.asOf;
   const isOver = bootMs + REJOIN.leastMs > rejoin.endsAtMs;
-  if (snapshot.roomSid !== watch.roomSid || isOver) return { rejoin, action: 'forget' };
+  if (isOver) return { rejoin, action: 'forget' };
+  if (snapshot.roomSid === null) return whileGone(rejoin, bootMs);
+  if (snapshot.roomSid !== watch.roomSid) return { rejoin, action: 'forget' };
+  const { goneSinceMs: _gone, ...seen } = rejoin;
   const isCallerThere = onSide(seenBy(snapshot, watch.ignore), watch.agentIdentity, 'caller').length > 0;
-  if (!isCallerThere) return { rejoin: { ...rejoin, callerSinceMs: null }, action: 'wait' };
+  if (!isCallerThere) return { rejoin: { ...seen, callerSinceMs: null }, action: 'wait' };
   const callerSinceMs = rejoin.callerSinceMs ?? bootMs;
-  const next = { ...rejoin, callerSinceMs };
+  const next = { ...seen, callerSinceMs };
   if (bootMs < callerSinceMs + REJOIN.afterMs) return { rejoin: next, action: 'poll' };
   const recent = rejoin.begunMs.filter((one) => bootMs - one < REJOIN.withinMs);
   return { rejoin: next, action: recent.length < REJOIN.most ? 'begin' : 'wait' };
+}
+
+/** LiveKit sometimes answers with an empty list. So a later snapshot must show it, too, that the room is gone. */
+function whileGone(rejoin: Rejoin, bootMs: number): RejoinDecision {
+  const goneSinceMs = rejoin.goneSinceMs ?? bootMs;
+  const isGone = bootMs >= goneSinceMs + REJOIN.goneMs;
+  return { rejoin: { ...rejoin, goneSinceMs }, action: isGone ? 'forget' : 'wait' };
 }

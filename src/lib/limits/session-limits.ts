@@ -120,6 +120,8 @@ export const REJOIN = {
   againMs: 30 * SECOND_MS,
   /** With less of the maximum duration left no session begins. */
   leastMs: 1 * SECOND_MS,
+  /** A room is gone when snapshots show no such room for this long. */
+  goneMs: 10 * SECOND_MS,
 } as const;
 
 /** Waits before the replacement of a crashed worker: the first, the factor, the longest, and the jitter as a share. */
