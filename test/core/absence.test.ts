@@ -5,7 +5,21 @@ import type { Participant } from '../../src/core/rooms/presence.ts';
 import { sideOf } from '../../src/core/rooms/presence.ts';
 import type { SessionLimits } from '../../src/lib/limits/session-limits.ts';
 import { DEFAULT_SESSION_LIMITS } from '../../src/lib/limits/session-limits.ts';
-import { AGENT, agent, at, joined, left, look, Play, participant, roomEvent, spec } from './support.ts';
+import {
+  AGENT,
+  agent,
+  at,
+  joined,
+  left,
+  look,
+  Play,
+  participant,
+  profile,
+  roomEvent,
+  says,
+  spec,
+  WORKER,
+} from './support.ts';
 
 const ann = participant('ann');
 const bob = participant('bob');
@@ -217,6 +231,16 @@ describe('before any caller joined,', () => {
 
 describe('a call without sound', () => {
   const silent = participant('ann', { audioTracks: 0 });
+
+  it('silence counts from the end of a slow start, because the agent cannot answer before', () => {
+    const play = Play.starting({ profile: profile({ protocol: 'livekit' }) })
+      .on(1000, look(1000, [silent]))
+      .on(20_000, { type: 'channel', workerId: WORKER, open: true })
+      .on(20_000, says({ type: 'ready' }))
+      .on(21_000, look(21_000, [agent, silent]));
+    expect(play.on(919_900, look(919_900, [agent, silent])).phase).toBe('live');
+    expect(play.on(920_100, look(920_100, [agent, silent])).reason).toBe('no_active_stream');
+  });
 
   it('ends after 15 min without a published audio track of a caller', () => {
     const play = Play.live().on(1000, look(1000, [agent, silent]));

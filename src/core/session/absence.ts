@@ -166,11 +166,12 @@ function noCaller(session: Running): Absence | null {
   };
 }
 
-function silent({ presence, spec, vitals }: Session): Absence | null {
+function silent({ presence, spec, vitals, liveAt }: Session): Absence | null {
   const { noActiveStreamMs } = spec.limits;
   if (noActiveStreamMs === null || presence.silentSinceMs === null || presence.sideCallers > 0) return null;
-  // A caller may write, or a tool may run, without any audio.
-  const dueMs = Math.max(presence.silentSinceMs, vitals.activityMs ?? 0) + noActiveStreamMs;
+  // A caller may write, or a tool may run, without any audio. And nobody speaks before the agent's slow start is over.
+  const sinceMs = Math.max(presence.silentSinceMs, vitals.activityMs ?? 0, liveAt?.bootMs ?? 0);
+  const dueMs = sinceMs + noActiveStreamMs;
   return {
     reason: 'no_active_stream',
     dueMs,
