@@ -55,6 +55,10 @@ const FOUND: readonly (readonly [seed: number, fault: string])[] = [
     'A warm worker raised while its session was starting, and SIGKILL cut its shutdown callbacks.',
   ],
   [749_524_920, 'A job raised while its session was starting, because `ready` died with the supervisor.'],
+  [
+    754_144_091,
+    'The check took the late answer of a worker that was being replaced for that of its session.',
+  ],
   [40_871_518, 'The run released all sessions, and expected an empty world, while the host was suspended.'],
 ];
 const FRESH_SECONDS = Number(process.env.CURFEW_SIM_SECONDS ?? (process.env.CI === undefined ? 20 : 60));

@@ -1,7 +1,7 @@
 /** LiveKit agents that reject their job: curfew asks each once, and ends the session as `declined`. */
 import type { WorkerId } from '../../../src/core/ids.ts';
 import { sessionId } from '../../../src/core/ids.ts';
-import { reservedWorker, workerOf } from '../../../src/core/model/session.ts';
+import { isReplacing, reservedWorker, workerOf } from '../../../src/core/model/session.ts';
 import type { JobAnswer } from '../../../src/ports/jobs.ts';
 import type { Sim } from '../sim.ts';
 
@@ -34,13 +34,14 @@ export class Rejections {
       );
   }
 
-  /** The answer of a worker that the session has no more changes nothing. */
+  /** The answer of a worker that the session has no more, or replaces, changes nothing. */
   heard(worker: WorkerId, session: string, isFinal: boolean): void {
     this.#rejected.add(session);
     const state = this.#sim.generation?.supervisor.sessions.state(sessionId(session)) ?? null;
     const current = state === null ? null : (workerOf(state) ?? reservedWorker(state));
     const isAwaited =
       current?.id === worker &&
+      (state === null || !isReplacing(state)) &&
       (state?.phase.name === 'queued' || (state !== null && workerOf(state)?.readyByMs !== null));
     if (isAwaited) this.#heard.set(session, { atMs: this.#sim.world.nowMs, isFinal });
   }
