@@ -10,7 +10,10 @@ export class Rejections {
   /** Sessions with an agent that rejected the job, also where curfew did not hear of it. */
   readonly #rejected = new Set<string>();
   /** When the supervisor heard of the rejection, and whether LiveKit must ask no other agent. */
-  readonly #heard = new Map<string, { readonly atMs: number; readonly isFinal: boolean }>();
+  readonly #heard = new Map<
+    string,
+    { readonly atMs: number; readonly isFinal: boolean; readonly isOffer: boolean }
+  >();
 
   constructor(sim: Sim) {
     this.#sim = sim;
@@ -43,13 +46,15 @@ export class Rejections {
       current?.id === worker &&
       (state === null || !isReplacing(state)) &&
       (state?.phase.name === 'queued' || (state !== null && workerOf(state)?.readyByMs !== null));
-    if (isAwaited) this.#heard.set(session, { atMs: this.#sim.world.nowMs, isFinal });
+    const isOffer = state?.phase.name === 'queued';
+    if (isAwaited) this.#heard.set(session, { atMs: this.#sim.world.nowMs, isFinal, isOffer });
   }
 
   /** curfew answers LiveKit's own offer of a job. */
   answeredJob(job: string, answer: JobAnswer): void {
     const rejection = this.#heard.get(job);
-    if (rejection === undefined) return;
+    // LiveKit has had its answer before an agent that was asked after the assignment rejects.
+    if (rejection === undefined || !rejection.isOffer) return;
     // Another offer under this id may be refused for a reason of its own.
     const isOther = !answer.accepted && answer.why !== 'the agent rejected it';
     if (!isOther && (answer.accepted || rejection.isFinal !== (answer.isFinal === true)))
