@@ -59,6 +59,7 @@ const FOUND: readonly (readonly [seed: number, fault: string])[] = [
     754_144_091,
     'The check took the late answer of a worker that was being replaced for that of its session.',
   ],
+  [754_988_825, 'A second offer had the id of a job whose agent had rejected it after the assignment.'],
   [40_871_518, 'The run released all sessions, and expected an empty world, while the host was suspended.'],
 ];
 const FRESH_SECONDS = Number(process.env.CURFEW_SIM_SECONDS ?? (process.env.CI === undefined ? 20 : 60));
