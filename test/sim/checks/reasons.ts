@@ -316,7 +316,8 @@ function graceMs({ sim, one }: Claimed, snapshot: Delivered): number {
     inGap ? gapFromMs : Number.POSITIVE_INFINITY,
   );
   const recent = gone.filter(({ atMs }) => atMs >= unseenFromMs);
-  const hungUp = latest === undefined || recent.some(({ reason }) => FINAL.includes(reason));
-  if (!hungUp) return callersLostMs;
-  return latest?.person.kind === 'sip' ? phonesLeftMs : callersLeftMs;
+  const hungUp = recent.filter(({ reason }) => FINAL.includes(reason));
+  if (latest !== undefined && hungUp.length === 0) return callersLostMs;
+  // The visit that passed unseen may be of another kind than the caller that is known to have hung up.
+  return hungUp.some(({ person }) => person.kind === 'sip') ? phonesLeftMs : callersLeftMs;
 }
