@@ -63,8 +63,7 @@ export function applySnapshot(
     departures: missing.reduce((gone, one) => noteMissing(gone, one, now), known.departures),
     participants,
   };
-  const seen = withoutListeners(next, context);
-  return recount(noteReturn(known, seen, { context, now }), context, { now, isSnapshot: true });
+  return countAll(known, next, context, { now, isSnapshot: true });
 }
 
 /** Race: late webhooks of an older room came before the first snapshot. They are all that is known until then. */
@@ -164,8 +163,18 @@ function hintJoined(
     participants: applyPending([...presence.participants], entry),
     agentLeft: participant.identity === context.agentIdentity ? null : presence.agentLeft,
   };
+  return countAll(presence, next, context, { now: at, isSnapshot: false });
+}
+
+/** Sets the clocks of absence for `next`, and notes callers that are back since `before`. */
+function countAll(
+  before: Presence,
+  next: Presence,
+  context: PresenceContext,
+  when: { now: Stamp; isSnapshot: boolean },
+): Presence {
   const seen = withoutListeners(next, context);
-  return recount(noteReturn(presence, seen, { context, now: at }), context, { now: at, isSnapshot: false });
+  return recount(noteReturn(before, seen, { context, now: when.now }), context, when);
 }
 
 /** Once a caller was there that may speak or write, participants that only listen keep no call. */

@@ -18,6 +18,7 @@ type Closing = SessionIn<'closing'>;
 export function startTeardown(session: OpenSession, ending: Ending, now: Stamp): Next<Closing> {
   const worker = workerOf(session);
   const first = firstStep(worker, ending);
+  const isCallerGone = noCallerLeft(session);
   const ladder: Ladder = {
     process: { step: first, deadlineMs: now.bootMs },
     room: { step: 'waiting', deadlineMs: now.bootMs },
@@ -27,10 +28,10 @@ export function startTeardown(session: OpenSession, ending: Ending, now: Stamp):
       (first === 'aclose' || first === 'reconnecting') &&
       ending.reason !== 'shutdown' &&
       // The caller that is back gets another agent, and this one may write its notes.
-      (ending.cause === 'agent_session_closed' || noCallerLeft(session)),
+      (ending.cause === 'agent_session_closed' || isCallerGone),
     successor: false,
     roomEnd: null,
-    ...(session.presence.callersSeen && noCallerLeft(session) && { callersLeft: true }),
+    ...(session.presence.callersSeen && isCallerGone && { callersLeft: true }),
   };
   // Because: LiveKit takes an agent that left for a failed job. So it hears of the end before the agent leaves.
   const informed = stay(

@@ -27,12 +27,13 @@ def give(argv):
     real = own.read_real()
     if real is None or not all(own.is_own(name) for name in own.NAMES):
         return
-    if _leads_to_framework(argv[1:]) and _is_known([_main(argv[1:])[1], *sys.path]):
+    path, folder = _main(argv[1:])
+    if _leads_to_framework(path, folder) and _is_known([folder, *sys.path]):
         child_env.show(real)
 
 
-def _leads_to_framework(args):
-    path, folder = _main(args)
+def _leads_to_framework(path, folder):
+    """`path`: the file of the program, or None. `folder`: where its imports begin."""
     waiting, seen = [path], set()
     while waiting and len(seen) < MOST_FILES:
         path = waiting.pop(0)
@@ -67,7 +68,6 @@ def _main(args):
         elif arg == "-c":
             return None, os.getcwd()
     return None, os.getcwd()
-
 
 
 def _local_imports(text, path, folder):

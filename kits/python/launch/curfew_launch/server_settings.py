@@ -89,8 +89,8 @@ def _change(target, prefix, what):
 
 def _use_own_metrics_dir(target, name):
     """Because: each main process empties the folder of its metrics at its start, so a shared one would lose those of the live calls."""
-    own, given = os.environ.get("PROMETHEUS_MULTIPROC_DIR"), getattr(target, name, None)
-    if not own or not given or given == own:
+    folder, given = os.environ.get("PROMETHEUS_MULTIPROC_DIR"), getattr(target, name, None)
+    if not folder or not given or given == folder:
         return
     say("the metrics of this worker are in a folder of its own, and not in prometheus_multiproc_dir %s" % given)
-    target.__dict__[name] = own
+    target.__dict__[name] = folder

@@ -18,7 +18,7 @@ export interface StandInOptions {
   readonly instance: Instance;
   readonly log: Log;
   /** The real LiveKit server. */
-  readonly livekit: { readonly url: string; readonly apiKey: string; readonly apiSecret: string };
+  readonly livekit: LiveKitKeys;
   /** LiveKit as this agent sees it. null: as the supervisor sees it. Never in a record, because the database holds no secrets. */
   readonly livekitOf: (agent: string) => LiveKitKeys | null;
   /** The variables of a profile's `env_file`. */

@@ -62,7 +62,7 @@ export function createLogCap({ log, sizes, forward = null }: CapOptions): LogCap
 
   /** Records and other workers need the disk as well. */
   async function checkDiskSpace(path: string | null): Promise<void> {
-    const isFull = path !== null && (await lackingBytes(path, LOGS.scarce).catch(() => 0)) > 0;
+    const isFull = path !== null && (await lackingBytes(dirname(path), LOGS.scarce).catch(() => 0)) > 0;
     if (isFull && !scarce)
       log.error(
         { path: dirname(path) },
