@@ -1,8 +1,9 @@
 /** The memory that processes cost the host. Sources: cgroup v2 (`memory.stat`), proc(5) (`smaps_rollup`). */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import pTimeout from 'p-timeout';
+import type { PssAnswer } from '../core/memory-sample.ts';
 import { MEMORY } from '../lib/limits/worker-limits.ts';
 
 /** Without `inactive_file`: the kernel drops these pages as soon as another process needs memory. `null`: not known. */
@@ -17,25 +18,29 @@ export function cgroupBytes(path: string): number | null {
   }
 }
 
-/** `gone`: the process ended. `unreadable`: another user's process, an old kernel, or an answer that took too long. */
-export type PssAnswer = number | 'gone' | 'unreadable';
-
 /**
  * Reads proportional set sizes, one process at a time.
  * Because: the kernel walks the page tables of the process, some milliseconds for each 100 MiB, and holds its mmap lock.
  * A process that holds that lock for writing blocks the read. So at most one of Node's file threads is ever blocked.
  */
 export class PssReader {
+  readonly #readFile: (path: string) => Promise<string>;
+  readonly #boundMs: number;
   #blocked = false;
 
+  constructor(read = (path: string) => readFile(path, 'latin1'), boundMs: number = MEMORY.readMs) {
+    this.#readFile = read;
+    this.#boundMs = boundMs;
+  }
+
   async read(pid: number): Promise<PssAnswer> {
-    if (this.#blocked) return 'unreadable';
+    if (this.#blocked) return 'unknown';
     this.#blocked = true;
-    const answer = readFile(`/proc/${pid}/smaps_rollup`, 'latin1').then(parsePss, whyNot);
+    const answer = this.#readFile(`/proc/${pid}/smaps_rollup`).then(parsePss, (error) => whyNot(pid, error));
     void answer.then(() => {
       this.#blocked = false;
     });
-    return pTimeout(answer, { milliseconds: MEMORY.readMs, fallback: () => 'unreadable' as const });
+    return pTimeout(answer, { milliseconds: this.#boundMs, fallback: () => 'unknown' as const });
   }
 }
 
@@ -44,7 +49,17 @@ function parsePss(text: string): PssAnswer {
   return found === null ? 'unreadable' : Number(found[1]) * 1024;
 }
 
-/** ESRCH: the process ended. ENOENT has the same meaning, or the kernel is older than 4.14 and has no such file. */
-function whyNot(error: NodeJS.ErrnoException): PssAnswer {
-  return error.code === 'ESRCH' ? 'gone' : 'unreadable';
+/** ENOENT of a process that lives: the kernel is older than 4.14 and has no such file. */
+function whyNot(pid: number, { code }: NodeJS.ErrnoException): PssAnswer {
+  switch (code) {
+    case 'ESRCH':
+      return 'gone';
+    case 'ENOENT':
+      return existsSync(`/proc/${pid}`) ? 'unreadable' : 'gone';
+    case 'EACCES':
+    case 'EPERM':
+      return 'unreadable';
+    default:
+      return 'unknown';
+  }
 }

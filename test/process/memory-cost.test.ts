@@ -29,10 +29,34 @@ describe("a cgroup's memory", () => {
 });
 
 describe('a proportional set size', () => {
-  it('is a number for a living process, and unreadable for a process that does not exist', async () => {
+  const failing = (code: string) =>
+    new PssReader(() => Promise.reject(Object.assign(new Error(code), { code })));
+
+  it('is a number for a living process, and gone for a process that does not exist', async () => {
     const reader = new PssReader();
     expect(await reader.read(process.pid)).toBeGreaterThan(1024 ** 2);
-    expect(await reader.read(2 ** 30)).toBe('unreadable');
+    expect(await reader.read(2 ** 30)).toBe('gone');
     expect(await reader.read(process.pid)).toBeGreaterThan(1024 ** 2);
+  });
+
+  it('is unreadable where curfew can never read it', async () => {
+    expect(await failing('EACCES').read(process.pid)).toBe('unreadable');
+    // A kernel without the file.
+    expect(await failing('ENOENT').read(process.pid)).toBe('unreadable');
+  });
+
+  it('is unknown where curfew has no file descriptor left', async () => {
+    expect(await failing('EMFILE').read(process.pid)).toBe('unknown');
+  });
+
+  it('is unknown for every process while one read is blocked, and a number again afterwards', async () => {
+    const blocked = Promise.withResolvers<string>();
+    const reader = new PssReader(() => blocked.promise, 1);
+    expect(await reader.read(1)).toBe('unknown');
+    expect(await reader.read(2)).toBe('unknown');
+    blocked.resolve('Pss:  1 kB\n');
+    await blocked.promise;
+    await Promise.resolve();
+    expect(await reader.read(2)).toBe(1024);
   });
 });

@@ -8,11 +8,11 @@ import { setImmediate } from 'node:timers/promises';
 import pTimeout from 'p-timeout';
 import pidusage from 'pidusage';
 import type { WorkerId } from '../../../core/ids.ts';
-import type { MemorySample } from '../../../core/memory-sample.ts';
+import type { MemorySample, ProcessMemory } from '../../../core/memory-sample.ts';
+import { totalMemory } from '../../../core/memory-sample.ts';
 import { messageOf } from '../../../lib/errors.ts';
 import { MEMORY, WORKERS } from '../../../lib/limits/worker-limits.ts';
 import type { Log } from '../../../ports/log.ts';
-import type { PssAnswer } from '../../../process/memory-cost.ts';
 import { cgroupBytes, PssReader } from '../../../process/memory-cost.ts';
 import type { Scanner, Snapshot } from '../../../process/process-scan.ts';
 import type { Self, Subject } from '../../../process/process-tree.ts';
@@ -51,13 +51,14 @@ const USAGE_AGE_MS = 60_000;
 export function startSampler(options: SamplerOptions): () => void {
   let stopped = false;
   const pss = new PssReader();
+  const unknown = new Set<WorkerId>();
   const next = (tookMs: number) =>
     setTimeout(tick, Math.max(options.everyMs, tookMs * MEMORY.pauseFactor)).unref();
   let timer = next(0);
 
   async function tick(): Promise<void> {
     const sinceMs = performance.now();
-    await sample({ ...options, pss, isStopped: () => stopped }).catch((error: unknown) => {
+    await sample({ ...options, pss, unknown, isStopped: () => stopped }).catch((error: unknown) => {
       options.log.warn(
         { error: messageOf(error) },
         'the memory and CPU use of the workers could not be read; the next sample tries again',
@@ -74,6 +75,8 @@ export function startSampler(options: SamplerOptions): () => void {
 
 interface Round extends SamplerOptions {
   readonly pss: PssReader;
+  /** Workers whose last sample could not be taken. The log names each of them once. */
+  readonly unknown: Set<WorkerId>;
   readonly isStopped: () => boolean;
 }
 
@@ -82,6 +85,8 @@ async function sample(round: Round): Promise<void> {
   // Reading marks is expensive, so this scan reads none. It misses processes that left group, session and parents.
   const snapshot = await round.scanner.scan(Number.POSITIVE_INFINITY);
   const trees = round.trees();
+  const living = new Set(trees.map(({ subject }) => subject.workerId));
+  for (const id of round.unknown) if (!living.has(id)) round.unknown.delete(id);
   for (let at = 0; at < trees.length && !round.isStopped(); at += TREES_PER_TURN) {
     await setImmediate();
     await sampleTrees(round, snapshot, trees.slice(at, at + TREES_PER_TURN));
@@ -99,8 +104,21 @@ async function sampleTrees(round: Round, snapshot: Snapshot, trees: readonly Sam
     if (found.size === 0) continue;
     const memory = await memoryOf(found, { cgroup, limitBytes: round.limitOf(id), pss: round.pss });
     if (round.isStopped()) return;
-    round.onSample(id, memory, sum(found, 'cpu'));
+    if (memory === null) noteUnknown(round, id);
+    else {
+      round.unknown.delete(id);
+      round.onSample(id, memory, sum(found, 'cpu'));
+    }
   }
+}
+
+function noteUnknown({ unknown, log }: Round, worker: WorkerId): void {
+  if (unknown.has(worker)) return;
+  unknown.add(worker);
+  log.warn(
+    { worker },
+    'the memory of a worker near its limit could not be read: curfew ends no call for it, and the next sample tries again',
+  );
 }
 
 function withPid(pid: number, usage: Usage | undefined): [number, Usage][] {
@@ -110,24 +128,15 @@ function withPid(pid: number, usage: Usage | undefined): [number, Usage][] {
 async function memoryOf(
   found: ReadonlyMap<number, Usage>,
   { cgroup, limitBytes, pss }: { cgroup: string | null; limitBytes: number | null; pss: PssReader },
-): Promise<MemorySample> {
+): Promise<MemorySample | null> {
   const charged = cgroup === null ? null : cgroupBytes(cgroup);
   if (charged !== null) return { bytes: charged, measure: 'cgroup' };
   const rssBytes = sum(found, 'memory');
   if (limitBytes === null || rssBytes < limitBytes * MEMORY.exactShare)
     return { bytes: rssBytes, measure: 'rss' };
-  const answers: { readonly rssBytes: number; readonly pss: PssAnswer }[] = [];
-  for (const [pid, { memory }] of found) answers.push({ rssBytes: memory, pss: await pss.read(pid) });
-  return inTotal(answers);
-}
-
-function inTotal(answers: readonly { readonly rssBytes: number; readonly pss: PssAnswer }[]): MemorySample {
-  let bytes = 0;
-  for (const { rssBytes, pss } of answers)
-    bytes += pss === 'gone' ? 0 : pss === 'unreadable' ? rssBytes : pss;
-  const unread = answers.filter((one) => one.pss === 'unreadable').length;
-  if (unread === answers.length) return { bytes, measure: 'rss' };
-  return { bytes, measure: unread === 0 ? 'pss' : 'pss_partly' };
+  const processes: ProcessMemory[] = [];
+  for (const [pid, { memory }] of found) processes.push({ rssBytes: memory, pss: await pss.read(pid) });
+  return totalMemory(processes, limitBytes);
 }
 
 function sum(found: ReadonlyMap<number, Usage>, key: keyof Usage): number {
