@@ -174,6 +174,21 @@ describe('an AgentSession that closed', () => {
     expect(play.session.replaced).toHaveLength(reason === null ? 2 : 1);
   });
 
+  it.each([
+    ['replaces the worker', true, [agent, participant('ann')], 'live', null],
+    ['ends the session where nobody is there', false, [agent], 'closing', 'crashed'],
+  ])('by an error before the supervisor heard `ready` %s', (_what, replace, who, phase, reason) => {
+    // The supervisor died before it recorded the live session, and the launcher connects first to the next one.
+    const play = Play.starting({ profile: profile({ protocol: 'livekit', autoAttach: auto, replace }) })
+      .on(1000, look(1000, who))
+      .on(1000, { type: 'attached', workerId: WORKER, by: 'launcher' })
+      .on(2000, session(0, error))
+      .on(2100, says({ type: 'ready' }));
+    expect([play.phase, play.reason]).toEqual([phase, reason]);
+    if (replace)
+      expect(play.session.replaced).toMatchObject([{ why: { cause: 'agent_session_failed' } }]);
+  });
+
   it('by an error ends nothing while another one is open', () => {
     const play = attached('launcher').on(2000, session(2)).on(3000, session(1, error));
     expect([play.phase, play.session.replaced]).toEqual(['live', undefined]);

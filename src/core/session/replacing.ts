@@ -3,7 +3,7 @@ import { BACKOFF, DEADLINES } from '../../lib/limits/session-limits.ts';
 import { WARM } from '../../lib/limits/worker-limits.ts';
 import type { Stamp, WorkerId } from '../ids.ts';
 import { workerIdOf } from '../ids.ts';
-import type { WorkerMessage } from '../model/control-protocol.ts';
+import type { ClosedAgentSession, WorkerMessage } from '../model/control-protocol.ts';
 import type { Effect } from '../model/effects.ts';
 import { agentSessionEnding, raisedEnding } from '../model/endings.ts';
 import type { Ending, Session, SessionIn, Work } from '../model/session.ts';
@@ -49,18 +49,22 @@ export function crash(session: Live, ending: Ending, now: Stamp, inRow?: number)
   );
 }
 
+type AgentSessionReport = Extract<WorkerMessage, { type: 'agent_session' }>;
+type FailureReport = AgentSessionReport & { readonly closed: ClosedAgentSession };
+
+/** An error closed the last open AgentSession of the job. */
+export function isFailure(report: AgentSessionReport): report is FailureReport {
+  return report.open === 0 && report.closed?.reason === 'error';
+}
+
 /**
  * An AgentSession that an error closed answers nobody any more, so its worker is as good as crashed. A second failure of one
  * provider soon after the next worker opened its AgentSession ends the session. Because: the caller would hear one greeting after
  * another.
  */
-export function failAgentSession(
-  session: Live,
-  { open, closed }: Extract<WorkerMessage, { type: 'agent_session' }>,
-  now: Stamp,
-): Next {
-  if (open > 0 || closed?.reason !== 'error') return stay(session);
-  const ending = agentSessionEnding(closed, now);
+export function failAgentSession(session: Live, report: AgentSessionReport, now: Stamp): Next {
+  if (!isFailure(report)) return stay(session);
+  const ending = agentSessionEnding(report.closed, now);
   const failed = (session.replaced ?? []).filter(({ why }) => why.provider !== undefined);
   const openedMs = session.vitals.agentSessions?.firstMs ?? workerOf(session)?.spawnedAt.bootMs ?? now.bootMs;
   const isAgain = failed.at(-1)?.why.provider === ending.provider;

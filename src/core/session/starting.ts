@@ -27,7 +27,7 @@ import { endUnrecorded, loseHost } from './ended.ts';
 import type { HandlerTable } from './handler-table.ts';
 import { factsOnly } from './handler-table.ts';
 import { greet, onAnswered, sendConfigure } from './handshake.ts';
-import { crashByException } from './replacing.ts';
+import { crashByException, failAgentSession, isFailure } from './replacing.ts';
 
 type Starting = SessionIn<'starting'>;
 
@@ -83,12 +83,13 @@ function onMessage(
     case 'ready':
       return goLive(session, now);
     case 'failed':
-      // Race: the supervisor died before it heard `ready`. A job that raised runs, so it is replaced as in a live call.
       return message.raised
-        ? andThen(goLive(session, now), (next) =>
-            isIn(next, 'live') ? crashByException(next, message, now) : stay(next),
-          )
+        ? whileLive(session, now, (live) => crashByException(live, message, now))
         : onFailed(session, message.message, now);
+    case 'agent_session':
+      return isFailure(message)
+        ? whileLive(session, now, (live) => failAgentSession(live, message, now))
+        : stay(session);
     case 'closed':
       return startTeardown(session, closedEnding(message, now), now);
     case 'error':
@@ -103,7 +104,6 @@ function onMessage(
     case 'ok':
     case 'configured':
     case 'dumped':
-    case 'agent_session':
     case 'loop_blocked':
     case 'dialled':
       return stay(session);
@@ -174,6 +174,11 @@ function goLive(session: Starting, now: Stamp): Next {
   return andThen(stay(withVitals(live, { idleAtMs }), reportJob(session, 'running')), (next) =>
     actOnDue(next, now),
   );
+}
+
+/** Race: the supervisor died before it heard `ready`. A job that fails runs, so it is replaced as in a live call. */
+function whileLive(session: Starting, now: Stamp, fail: (live: SessionIn<'live'>) => Next): Next {
+  return andThen(goLive(session, now), (next) => (isIn(next, 'live') ? fail(next) : stay(next)));
 }
 
 /** Under another id: a late shim of the old worker finds its claim taken. Nothing ran, so nothing was restarted. */
