@@ -61,6 +61,39 @@ describe('activity of a caller without audio', () => {
     expect(play.ending?.at.bootMs).toBeGreaterThanOrEqual(11 * MINUTE_MS);
     expect(play.ending?.at.bootMs).toBeLessThan(12 * MINUTE_MS);
   });
+
+  /** A tool that runs from `fromMs` on, as the kit reports it. */
+  const withTool = (play: Play, { fromMs, untilMs }: { fromMs: number; untilMs: number }) => {
+    for (let atMs = fromMs; play.phase === 'live' && atMs < untilMs; atMs += 5000)
+      play.on(atMs, tool).on(atMs, look(atMs, [agent, ann]));
+    return play;
+  };
+
+  it('counts for a tool 10 minutes from its own begin, however long nobody spoke before it', () => {
+    const limits = { ...DEFAULT_SESSION_LIMITS, noActiveStreamMs: 15 * MINUTE_MS };
+    const typed = Play.live({ profile: profile({ protocol: 'livekit', autoAttach: auto }), limits })
+      .on(1000, look(1000, [agent, ann]))
+      .on(1000, { type: 'attached', workerId: WORKER, by: 'launcher' })
+      .on(2000, speech);
+    withTool(typed, { fromMs: 10.5 * MINUTE_MS, untilMs: 60 * MINUTE_MS });
+    expect(typed.ending).toMatchObject({ reason: 'no_active_stream' });
+    expect(typed.ending?.at.bootMs).toBeGreaterThanOrEqual(35 * MINUTE_MS);
+    expect(typed.ending?.at.bootMs).toBeLessThan(36 * MINUTE_MS);
+  });
+
+  it.each([
+    ['a worker', says({ type: 'activity', kind: 'keep_alive', forMs: 15 * MINUTE_MS })],
+    ['the API', { type: 'keep_alive', forMs: 15 * MINUTE_MS, by: { kind: 'token', name: 'ops' } } as const],
+  ])('counts for a tool that begins at the end of a silence that %s allows', (_who, keepAlive) => {
+    const limits = { ...DEFAULT_SESSION_LIMITS, activityIdleTimeoutMs: 30_000 };
+    const play = Play.live({ limits, idleAsked: true })
+      .on(1000, look(1000, [agent, ann]))
+      .on(2000, speech)
+      .on(2000, keepAlive);
+    const [fromMs, untilMs] = [890_000, 935_000];
+    expect(withTool(play, { fromMs, untilMs }).until(940_000).phase).toBe('live');
+    expect(withTool(play, { fromMs: 940_000, untilMs: 60 * MINUTE_MS }).reason).toBe('idle_timeout');
+  });
 });
 
 describe('a LiveKit agent that the launcher attached', () => {

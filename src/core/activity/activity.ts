@@ -12,11 +12,24 @@ const NOT_STARTED = 'not_started';
 
 /** Tools alone count for a bounded time, because an agent that calls tools in a loop may serve nobody. */
 export function noteActivity(session: Session, said: Said<'activity'>, now: Stamp): Session {
-  const usedMs = said.kind === 'task' ? (session.vitals.usedMs ?? now.bootMs) : now.bootMs;
-  const used = withVitals(session, { usedMs });
-  if (now.bootMs - usedMs > DEADLINES.toolsAloneMs) return used;
   const forMs = said.forMs ?? 0;
-  return armIdle(noteUse(used, now, forMs), now, forMs);
+  const noted = said.kind === 'task' ? noteTool(session, now) : noteOtherUse(session, now, forMs);
+  if (toolsAloneMs(noted, now) > DEADLINES.toolsAloneMs) return noted;
+  return armIdle(noteUse(noted, now, forMs), now, forMs);
+}
+
+function noteTool(session: Session, now: Stamp): Session {
+  return withVitals(session, { toolsSinceMs: session.vitals.toolsSinceMs ?? now.bootMs });
+}
+
+/** An allowed silence is a use until its end. */
+function noteOtherUse(session: Session, now: Stamp, forMs: number): Session {
+  const usedMs = Math.max(session.vitals.usedMs ?? 0, now.bootMs + forMs);
+  return withVitals(session, { usedMs, toolsSinceMs: undefined });
+}
+
+function toolsAloneMs({ vitals: { usedMs = 0, toolsSinceMs } }: Session, now: Stamp): number {
+  return toolsSinceMs === undefined ? 0 : now.bootMs - Math.max(usedMs, toolsSinceMs);
 }
 
 /** Activity arms the deadline for a worker that reports it. A report of the launcher arms only a deadline that the profile sets. */
@@ -29,7 +42,7 @@ function armIdle(session: Session, now: Stamp, forMs: number): Session {
 
 /** A keep-alive of the API allows a silence, as one of the worker does. */
 export function keepAlive(session: Session, now: Stamp, forMs: number): Session {
-  return postponeIdle(noteUse(session, now, forMs), now, forMs);
+  return postponeIdle(noteUse(noteOtherUse(session, now, forMs), now, forMs), now, forMs);
 }
 
 /** An allowance of silence lies in the future. A longer one from before stays. */

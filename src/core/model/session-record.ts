@@ -121,6 +121,7 @@ function vitalsRecord(vitals: Vitals): VitalsRecord {
     attachedBy: vitals.attachedBy,
     activityMs: vitals.activityMs,
     usedMs: vitals.usedMs,
+    toolsSinceMs: vitals.toolsSinceMs,
     agentSessions: vitals.agentSessions,
     loopBlockedMs: vitals.loopBlockedMs,
   };

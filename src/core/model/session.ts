@@ -206,8 +206,10 @@ export interface Vitals {
   readonly attachedBy?: 'launcher' | 'code' | undefined;
   /** The last activity that counts as use; absent: none was reported. */
   readonly activityMs?: number | undefined;
-  /** The last activity that was not only a tool, or the first tool; absent: no activity was reported. */
+  /** The last activity that was not only a tool, or the end of the silence that it allows; absent: none was reported. */
   readonly usedMs?: number | undefined;
+  /** The first tool since then; absent: none was reported. */
+  readonly toolsSinceMs?: number | undefined;
   /** The AgentSessions of the worker's job; absent: it never opened one. */
   readonly agentSessions?: AgentSessions | undefined;
   /** The event loop of the job is blocked since the report of this time; absent: it runs. */
