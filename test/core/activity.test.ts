@@ -218,8 +218,7 @@ describe('an AgentSession that closed', () => {
       .on(2000, session(0, error))
       .on(2100, says({ type: 'ready' }));
     expect([play.phase, play.reason]).toEqual([phase, reason]);
-    if (replace)
-      expect(play.session.replaced).toMatchObject([{ why: { cause: 'agent_session_failed' } }]);
+    if (replace) expect(play.session.replaced).toMatchObject([{ why: { cause: 'agent_session_failed' } }]);
   });
 
   it('by an error ends nothing while another one is open', () => {

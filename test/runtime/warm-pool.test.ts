@@ -5,6 +5,7 @@ import type { SessionEvent } from '../../src/core/model/events.ts';
 import type { Session } from '../../src/core/model/session.ts';
 import { workerOf } from '../../src/core/model/session.ts';
 import type { WorkerProcess } from '../../src/core/model/worker.ts';
+import { channelOf } from '../../src/core/model/worker.ts';
 import { sessionOf } from '../support/sessions/session-writes.ts';
 import { settled, WARM_PROFILE, WarmRig } from '../support/workers/warm-rig.ts';
 
@@ -226,6 +227,54 @@ describe('a warm worker', () => {
     expect(await refused).toBe('refused');
     expect(rig.parts.pool.take(WARM_PROFILE, sessionId('a third'))).toBeNull();
     expect(first).not.toBe(warm);
+  });
+
+  /** A session holds a reservation, because LiveKit's assignment is still awaited. The worker's connection closes meanwhile. */
+  async function lostInReserve() {
+    const rig = await new WarmRig().start();
+    const id = await rig.ready();
+    const { session } = await rig.dispatch('r', {}, { assignedWithinMs: 3000 });
+    rig.channels?.closed(id);
+    return { rig, id, session: session.spec.id };
+  }
+
+  it('that lost its connection while it was reserved goes to no session before it has connected again', async () => {
+    const { rig, id, session } = await lostInReserve();
+    rig.sessions.post(session, release);
+    await settled();
+    expect(poolView(rig)).toMatchObject({ ready: 0, starting: 1 });
+    const next = await rig.dispatch('s');
+    expect(workerOf(rig.sessions.state(next.session.spec.id) as Session)?.id).not.toBe(id);
+    rig.reportsReady(id);
+    expect(poolView(rig)).toMatchObject({ ready: 1 });
+  });
+
+  it('that lost its connection while it was reserved is retired if it does not connect again', async () => {
+    const { rig, id, session } = await lostInReserve();
+    rig.sessions.post(session, release);
+    await settled();
+    await rig.advance(WARM_PROFILE.limits.startTimeoutMs + 1);
+    expect(rig.callsOf('SIGTERM')).toEqual([id]);
+  });
+
+  it('that connected again while it was reserved is ready when it returns to the pool', async () => {
+    const { rig, id, session } = await lostInReserve();
+    rig.reportsReady(id);
+    await settled();
+    rig.sessions.post(session, release);
+    await settled();
+    expect(poolView(rig)).toMatchObject({ ready: 1 });
+  });
+
+  it('that has no connection at the start of its session gets its room when it has connected again', async () => {
+    const { rig, id, session } = await lostInReserve();
+    rig.sessions.post(session, { type: 'assigned' });
+    await settled();
+    expect(channelOf(workerOf(rig.sessions.state(session) as Session))).toBe('lost');
+    const before = rig.callsOf('assign').length;
+    rig.channels?.hello(id);
+    await settled();
+    expect(rig.callsOf('assign')).toHaveLength(before + 1);
   });
 
   it('is forgotten when its session continues with another worker', async () => {

@@ -16,6 +16,8 @@ export interface WarmWorker {
   readonly profile: Profile;
   /** `reserved`: for a session that has not started. */
   readonly state: 'starting' | 'ready' | 'reserved';
+  /** A reserved worker has lost its connection, and has not connected again. */
+  readonly isLost?: boolean;
   readonly sinceMs: number;
   /** The worker must be ready by then. */
   readonly readyByMs: number;

@@ -113,7 +113,7 @@ export class TransitionRunner {
     // Admission learns at once that a claim is closing. The record that frees a claim is written before the record of the next session.
     const recording = recordStep({ recorder, workers, sessions }, step);
     this.#updateAllocation(after);
-    settleWarmWorker(pool, before, after);
+    settleWarmWorker({ pool, sessions }, before, after);
     forgetReplacedWorker({ workers, channels }, before, after);
     const { allowed, record } = await recording;
     for (const effect of allowed) this.#effects.run(after, effect);
@@ -147,7 +147,7 @@ export class TransitionRunner {
     failpoint('dispatch.recorded');
     this.#creations.delete(id);
     creation.answer.resolve(after);
-    settleWarmWorker(pool, before, after);
+    settleWarmWorker({ pool, sessions }, before, after);
     this.#followRoom(after);
     for (const effect of step.effects) this.#effects.run(after, effect);
     recordInFolder(workers, step);

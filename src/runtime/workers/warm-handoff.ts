@@ -22,14 +22,20 @@ function holdsWorker(session: Session, id: WorkerId): boolean {
   return workerOf(session)?.id === id || reservedWorker(session)?.id === id;
 }
 
+interface SettleParts {
+  readonly pool: {
+    handOver(id: WorkerId): boolean;
+    giveBack(id: WorkerId, session: SessionId): void;
+  };
+  readonly sessions: { post(id: SessionId, event: SessionEvent): void };
+}
+
 /** Updates the pool after a step of a session: the session took its warm worker, or does not need it any more. One step may reserve and take it. */
-export function settleWarmWorker(
-  pool: { handOver(id: WorkerId): void; giveBack(id: WorkerId, session: SessionId): void },
-  before: Session,
-  after: Session,
-): void {
+export function settleWarmWorker({ pool, sessions }: SettleParts, before: Session, after: Session): void {
   const worker = workerOf(after);
-  if (worker !== null && worker.id !== workerOf(before)?.id) pool.handOver(worker.id);
+  // Race: the pool alone hears that a reserved worker loses its connection.
+  if (worker !== null && worker.id !== workerOf(before)?.id && !pool.handOver(worker.id))
+    sessions.post(after.spec.id, { type: 'channel', workerId: worker.id, open: false });
   const reserved = reservedWorker(before);
   if (reserved !== null && !holdsWorker(after, reserved.id)) pool.giveBack(reserved.id, before.spec.id);
 }

@@ -8,6 +8,7 @@ import type { Profile } from '../../core/model/profile.ts';
 import type { Warm } from '../../core/model/session.ts';
 import { welcomeMessage } from '../../core/session/handshake.ts';
 import { terminateSteps } from '../../core/teardown/steps.ts';
+import type { WarmWorker } from '../../core/workers/warm-pool-rules.ts';
 import {
   decidePool,
   findReady,
@@ -62,14 +63,16 @@ export class WarmPool {
     return { id: found.id, process };
   }
 
-  /** The worker belongs to its session now. */
-  handOver(id: WorkerId): void {
+  /** The worker belongs to its session now. Returns false if the worker has lost its connection. */
+  handOver(id: WorkerId): boolean {
     const agent = this.#table.agentOf(id);
-    if (agent === null) return;
+    if (agent === null) return true;
+    const isLost = this.#table.find(id)?.isLost === true;
     this.#table.forget(id);
     // The refill waits until the call has its worker, because a spawn blocks the event loop for milliseconds.
     const { clock } = this.#options.deps;
     clock.at(clock.now().bootMs + WARM.refillAfterMs, () => this.#decide(agent));
+    return !isLost;
   }
 
   /** Whether the worker is in the pool and reserved for this session. */
@@ -79,11 +82,12 @@ export class WarmPool {
 
   /** The session does not need the worker. A worker that is reserved for another session stays reserved. */
   giveBack(id: WorkerId, session: SessionId): void {
-    const agent = this.#table.agentOf(id);
-    if (agent === null || !this.isReservedFor(id, session)) return;
+    const found = this.#table.find(id);
+    if (found === null || !this.isReservedFor(id, session)) return;
     this.#options.channels.withdraw(id);
     this.#table.release(id);
-    this.#decide(agent);
+    if (found.isLost === true) this.#awaitConnection(found);
+    this.#decide(found.profile.agent);
   }
 
   has(id: WorkerId): boolean {
@@ -133,14 +137,17 @@ export class WarmPool {
     return true;
   }
 
-  /** A worker without a connection is given to no session until it has connected again. */
   #lostChannel(id: WorkerId): void {
     const found = this.#table.find(id);
-    if (found === null || found.state === 'reserved') return;
-    this.#table.change(id, {
-      state: 'starting',
-      readyByMs: this.#nowMs() + found.profile.limits.startTimeoutMs,
-    });
+    if (found === null) return;
+    if (found.state === 'reserved') this.#table.change(id, { isLost: true });
+    else this.#awaitConnection(found);
+  }
+
+  /** A worker without a connection is given to no session until it has connected again. */
+  #awaitConnection({ id, profile }: WarmWorker): void {
+    const readyByMs = this.#nowMs() + profile.limits.startTimeoutMs;
+    this.#table.change(id, { state: 'starting', isLost: false, readyByMs });
   }
 
   #exited(id: WorkerId, how: string): void {
@@ -252,6 +259,7 @@ export class WarmPool {
   }
 
   #markReady(id: WorkerId): void {
+    this.#table.change(id, { isLost: false });
     if (this.#table.find(id)?.state !== 'starting') return;
     this.#table.change(id, { state: 'ready' });
     const agent = this.#table.agentOf(id);
