@@ -130,7 +130,9 @@ function lost({ sim, session }: Claimed): boolean {
 function completed({ sim, one, ending, session }: Claimed): string | null {
   const agents = [...sim.agents.values()].filter((agent) => agent.run.spec?.id === one.id);
   if (ending.cause === 'agent_session_closed')
-    return agents.some((agent) => agent.hasClosed) ? null : 'its AgentSession did not close itself';
+    return agents.some((agent) => agent.hasClosed || agent.hasFailed)
+      ? null
+      : 'its AgentSession did not close';
   if (ending.cause === 'closed') return one.closedHeardMs === null ? 'its worker said nothing' : null;
   if (ending.cause === 'participant_left')
     return agents.some((agent) => agent.leftUnaskedMs !== null)
