@@ -249,14 +249,17 @@ export class Daemon {
     isSo: (seen: SessionView) => boolean,
     boundMs = 30_000,
   ): Promise<SessionView> {
+    let last: SessionView | null = null;
     return until(
       `session ${id} is ${what}`,
       async () => {
-        const seen = await this.session(id);
-        return isSo(seen) ? seen : null;
+        last = await this.session(id);
+        return isSo(last) ? last : null;
       },
       boundMs,
-    );
+    ).catch((error: unknown) => {
+      throw new Error(`${error instanceof Error ? error.message : error}; it is ${JSON.stringify(last)}`);
+    });
   }
 
   /** Waits until the next worker of the session runs, after this number of restarts. */
