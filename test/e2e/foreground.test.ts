@@ -161,7 +161,11 @@ describe.runIf(HAS_LIVEKIT && PYTHON !== null)('curfew run with a LiveKit agent'
       });
       const agents = async () =>
         (await livekit.rooms.listParticipants('r')).filter(({ identity }) => identity !== 'ann');
-      await until('the agent is in the room', async () => (await agents()).length === 1, 90_000);
+      await until('the agent is in the room', async () => (await agents()).length === 1, 90_000).catch(
+        (error: unknown) => {
+          throw new Error(`${error}; the run told:\n${told}`);
+        },
+      );
       await callers.leave('r', 'ann');
       await until('the run has ended', () => child.exitCode !== null, 60_000);
       // The agent may close before curfew's grace after a hang-up is over.
