@@ -62,8 +62,8 @@ export const WORKERS = {
   /** Processes and threads of one worker, where a cgroup controller bounds them. */
   pidsMax: 4096,
   startsAtOnce: 8,
-  /** From the shim's start to the running command. */
-  spawnMs: 5 * SECOND_MS,
+  /** From the shim's start to the running command. On an overloaded host this takes seconds, and a call that waits must not fail. */
+  spawnMs: 15 * SECOND_MS,
   /** Bound of each step on the worker's folder: creation, record, log. */
   folderMs: 10 * SECOND_MS,
   /** The shim of a killed worker has this long to write the exit status. */
