@@ -101,6 +101,8 @@ export const DEADLINES = {
   watchAloneMs: 20 * SECOND_MS,
   /** curfew watches a kept room for this long at most. */
   watchMaxMs: 4 * HOUR_MS,
+  /** Wait before a tick of a session that had a failure: the first, doubled with each failure in a row, and the longest. */
+  failedTick: { firstMs: 1 * SECOND_MS, mostMs: 1 * MINUTE_MS },
   /** A longer time between two ticks is a gap (suspend, SIGSTOP, overload). */
   gapMs: 5 * SECOND_MS,
   /** Interval of the check for a gap. */

@@ -97,9 +97,10 @@ export class TransitionRunner {
   /** An event of the session could not be handled. A dispatch that waits for its answer is refused. */
   onFailedEvent(id: SessionId, error: unknown): void {
     const session = this.#parts.sessions.state(id);
+    if (session === null) return;
     const creation = this.#creations.get(id);
-    if (session !== null && creation !== undefined)
-      this.#refuse(session, { ...creation, failure: { error } });
+    if (creation === undefined) this.#timers.setAgain(id);
+    else this.#refuse(session, { ...creation, failure: { error } });
   }
 
   async settle(step: Transition): Promise<void> {
