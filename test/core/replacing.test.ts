@@ -56,6 +56,42 @@ describe('a replacement during its spawn', () => {
   });
 });
 
+describe('a replacement that cannot be recorded', () => {
+  const unrecorded = (play: Play) => {
+    const workerId = play.worker?.id ?? second;
+    return play.on(play.nowMs + 10, {
+      type: 'spawn_failed',
+      workerId,
+      detail: 'the start could not be recorded: the disk is full',
+      isUnrecorded: true,
+    });
+  };
+
+  it('is tried again until it is on record, and counts as no error and as no restart', () => {
+    const play = respawning();
+    const { errors, restarts } = play.session;
+    for (let times = 0; times < 8; times += 1) unrecorded(play).until(play.nowMs + 6_000);
+    expect(play.phase).toBe('live');
+    expect(play.session.errors.total).toBe(errors.total);
+    expect(play.session.restarts).toBe(restarts);
+    const spawned = play.did('spawn').map(({ effect }) => ('workerId' in effect ? effect.workerId : null));
+    expect([spawned.length, ...new Set(spawned)]).toEqual([10, 's1.1', second]);
+  });
+
+  it('waits between two tries', () => {
+    const play = unrecorded(respawning());
+    const begunMs = play.nowMs;
+    expect(play.until(begunMs + 4_900).did('spawn')).toHaveLength(2);
+    expect(play.until(begunMs + 5_100).did('spawn')).toHaveLength(3);
+  });
+
+  it('is not tried again when the callers have left meanwhile', () => {
+    const play = unrecorded(respawning()).on(4_000, left(4_000, ann, 'client_initiated'));
+    for (let atMs = 5_000; atMs < 20_000; atMs += 1000) play.on(atMs, look(atMs, []));
+    expect(play.reason).toBe('callers_left');
+  });
+});
+
 describe('the old worker', () => {
   /** Its agent is missed from 2 s, so it gets TERM at about 17 s. */
   const ending = () =>

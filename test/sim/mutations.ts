@@ -117,6 +117,12 @@ export const MUTATIONS: readonly Mutation[] = [
     to: "if (profile.protocol !== 'curfew' || ending.reason !== 'completed') return ending;",
   },
   {
+    rule: 'a replacement that cannot be recorded ends no live call',
+    file: 'src/core/session/live.ts',
+    from: 'return isUnrecorded === true',
+    to: 'return isUnrecorded === null',
+  },
+  {
     rule: 'an exception is replaced once',
     file: 'src/core/session/replacing.ts',
     from: "return (session.replaced ?? []).some(({ why }) => why.cause === 'exception')",

@@ -49,7 +49,13 @@ export type SessionEvent =
   /** Time has passed: act on the deadlines. */
   | { readonly type: 'tick' }
   | { readonly type: 'spawned'; readonly workerId: WorkerId; readonly process: WorkerProcess }
-  | { readonly type: 'spawn_failed'; readonly workerId: WorkerId; readonly detail: string }
+  /** `isUnrecorded`: the start was not tried, because it could not be recorded. */
+  | {
+      readonly type: 'spawn_failed';
+      readonly workerId: WorkerId;
+      readonly detail: string;
+      readonly isUnrecorded?: true;
+    }
   /** The running worker could not be given its room. */
   | { readonly type: 'assign_failed'; readonly workerId: WorkerId; readonly detail: string }
   /** The start was recorded and then voided, because the supervisor ended before it. */

@@ -33,6 +33,7 @@ import {
   replaceOnExit,
   replaceOnSnapshot,
   replaceTree,
+  replaceUnrecorded,
 } from './replacing.ts';
 
 type Live = SessionIn<'live'>;
@@ -85,10 +86,15 @@ function onSpawned(session: Live, _event: object, now: Stamp): Next {
   return stay(session.spec.profile.protocol === 'none' ? readyNow(session) : session);
 }
 
-function onSpawnFailed(session: Live, { detail }: { detail: string }, now: Stamp): Next {
+function onSpawnFailed(
+  session: Live,
+  { detail, isUnrecorded }: Extract<SessionEvent, { type: 'spawn_failed' }>,
+  now: Stamp,
+): Next {
   const { work } = session.phase;
-  return work.kind === 'replacing'
-    ? replaceTree(session, work, { left: 0, now })
+  if (work.kind === 'replacing') return replaceTree(session, work, { left: 0, now });
+  return isUnrecorded === true
+    ? replaceUnrecorded(session, work.worker, now)
     : crash(session, endingOf('crashed', now, { cause: 'spawn_failed', detail }), now);
 }
 

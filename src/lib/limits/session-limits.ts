@@ -126,11 +126,15 @@ export const REJOIN = {
   goneMs: 10 * SECOND_MS,
 } as const;
 
-/** Waits before the replacement of a crashed worker: the first, the factor, the longest, and the jitter as a share. */
+/**
+ * Waits before the replacement of a crashed worker: the first, the factor, the longest, and the jitter as a share.
+ * `unrecordedMs`: the wait after a start that could not be recorded.
+ */
 export const BACKOFF = {
   firstMs: 500,
   factor: 2,
   maxMs: 30 * SECOND_MS,
+  unrecordedMs: 5 * SECOND_MS,
   jitter: 0.2,
   /** The session shows this many replaced workers, each with its reason. */
   remembered: 20,

@@ -53,7 +53,10 @@ export async function recordStep(
     const detail = `the start could not be recorded: ${messageOf(error)}`;
     // A warm worker runs already, and no other session may get it now.
     if (start.do === 'assign') host.workers.signal(start.workerId, 'SIGKILL');
-    else host.sessions.post(id, { type: 'spawn_failed', workerId: start.workerId, detail });
+    else {
+      const { workerId } = start;
+      host.sessions.post(id, { type: 'spawn_failed', workerId, detail, isUnrecorded: true });
+    }
     return { allowed: effects.filter((effect) => effect !== start) };
   }
 }

@@ -46,7 +46,7 @@ export function describeStep(before: Session, after: Session): Entry | null {
   }
   const told = attachment(before, after);
   if (told !== null) return told;
-  if (before.restarts !== after.restarts) {
+  if (before.restarts < after.restarts) {
     return {
       level: 'info',
       fields: { session: id, worker: workerOf(after)?.id, attempt: after.restarts + 1 },

@@ -18,6 +18,8 @@ const MAILBOX_MS = 1_500;
 /** The longest wait of a snapshot behind the record of a start. */
 const RECORD_MS = REGISTRY.timeoutMs + MAILBOX_MS;
 const SLACK_MS = 1;
+/** An unwritable registry ends no live call. */
+const UNRECORDED = 'could not be recorded';
 
 const FINAL = [
   'client_initiated',
@@ -63,6 +65,7 @@ function lieOf(sim: Sim, one: Case, session: Session, ending: Ending): string | 
   const endMs = sim.world.ofBoot(ending.at.bootMs);
   const claimed = { sim, one, session, ending, endMs };
   const { limits, profile } = one.spec;
+  if (session.liveAt !== null && ending.detail?.includes(UNRECORDED)) return 'only a record failed';
   switch (ending.reason) {
     case 'requested':
       return one.requestedMs === null ? 'no release was requested' : null;
