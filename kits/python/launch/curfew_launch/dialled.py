@@ -4,7 +4,8 @@ import functools
 
 from . import attempt, has_text, job_report
 
-METHOD = "CreateSIPParticipant"
+#: The methods of LiveKit's API that begin a call from this side. kits/node/launch/dialled.mjs has the same ones.
+METHODS = ("CreateSIPParticipant", "DialWhatsAppCall", "ConnectTwilioCall")
 
 
 def adapt(twirp):
@@ -14,7 +15,7 @@ def adapt(twirp):
 
     @functools.wraps(request)
     def request_and_note(*args, **kwargs):
-        if not job_report.Job.dialled and has_text(METHOD, args, kwargs):
+        if not job_report.Job.dialled and any(has_text(method, args, kwargs) for method in METHODS):
             job_report.Job.dialled = True
             attempt("dialled", lambda: job_report.report("", ""))
         return request(*args, **kwargs)

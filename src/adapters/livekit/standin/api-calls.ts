@@ -41,6 +41,8 @@ export interface ApiRequest {
 
 export interface ApiMethod {
   readonly boundMs: number;
+  /** The method makes a phone ring. */
+  readonly dials: boolean;
   /** Throws if the body is not such a request, or has unknown fields. */
   read(body: Buffer, isJson: boolean): ApiRequest;
 }
@@ -61,11 +63,13 @@ interface Rules<T> {
   readonly sip?: SIPGrant;
   readonly excess?: (request: T) => string | null;
   readonly boundMs?: number;
+  readonly dials?: true;
 }
 
 function method<T extends Message>(type: MessageType<T>, rules: Rules<T>): ApiMethod {
   return {
     boundMs: rules.boundMs ?? STAND_IN.callMs,
+    dials: rules.dials ?? false,
     read: (body, isJson) => {
       const request = isJson ? type.fromJsonString(body.toString()) : readBinary(type, body);
       return {
@@ -129,6 +133,7 @@ const METHODS: Readonly<Record<string, ApiMethod>> = {
     video: () => ({}),
     sip: { call: true },
     boundMs: STAND_IN.dialMs,
+    dials: true,
   }),
   'livekit.SIP/TransferSIPParticipant': method(TransferSIPParticipantRequest, {
     rooms: ({ roomName }) => [roomName],

@@ -57,7 +57,6 @@ class Refusal extends Error {
   }
 }
 
-const DIAL = 'livekit.SIP/CreateSIPParticipant';
 const REMEDY = 'if the agent needs more, set livekit_access: full in its profile';
 
 export function createProxy(options: ProxyOptions): ApiProxy {
@@ -106,7 +105,7 @@ async function forward(
   const isJson = /^application\/json\b/.test(request.headers['content-type'] ?? '');
   const wanted = read({ call, method, isJson }, await bodyOf(request));
   check(wanted, { method, allowed: roomsOf(worker) });
-  if (method === DIAL) dialled(worker);
+  if (call.dials) dialled(worker);
   const url = new URL(`/twirp/${method}`, livekit.url.replace(/^ws/, 'http'));
   const { statusCode, headers, body } = await send(url, {
     method: 'POST',
