@@ -273,7 +273,7 @@ const RULES = [
   "- A token has scopes: `read`, `dispatch`, `release`, `admin`. `admin` includes all. A session's own token works for its session only.",
   '- Bodies are JSON in camelCase. An unknown field is an error. A field that ends in `Ms` is in milliseconds.',
   '- Times are ISO 8601 in UTC. A nullable field is always present in an answer.',
-  `- A body may have ${TEXT.bodyBytes} bytes and ${TEXT.bodyLevels} levels. A request must arrive within ${HTTP.requestMs / 1000} s.`,
+  `- A body may have ${TEXT.bodyBytes} bytes and ${TEXT.bodyLevels} levels, a webhook of LiveKit ${HTTP.webhookBytes} bytes. A request must arrive within ${HTTP.requestMs / 1000} s.`,
   `- \`at_capacity\` has the header \`Retry-After: ${ADMISSION.retryAfterSeconds}\`.`,
   '- Errors are [problem documents](errors.md) (RFC 9457, `application/problem+json`).',
   '- `GET /openapi.json` answers the same as an OpenAPI 3.1 document. It is open to all.',

@@ -4,14 +4,12 @@ import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod';
 import type { Problem } from '../api/host-schemas.ts';
 import type { ErrorCode } from '../lib/errors.ts';
 import { CurfewError, ERRORS, messageOf } from '../lib/errors.ts';
-import { TEXT } from '../lib/limits/api-limits.ts';
 import type { Log } from '../ports/log.ts';
 
 const PROBLEM_TYPE = 'application/problem+json';
 
 /** Requests that fastify refuses before they reach a route, by fastify's own code. */
 const FASTIFY_CODES: Readonly<Record<string, { code: ErrorCode; detail: string }>> = {
-  FST_ERR_CTP_BODY_TOO_LARGE: { code: 'too_large', detail: `the body has more than ${TEXT.bodyBytes} bytes` },
   FST_ERR_CTP_INVALID_MEDIA_TYPE: {
     code: 'unsupported_media_type',
     detail: 'the content type of the body is not application/json',
@@ -56,6 +54,8 @@ export function asCurfewError(
   if (error instanceof CurfewError) return error;
   if (hasZodFastifySchemaValidationErrors(error)) return invalid(error);
   const { code, statusCode } = error as { code?: string; statusCode?: number };
+  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE')
+    return new CurfewError('too_large', `the body has more than ${request.routeOptions.bodyLimit} bytes`);
   const known = code === undefined || !Object.hasOwn(FASTIFY_CODES, code) ? undefined : FASTIFY_CODES[code];
   if (known !== undefined) return new CurfewError(known.code, known.detail);
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500)

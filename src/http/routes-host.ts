@@ -9,6 +9,7 @@ import {
   reloadSchema,
 } from '../api/host-schemas.ts';
 import type { SupervisorApi } from '../api/supervisor-api.ts';
+import { HTTP } from '../lib/limits/api-limits.ts';
 import type { App } from './fastify-app.ts';
 
 export function hostRoutes(app: App, api: SupervisorApi): void {
@@ -114,6 +115,7 @@ function webhookRoute(app: App, api: SupervisorApi): void {
     scope.post(
       '/webhooks/livekit',
       {
+        bodyLimit: HTTP.webhookBytes,
         config: { access: 'public' },
         schema: {
           summary: 'Receives the webhooks of LiveKit. Their signature replaces a token',

@@ -7,6 +7,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { problemSchema } from '../../src/api/host-schemas.ts';
 import { ERRORS } from '../../src/lib/errors.ts';
+import { HTTP } from '../../src/lib/limits/api-limits.ts';
+import { LIVEKIT_BOUNDS } from '../../src/lib/limits/livekit-limits.ts';
 import type { TestListeners, TestRequest } from '../support/api/listeners.ts';
 import { openListeners, problemOf } from '../support/api/listeners.ts';
 import { endedView, viewOf } from '../support/api/memory-api.ts';
@@ -165,6 +167,30 @@ describe('the response of the API', () => {
       { rawBody, authorization: 'signed' },
       { rawBody, authorization: 'signed' },
     ]);
+  });
+});
+
+describe('a webhook', () => {
+  const send = (chars: number) =>
+    listeners.tcp({
+      method: 'POST',
+      path: '/webhooks/livekit',
+      body: JSON.stringify({ metadata: 'x'.repeat(chars) }),
+      headers: { 'content-type': 'application/webhook+json', authorization: 'signed' },
+    });
+
+  it('with the largest metadata of a room and of a participant is accepted', async () => {
+    const got = await send(2 * LIVEKIT_BOUNDS.metadataBytes + LIVEKIT_BOUNDS.attributesBytes);
+    expect(got.status).toBe(204);
+  });
+
+  it('of more than 2 MiB is refused, and the problem names the bound', async () => {
+    const got = await send(HTTP.webhookBytes);
+    expect(got.status).toBe(413);
+    expect(problemOf(got)).toMatchObject({
+      code: 'too_large',
+      detail: `the body has more than ${HTTP.webhookBytes} bytes`,
+    });
   });
 });
 

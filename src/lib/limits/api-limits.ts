@@ -3,7 +3,7 @@ import { MINUTE_MS, SECOND_MS } from './time-units.ts';
 
 /** Sizes of the texts in requests and sessions. */
 export const TEXT = {
-  /** LiveKit allows room names of up to 256 characters. */
+  /** LiveKit allows room names of up to 256 bytes, so of no more characters. `LIVEKIT_BOUNDS` has the bytes. */
   roomChars: 256,
   /** A session's id is part of a folder's name. */
   idChars: 128,
@@ -34,6 +34,8 @@ export const HTTP = {
   waitMaxMs: 10 * MINUTE_MS,
   /** One answer with logs holds at most this much, from the end of the logs. */
   logBytes: 16 * 1024 * 1024,
+  /** A webhook has the metadata of a room and of a participant, up to 512 KiB each by LiveKit's bounds, escaped as JSON. */
+  webhookBytes: 2 * 1024 * 1024,
   /** A listener that closes waits this long for its open requests, then cuts them. */
   closeMs: 1 * SECOND_MS,
   /** Interval of the check for new output of a followed log. */
