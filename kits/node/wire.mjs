@@ -14,13 +14,8 @@ const STACK_MS = 3000;
 /** Refusals that would repeat, so the kit does not reconnect. */
 const FINAL = ['wrong_token', 'wrong_version', 'other_instance'];
 
-/** curfew's launcher watches the main thread: one ping in this time, and a notice when it is not answered for the other. */
-const WATCH_EVERY_MS = 1000;
-const BLOCKED_MS = 5000;
-/** After a suspend of the whole process the main thread answers within this. */
-const SECOND_CHANCE_MS = 500;
-
-const { path, worker, token, client = 'node', watches = false } = workerData;
+/** `watches`: curfew's launcher watches the main thread. `null`: it does not. */
+const { path, worker, token, client = 'node', watches = null } = workerData;
 /** @type {import('node:net').Socket | null} */
 let socket = null;
 let welcomed = false;
@@ -42,8 +37,10 @@ const states = new Map();
 /** How many tools run. They count as activity, also while the main thread is blocked. */
 let tools = 0;
 let retired = false;
-/** The ping of the watch that the main thread has to answer. Its numbers are negative; 0: none. */
-let watched = 0;
+/** The latest ping of the watch. Its number is negative, and no two pings share one. */
+let watchPing = 0;
+/** The ping of the watch that the main thread has not answered yet; 0: none. */
+let unanswered = 0;
 
 function tell(/** @type {object} */ message) {
   parentPort?.postMessage(message);
@@ -95,7 +92,8 @@ function connect() {
     clearInterval(beat);
     welcomed = false;
     socket = null;
-    queue = queue.filter(({ type }) => type !== 'ready');
+    // The next welcome repeats `ready` and the latest states. An older state after them would be wrong.
+    queue = queue.filter(({ type }) => type !== 'ready' && !states.has(type));
     if (retired) return;
     setTimeout(connect, waitMs);
     waitMs = Math.min(LONGEST_WAIT_MS, waitMs * 2);
@@ -143,14 +141,16 @@ function retire() {
 }
 
 function watch() {
-  watched -= 1;
-  tell({ ping: watched });
-  const asked = watched;
+  watchPing -= 1;
+  unanswered = watchPing;
+  tell({ ping: watchPing });
+  const asked = watchPing;
   const beganMs = performance.now();
   setTimeout(() => {
-    if (asked !== watched || retired) return;
-    setTimeout(() => asked === watched && notice(performance.now() - beganMs), SECOND_CHANCE_MS);
-  }, BLOCKED_MS);
+    if (asked !== unanswered || retired) return;
+    // After a suspend of the whole process the main thread answers within the second bound.
+    setTimeout(() => asked === unanswered && notice(performance.now() - beganMs), watches.secondChanceMs);
+  }, watches.blockedMs);
 }
 
 /** The framework itself notices a blocked main thread only after a minute. */
@@ -208,8 +208,8 @@ parentPort?.on('message', (message) => {
   else if (message.retire) retire();
   else if (message.tools !== undefined) tools = message.tools;
   else if (message.pong < 0) {
-    watched = 0;
-    setTimeout(watch, WATCH_EVERY_MS);
+    unanswered = 0;
+    setTimeout(watch, watches.everyMs);
   } else if (message.pong) {
     if (welcomed) write({ type: 'heartbeat' });
   } else if (message.flush) flush(message.flush);
@@ -222,4 +222,4 @@ function flush(/** @type {number} */ id) {
 }
 
 connect();
-if (watches) watch();
+if (watches !== null) watch();

@@ -27,6 +27,7 @@ export function giveRealAccess() {
     registerHooks === undefined
       ? `the launcher needs Node 22.15 or newer for this; the agent runs with ${process.version}`
       : 'the module worker.js of @livekit/agents was not loaded';
+  if (real === null && registerHooks === undefined) takeBack();
   if (real !== null && registerHooks !== undefined) giveEarly(real);
   registerHooks?.({
     load(url, context, nextLoad) {
@@ -58,7 +59,7 @@ function tryToGive(real, url, loaded) {
   try {
     give(real, sourceOf(url, loaded));
   } catch (error) {
-    hide();
+    takeBack();
     access.why = `worker.js of @livekit/agents could not be read: ${error}`;
   }
 }
@@ -72,14 +73,20 @@ function give(real, source) {
   const lacking = NEEDED.find((words) => !words.test(source));
   if (lacking !== undefined) {
     access.why = `this version of @livekit/agents has no ${lacking} in worker.js`;
-    if (real === null) Object.assign(process.env, own);
-    hide();
+    takeBack();
     return;
   }
   if (real !== null) show(real);
   if (JOB_PROCESS.test(process.argv[1] ?? '')) passOn();
   access.granted = 'full';
   access.why = '';
+}
+
+/** The environment has curfew's values from now on, also for the children of this process. */
+function takeBack() {
+  if (process.env[GRANTED] === 'full') Object.assign(process.env, own);
+  delete process.env[GRANTED];
+  hide();
 }
 
 /** A loader may leave the source of a CommonJS module out. */

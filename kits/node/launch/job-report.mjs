@@ -4,6 +4,8 @@ import { report } from '../attach.mjs';
 import { connect } from '../curfew.mjs';
 
 const MESSAGE_CHARS = 4000;
+/** The main thread gets a ping in this interval. A ping without an answer for the other two bounds is a blocked event loop. */
+const WATCH = { everyMs: 1000, blockedMs: 5000, secondChanceMs: 500 };
 
 /** One for this process. It connects with the first AgentSession, unless the agent's own code has connected. */
 export class JobReport {
@@ -39,7 +41,7 @@ export class JobReport {
   /** The options for the thread of a kit: the launcher's own one has a name of its own, and watches the event loop. */
   optionsFor(options) {
     if (!this.#isConnecting) return options;
-    return { ...options, workerData: { ...options.workerData, client: 'node-launcher', watches: true } };
+    return { ...options, workerData: { ...options.workerData, client: 'node-launcher', watches: WATCH } };
   }
 
   /** A kit has connected. Two connections of one worker would replace each other for ever. */

@@ -164,9 +164,10 @@ class Wire(threading.Thread):
         with self._changed:
             self._welcomed = True
             self._accepts = message.get("accepts") or ()
-            waiting = {id(one) for one in self._queue}
+            # An older state after the latest one would be wrong.
+            self._queue = deque(one for one in self._queue if one["type"] not in self._states)
             for state in self._states.values():
-                if state["type"] in self._accepts and id(state) not in waiting:
+                if state["type"] in self._accepts:
                     self._queue.appendleft(state)
             if self._ready_said:
                 self._queue.appendleft({"type": "ready"})

@@ -14,31 +14,37 @@ def adapt(worker):
     """`worker`: the module livekit.agents.worker."""
     try:
         _give(worker)
-    except BaseException:
-        child_env.hide()
+    except BaseException as error:
+        _refuse("the framework cannot be judged: %r (tested with %s)" % (error, TESTED))
         raise
 
 
 def _give(worker):
     real = own.read_real() or child_env.Shown.real
-    is_inherited = real is None and os.environ.get(child_env.GRANTED) == "full"
-    if real is None and not is_inherited:
+    if real is None and not _is_inherited():
         return
     lacking = _lacking(worker)
     if lacking:
-        if is_inherited:
-            os.environ.update(own.OWN)
-        child_env.hide()
-        own.Access.why = "livekit-agents %s has no %s (tested with %s)" % (
-            getattr(worker, "__version__", "of an unknown version"),
-            lacking,
-            TESTED,
-        )
-        return
+        version = getattr(worker, "__version__", "of an unknown version")
+        return _refuse("livekit-agents %s has no %s (tested with %s)" % (version, lacking, TESTED))
     if real is not None:
         child_env.follow_run(getattr(worker, "AgentServer", None) or worker.Worker)
         child_env.show(real)
     own.Access.granted = "full"
+
+
+def _is_inherited():
+    """The process of an agent is the parent, and gave this process its environment."""
+    return own.read_real() is None and os.environ.get(child_env.GRANTED) == "full"
+
+
+def _refuse(why):
+    """The environment has curfew's values from now on, also for the children of this process."""
+    if _is_inherited():
+        os.environ.update(own.OWN)
+        del os.environ[child_env.GRANTED]
+    child_env.hide()
+    own.Access.granted, own.Access.why = "room", why
 
 
 def _lacking(worker):

@@ -19,7 +19,8 @@ def adapt(client):
         url = args[0] if args else kwargs.pop("url", None)
         if url is None:
             return ws_connect(self, **kwargs)
-        if own.KEY and attempt("registration", lambda: _is_registration(url, kwargs.get("headers"))):
+        # None: the headers cannot be read. Such a connection to /agent could be a registration.
+        if own.KEY and attempt("registration", lambda: _is_registration(url, kwargs.get("headers"))) is not False:
             kwargs.update(headers=_headers(), params=None, proxy=None)
             url = own.URL + "/agent"
         return ws_connect(self, url, *args[1:], **kwargs)
