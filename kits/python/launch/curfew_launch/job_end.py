@@ -10,12 +10,21 @@ import functools
 import signal
 import sys
 import threading
+import time
 import traceback
 
 from . import attempt, child_env, job_report
 
 TEXT_CHARS = 2000
 FRAMES = 5
+#: A signal handler cannot wake the main thread from a longer wait.
+WAIT_SECONDS = 0.1
+
+
+class Term:
+    """Whether this process has had SIGTERM."""
+
+    had = False
 
 
 class Exited(Exception):
@@ -39,7 +48,7 @@ def adapt(job_main):
         finally:
             # Race: the end of this process would cut a report that waits for a curfew that is starting again.
             for report in reports or ():
-                attempt("job_end", lambda report=report: report and report.join(job_report.BOUND_SECONDS))
+                attempt("job_end", lambda report=report: report and _await(report))
         if reports:
             sys.exit(1)
 
@@ -59,7 +68,20 @@ def _leave_term_to_main():
     A handler is not passed on to the programs that the agent starts. An ignored signal would be.
     """
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, lambda _signal, _frame: None)
+        signal.signal(signal.SIGTERM, _note_term)
+
+
+def _note_term(_signal, _frame):
+    Term.had = True
+
+
+def _await(report):
+    """SIGTERM ends the wait. Because: the agent's code is done, and the next worker starts when this process is gone."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _note_term)
+    until = time.monotonic() + job_report.BOUND_SECONDS
+    while report.is_alive() and not Term.had and time.monotonic() < until:
+        report.join(WAIT_SECONDS)
 
 
 def _watch(args):
