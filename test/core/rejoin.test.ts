@@ -128,6 +128,23 @@ describe('a watch for a returning caller begins with the teardown', () => {
     expect(play.did('unwatch_room')).toEqual([]);
   });
 
+  it.each<[string, Participant[], boolean]>([
+    ['for a listener where nobody ever spoke', [], true],
+    ['not for a listener after one that spoke', [ann], false],
+  ])('%s', (_who, others, begins) => {
+    const lea = participant('lea', { listens: true });
+    const ignore = { identities: [], attributes: {}, listeners: true } as const;
+    const play = brought({ profile: profile({ rejoin: 'auto', ignore }) })
+      .on(1000, look(1000, [agent, lea, ...others]))
+      .on(5000, look(5000, [agent]))
+      .on(25_100, look(25_100, [agent]));
+    const watch = watchOf(play);
+    const again = look(30_000, [lea]);
+    if (watch?.rejoin === undefined || again.type !== 'room_snapshot') throw new Error('no watch');
+    const { action } = decideRejoin(watch, watch.rejoin, again.observation);
+    expect(action).toBe(begins ? 'poll' : 'wait');
+  });
+
   it('for a dispatch by HTTP with rejoin: always', () => {
     const play = hangUp(Play.live(spec({ profile: profile({ rejoin: 'always' }) })));
     expect(watchOf(play)).not.toBeNull();
@@ -372,6 +389,25 @@ describe('a caller that is back while the agent has closed its AgentSession', ()
         reason: 'completed',
         cause: 'agent_session_closed',
       });
+  });
+
+  it.each<[string, SessionEvent[]]>([
+    ['a restart of the supervisor', [{ type: 'gap', gapMs: 0 }]],
+    [
+      'an outage of LiveKit',
+      [
+        { type: 'livekit', reachable: false },
+        { type: 'livekit', reachable: true },
+      ],
+    ],
+  ])('ends the session soon after %s, when the agent had time to report another AgentSession', (_what, events) => {
+    const play = closed()
+      .on(6000, joined(6000, back))
+      .on(6100, look(6050, [agent, back]));
+    for (const event of events) play.on(6500, event);
+    expect(play.on(12_000, look(12_000, [agent, back])).phase).toBe('live');
+    play.on(17_000, look(17_000, [agent, back]));
+    expect(play.ending).toMatchObject({ reason: 'completed', cause: 'agent_session_closed' });
   });
 
   it('ends the session however many others end so, because no absence is inferred', () => {

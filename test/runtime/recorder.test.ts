@@ -8,7 +8,7 @@ import { DEFAULT_SESSION_LIMITS } from '../../src/lib/limits/session-limits.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import type { Registry } from '../../src/ports/registry.ts';
 import { Recorder, recordNeed } from '../../src/runtime/sessions/recorder.ts';
-import { at, gone, Play, release, says } from '../core/support.ts';
+import { agent, at, gone, look, Play, participant, profile, release, says } from '../core/support.ts';
 import { SILENT } from '../support/lib/test-logs.ts';
 import { sessionOf } from '../support/sessions/session-writes.ts';
 
@@ -215,6 +215,15 @@ describe('the need for a record', () => {
     };
     expect(keep(10_000, 50_000)).toBe('none');
     expect(keep(20_000, 90_000)).toBe('soon');
+  });
+
+  it('is soon for the first caller that may speak, because a listener keeps no call from then on', () => {
+    const ignore = { identities: [], attributes: {}, listeners: true } as const;
+    const listener = participant('lea', { listens: true });
+    const play = Play.live({ profile: profile({ ignore }) }).on(1000, look(1000, [agent, listener]));
+    const before = play.session;
+    const next = play.on(2000, look(2000, [agent, listener, participant('ann')])).session;
+    expect(need(before, next, 2000)).toBe('soon');
   });
 
   it('is soon for the first activity, because silence counts from then on', () => {

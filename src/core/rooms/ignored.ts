@@ -15,6 +15,11 @@ export function seenBy(snapshot: RoomSnapshot, rule: IgnoreRule | undefined): Ro
   return { ...snapshot, participants: markListeners(participants, rule) };
 }
 
+/** The same rule with listeners as callers. */
+export function countingListeners({ identities, attributes }: IgnoreRule): IgnoreRule {
+  return { identities, attributes };
+}
+
 /** For a room in which somebody may speak or write, now or earlier. In another room the listeners are all that the agent serves. */
 export function markListeners(
   participants: readonly Participant[],

@@ -305,6 +305,7 @@ export function restartAbsence(presence: Presence, now: Stamp, floorMs: number):
   return {
     ...presence,
     floorMs,
+    restartedMs: bootMs,
     goneSinceMs: presence.goneSinceMs === null ? null : bootMs,
     departures: presence.departures.map((one) => ({ ...one, kind: 'lost' as const, at: now })),
     silentSinceMs: presence.silentSinceMs === null ? null : bootMs,

@@ -133,6 +133,8 @@ export interface Presence {
   readonly agentGone: { readonly sinceMs: number; readonly polls: number } | null;
   /** No absence is due before then, because LiveKit was unreachable or the host was suspended. */
   readonly floorMs: number;
+  /** When absence began to count again, after an outage, a gap or a restart. Absent: never. Records of older versions lack it. */
+  readonly restartedMs?: number;
   /** Reported by a webhook. A snapshot must confirm it. */
   readonly finished: { readonly roomSid: string; readonly at: Stamp } | null;
   readonly agentLeft: { readonly at: Stamp } | null;

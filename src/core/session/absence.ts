@@ -121,8 +121,12 @@ function returnedToClosed(session: Session, closedMs: number): Absence | null {
   if (returnedMs < closedMs && !isLateClose) return null;
   return {
     reason: 'completed',
-    // The agent may open another AgentSession for the caller.
-    dueMs: Math.max(returnedMs + DEADLINES.returnedMs, closedMs + DEADLINES.returnedMs, presence.floorMs),
+    dueMs: Math.max(
+      // The agent may open another AgentSession for the caller.
+      Math.max(returnedMs, closedMs) + DEADLINES.returnedMs,
+      // It may have opened one while the supervisor was away. Its worker connects and reports it.
+      (presence.restartedMs ?? Number.NEGATIVE_INFINITY) + DEADLINES.agentSessionClosedMs,
+    ),
     // Because: the worker reports it, and the mass-end budget would keep many callers with mute agents.
     inferred: false,
     cause: 'agent_session_closed',

@@ -3,6 +3,7 @@ import type { Stamp } from '../ids.ts';
 import type { Effect } from '../model/effects.ts';
 import type { Reason } from '../model/reasons.ts';
 import type { Session, SessionIn } from '../model/session.ts';
+import { countingListeners } from '../rooms/ignored.ts';
 import type { RoomWatch } from '../rooms/kept-room.ts';
 import { wasDialled } from './dialled.ts';
 
@@ -37,8 +38,11 @@ export function bringsNext(session: Pick<Session, 'dialled' | 'presence' | 'spec
 export function rejoinWatch(session: Over, now: Stamp): RoomWatch | null {
   const { presence, spec, startedAt } = session;
   if (!mayRejoin(session) || presence.roomSid === null || startedAt === null) return null;
+  const { ignore } = spec.profile;
   return {
     ...watchOf(session, presence.roomSid, now),
+    // Where nobody ever spoke the listeners are the callers, and they may return, too.
+    ...(ignore !== undefined && presence.speakerSeen !== true && { ignore: countingListeners(ignore) }),
     claim: spec.claim,
     rejoin: {
       endsAtMs: startedAt.bootMs + spec.limits.maxDurationMs,

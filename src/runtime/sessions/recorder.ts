@@ -37,6 +37,7 @@ export function recordNeed(before: Session, after: Session, now: Stamp): 'none' 
     before.phase !== after.phase || before.errors !== after.errors || before.config !== after.config;
   const isLearnt =
     before.presence.callersSeen !== after.presence.callersSeen ||
+    before.presence.speakerSeen !== after.presence.speakerSeen ||
     before.presence.roomSid !== after.presence.roomSid ||
     before.presence.outboundSeen !== after.presence.outboundSeen;
   return isChanged || isLearnt || isIdlePostponed(before, after, now) || isSilenceAllowed(before, after, now)
