@@ -81,6 +81,7 @@ export const PROMISES = {
       'next sessions stay within their number and the rest of the maximum duration',
       'a released session begins its teardown',
       'errors in a row end a session at their limit',
+      'a call whose callers have left ends',
       'every event of a session is handled',
       'every rejection is handled',
       'a run becomes quiet',
@@ -192,6 +193,9 @@ export const PROMISES = {
       'LiveKit hears the rejection of an agent that was asked',
       'a caller that returns gets a new session',
       'a next session begins only for a caller that returned to an open end',
+      'a caller that is back has an agent that answers',
+      'callbacks outside the room have the time of a wrap-up',
+      'a profile without replacement has one run of its agent in a call',
     ],
     tests: {
       'test/e2e/livekit-agents.test.ts': [

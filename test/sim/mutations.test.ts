@@ -19,7 +19,7 @@ function simulate(mutation: Mutation): Promise<{ code: number | string | null; o
     '--import',
     join(ROOT, 'test', 'sim', 'mutate.ts'),
     join(ROOT, 'test', 'sim', 'main.ts'),
-    ...['--from', '1', '--seconds', String(FIND_S), '--brief'],
+    ...['--from', String(mutation.seed ?? 1), '--seconds', String(FIND_S), '--brief'],
   ];
   const env = { ...process.env, CURFEW_SIM_MUTATION: JSON.stringify(mutation) };
   return new Promise((resolve) => {

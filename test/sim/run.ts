@@ -186,6 +186,7 @@ function act(sim: Sim, action: Action): void {
         identity: action.who,
         kind: action.phone === 'none' ? 'standard' : 'sip',
         audioTracks: action.mute ? 0 : 1,
+        ...(action.listens === true && { listens: true }),
         ...(action.phone === 'none' ? {} : { sipCallStatus: action.phone }),
       });
       return;
@@ -195,6 +196,9 @@ function act(sim: Sim, action: Action): void {
     case 'mute':
     case 'unmute':
       livekit.change(roomName(action.room), action.who, { audioTracks: action.do === 'mute' ? 0 : 1 });
+      return;
+    case 'may_speak':
+      livekit.permit(roomName(action.room), action.who, action.may);
       return;
     case 'leave': {
       const person = livekit.room(roomName(action.room))?.people.get(action.who);

@@ -1,5 +1,7 @@
 /** The actions of people, LiveKit, workers and troubles in one run, with their times, made from a seed. */
 import type { DisconnectReason } from '../../src/core/rooms/presence.ts';
+import type { Traits } from './traits.ts';
+import { makeListeners, traitsOf } from './traits.ts';
 import type { DiskState } from './world/host.ts';
 import type { ApiState } from './world/livekit.ts';
 import { Random } from './world/random.ts';
@@ -36,7 +38,11 @@ export type Deed =
       readonly who: string;
       readonly phone: 'none' | 'ringing' | 'active';
       readonly mute: boolean;
+      /** It may neither publish nor send data. */
+      readonly listens?: true;
     }
+  /** The permission to publish and to send data is given or taken. */
+  | { readonly do: 'may_speak'; readonly room: number; readonly who: string; readonly may: boolean }
   | { readonly do: 'pick_up'; readonly room: number; readonly who: string }
   | { readonly do: 'mute' | 'unmute'; readonly room: number; readonly who: string }
   | { readonly do: 'leave'; readonly room: number; readonly who: string; readonly reason: DisconnectReason }
@@ -61,6 +67,7 @@ export interface Scenario {
   readonly rooms: number;
   /** How many workers of the agent `warm` are kept warm; 0: there is no such agent. */
   readonly warm: number;
+  readonly traits: Traits;
   readonly limits: {
     readonly sessions: number;
     readonly perUser: number;
@@ -90,10 +97,13 @@ export function makeScenario(seed: number): Scenario {
   const fate = new Random(seed ^ 0x3a33);
   const warm = fate.chance(0.5) ? 1 + fate.below(3) : 0;
   const reloads = fate.chance(0.4) ? makeReloads(fate, { rooms, lengthMs, warm }) : [];
+  const traits = traitsOf(seed);
+  const listeners = makeListeners(seed, traits, { calls: [...actions, ...reloads], lengthMs });
   return {
     seed,
     rooms,
     warm,
+    traits,
     limits: {
       sessions: random.pick([3, 8, 30]),
       perUser: random.pick([1, 2]),
@@ -104,7 +114,7 @@ export function makeScenario(seed: number): Scenario {
     actions: actions
       .flatMap((one) => (warm === 0 ? one : warmed(one, fate)))
       .map((one) => helped(one, fate))
-      .concat(reloads)
+      .concat(reloads, listeners)
       .sort((a, b) => a.atMs - b.atMs),
     lengthMs,
     end: fate.chance(0.1) ? 'drain' : random.pick(['release', 'release', 'stop', 'by_itself']),

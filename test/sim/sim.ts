@@ -7,11 +7,13 @@ import type { WorkerId } from '../../src/core/ids.ts';
 import { instanceId } from '../../src/core/ids.ts';
 import type { Profile } from '../../src/core/model/profile.ts';
 import type { Actor } from '../../src/core/model/session.ts';
+import type { Participant } from '../../src/core/rooms/presence.ts';
 import { messageOf } from '../../src/lib/errors.ts';
 import { WORKERS } from '../../src/lib/limits/worker-limits.ts';
 import type { Instance } from '../../src/ports/instance.ts';
 import type { Log } from '../../src/ports/log.ts';
 import { Supervisor } from '../../src/runtime/supervisor.ts';
+import { Callers } from './checks/callers.ts';
 import { Ledger } from './checks/ledger.ts';
 import { Rejections } from './checks/rejections.ts';
 import { Returns } from './checks/returns.ts';
@@ -68,14 +70,24 @@ const PROFILES: Readonly<Record<string, Profile>> = {
   helper: profile('helper', { protocol: 'livekit', rejoin: 'always', agentName: 'helper' }),
 };
 
-function profilesOf({ warm }: Scenario): Readonly<Record<string, Profile>> {
-  return warm === 0
-    ? PROFILES
-    : {
-        ...PROFILES,
-        warm: profile('warm', { warm, agentName: 'warm' }),
-        eager: profile('eager', { protocol: 'livekit', warm, agentName: 'eager', rejoin: 'auto' }),
-      };
+function profilesOf({ warm, traits }: Scenario): Readonly<Record<string, Profile>> {
+  const all =
+    warm === 0
+      ? PROFILES
+      : {
+          ...PROFILES,
+          warm: profile('warm', { warm, agentName: 'warm' }),
+          eager: profile('eager', { protocol: 'livekit', warm, agentName: 'eager', rejoin: 'auto' }),
+        };
+  const changed = Object.entries(all).map(([name, { ignore, ...rest }]): [string, Profile] => [
+    name,
+    {
+      ...rest,
+      ...(ignore !== undefined && traits.listeners !== 'count' && { ignore }),
+      replace: rest.replace && traits.replaces,
+    },
+  ]);
+  return Object.fromEntries(changed);
 }
 
 export class Sim {
@@ -88,6 +100,7 @@ export class Sim {
   readonly ledger: Ledger;
   readonly rejections: Rejections;
   readonly returns: Returns;
+  readonly callers: Callers;
   readonly agents = new Map<WorkerId, Agent>();
   generation: Generation | null = null;
   lives = 0;
@@ -119,10 +132,12 @@ export class Sim {
     this.ledger = new Ledger(this);
     this.rejections = new Rejections(this);
     this.returns = new Returns(this);
+    this.callers = new Callers(this);
     this.host.listener = {
       born: (run) => this.#born(run),
       changed: (run) => this.generation?.workers.noticed(run),
       mainGone: (run) => this.agents.get(run.id)?.gone(),
+      waits: (run) => scenario.traits.isPatient && this.agents.get(run.id)?.termed() === true,
     };
     this.livekit.listener = {
       webhook: (hook) => this.generation?.rooms.hook(hook),
@@ -130,6 +145,7 @@ export class Sim {
         this.ledger.out(room, person, reason);
         this.comebacks.out(room, person, reason);
         if (person.kind !== 'agent') this.#callerLeft(room);
+        else this.#agentLeft(person);
       },
     };
     this.disk.watch = this.ledger;
@@ -366,6 +382,7 @@ export class Sim {
     const agent = new Agent(
       {
         ...this,
+        isPatient: this.scenario.traits.isPatient,
         channels: () => this.generation?.channels ?? null,
         standIn: () => this.generation?.standIn ?? null,
         assigned: (one, id) => this.ledger.assigned(one, id),
@@ -380,8 +397,12 @@ export class Sim {
   /** The AgentSessions of a room without a caller may close themselves. */
   #callerLeft(room: string): void {
     const people = this.livekit.room(room)?.people.values() ?? [];
-    if ([...people].some(({ kind }) => kind !== 'agent')) return;
+    if ([...people].some(({ kind, listens }) => kind !== 'agent' && listens !== true)) return;
     for (const agent of this.agents.values()) if (agent.room === room && agent.isInRoom) agent.callerLeft();
+  }
+
+  #agentLeft({ sid }: Participant): void {
+    for (const agent of this.agents.values()) agent.outOfRoom(sid);
   }
 
   #died(life: Life, where: string): void {

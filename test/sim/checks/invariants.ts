@@ -28,7 +28,10 @@ export function checkAfterEvent(sim: Sim): void {
   for (const run of sim.host.alive) checkKnown(sim, serving, run);
   checkPool(sim, serving.supervisor);
   const all = serving.supervisor.sessions.all();
-  for (const session of all) checkTimes(sim, session);
+  for (const session of all) {
+    checkTimes(sim, session);
+    sim.callers.check(session);
+  }
   if (!sim.ledger.dirty) return;
   sim.ledger.dirty = false;
   checkQuotas(sim, serving, all);

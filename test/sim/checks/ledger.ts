@@ -28,6 +28,7 @@ import type { CleanupWatch } from '../world/process-table.ts';
 import type { DiskWatch } from '../world/registry.ts';
 import type { RoomsWatch } from '../world/rooms.ts';
 import type { SignalWatch } from '../world/workers.ts';
+import { checkCallbacks } from './callbacks.ts';
 import { checkReason } from './reasons.ts';
 
 export interface Case {
@@ -68,6 +69,8 @@ export interface Case {
   /** The last time when something postponed its next ending. */
   busyMs: number;
   keptMs: number;
+  /** A release in its teardown, which shortens a wrap-up; null: there was none. */
+  hurriedMs: number | null;
 }
 
 export interface Departure {
@@ -221,8 +224,13 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
       );
   }
 
-  /** Checks that an exception is replaced once at most, and no crash after the job dialled a phone. */
-  #expectNoRepeat({ spec: { id }, replaced = [] }: Session): void {
+  /** Checks that an exception is replaced once at most, no crash after the job dialled a phone, and none where the profile wants one run. */
+  #expectNoRepeat({ spec: { id, profile }, replaced = [] }: Session): void {
+    if (!profile.replace && this.cases.get(id)?.readyHeardMs != null)
+      this.#fail(
+        'livekit-agents-run-unchanged: a profile without replacement has one run of its agent in a call',
+        `${id} gets another worker`,
+      );
     const raised = replaced.filter(({ why }) => why.cause === 'exception').length;
     const dialled = this.cases.get(id)?.dialledMs ?? null;
     if (raised > 1 || dialled !== null)
@@ -247,6 +255,8 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
         `${signal} to ${id}; its session is ${phase?.name ?? 'unknown'}`,
       );
     if (run !== undefined && signal === 'SIGTERM' && to === undefined) this.#expectMainFirst(run, state);
+    if (one !== undefined && run !== undefined && state !== null && workerOf(state)?.id === id)
+      checkCallbacks(this.sim, { one, run, state });
   }
 
   /** The rest of the tree gets TERM when the main process is gone, or has had time to end it in order. */
@@ -414,6 +424,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     if (one === undefined) return;
     one.requestedMs ??= this.#world.nowMs;
     one.dueMs ??= this.#world.nowMs;
+    if (one.closingMs !== null) one.hurriedMs ??= this.#world.nowMs;
   }
 
   /** The release came before the session was admitted, so it binds no supervisor. */
@@ -514,9 +525,11 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
       dialledMs: null,
       busyMs: 0,
       keptMs: 0,
+      hurriedMs: null,
     };
     this.#expectFree(one);
     this.sim.rejections.forget(one.id);
+    this.sim.callers.forget(one.id);
     this.cases.set(one.id, one);
     this.sim.returns.begun(one);
     return one;

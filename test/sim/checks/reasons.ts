@@ -9,6 +9,7 @@ import type { Sim } from '../sim.ts';
 import type { Run } from '../world/host.ts';
 import type { Moment } from '../world/livekit.ts';
 import type { Delivered } from '../world/rooms.ts';
+import { keepsCall } from './callers.ts';
 import type { Case } from './ledger.ts';
 
 /** A visit shorter than this may pass unseen: two polls and their delays. */
@@ -37,6 +38,8 @@ interface Claimed {
   readonly ending: Ending;
   /** On the clock of the run. */
   readonly endMs: number;
+  /** From then on participants that only listen count for nothing. */
+  readonly speakerMs: number;
 }
 
 const ABSENCES: readonly Ending['reason'][] = [
@@ -63,7 +66,7 @@ export function checkReason(sim: Sim, one: Case, session: Session, ending: Endin
 /** Why the reason is false; null: it is true. */
 function lieOf(sim: Sim, one: Case, session: Session, ending: Ending): string | null {
   const endMs = sim.world.ofBoot(ending.at.bootMs);
-  const claimed = { sim, one, session, ending, endMs };
+  const claimed = { sim, one, session, ending, endMs, speakerMs: Number.POSITIVE_INFINITY };
   const { limits, profile } = one.spec;
   if (session.liveAt !== null && ending.detail?.includes(UNRECORDED)) return 'only a record failed';
   switch (ending.reason) {
@@ -108,8 +111,29 @@ function lieOf(sim: Sim, one: Case, session: Session, ending: Ending): string | 
     case 'no_active_stream':
     case 'room_finished':
     case 'agent_absent':
-      return absence(claimed);
+      return inAnyReading(claimed, absence);
   }
+}
+
+/** curfew may have overlooked a short visit of a caller that speaks, so that listeners count until a later visit. */
+function inAnyReading(claimed: Claimed, lie: (claimed: Claimed) => string | null): string | null {
+  const lies: string[] = [];
+  for (const speakerMs of [claimed.speakerMs, ...speakerVisits(claimed)]) {
+    const found = lie({ ...claimed, speakerMs });
+    if (found === null) return null;
+    lies.push(found);
+  }
+  return [...new Set(lies)].join(' | ');
+}
+
+function speakerVisits({ sim, one, endMs }: Claimed): number[] {
+  if (one.spec.profile.ignore?.listeners !== true) return [];
+  const speaks = ({ people }: Moment) => people.some((who) => keepsCall(who, one.spec));
+  return sim.livekit
+    .history(one.spec.room.name)
+    .filter((moment, at, all) => speaks(moment) && (at === 0 || !speaks(all[at - 1] ?? moment)))
+    .map(({ fromMs }) => fromMs)
+    .filter((fromMs) => fromMs <= endMs);
 }
 
 function atLeast(what: string, isMs: number, mustMs: number): string | null {
@@ -216,7 +240,7 @@ function absent(claimed: Claimed, snapshot: Delivered): string | null {
   const has =
     (side: string): Is =>
     (moment) =>
-      moment.people.some((who) => is(one, who, side));
+      moment.people.some((who) => is(claimed, who, { side, atMs: moment.fromMs }));
   switch (ending.reason) {
     case 'callers_left':
       if (!everWas(claimed, has('caller'))) return 'no caller ever joined';
@@ -232,8 +256,15 @@ function absent(claimed: Claimed, snapshot: Delivered): string | null {
       );
     case 'no_active_stream': {
       const heard: Is = (moment) =>
-        moment.people.some((who) => is(one, who, 'caller') && who.audioTracks > 0);
-      return missing(claimed, snapshot, { there: heard, graceMs: limits.noActiveStreamMs ?? 0 });
+        moment.people.some(
+          (who) => is(claimed, who, { side: 'caller', atMs: moment.fromMs }) && who.audioTracks > 0,
+        );
+      const boundMs = limits.noActiveStreamMs ?? 0;
+      return (
+        atLeast('since its slow start', endMs - liveMs(claimed), boundMs) ??
+        atLeast('since its last use', endMs - one.lastActivityMs, boundMs - MAILBOX_MS) ??
+        missing(claimed, snapshot, { there: heard, graceMs: boundMs })
+      );
     }
     case 'agent_absent': {
       const fine: Is = (moment) => !has('caller')(moment) || has('own_agent')(moment);
@@ -250,8 +281,13 @@ function absent(claimed: Claimed, snapshot: Delivered): string | null {
   }
 }
 
-function is(one: Case, who: Participant, side: string): boolean {
-  return sideOf(who, one.spec.agentIdentity) === side;
+function is(
+  { one, speakerMs }: Claimed,
+  who: Participant,
+  { side, atMs }: { readonly side: string; readonly atMs: number },
+): boolean {
+  const isNobody = side === 'caller' && who.listens === true && atMs >= speakerMs;
+  return !isNobody && sideOf(who, one.spec.agentIdentity) === side;
 }
 
 /** Includes the last moments before the session, because curfew cannot recognise their late webhooks. */
@@ -280,6 +316,10 @@ function missing(
   return atLeast('of absence', snapshot.deliveredMs - fromMs, graceMs);
 }
 
+function liveMs({ sim, session: { liveAt } }: Claimed): number {
+  return liveAt === null ? 0 : sim.world.ofBoot(liveAt.bootMs);
+}
+
 function firstPollAfter({ generation }: Sim, room: string, sinceMs: number): number {
   return generation?.rooms.delivered(room).find(({ trueMs }) => trueMs >= sinceMs)?.trueMs ?? sinceMs;
 }
@@ -306,11 +346,12 @@ function absentSince(history: readonly Moment[], atMs: number, there: Is): numbe
 }
 
 /** The short grace follows a hang-up, the long one a lost connection. After an adoption or a gap every departure counts as lost. */
-function graceMs({ sim, one }: Claimed, snapshot: Delivered): number {
+function graceMs(claimed: Claimed, snapshot: Delivered): number {
+  const { sim, one } = claimed;
   const { callersLostMs } = one.spec.limits;
   const { callersLeftMs, phonesLeftMs = callersLeftMs } = one.spec.limits;
   const gone = (sim.ledger.departures.get(one.spec.room.name) ?? []).filter(
-    ({ person, atMs }) => atMs <= snapshot.deliveredMs && is(one, person, 'caller'),
+    ({ person, atMs }) => atMs <= snapshot.deliveredMs && is(claimed, person, { side: 'caller', atMs }),
   );
   const latest = gone.at(-1);
   // A short visit after the hang-up may pass unseen, and one inside a gap does. The hang-up then still counts.

@@ -4,10 +4,12 @@
  */
 import type { SessionId } from '../../../src/core/ids.ts';
 import type { Session } from '../../../src/core/model/session.ts';
+import type { Participant } from '../../../src/core/rooms/presence.ts';
 import { sideOf } from '../../../src/core/rooms/presence.ts';
 import { REJOIN } from '../../../src/lib/limits/session-limits.ts';
 import type { CheckName } from '../../promises.ts';
 import type { Sim } from '../sim.ts';
+import { keepsCall } from './callers.ts';
 import type { Case } from './ledger.ts';
 
 /** A mailbox, a poll and a record may lie between a fact and its effect. */
@@ -126,7 +128,7 @@ export class Returns {
 
   #hasCaller({ spec }: Case): boolean {
     const people = this.#sim.livekit.room(spec.room.name)?.people.values() ?? [];
-    return [...people].some((who) => sideOf(who, spec.agentIdentity) === 'caller');
+    return [...people].some((who) => keepsCall(who, spec));
   }
 
   #whyNot(one: Case, before: Case): string | null {
@@ -145,9 +147,12 @@ export class Returns {
       .history(one.spec.room.name)
       .filter((_, at, all) => (all[at + 1]?.fromMs ?? world.nowMs) >= world.nowMs - SLOW_MS)
       .filter(({ sid }) => sid === roomSid);
-    const isThere = recent.some(({ people }) =>
-      people.some((who) => sideOf(who, before.spec.agentIdentity) === 'caller'),
-    );
+    // Where curfew knows of nobody that spoke, a listener that returns is a caller.
+    const isCaller = (who: Participant) =>
+      this.#sim.callers.isKnown(before.id)
+        ? keepsCall(who, before.spec)
+        : sideOf(who, before.spec.agentIdentity) === 'caller';
+    const isThere = recent.some(({ people }) => people.some(isCaller));
     if (!isThere) return 'no caller was in its room';
     // The agent ended its job, or raised, because its caller had left.
     const { reason, cause } = before.ending ?? {};

@@ -13,6 +13,8 @@ export interface AgentWorld {
   readonly world: World;
   readonly host: Host;
   readonly livekit: LiveKit;
+  /** SIGTERM waits for the job, and the end of a job can take long. */
+  readonly isPatient: boolean;
   channels(): SimChannels | null;
   standIn(): SimStandIn | null;
   assigned(run: Run, session: string): void;
@@ -30,6 +32,16 @@ export class Agent implements Peer {
   leftUnaskedMs: number | null = null;
   /** Its entrypoint raised an exception. */
   hasRaised = false;
+  /** When it was asked to end its job; null: it was not. */
+  askedMs: number | null = null;
+  /** When it joined its room last. */
+  joinedMs = 0;
+  /** When it was out of its room, for any reason; null: it was not. */
+  outMs: number | null = null;
+  /** It has reported the end of its job. */
+  hasReported = false;
+  /** It had SIGTERM, and ends with its job. */
+  #endsWithJob = false;
   /** Its participant's sid; null: it has not joined. */
   #sid: string | null = null;
   /** Its answer to its job, which is the same each time; null: it was not asked. */
@@ -168,6 +180,11 @@ export class Agent implements Peer {
     return this.#launcher?.hasClosed === true;
   }
 
+  /** When its caller left and when its AgentSession closed itself for that; null: it did not close. */
+  get closed(): Launcher['closed'] {
+    return this.#launcher?.closed ?? null;
+  }
+
   /** An error closed its AgentSession. */
   get hasFailed(): boolean {
     return this.#launcher?.hasFailed === true;
@@ -199,26 +216,66 @@ export class Agent implements Peer {
 
   terminated(): void {
     // The stand-in answers for an agent without a job.
-    if (this.saidReadyMs === null) this.say({ type: 'closed' });
-    else if (!this.#isDeaf && this.#random.chance(0.9)) this.#endJob();
+    if (this.saidReadyMs === null) {
+      this.say({ type: 'closed' });
+      return;
+    }
+    this.askedMs ??= this.#at.world.nowMs;
+    if (!this.#isDeaf && this.#random.chance(0.9)) this.#endJob();
   }
 
   get #isDeaf(): boolean {
     return this.run.main?.alive !== true || this.run.doomed || this.hung;
   }
 
+  /** SIGTERM. true: the framework ends the job, and its main process waits for that. */
+  termed(): boolean {
+    if (!this.isLiveKit || this.saidReadyMs === null || this.hasReported || this.hung) return false;
+    this.#endsWithJob = true;
+    this.#endJob();
+    return true;
+  }
+
+  /** A participant of this sid is out of its room. */
+  outOfRoom(sid: string): void {
+    if (sid === this.#sid) this.outMs = this.#at.world.nowMs;
+  }
+
+  /** The entrypoint may still run a tool, or may raise. The agent leaves its room after that, and its callbacks follow. */
+  #endJobSlowly(): void {
+    const random = this.#random;
+    const leavesMs = random.chance(0.4) ? random.between(8_000, 17_000) : random.between(0, 2_000);
+    if (random.chance(0.4))
+      this.#later(leavesMs * random.next(), 'raises at the end of its job', () => {
+        this.hasRaised = true;
+        this.say({ type: 'failed', message: 'its entrypoint raised', raised: true, endsLater: true });
+      });
+    this.#later(leavesMs, 'leaves for its callbacks', () => this.leaveRoom());
+    if (random.chance(0.05)) return;
+    const callbacksMs = random.chance(0.5) ? random.between(5_000, 30_000) : random.between(0, 3_000);
+    this.#later(leavesMs + callbacksMs, 'has run its callbacks', () => this.#reportEnd());
+  }
+
+  #reportEnd(): void {
+    this.hasReported = true;
+    this.say({ type: 'closed' });
+    if (this.#endsWithJob) this.#at.host.endMain(this.run, { code: 0, signal: null }, 'curfew');
+  }
+
   /** It leaves its room at once, and its shutdown callbacks run after that. Then it reports the end of its job. */
   #endJob(): void {
     if (this.#jobOver) return;
     this.#jobOver = true;
+    if (this.#at.isPatient) {
+      this.#endJobSlowly();
+      return;
+    }
     const random = this.#random;
     this.#later(random.wait(100, 2_000), 'leaves for its callbacks', () => {
       this.leaveRoom();
     });
     if (random.chance(0.05)) return;
-    this.#later(2_000 + random.wait(3_000, 70_000), 'has run its callbacks', () =>
-      this.say({ type: 'closed' }),
-    );
+    this.#later(2_000 + random.wait(3_000, 70_000), 'has run its callbacks', () => this.#reportEnd());
   }
 
   hear(message: SupervisorMessage): void {
@@ -330,6 +387,8 @@ export class Agent implements Peer {
       if (this.#jobOver) return;
       const { room, identity } = this;
       this.#sid = this.#at.livekit.join(room, { identity, kind: 'agent' }).sid;
+      this.joinedMs = this.#at.world.nowMs;
+      this.outMs = null;
     });
   }
 

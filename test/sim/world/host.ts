@@ -63,6 +63,8 @@ export interface HostListener {
   /** A process of the tree started or ended. */
   changed(run: Run): void;
   mainGone(run: Run): void;
+  /** A main process has SIGTERM and waits for its job before it ends. */
+  waits(run: Run): boolean;
 }
 
 const EXIT_REFUSED = 125;
@@ -74,7 +76,12 @@ export class Host {
   readonly alive = new Set<Run>();
   readonly runs = new Map<WorkerId, Run>();
   disk: DiskState = 'ok';
-  listener: HostListener = { born: () => undefined, changed: () => undefined, mainGone: () => undefined };
+  listener: HostListener = {
+    born: () => undefined,
+    changed: () => undefined,
+    mainGone: () => undefined,
+    waits: () => false,
+  };
   #pid = 1000;
   #calm = false;
 
@@ -244,8 +251,9 @@ export class Host {
       this.#later(this.world.random.between(0, 5), 'SIGKILL ends a shim', () => this.killShim(run));
       return;
     }
-    const waitMs = signal === 'SIGKILL' ? random.between(0, 5) : random.wait(300, 7_000);
     const stuckMs = Math.max(0, one.stuckUntilMs - this.world.nowMs);
+    if (signal === 'SIGTERM' && one === run.main && stuckMs === 0 && this.listener.waits(run)) return;
+    const waitMs = signal === 'SIGKILL' ? random.between(0, 5) : random.wait(300, 7_000);
     if (one === run.main && stuckMs > 0) run.doomed = true;
     const clean = signal === 'SIGTERM' && random.chance(0.5);
     this.#later(Math.max(waitMs, stuckMs), `${signal} ends ${one.pid}`, () =>

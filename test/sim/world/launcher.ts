@@ -13,6 +13,8 @@ export class Launcher implements Peer {
   hasFailed = false;
   /** Its AgentSession closed itself when the caller left. */
   hasClosed = false;
+  /** When its caller left and when it closed itself for that; null: it did not close. */
+  closed: { readonly leftMs: number; readonly atMs: number } | null = null;
   readonly #at: AgentWorld;
   readonly #run: Run;
   readonly #isDeaf: () => boolean;
@@ -63,9 +65,13 @@ export class Launcher implements Peer {
   /** The last caller has left. By default an AgentSession closes itself then. */
   callerLeft(): void {
     if (this.#beatMs === null || !fateOf(this.workerId, { factor: 35, first: 9 }).chance(0.5)) return;
-    this.#later(this.#at.world.random.wait(100, 1_500), 'closes its AgentSession', () => {
+    // `on_exit` and a running tool delay the close.
+    const { random, nowMs: leftMs } = this.#at.world;
+    const waitMs = this.#at.isPatient ? random.between(100, 15_000) : random.wait(100, 1_500);
+    this.#later(waitMs, 'closes its AgentSession', () => {
       if (this.hasFailed || this.hasClosed) return;
       this.hasClosed = true;
+      this.closed = { leftMs, atMs: this.#at.world.nowMs };
       this.#state = { type: 'agent_session', open: 0, closed: { reason: 'participant_disconnected' } };
       this.#tell(this.#state);
     });

@@ -1,10 +1,5 @@
 /** The simulated LiveKit: its rooms, their participants, its webhooks and the state of its API. */
-import type {
-  DisconnectReason,
-  Participant,
-  ParticipantKind,
-  RoomWebhook,
-} from '../../../src/core/rooms/presence.ts';
+import type { DisconnectReason, Participant, RoomWebhook } from '../../../src/core/rooms/presence.ts';
 import type { World } from './world.ts';
 
 interface Room {
@@ -84,7 +79,10 @@ export class LiveKit {
 
   join(
     name: string,
-    who: { identity: string; kind: ParticipantKind; sipCallStatus?: string; audioTracks?: number },
+    who: Pick<Participant, 'identity' | 'kind' | 'listens'> & {
+      sipCallStatus?: string;
+      audioTracks?: number;
+    },
   ): Participant {
     const room = this.#rooms.get(name) ?? this.#create(name);
     const older = room.people.get(who.identity);
@@ -100,6 +98,7 @@ export class LiveKit {
       sipCallStatus: who.sipCallStatus ?? null,
       audioTracks: who.audioTracks ?? 1,
       joinedAtWallMs: this.world.stamp.wallMs,
+      ...(who.listens === true && { listens: true }),
     };
     room.people.set(person.identity, person);
     this.#changed(room);
@@ -137,6 +136,20 @@ export class LiveKit {
     const person = room?.people.get(identity);
     if (room === undefined || person === undefined) return;
     room.people.set(identity, { ...person, ...change });
+    this.#changed(room);
+    this.#tell(room, { kind: 'changed', roomSid: room.sid });
+  }
+
+  /** Gives or takes the permission to publish and to send data. */
+  permit(name: string, identity: string, maySpeak: boolean): void {
+    const room = this.#rooms.get(name);
+    const person = room?.people.get(identity);
+    if (room === undefined || person === undefined) return;
+    const { listens: _old, ...rest } = person;
+    room.people.set(
+      identity,
+      maySpeak ? { ...rest, audioTracks: 1 } : { ...rest, audioTracks: 0, listens: true },
+    );
     this.#changed(room);
     this.#tell(room, { kind: 'changed', roomSid: room.sid });
   }
