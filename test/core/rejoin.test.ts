@@ -1,6 +1,7 @@
 /** A caller that returns to its room after the session: which caller gets a new session, when, and how often. */
 import { describe, expect, it } from 'vitest';
 import { allocationOf } from '../../src/core/admission/allocation.ts';
+import { sessionId } from '../../src/core/ids.ts';
 import type { SessionEvent } from '../../src/core/model/events.ts';
 import type { Session } from '../../src/core/model/session.ts';
 import { workerOf } from '../../src/core/model/session.ts';
@@ -22,6 +23,7 @@ import {
   left,
   look,
   Play,
+  PROCESS,
   participant,
   profile,
   ROOM_SID,
@@ -29,6 +31,7 @@ import {
   says,
   shutdown,
   spec,
+  WORKER,
 } from './support.ts';
 
 const ann = participant('ann');
@@ -39,6 +42,68 @@ const removed = (outcome: 'done' | 'failed'): SessionEvent => ({
   step: 'remove_agent',
   outcome,
   detail: null,
+});
+
+describe('a next session that waited for its room', () => {
+  const MAX_MS = 30 * MINUTE_MS;
+  const waiting = () =>
+    Play.queued(
+      spec({
+        unasked: true,
+        profile: profile({ rejoin: 'auto' }),
+        limits: { ...spec().limits, maxDurationMs: MAX_MS },
+        rejoin: { of: sessionId('s0'), begunMs: [-9000, 0] },
+      }),
+    );
+  const grant = (play: Play, nowMs: number) =>
+    play.on(nowMs, { type: 'granted', startAtMs: nowMs, workerId: WORKER });
+
+  it('starts for a caller that is there', () => {
+    const play = grant(waiting().on(1000, look(1000, [agent, ann])), 9000);
+    expect([play.phase, play.session.presence.returnedMs]).toEqual(['starting', undefined]);
+  });
+
+  it.each([
+    ['was seen, and has left again', 1000],
+    ['left again before the first poll', null],
+  ])('starts no worker for a caller that %s, and its room is watched for the next return', (_, seenMs) => {
+    const play = waiting();
+    if (seenMs !== null) play.on(seenMs, look(seenMs, [agent, ann]));
+    for (let atMs = 6000; atMs <= 31_000; atMs += 5000) play.on(atMs, look(atMs, [agent]));
+    grant(play, 32_000);
+    expect(play).toMatchObject({ phase: 'ended', reason: 'callers_left' });
+    expect(play.did('spawn')).toEqual([]);
+    expect(play.did('watch_room')).toMatchObject([
+      { effect: { watch: { roomSid: ROOM_SID, rejoin: { endsAtMs: MAX_MS, begunMs: [-9000] } } } },
+    ]);
+  });
+
+  it('ends soon where the caller leaves again just before or after the start', () => {
+    const play = grant(waiting(), 1000).on(1000, { type: 'spawned', workerId: WORKER, process: PROCESS });
+    for (let atMs = 5000; play.phase === 'starting' && atMs <= 60_000; atMs += 5000)
+      play.on(atMs, look(atMs, [agent]));
+    expect(play.ending).toMatchObject({ reason: 'callers_left', at: { bootMs: 25_000 } });
+  });
+
+  it('starts for a caller that came back between two polls', () => {
+    const play = waiting()
+      .on(6000, look(6000, [agent]))
+      .on(7000, joined(7000, ann));
+    expect(grant(play, 32_000).phase).toBe('starting');
+  });
+
+  it('starts where LiveKit does not answer, or has not answered yet', () => {
+    expect(grant(waiting(), 32_000).phase).toBe('starting');
+    const away = waiting()
+      .on(6000, look(6000, [agent]))
+      .on(7000, { type: 'livekit', reachable: false });
+    expect(grant(away, 32_000).phase).toBe('starting');
+  });
+
+  it('starts for a dispatch, which nobody needs to wait for', () => {
+    const play = Play.queued(spec({ unasked: true, profile: profile({ rejoin: 'auto' }) }));
+    expect(grant(play.on(6000, look(6000, [])), 9000).phase).toBe('starting');
+  });
 });
 
 describe('a watch for a returning caller begins with the teardown', () => {

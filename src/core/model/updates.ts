@@ -45,7 +45,8 @@ export function newSession(spec: SessionSpec, metadata: Session['config']['metad
     errors: { consecutive: 0, total: 0, lastAt: null, last: null },
     restarts: 0,
     warmWorker: null,
-    presence: NO_PRESENCE,
+    // A snapshot showed the caller that returned.
+    presence: spec.rejoin === undefined ? NO_PRESENCE : { ...NO_PRESENCE, callersSeen: true },
     config: { metadata, rev: 0, ackedRev: 0, sentMs: null },
     vitals: {
       heartbeatMs: null,

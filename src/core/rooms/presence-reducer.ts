@@ -194,7 +194,9 @@ function noteReturn(
     onSide(presence, context.agentIdentity, 'caller').map(({ sid }) => sid);
   const known = sidsOf(before);
   const present = sidsOf(after);
-  const isBack = before.callersSeen && present.length > 0 && !present.some((sid) => known.includes(sid));
+  // The caller of a next session was seen before its begin, so the first sight of the caller is no return.
+  const wereSeen = before.callersSeen && (known.length > 0 || before.goneSinceMs !== null);
+  const isBack = wereSeen && present.length > 0 && !present.some((sid) => known.includes(sid));
   return isBack ? { ...after, returnedMs: now.bootMs } : after;
 }
 

@@ -1,11 +1,13 @@
-/** The start of a session: its first worker is spawned, or the reserved warm one gets its room. */
+/** The start of a session: its first worker is spawned, or the reserved warm one gets its room. A next session needs its caller. */
 import type { Stamp } from '../ids.ts';
 import type { Effect } from '../model/effects.ts';
-import type { PhaseOf, SessionIn } from '../model/session.ts';
+import type { Ending, PhaseOf, SessionIn } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
-import { enterPhase, newWorker, stay, withVitals } from '../model/updates.ts';
+import { endingOf, enterPhase, newWorker, stay, withVitals } from '../model/updates.ts';
 import type { Worker } from '../model/worker.ts';
 import { isWarm } from '../model/worker.ts';
+import { startTeardown } from '../teardown/start-teardown.ts';
+import { ABSENCES } from './absence.ts';
 import { welcome } from './handshake.ts';
 
 type Queued = SessionIn<'queued'>;
@@ -20,10 +22,23 @@ export function start(session: Queued, now: Stamp): Next {
     { name: 'starting', worker },
     { startedAt: now, liveAt: null, endedAt: null },
   );
+  const left = callerLeftAgain(started, now);
+  if (left !== null) return startTeardown(session, left, now);
   const told = [...greeting(started), ...effects];
   if (!session.spec.livekit) return stay(started, told);
   // The first poll shows whether the room was there before the session.
   return stay(withVitals(started, { pollAskedMs: now.bootMs }), [...told, { do: 'poll_room' }]);
+}
+
+/** The caller returned, and left again while the session waited. A snapshot made after the grace shows it. */
+function callerLeftAgain(session: SessionIn<'starting'>, now: Stamp): Ending | null {
+  const { spec, presence } = session;
+  const absence = ABSENCES.callers_left(session);
+  const asOfMs = presence.asOf?.bootMs ?? Number.NEGATIVE_INFINITY;
+  const isSure = spec.rejoin !== undefined && presence.reachable;
+  return isSure && absence !== null && asOfMs >= absence.dueMs
+    ? endingOf(absence.reason, now, absence)
+    : null;
 }
 
 /**

@@ -37,16 +37,18 @@ export function bringsNext(session: Pick<Session, 'dialled' | 'presence' | 'spec
 /** null: a caller that returns gets no session. */
 export function rejoinWatch(session: Over, now: Stamp): RoomWatch | null {
   const { presence, spec, startedAt } = session;
-  if (!mayRejoin(session) || presence.roomSid === null || startedAt === null) return null;
+  if (!mayRejoin(session) || presence.roomSid === null) return null;
   const { ignore } = spec.profile;
+  // The caller of a next session that did not start left again before it. That session counts as none.
+  const begunMs = spec.rejoin?.begunMs ?? [];
   return {
     ...watchOf(session, presence.roomSid, now),
     // Where nobody ever spoke the listeners are the callers, and they may return, too.
     ...(ignore !== undefined && presence.speakerSeen !== true && { ignore: countingListeners(ignore) }),
     claim: spec.claim,
     rejoin: {
-      endsAtMs: startedAt.bootMs + spec.limits.maxDurationMs,
-      begunMs: spec.rejoin?.begunMs ?? [],
+      endsAtMs: (startedAt ?? spec.createdAt).bootMs + spec.limits.maxDurationMs,
+      begunMs: startedAt === null ? begunMs.slice(0, -1) : begunMs,
       callerSinceMs: null,
     },
   };

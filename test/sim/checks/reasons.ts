@@ -105,9 +105,11 @@ function lieOf(sim: Sim, one: Case, session: Session, ending: Ending): string | 
       return sim.rejections.has(one.id) ? null : 'no agent rejected its job';
     case 'unkillable':
       return unkillable(claimed);
+    case 'no_caller_joined':
+      // A snapshot showed the caller before the session began.
+      return session.spec.rejoin === undefined ? absence(claimed) : 'its caller had returned';
     case 'callers_left':
     case 'not_answered':
-    case 'no_caller_joined':
     case 'no_active_stream':
     case 'room_finished':
     case 'agent_absent':
