@@ -106,6 +106,15 @@ if (process.argv[2] !== 'child') {
   console.log('launched', kept());
 }
 `;
+/** Becomes another program, with the environment that the code names, or with its own. */
+const JS_EXEC = `
+import './node_modules/@livekit/agents/dist/worker.js';
+const { env, execPath } = process;
+const text = "console.log(process.env.LIVEKIT_API_KEY, process.env.CURFEW_REAL_LIVEKIT_API_KEY ?? 'None')";
+console.log('code', env.LIVEKIT_API_KEY);
+if (process.argv[2] === 'own') env.NODE_OPTIONS = '';
+process.execve(execPath, [execPath, '-e', text], ...(process.argv[2] === 'own' ? [] : [{ ...env, NODE_OPTIONS: '' }]));
+`;
 const JS_SETTINGS = `
 const { execFileSync } = require('node:child_process');
 exports.key = process.env.LIVEKIT_API_KEY;
@@ -153,6 +162,7 @@ beforeAll(() => {
   write('node_modules/@livekit/agents/package.json', '{"type":"module"}');
   write('node_modules/@livekit/agents/dist/worker.js', JS_WORKER);
   write('parent.mjs', JS_PARENT);
+  write('exec.mjs', JS_EXEC);
   for (const [folder, worker] of [
     ['commonjs', 'require("ws"); exports.words = () => { new WebSocket("agent"); AccessToken(); };'],
     ['strange', 'exports.words = () => { new Connection("agent"); };'],
@@ -228,5 +238,13 @@ describe('a program that imports the framework has the real keys, and its childr
       'agent shell real-API_KEY',
       'launched code real-API_KEY 0',
     ]);
+  });
+
+  it.each(['own', 'named'])('in JavaScript that becomes another program with its %s environment', (env) => {
+    const { stdout, stderr } = spawnSync(process.execPath, [join(dir, 'exec.mjs'), env], {
+      env: ENV,
+      encoding: 'utf8',
+    });
+    expect(stdout.trim().split('\n'), stderr).toEqual(['code real-API_KEY', 'own-API_KEY real-API_KEY']);
   });
 });

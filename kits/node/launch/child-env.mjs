@@ -55,6 +55,11 @@ export function watchStarts() {
       return Reflect.apply(start, this, shown === null ? args : withOptions(args));
     };
   }
+  const { execve } = process;
+  if (execve === undefined) return;
+  process.execve = function execWithOwn(file, args, env = process.env) {
+    return Reflect.apply(execve, process, [file, args, shown === null ? env : forChild(env)]);
+  };
 }
 
 function ownPairs(pairs) {
