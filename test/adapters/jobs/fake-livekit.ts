@@ -60,6 +60,8 @@ export class FakeServer {
   readonly peers: Peer[] = [];
   /** The answers of the LiveKit API by method; `null`: the API answers 404. */
   api: ((method: string) => object) | null = null;
+  /** The paths of the requests to that API. */
+  readonly paths: string[] = [];
   readonly #http = createServer((request, response) => this.#answer(request, response));
   readonly #sockets = new WebSocketServer({ server: this.#http });
   #greet: Greeting;
@@ -92,6 +94,7 @@ export class FakeServer {
   }
 
   #answer(request: IncomingMessage, response: ServerResponse): void {
+    this.paths.push(request.url ?? '');
     if (this.api === null) response.writeHead(404).end();
     else
       response

@@ -10,7 +10,8 @@ export interface ForwardProxy {
   close(): void;
 }
 
-export async function startForwardProxy(): Promise<ForwardProxy> {
+/** `hosts`: names that this proxy alone can resolve, with their addresses. */
+export async function startForwardProxy(hosts: Readonly<Record<string, string>> = {}): Promise<ForwardProxy> {
   const targets: string[] = [];
   const sockets = new Set<Duplex>();
   const server = createServer((incoming, outgoing) => {
@@ -27,8 +28,8 @@ export async function startForwardProxy(): Promise<ForwardProxy> {
   server.on('connection', (socket: Duplex) => sockets.add(socket));
   server.on('connect', ({ url = '' }: { url?: string }, client: Duplex) => {
     targets.push(`CONNECT ${url}`);
-    const [host, port] = url.split(':');
-    const target = connect(Number(port), host);
+    const [host = '', port] = url.split(':');
+    const target = connect(Number(port), hosts[host] ?? host);
     sockets.add(target);
     for (const [from, to] of [[client, target] as const, [target, client] as const])
       from.on('error', () => to.destroy()).on('close', () => to.destroy());

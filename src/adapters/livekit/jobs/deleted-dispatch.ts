@@ -3,10 +3,11 @@
  * LiveKit also ends a job when its agent leaves the room or rejoins it.
  */
 import { setTimeout as pause } from 'node:timers/promises';
-import { AgentDispatchClient } from 'livekit-server-sdk';
 import pTimeout from 'p-timeout';
+import { z } from 'zod';
 import type { LiveKitKeys } from '../../../core/model/profile.ts';
 import { JOBS } from '../../../lib/limits/livekit-limits.ts';
+import { createTwirp } from '../../../lib/twirp.ts';
 
 /** The dispatch that a job came from, with LiveKit's id and room name. */
 export interface Dispatch {
@@ -17,17 +18,21 @@ export interface Dispatch {
 /** `null`: unknown, because LiveKit did not answer or the room is gone. */
 export type IsDeleted = (dispatch: Dispatch) => Promise<boolean | null>;
 
+const answerSchema = z.object({ agentDispatches: z.array(z.object({ id: z.string() })).default([]) });
+
 /** Source: LiveKit's `ListDispatch`. LiveKit removes a deleted dispatch from that list before it ends the job. */
-export function createIsDeleted({ url, apiKey, apiSecret }: LiveKitKeys): IsDeleted {
+export function createIsDeleted(keys: LiveKitKeys): IsDeleted {
   const boundMs = JOBS.dispatchMs;
-  const client = new AgentDispatchClient(url, apiKey, apiSecret, {
-    requestTimeout: Math.ceil(boundMs / 1000),
-    failover: false,
-  });
+  const call = createTwirp(keys);
+  const listDispatches = async (room: string) => {
+    const request = { grant: { roomAdmin: true, room }, body: { room }, boundMs };
+    const answer = call({ method: 'AgentDispatchService/ListDispatch', ...request });
+    return answerSchema.parse(await pTimeout(answer, { milliseconds: boundMs })).agentDispatches;
+  };
   return async ({ id, room }) => {
     for (let attempt = 1; attempt <= JOBS.dispatchAttempts; attempt += 1) {
       if (attempt > 1) await pause(JOBS.dispatchAgainMs, undefined, { ref: false });
-      const known = await pTimeout(client.listDispatch(room), { milliseconds: boundMs }).catch(() => null);
+      const known = await listDispatches(room).catch(() => null);
       if (known !== null) return !known.some((one) => one.id === id);
     }
     return null;

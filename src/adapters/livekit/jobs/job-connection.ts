@@ -8,6 +8,8 @@ import { WebSocket } from 'ws';
 import type { LiveKitKeys } from '../../../core/model/profile.ts';
 import { messageOf } from '../../../lib/errors.ts';
 import { JOBS } from '../../../lib/limits/livekit-limits.ts';
+import { livekitUrl } from '../../../lib/livekit-url.ts';
+import { openTunnel, proxyOf } from '../../../lib/outgoing-proxy.ts';
 import type { Clock } from '../../../ports/clock.ts';
 import type { ServerFrame, WorkerFrame } from './job-frames.ts';
 import { readFrame, registerFrame } from './job-frames.ts';
@@ -80,8 +82,15 @@ export class Connection {
   async #open(): Promise<void> {
     const { livekit } = this.#options;
     const token = await makeToken(livekit);
-    if (this.#state === 'ended') return;
-    const socket = new WebSocket(new URL('/agent', livekit.url.replace(/^http/, 'ws')), {
+    const url = livekitUrl(livekit.url, 'ws', '/agent');
+    const proxy = proxyOf(url);
+    const tunnel = proxy && (await openTunnel(proxy, url, AbortSignal.timeout(JOBS.openMs)));
+    if (this.#state === 'ended') {
+      tunnel?.destroy();
+      return;
+    }
+    const socket = new WebSocket(url, {
+      ...(tunnel !== null && { createConnection: () => tunnel }),
       headers: { authorization: `Bearer ${token}` },
       maxPayload: JOBS.frameBytes,
       perMessageDeflate: false,

@@ -1,12 +1,13 @@
 /** Calls of LiveKit's RoomService, each with a bound. `not_found` is an answer, not an error. */
-import type { VideoGrant } from 'livekit-server-sdk';
-import { AccessToken, AgentDispatchClient, Room, RoomServiceClient, ServerError } from 'livekit-server-sdk';
+import { ListAgentDispatchResponse } from '@livekit/protocol';
+import { Room } from 'livekit-server-sdk';
 import pTimeout from 'p-timeout';
 import { z } from 'zod';
 import type { JobMessage } from '../../../core/model/job-options.ts';
 import type { LiveKitKeys } from '../../../core/model/profile.ts';
 import type { Participant } from '../../../core/rooms/presence.ts';
-import { PRESENCE } from '../../../lib/limits/room-limits.ts';
+import type { CallTwirp } from '../../../lib/twirp.ts';
+import { createTwirp } from '../../../lib/twirp.ts';
 import { toParticipant } from './participant-mapping.ts';
 import { isNotFound } from './request-failure.ts';
 
@@ -40,32 +41,33 @@ export interface RoomClient {
 }
 
 export function createRoomClient(keys: LiveKitKeys): RoomClient {
-  // Each bound needs its own client: the SDK takes its timeout, in whole seconds, at construction.
-  const optionsOf = (boundMs: number) => ({
-    requestTimeout: Math.max(1, Math.ceil(boundMs / 1000)),
-    failover: false,
-  });
-  const { url, apiKey, apiSecret } = keys;
-  const service = (boundMs: number) => new RoomServiceClient(url, apiKey, apiSecret, optionsOf(boundMs));
-  const agents = (boundMs: number) => new AgentDispatchClient(url, apiKey, apiSecret, optionsOf(boundMs));
+  const twirp = createTwirp(keys);
+  const call: CallTwirp = (request) => bounded(twirp(request), request.boundMs);
   return {
     list: async (names, boundMs) => {
-      const rooms = await bounded(listRooms(keys, names, boundMs), boundMs);
+      const rooms = await listRooms(call, names, boundMs);
       return new Map(rooms.map(toRoom).map((room) => [room.name, toFacts(room)]));
     },
     describe: async (name, boundMs) => {
-      const rooms = await bounded(listRooms(keys, [name], boundMs), boundMs);
+      const rooms = await listRooms(call, [name], boundMs);
       return rooms.find((json) => toRoom(json).name === name) ?? null;
     },
-    participants: (name, boundMs) => bounded(listParticipants(keys, name, boundMs), boundMs),
-    remove: (name, { identity, revokedBeforeWallMs }, boundMs) => {
-      const revokeTokenTs = BigInt(Math.floor(revokedBeforeWallMs / 1000));
-      return found(bounded(service(boundMs).removeParticipant(name, identity, { revokeTokenTs }), boundMs));
+    participants: (name, boundMs) => listParticipants(call, name, boundMs),
+    remove: (room, { identity, revokedBeforeWallMs }, boundMs) => {
+      const revokeTokenTs = `${Math.floor(revokedBeforeWallMs / 1000)}`;
+      const grant = { roomAdmin: true, room };
+      const body = { room, identity, revokeTokenTs };
+      return found(call({ method: 'RoomService/RemoveParticipant', grant, body, boundMs }));
     },
-    delete: (name, boundMs) => found(bounded(service(boundMs).deleteRoom(name), boundMs)),
-    jobs: async (name, boundMs) => {
-      const dispatches = await bounded(agents(boundMs).listDispatch(name), boundMs);
-      return dispatches.flatMap((one) => one.state?.jobs ?? []).map((job) => job.id);
+    delete: (room, boundMs) =>
+      found(call({ method: 'RoomService/DeleteRoom', grant: { roomCreate: true }, body: { room }, boundMs })),
+    jobs: async (room, boundMs) => {
+      const method = 'AgentDispatchService/ListDispatch';
+      const answer = await call({ method, grant: { roomAdmin: true, room }, body: { room }, boundMs });
+      const { agentDispatches } = ListAgentDispatchResponse.fromJson(z.json().parse(answer), {
+        ignoreUnknownFields: true,
+      });
+      return agentDispatches.flatMap((one) => one.state?.jobs ?? []).map((job) => job.id);
     },
   };
 }
@@ -82,15 +84,10 @@ function bounded<T>(promise: Promise<T>, boundMs: number): Promise<T> {
 
 const roomsSchema = z.object({ rooms: z.array(z.record(z.string(), z.json())).default([]) });
 const participantsSchema = z.object({ participants: z.array(z.record(z.string(), z.json())).default([]) });
-const refusalSchema = z.object({ code: z.string() });
 
-async function listRooms(
-  keys: LiveKitKeys,
-  names: readonly string[],
-  boundMs: number,
-): Promise<JobMessage[]> {
-  const answer = await callTwirp(keys, {
-    method: 'ListRooms',
+async function listRooms(call: CallTwirp, names: readonly string[], boundMs: number): Promise<JobMessage[]> {
+  const answer = await call({
+    method: 'RoomService/ListRooms',
     grant: { roomList: true },
     body: { names },
     boundMs,
@@ -103,55 +100,16 @@ function toRoom(json: JobMessage): Room {
 }
 
 /** Because: the SDK's client decodes an unknown kind as STANDARD. Such a participant would count as a caller. */
-async function listParticipants(keys: LiveKitKeys, room: string, boundMs: number): Promise<Participant[]> {
+async function listParticipants(call: CallTwirp, room: string, boundMs: number): Promise<Participant[]> {
   try {
     const grant = { roomAdmin: true, room };
-    const answer = await callTwirp(keys, { method: 'ListParticipants', grant, body: { room }, boundMs });
+    const answer = await call({ method: 'RoomService/ListParticipants', grant, body: { room }, boundMs });
     return participantsSchema.parse(answer).participants.map(toParticipant);
   } catch (error) {
     if (isNotFound(error)) return [];
     throw error;
   }
 }
-
-interface TwirpRequest {
-  readonly method: 'ListRooms' | 'ListParticipants';
-  readonly grant: VideoGrant;
-  readonly body: object;
-  readonly boundMs: number;
-}
-
-/** Because: the SDK's client reads an answer of any size. Source: LiveKit's Twirp service, as JSON. */
-async function callTwirp({ url, apiKey, apiSecret }: LiveKitKeys, request: TwirpRequest): Promise<unknown> {
-  const { method, grant, body, boundMs } = request;
-  const token = new AccessToken(apiKey, apiSecret, { ttl: REQUEST_TOKEN_SECONDS });
-  token.addGrant(grant);
-  const response = await fetch(new URL(`/twirp/livekit.RoomService/${method}`, url.replace(/^ws/, 'http')), {
-    method: 'POST',
-    headers: { authorization: `Bearer ${await token.toJwt()}`, 'content-type': 'application/json' },
-    body: JSON.stringify(body),
-    signal: AbortSignal.timeout(Math.max(1, Math.ceil(boundMs))),
-  });
-  if (response.ok) return readJson(response);
-  const refusal = refusalSchema.safeParse(await readJson(response).catch(() => null)).data;
-  throw new ServerError(response.statusText, '', response.status, refusal?.code);
-}
-
-/** Bounds the size. Otherwise an endless answer would fill the memory until the request's time is over. */
-async function readJson(response: Response): Promise<unknown> {
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of response.body ?? []) {
-    bytes += chunk.byteLength;
-    if (bytes > PRESENCE.answerBytes)
-      throw new Error(`LiveKit's answer has more than ${PRESENCE.answerBytes} bytes`);
-    chunks.push(chunk);
-  }
-  return JSON.parse(Buffer.concat(chunks).toString('utf8'));
-}
-
-/** The same lifetime as the SDK gives to its own tokens. */
-const REQUEST_TOKEN_SECONDS = 600;
 
 async function found(call: Promise<unknown>): Promise<boolean> {
   try {

@@ -2,10 +2,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 import { AccessToken } from 'livekit-server-sdk';
-import { Agent, errors, request as send } from 'undici';
+import type { Dispatcher } from 'undici';
+import { errors, request as send } from 'undici';
 import type { WorkerId } from '../../../core/ids.ts';
 import { messageOf } from '../../../lib/errors.ts';
 import { STAND_IN } from '../../../lib/limits/livekit-limits.ts';
+import { livekitUrl } from '../../../lib/livekit-url.ts';
+import { dispatcherFor } from '../../../lib/outgoing-proxy.ts';
 import type { Instance } from '../../../ports/instance.ts';
 import type { Log } from '../../../ports/log.ts';
 import type { ApiMethod, ApiRequest, Grants } from './api-calls.ts';
@@ -60,7 +63,10 @@ class Refusal extends Error {
 const REMEDY = 'if the agent needs more, set livekit_access: full in its profile';
 
 export function createProxy(options: ProxyOptions): ApiProxy {
-  const agent = new Agent({ maxResponseSize: STAND_IN.callBytes, connections: STAND_IN.callsAtOnce });
+  const agent = dispatcherFor(options.livekit.url, {
+    maxResponseSize: STAND_IN.callBytes,
+    connections: STAND_IN.callsAtOnce,
+  });
   let warnedMs = Number.NEGATIVE_INFINITY;
   const warn = (refusal: Refusal, worker: WorkerId | null) => {
     // Because: an agent that repeats a call endlessly would fill the log.
@@ -92,7 +98,7 @@ export function createProxy(options: ProxyOptions): ApiProxy {
 }
 
 async function forward(
-  { livekit, roomsOf, dialled, agent }: ProxyOptions & { agent: Agent },
+  { livekit, roomsOf, dialled, agent }: ProxyOptions & { agent: Dispatcher },
   worker: WorkerId | null,
   request: IncomingMessage,
 ): Promise<Answer> {
@@ -106,7 +112,7 @@ async function forward(
   const wanted = read({ call, method, isJson }, await bodyOf(request));
   check(wanted, { method, allowed: roomsOf(worker) });
   if (call.dials) dialled(worker);
-  const url = new URL(`/twirp/${method}`, livekit.url.replace(/^ws/, 'http'));
+  const url = livekitUrl(livekit.url, 'http', `/twirp/${method}`);
   const { statusCode, headers, body } = await send(url, {
     method: 'POST',
     dispatcher: agent,
