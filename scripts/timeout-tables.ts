@@ -5,7 +5,12 @@ import type { DeadlineKind, DeadlineRule } from '../src/core/session/deadline-ta
 import { DEADLINE_TABLE } from '../src/core/session/deadline-table.ts';
 import type { StepRule } from '../src/core/teardown/steps.ts';
 import { REPLACE_STEPS, ROOM_STEPS, STEPS } from '../src/core/teardown/steps.ts';
-import { DEADLINES, DEFAULT_LADDER, DEFAULT_SESSION_LIMITS } from '../src/lib/limits/session-limits.ts';
+import {
+  BACKOFF,
+  DEADLINES,
+  DEFAULT_LADDER,
+  DEFAULT_SESSION_LIMITS,
+} from '../src/lib/limits/session-limits.ts';
 import {
   agent,
   at,
@@ -30,6 +35,7 @@ const replaced = { profile: profile({ replace: true }) };
 const level0 = () => Play.starting({ profile: profile({ protocol: 'none' }) }).on(1000, release);
 const finished = roomEvent({ kind: 'finished', roomSid: 'RM_1', at: at(200) });
 const metadata = { type: 'metadata', metadata: { lang: 'fr' } } as const;
+const unrecorded = { type: 'spawn_failed', workerId: WORKER, detail: 'no', isUnrecorded: true } as const;
 const open = { type: 'channel', workerId: WORKER, open: true } as const;
 const left1 = { type: 'tree', workerId: WORKER, left: 1 } as const;
 
@@ -65,6 +71,7 @@ const SAMPLES: {
   starting: {
     max_duration: Play.starting().session,
     start_timeout: Play.starting().session,
+    start_again: Play.queued().on(0, started).on(10, unrecorded).session,
     ...inRoom(() => Play.starting()),
     completed: null,
     agent_absent: null,
@@ -121,6 +128,7 @@ const ARMED_BY: { readonly [K in DeadlineKind]: string } = {
   max_duration: `the start of the first worker; \`max_duration\` (${text(L.maxDurationMs)})`,
   max_duration_notice: `the start of the first worker; ${text(DEADLINES.maxDurationNoticeMs)} before \`max_duration\``,
   start_timeout: `the start of a worker; \`start_timeout\` (${text(L.startTimeoutMs)})`,
+  start_again: `the start could not be recorded; ${text(BACKOFF.unrecordedMs)}`,
   replace: 'the whole old tree is gone; the backoff, or the poll that the crash asked for',
   'replace:spawning': STEP,
   'replace:reap': STEP,

@@ -6,6 +6,7 @@ import {
   gone,
   look,
   Play,
+  PROCESS,
   participant,
   profile,
   release,
@@ -51,6 +52,28 @@ describe('a starting session', () => {
       .on(5, { type: 'spawn_failed', workerId: WORKER, detail: 'no such command' });
     expect(play).toMatchObject({ phase: 'ended', reason: 'crashed' });
     expect(play.ending).toMatchObject({ cause: 'spawn_failed', detail: 'no such command' });
+  });
+
+  it('is started again while the start cannot be recorded, and ends as crashed after its start timeout', () => {
+    const detail = 'the start could not be recorded: the disk is full';
+    const play = Play.queued(noRoom).on(0, { type: 'granted', startAtMs: 0, workerId: WORKER });
+    const unrecorded = () =>
+      play.on(play.nowMs + 5, { type: 'spawn_failed', workerId: WORKER, detail, isUnrecorded: true });
+    expect(unrecorded()).toMatchObject({ phase: 'starting' });
+    expect(play.until(4900).did('spawn')).toHaveLength(1);
+    expect(play.until(5100).did('spawn').at(-1)).toMatchObject({ effect: { workerId: WORKER, attempt: 1 } });
+    const recorded = unrecorded()
+      .until(11_000)
+      .on(11_000, { type: 'spawned', workerId: WORKER, process: PROCESS });
+    expect(recorded.until(20_000).did('spawn')).toHaveLength(3);
+    expect(recorded.phase).toBe('starting');
+    const never = Play.queued(noRoom).on(0, { type: 'granted', startAtMs: 0, workerId: WORKER });
+    for (let times = 0; times < 6; times += 1)
+      never
+        .on(never.nowMs + 5, { type: 'spawn_failed', workerId: WORKER, detail, isUnrecorded: true })
+        .until(never.nowMs + 5050);
+    expect(never).toMatchObject({ phase: 'ended', reason: 'crashed' });
+    expect(never.ending).toMatchObject({ cause: 'spawn_failed', detail });
   });
 
   it('is started under the next worker id when the supervisor ended before the spawn, and never twice', () => {

@@ -155,7 +155,12 @@ export type Phase =
         readonly warm: WorkerProcess | null;
       } | null;
     }
-  | { readonly name: 'starting'; readonly worker: Worker }
+  | {
+      readonly name: 'starting';
+      readonly worker: Worker;
+      /** The start of the worker could not be recorded, so it was not tried. It comes again at `againAtMs`. */
+      readonly unrecorded?: { readonly againAtMs: number; readonly detail: string };
+    }
   | { readonly name: 'live'; readonly work: Work; readonly inference: Inference | null }
   | {
       readonly name: 'closing';

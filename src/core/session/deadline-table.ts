@@ -3,7 +3,7 @@ import { DEADLINES } from '../../lib/limits/session-limits.ts';
 import type { Stamp } from '../ids.ts';
 import { errorLimit, startTimeoutEnding, unresponsive } from '../model/endings.ts';
 import { requestPoll } from '../model/request-poll.ts';
-import type { PhaseName, ProcessStep, RoomStep, Session, SessionIn, Work } from '../model/session.ts';
+import type { Ending, PhaseName, ProcessStep, RoomStep, Session, SessionIn, Work } from '../model/session.ts';
 import { maxDurationAtMs, staleAtMs, workerOf } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
 import { endingOf, stay, tell, withPhase, withVitals } from '../model/updates.ts';
@@ -17,7 +17,7 @@ import { ABSENCES } from './absence.ts';
 import { sendConfigure } from './handshake.ts';
 import { end, infer } from './inference.ts';
 import { crash, escalate, nextStartMs, startIfDue } from './replacing.ts';
-import { start } from './start.ts';
+import { start, startAgain } from './start.ts';
 
 type Running = SessionIn<'starting' | 'live'>;
 type Live = SessionIn<'live'>;
@@ -26,7 +26,7 @@ type BoundedStep = Exclude<ProcessStep, 'over'> | Exclude<RoomStep, 'waiting' | 
 /** Kinds that end the session carry the reason's name. The others are steps on the way. */
 interface KindsIn {
   readonly queued: 'start';
-  readonly starting: 'max_duration' | 'start_timeout' | AbsenceReason | 'configure';
+  readonly starting: 'max_duration' | 'start_timeout' | 'start_again' | AbsenceReason | 'configure';
   readonly live:
     | 'max_duration'
     | 'start_timeout'
@@ -69,8 +69,13 @@ export const DEADLINE_TABLE: {
     max_duration: clock<'starting'>({ armed: maxDurationAtMs, on: endMaxDuration }),
     start_timeout: clock<'starting'>({
       armed: ({ phase }) => phase.worker.readyByMs,
-      on: (session, now) => startTeardown(session, startTimeoutEnding(session, now), now),
+      on: (session, now) => startTeardown(session, missedStart(session, now), now),
       isFirst: true,
+    }),
+    start_again: clock<'starting'>({
+      armed: ({ phase }) => phase.unrecorded?.againAtMs ?? null,
+      on: startAgain,
+      shown: false,
     }),
     ...absenceRules<'starting'>((session, absence, now) =>
       startTeardown(session, endingOf(absence.reason, now, absence), now),
@@ -193,6 +198,12 @@ function endMaxDuration(session: Running, now: Stamp): Next {
     endingOf('max_duration', now, { cause: 'deadline:max_duration', detail }),
     now,
   );
+}
+
+function missedStart(session: SessionIn<'starting'>, now: Stamp): Ending {
+  const { unrecorded } = session.phase;
+  if (unrecorded === undefined) return startTimeoutEnding(session, now);
+  return endingOf('crashed', now, { cause: 'spawn_failed', detail: unrecorded.detail });
 }
 
 function noticeMaxDuration(session: Live, now: Stamp): Next {

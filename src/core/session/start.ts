@@ -3,7 +3,7 @@ import type { Stamp } from '../ids.ts';
 import type { Effect } from '../model/effects.ts';
 import type { Ending, PhaseOf, SessionIn } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
-import { endingOf, enterPhase, newWorker, stay, withVitals } from '../model/updates.ts';
+import { endingOf, enterPhase, newWorker, stay, withPhase, withVitals } from '../model/updates.ts';
 import type { Worker } from '../model/worker.ts';
 import { isWarm } from '../model/worker.ts';
 import { startTeardown } from '../teardown/start-teardown.ts';
@@ -28,6 +28,13 @@ export function start(session: Queued, now: Stamp): Next {
   if (!session.spec.livekit) return stay(started, told);
   // The first poll shows whether the room was there before the session.
   return stay(withVitals(started, { pollAskedMs: now.bootMs }), [...told, { do: 'poll_room' }]);
+}
+
+/** The start was not tried, because it could not be recorded. The time until the worker must be ready does not begin again. */
+export function startAgain(session: SessionIn<'starting'>, now: Stamp): Next {
+  const { id, attempt, readyByMs } = session.phase.worker;
+  const worker = { ...newWorker(session, { id, attempt, now }), readyByMs };
+  return stay(withPhase(session, { name: 'starting', worker }), [{ do: 'spawn', workerId: id, attempt }]);
 }
 
 /** The caller returned, and left again while the session waited. A snapshot made after the grace shows it. */

@@ -1,4 +1,5 @@
 /** A starting session: its first worker is on its way to be ready. */
+import { BACKOFF } from '../../lib/limits/session-limits.ts';
 import type { Stamp } from '../ids.ts';
 import { workerIdOf } from '../ids.ts';
 import type { Effect } from '../model/effects.ts';
@@ -37,9 +38,8 @@ export const STARTING: HandlerTable<'starting'> = {
   // A level-0 worker is ready when its process runs.
   spawned: (session, _event, now) =>
     session.spec.profile.protocol === 'none' ? goLive(session, now) : stay(session),
-  spawn_failed: (session, event, now) =>
-    startTeardown(session, endingOf('crashed', now, { cause: 'spawn_failed', detail: event.detail }), now),
-  not_started: startAgain,
+  spawn_failed: onSpawnFailed,
+  not_started: startUnderNextId,
   assign_failed: (session, event, now) =>
     event.workerId === session.phase.worker.id && !hasFailed(session.phase.worker)
       ? onFailed(session, event.detail, now)
@@ -71,6 +71,18 @@ export const STARTING: HandlerTable<'starting'> = {
   room_step: factsOnly,
   resources: factsOnly,
 };
+
+/** A start that cannot be recorded says nothing of the call. It comes again until the start timeout. */
+function onSpawnFailed(
+  session: Starting,
+  { detail, isUnrecorded }: Extract<SessionEvent, { type: 'spawn_failed' }>,
+  now: Stamp,
+): Next {
+  if (isUnrecorded !== true)
+    return startTeardown(session, endingOf('crashed', now, { cause: 'spawn_failed', detail }), now);
+  const unrecorded = { againAtMs: now.bootMs + BACKOFF.unrecordedMs, detail };
+  return stay(withPhase(session, { ...session.phase, unrecorded }));
+}
 
 function onMessage(
   session: Starting,
@@ -182,14 +194,16 @@ function whileLive(session: Starting, now: Stamp, fail: (live: SessionIn<'live'>
 }
 
 /** Under another id: a late shim of the old worker finds its claim taken. Nothing ran, so nothing was restarted. */
-function startAgain(session: Starting, _event: object, now: Stamp): Next {
+function startUnderNextId(session: Starting, _event: object, now: Stamp): Next {
   return processOf(session.phase.worker) === null ? startNext(session, now) : stay(session);
 }
 
 function startNext(session: Starting, now: Stamp): Next {
   const attempt = session.phase.worker.attempt + 1;
   const worker = newWorker(session, { id: workerIdOf(session.spec.id, attempt), attempt, now });
-  return stay(withOwnWorker(session, worker), [{ do: 'spawn', workerId: worker.id, attempt }]);
+  return stay(withPhase(session, { name: 'starting', worker }), [
+    { do: 'spawn', workerId: worker.id, attempt },
+  ]);
 }
 
 function withOwnWorker(session: Starting, worker: Worker): Starting {

@@ -19,7 +19,7 @@ const MAILBOX_MS = 1_500;
 /** The longest wait of a snapshot behind the record of a start. */
 const RECORD_MS = REGISTRY.timeoutMs + MAILBOX_MS;
 const SLACK_MS = 1;
-/** An unwritable registry ends no live call. */
+/** An unwritable registry ends no live call, and no start before its time. */
 const UNRECORDED = 'could not be recorded';
 
 const FINAL = [
@@ -68,7 +68,13 @@ function lieOf(sim: Sim, one: Case, session: Session, ending: Ending): string | 
   const endMs = sim.world.ofBoot(ending.at.bootMs);
   const claimed = { sim, one, session, ending, endMs, speakerMs: Number.POSITIVE_INFINITY };
   const { limits, profile } = one.spec;
-  if (session.liveAt !== null && ending.detail?.includes(UNRECORDED)) return 'only a record failed';
+  if (ending.detail?.includes(UNRECORDED)) {
+    if (session.liveAt !== null) return 'only a record failed';
+    const { startTimeoutMs } = limits;
+    return session.startedAt === null
+      ? null
+      : atLeast('of tries', endMs - (one.startedMs ?? endMs), startTimeoutMs);
+  }
   switch (ending.reason) {
     case 'requested':
       return one.requestedMs === null ? 'no release was requested' : null;
