@@ -1,6 +1,6 @@
 /** Checks a config on this machine, and finds problems that would otherwise show at the first call. */
 import { existsSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { isAbsolute, join } from 'node:path';
 import type { Profile } from '../../core/model/profile.ts';
 import { accessOf } from '../../core/model/profile.ts';
 import { messageOf } from '../../lib/errors.ts';
@@ -148,6 +148,7 @@ function checkProfile(profile: Profile, { env, kernel }: Bounds): Finding[] {
     });
   const fault = commandFault(profile, env);
   if (fault !== null) found.push({ level: 'error', text: `${at}.${fault}` });
+  found.push(...checkSecrets(profile));
   for (const name of profile.passEnv) {
     if (env[name] === undefined)
       found.push({ level: 'warning', text: `${at}.pass_env: ${name} is not set here` });
@@ -163,6 +164,20 @@ function checkProfile(profile: Profile, { env, kernel }: Bounds): Finding[] {
       text: `${at}.cpu: the limit has no effect here, because the cpu controller is not available`,
     });
   return found;
+}
+
+/** The session's record has `env` of its profile, so that a worker starts with the same profile after a restart. */
+const SECRET_NAME = /(^|_)(KEY|SECRET|TOKEN|PASSWORD)$/i;
+
+function checkSecrets({ agent, env }: Profile): Finding[] {
+  const names = Object.keys(env).filter((name) => SECRET_NAME.test(name) && !isAbsolute(env[name] ?? ''));
+  if (names.length === 0) return [];
+  return [
+    {
+      level: 'warning',
+      text: `agents.${agent}.env: the state directory keeps env for days, so a secret belongs into env_file: ${names.join(', ')}`,
+    },
+  ];
 }
 
 /** Finds LiveKit's keys that would have no effect. */

@@ -83,7 +83,10 @@ export function toRecord(session: Session): SessionRecord {
   };
 }
 
-/** No secret lies on disk: the only one in LiveKit's message about a job is the room's password for TURN. */
+/**
+ * Leaves the only secret in LiveKit's message about a job out: the room's password for TURN.
+ * `env` of the profile stays, because a restart needs the pinned profile. So secrets belong into `env_file`.
+ */
 function specRecord(spec: Session['spec']): Session['spec'] {
   const { job } = spec;
   const room = job?.message?.room;

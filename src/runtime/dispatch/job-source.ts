@@ -92,7 +92,7 @@ export class JobSource implements JobsListener {
     return { accepted: true, identity, name, metadata, attributes };
   }
 
-  /** The worker does not get LiveKit's token for the job. That token has the grant `agent`, which could take jobs of other rooms. */
+  /** The worker does not get LiveKit's token for the job. Because: curfew chooses grants and lifetime of the worker's own token. */
   assigned(jobId: string): void {
     this.#options.sessions.post(sessionId(jobId), { type: 'assigned' });
   }

@@ -51,6 +51,12 @@ describe('the check of a config on this machine', () => {
         'error: agents.a.env_file: "/no/such.env" cannot be read: ENOENT: no such file or directory, stat \'/no/such.env\'; correct the file, or remove the key; no worker can start until then',
       ],
     ],
+    [
+      'agents: {a: {command: [sh], env: {OPENAI_API_KEY: k, db_password: p, MAX_TOKENS: 5, SSL_KEY: /etc/key.pem}}}',
+      [
+        'warning: agents.a.env: the state directory keeps env for days, so a secret belongs into env_file: OPENAI_API_KEY, db_password',
+      ],
+    ],
     ['agents: {a: {command: [sh], protocol: livekit, livekit_access: full}}', []],
     [
       'agents: {a: {command: [sh], protocol: livekit}, b: {command: [sh], protocol: livekit}}',
@@ -65,6 +71,7 @@ describe('the check of a config on this machine', () => {
     [
       'agents: {a: {command: [sh], protocol: livekit, livekit_access: full, env: {LIVEKIT_API_KEY: k}}}',
       [
+        'warning: agents.a.env: the state directory keeps env for days, so a secret belongs into env_file: LIVEKIT_API_KEY',
         'warning: agents.a.env: LIVEKIT_API_KEY and LIVEKIT_API_SECRET have an effect only together; give both, or none',
       ],
     ],

@@ -1,4 +1,4 @@
-/** Makes the worker's token: access to its own room with kind agent, and to nothing else. */
+/** Makes the worker's token: access to its own room with kind agent. Only the acceptance of an agent can add the grant `agent`. */
 import type { VideoGrant } from 'livekit-server-sdk';
 import { AccessToken } from 'livekit-server-sdk';
 import type { RoomKey } from '../../../core/ids.ts';
