@@ -25,8 +25,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     rule: 'the maximum duration counts from the first start',
     file: 'src/core/session/replacing.ts',
-    from: 'return stay({ ...next, restarts',
-    to: 'return stay({ ...next, startedAt: now, restarts',
+    from: 'return stay({ ...next, restarts: session.restarts + 1 }',
+    to: 'return stay({ ...next, startedAt: now, restarts: session.restarts + 1 }',
   },
   {
     rule: 'a snapshot made after the deadline decides an absence',
@@ -101,7 +101,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'src/runtime/sessions/recovery.ts',
     from: 'return search(parts, reserved.id, reserved.process);',
     to: "return { kind: 'absent' };",
-    seed: 58,
+    seed: 93,
   },
   {
     rule: 'TERM goes to the main process first',
@@ -127,6 +127,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'src/core/session/live.ts',
     from: 'return isUnrecorded === true',
     to: 'return isUnrecorded === null',
+    seed: 56,
   },
   {
     rule: 'an exception is replaced once',
@@ -275,11 +276,31 @@ export const MUTATIONS: readonly Mutation[] = [
     seed: 9,
   },
   {
+    rule: 'a caller that is back does not wait for a floor that is meant for absent callers',
+    file: 'src/core/session/absence.ts',
+    from: '(presence.restartedMs ?? Number.NEGATIVE_INFINITY) + DEADLINES.agentSessionClosedMs,',
+    to: 'presence.floorMs,',
+    seed: 9,
+  },
+  {
+    rule: 'a room has a watch for each claim',
+    file: 'src/core/rooms/kept-room.ts',
+    from: 'return claim === undefined ? roomId(room)',
+    to: 'return claim !== null ? roomId(room)',
+  },
+  {
+    rule: 'one list without the room does not end the watch for a returning caller',
+    file: 'src/core/rooms/rejoin.ts',
+    from: "action: isGone ? 'forget' : 'wait' };",
+    to: "action: isGone ? 'forget' : 'forget' };",
+    seed: 53,
+  },
+  {
     rule: "an AgentSession may close after its caller's return",
     file: 'src/core/session/absence.ts',
     from: 'if (returnedMs < closedMs && !isLateClose) return null;',
     to: 'void isLateClose;\n  if (returnedMs < closedMs) return null;',
-    seed: 58,
+    seed: 287,
   },
   {
     rule: 'callbacks outside the room have the time of a wrap-up',
@@ -300,14 +321,14 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'src/core/session/closing.ts',
     from: "(message.type === 'failed' && message.endsLater !== true)",
     to: "message.type === 'failed'",
-    seed: 55,
+    seed: 66,
   },
   {
     rule: 'a profile without replacement has one run of its agent in a call',
     file: 'src/core/session/replacing.ts',
     from: 'const isWanted = spec.profile.replace && (diedOnAssignment(worker, now) || callerThere(session));',
     to: 'const isWanted = diedOnAssignment(worker, now) || (spec.profile.replace && callerThere(session));',
-    seed: 390,
+    seed: 467,
   },
   {
     rule: 'silence counts from the end of a slow start',

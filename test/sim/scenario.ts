@@ -1,7 +1,7 @@
 /** The actions of people, LiveKit, workers and troubles in one run, with their times, made from a seed. */
 import type { DisconnectReason } from '../../src/core/rooms/presence.ts';
 import type { Traits } from './traits.ts';
-import { makeListeners, traitsOf } from './traits.ts';
+import { makeListeners, makeReturns, traitsOf } from './traits.ts';
 import type { DiskState } from './world/host.ts';
 import type { ApiState } from './world/livekit.ts';
 import { Random } from './world/random.ts';
@@ -114,7 +114,7 @@ export function makeScenario(seed: number): Scenario {
     actions: actions
       .flatMap((one) => (warm === 0 ? one : warmed(one, fate)))
       .map((one) => helped(one, fate))
-      .concat(reloads, listeners)
+      .concat(reloads, listeners, makeReturns(seed, traits, { rooms, lengthMs }))
       .sort((a, b) => a.atMs - b.atMs),
     lengthMs,
     end: fate.chance(0.1) ? 'drain' : random.pick(['release', 'release', 'stop', 'by_itself']),

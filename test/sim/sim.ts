@@ -79,12 +79,15 @@ function profilesOf({ warm, traits }: Scenario): Readonly<Record<string, Profile
           warm: profile('warm', { warm, agentName: 'warm' }),
           eager: profile('eager', { protocol: 'livekit', warm, agentName: 'eager', rejoin: 'auto' }),
         };
-  const changed = Object.entries(all).map(([name, { ignore, ...rest }]): [string, Profile] => [
+  const second = { protocol: 'livekit', rejoin: 'always', agentName: 'second' } as const;
+  const shared = traits.shares ? { ...all, second: profile('second', second) } : all;
+  const changed = Object.entries(shared).map(([name, { ignore, ...rest }]): [string, Profile] => [
     name,
     {
       ...rest,
       ...(ignore !== undefined && traits.listeners !== 'count' && { ignore }),
       replace: rest.replace && traits.replaces,
+      ...(traits.shares && rest.protocol === 'livekit' && { claim: 'room+agent' }),
     },
   ]);
   return Object.fromEntries(changed);

@@ -1,4 +1,4 @@
-/** Traits that only a part of the runs has: participants that only listen, jobs that end slowly, no replacement. */
+/** Traits that only a part of the runs has: listeners, jobs that end slowly, no replacement, two agents in one room, short blindness. */
 import type { Action, Deed } from './scenario.ts';
 import { Random } from './world/random.ts';
 
@@ -9,6 +9,10 @@ export interface Traits {
   readonly isPatient: boolean;
   /** false: no profile replaces a crashed worker. */
   readonly replaces: boolean;
+  /** Two LiveKit agents share rooms, each with a claim of its own. */
+  readonly shares: boolean;
+  /** LiveKit answers with empty lists for some seconds. */
+  readonly blinks: boolean;
 }
 
 interface Share {
@@ -20,6 +24,8 @@ interface Share {
 const LISTENERS: Share = { of: 0.4, salt: 0x2_47_3f };
 const PATIENT: Share = { of: 0.5, salt: 0x64_bf_e0d };
 const ONCE: Share = { of: 0.15, salt: 0x2d };
+const SHARING: Share = { of: 0.3, salt: 0xcb_22 };
+const BLINKING: Share = { of: 0.35, salt: 0x2_ff_94 };
 
 export function traitsOf(seed: number): Traits {
   const has = ({ of, salt }: Share) => new Random(seed ^ salt).chance(of);
@@ -27,7 +33,42 @@ export function traitsOf(seed: number): Traits {
     listeners: !has(LISTENERS) ? 'none' : seed % 3 === 0 ? 'count' : 'ignore',
     isPatient: has(PATIENT),
     replaces: !has(ONCE),
+    shares: has(SHARING),
+    blinks: has(BLINKING),
   };
+}
+
+/** Callers that leave, and return for longer, in rooms of their own: to two agents, or after empty lists. */
+export function makeReturns(
+  seed: number,
+  { shares, blinks }: Traits,
+  { rooms, lengthMs }: { readonly rooms: number; readonly lengthMs: number },
+): Action[] {
+  const actions: Action[] = [];
+  if (!shares && !blinks) return actions;
+  const fate = new Random(seed ^ 0xe87a5);
+  for (let room = rooms; room < rooms + 3; room++) {
+    const atMs = fate.between(0, lengthMs / 2);
+    const call = { do: 'dispatch', room, user: null, id: null, limits: {} } as const;
+    const caller = { room, who: `caller-back-${room}` };
+    const visit = (joinMs: number, leaveMs: number): Action[] => [
+      { do: 'join', ...caller, phone: 'none', mute: false, atMs: joinMs },
+      { do: 'leave', ...caller, reason: 'client_initiated', atMs: leaveMs },
+    ];
+    const leftMs = atMs + fate.between(30_000, 70_000);
+    const backMs = leftMs + fate.between(18_000, 40_000);
+    actions.push({ ...call, agent: 'helper', atMs });
+    if (shares) actions.push({ ...call, agent: 'second', atMs: atMs + fate.between(0, 3_000) });
+    actions.push(...visit(atMs + fate.between(3_000, 15_000), leftMs), ...visit(backMs, backMs + 150_000));
+    if (blinks)
+      actions.push({
+        do: 'livekit',
+        state: 'blind',
+        forMs: fate.between(2_000, 8_000),
+        atMs: leftMs + fate.between(12_000, 18_000),
+      });
+  }
+  return actions;
 }
 
 /** Participants that only listen, beside the callers of some calls and after them. */

@@ -47,12 +47,16 @@ function isJobRunning({ agents }: Sim, run: Run): boolean {
 /** The wrap-up is shorter on purpose, or curfew cannot know that the agent is out. */
 function isShort(sim: Sim, one: Case, { phase }: Session): boolean {
   const { generation, ledger, callers } = sim;
+  const worker = workerOf(one.wanted);
+  // A main process that curfew does not know gets its SIGTERM with all others.
+  const isMainKnown = worker?.stage === 'running' && worker.process.main !== null;
   const closingMs = one.closingMs ?? 0;
   return (
     phase.name !== 'closing' ||
     phase.ending.reason === 'shutdown' ||
     phase.ladder.successor ||
-    workerOf(one.wanted)?.attempt !== 1 ||
+    !isMainKnown ||
+    worker.attempt !== 1 ||
     one.hurriedMs !== null ||
     one.excused ||
     generation?.life.stopping === true ||

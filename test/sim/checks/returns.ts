@@ -19,6 +19,8 @@ const RELEASED_MS = 2_000;
 /** Two polls, the wait for another dispatch, and the wait after a failure that was no refusal. */
 const SERVED_MS = 60_000;
 const SLACK_MS = 1_000;
+/** A poll and its answer. */
+const ROUND_MS = 8_000;
 
 interface Waiting {
   readonly one: Case;
@@ -31,8 +33,12 @@ export class Returns {
   readonly #sim: Sim;
   /** Ended sessions whose room curfew watches for a caller. */
   readonly #waiting = new Map<SessionId, Waiting>();
-  /** The last time when LiveKit gave empty answers. Such an answer ends each watch. */
+  /** The last time when LiveKit gave empty answers. */
   #blindMs = Number.NEGATIVE_INFINITY;
+  /** Since when LiveKit gives empty answers, without a longer pause; null: it does not. */
+  #blindSinceMs: number | null = null;
+  /** The last time when LiveKit did not work. */
+  #failedMs = Number.NEGATIVE_INFINITY;
   /** Since when the supervisor drains; null: it does not. */
   drainedMs: number | null = null;
 
@@ -83,10 +89,7 @@ export class Returns {
   }
 
   check(): void {
-    if (this.#sim.livekit.api === 'blind') {
-      this.#blindMs = this.#nowMs;
-      this.#waiting.clear();
-    }
+    this.#noteBlindness();
     for (const [id, waiting] of this.#waiting) {
       if (this.#isOver(waiting)) this.#waiting.delete(id);
       else if (!this.#isDue(waiting)) waiting.sinceMs = this.#nowMs;
@@ -96,6 +99,19 @@ export class Returns {
           `a caller waits in ${waiting.roomSid} since the end of ${id}`,
         );
     }
+  }
+
+  /** Empty answers for a longer time end each watch. */
+  #noteBlindness(): void {
+    const { api } = this.#sim.livekit;
+    if (api !== 'ok') this.#failedMs = this.#nowMs;
+    if (api === 'blind') {
+      this.#blindMs = this.#nowMs;
+      this.#blindSinceMs ??= this.#nowMs;
+    }
+    if (this.#nowMs - this.#failedMs > ROUND_MS) this.#blindSinceMs = null;
+    if (this.#blindSinceMs !== null && this.#blindMs - this.#blindSinceMs > REJOIN.goneMs - SLACK_MS)
+      this.#waiting.clear();
   }
 
   /** Nothing is promised any more. */
