@@ -34,3 +34,22 @@ it.each([
   const after = play.on(2000, says({ type: 'agent_session', open: 0, closed: { reason } })).session;
   expect(describeStep(before, after)).toMatchObject({ fields: { why } });
 });
+
+const closes = (reason: string, second: 'stays' | 'leaves') => {
+  const play = Play.live({ profile: profile({ protocol: 'livekit' }) });
+  play.on(500, look(500, [agent, participant('ann'), participant('bob')]));
+  const before = play.on(1000, says({ type: 'agent_session', open: 1 })).session;
+  const closed = play.on(2000, says({ type: 'agent_session', open: 0, closed: { reason } })).session;
+  const stale = play.on(2100, look(1900, [agent, participant('ann'), participant('bob')])).session;
+  const people = second === 'stays' ? [participant('bob')] : [];
+  const looked = play.on(3000, look(2900, [agent, ...people])).session;
+  const again = play.on(4000, look(3900, [agent, ...people])).session;
+  const steps = [before, closed, stale, looked, again];
+  return steps.slice(1).map((after, index) => describeStep(steps[index] ?? before, after)?.level ?? null);
+};
+
+it('a hang-up closes the AgentSession without a warning, and a caller who stays without an answer is one warning', () => {
+  expect(closes('participant_disconnected', 'leaves')).toEqual(['info', null, null, null]);
+  expect(closes('participant_disconnected', 'stays')).toEqual(['info', null, 'warn', null]);
+  expect(closes('user_initiated', 'stays')).toEqual(['warn', null, null, null]);
+});

@@ -66,8 +66,13 @@ export class JobReport {
     if (!this.#open.delete(session)) return;
     this.#tellSessions(closed);
     if (this.#open.size > 0) return;
-    const what = `the last AgentSession of the job has closed (${closed.reason}), so the agent answers nobody`;
-    process.stderr.write(`curfew: ${what}\n`);
+    const follows =
+      closed.reason === 'participant_disconnected'
+        ? 'because its caller left'
+        : 'so the agent answers nobody';
+    process.stderr.write(
+      `curfew: the last AgentSession of the job has closed (${closed.reason}), ${follows}\n`,
+    );
   }
 
   #tellSessions(closed) {

@@ -15,6 +15,9 @@ const CLOSE_REASONS: readonly string[] = [
   'unknown',
 ];
 
+/** An AgentSession closes itself when its caller disconnects. */
+const HANG_UP = 'participant_disconnected';
+
 interface Entry {
   readonly level: 'info' | 'warn';
   readonly fields: object;
@@ -65,17 +68,28 @@ function attachment(before: Session, after: Session): Entry | null {
     return { level: 'warn', fields, message };
   }
   const { agentSessions: now } = vitals;
-  if (now === undefined || now.open > 0 || before.vitals.agentSessions?.open === 0) return null;
+  if (now === undefined || now.open > 0) return null;
   const callers = countSide(presence, spec.agentIdentity, 'caller');
-  const message =
-    callers === 0
-      ? 'the agent closed its last AgentSession'
-      : 'the agent closed its last AgentSession, so nobody answers the callers';
-  return {
-    level: callers === 0 ? 'info' : 'warn',
-    fields: { ...fields, why: knownReason(now.closeReason), callers },
-    message,
-  };
+  const isClosing = before.vitals.agentSessions?.open !== 0;
+  const isHangUp = now.closeReason === HANG_UP;
+  if (!isClosing && !(isHangUp && hasFirstSnapshot(before, after) && callers > 0)) return null;
+  // Race: the AgentSession closes before curfew hears that its caller left, so the count is not yet right.
+  const isByHangUp = isClosing && isHangUp;
+  const why = { ...fields, why: knownReason(now.closeReason) };
+  if (isByHangUp || callers === 0) {
+    const message = 'the agent closed its last AgentSession';
+    return { level: 'info', fields: isByHangUp ? why : { ...why, callers }, message };
+  }
+  const message = 'the agent closed its last AgentSession, so nobody answers the callers';
+  return { level: 'warn', fields: { ...why, callers }, message };
+}
+
+/** This snapshot is the first one since the last AgentSession closed. */
+function hasFirstSnapshot(before: Session, after: Session): boolean {
+  const closedMs = after.vitals.agentSessions?.closedMs ?? null;
+  if (closedMs === null) return false;
+  const isNewer = ({ presence: { asOf } }: Session) => asOf !== null && asOf.bootMs > closedMs;
+  return isNewer(after) && !isNewer(before);
 }
 
 /** Because: the agent's process sends the text, and its own words must not enter this log. */

@@ -109,7 +109,9 @@ class Job:
         if closed is not None:
             message["closed"] = closed
             if not self._open:
-                say("the last AgentSession of the job has closed (%s), so the agent answers nobody" % closed["reason"])
+                left = closed["reason"] == "participant_disconnected"
+                follows = "because its caller left" if left else "so the agent answers nobody"
+                say("the last AgentSession of the job has closed (%s), %s" % (closed["reason"], follows))
         self._tell(message)
 
     def _tell_blocked(self, for_seconds):
