@@ -7,6 +7,7 @@ import type { Config } from '../adapters/config/config.ts';
 import { DEFAULT_CONFIG, tempDirOf } from '../adapters/config/config.ts';
 import { loadConfig, resolveLiveKit } from '../adapters/config/config-file.ts';
 import { defaultProfile } from '../adapters/config/config-schema.ts';
+import { launchWarnings } from '../adapters/config/launch-check.ts';
 import { createLog } from '../adapters/telemetry/pino-log.ts';
 import { removeTree } from '../adapters/worker/temp/remove-tree.ts';
 import type { SessionView } from '../api/session-schemas.ts';
@@ -14,7 +15,8 @@ import { dispatchSchema } from '../api/session-schemas.ts';
 import type { RunOptions } from '../cli/command-context.ts';
 import { exitCodeOf } from '../cli/exit-codes.ts';
 import { renderShow } from '../cli/render-sessions.ts';
-import { painter } from '../cli/terminal-text.ts';
+import { painter, safe } from '../cli/terminal-text.ts';
+import type { Profile } from '../core/model/profile.ts';
 import type { Actor } from '../core/model/session.ts';
 import { CurfewError } from '../lib/errors.ts';
 import { RUN } from '../lib/limits/service-limits.ts';
@@ -43,6 +45,7 @@ function ownProgram(): string {
 async function runIn(stateDir: string, options: RunOptions): Promise<number> {
   const stopping = stopCause();
   const config = runConfig(options, stateDir);
+  warnOfCommand(config.agents[options.agent]);
   const running = await startSupervisor(config, {
     listeners: false,
     log: createLog(config.log),
@@ -58,6 +61,12 @@ async function runIn(stateDir: string, options: RunOptions): Promise<number> {
   } finally {
     await running.stop(actor);
   }
+}
+
+/** Because: such a command may exit with 0 and look like a call that went well. */
+function warnOfCommand(profile: Profile | undefined): void {
+  const texts = profile === undefined ? [] : launchWarnings(profile, () => null);
+  for (const text of texts) process.stderr.write(`curfew: warning: ${safe(text)}\n`);
 }
 
 /** The cause of the stop: a signal, or a closed output. A closed terminal must end the call, because nothing else would. */

@@ -37,14 +37,14 @@ export function daemonCommands(program: Command, context: Context): void {
   const run = program
     .command('run [command...]')
     .description(
-      'supervise one call in the foreground, without a daemon: curfew run --room R -- python agent.py',
+      'supervise one call in the foreground, without a daemon: curfew run --room R --protocol livekit -- python agent.py start',
     )
     .requiredOption('--room <name>', 'the LiveKit room')
     .option('--agent <name>', 'the agent in the config')
     .addOption(
       new Option(
         '--protocol <name>',
-        'of the command after --: livekit for a program of LiveKit Agents (default: none)',
+        'of the command after --: livekit for a program of LiveKit Agents, none for any other (default: none)',
       ).choices(['none', 'livekit', 'curfew']),
     )
     .option('--metadata <json>', 'metadata for the worker, as a JSON object');

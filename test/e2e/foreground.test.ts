@@ -64,6 +64,18 @@ async function cleanup(...args: string[]): Promise<CleanupView> {
   return JSON.parse(stdout) as CleanupView;
 }
 
+it('a foreground run warns of a file that is not there', async () => {
+  const args = [MAIN, 'run', '--room', 'r', '--', 'python3', 'agnet.py'];
+  const env = { PATH: process.env.PATH ?? '', HOME: '/', TMPDIR: folder };
+  const refused = run(process.execPath, args, { env, cwd: folder });
+  const { stderr, code } = await refused.then(
+    () => Promise.reject(new Error('the run ended well')),
+    (error: { stderr: string; code: number }) => error,
+  );
+  expect(stderr).toContain(`curfew: warning: command: there is no file "${folder}/agnet.py"`);
+  expect(code).toBe(12);
+});
+
 describe('a foreground run that is killed', () => {
   it('leaves no worker, no escaped process of it, no state directory and no guard', async () => {
     const { child, tree } = await startRun();

@@ -1,8 +1,11 @@
-/** Finds LiveKit agents whose command keeps curfew's launchers out, starts nothing, or whose name differs from their profile's. */
-import { closeSync, openSync, readSync } from 'node:fs';
-import { basename, extname, resolve } from 'node:path';
+/**
+ * Finds commands whose file is not there, and LiveKit agents that would get no call.
+ * Causes are another protocol, an option that keeps curfew's launchers out, a missing subcommand, or another name.
+ */
+import { basename } from 'node:path';
 import type { Profile } from '../../core/model/profile.ts';
 import { STAND_IN } from '../../lib/limits/livekit-limits.ts';
+import { missingScript, scriptAt, scriptText, unnamedFramework } from './agent-script.ts';
 
 export interface LaunchFinding {
   readonly level: 'warning' | 'note';
@@ -14,7 +17,6 @@ export type NodeVersionOf = (profile: Profile) => string | null;
 
 const PYTHON = /^(python|pypy)[\d.]*$/;
 const NODE = /^(node|nodejs)$/;
-const SCRIPT = ['.py', '.pyc', '.js', '.mjs', '.cjs', '.ts', '.mts', '.cts', '.tsx'];
 /** The framework's subcommands that serve calls. */
 const SERVES = ['start', 'dev', 'console', 'connect'];
 /** Options of Python whose value is the rest of the argument, or the next one. */
@@ -23,16 +25,22 @@ const WITH_VALUE = 'WX';
 const WITHOUT_LAUNCHER = 'IES';
 
 export function checkLaunch(profile: Profile, nodeVersionOf: NodeVersionOf): LaunchFinding[] {
-  if (profile.protocol !== 'livekit') return [];
-  const found = [
-    isolated(profile.command),
-    unserved(profile.command),
-    oldNode(profile, nodeVersionOf),
-  ].flatMap((text) => (text === null ? [] : [{ level: 'warning' as const, text }]));
-  return [...found, ...checkName(profile)].map(({ level, text }) => ({
+  const found = launchWarnings(profile, nodeVersionOf).map((text) => ({ level: 'warning' as const, text }));
+  const names = profile.protocol === 'livekit' ? checkName(profile) : [];
+  return [...found, ...names].map(({ level, text }) => ({
     level,
     text: `agents.${profile.agent}.${text}`,
   }));
+}
+
+/** Each text begins with a key of the profile. */
+export function launchWarnings(profile: Profile, nodeVersionOf: NodeVersionOf): string[] {
+  const { protocol, command } = profile;
+  const ofLiveKit =
+    protocol === 'livekit'
+      ? [isolated(command), unserved(command), reloading(command), oldNode(profile, nodeVersionOf)]
+      : [];
+  return [missingScript(profile), unnamedFramework(profile), ...ofLiveKit].filter((text) => text !== null);
 }
 
 /** The options of a Python in the command. Because: a wrapper such as `uv run` may come before it. */
@@ -60,15 +68,17 @@ function isolated(command: readonly string[]): string | null {
   return `command: python -${letter} does not load curfew's launcher, so the agent runs with livekit_access room; remove -${letter}`;
 }
 
-/** The place of the agent's file in the command; -1: there is none, for example behind a shell. */
-function scriptAt(command: readonly string[]): number {
-  return command.findIndex((one) => SCRIPT.includes(extname(one)));
-}
-
 function unserved(command: readonly string[]): string | null {
   const at = scriptAt(command);
   if (at === -1 || command.slice(at + 1).some((one) => SERVES.includes(one))) return null;
   return `command: LiveKit's command line starts no agent without a subcommand; add "start" after "${command[at]}"`;
+}
+
+/** Python's `dev` watches the agent's folder. */
+function reloading(command: readonly string[]): string | null {
+  const at = scriptAt(command);
+  if (at === -1 || command.slice(at + 1).find((one) => SERVES.includes(one)) !== 'dev') return null;
+  return 'command: "dev" is for development, and in Python it restarts the agent when a file changes; use "start"';
 }
 
 function oldNode(profile: Profile, nodeVersionOf: NodeVersionOf): string | null {
@@ -85,9 +95,10 @@ function oldNode(profile: Profile, nodeVersionOf: NodeVersionOf): string | null 
 /** A literal of LiveKit's two frameworks. A name from a variable is not known here, and the log tells of it in the first call. */
 const NAMES = /\bagent_name\s*=\s*(["'])([^"'\n]*)\1|\bagentName\s*:\s*(["'`])([^"'`\n$]*)\3/g;
 
-function checkName({ command, cwd, agentName }: Profile): LaunchFinding[] {
+function checkName(profile: Profile): LaunchFinding[] {
+  const { command, agentName } = profile;
   const script = command[scriptAt(command)];
-  const text = script === undefined ? '' : readStart(resolve(cwd ?? '', script));
+  const text = scriptText(profile);
   const names = [...new Set([...text.matchAll(NAMES)].map((match) => match[2] ?? match[4] ?? ''))];
   const [name] = names;
   if (names.length !== 1 || name === undefined || name === '' || name === agentName) return [];
@@ -104,19 +115,4 @@ function checkName({ command, cwd, agentName }: Profile): LaunchFinding[] {
       text: `agent_name: "${agentName}" differs from the name "${name}" in "${script}"; LiveKit's dispatch finds the agent as "${agentName}" only`,
     },
   ];
-}
-
-/** Empty: the file cannot be read, and the start of a worker says so. */
-function readStart(path: string): string {
-  try {
-    const file = openSync(path, 'r');
-    try {
-      const bytes = Buffer.alloc(STAND_IN.scriptBytes);
-      return bytes.toString('utf8', 0, readSync(file, bytes, 0, bytes.length, 0));
-    } finally {
-      closeSync(file);
-    }
-  } catch {
-    return '';
-  }
 }

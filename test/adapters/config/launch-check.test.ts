@@ -1,5 +1,5 @@
 /** The check of a LiveKit agent's command: launchers that cannot be loaded, a missing subcommand, an old Node, another name. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -7,10 +7,21 @@ import { nodeVersionOf } from '../../../src/adapters/config/agent-node.ts';
 import { checkLaunch } from '../../../src/adapters/config/launch-check.ts';
 import { profile } from '../../core/support.ts';
 
+/** Each command finds its file in this folder. */
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'curfew-launch-check-'));
+  mkdirSync(join(folder, 'dist'));
+  for (const file of ['agent.py', 'agent.ts', 'agent.js', 'dist/agent.js'])
+    writeFileSync(join(folder, file), '');
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
 const textsOf = ([program = '', ...args]: string[], version: string | null = 'v24.1.0', more: object = {}) =>
-  checkLaunch(profile({ protocol: 'livekit', command: [program, ...args], ...more }), () => version).map(
-    ({ level, text }) => `${level}: ${text}`,
-  );
+  checkLaunch(
+    profile({ protocol: 'livekit', command: [program, ...args], cwd: folder, ...more }),
+    () => version,
+  ).map(({ level, text }) => `${level}: ${text}`);
 
 describe('the check of the command of a LiveKit agent', () => {
   it.each([
@@ -30,7 +41,9 @@ describe('the check of the command of a LiveKit agent', () => {
     [['python', '-c', 'run()', '-E']],
     [['sh', '-c', 'exec python agent.py start']],
     [['npm', 'run', 'start']],
-    [['node', '--import', 'tsx', 'agent.ts', 'dev']],
+    [['node', '--import', 'tsx', 'agent.ts', 'start']],
+    [['docker', 'run', 'voice', 'elsewhere.py', 'start']],
+    [['node', '-e', 'run()', 'elsewhere.js', 'start']],
     [['uv', 'run', 'agent.py', 'console']],
   ])('finds nothing in %j', (command) => {
     expect(textsOf(command)).toEqual([]);
@@ -42,6 +55,22 @@ describe('the check of the command of a LiveKit agent', () => {
   ])('warns that %j starts no agent', (command) => {
     expect(textsOf(command)).toEqual([
       `warning: agents.default.command: LiveKit's command line starts no agent without a subcommand; add "start" after "${command[1]}"`,
+    ]);
+  });
+
+  it('warns that "dev" restarts the agent when a file changes', () => {
+    expect(textsOf(['python', 'agent.py', 'dev'])).toEqual([
+      'warning: agents.default.command: "dev" is for development, and in Python it restarts the agent when a file changes; use "start"',
+    ]);
+  });
+
+  it.each([
+    'none',
+    'livekit',
+    'curfew',
+  ])('warns of a file that is not there, with protocol %s', (protocol) => {
+    expect(textsOf(['python3', '-u', 'agnet.py', 'start'], null, { protocol })).toEqual([
+      `warning: agents.default.command: there is no file "${folder}/agnet.py"; correct the name, or set cwd to the folder of the file`,
     ]);
   });
 
@@ -60,6 +89,29 @@ describe('the check of the command of a LiveKit agent', () => {
 
   it('leaves agents of other protocols alone', () => {
     expect(textsOf(['python', '-I', 'agent.py'], null, { protocol: 'curfew' })).toEqual([]);
+  });
+});
+
+describe('the check of a profile with protocol none', () => {
+  const under = (script: string, text: string, protocol = 'none') => {
+    writeFileSync(join(folder, script), text);
+    return textsOf(['python', script, 'start'], null, { protocol });
+  };
+
+  it.each([
+    ['a.py', 'from livekit.agents import JobContext, cli\ncli.run_app(server)\n'],
+    ['b.py', 'import logging\nfrom livekit import agents, rtc\nagents.cli.run_app(x)\n'],
+    ['c.mjs', "import { cli, ServerOptions } from '@livekit/agents';\ncli.runApp(new ServerOptions({}));\n"],
+  ])('warns of the LiveKit agent %s', (script, text) => {
+    expect(under(script, text)).toEqual([
+      `warning: agents.default.protocol: none, but "${script}" is written with LiveKit Agents. Such an agent gets no call, and may end with exit status 0. Use protocol livekit`,
+    ]);
+  });
+
+  it('finds nothing in a program that serves no calls with the framework, and with another protocol', () => {
+    expect(under('d.py', 'from livekit import rtc\nrun_app()\n')).toEqual([]);
+    expect(under('e.py', 'from livekit.agents import utils\nutils.wait()\n')).toEqual([]);
+    expect(under('f.py', 'from livekit.agents import cli\ncli.run_app(x)\n', 'livekit')).toEqual([]);
   });
 });
 
@@ -90,11 +142,7 @@ describe("the check of a LiveKit agent's name", () => {
     ]);
   });
 
-  it('says nothing of the same name, of several names, or of a file that cannot be read', () => {
-    expect([named('agent.py', 'voice'), named('two.py', 'greeter'), named('none.py', 'greeter')]).toEqual([
-      [],
-      [],
-      [],
-    ]);
+  it('says nothing of the same name, or of several names', () => {
+    expect([named('agent.py', 'voice'), named('two.py', 'greeter')]).toEqual([[], []]);
   });
 });
