@@ -12,7 +12,8 @@ import { frameworkOf } from './early.mjs';
 
 /** The process of a job is forked by an agent, so its children have its whole environment. */
 const JOB_PROCESS = /\/@livekit\/agents\/dist\/ipc\/[a-z_]+\.c?js$/;
-const WORKER_MODULE = /\/@livekit\/agents\/dist\/worker\.c?js$/;
+/** The framework's module with its server and its registration. */
+export const WORKER_MODULE = /\/@livekit\/agents\/dist\/worker\.c?js$/;
 /** The framework's own words for its registration: the package `ws`, its token and its path. */
 const NEEDED = [/["']ws["']/, /new (\w+\.)?WebSocket\(/, /AccessToken\(/, /["']agent["']/];
 

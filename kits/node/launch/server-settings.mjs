@@ -9,8 +9,8 @@
 import * as modules from 'node:module';
 import net from 'node:net';
 import os from 'node:os';
+import { WORKER_MODULE } from './access.mjs';
 
-const WORKER_MODULE = /\/@livekit\/agents\/dist\/worker\.c?js$/;
 const ATTEMPTS = /(\bMAX_RECONNECT_ATTEMPTS =) \d+\b/;
 
 /** Words in the code of the health server's listener. The port does not identify the server: the agent's code may set it. */

@@ -6,6 +6,7 @@ import type { Socket } from 'node:net';
 import type { WorkerId } from '../../core/ids.ts';
 import type { Hello, SupervisorMessage, WorkerMessage } from '../../core/model/control-protocol.ts';
 import { CHANNEL } from '../../lib/limits/worker-limits.ts';
+import { Throttle } from '../../lib/throttle.ts';
 import type { Malformed, Read } from './control-codec.ts';
 import { readHello, readWorkerMessage } from './control-codec.ts';
 import { LineSplitter } from './line-splitter.ts';
@@ -26,7 +27,8 @@ export class Connection {
   #worker: WorkerId | null = null;
   #ended = false;
   #reading = false;
-  #heartbeatMs = Number.NEGATIVE_INFINITY;
+  /** Heartbeats that follow too closely add no information. */
+  readonly #heartbeats = new Throttle(CHANNEL.heartbeatMinMs);
   #helloTimer: NodeJS.Timeout;
 
   constructor(socket: Socket, listener: ConnectionListener) {
@@ -108,21 +110,13 @@ export class Connection {
     }
     const message = readWorkerMessage(line);
     if (!message.ok) this.#refuse(message.error);
-    else if (!this.#isSurplusHeartbeat(message.value)) this.#listener.message(this.#worker, message.value);
+    else if (message.value.type !== 'heartbeat' || this.#heartbeats.passes())
+      this.#listener.message(this.#worker, message.value);
   }
 
   #welcome(id: WorkerId): void {
     clearTimeout(this.#helloTimer);
     this.#worker = id;
-  }
-
-  /** Drops heartbeats that follow too closely, because they add no information. */
-  #isSurplusHeartbeat(message: WorkerMessage): boolean {
-    if (message.type !== 'heartbeat') return false;
-    const nowMs = performance.now();
-    if (nowMs - this.#heartbeatMs < CHANNEL.heartbeatMinMs) return true;
-    this.#heartbeatMs = nowMs;
-    return false;
   }
 
   #refuse(error: Malformed): void {

@@ -280,8 +280,8 @@ export function startIfDue(session: Live, work: Replacing, now: Stamp): Next {
 /** The start of this worker could not be recorded, so it was not tried. That says nothing of the call, and the start comes again. */
 export function replaceUnrecorded(session: Live, { attempt }: Worker, now: Stamp): Next {
   const notBeforeMs = now.bootMs + BACKOFF.unrecordedMs;
-  const next = withWork(session, { kind: 'replacing', attempt, notBeforeMs, old: null, unsure: null });
-  return stay({ ...next, restarts: session.restarts - 1 });
+  const uncounted = { ...session, restarts: session.restarts - 1 };
+  return stay(withWork(uncounted, { kind: 'replacing', attempt, notBeforeMs, old: null, unsure: null }));
 }
 
 /** Notes the progress, and starts the next worker if nothing else is pending. */

@@ -6,6 +6,7 @@ import type { WorkerMessage } from '../../../core/model/control-protocol.ts';
 import { jobExitText } from '../../../core/model/endings.ts';
 import { STAND_IN } from '../../../lib/limits/livekit-limits.ts';
 import { CHANNEL } from '../../../lib/limits/worker-limits.ts';
+import { Throttle } from '../../../lib/throttle.ts';
 import type { Log } from '../../../ports/log.ts';
 import type { AgentAccess, StandInJob } from '../../../ports/stand-in.ts';
 import type { AgentConnection } from './agent-connection.ts';
@@ -37,7 +38,8 @@ export class AgentJob {
   /** By its own measure the worker takes no job now. */
   #isFull = false;
   #offerTimer: NodeJS.Timeout | null = null;
-  #heartbeatMs = Number.NEGATIVE_INFINITY;
+  /** Heartbeats that follow too closely add no information. */
+  readonly #heartbeats = new Throttle(CHANNEL.heartbeatMinMs);
   /** The exception that ended the entrypoint, as the launcher reports it before the end of the job; `null`: none. */
   #raised: string | null = null;
 
@@ -222,12 +224,8 @@ export class AgentJob {
     this.#work = { is: 'ended' };
   }
 
-  /** Drops heartbeats that follow too closely, because they add no information. */
   heartbeat(): void {
-    const nowMs = performance.now();
-    if (nowMs - this.#heartbeatMs < CHANNEL.heartbeatMinMs) return;
-    this.#heartbeatMs = nowMs;
-    this.#listener.message({ type: 'heartbeat' });
+    if (this.#heartbeats.passes()) this.#listener.message({ type: 'heartbeat' });
   }
 }
 

@@ -9,6 +9,7 @@ import { messageOf } from '../../../lib/errors.ts';
 import { STAND_IN } from '../../../lib/limits/livekit-limits.ts';
 import { livekitUrl } from '../../../lib/livekit-url.ts';
 import { dispatcherFor } from '../../../lib/outgoing-proxy.ts';
+import { Throttle } from '../../../lib/throttle.ts';
 import type { Instance } from '../../../ports/instance.ts';
 import type { Log } from '../../../ports/log.ts';
 import type { ApiMethod, ApiRequest, Grants } from './api-calls.ts';
@@ -67,11 +68,10 @@ export function createProxy(options: ProxyOptions): ApiProxy {
     maxResponseSize: STAND_IN.callBytes,
     connections: STAND_IN.callsAtOnce,
   });
-  let warnedMs = Number.NEGATIVE_INFINITY;
+  // Because: an agent that repeats a call endlessly would fill the log.
+  const warnings = new Throttle(STAND_IN.warnEveryMs);
   const warn = (refusal: Refusal, worker: WorkerId | null) => {
-    // Because: an agent that repeats a call endlessly would fill the log.
-    if (performance.now() - warnedMs < STAND_IN.warnEveryMs) return;
-    warnedMs = performance.now();
+    if (!warnings.passes()) return;
     options.log.warn(
       { worker, code: refusal.code },
       'an API call of a LiveKit agent was refused or failed; the agent got the reason',
