@@ -93,7 +93,7 @@ const ROWS: Readonly<Record<Reason, Row>> = {
     causes: ['participant_left', 'presence'],
   },
   no_caller_joined: {
-    meaning: 'No caller came.',
+    meaning: 'No caller came. The time counts from the start of the worker, so a slow start is part of it.',
     limits: ['noCallerMs'],
     decidedBy: 'snapshot',
     budget: true,

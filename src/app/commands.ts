@@ -4,9 +4,9 @@
  */
 import { startRegistryThread } from '../adapters/registry/registry-client.ts';
 import type { Daemons } from '../cli/command-context.ts';
-import { checkNode } from '../cli/node-version.ts';
 import { SHUTDOWN } from '../lib/limits/service-limits.ts';
 import type { HeldSignals } from './early-signals.ts';
+import { checkNode } from './node-version.ts';
 
 export const daemons = (held: HeldSignals): Daemons => ({
   begins: async (command) => {

@@ -73,7 +73,9 @@ async function release(running: Running, cause: string): Promise<number> {
   const { left } = await running.stop({ kind: 'supervisor', name: cause });
   running.log[left === 0 ? 'info' : 'error'](
     { left },
-    left === 0 ? 'stopped' : 'stopped, but some workers survived SIGKILL: run `curfew cleanup` to see them',
+    left === 0
+      ? 'stopped: every call was released, and no process of a worker is left'
+      : 'stopped, but some workers survived SIGKILL: run `curfew cleanup` to see them',
   );
   return left === 0 ? 0 : 7;
 }

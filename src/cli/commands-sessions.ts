@@ -11,6 +11,7 @@ import { exitCodeOfWait } from './exit-codes.ts';
 import type { LimitOptions } from './option-values.ts';
 import { countOption, durationOption, readLabels, readLimits, readMetadata } from './option-values.ts';
 import { renderList, renderShow, renderWaited } from './render-sessions.ts';
+import { startOutput } from './start-output.ts';
 import { plural, renderError } from './terminal-text.ts';
 import { usage } from './usage-errors.ts';
 
@@ -116,20 +117,27 @@ function dispatchCommand(program: Command, context: Context): void {
         : `?wait=${encodeURIComponent(wait)}&timeoutMs=${durationOption('--timeout', options.timeout, [0, HTTP.waitMaxMs])}`;
     const session = (await (await context.client()).post(`/v1/sessions${query}`, body)) as SessionView;
     context.show(session, () => session.id);
-    if (wait !== undefined) reportWait(session, { wait, timeout: options.timeout }, context);
+    if (wait !== undefined) await reportWait(session, { wait, timeout: options.timeout }, context);
   });
 }
 
 /** Sets the exit code, and prints why the session is not in the wanted state. With --json the session itself shows why. */
-function reportWait(
+async function reportWait(
   session: SessionView,
   { wait, timeout }: { wait: string; timeout: string },
-  { exitWith, global, terminal }: Context,
-): void {
+  { exitWith, global, terminal, client }: Context,
+): Promise<void> {
   const code = exitCodeOfWait(session, wait);
   exitWith(code);
-  if (code !== 0 && global().json !== true)
-    terminal.err(renderError(renderWaited(session, { wait, timeout }), `See \`curfew show ${session.id}\`.`));
+  if (code === 0 || global().json === true) return;
+  const { id, reason } = session;
+  const hasFailed = reason === 'crashed' || reason === 'start_timeout';
+  const see = hasFailed
+    ? `See \`curfew show ${id}\` and \`curfew logs ${id}\`.`
+    : `See \`curfew show ${id}\`.`;
+  terminal.err(renderError(renderWaited(session, { wait, timeout }), see));
+  const output = hasFailed ? await startOutput(await client(), id) : '';
+  if (output !== '') terminal.err(output);
 }
 
 function readCommands(program: Command, context: Context): void {

@@ -112,11 +112,14 @@ function basics(session: SessionView): Line[] {
         : `pid ${session.pid}${size}${session.restarts > 0 ? `, replaced ${plural(session.restarts, 'time')}` : ''}${exitText(session)}`,
     ],
     ...replacedLines(session),
-    [
-      'errors',
-      `${session.errors.consecutive} in a row of ${session.errors.limit} allowed, ${session.errors.total} in total`,
-    ],
+    ...errorLines(session),
   ];
+}
+
+/** Because: beside the reason of an end, a count of 0 reads as a contradiction. */
+function errorLines({ errors: { consecutive, limit, total }, evidence }: SessionView): Line[] {
+  if (evidence !== null && total === 0) return [];
+  return [['errors', `${consecutive} in a row of ${limit} allowed, ${total} in total`]];
 }
 
 /** The newest comes last. */
@@ -166,7 +169,10 @@ function presenceLines({ presence }: SessionView): Line[] {
 
 function nextLines({ deadlines, held }: SessionView): Line[] {
   const lines = deadlines.map(
-    (one, index): Line => [index === 0 ? 'next' : '', `${one.kind} in ${span(one.inMs)} (${clock(one.at)})`],
+    (one, index): Line => [
+      index === 0 ? 'next' : '',
+      `${one.kind} in ${span(one.inMs)} (${clock(one.at)})${one.kind === 'unresponsive' ? ', unless a heartbeat comes before' : ''}`,
+    ],
   );
   if (held !== null)
     lines.push([
@@ -203,7 +209,7 @@ export function renderCapacity(capacity: CapacityView, paint: Paint): string {
   const { quotas, queue, load, sessions, livekit, registry, jobs, warm, unkillable, held, forwarding } =
     capacity;
   const counts = Object.entries(sessions).filter(([, count]) => count > 0);
-  const heading = `${paint('bold', safe(capacity.host))}  ${capacity.accepting ? paint('green', 'accepting') : paint('yellow', capacity.draining === null ? 'not accepting' : 'draining')}`;
+  const heading = `host ${paint('bold', safe(capacity.host))}  ${capacity.accepting ? paint('green', 'accepting') : paint('yellow', capacity.draining === null ? 'not accepting' : 'draining')}`;
   const lines: Line[] = [
     ...quotas.map((one): Line => [one.name, `${one.used} of ${one.limit}`]),
     ['queue', `${queue.length} of ${queue.limit}`],
@@ -287,9 +293,10 @@ function loadText({
   memoryFreeLimitPercent,
   over,
 }: CapacityView['load']): string {
-  const bound = (percent: number | null) => (percent === null ? 'off' : `${percent} %`);
-  const cpu = `cpu ${cpuPercent} % (limit ${bound(cpuLimitPercent)})`;
+  const bound = (word: string, percent: number | null) =>
+    percent === null ? 'limit off' : `${word} ${percent} %`;
+  const cpu = `cpu ${cpuPercent} % (${bound('at most', cpuLimitPercent)})`;
   const free = memoryFreePercent === null ? 'unknown' : `${memoryFreePercent} %`;
-  const text = `${cpu}, memory ${free} free (limit ${bound(memoryFreeLimitPercent)})`;
+  const text = `${cpu}, memory ${free} free (${bound('at least', memoryFreeLimitPercent)})`;
   return over.length === 0 ? text : `${text}; new calls wait: ${over.join(', ')}`;
 }

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { SessionView } from '../../src/api/session-schemas.ts';
-import { checkNode } from '../../src/cli/node-version.ts';
+import { checkNode } from '../../src/app/node-version.ts';
 import { ERRORS } from '../../src/lib/errors.ts';
 import { VERSION } from '../../src/lib/version.ts';
 import type { CliOptions } from '../support/api/command-line.ts';

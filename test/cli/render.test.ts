@@ -101,6 +101,23 @@ describe('the output of list and show', () => {
     expect(text).toContain('s-0123456789abcdef0123.1 03:04:05Z: crashed');
   });
 
+  it('says that a heartbeat moves the deadline of a worker that does not answer', () => {
+    const deadlines = [{ kind: 'unresponsive', at: AT, inMs: 57_000 }] as SessionView['deadlines'];
+    const text = renderShow({ ...viewOf({ id: 'x' }), deadlines }, plain);
+    expect(text.replaceAll(/\s+/g, ' ')).toContain('in 57 s (03:04:05Z), unless a heartbeat comes before');
+  });
+
+  it('counts errors while a session is open, and of an ended one only if there were any', () => {
+    const open = viewOf({ id: 'x' });
+    const errors = { consecutive: 0, limit: 5, total: 2 };
+    const hasErrors = (session: SessionView) => /^ {2}errors /m.test(renderShow(session, plain));
+    expect([open, endedView(open), endedView({ ...open, errors })].map(hasErrors)).toEqual([
+      true,
+      false,
+      true,
+    ]);
+  });
+
   it('says how many replaced workers it omits', () => {
     const [, ended] = named('why');
     const session = ended ?? viewOf({ id: 'x' });
@@ -170,6 +187,14 @@ describe('the output of list and show', () => {
 });
 
 describe('the output of capacity', () => {
+  it('says which way each limit of the host goes', () => {
+    const text = renderCapacity(memoryApi().capacity(), plain);
+    expect(text).toMatch(/^host host-1 {2}accepting$/m);
+    expect(text.replaceAll(/\s+/g, ' ')).toContain(
+      'cpu 12 % (at most 80 %), memory 61 % free (at least 10 %)',
+    );
+  });
+
   it('names every obstacle to new sessions within 80 columns', () => {
     const capacity = {
       ...memoryApi().capacity(),

@@ -19,11 +19,11 @@ describe('a LiveKit agent that has not connected to curfew', () => {
     );
   });
 
-  it('names the shared port after an early exit', () => {
+  it('names the log after an early exit', () => {
     const { ending } = Play.starting({ profile: livekit }).on(10, EXIT);
     expect(ending).toMatchObject({ reason: 'crashed', cause: 'exit' });
     expect(ending?.detail).toMatch(
-      /^the worker exited with code 1: the agent has not connected to curfew. .* port, such as 8081/,
+      /^the worker exited with code 1: the agent has not connected to curfew. .*`curfew logs`/,
     );
   });
 });

@@ -128,7 +128,7 @@ describe('a shutdown callback', () => {
       const late = [
         'aclose',
         'timeout',
-        expect.stringMatching(/^the job was still running after \d+ s .wrap_up.$/),
+        expect.stringMatching(/^the job was still running after \d+ s .bound: wrap_up, \d+ s.$/),
       ];
       for (const [index, name] of names.entries()) {
         const isWhole = name.endsWith('long');

@@ -5,5 +5,5 @@ import type { Config } from './config.ts';
 export function accessNotice({ unnamedAccess }: Pick<Config, 'unnamedAccess'>): string | null {
   if (unnamedAccess.length === 0) return null;
   const agents = unnamedAccess.map((name) => `agents.${name}`).join(', ');
-  return `${agents}: livekit_access is missing and means full: the agent gets LiveKit's real address and keys. Set it to full to confirm, or to room for keys of its own, as in 0.1.0`;
+  return `${agents}: livekit_access is missing and means full: the agent gets LiveKit's real address and keys. Write livekit_access: full, or room for keys of its own that reach the call's rooms only`;
 }

@@ -113,8 +113,10 @@ function checkCgroups({ cgroups: mode }: Config, probe: CgroupProbe): Finding {
       text: `cgroups: not available to this user (${probe.unavailable}): ${without}`,
     };
   const bounded =
-    probe.controllers.length === 0 ? 'no controllers, so memory is sampled' : probe.controllers.join(', ');
-  return { level: 'note', text: `cgroups: one per worker below ${probe.path}; ${bounded}` };
+    probe.controllers.length === 0
+      ? 'The kernel limits nothing there, so curfew samples memory, and cpu has no limit'
+      : `The kernel limits ${probe.controllers.join(', ')}`;
+  return { level: 'note', text: `cgroups: each worker gets its own, below ${probe.path}. ${bounded}` };
 }
 
 interface Bounds {

@@ -44,9 +44,7 @@ function parseAs<T>(schema: z.ZodType<T>, text: string, path: string): T {
   const given = withoutEmptySections(readValue(document, path));
   const parsed = schema.safeParse(given);
   if (parsed.success) return parsed.data;
-  throw invalid(
-    parsed.error.issues.map((issue) => describe(issue, { path, given, document, lines })).join('\n'),
-  );
+  throw invalid(describeAll(parsed.error.issues, { path, given, document, lines }).join('\n'));
 }
 
 /** Drops the line number and the excerpt that YAML appends to its message. */
@@ -79,6 +77,19 @@ interface Source {
 
 function invalid(detail: string): CurfewError {
   return new CurfewError('invalid_config', detail);
+}
+
+/** In the order of the file. */
+function describeAll(issues: readonly z.core.$ZodIssue[], source: Source): string[] {
+  const texts = issues.flatMap((issue) => describe(issue, source).split('\n'));
+  const lineOf = (text: string) => Number(/^\d+/.exec(text.slice(source.path.length + 1))?.[0] ?? 0);
+  // Because: a misspelt key is unknown, and its right name is missing. One of the two texts is enough.
+  const meant = texts.flatMap(
+    (text) => /: ([^ ]*?)[^. ]+: unknown key; did you mean "(.+)"\?$/.exec(text)?.slice(1, 3).join('') ?? [],
+  );
+  return texts
+    .filter((text) => !meant.some((key) => text.endsWith(`: ${key}: is missing`)))
+    .toSorted((one, other) => lineOf(one) - lineOf(other));
 }
 
 function describe(issue: z.core.$ZodIssue, source: Source): string {
@@ -140,7 +151,7 @@ function showValue(path: Path, value: unknown): string {
   if (value !== null && typeof value === 'object') return '';
   if (SECRET_KEYS.includes(String(path.at(-1)))) return '(a secret) ';
   const text = JSON.stringify(value) ?? 'nothing';
-  return `${text.length > 60 ? `${text.slice(0, 60)}…` : text} `;
+  return `${text.length > 60 ? `${text.slice(0, 60)}…${text.endsWith('"') ? '"' : ''}` : text} `;
 }
 
 function dotted(path: Path): string {

@@ -34,6 +34,8 @@ interface LiveKitInUse {
 
 const INTERRUPTED = 130;
 
+const OTHER_RUN = `This folder already has one, of \`curfew dev\` or \`npm start\`. End it with Ctrl-C, or start this one in another folder: the files go to ${DEV.dir}/ of the folder.`;
+
 /** Runs until Ctrl-C, then releases the calls and stops LiveKit. Rejects `already_running`, `invalid_config`. */
 export async function runDev({ serve }: DevOptions): Promise<number> {
   const { signal } = abortOnSignal();
@@ -73,7 +75,7 @@ async function chooseAddresses(): Promise<Addresses> {
   const socket = join(dir, 'curfew.sock');
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   await removeStaleSocket(socket).catch((error: unknown) => {
-    throw new CurfewError('already_running', `${socket}: ${messageOf(error)}`);
+    throw new CurfewError('already_running', `${socket}: ${messageOf(error)}`, { hint: OTHER_RUN });
   });
   const [httpPort] = await freePorts([DEV.httpPort]);
   return { dir, socket, httpPort };

@@ -115,8 +115,7 @@ function unconnected(session: Session, causes: string): string {
 export function startExitEnding(session: Session, exit: ExitInfo): Ending {
   const ending = endingByExit(session.spec, exit, Number.POSITIVE_INFINITY);
   if (ending.cause !== 'exit') return ending;
-  const hint =
-    "Its log may say why. Without curfew's launcher in it, two agents of one host use the same port, such as 8081. See the how-to, My agent does not start";
+  const hint = 'Its log may say why: `curfew logs`. See the how-to, My agent does not start';
   return { ...ending, detail: `${ending.detail ?? ''}${unconnected(session, hint)}` };
 }
 

@@ -26,8 +26,8 @@ function stillRunning({ spec, phase }: Closing, { startedAt }: StepRecord, now: 
   const { wrapUpMs, acloseMs } = spec.profile.ladder;
   const tookMs = now.bootMs - startedAt.bootMs;
   const isWrapUp = phase.ladder.wrapUp && wrapUpMs >= acloseMs && tookMs >= wrapUpMs;
-  const key = isWrapUp ? 'wrap_up' : 'ladder.aclose';
-  return `the job was still running after ${Math.round(tookMs / 1000)} s (${key})`;
+  const [key, boundMs] = isWrapUp ? ['wrap_up', wrapUpMs] : ['ladder.aclose', acloseMs];
+  return `the job was still running after ${Math.round(tookMs / 1000)} s (bound: ${key}, ${boundMs / 1000} s)`;
 }
 
 /** The framework reports the end of its job after SIGTERM to its main process. Later the SIGTERM to the others may have ended the job. */

@@ -44,6 +44,10 @@ export const HTTP = {
 
 /** The command line. */
 export const CLI = {
+  /** The output of a worker whose start failed: read from its end, and printed. */
+  shownBytes: 4096,
+  shownLines: 5,
+  shownChars: 200,
   /** Width of the output where the terminal does not report one. */
   columns: 80,
   connectMs: 3 * SECOND_MS,

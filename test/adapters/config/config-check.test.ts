@@ -61,7 +61,7 @@ describe('the check of a config on this machine', () => {
     [
       'agents: {a: {command: [sh], protocol: livekit}, b: {command: [sh], protocol: livekit}}',
       [
-        "warning: agents.a, agents.b: livekit_access is missing and means full: the agent gets LiveKit's real address and keys. Set it to full to confirm, or to room for keys of its own, as in 0.1.0",
+        "warning: agents.a, agents.b: livekit_access is missing and means full: the agent gets LiveKit's real address and keys. Write livekit_access: full, or room for keys of its own that reach the call's rooms only",
       ],
     ],
     [
@@ -122,13 +122,13 @@ describe('the note on how workers are contained', () => {
 
   it('names the limits that the kernel enforces', () => {
     expect(on({ path: '/cg', controllers: ['memory', 'cpu', 'pids'] })).toEqual([
-      'note: cgroups: one per worker below /cg; memory, cpu, pids',
+      'note: cgroups: each worker gets its own, below /cg. The kernel limits memory, cpu, pids',
     ]);
   });
 
   it('names the limits that are only sampled or not enforced', () => {
     expect(on({ path: '/cg', controllers: [] })).toEqual([
-      'note: cgroups: one per worker below /cg; no controllers, so memory is sampled',
+      'note: cgroups: each worker gets its own, below /cg. The kernel limits nothing there, so curfew samples memory, and cpu has no limit',
       'note: agents.a.memory: measured by samples; a session ends if its worker stays above the limit',
       'warning: agents.a.cpu: the limit has no effect here, because the cpu controller is not available',
     ]);

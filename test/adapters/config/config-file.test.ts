@@ -29,6 +29,15 @@ const messageFor = (text: string, env = {}) =>
 const inAgent = (text: string) => `agents:\n  default:\n    command: [a]\n    ${text}\n`;
 
 describe('the error for a wrong config', () => {
+  it('names its faults in the order of the file, a misspelt key once, and a long value with both quotes', () => {
+    const text = `agents:\n  default:\n    comand: [a]\n    warm: ${'x'.repeat(80)}\nlmits: {}\n`;
+    expect(messageFor(text).split('\n')).toEqual([
+      'c.yaml:3: agents.default.comand: unknown key; did you mean "command"?',
+      `c.yaml:4: agents.default.warm: "${'x'.repeat(59)}…" must be a whole number from 0 to 1000`,
+      'c.yaml:5: lmits: unknown key; did you mean "limits"?',
+    ]);
+  });
+
   it.each([
     ['lmits:\n  sessions: 3', 'c.yaml:1: lmits: unknown key; did you mean "limits"?'],
     [
