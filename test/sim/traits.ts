@@ -17,7 +17,7 @@ export interface Traits {
 
 interface Share {
   readonly of: number;
-  /** Because: with this number the found seeds in sim.test.ts lack the trait, and play what they played before. */
+  /** Because: with this number the seeds that were found before the trait lack it, and play what they played. */
   readonly salt: number;
 }
 
