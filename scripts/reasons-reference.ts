@@ -86,7 +86,7 @@ const ROWS: Readonly<Record<Reason, Row>> = {
   },
   callers_left: {
     meaning:
-      'Every caller is gone. `callers_left` counts after a hang-up, `callers_lost` after a lost connection. Only the second passes the budget.',
+      'Every caller is gone. `callers_left` counts after a hang-up, `callers_lost` after a lost connection. Only the second passes the budget. A LiveKit agent with an AgentSession usually ends as `completed` after a hang-up, because it ends its job first.',
     limits: ['callersLeftMs', 'callersLostMs'],
     decidedBy: 'snapshot',
     budget: true,

@@ -28,7 +28,9 @@ export function daemonCommands(program: Command, context: Context): void {
     });
   program
     .command('dev')
-    .description('run a LiveKit server for development, the supervisor and the example agent')
+    .description(
+      'run a LiveKit server for development, the supervisor and the example agent, as npm start does; one for each folder',
+    )
     .action(async () => context.exitWith(await context.daemons.dev()));
   // Hidden: only the guard of a run uses it.
   program
