@@ -5,7 +5,7 @@ import type { CapacityView, ReloadView } from '../api/host-schemas.ts';
 import { CurfewError } from '../lib/errors.ts';
 import type { Context } from './command-context.ts';
 import { renderCapacity } from './render-sessions.ts';
-import { safe, wrap } from './terminal-text.ts';
+import { plural, safe, wrap } from './terminal-text.ts';
 import { usage } from './usage-errors.ts';
 
 export function hostCommands(program: Command, context: Context): void {
@@ -37,10 +37,16 @@ async function checkConfigFile(file: string | undefined, context: Context): Prom
   context.show({ path, ok: !failed, findings }, () =>
     [
       ...findings.map((one) => `${one.level}: ${wrap(safe(one.text), 2)}`),
-      failed ? `${path} has errors` : `${path} is good`,
+      `${path} ${verdictOf(findings)}`,
     ].join('\n'),
   );
   if (failed) context.exitWith(1);
+}
+
+function verdictOf(findings: readonly Finding[]): string {
+  const count = (level: Finding['level']) => findings.filter((one) => one.level === level).length;
+  if (count('error') > 0) return 'has errors';
+  return count('warning') > 0 ? `is good, with ${plural(count('warning'), 'warning')}` : 'is good';
 }
 
 /** An error that makes the file unreadable is a finding too. */

@@ -236,7 +236,7 @@ describe('the exit code', () => {
       env: { PATH: process.env.PATH ?? '' },
     });
     expect(good.code).toBe(0);
-    expect(good.out).toContain('is good');
+    expect(good.out).toContain('is good, with 1 warning');
     const lost = await cli(['config', 'check', config('agents: {default: {command: [no-such-program]}}')]);
     expect(lost.code).toBe(1);
     expect(lost.out).toContain('agents.default.command: "no-such-program" is not found or not executable');
