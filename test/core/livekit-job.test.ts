@@ -310,6 +310,25 @@ describe('a LiveKit agent', () => {
     expect(play.until(61_000).ladder[0]).toBe('aclose:timeout');
   });
 
+  it.each([
+    ['no release follows', null, 61_000, 'still running after 60 s (bound: wrap_up, 60 s)'],
+    [
+      'a second release',
+      4000,
+      14_000,
+      'still running after 13 s (bound: ladder.aclose, 10 s from a later release or session of the room on)',
+    ],
+  ] as const)('that outlasts its wrap-up has the bound in its evidence: %s', (_what, secondMs, dueMs, text) => {
+    const play = Play.live(livekit)
+      .on(100, look(100, [agent]))
+      .on(1000, release);
+    if (secondMs !== null) play.on(secondMs, release);
+    const { phase } = play.until(dueMs).session;
+    const records = phase.name === 'closing' ? phase.ladder.records : [];
+    expect(records[0]).toMatchObject({ step: 'aclose', outcome: 'timeout' });
+    expect(records[0]?.detail).toContain(text);
+  });
+
   it('that has left its room is done when the framework reports the end', () => {
     const play = Play.live(livekit)
       .on(100, look(100, [ann, agent]))

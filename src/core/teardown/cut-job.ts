@@ -26,8 +26,10 @@ function stillRunning({ spec, phase }: Closing, { startedAt }: StepRecord, now: 
   const { wrapUpMs, acloseMs } = spec.profile.ladder;
   const tookMs = now.bootMs - startedAt.bootMs;
   const isWrapUp = phase.ladder.wrapUp && wrapUpMs >= acloseMs && tookMs >= wrapUpMs;
-  const [key, boundMs] = isWrapUp ? ['wrap_up', wrapUpMs] : ['ladder.aclose', acloseMs];
-  return `the job was still running after ${Math.round(tookMs / 1000)} s (bound: ${key}, ${boundMs / 1000} s)`;
+  const bound = isWrapUp ? `wrap_up, ${wrapUpMs / 1000} s` : `ladder.aclose, ${acloseMs / 1000} s`;
+  // A second release or the next session of the room cut the wrap-up. The shorter bound began then.
+  const cut = phase.ladder.wrapUp && !isWrapUp ? ' from a later release or session of the room on' : '';
+  return `the job was still running after ${Math.round(tookMs / 1000)} s (bound: ${bound}${cut})`;
 }
 
 /** The framework reports the end of its job after SIGTERM to its main process. Later the SIGTERM to the others may have ended the job. */
