@@ -50,6 +50,18 @@ export function createTwirp({ url, apiKey, apiSecret }: Keys): CallTwirp {
   };
 }
 
+const messages = z.array(z.record(z.string(), z.json()));
+
+/**
+ * The list of this name in an answer. Throws without one, because an unknown answer must not look like an empty list.
+ * LiveKit's server writes `agent_dispatches`, and the JSON mapping of Protobuf also allows `agentDispatches`.
+ */
+export function listIn(answer: unknown, name: string): Record<string, z.infer<ReturnType<typeof z.json>>>[] {
+  const camelCase = name.replaceAll(/_(\w)/g, (_all, letter: string) => letter.toUpperCase());
+  const fields = z.record(z.string(), z.unknown()).parse(answer);
+  return messages.parse(fields[name] ?? fields[camelCase]);
+}
+
 /** Bounds the size. Otherwise an endless answer would fill the memory until the request's time is over. */
 async function readJson(response: Response): Promise<unknown> {
   const chunks: Uint8Array[] = [];

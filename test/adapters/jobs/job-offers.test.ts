@@ -212,7 +212,7 @@ describe('a job offer', () => {
 describe('a job assignment', () => {
   it('reaches the listener once, and only for an accepted job', async () => {
     const { server, adapter, answers } = await open();
-    server.api = () => ({ agentDispatches: [] });
+    server.api = () => ({ agent_dispatches: [] });
     server.latest.send(assignmentOf('AJ_0'), offerOf('AJ_1'));
     await until('it is answered', () => answers().length > 0);
     server.latest.send(assignmentOf('AJ_1', { url: 'wss://other' }), assignmentOf('AJ_1'), {
@@ -224,7 +224,12 @@ describe('a job assignment', () => {
   });
 
   it.each([
-    ['still exists', { agentDispatches: [{ id: 'AD_1' }] }, 'left or rejoined the room'],
+    ['still exists', { agent_dispatches: [{ id: 'AD_1' }] }, 'left or rejoined the room'],
+    [
+      'stands in an answer of another form',
+      { dispatches: [] },
+      'did not answer whether its dispatch was deleted',
+    ],
     ['is unknown', null, 'did not answer whether its dispatch was deleted'],
   ])('survives a termination while its dispatch %s', async (_what, known, logged) => {
     const { server, adapter, answers } = await open();

@@ -26,7 +26,7 @@ let rigs: StandInRig[];
 beforeEach(async () => {
   rigs = [];
   server = await FakeServer.start();
-  server.api = () => ({});
+  server.api = () => ({ rooms: [], participants: [], agent_dispatches: [] });
   proxy = await startForwardProxy({ 'livekit.test': '127.0.0.1', 'other.test': '127.0.0.1' });
   for (const name of ['HTTPS_PROXY', 'HTTP_PROXY', 'NO_PROXY']) {
     vi.stubEnv(name, '');

@@ -4,10 +4,9 @@
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import pTimeout from 'p-timeout';
-import { z } from 'zod';
 import type { LiveKitKeys } from '../../../core/model/profile.ts';
 import { JOBS } from '../../../lib/limits/livekit-limits.ts';
-import { createTwirp } from '../../../lib/twirp.ts';
+import { createTwirp, listIn } from '../../../lib/twirp.ts';
 
 /** The dispatch that a job came from, with LiveKit's id and room name. */
 export interface Dispatch {
@@ -18,8 +17,6 @@ export interface Dispatch {
 /** `null`: unknown, because LiveKit did not answer or the room is gone. */
 export type IsDeleted = (dispatch: Dispatch) => Promise<boolean | null>;
 
-const answerSchema = z.object({ agentDispatches: z.array(z.object({ id: z.string() })).default([]) });
-
 /** Source: LiveKit's `ListDispatch`. LiveKit removes a deleted dispatch from that list before it ends the job. */
 export function createIsDeleted(keys: LiveKitKeys): IsDeleted {
   const boundMs = JOBS.dispatchMs;
@@ -27,7 +24,7 @@ export function createIsDeleted(keys: LiveKitKeys): IsDeleted {
   const listDispatches = async (room: string) => {
     const request = { grant: { roomAdmin: true, room }, body: { room }, boundMs };
     const answer = call({ method: 'AgentDispatchService/ListDispatch', ...request });
-    return answerSchema.parse(await pTimeout(answer, { milliseconds: boundMs })).agentDispatches;
+    return listIn(await pTimeout(answer, { milliseconds: boundMs }), 'agent_dispatches');
   };
   return async ({ id, room }) => {
     for (let attempt = 1; attempt <= JOBS.dispatchAttempts; attempt += 1) {

@@ -1,13 +1,12 @@
 /** Calls of LiveKit's RoomService, each with a bound. `not_found` is an answer, not an error. */
-import { ListAgentDispatchResponse } from '@livekit/protocol';
+import { AgentDispatch } from '@livekit/protocol';
 import { Room } from 'livekit-server-sdk';
 import pTimeout from 'p-timeout';
-import { z } from 'zod';
 import type { JobMessage } from '../../../core/model/job-options.ts';
 import type { LiveKitKeys } from '../../../core/model/profile.ts';
 import type { Participant } from '../../../core/rooms/presence.ts';
 import type { CallTwirp } from '../../../lib/twirp.ts';
-import { createTwirp } from '../../../lib/twirp.ts';
+import { createTwirp, listIn } from '../../../lib/twirp.ts';
 import { toParticipant } from './participant-mapping.ts';
 import { isNotFound } from './request-failure.ts';
 
@@ -64,10 +63,10 @@ export function createRoomClient(keys: LiveKitKeys): RoomClient {
     jobs: async (room, boundMs) => {
       const method = 'AgentDispatchService/ListDispatch';
       const answer = await call({ method, grant: { roomAdmin: true, room }, body: { room }, boundMs });
-      const { agentDispatches } = ListAgentDispatchResponse.fromJson(z.json().parse(answer), {
-        ignoreUnknownFields: true,
-      });
-      return agentDispatches.flatMap((one) => one.state?.jobs ?? []).map((job) => job.id);
+      const dispatches = listIn(answer, 'agent_dispatches').map((one) =>
+        AgentDispatch.fromJson(one, { ignoreUnknownFields: true }),
+      );
+      return dispatches.flatMap((one) => one.state?.jobs ?? []).map((job) => job.id);
     },
   };
 }
@@ -82,9 +81,6 @@ function bounded<T>(promise: Promise<T>, boundMs: number): Promise<T> {
   return pTimeout(promise, { milliseconds: Math.max(1, boundMs) });
 }
 
-const roomsSchema = z.object({ rooms: z.array(z.record(z.string(), z.json())).default([]) });
-const participantsSchema = z.object({ participants: z.array(z.record(z.string(), z.json())).default([]) });
-
 async function listRooms(call: CallTwirp, names: readonly string[], boundMs: number): Promise<JobMessage[]> {
   const answer = await call({
     method: 'RoomService/ListRooms',
@@ -92,7 +88,7 @@ async function listRooms(call: CallTwirp, names: readonly string[], boundMs: num
     body: { names },
     boundMs,
   });
-  return roomsSchema.parse(answer).rooms;
+  return listIn(answer, 'rooms');
 }
 
 function toRoom(json: JobMessage): Room {
@@ -104,7 +100,7 @@ async function listParticipants(call: CallTwirp, room: string, boundMs: number):
   try {
     const grant = { roomAdmin: true, room };
     const answer = await call({ method: 'RoomService/ListParticipants', grant, body: { room }, boundMs });
-    return participantsSchema.parse(answer).participants.map(toParticipant);
+    return listIn(answer, 'participants').map(toParticipant);
   } catch (error) {
     if (isNotFound(error)) return [];
     throw error;
