@@ -369,6 +369,18 @@ describe('a crashed worker', () => {
     expect(play.session.restarts).toBe(4);
   });
 
+  it('is replaced again and again while LiveKit does not answer, and counts below the limit', () => {
+    const play = up().on(1500, { type: 'livekit', reachable: false });
+    for (let attempt = 1; attempt <= 7; attempt++) {
+      const id = (attempt === 1 ? WORKER : `s1.${attempt}`) as typeof WORKER;
+      play.on(play.nowMs + 10_000, exited(1, null, id)).on(play.nowMs + 1, gone(id));
+    }
+    expect(play).toMatchObject({
+      phase: 'live',
+      session: { restarts: 6, errors: { consecutive: 4, total: 7 } },
+    });
+  });
+
   it('is not replaced after a release', () => {
     expect(up().on(2000, exited(1)).on(2100, release)).toMatchObject({ reason: 'requested' });
   });

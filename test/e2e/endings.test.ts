@@ -119,8 +119,10 @@ describe.each(FRAMEWORKS)('the job of a %s agent', (_name, found, command) => {
       const ends = await Promise.all([
         raise('raises', { end: 'raise', after: 2 }),
         raise('raises-first', { end: 'raise_first' }),
+        raise('panics', { end: 'panic', after: 2 }),
       ]);
-      for (const [index, text] of ['broken after the connection', 'broken before the connection'].entries()) {
+      const texts = ['broken after the connection', 'broken before the connection', 'broken in an extension'];
+      for (const [index, text] of texts.entries()) {
         expect(ends[index]).toMatchObject({ state: 'failed', reason: 'crashed', restarts: 1 });
         expect(ends[index]?.evidence?.detail).toContain(text);
         expect(ends[index]?.evidence?.detail).toContain('not replaced: it was replaced before');

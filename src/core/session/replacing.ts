@@ -37,7 +37,7 @@ export function crash(session: Live, ending: Ending, now: Stamp, inRow?: number)
   if (!isWanted && !isPolled) return startTeardown(session, ending, now);
   // A job that raised may have dialled a phone that no snapshot has shown yet.
   const isSure = isWanted && !(isPolled && ending.cause === 'exception');
-  const counted = countCrash(session, { ending, inRow, now });
+  const counted = belowLimitInOutage(countCrash(session, { ending, inRow, now }));
   if (counted.errors.consecutive >= spec.limits.errorLimit) {
     const detail = `${counted.errors.consecutive} errors in a row, the last: ${counted.errors.last}`;
     return startTeardown(counted, endingOf('error_limit', now, { cause: ending.cause, detail }), now);
@@ -81,6 +81,17 @@ function countCrash(
 ): Live {
   const counted = countError(session, ending.detail ?? ending.reason, now);
   return { ...counted, errors: { ...counted.errors, consecutive: inRow ?? counted.errors.consecutive } };
+}
+
+/**
+ * While LiveKit does not answer, no worker can join its room, so crashes do not reach the limit. The next worker is tried again
+ * and again, because LiveKit may answer the agent and not curfew.
+ */
+function belowLimitInOutage(session: Live): Live {
+  const { spec, presence, errors } = session;
+  if (!spec.livekit || presence.reachable) return session;
+  const consecutive = Math.min(errors.consecutive, Math.max(0, spec.limits.errorLimit - 1));
+  return { ...session, errors: { ...errors, consecutive } };
 }
 
 /** The replaced workers that crashed one soon after the other, up to now. A longer time of health ends the row, as for other errors. */

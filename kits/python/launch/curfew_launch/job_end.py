@@ -6,6 +6,7 @@ The job's process then exits with 1, so that the framework itself reports a fail
 exception. Shutdown callbacks run before that, as ever. With the thread executor only the report to curfew tells.
 """
 
+import asyncio
 import functools
 import signal
 import sys
@@ -98,7 +99,10 @@ def _watch(args):
                 return given[0].shutdown("the entrypoint exited")
             reports.append(_report(given[0], error))
             raise Exited("SystemExit: %s" % error.code) from error
-        except Exception as error:
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            # Also those that are no `Exception`, such as a panic in an extension module: the job is over all the same.
             reports.append(_report(given[0], error))
             raise
 
