@@ -102,7 +102,7 @@ def _watch(args):
         except asyncio.CancelledError:
             raise
         except BaseException as error:
-            # Also those that are no `Exception`, such as a panic in an extension module: the job is over all the same.
+            # Also those that are no `Exception`, such as a panic in an extension module. The job is over then, too.
             reports.append(_report(given[0], error))
             raise
 
