@@ -190,12 +190,14 @@ function noteReturn(
   after: Presence,
   { context, now }: { context: PresenceContext; now: Stamp },
 ): Presence {
-  const sidsOf = (presence: Presence) =>
-    onSide(presence, context.agentIdentity, 'caller').map(({ sid }) => sid);
-  const known = sidsOf(before);
-  const present = sidsOf(after);
+  const sidsOf = (presence: Presence, side: 'caller' | 'ringing') =>
+    onSide(presence, context.agentIdentity, side).map(({ sid }) => sid);
+  // An AgentSession also closes itself when a phone that still rang has left.
+  const known = [...sidsOf(before, 'caller'), ...sidsOf(before, 'ringing')];
+  const present = sidsOf(after, 'caller');
   // The caller of a next session was seen before its begin, so the first sight of the caller is no return.
-  const wereSeen = before.callersSeen && (known.length > 0 || before.goneSinceMs !== null);
+  const hasLeft = (before.callersSeen && before.goneSinceMs !== null) || before.departures.length > 0;
+  const wereSeen = known.length > 0 || hasLeft;
   const isBack = wereSeen && present.length > 0 && !present.some((sid) => known.includes(sid));
   return isBack ? { ...after, returnedMs: now.bootMs } : after;
 }

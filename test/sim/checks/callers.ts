@@ -79,7 +79,7 @@ export class Callers {
       call.goneSinceMs = isHere ? null : (call.goneSinceMs ?? nowMs);
     }
     const sinceMs = (atMs: number | null) =>
-      atMs === null ? 0 : nowMs - Math.max(atMs, call.quietSinceMs, ledger.anewMs);
+      atMs === null ? 0 : nowMs - Math.max(atMs, call.quietSinceMs, this.#anewMs);
     if (sinceMs(call.hereSinceMs) > KNOWN_MS) call.isKnown = true;
     if (one.excused || one.waitsSinceMs !== null) return;
     // The budget for mass ends holds the ending.
@@ -91,6 +91,12 @@ export class Callers {
         `${spec.id} is ${phase.name}, and its callers have left ${Math.round(nowMs - (call.goneSinceMs ?? 0))} ms ago`,
       );
     if (sinceMs(call.hereSinceMs) > SILENT_MS) this.#checkAnswers(session, call);
+  }
+
+  /** Deadlines of absence start again with a supervisor, and after a time in which it did not run. */
+  get #anewMs(): number {
+    const { ledger, world } = this.#sim;
+    return Math.max(ledger.anewMs, world.suspendedUntilMs('supervisor'));
   }
 
   /** The callers stay, and the AgentSession of the call has closed itself long ago. */
@@ -105,7 +111,7 @@ export class Callers {
     // A listener that was there all the time and may speak now is not back.
     const stayed = livekit.moment(spec.room.name, closed.leftMs).people.map(({ sid }) => sid);
     if (call.moment?.people.some((who) => keepsCall(who, spec) && stayed.includes(who.sid)) === true) return;
-    const sinceMs = Math.max(closed.atMs, call.hereSinceMs, call.quietSinceMs, ledger.anewMs);
+    const sinceMs = Math.max(closed.atMs, call.hereSinceMs, call.quietSinceMs, this.#anewMs);
     const hasOtherLeft = (ledger.departures.get(spec.room.name) ?? []).some(
       ({ person, atMs }) => keepsCall(person, spec) && atMs > (call.hereSinceMs ?? 0),
     );
