@@ -108,6 +108,8 @@ export class Callers {
     const closed = agent?.closed ?? null;
     if (agent === undefined || closed === null || agent.hung || agent.run.main?.alive !== true) return;
     if (call.hereSinceMs === null || call.hereSinceMs < closed.leftMs) return;
+    // Participants that only listen ask nothing of the agent.
+    if (call.moment?.people.some((who) => keepsCall(who, spec) && who.listens !== true) !== true) return;
     // A listener that was there all the time and may speak now is not back.
     const stayed = livekit.moment(spec.room.name, closed.leftMs).people.map(({ sid }) => sid);
     if (call.moment?.people.some((who) => keepsCall(who, spec) && stayed.includes(who.sid)) === true) return;
