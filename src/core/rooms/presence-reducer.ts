@@ -331,9 +331,12 @@ export function graceEndMs({ departures, goneSinceMs }: Presence, last: Departur
   return Math.max((goneSinceMs ?? 0) + graceMs(last), ...ends);
 }
 
-/** The departure that decides the grace. A lost connection within its grace outweighs hang-ups. */
+/**
+ * The departure that decides the grace. A lost connection within its grace outweighs hang-ups. null: nobody departed lately, so
+ * the last caller lost only its permission to speak.
+ */
 export function decidingDeparture(presence: Presence, lostMs: number): Departure | null {
   const since = presence.goneSinceMs;
   const recent = presence.departures.filter((one) => since === null || one.at.bootMs > since - lostMs);
-  return recent.findLast((one) => one.kind === 'lost') ?? presence.departures.at(-1) ?? null;
+  return recent.findLast((one) => one.kind === 'lost') ?? recent.at(-1) ?? null;
 }
