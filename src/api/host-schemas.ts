@@ -113,6 +113,19 @@ export const capacitySchema = z.object({
       }),
     )
     .describe('Warm workers of each agent.'),
+  zygotes: z
+    .array(
+      z.object({
+        agent: z.string().describe('Name of the agent in the config.'),
+        ready: z.number().describe('How many can fork a worker. Only the newest does.'),
+        starting: z.number().describe("How many import the agent's file."),
+        cold: z
+          .string()
+          .nullable()
+          .describe('Why workers of this agent start cold now. `null`: they are forked.'),
+      }),
+    )
+    .describe('Zygotes of each agent with `prefork`.'),
   removedAgents: z
     .object({
       watched: z.number().describe('Agents of ended sessions whose token is still valid.'),

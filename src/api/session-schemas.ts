@@ -1,7 +1,7 @@
 /** Sessions over the wire: requests and answers of dispatch, list and release. JSON, camelCase, milliseconds. */
 
 import { z } from 'zod';
-import { isWarmId } from '../core/ids.ts';
+import { isWarmId, isZygoteId } from '../core/ids.ts';
 import { MEMORY_MEASURES } from '../core/memory-sample.ts';
 import { TEXT } from '../lib/limits/api-limits.ts';
 import { LIVEKIT_BOUNDS } from '../lib/limits/livekit-limits.ts';
@@ -54,6 +54,7 @@ export const dispatchSchema = z.strictObject({
   user: printable(TEXT.userChars).optional().describe('The user of the call, for `limits.per_user`.'),
   id: idText
     .refine((id) => !isWarmId(id), 'must not begin with "warm-": such are warm workers')
+    .refine((id) => !isZygoteId(id), 'must not begin with "zygote-": such are zygotes')
     .optional()
     .describe('An id of your own. It makes the call idempotent. Without one curfew creates an id.'),
   metadata: metadataSchema

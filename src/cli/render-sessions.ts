@@ -221,6 +221,7 @@ export function renderCapacity(capacity: CapacityView, paint: Paint): string {
     ...optional(capacity.draining, (drain) => ['drain', drainText(drain)]),
     ['LiveKit', livekitText(livekit)],
     ...warm.map((one): Line => [`warm ${one.agent}`, warmText(one)]),
+    ...(capacity.zygotes ?? []).map((one): Line => [`zygote ${one.agent}`, zygoteText(one)]),
     ...jobs.map((one): Line => [`agent "${one.agentName}"`, jobsText(one)]),
     ['registry', registry.writable ? 'writable' : `not writable: ${registry.error}`],
     ...optional(registry.setAside, (path) => ['', `the damaged database is now ${path}`]),
@@ -270,6 +271,12 @@ function warmText({
   const next =
     startsAgainInMs === null || ready + starting >= wanted ? '' : `, next in ${span(startsAgainInMs)}`;
   return `${ready} of ${wanted} ready${begun}${next}${crashed}`;
+}
+
+/** A supervisor of an older version has no zygotes. */
+function zygoteText({ ready, starting, cold }: CapacityView['zygotes'][number]): string {
+  const begun = starting === 0 ? '' : `, ${starting} starting`;
+  return cold === null ? `${ready} ready${begun}` : `workers start cold: ${safe(cold)}${begun}`;
 }
 
 /** The registration of an agent name with LiveKit's own dispatch. */

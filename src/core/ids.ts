@@ -71,6 +71,17 @@ export function isWarmId(id: string): boolean {
   return id.startsWith(WARM_PREFIX);
 }
 
+const ZYGOTE_PREFIX = 'zygote-';
+
+/** A zygote never has a session, so its id is its own. */
+export function zygoteId(random: string): WorkerId {
+  return `${ZYGOTE_PREFIX}${random}.1` as WorkerId;
+}
+
+export function isZygoteId(id: string): boolean {
+  return id.startsWith(ZYGOTE_PREFIX);
+}
+
 /** Reads a worker's id that a person typed; null: it cannot be one. */
 export function readWorkerId(text: string): WorkerId | null {
   return /^[A-Za-z0-9][A-Za-z0-9._:-]{0,140}\.[1-9]\d{0,5}$/.test(text) ? (text as WorkerId) : null;

@@ -1,6 +1,7 @@
 /** The workers' process trees. */
 import type { WorkerId } from '../core/ids.ts';
 import type { MemorySample } from '../core/memory-sample.ts';
+import type { ForkOrder } from '../core/model/control-protocol.ts';
 import type { Profile } from '../core/model/profile.ts';
 import type { ExitInfo, WorkerProcess } from '../core/model/worker.ts';
 
@@ -14,6 +15,13 @@ export interface SpawnRequest {
   readonly envFrom?: (given: Readonly<Record<string, string>>) => Readonly<Record<string, string>>;
   /** Goes into the worker's folder before the spawn, for a recovery without the database. */
   readonly record: object;
+  /**
+   * Sends the order to the profile's zygote, which forks the worker. false: the zygote is not connected.
+   * Absent: the worker starts cold. Without an answer in time it starts cold, too.
+   */
+  readonly fork?: (order: ForkOrder) => boolean;
+  /** The zygote did not fork the worker, so it started cold. `why`: one line. */
+  readonly forkFailed?: (why: string) => void;
 }
 
 export interface WorkersListener {

@@ -62,7 +62,10 @@ function isTarget(now: ProcessStat, self: Self): boolean {
   return now.pid > 1 && now.pid !== self.pid && now.pgid !== self.pgid;
 }
 
-/** For descent the identity is enough: the parent that proved it may be dead by now, but the child is the same. */
+/**
+ * For descent the identity is enough: the parent that proved it may be dead by now, but the child is the same. A child of a
+ * zygote may have become another worker meanwhile.
+ */
 function isStillMember(proc: ProcTable, aim: Aim, member: Member, now: ProcessStat): boolean {
   switch (member.evidence) {
     case 'cgroup':
@@ -74,9 +77,14 @@ function isStillMember(proc: ProcTable, aim: Aim, member: Member, now: ProcessSt
     case 'shim':
       return now.pid === aim.shim.pid || proc.mark(now.pid, aim.markPrefix) === aim.workerId;
     case 'descent':
+      return !isOthers(proc.mark(now.pid, aim.markPrefix), aim);
     case 'pattern':
       return true;
   }
+}
+
+function isOthers(mark: string | null, { workerId }: Aim): boolean {
+  return mark !== null && mark !== workerId;
 }
 
 function send(pid: number, signal: Deadly | 'SIGCONT'): Shot {

@@ -63,7 +63,8 @@ export function resolveTree(
   for (const one of known) keep(roots, one.pid, 'descent');
   if (shimExists) keep(roots, shim.pid, 'group');
   const find = (pid: number) => byPid.get(pid) ?? snapshot.byPid.get(pid);
-  const members = withDescendants(roots, { snapshot, self, find }).filter(
+  const isOthers = ({ mark }: ScannedProcess) => mark !== null && mark !== subject.workerId;
+  const members = withDescendants(roots, { snapshot, self, find, isOthers }).filter(
     (one) => !shimExists || one.pid !== shim.pid,
   );
   const alive = shimExists && leader !== undefined && !isDead(leader) ? leader : null;
@@ -85,18 +86,26 @@ function groupOf(snapshot: Snapshot, shim: ProcessIdentity, leader: ScannedProce
   return (snapshot.byLeader.get(shim.pid) ?? []).filter((one) => one.startTicks >= shim.startTicks);
 }
 
-function knownIn(snapshot: Snapshot, { known }: Subject): ScannedProcess[] {
+function knownIn(snapshot: Snapshot, { known, workerId }: Subject): ScannedProcess[] {
   return [...known].flatMap(([pid, startTicks]) => {
     const one = snapshot.byPid.get(pid);
-    return one?.startTicks === startTicks ? [one] : [];
+    // A forked worker has its zygote's mark until it has its own.
+    const isOwn = one?.startTicks === startTicks && (one.mark === null || one.mark === workerId);
+    return isOwn ? [one] : [];
   });
 }
 
 function withDescendants(
   roots: Map<number, Evidence>,
-  around: { snapshot: Snapshot; self: Self; find: (pid: number) => ProcessStat | undefined },
+  around: {
+    snapshot: Snapshot;
+    self: Self;
+    find: (pid: number) => ProcessStat | undefined;
+    /** It has the mark of another worker, so it is that worker's. */
+    isOthers: (one: ScannedProcess) => boolean;
+  },
 ): Member[] {
-  const { snapshot, self, find } = around;
+  const { snapshot, self, find, isOthers } = around;
   const members: Member[] = [];
   for (const [pid, evidence] of roots) {
     const one = find(pid);
@@ -104,7 +113,7 @@ function withDescendants(
     if (!isDead(one)) members.push({ pid, startTicks: one.startTicks, evidence });
     // The iteration of a Map includes entries that are added meanwhile, so the loop visits all descendants.
     for (const child of snapshot.byParent.get(pid) ?? []) {
-      if (child.startTicks >= one.startTicks) keep(roots, child.pid, 'descent');
+      if (child.startTicks >= one.startTicks && !isOthers(child)) keep(roots, child.pid, 'descent');
     }
   }
   return members;

@@ -26,6 +26,7 @@ import { AgentAnswers } from './workers/agent-answers.ts';
 import { ChannelRouter } from './workers/channel-router.ts';
 import { grantWarm } from './workers/warm-handoff.ts';
 import { WarmPool } from './workers/warm-pool.ts';
+import { ZygotePool } from './workers/zygote-pool.ts';
 
 export class SupervisorParts {
   readonly deps: SupervisorDeps;
@@ -36,6 +37,7 @@ export class SupervisorParts {
   readonly answers: AgentAnswers;
   readonly channels: ChannelRouter;
   readonly pool: WarmPool;
+  readonly zygotes: ZygotePool;
   readonly admission: AdmissionGate;
   readonly recorder: Recorder;
   readonly roomTokens: RoomTokens;
@@ -61,7 +63,9 @@ export class SupervisorParts {
       tree: (id, left) => this.#postToWorker(id, { type: 'tree', workerId: id, left }),
       resources: (id, memory, cpuPercent) =>
         this.#postToWorker(id, { type: 'resources', workerId: id, memory, cpuPercent }),
-      memoryLimit: (id) => this.#sessionOf(id)?.spec.profile.memoryBytes ?? this.pool.memoryLimit(id),
+      memoryLimit: (id) => this.#sessionOf(id)?.spec.profile.memoryBytes ??
+        this.pool.memoryLimit(id) ??
+        this.zygotes.memoryLimit(id),
     });
     this.channels = new ChannelRouter({
       channels: deps.channels,
@@ -72,7 +76,8 @@ export class SupervisorParts {
       note: (id, line) => this.workers.note(id, line),
     });
     this.answers = new AgentAnswers(this);
-    this.pool = new WarmPool({ deps, workers: this.workers, channels: this.channels });
+    this.zygotes = new ZygotePool({ deps, workers: this.workers });
+    this.pool = new WarmPool({ deps, workers: this.workers, channels: this.channels, zygotes: this.zygotes });
     this.admission = new AdmissionGate(deps.limits, clock, {
       granted: (grant) => this.#onGrant(grant),
       expired: (id, detail) => this.sessions.post(id, { type: 'expired', detail }),
@@ -127,6 +132,7 @@ export class SupervisorParts {
     this.#gaps.stop();
     this.#stopLoad();
     this.pool.close();
+    this.zygotes.close();
     this.admission.close();
     this.recorder.close();
     this.#timers.close();
@@ -140,12 +146,14 @@ export class SupervisorParts {
   #postToWorker(id: WorkerId, event: SessionEvent): void {
     const owner = this.workerIndex.of(id);
     if (this.pool.has(id)) this.pool.handle(id, event);
+    if (this.zygotes.has(id)) this.zygotes.handle(id, event);
     if (owner === null || (isFromChannel(event) && this.pool.isReservedFor(id, owner))) return;
     this.sessions.post(owner, event);
   }
 
   #onHello(id: WorkerId): boolean {
     const session = this.#sessionOf(id);
+    if (this.zygotes.has(id)) return this.zygotes.hello(id);
     if (session === null || isEnded(session) || workerOf(session)?.id !== id) return this.pool.hello(id);
     if (this.pool.isReservedFor(id, session.spec.id)) return this.pool.hello(id);
     // Because: the channel notes its connection after this call, and the welcome needs the connection.

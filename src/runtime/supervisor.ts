@@ -79,6 +79,7 @@ export class Supervisor implements SupervisorApi {
   async start(): Promise<void> {
     const { parts } = this;
     await recover(parts);
+    await parts.zygotes.restore();
     await parts.pool.restore((id) => parts.workerIndex.has(id));
     this.sessions.onChange(() => this.#drain.finishIfEmpty());
     this.#drain.restore();
@@ -101,7 +102,9 @@ export class Supervisor implements SupervisorApi {
     await this.#until(() => this.#open().length === 0, deadlineMs - killMs);
     for (const worker of this.#openWorkers()) this.parts.workers.signal(worker, 'SIGKILL');
     await this.#until(() => this.#open().length === 0, deadlineMs);
-    await this.parts.pool.waitForRetired(Math.max(deadlineMs, startedMs + WARM.termMs + WARM.killMs));
+    const retiredMs = Math.max(deadlineMs, startedMs + WARM.termMs + WARM.killMs);
+    await this.parts.pool.waitForRetired(retiredMs);
+    await this.parts.zygotes.waitForRetired(retiredMs);
     await this.parts.recorder.flush();
     this.#drain.stopped();
     this.#dispatchSources.close();

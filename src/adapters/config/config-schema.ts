@@ -15,7 +15,7 @@ import {
   WRAP_UP_RANGE_MS,
 } from '../../lib/limits/session-limits.ts';
 import { TEMP } from '../../lib/limits/temp-limits.ts';
-import { WARM } from '../../lib/limits/worker-limits.ts';
+import { WARM, ZYGOTE } from '../../lib/limits/worker-limits.ts';
 import { ENV_NAME } from '../../process/env-name.ts';
 import {
   bytes,
@@ -153,6 +153,8 @@ const agent = section({
     .union([z.boolean(), z.literal('always')], { error: 'must be true, false or always' })
     .default(true),
   warm: count(0, WARM.most).default(0),
+  prefork: choice(['auto', 'require', 'off']).default('off'),
+  prefork_max_age: duration([60 * SECOND_MS, DAY_MS]).default(ZYGOTE.maxAgeMs),
   memory: bytes.nullable().default(null),
   cpu: percent.nullable().default(null),
   tmp: choice(['worker', 'shared']).default('worker'),
@@ -313,6 +315,7 @@ export function toProfile(name: string, file: AgentFile, parts: ResolvedParts): 
     replace: file.replace !== false,
     ...(file.replace === 'always' && { replaceDialled: true }),
     warm: file.warm,
+    ...(file.protocol === 'livekit' && { prefork: file.prefork, preforkMaxAgeMs: file.prefork_max_age }),
     memoryBytes: file.memory,
     cpuPercent: file.cpu,
     ...ignoredCallers(file.callers),

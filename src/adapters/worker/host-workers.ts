@@ -15,6 +15,7 @@ import type { WorkerFolder } from './folder/worker-folder.ts';
 import { appendToLog, folderOf, openLog, pruneFolders, readStatus } from './folder/worker-folder.ts';
 import type { TailFrom } from './forward/log-tail.ts';
 import { adoptedShim, findStartedWorker } from './start/adopt-shim.ts';
+import { forkShim } from './start/fork-shim.ts';
 import { planStart } from './start/prepare-start.ts';
 import type { Shim, StartPlan } from './start/spawn-shim.ts';
 import { startShim, waitForMain } from './start/spawn-shim.ts';
@@ -153,7 +154,7 @@ class HostWorkers implements Workers {
     const { startHost, metrics, proc } = this.#parts;
     const plan = await planStart(request, folder, startHost);
     metrics.watch(request.workerId, request.profile.agent);
-    const entry = await this.#launch(request.workerId, plan, signal);
+    const entry = await this.#launch(request, plan, signal);
     if (signal.aborted) return this.#abandon(entry, signal.reason);
     const { identity } = entry.shim;
     entry.main = await waitForMain(proc, entry.shim, plan).catch((error: unknown) =>
@@ -167,14 +168,17 @@ class HostWorkers implements Workers {
     return started;
   }
 
-  async #launch(id: WorkerId, plan: StartPlan, signal: AbortSignal): Promise<TrackedWorker> {
+  async #launch(request: SpawnRequest, plan: StartPlan, signal: AbortSignal): Promise<TrackedWorker> {
+    const { workerId: id } = request;
     const { proc, closing, writes } = this.#parts;
     const log = await openLog(plan.folder);
     try {
       signal.throwIfAborted();
       if (closing.signal.aborted) throw new CurfewError('stopping', `worker ${id} was not started`);
       const { bootId } = this.#options.instance;
-      const shim = await startShim({ ...plan, proc, bootId, logFd: log.fd });
+      const shim =
+        (await forked(request, plan, { bootId, shimCgroup: null })) ??
+        (await startShim({ ...plan, proc, bootId, logFd: log.fd }));
       failpoint('spawn.shim-started');
       return this.#track(id, { folder: plan.folder, shim, cgroup: plan.cgroup, from: 'start' });
     } finally {
@@ -239,4 +243,14 @@ class HostWorkers implements Workers {
       if (gone && !closing.signal.aborted && !this.#has(id)) this.#options.listener.tree(id, 0);
     });
   }
+}
+
+/** `null`: the worker has no zygote, or the zygote did not fork it. */
+async function forked(
+  { fork, forkFailed }: SpawnRequest,
+  plan: StartPlan,
+  host: { readonly bootId: string; readonly shimCgroup: string | null },
+): Promise<Shim | null> {
+  if (fork === undefined) return null;
+  return forkShim(plan, { ...host, send: fork, failed: (why) => forkFailed?.(why) });
 }

@@ -103,6 +103,21 @@ export const supervisorMessageSchema = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('aclose'), reason: z.string(), boundMs: z.number() }),
   z.strictObject({ type: z.literal('disconnect'), boundMs: z.number() }),
   z.strictObject({ type: z.literal('dump') }),
+  /** To a zygote: it forks a worker. Paths, and the whole environment of the worker. The claim in its folder answers. */
+  z.strictObject({
+    type: z.literal('fork'),
+    folder: z.string(),
+    cwd: z.string(),
+    env: z.record(z.string(), z.string()),
+    /** Octal. */
+    umask: z.string(),
+    maxFileBytes: z.number().int(),
+    bootId: z.string(),
+    /** null: without a cgroup of its own. */
+    cgroup: z.string().nullable(),
+    /** The cgroup of the process that waits for the worker. null: that of the zygote. */
+    shimCgroup: z.string().nullable(),
+  }),
   /** Says what was wrong. Then the supervisor closes the connection. */
   z.strictObject({
     type: z.literal('error'),
@@ -112,3 +127,6 @@ export const supervisorMessageSchema = z.discriminatedUnion('type', [
   }),
 ]);
 export type SupervisorMessage = z.infer<typeof supervisorMessageSchema>;
+
+/** The order to a zygote to fork a worker. */
+export type ForkOrder = Extract<SupervisorMessage, { type: 'fork' }>;

@@ -32,6 +32,8 @@ export interface LiveKitKeys {
   readonly apiSecret: string;
 }
 
+export type PreforkMode = 'auto' | 'require' | 'off';
+
 export interface Profile {
   readonly agent: string;
   readonly version: string | null;
@@ -74,6 +76,10 @@ export interface Profile {
   readonly rejoin?: RejoinRule;
   /** Absent: nobody is ignored. Profiles of 0.1.0 lack it. */
   readonly ignore?: IgnoreRule;
+  /** Whether workers are forked from a zygote. `require`: never started cold. Absent: `off`, as in 0.1.0. */
+  readonly prefork?: PreforkMode;
+  /** A zygote older than this is renewed. Absent: see `ZYGOTE.maxAgeMs`. */
+  readonly preforkMaxAgeMs?: number;
   /** `worker`: each worker has a TMPDIR of its own. Absent in a record of 0.1.0, which means `shared`. */
   readonly tmp?: 'worker' | 'shared';
 }

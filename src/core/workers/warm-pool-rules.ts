@@ -2,10 +2,11 @@
  * Warm workers of one agent: how many to start, and which to retire. Pure; the runtime starts and ends them.
  * The pool counts a worker that dies warm, and a crash loop backs off. An assigned worker belongs to its session and left the pool.
  */
-import { BACKOFF, DEADLINES } from '../../lib/limits/session-limits.ts';
 import { WARM } from '../../lib/limits/worker-limits.ts';
 import type { WorkerId } from '../ids.ts';
 import type { Profile } from '../model/profile.ts';
+import type { Crashes } from './crash-backoff.ts';
+import { NO_CRASHES } from './crash-backoff.ts';
 
 /** Counts as a crash. */
 export const LATE = 'it was not ready in time';
@@ -24,23 +25,11 @@ export interface WarmWorker {
   readonly memoryBytes: number | null;
 }
 
-export interface Pool {
+export interface Pool extends Crashes {
   readonly workers: readonly WarmWorker[];
-  /** Crashes in a row. */
-  readonly crashes: number;
-  readonly lastCrash: string | null;
-  readonly lastCrashMs: number | null;
-  /** No worker is started before then. */
-  readonly notBeforeMs: number;
 }
 
-export const EMPTY_POOL: Pool = {
-  workers: [],
-  crashes: 0,
-  lastCrash: null,
-  lastCrashMs: null,
-  notBeforeMs: 0,
-};
+export const EMPTY_POOL: Pool = { ...NO_CRASHES, workers: [] };
 
 export interface PoolDecision {
   readonly start: number;
@@ -121,12 +110,4 @@ export function withWarm(pool: Pool, id: WorkerId, change: Partial<WarmWorker>):
 
 export function withoutWarm(pool: Pool, id: WorkerId): Pool {
   return { ...pool, workers: pool.workers.filter((one) => one.id !== id) };
-}
-
-/** Counts a worker that died or was never ready. After a minute without one, the count begins at 1 again. */
-export function noteCrash(pool: Pool, why: string, nowMs: number): Pool {
-  const isQuiet = pool.lastCrashMs === null || nowMs - pool.lastCrashMs > DEADLINES.errorResetMs;
-  const crashes = isQuiet ? 1 : pool.crashes + 1;
-  const waitMs = Math.min(BACKOFF.maxMs, BACKOFF.firstMs * BACKOFF.factor ** (crashes - 1));
-  return { ...pool, crashes, lastCrash: why, lastCrashMs: nowMs, notBeforeMs: nowMs + waitMs };
 }

@@ -118,6 +118,17 @@ export const WARM = {
   checkMs: 20,
 } as const;
 
+/** Zygotes: preloaded processes from which workers are forked. */
+export const ZYGOTE = {
+  maxAgeMs: 1 * HOUR_MS,
+  /** curfew ends a zygote that has grown beyond this. */
+  memoryBytes: 1024 * 1024 * 1024,
+  /** Bound of a fork, from the order to the claim. Then the worker starts cold. */
+  forkMs: 2 * SECOND_MS,
+  /** The zygote has taken the order, but its child may still be held up. */
+  takenMs: 3 * SECOND_MS,
+} as const;
+
 /** `atOnce`: sessions that a start adopts in parallel. `againMs`: wait before the next attempt of a failed adoption. */
 export const RECOVERY = { atOnce: 100, againMs: 5 * SECOND_MS } as const;
 

@@ -1,6 +1,6 @@
 /** Tells a cleanup which workers should run: from the supervisor's memory, or without a supervisor from the registry and the folders. */
 import type { SessionId, WorkerId } from '../../core/ids.ts';
-import { isWarmId, sessionOfWorker } from '../../core/ids.ts';
+import { isWarmId, isZygoteId, sessionOfWorker } from '../../core/ids.ts';
 import type { Session } from '../../core/model/session.ts';
 import { isEnded } from '../../core/model/session.ts';
 import type { RegistryReader } from '../../ports/registry.ts';
@@ -25,15 +25,16 @@ export function ownSessions({
   deps: { registry, records },
   sessions,
   pool,
+  zygotes,
   workerIndex,
-}: Pick<SupervisorParts, 'deps' | 'sessions' | 'pool' | 'workerIndex'>): CleanupSource {
+}: Pick<SupervisorParts, 'deps' | 'sessions' | 'pool' | 'zygotes' | 'workerIndex'>): CleanupSource {
   return {
     supervised: true,
     remarks: [],
     open: async () => sessions.all().filter((one) => !isEnded(one)),
     sessionOf: (id) =>
       findSession(id, records, async (session) => sessions.state(session) ?? (await registry.get(session))),
-    warmOf: async (id) => (pool.has(id) || workerIndex.has(id) ? 'pooled' : findStray(records, id)),
+    warmOf: async (id) => (pool.has(id) || zygotes.has(id) || workerIndex.has(id) ? 'pooled' : findStray(records, id)),
     recheckDeadlines: (id) => sessions.post(id, { type: 'tick' }),
   };
 }
@@ -51,7 +52,7 @@ async function findSession(
 }
 
 async function findStray(records: WorkerRecords, id: WorkerId): Promise<'stray' | null> {
-  return isWarmId(id) && (await records.readWarm(id)) !== null ? 'stray' : null;
+  return (isWarmId(id) || isZygoteId(id)) && (await records.readWarm(id)) !== null ? 'stray' : null;
 }
 
 /** `unreadable`: why the registry cannot be read. Then only the folders explain the workers. */

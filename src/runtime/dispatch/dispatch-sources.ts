@@ -9,7 +9,7 @@ import { RoomSource } from './room-source.ts';
 
 type SourceParts = Pick<
   SupervisorParts,
-  'deps' | 'sessions' | 'admission' | 'roomRouter' | 'pool' | 'answers'
+  'deps' | 'sessions' | 'admission' | 'roomRouter' | 'pool' | 'zygotes' | 'answers'
 >;
 
 export class DispatchSources {
@@ -48,30 +48,37 @@ export class DispatchSources {
     this.#parts.roomRouter?.onFound((room, roomSid) => this.#rooms.found(room, roomSid));
     this.#jobs?.start();
     this.#rooms.reload();
-    this.#parts.pool.refresh(this.#isAccepting());
+    this.#refreshPools();
   }
 
   /** The config may name other agents now. */
   reload(): void {
     this.#jobs?.reload();
     this.#rooms.reload();
-    this.#parts.pool.refresh(this.#isAccepting());
+    this.#refreshPools();
   }
 
   /** The supervisor begins or stops to accept sessions. */
   acceptingChanged(): void {
     this.#jobs?.reportLoad();
-    this.#parts.pool.refresh(this.#isAccepting());
+    this.#refreshPools();
   }
 
   /** Accepts no more calls. Warm workers stay for the next start. */
   leave(): void {
     this.#parts.pool.close();
+    this.#parts.zygotes.close();
     this.#jobs?.reportLoad();
   }
 
   close(): void {
     this.#jobs?.close();
+  }
+
+  /** The zygotes first, because warm workers are forked from them. */
+  #refreshPools(): void {
+    this.#parts.zygotes.refresh(this.#isAccepting());
+    this.#parts.pool.refresh(this.#isAccepting());
   }
 
   #refused(room: string, profile: Profile): void {

@@ -16,11 +16,12 @@ export function capacityView(
     admission,
     recorder,
     pool,
+    zygotes,
     workers,
     roomRouter,
   }: Pick<
     SupervisorParts,
-    'deps' | 'sessions' | 'admission' | 'recorder' | 'pool' | 'workers' | 'roomRouter'
+    'deps' | 'sessions' | 'admission' | 'recorder' | 'pool' | 'zygotes' | 'workers' | 'roomRouter'
   >,
   { accepting, draining }: { accepting: boolean; draining: DrainView | null },
 ): CapacityView {
@@ -46,6 +47,7 @@ export function capacityView(
       const inMs = Math.ceil(notBeforeMs - deps.clock.now().bootMs);
       return { ...one, startsAgainInMs: inMs > 0 ? inMs : null };
     }),
+    zygotes: zygotes.views(),
     removedAgents: roomRouter?.removed.counts ?? null,
     registry: recorder.status,
     forwarding: forwardingView(workers.forwarding()),

@@ -7,37 +7,32 @@ import type { SessionEvent } from '../../core/model/events.ts';
 import type { Profile } from '../../core/model/profile.ts';
 import type { Warm } from '../../core/model/session.ts';
 import { welcomeMessage } from '../../core/session/handshake.ts';
-import { terminateSteps } from '../../core/teardown/steps.ts';
+import { noteCrash } from '../../core/workers/crash-backoff.ts';
 import type { WarmWorker } from '../../core/workers/warm-pool-rules.ts';
-import {
-  decidePool,
-  findReady,
-  LATE,
-  noteCrash,
-  warmLimitBytes,
-} from '../../core/workers/warm-pool-rules.ts';
+import { decidePool, findReady, LATE, warmLimitBytes } from '../../core/workers/warm-pool-rules.ts';
 import { messageOf } from '../../lib/errors.ts';
 import { WARM } from '../../lib/limits/worker-limits.ts';
 import type { Workers } from '../../ports/workers.ts';
 import type { SupervisorDeps } from '../supervisor-deps.ts';
 import type { ChannelRouter } from './channel-router.ts';
+import { RetiredWorkers } from './retired-workers.ts';
 import type { WarmView } from './warm-handoff.ts';
 import { WarmTable } from './warm-table.ts';
 import { warmEnv } from './worker-env.ts';
+import type { ZygotePool } from './zygote-pool.ts';
 
 export interface WarmPoolOptions {
   readonly deps: SupervisorDeps;
   readonly workers: Workers;
   readonly channels: ChannelRouter;
+  readonly zygotes: Pick<ZygotePool, 'forkOf'>;
 }
 
 export class WarmPool {
   readonly #options: WarmPoolOptions;
   readonly #table = new WarmTable();
-  /** Retired workers until their tree is gone. Their deaths do not count as crashes. */
-  readonly #retired = new Set<WorkerId>();
-  /** The retired workers that got TERM before their end. */
-  readonly #asked = new Set<WorkerId>();
+  /** Their deaths do not count as crashes. */
+  readonly #retired: RetiredWorkers;
   readonly #ticks = new Map<string, () => void>();
   /** Whether the supervisor accepts new sessions. */
   #isOpen = false;
@@ -45,6 +40,7 @@ export class WarmPool {
 
   constructor(options: WarmPoolOptions) {
     this.#options = options;
+    this.#retired = new RetiredWorkers(options.deps.clock, options.workers);
   }
 
   /** Fills the pool to the config's size. Without new sessions (`isOpen` false) it retires every warm worker. */
@@ -154,23 +150,13 @@ export class WarmPool {
     const agent = this.#table.agentOf(id);
     if (agent === null) return;
     this.#noteDeath(agent, id, `${id} ${how} before it had a call`);
-    // Until the processes that it left are gone.
-    this.#retired.add(id);
-    this.#options.workers.reap(id);
+    this.#retired.died(id);
   }
 
   #tree(id: WorkerId, left: number): void {
-    const { workers, channels } = this.#options;
-    if (left > 0) {
-      // A retired worker has left these processes. They have their own time, and KILL follows.
-      workers.signal(id, this.#asked.has(id) ? 'SIGTERM' : 'SIGKILL');
-      return;
-    }
-    this.#retired.delete(id);
-    this.#asked.delete(id);
+    if (!this.#retired.tree(id, left)) return;
     this.#table.forget(id);
-    workers.forget(id);
-    channels.forget(id);
+    this.#options.channels.forget(id);
   }
 
   views(): WarmView[] {
@@ -190,10 +176,8 @@ export class WarmPool {
   }
 
   /** Resolves when the trees of all retired workers are gone, or at the bound. */
-  async waitForRetired(untilMs: number): Promise<void> {
-    const { clock } = this.#options.deps;
-    while (this.#retired.size > 0 && this.#nowMs() < untilMs)
-      await new Promise<void>((resolve) => clock.at(this.#nowMs() + WARM.checkMs, resolve));
+  waitForRetired(untilMs: number): Promise<void> {
+    return this.#retired.waitForAll(untilMs);
   }
 
   /** From now on the pool starts and retires no worker. */
@@ -240,20 +224,21 @@ export class WarmPool {
   }
 
   async #start(profile: Profile): Promise<void> {
-    const { deps, workers } = this.#options;
+    const { deps, workers, zygotes } = this.#options;
     const id = warmWorkerId(deps.newId());
     const nowMs = this.#nowMs();
     this.#table.add(profile, id, { sinceMs: nowMs, readyByMs: nowMs + profile.limits.startTimeoutMs });
     try {
       const env = warmEnv(id, profile, deps);
-      const process = await workers.spawn({ workerId: id, profile, ...env, record: { warm: { profile } } });
+      const record = { warm: { profile } };
+      const process = await workers.spawn({ workerId: id, profile, ...env, ...zygotes.forkOf(profile), record });
       this.#table.setProcess(id, process);
       if (this.#retired.has(id)) workers.signal(id, 'SIGKILL');
       // Race: the worker may have connected before its process was known here.
       this.#decide(profile.agent);
     } catch (error) {
       // The worker was retired before it started.
-      if (this.#retired.delete(id) || this.#isClosed) return;
+      if (this.#retired.forget(id) || this.#isClosed) return;
       this.#noteDeath(profile.agent, id, messageOf(error));
     }
   }
@@ -274,22 +259,12 @@ export class WarmPool {
   }
 
   #retire(id: WorkerId): void {
-    const { workers, deps } = this.#options;
+    const { workers } = this.#options;
     const profile = this.#table.find(id)?.profile ?? null;
     // The next supervisor must not take this worker for a ready one.
     if (profile !== null) workers.record(id, { warm: { profile, retired: true } });
     this.#table.forget(id);
-    this.#retired.add(id);
-    const { term, rest, kill } = terminateSteps({ termMs: WARM.termMs, killMs: WARM.killMs });
-    const all = profile?.ladder.signal === 'all';
-    this.#asked.add(id);
-    workers.signal(id, term.signal, all ? undefined : 'main');
-    const restAtMs = this.#nowMs() + term.boundMs;
-    const ifThere = (signal: 'SIGTERM' | 'SIGKILL') => () => {
-      if (this.#retired.has(id)) workers.signal(id, signal);
-    };
-    deps.clock.at(restAtMs, ifThere(rest.signal));
-    deps.clock.at(restAtMs + rest.boundMs, ifThere(kill.signal));
+    this.#retired.retire(id, profile);
   }
 
   #nowMs(): number {

@@ -10,11 +10,13 @@ import { CurfewError } from '../../lib/errors.ts';
 import type { SpawnRequest, Workers } from '../../ports/workers.ts';
 import type { RoomTokens } from '../rooms/room-tokens.ts';
 import type { SupervisorDeps } from '../supervisor-deps.ts';
+import type { ZygotePool } from './zygote-pool.ts';
 
 interface LaunchHost {
   readonly roomTokens: RoomTokens;
   readonly deps: SupervisorDeps;
   readonly workers: Workers;
+  readonly zygotes: Pick<ZygotePool, 'forkOf'>;
   readonly sessions: { state(id: SessionId): Session | null };
 }
 
@@ -32,6 +34,7 @@ export async function launch(session: Session, id: WorkerId, host: LaunchHost): 
     profile: spec.profile,
     env,
     ...agentEnv(id, spec.profile, deps),
+    ...host.zygotes.forkOf(spec.profile),
     record,
   });
 }
@@ -71,6 +74,15 @@ export function warmEnv(
   const env = channelEnv(id, deps);
   if (profile.protocol === 'livekit') return { env, ...agentEnv(id, profile, deps) };
   return { env: deps.rooms === null ? env : { ...env, LIVEKIT_URL: deps.rooms.url } };
+}
+
+/** The environment of a zygote. Its keys and its token open no session. */
+export function zygoteEnv(
+  id: WorkerId,
+  profile: Profile,
+  deps: SupervisorDeps,
+): Pick<SpawnRequest, 'env' | 'envFrom'> {
+  return { env: { ...channelEnv(id, deps), CURFEW_ZYGOTE: '1' }, ...agentEnv(id, profile, deps) };
 }
 
 /** A LiveKit agent connects to curfew for its job. */

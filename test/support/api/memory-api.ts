@@ -72,6 +72,7 @@ function capacityView(sessions: ReadonlyMap<string, SessionView>): CapacityView 
     livekit: { configured: true, reachable: true, since: AT, error: null },
     jobs: [],
     warm: [],
+    zygotes: [],
     removedAgents: null,
     forwarding: null,
     registry: { writable: true, error: null, setAside: null },

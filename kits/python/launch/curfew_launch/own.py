@@ -33,6 +33,13 @@ class Running:
     job = ""
 
 
+def reload():
+    """A forked worker has another environment than its zygote, with keys of its own."""
+    global KEY, SECRET
+    KEY, SECRET = os.environ.get("CURFEW_LIVEKIT_API_KEY", ""), os.environ.get("CURFEW_LIVEKIT_API_SECRET", "")
+    OWN.update(zip(NAMES, (URL, KEY, SECRET)))
+
+
 def read_real():
     """LiveKit's real values. None: the profile grants the room alone, or the process of an agent is the parent."""
     real = {name: os.environ.get(REAL_PREFIX + name, "") for name in NAMES}

@@ -14,6 +14,8 @@ export interface WorkerFolder {
   readonly record: string;
   /** The shim creates it exclusively before the start. It contains the shim's line of /proc/PID/stat and the boot id. */
   readonly claim: string;
+  /** The right to fork the worker. The zygote's child or the supervisor removes it, and only one of them can. */
+  readonly order: string;
   /** The same for the command. The start time tells the command from a later process with its pid. */
   readonly pid: string;
   /** Exists if the command could not be executed. */
@@ -41,6 +43,7 @@ export function folderOf(workersDir: string, workerId: WorkerId): WorkerFolder {
     path,
     record: `${path}/record.json`,
     claim: `${path}/claim`,
+    order: `${path}/order`,
     pid: `${path}/pid`,
     unstarted: `${path}/unstarted`,
     status: `${path}/status`,

@@ -1,0 +1,94 @@
+"""Says what makes a process unfit to be forked: what two calls would share, or what a fork would lose."""
+
+import os
+import threading
+
+#: Kinds of descriptors that two processes must not share.
+SHARED = ("anon_inode:[eventpoll]", "anon_inode:[io_uring]", "anon_inode:inotify", "anon_inode:[timerfd]")
+CONNECTED = {"01": "a connection", "02": "a connection", "0A": "a listening socket"}
+
+
+def why_not(log_path):
+    """One line, or None: the process may be forked. `log_path`: of the own log, to which each process may write."""
+    return _threads() or _descriptors(log_path)
+
+
+def _threads():
+    names = [one.name for one in threading.enumerate() if one is not threading.main_thread()]
+    if names:
+        return "the agent's import started a thread (%s)" % ", ".join(names)[:200]
+    # Because: OpenBLAS and others stop their pools before a fork, and start them again when they are used.
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    tasks = len(os.listdir("/proc/self/task"))
+    return None if tasks == 1 else "the agent's import started %d threads outside of Python" % (tasks - 1)
+
+
+def _descriptors(log_path):
+    addresses = None
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            fd = int(name)
+            target = os.readlink("/proc/self/fd/%s" % name)
+        except (OSError, ValueError):
+            continue
+        if target in SHARED:
+            return "the agent's import opened %s" % target
+        if target.startswith("socket:["):
+            if addresses is None:
+                addresses = _sockets()
+            found = addresses.get(target[8:-1])
+            if found is not None:
+                return "the agent's import opened %s" % found
+        elif target.startswith("/") and fd > 2 and target != log_path and _is_written(name, target):
+            return "the agent's import opened the file %s for writing" % target
+    return None
+
+
+def _is_written(name, target):
+    if target.startswith("/dev/") and not target.startswith("/dev/shm/"):
+        return False
+    try:
+        with open("/proc/self/fdinfo/%s" % name) as file:
+            flags = next((line.split()[1] for line in file if line.startswith("flags:")), "0")
+    except OSError:
+        return False
+    return int(flags, 8) & os.O_ACCMODE != os.O_RDONLY
+
+
+def _sockets():
+    """What each open socket is, by inode. Sockets without a peer, such as a new one, are missing: nothing goes through them."""
+    found = {}
+    for protocol in ("tcp", "tcp6", "udp", "udp6"):
+        for fields in _lines("/proc/self/net/%s" % protocol):
+            state, peer = fields[3], _address(fields[2])
+            if protocol.startswith("udp"):
+                if not peer.endswith(":0"):
+                    found[fields[9]] = "a UDP socket to %s" % peer
+            elif state in CONNECTED:
+                what = CONNECTED[state]
+                found[fields[9]] = "%s on %s" % (what, _address(fields[1])) if state == "0A" else "%s to %s" % (what, peer)
+    for fields in _lines("/proc/self/net/unix"):
+        found[fields[6]] = "a Unix socket (%s)" % (fields[7] if len(fields) > 7 else "to another process")
+    return found
+
+
+def _lines(path):
+    try:
+        with open(path) as file:
+            return [line.split() for line in file][1:]
+    except OSError:
+        return []
+
+
+def _address(text):
+    """`0100007F:1F90`, as the kernel shows an address: each group of four bytes in the host's order."""
+    digits, _, port = text.partition(":")
+    data = bytes.fromhex(digits)
+    groups = [data[at : at + 4][::-1] for at in range(0, len(data), 4)]
+    import socket
+
+    family = socket.AF_INET if len(groups) == 1 else socket.AF_INET6
+    return "%s:%d" % (socket.inet_ntop(family, b"".join(groups)), int(port, 16))

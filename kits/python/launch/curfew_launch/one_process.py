@@ -1,0 +1,32 @@
+"""
+A forked worker runs its job in its one process. Because: a second process per call would cost as much again, and the zygote has
+loaded everything already. An agent whose code asks for another executor keeps it.
+"""
+
+import functools
+
+GIVEN = "_curfew_executor_given"
+
+
+def adapt(worker):
+    """`worker`: the module livekit.agents.worker."""
+    server = getattr(worker, "AgentServer", None)
+    if server is None:
+        return
+    init = server.__init__
+
+    @functools.wraps(init)
+    def init_and_note(self, *args, **kwargs):
+        self.__dict__[GIVEN] = kwargs.get("job_executor_type") is not None
+        init(self, *args, **kwargs)
+
+    server.__init__ = init_and_note
+
+
+def prepare(server, *_args, **_kwargs):
+    """`server`: the AgentServer, or before 1.3 what holds the WorkerOptions."""
+    from livekit.agents.job import JobExecutorType
+
+    target, name = (server.opts, "job_executor_type") if hasattr(server, "opts") else (server, "_job_executor_type")
+    if not getattr(server, GIVEN, False) and hasattr(target, name):
+        setattr(target, name, JobExecutorType.THREAD)

@@ -1,0 +1,127 @@
+/**
+ * Zygotes of one agent: when to start, to renew and to end one, and from which one a worker is forked. Pure; the runtime starts
+ * and ends them. An old zygote serves until the new one has reached its fork point, and a new one that fails changes nothing.
+ */
+import { ZYGOTE } from '../../lib/limits/worker-limits.ts';
+import type { WorkerId } from '../ids.ts';
+import type { Profile } from '../model/profile.ts';
+import type { Crashes } from './crash-backoff.ts';
+import { NO_CRASHES } from './crash-backoff.ts';
+
+export const LATE = 'it did not reach its fork point in time';
+
+export interface Zygote {
+  readonly id: WorkerId;
+  /** The profile of its start. */
+  readonly profile: Profile;
+  /** `starting`: it imports the agent's file. */
+  readonly state: 'starting' | 'ready';
+  readonly sinceMs: number;
+  /** It must be ready by then. */
+  readonly readyByMs: number;
+  readonly memoryBytes: number | null;
+}
+
+export interface ZygotePool extends Crashes {
+  readonly zygotes: readonly Zygote[];
+  /** Why the agent with this profile cannot be forked. null: it can, as far as known. */
+  readonly unfit: { readonly profile: Profile; readonly why: string } | null;
+  /** A renewal was asked for at this time. */
+  readonly renewMs: number;
+}
+
+export const NO_ZYGOTES: ZygotePool = {
+  ...NO_CRASHES,
+  zygotes: [],
+  unfit: null,
+  renewMs: Number.NEGATIVE_INFINITY,
+};
+
+export interface ZygoteDecision {
+  readonly start: boolean;
+  readonly retire: readonly { readonly id: WorkerId; readonly why: string }[];
+  /** When to decide again, if no event comes before; null: never. */
+  readonly nextMs: number | null;
+}
+
+/** `profile` null: no zygote is wanted. */
+export function decideZygotes(pool: ZygotePool, profile: Profile | null, nowMs: number): ZygoteDecision {
+  const wanted = profile === null || isUnfit(pool, profile) ? null : profile;
+  const retire = pool.zygotes.flatMap((one) => {
+    const why = whyRetire(one, { pool, wanted, nowMs });
+    return why === null ? [] : [{ id: one.id, why }];
+  });
+  if (wanted === null) return { start: false, retire, nextMs: null };
+  const left = pool.zygotes.filter((one) => !retire.some(({ id }) => id === one.id));
+  const isStarting = left.some((one) => one.state === 'starting');
+  const fresh = left.some((one) => one.state === 'ready' && nowMs < renewalAtMs(one, pool, wanted));
+  const isDue = !isStarting && !fresh;
+  const start = isDue && nowMs >= pool.notBeforeMs;
+  const times = left.map((one) =>
+    one.state === 'starting' ? one.readyByMs : renewalAtMs(one, pool, wanted),
+  );
+  if (isDue && !start) times.push(pool.notBeforeMs);
+  const later = times.filter((time) => time > nowMs);
+  return { start, retire, nextMs: later.length === 0 ? null : Math.min(...later) };
+}
+
+function whyRetire(
+  one: Zygote,
+  { pool, wanted, nowMs }: { pool: ZygotePool; wanted: Profile | null; nowMs: number },
+): string | null {
+  if (wanted === null) return 'none is wanted';
+  if (!startsAlike(one.profile, wanted)) return 'its profile has changed';
+  if (one.state === 'starting') return nowMs >= one.readyByMs ? LATE : null;
+  const newer = pool.zygotes.some(
+    (other) =>
+      other.state === 'ready' && other.sinceMs > one.sinceMs && startsAlike(other.profile, wanted),
+  );
+  if (newer) return 'a newer one has taken its place';
+  return (one.memoryBytes ?? 0) > ZYGOTE.memoryBytes ? 'it has grown too big' : null;
+}
+
+function renewalAtMs(one: Zygote, { renewMs }: ZygotePool, { preforkMaxAgeMs }: Profile): number {
+  return one.sinceMs <= renewMs ? renewMs : one.sinceMs + (preforkMaxAgeMs ?? ZYGOTE.maxAgeMs);
+}
+
+function isUnfit({ unfit }: ZygotePool, profile: Profile): boolean {
+  return unfit !== null && startsAlike(unfit.profile, profile);
+}
+
+/** The zygote from which a worker of this profile is forked; null: none is ready. */
+export function zygoteFor(pool: ZygotePool, profile: Profile): Zygote | null {
+  return (
+    pool.zygotes.findLast((one) => one.state === 'ready' && startsAlike(one.profile, profile)) ?? null
+  );
+}
+
+/** Why a worker of this profile starts cold now; null: a zygote is ready for it, or none is wanted. */
+export function whyCold(pool: ZygotePool, profile: Profile): string | null {
+  if (!mayFork(profile) || zygoteFor(pool, profile) !== null) return null;
+  if (pool.unfit !== null && isUnfit(pool, profile)) return pool.unfit.why;
+  if (pool.lastCrash !== null && pool.crashes > 0) return `its zygote failed: ${pool.lastCrash}`;
+  return 'its zygote is not ready yet';
+}
+
+export function mayFork({ prefork = 'off', protocol }: Profile): boolean {
+  return prefork !== 'off' && protocol === 'livekit';
+}
+
+/** The keys of a profile that its process sees. A zygote has no limits of its own, so the others do not matter. */
+const START_KEYS = [
+  'command',
+  'cwd',
+  'env',
+  'passEnv',
+  'passAll',
+  'envFile',
+  'version',
+  'protocol',
+  'livekitAccess',
+  'prefork',
+] as const satisfies readonly (keyof Profile)[];
+
+/** Compares as JSON, because a profile from disk is another object. */
+function startsAlike(then: Profile, now: Profile): boolean {
+  return START_KEYS.every((key) => JSON.stringify(then[key]) === JSON.stringify(now[key]));
+}
