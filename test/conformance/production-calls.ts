@@ -22,7 +22,7 @@ export const PRODUCTION: readonly Scenario[] = [
   call('hang_up', 'hang_up'),
   call('recording', 'hang_up', { script: { record: true } }),
   call('closed', 'none', { script: { closed: true }, after: 'request', hasJob: false }),
-  call('reload', 'reload', { next: ['dispatch-cold', 'dispatch-warm'], roomStaysS: 15 }),
+  call('reload', 'reload', { next: ['dispatch-cold', 'dispatch-warm', 'dispatch-forked'], roomStaysS: 15 }),
   call('release', 'release'),
   call('deletes_room', 'none', { script: { last: 'delete_room' }, after: 'tool_ends' }),
   call('sip_hang_up', 'hang_up', { callerKind: 'sip' }),

@@ -84,7 +84,7 @@ const PROBES = [
   'list_dispatches',
   'avatar',
 ];
-const BY_DISPATCH: readonly Way[] = ['livekit', 'dispatch-cold', 'dispatch-warm'];
+const BY_DISPATCH: readonly Way[] = ['livekit', 'dispatch-cold', 'dispatch-warm', 'dispatch-forked'];
 const ACCEPT = {
   do: 'accept',
   name: 'Ada',

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { findFramework } from '../../scripts/framework-versions.mjs';
+import type { CapacityView } from '../../src/api/host-schemas.ts';
 import { Callers } from '../support/callers/callers.ts';
 import { Daemon, ROOT } from '../support/daemon/daemon.ts';
 import { freePorts } from '../support/lib/free-ports.ts';
@@ -33,6 +34,8 @@ export interface StageOptions {
   readonly file?: string;
   readonly loop?: 'asyncio' | 'uvloop';
   readonly warm: number;
+  /** Also a profile whose workers are forked. */
+  readonly forked?: boolean;
 }
 
 /** A process of LiveKit's own runner, and its output. */
@@ -196,6 +199,9 @@ export class Stage {
                 warm: this.options.warm,
               },
             }),
+        ...(this.options.forked === true && {
+          forked: { ...profile, agent_name: 'forked', env: { OBSERVER_NAME: 'forked' }, prefork: 'auto' },
+        }),
       },
     };
     const daemon = new Daemon({ config, dir, env: this.#env });
@@ -210,7 +216,20 @@ export class Stage {
       },
       START_MS,
     );
+    if (this.options.forked === true) await this.#startZygote(daemon);
     return daemon;
+  }
+
+  /** The first worker of an agent starts cold, and its zygote beside it. */
+  async #startZygote(daemon: Daemon): Promise<void> {
+    const { body } = await daemon.dispatch({ room: 'zygote', agent: 'forked' });
+    await until(
+      'the zygote is ready',
+      async () => (await daemon.get<CapacityView>('/v1/capacity')).body.zygotes.some(({ ready }) => ready > 0),
+      START_MS,
+    );
+    await daemon.release(body.id);
+    await daemon.ended(body.id, START_MS);
   }
 
   /** The profile under curfew, and the name under which LiveKit's dispatch finds it. */

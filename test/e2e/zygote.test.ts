@@ -77,7 +77,7 @@ describe.runIf(HAS_LIVEKIT && PYTHON !== null)('a Python agent with a zygote', (
     const second = await call('second');
     const third = await call('third');
     const commands = marked(daemon.instanceId());
-    console.log(JSON.stringify(commands, null, 1), logsOf(/./).slice(0, 6000));
+    console.log(commands.length, logsOf(/^[sz]/).slice(0, 9000));
     expect(second.pid).not.toBe(third.pid);
     daemon.signal('SIGKILL');
     await daemon.exited();

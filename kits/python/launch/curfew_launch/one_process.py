@@ -8,6 +8,12 @@ import functools
 GIVEN = "_curfew_executor_given"
 
 
+class State:
+    """Whether the job of this worker runs in its one process."""
+
+    is_used = False
+
+
 def adapt(worker):
     """`worker`: the module livekit.agents.worker."""
     server = getattr(worker, "AgentServer", None)
@@ -30,3 +36,4 @@ def prepare(server, *_args, **_kwargs):
     target, name = (server.opts, "job_executor_type") if hasattr(server, "opts") else (server, "_job_executor_type")
     if not getattr(server, GIVEN, False) and hasattr(target, name):
         setattr(target, name, JobExecutorType.THREAD)
+        State.is_used = True

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 
-from . import attempt, child_env, fork_check, forked, one_process, own, say
+from . import attempt, child_env, fork_check, forked, main_thread, one_process, own, say
 
 VERSION = 1
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.05, 2.0
@@ -39,7 +39,8 @@ def adapt(cli):
     @functools.wraps(run)
     def run_forked(*args, **kwargs):
         serve(lambda: attempt("one_process", lambda: one_process.prepare(*args, **kwargs)))
-        return run(*args, **kwargs)
+        change = attempt("main_thread", lambda: main_thread.changer(cli)) if one_process.State.is_used else None
+        return run(*args, **kwargs) if change is None else change(run, args, kwargs)
 
     setattr(cli, name, run_forked)
 
