@@ -122,14 +122,24 @@ function mounts(): string[][] {
     .filter((fields) => fields[fields.indexOf('-') + 1] === 'cgroup2');
 }
 
-function findBase(): { path: string; mayPassDown: boolean } | null {
+/** The cgroup of this process, and its path below the mount. `null`: it is in no cgroup v2 hierarchy that can be seen here. */
+function findOwn(): { path: string; inside: string } | null {
   const [mount] = mounts();
   const own = readLines('/proc/self/cgroup').find((line) => line.startsWith('0::'));
   const [root, mountPoint] = [mount?.[3], mount?.[4]];
   if (root === undefined || mountPoint === undefined || own === undefined) return null;
   const inside = relative(root, own.slice('0::'.length));
-  if (inside.startsWith('..')) return null;
-  const path = join(mountPoint, inside);
+  return inside.startsWith('..') ? null : { path: join(mountPoint, inside), inside };
+}
+
+export function ownCgroup(): string | null {
+  return findOwn()?.path ?? null;
+}
+
+function findBase(): { path: string; mayPassDown: boolean } | null {
+  const own = findOwn();
+  if (own === null) return null;
+  const { path, inside } = own;
   if (basename(path) === SUPERVISOR_GROUP) return { path: dirname(path), mayPassDown: true };
   // Only the root of the hierarchy may contain processes and pass controllers down.
   return { path, mayPassDown: inside === '' };

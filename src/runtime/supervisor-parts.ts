@@ -63,7 +63,8 @@ export class SupervisorParts {
       tree: (id, left) => this.#postToWorker(id, { type: 'tree', workerId: id, left }),
       resources: (id, memory, cpuPercent) =>
         this.#postToWorker(id, { type: 'resources', workerId: id, memory, cpuPercent }),
-      memoryLimit: (id) => this.#sessionOf(id)?.spec.profile.memoryBytes ??
+      memoryLimit: (id) =>
+        this.#sessionOf(id)?.spec.profile.memoryBytes ??
         this.pool.memoryLimit(id) ??
         this.zygotes.memoryLimit(id),
     });

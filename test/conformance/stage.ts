@@ -225,7 +225,8 @@ export class Stage {
     const { body } = await daemon.dispatch({ room: 'zygote', agent: 'forked' });
     await until(
       'the zygote is ready',
-      async () => (await daemon.get<CapacityView>('/v1/capacity')).body.zygotes.some(({ ready }) => ready > 0),
+      async () =>
+        (await daemon.get<CapacityView>('/v1/capacity')).body.zygotes.some(({ ready }) => ready > 0),
       START_MS,
     );
     await daemon.release(body.id);

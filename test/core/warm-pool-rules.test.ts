@@ -2,8 +2,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { workerId } from '../../src/core/ids.ts';
-import type { Pool, WarmWorker } from '../../src/core/workers/warm-pool-rules.ts';
 import { noteCrash } from '../../src/core/workers/crash-backoff.ts';
+import type { Pool, WarmWorker } from '../../src/core/workers/warm-pool-rules.ts';
 import { decidePool, EMPTY_POOL, findReady } from '../../src/core/workers/warm-pool-rules.ts';
 import { BACKOFF } from '../../src/lib/limits/session-limits.ts';
 import { WARM } from '../../src/lib/limits/worker-limits.ts';

@@ -153,7 +153,7 @@ const agent = section({
     .union([z.boolean(), z.literal('always')], { error: 'must be true, false or always' })
     .default(true),
   warm: count(0, WARM.most).default(0),
-  prefork: choice(['auto', 'require', 'off']).default('off'),
+  prefork: choice(['auto', 'off']).default('off'),
   prefork_max_age: duration([60 * SECOND_MS, DAY_MS]).default(ZYGOTE.maxAgeMs),
   memory: bytes.nullable().default(null),
   cpu: percent.nullable().default(null),

@@ -177,7 +177,7 @@ class HostWorkers implements Workers {
       if (closing.signal.aborted) throw new CurfewError('stopping', `worker ${id} was not started`);
       const { bootId } = this.#options.instance;
       const shim =
-        (await forked(request, plan, { bootId, shimCgroup: null })) ??
+        (await forked(request, plan, { bootId, shimCgroup: this.#parts.startHost.shimCgroup })) ??
         (await startShim({ ...plan, proc, bootId, logFd: log.fd }));
       failpoint('spawn.shim-started');
       return this.#track(id, { folder: plan.folder, shim, cgroup: plan.cgroup, from: 'start' });

@@ -2,6 +2,7 @@
 import type { WorkerId } from '../../core/ids.ts';
 import { LOGS, WORKERS } from '../../lib/limits/worker-limits.ts';
 import { ownUmask } from '../../process/base-environment.ts';
+import { ownCgroup } from '../../process/cgroup.ts';
 import type { ProcTable } from '../../process/proc-files.ts';
 import { createProcTable } from '../../process/proc-files.ts';
 import type { Scanner } from '../../process/process-scan.ts';
@@ -62,7 +63,15 @@ export function makeWorkerParts(options: WorkersOptions): WorkerParts {
     markPrefix,
     scanner: createScanner(proc, markPrefix),
     self: { pid: process.pid, pgid: proc.stat(process.pid)?.pgid ?? process.pid },
-    startHost: { instance, environment, umask: ownUmask(), cgroups, maxFileBytes: sizes.hardBytes, temp },
+    startHost: {
+      instance,
+      environment,
+      umask: ownUmask(),
+      cgroups,
+      shimCgroup: cgroups === null ? null : ownCgroup(),
+      maxFileBytes: sizes.hardBytes,
+      temp,
+    },
     writes: new PendingWrites(log),
     logs: createLogCap({ log, sizes, forward }),
     shelf: new LogShelf({

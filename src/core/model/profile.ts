@@ -32,7 +32,7 @@ export interface LiveKitKeys {
   readonly apiSecret: string;
 }
 
-export type PreforkMode = 'auto' | 'require' | 'off';
+export type PreforkMode = 'auto' | 'off';
 
 export interface Profile {
   readonly agent: string;
@@ -76,7 +76,7 @@ export interface Profile {
   readonly rejoin?: RejoinRule;
   /** Absent: nobody is ignored. Profiles of 0.1.0 lack it. */
   readonly ignore?: IgnoreRule;
-  /** Whether workers are forked from a zygote. `require`: never started cold. Absent: `off`, as in 0.1.0. */
+  /** Whether workers are forked from a zygote, where one is ready. Absent: `off`, as in 0.1.0. */
   readonly prefork?: PreforkMode;
   /** A zygote older than this is renewed. Absent: see `ZYGOTE.maxAgeMs`. */
   readonly preforkMaxAgeMs?: number;

@@ -73,8 +73,7 @@ function whyRetire(
   if (!startsAlike(one.profile, wanted)) return 'its profile has changed';
   if (one.state === 'starting') return nowMs >= one.readyByMs ? LATE : null;
   const newer = pool.zygotes.some(
-    (other) =>
-      other.state === 'ready' && other.sinceMs > one.sinceMs && startsAlike(other.profile, wanted),
+    (other) => other.state === 'ready' && other.sinceMs > one.sinceMs && startsAlike(other.profile, wanted),
   );
   if (newer) return 'a newer one has taken its place';
   return (one.memoryBytes ?? 0) > ZYGOTE.memoryBytes ? 'it has grown too big' : null;
@@ -90,9 +89,7 @@ function isUnfit({ unfit }: ZygotePool, profile: Profile): boolean {
 
 /** The zygote from which a worker of this profile is forked; null: none is ready. */
 export function zygoteFor(pool: ZygotePool, profile: Profile): Zygote | null {
-  return (
-    pool.zygotes.findLast((one) => one.state === 'ready' && startsAlike(one.profile, profile)) ?? null
-  );
+  return pool.zygotes.findLast((one) => one.state === 'ready' && startsAlike(one.profile, profile)) ?? null;
 }
 
 /** Why a worker of this profile starts cold now; null: a zygote is ready for it, or none is wanted. */

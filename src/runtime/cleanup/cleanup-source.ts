@@ -34,7 +34,8 @@ export function ownSessions({
     open: async () => sessions.all().filter((one) => !isEnded(one)),
     sessionOf: (id) =>
       findSession(id, records, async (session) => sessions.state(session) ?? (await registry.get(session))),
-    warmOf: async (id) => (pool.has(id) || zygotes.has(id) || workerIndex.has(id) ? 'pooled' : findStray(records, id)),
+    warmOf: async (id) =>
+      pool.has(id) || zygotes.has(id) || workerIndex.has(id) ? 'pooled' : findStray(records, id),
     recheckDeadlines: (id) => sessions.post(id, { type: 'tick' }),
   };
 }

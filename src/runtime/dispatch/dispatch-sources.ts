@@ -51,10 +51,11 @@ export class DispatchSources {
     this.#refreshPools();
   }
 
-  /** The config may name other agents now. */
+  /** The config may name other agents now, and the agents' files may have changed. */
   reload(): void {
     this.#jobs?.reload();
     this.#rooms.reload();
+    this.#parts.zygotes.renew();
     this.#refreshPools();
   }
 

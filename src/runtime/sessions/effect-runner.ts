@@ -16,8 +16,8 @@ import type { RoomTokens } from '../rooms/room-tokens.ts';
 import type { SupervisorDeps } from '../supervisor-deps.ts';
 import { makeAgentJob } from '../workers/agent-job-message.ts';
 import type { ChannelRouter } from '../workers/channel-router.ts';
+import type { Forks } from '../workers/worker-env.ts';
 import { jobOf, launch, launchFailure } from '../workers/worker-env.ts';
-import type { ZygotePool } from '../workers/zygote-pool.ts';
 import type { SessionHost } from './session-host.ts';
 
 export interface EffectParts {
@@ -25,7 +25,7 @@ export interface EffectParts {
   readonly sessions: Pick<SessionHost, 'all' | 'state' | 'post'>;
   readonly workers: Workers;
   readonly channels: ChannelRouter;
-  readonly zygotes: Pick<ZygotePool, 'forkOf'>;
+  readonly zygotes: Forks;
   readonly admission: AdmissionGate;
   readonly roomTokens: RoomTokens;
   /** null: no LiveKit. */

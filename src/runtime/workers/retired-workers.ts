@@ -10,7 +10,7 @@ export class RetiredWorkers {
   readonly #clock: Clock;
   readonly #workers: Workers;
   readonly #ids = new Set<WorkerId>();
-  /** Those that got TERM before their end. */
+  /** Workers that got TERM before their end. */
   readonly #asked = new Set<WorkerId>();
 
   constructor(clock: Clock, workers: Workers) {
@@ -36,13 +36,13 @@ export class RetiredWorkers {
     this.#clock.at(restAtMs + rest.boundMs, ifThere(kill.signal));
   }
 
-  /** The worker ended by itself. Searches the processes that it left. */
+  /** The worker ended without a request. Searches the processes that it left. */
   died(id: WorkerId): void {
     this.#ids.add(id);
     this.#workers.reap(id);
   }
 
-  /** true: no process is left. Those that a retired worker left have their own time, and KILL follows. */
+  /** true: no process is left. Processes that a retired worker left have their own time, and KILL follows. */
   tree(id: WorkerId, left: number): boolean {
     if (left > 0) {
       this.#workers.signal(id, this.#asked.has(id) ? 'SIGTERM' : 'SIGKILL');

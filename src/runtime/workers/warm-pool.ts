@@ -18,14 +18,14 @@ import type { ChannelRouter } from './channel-router.ts';
 import { RetiredWorkers } from './retired-workers.ts';
 import type { WarmView } from './warm-handoff.ts';
 import { WarmTable } from './warm-table.ts';
+import type { Forks } from './worker-env.ts';
 import { warmEnv } from './worker-env.ts';
-import type { ZygotePool } from './zygote-pool.ts';
 
 export interface WarmPoolOptions {
   readonly deps: SupervisorDeps;
   readonly workers: Workers;
   readonly channels: ChannelRouter;
-  readonly zygotes: Pick<ZygotePool, 'forkOf'>;
+  readonly zygotes: Forks;
 }
 
 export class WarmPool {
@@ -231,7 +231,13 @@ export class WarmPool {
     try {
       const env = warmEnv(id, profile, deps);
       const record = { warm: { profile } };
-      const process = await workers.spawn({ workerId: id, profile, ...env, ...zygotes.forkOf(profile), record });
+      const process = await workers.spawn({
+        workerId: id,
+        profile,
+        ...env,
+        ...zygotes.forkOf(profile),
+        record,
+      });
       this.#table.setProcess(id, process);
       if (this.#retired.has(id)) workers.signal(id, 'SIGKILL');
       // Race: the worker may have connected before its process was known here.

@@ -10,13 +10,17 @@ import { CurfewError } from '../../lib/errors.ts';
 import type { SpawnRequest, Workers } from '../../ports/workers.ts';
 import type { RoomTokens } from '../rooms/room-tokens.ts';
 import type { SupervisorDeps } from '../supervisor-deps.ts';
-import type { ZygotePool } from './zygote-pool.ts';
+
+export interface Forks {
+  /** How a worker of this profile is forked. Empty: it starts cold. */
+  forkOf(profile: Profile): Pick<SpawnRequest, 'fork' | 'forkFailed'>;
+}
 
 interface LaunchHost {
   readonly roomTokens: RoomTokens;
   readonly deps: SupervisorDeps;
   readonly workers: Workers;
-  readonly zygotes: Pick<ZygotePool, 'forkOf'>;
+  readonly zygotes: Forks;
   readonly sessions: { state(id: SessionId): Session | null };
 }
 

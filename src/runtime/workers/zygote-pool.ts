@@ -6,7 +6,7 @@ import type { SessionEvent } from '../../core/model/events.ts';
 import type { Profile } from '../../core/model/profile.ts';
 import { welcomeMessage } from '../../core/session/handshake.ts';
 import { noteCrash } from '../../core/workers/crash-backoff.ts';
-import type { Zygote, ZygotePool as Pool } from '../../core/workers/zygote-rules.ts';
+import type { ZygotePool as Pool, Zygote } from '../../core/workers/zygote-rules.ts';
 import {
   decideZygotes,
   LATE,
@@ -53,6 +53,14 @@ export class ZygotePool {
   refresh(isOpen: boolean): void {
     this.#isOpen = isOpen;
     for (const agent of new Set([...this.#deps.agents, ...this.#pools.keys()])) this.#decide(agent);
+  }
+
+  /** Each zygote serves until a new one has reached its fork point. An agent that could not be forked is tried again. */
+  renew(): void {
+    for (const [agent, pool] of this.#pools) {
+      this.#pools.set(agent, { ...pool, unfit: null, renewMs: this.#nowMs() });
+      this.#decide(agent);
+    }
   }
 
   /** How a worker of this profile starts. The first start of an agent lets its zygote begin. */
@@ -245,7 +253,10 @@ export class ZygotePool {
     const agent = this.#agents.get(id);
     if (agent === undefined) return;
     this.#forget(id);
-    this.#deps.log.warn({ worker: id, agent, why }, 'a zygote ended; workers start cold until the next one is ready');
+    this.#deps.log.warn(
+      { worker: id, agent, why },
+      'a zygote ended; workers start cold until the next one is ready',
+    );
     this.#crashed(agent, why);
     this.#decide(agent);
   }
@@ -272,9 +283,7 @@ export class ZygotePool {
 
   #find(id: WorkerId): Zygote | null {
     const agent = this.#agents.get(id);
-    return agent === undefined
-      ? null
-      : (this.#poolOf(agent).zygotes.find((one) => one.id === id) ?? null);
+    return agent === undefined ? null : (this.#poolOf(agent).zygotes.find((one) => one.id === id) ?? null);
   }
 
   #poolOf(agent: string): Pool {

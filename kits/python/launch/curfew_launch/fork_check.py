@@ -59,7 +59,7 @@ def _is_written(name, target):
 
 
 def _sockets():
-    """What each open socket is, by inode. Sockets without a peer, such as a new one, are missing: nothing goes through them."""
+    """The text for each open socket, by inode. Sockets without a peer, such as a new one, are missing: nothing goes through them."""
     found = {}
     for protocol in ("tcp", "tcp6", "udp", "udp6"):
         for fields in _lines("/proc/self/net/%s" % protocol):

@@ -76,7 +76,7 @@ class _Server(threading.Thread):
 
 
 class _MainThread:
-    """What the thread executor takes for its thread."""
+    """The thread executor takes it for its thread."""
 
     def __init__(self, tasks, target, args=(), name=""):
         self._tasks, self._work = tasks, lambda: target(*args)
@@ -87,7 +87,7 @@ class _MainThread:
 
 
 def _as_process(job_main):
-    """The job has a process of its own, so code that asks is told so."""
+    """The job has a process of its own, and code may ask for that."""
     init = job_main._JobProc.__init__
 
     @functools.wraps(init)

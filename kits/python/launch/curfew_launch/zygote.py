@@ -1,5 +1,5 @@
 """
-Makes this process a zygote: it runs the agent's file up to the start of the framework's worker, and then forks a worker for each
+Makes this process a zygote. It runs the agent's file up to the start of the framework's worker. Then it forks a worker for each
 order of the supervisor. It holds no session and no secret of a session.
 
 The order comes over the control socket. It names the worker's folder and its environment.
@@ -146,7 +146,7 @@ def prepare_worker(prepare):
 
 
 def _share_nothing():
-    """What Python itself does not make anew after a fork."""
+    """Python itself renews the rest after a fork."""
     tempfile.tempdir = None
     multiprocessing.current_process().authkey = os.urandom(32)
     numpy = sys.modules.get("numpy")

@@ -1,7 +1,7 @@
 /**
  * Starts a worker by a fork of its agent's zygote. The zygote forks a waiter, which does what the shim does, and the waiter forks
- * the worker. The file `order` is the right to do so: the waiter removes it before it takes the claim, and the supervisor removes
- * it before it starts the worker cold. Only one of them can. The other side is kits/python/launch/curfew_launch/forked.py.
+ * the worker. The file `order` is the right to do so. The waiter removes it before it takes the claim. The supervisor removes it
+ * before it starts the worker cold. Only one of them can. The other side is kits/python/launch/curfew_launch/forked.py.
  */
 import { existsSync } from 'node:fs';
 import { unlink, writeFile } from 'node:fs/promises';

@@ -20,6 +20,8 @@ export interface StartHost {
   readonly environment: Environment;
   readonly umask: string;
   readonly cgroups: Cgroups | null;
+  /** The cgroup of shims, which is the supervisor's own. `null`: workers have no cgroups. */
+  readonly shimCgroup: string | null;
   readonly maxFileBytes: number;
   /** `null`: workers share the supervisor's TMPDIR. */
   readonly temp: TempFolders | null;
