@@ -1,90 +1,168 @@
-/** Workers that are forked from a zygote, with real frameworks, a real server and real callers. */
-import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
+/** Workers that are forked from a zygote, with a real framework, a real server and real callers. */
+import { mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { findPythonAgents } from '../../scripts/python-agents.mjs';
 import type { CapacityView } from '../../src/api/host-schemas.ts';
+import type { SessionView } from '../../src/api/session-schemas.ts';
 import { Callers } from '../support/callers/callers.ts';
 import { Daemon, ROOT } from '../support/daemon/daemon.ts';
 import { until } from '../support/lib/wait.ts';
 import { HAS_LIVEKIT, LiveKit } from '../support/livekit/livekit-server.ts';
 import { marked } from '../support/processes/marked-processes.ts';
 
-const START_MS = 60_000;
+const START_MS = 90_000;
 const PYTHON = findPythonAgents();
+const UNFIT = ['thread', 'connection', 'file'] as const;
+
+/** What the agent of test/fixtures/agents/preforked.py prints. */
+interface Facts {
+  readonly [name: string]: unknown;
+  readonly pid: number;
+}
 
 describe.runIf(HAS_LIVEKIT && PYTHON !== null)('a Python agent with a zygote', () => {
   let livekit: LiveKit;
   let daemon: Daemon;
   let callers: Callers;
 
-  beforeEach(async () => {
+  beforeAll(async () => {
     livekit = await LiveKit.start({ logLevel: 'info' });
     callers = new Callers(livekit);
     const dir = mkdtempSync(join(tmpdir(), 'curfew-zygote-'));
+    const profile = {
+      command: [PYTHON, join(ROOT, 'test/fixtures/agents/preforked.py'), 'start'],
+      protocol: 'livekit',
+      prefork: 'auto',
+      callers_left: '300ms',
+      start_timeout: '90s',
+      agent_absent: '60s',
+      ladder: { term: '2s' },
+    };
     const config = {
       ...livekit.config(join(dir, 'c.sock')),
       presence: { poll_interval: '500ms' },
-      agents: {
-        default: {
-          command: [PYTHON, join(ROOT, 'test/fixtures/agents/waits.py'), 'start'],
-          protocol: 'livekit',
-          prefork: 'auto',
-          callers_left: '300ms',
-          start_timeout: '60s',
-          agent_absent: '60s',
-          ladder: { term: '2s' },
-        },
-      },
+      limits: { start_rate: '100/s' },
+      agents: Object.fromEntries(
+        ['default', ...UNFIT, 'exit'].map((does) => [does, { ...profile, env: { PREFORKED: does } }]),
+      ),
     };
     daemon = await new Daemon({ config, dir }).start();
   });
-  afterEach(async () => {
-    callers.kill();
+  afterAll(async () => {
+    callers?.kill();
     await daemon?.close();
-    await livekit.close();
+    await livekit?.close();
   });
 
-  const agentsIn = async (room: string) =>
-    (await livekit.rooms.listParticipants(room)).filter((one) => one.identity.startsWith('agent-'));
-  const live = (id: string) => daemon.reaches(id, ['live'], START_MS);
-  const call = async (room: string) => {
+  const call = async (room: string, agent = 'default'): Promise<SessionView> => {
     await callers.join(room, 'ann');
-    const { body } = await daemon.dispatch({ room });
-    const session = await live(body.id);
-    await until('the agent is in the room', async () => (await agentsIn(room)).length === 1, START_MS);
-    return session;
+    const { body, status } = await daemon.dispatch({ room, agent });
+    expect(status, JSON.stringify(body)).toBe(201);
+    return daemon.reaches(body.id, ['live'], START_MS);
   };
-  const zygote = () =>
-    until(
-      'the zygote is ready',
-      async () => {
-        const { body } = await daemon.get<CapacityView>('/v1/capacity');
-        return body.zygotes.find((one) => one.ready === 1) ?? null;
-      },
-      START_MS,
-    );
-  const logsOf = (pattern: RegExp) =>
-    readdirSync(join(daemon.dir, 'state/workers'))
-      .filter((name) => pattern.test(name))
-      .map((name) => `${name}: ${readFileSync(join(daemon.dir, 'state/workers', name, 'log'), 'utf8')}`)
-      .join('\n');
+  const viewOf = async (agent: string) => {
+    const { body } = await daemon.get<CapacityView>('/v1/capacity');
+    return body.zygotes.find((one) => one.agent === agent);
+  };
+  const ready = () =>
+    until('the zygote is ready', async () => (await viewOf('default'))?.ready === 1, START_MS);
+  const factsOf = ({ id }: SessionView): Promise<Facts> =>
+    until('the agent has shown its facts', () => {
+      const log = readFileSync(join(daemon.dir, 'state/workers', `${id}.1`, 'log'), 'utf8');
+      const line = /^facts (.*)$/m.exec(log)?.[1];
+      return line === undefined ? null : (JSON.parse(line) as Facts);
+    });
+  const processesOf = ({ id }: SessionView) =>
+    marked(daemon.instanceId()).filter(({ worker }) => worker.startsWith(id));
+  const zygotePid = () =>
+    marked(daemon.instanceId()).find(
+      ({ worker, command }) => worker.startsWith('zygote-') && !command.startsWith('/bin/sh'),
+    )?.pid ?? 0;
+  const hangUp = async (room: string, { id }: SessionView) => {
+    await callers.leave(room, 'ann');
+    return daemon.reaches(id, ['released'], 30_000);
+  };
 
-  it('starts the first call cold, forks the next ones, and keeps them over a restart and the end of its zygote', async () => {
-    await call('first');
-    await zygote();
-    const second = await call('second');
-    const third = await call('third');
-    const commands = marked(daemon.instanceId());
-    console.log(commands.length, logsOf(/^[sz]/).slice(0, 9000));
-    expect(second.pid).not.toBe(third.pid);
+  it('starts its first call cold and forks the next ones, which share nothing of a call', async () => {
+    const first = await call('first');
+    await ready();
+    const calls = [await call('second'), await call('third')] as const;
+    const [one, other] = await Promise.all([factsOf(calls[0]), factsOf(calls[1])]);
+    const same = { at_import: one.at_import, cwd: one.cwd, set_at_import: 'kept', zygote: null };
+    for (const facts of [one, other])
+      expect(facts).toMatchObject({ ...same, thread: 'MainThread', executor: 'PROCESS', handled: ['usr2'] });
+    expect([one.calls, other.calls]).toEqual([['second'], ['third']]);
+    for (const name of ['pid', 'session', 'random', 'numpy', 'uuid', 'ssl', 'token', 'temp'])
+      expect(one[name], name).not.toBe(other[name]);
+    // The waiter and the worker. A cold one has more.
+    for (const session of calls) expect(processesOf(session)).toHaveLength(2);
+    expect(processesOf(first).length).toBeGreaterThan(2);
+    expect(calls.map(({ pid }) => pid)).toEqual([one.pid, other.pid]);
+    for (const [index, session] of calls.entries())
+      expect(await hangUp(index === 0 ? 'second' : 'third', session)).toMatchObject({
+        reason: 'callers_left',
+      });
+    await hangUp('first', first);
+  }, 180_000);
+
+  it('keeps its forked calls over the end of its zygote and of its supervisor', async () => {
+    await ready();
+    const session = await call('kept');
+    process.kill(zygotePid(), 'SIGKILL');
     daemon.signal('SIGKILL');
     await daemon.exited();
     await daemon.start();
-    expect(await live(second.id)).toMatchObject({ pid: second.pid, restarts: 0 });
-    await callers.leave('second', 'ann');
-    expect(await daemon.reaches(second.id, ['released'], 30_000)).toMatchObject({ reason: 'callers_left' });
-    expect(await live(third.id)).toMatchObject({ pid: third.pid, restarts: 0 });
+    expect(await daemon.reaches(session.id, ['live'])).toMatchObject({ pid: session.pid, restarts: 0 });
+    expect(await hangUp('kept', session)).toMatchObject({ reason: 'callers_left', exit: { code: 0 } });
+    expect(processesOf(session)).toEqual([]);
+  }, 120_000);
+
+  it('gives its zygote to the next supervisor', async () => {
+    await call('again').then((session) => hangUp('again', session));
+    await ready();
+    const pid = zygotePid();
+    daemon.signal('SIGKILL');
+    await daemon.exited();
+    await daemon.start();
+    await ready();
+    expect(zygotePid()).toBe(pid);
+    const session = await call('adopted');
+    expect(processesOf(session)).toHaveLength(2);
+    await hangUp('adopted', session);
+  }, 120_000);
+
+  it('starts a call cold within the same dispatch when its zygote hangs', async () => {
+    await ready();
+    const pid = zygotePid();
+    process.kill(pid, 'SIGSTOP');
+    const session = await call('hangs');
+    expect(session).toMatchObject({ restarts: 0, errors: { total: 0 } });
+    await until(
+      'the zygote that hung is gone',
+      () => !marked(daemon.instanceId()).some((one) => one.pid === pid),
+    );
+    await ready();
+    expect(zygotePid()).not.toBe(pid);
+    await hangUp('hangs', session);
   }, 180_000);
+
+  it('starts cold where its import would be shared or its zygote fails, and says why', async () => {
+    const sessions = await Promise.all([...UNFIT, 'exit'].map((agent) => call(agent, agent)));
+    const cold = async (agent: string) =>
+      until(
+        `${agent} is known`,
+        async () => {
+          const why = (await viewOf(agent))?.cold;
+          return why === 'its zygote is not ready yet' ? null : why;
+        },
+        START_MS,
+      );
+    expect(await cold('thread')).toMatch(/started a thread \(poller\)/);
+    expect(await cold('connection')).toMatch(/opened a (connection to|listening socket on) 127\.0\.0\.1:\d+/);
+    expect(await cold('file')).toMatch(/opened the file \S+notes for writing/);
+    expect(await cold('exit')).toMatch(/its zygote failed: it exited with code 3/);
+    for (const session of sessions) await hangUp(session.room, session);
+  }, 240_000);
 });
