@@ -16,7 +16,7 @@ const START_MS = 90_000;
 const PYTHON = findPythonAgents();
 const UNFIT = ['thread', 'connection', 'file'] as const;
 
-/** What the agent of test/fixtures/agents/preforked.py prints. */
+/** The facts that test/fixtures/agents/preforked.py prints. */
 interface Facts {
   readonly [name: string]: unknown;
   readonly pid: number;
