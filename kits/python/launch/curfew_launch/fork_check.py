@@ -10,7 +10,18 @@ CONNECTED = {"01": "a connection", "02": "a connection", "0A": "a listening sock
 
 def why_not(log_path):
     """One line, or None: the process may be forked. `log_path`: of the own log, to which each process may write."""
-    return _threads() or _descriptors(log_path)
+    return _threads() or _children() or _descriptors(log_path)
+
+
+def _children():
+    """Two calls would share a helper, and no worker would end it."""
+    pid = os.getpid()
+    try:
+        with open("/proc/self/task/%d/children" % pid) as file:
+            children = file.read().split()
+    except OSError:
+        return None  # The kernel shows none.
+    return "the agent's import started a child process (pid %s)" % children[0] if children else None
 
 
 def _threads():
@@ -34,15 +45,19 @@ def _descriptors(log_path):
             target = os.readlink("/proc/self/fd/%s" % name)
         except (OSError, ValueError):
             continue
+        if fd <= 2:
+            continue
         if target in SHARED:
             return "the agent's import opened %s" % target
+        if target.startswith("pipe:["):
+            return "the agent's import opened a pipe"
         if target.startswith("socket:["):
             if addresses is None:
                 addresses = _sockets()
             found = addresses.get(target[8:-1])
             if found is not None:
                 return "the agent's import opened %s" % found
-        elif target.startswith("/") and fd > 2 and target != log_path and _is_written(name, target):
+        elif target.startswith("/") and target != log_path and _is_written(name, target):
             return "the agent's import opened the file %s for writing" % target
     return None
 

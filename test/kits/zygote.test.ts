@@ -1,0 +1,100 @@
+/** The parts of a Python zygote alone: what makes a process unfit to be forked, and the environment of a forked worker. */
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { ROOT } from '../support/daemon/daemon.ts';
+
+const LAUNCH = join(ROOT, 'kits/python/launch');
+
+/** Runs Python code with the launcher's modules on its path, and returns its output. */
+function python(code: string, env: Record<string, string> = {}): string {
+  const { stdout, stderr, status } = spawnSync('python3', ['-c', code], {
+    encoding: 'utf8',
+    timeout: 30_000,
+    env: { PATH: process.env.PATH ?? '', PYTHONPATH: LAUNCH, LC_ALL: 'C.UTF-8', ...env },
+  });
+  expect(status, stderr).toBe(0);
+  return stdout.trim();
+}
+
+const check = (before: string) =>
+  python(`
+import os, socket, subprocess, threading
+# The test runner passes on descriptors of its own.
+os.closerange(3, 256)
+helper = None
+${before}
+from curfew_launch import fork_check
+print(fork_check.why_not(None), flush=True)
+if helper: helper.kill()
+os._exit(0)`);
+
+it.each([
+  ['nothing', '', /^None$/],
+  [
+    'a thread',
+    't = threading.Thread(target=threading.Event().wait, name="poller"); t.start()',
+    /thread \(poller\)/,
+  ],
+  [
+    'a listening socket',
+    's = socket.create_server(("127.0.0.1", 0))',
+    /listening socket on 127\.0\.0\.1:\d+/,
+  ],
+  [
+    'a connection',
+    's = socket.create_server(("127.0.0.1", 0)); c = socket.create_connection(s.getsockname()); s.close()',
+    /a connection to 127\.0\.0\.1:\d+/,
+  ],
+  [
+    'a connected UDP socket',
+    's = socket.socket(type=socket.SOCK_DGRAM); s.connect(("127.0.0.1", 9))',
+    /UDP socket to/,
+  ],
+  ['a pair of Unix sockets', 'a, b = socket.socketpair()', /a Unix socket/],
+  ['a pipe', 'a, b = os.pipe()', /a pipe/],
+  [
+    'a child process',
+    'helper = subprocess.Popen(["sleep", "20"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)',
+    /a child process/,
+  ],
+  [
+    'a file for writing',
+    'f = open("/dev/shm/curfew-test-%d" % os.getpid(), "w"); os.unlink(f.name)',
+    /for writing/,
+  ],
+  ['a file for reading', 'f = open("/proc/self/stat")', /^None$/],
+  ['a socket that is not connected', 's = socket.socket()', /^None$/],
+  ['an event loop', 'import asyncio; loop = asyncio.new_event_loop()', /eventpoll|a Unix socket/],
+])('workers of an agent whose import leaves %s are forked or start cold', (_what, before, expected) => {
+  expect(check(before)).toMatch(expected);
+});
+
+it('a forked worker shows its own mark and has its own variables, whatever their length', () => {
+  const out = python(
+    `
+import os, subprocess, sys
+from curfew_launch import env_area
+env_area.replace({"A": "x" * 5000, "CURFEW_WORKER": "i/" + "w" * 150, "B": "2", "PATH": os.environ["PATH"]}, "CURFEW_WORKER")
+shown = open("/proc/self/environ").read().split("\\0")
+child = subprocess.run(["env"], capture_output=True, text=True).stdout.splitlines()
+print(shown[0] == "CURFEW_WORKER=i/" + "w" * 150, "B=2" in shown, os.environ["A"] == "x" * 5000)
+print("B=2" in child, "A=" + "x" * 5000 in child, any(one.startswith("OLD") for one in child), os.environ.get("OLD"))`,
+    { OLD: 'old', PADDING: 'p'.repeat(400), CURFEW_WORKER: 'i/zygote' },
+  );
+  expect(out).toBe('True True True\nTrue True False None');
+});
+
+it('a forked worker keeps the variables that the import set, and none of the zygote', () => {
+  const out = python(
+    `
+import os
+from curfew_launch import own_variables
+os.environ["SET"] = "by the import"
+del os.environ["REMOVED"]
+os.environ["CURFEW_TOKEN"] = "changed"
+print(own_variables.carried_over({"CURFEW_TOKEN": "of the worker", "REMOVED": "1", "KEPT": "new"}))`,
+    { KEPT: 'old', REMOVED: '1', CURFEW_TOKEN: 'of the zygote', ZYGOTE_ONLY: '1' },
+  );
+  expect(out).toBe("{'CURFEW_TOKEN': 'of the worker', 'KEPT': 'new', 'SET': 'by the import'}");
+});
