@@ -43,7 +43,7 @@ it.each([
   ],
   [
     'a connection',
-    's = socket.create_server(("127.0.0.1", 0)); c = socket.create_connection(s.getsockname()); s.close()',
+    's = socket.create_server(("127.0.0.1", 0)); c = socket.create_connection(s.getsockname()); p = s.accept(); s.close()',
     /a connection to 127\.0\.0\.1:\d+/,
   ],
   [

@@ -5,7 +5,8 @@ import threading
 
 #: Kinds of descriptors that two processes must not share.
 SHARED = ("anon_inode:[eventpoll]", "anon_inode:[io_uring]", "anon_inode:inotify", "anon_inode:[timerfd]")
-CONNECTED = {"01": "a connection", "02": "a connection", "0A": "a listening socket"}
+#: States of a TCP socket. Source: the kernel's include/net/tcp_states.h.
+LISTEN, CLOSED = "0A", "07"
 
 
 def why_not(log_path):
@@ -82,9 +83,10 @@ def _sockets():
             if protocol.startswith("udp"):
                 if not peer.endswith(":0"):
                     found[fields[9]] = "a UDP socket to %s" % peer
-            elif state in CONNECTED:
-                what = CONNECTED[state]
-                found[fields[9]] = "%s on %s" % (what, _address(fields[1])) if state == "0A" else "%s to %s" % (what, peer)
+            elif state == LISTEN:
+                found[fields[9]] = "a listening socket on %s" % _address(fields[1])
+            elif state != CLOSED:
+                found[fields[9]] = "a connection to %s" % peer
     for fields in _lines("/proc/self/net/unix"):
         found[fields[6]] = "a Unix socket (%s)" % (fields[7] if len(fields) > 7 else "to another process")
     return found
