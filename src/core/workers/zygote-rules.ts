@@ -9,6 +9,7 @@ import type { Crashes } from './crash-backoff.ts';
 import { NO_CRASHES } from './crash-backoff.ts';
 
 export const LATE = 'it did not reach its fork point in time';
+export const TOO_BIG = 'it has grown too big';
 
 export interface Zygote {
   readonly id: WorkerId;
@@ -44,9 +45,8 @@ export interface ZygoteDecision {
   readonly nextMs: number | null;
 }
 
-/** `profile` null: no zygote is wanted. */
-export function decideZygotes(pool: ZygotePool, profile: Profile | null, nowMs: number): ZygoteDecision {
-  const wanted = profile === null || isUnfit(pool, profile) ? null : profile;
+/** `wanted` null: no zygote is wanted. One that serves goes on when a newer one of its profile was unfit. */
+export function decideZygotes(pool: ZygotePool, wanted: Profile | null, nowMs: number): ZygoteDecision {
   const retire = pool.zygotes.flatMap((one) => {
     const why = whyRetire(one, { pool, wanted, nowMs });
     return why === null ? [] : [{ id: one.id, why }];
@@ -55,7 +55,7 @@ export function decideZygotes(pool: ZygotePool, profile: Profile | null, nowMs: 
   const left = pool.zygotes.filter((one) => !retire.some(({ id }) => id === one.id));
   const isStarting = left.some((one) => one.state === 'starting');
   const fresh = left.some((one) => one.state === 'ready' && nowMs < renewalAtMs(one, pool, wanted));
-  const isDue = !isStarting && !fresh;
+  const isDue = !isStarting && !fresh && !isUnfit(pool, wanted);
   const start = isDue && nowMs >= pool.notBeforeMs;
   const times = left.map((one) =>
     one.state === 'starting' ? one.readyByMs : renewalAtMs(one, pool, wanted),
@@ -72,11 +72,21 @@ function whyRetire(
   if (wanted === null) return 'none is wanted';
   if (!startsAlike(one.profile, wanted)) return 'its profile has changed';
   if (one.state === 'starting') return nowMs >= one.readyByMs ? LATE : null;
+  // Two that a supervisor took back have the same age.
   const newer = pool.zygotes.some(
-    (other) => other.state === 'ready' && other.sinceMs > one.sinceMs && startsAlike(other.profile, wanted),
+    (other, index) =>
+      other.state === 'ready' && isNewer({ other, index }, one, pool) && startsAlike(other.profile, wanted),
   );
   if (newer) return 'a newer one has taken its place';
-  return (one.memoryBytes ?? 0) > ZYGOTE.memoryBytes ? 'it has grown too big' : null;
+  return (one.memoryBytes ?? 0) > ZYGOTE.memoryBytes ? TOO_BIG : null;
+}
+
+function isNewer(
+  { other, index }: { other: Zygote; index: number },
+  one: Zygote,
+  { zygotes }: ZygotePool,
+): boolean {
+  return other.sinceMs === one.sinceMs ? index > zygotes.indexOf(one) : other.sinceMs > one.sinceMs;
 }
 
 function renewalAtMs(one: Zygote, { renewMs }: ZygotePool, { preforkMaxAgeMs }: Profile): number {

@@ -12,11 +12,12 @@ import {
   LATE,
   mayFork,
   NO_ZYGOTES,
+  TOO_BIG,
   whyCold,
   zygoteFor,
 } from '../../core/workers/zygote-rules.ts';
 import { messageOf } from '../../lib/errors.ts';
-import { ZYGOTE } from '../../lib/limits/worker-limits.ts';
+import { TICK_MS, ZYGOTE } from '../../lib/limits/worker-limits.ts';
 import type { SpawnRequest, Workers } from '../../ports/workers.ts';
 import type { SupervisorDeps } from '../supervisor-deps.ts';
 import { RetiredWorkers } from './retired-workers.ts';
@@ -158,15 +159,20 @@ export class ZygotePool {
       return;
     }
     this.#used.add(record.profile.agent);
-    this.#add(id, record.profile);
+    this.#add(id, record.profile, found.process.shim.startTicks * TICK_MS);
   }
 
   #decide(agent: string): void {
     if (this.#isClosed) return;
     const { start, retire, nextMs } = decideZygotes(this.#poolOf(agent), this.#wanted(agent), this.#nowMs());
     for (const { id, why } of retire) {
-      if (why === LATE) this.#crashed(agent, why);
+      if (why === LATE || why === TOO_BIG) this.#crashed(agent, why);
       this.#retire(id);
+    }
+    // Because: a crash among them puts the next start off.
+    if (retire.length > 0) {
+      this.#decide(agent);
+      return;
     }
     const profile = start ? this.#wanted(agent) : null;
     if (profile !== null) void this.#start(profile);
@@ -198,12 +204,11 @@ export class ZygotePool {
     }
   }
 
-  #add(id: WorkerId, profile: Profile): void {
-    const nowMs = this.#nowMs();
-    const readyByMs = nowMs + profile.limits.startTimeoutMs;
+  #add(id: WorkerId, profile: Profile, sinceMs = this.#nowMs()): void {
+    const readyByMs = this.#nowMs() + profile.limits.startTimeoutMs;
     const pool = this.#poolOf(profile.agent);
     this.#agents.set(id, profile.agent);
-    const zygote: Zygote = { id, profile, state: 'starting', sinceMs: nowMs, readyByMs, memoryBytes: null };
+    const zygote: Zygote = { id, profile, state: 'starting', sinceMs, readyByMs, memoryBytes: null };
     this.#pools.set(profile.agent, { ...pool, zygotes: [...pool.zygotes, zygote] });
   }
 
@@ -232,6 +237,7 @@ export class ZygotePool {
     const { profile } = found;
     this.#deps.log.warn({ agent, why }, 'the workers of this agent start cold, because it cannot be forked');
     this.#pools.set(agent, { ...this.#poolOf(agent), unfit: { profile, why } });
+    this.#retire(id);
     this.#decide(agent);
   }
 
