@@ -22,6 +22,7 @@ export const PROMISES = {
       'a session is admitted only when its claim is free',
       'a start is on record before its process runs',
       'a claim is on record before its process runs',
+      'a worker has one main process',
     ],
     tests: {
       'test/e2e/call.test.ts': [
@@ -45,6 +46,8 @@ export const PROMISES = {
       'each tree is the current worker of its session',
       'each warm tree is in the pool or has a session',
       'an assigned worker has left the pool',
+      'the supervisor knows each zygote',
+      'a zygote that nobody wants ends',
       'no signal reaches a worker at work',
       'a cleanup leaves a worker at work alone',
       'no agent at work is removed from its room',
@@ -175,7 +178,11 @@ export const PROMISES = {
   },
   'workers-get-only-their-own-access': {
     says: "A worker has the access that its profile gives it and no other. No secret is in a log, an argument or an answer, and curfew's log names no room and no person.",
-    checks: ['a worker gets tokens for its own room only', 'the log names no room, person or secret'],
+    checks: [
+      'a worker gets tokens for its own room only',
+      'a zygote holds no session',
+      'the log names no room, person or secret',
+    ],
     tests: {
       'test/e2e/workers.test.ts': ['a worker gets its own tokens and no secret of the supervisor'],
       'test/e2e/call.test.ts': ['a call ends after its caller hung up, and its room can be used again'],
@@ -186,6 +193,7 @@ export const PROMISES = {
     checks: [
       'every offered job is answered',
       'a warm worker serves one job',
+      'a zygote never fails a start',
       'an exception is replaced once, and no crash in a dialled call',
       'the welcome to the job of an agent names the job and takes its reports',
       'a rejected job ends its session',

@@ -239,6 +239,12 @@ function act(sim: Sim, action: Action): void {
       for (const run of sim.host.alive)
         if (run.spec === null) sim.agents.get(run.id)?.end({ code: 1, signal: null });
       return;
+    case 'zygote_killed':
+      sim.killZygotes();
+      return;
+    case 'zygote_big':
+      sim.growZygotes();
+      return;
     case 'wall':
       world.jumpWall(action.byMs);
       return;

@@ -1,7 +1,7 @@
 /** The actions of people, LiveKit, workers and troubles in one run, with their times, made from a seed. */
 import type { DisconnectReason } from '../../src/core/rooms/presence.ts';
 import type { Traits } from './traits.ts';
-import { makeListeners, makeReturns, traitsOf } from './traits.ts';
+import { makeListeners, makeReturns, makeZygoteTroubles, traitsOf } from './traits.ts';
 import type { DiskState } from './world/host.ts';
 import type { ApiState } from './world/livekit.ts';
 import { Random } from './world/random.ts';
@@ -58,7 +58,9 @@ export type Deed =
   | { readonly do: 'livekit'; readonly state: ApiState; readonly forMs: number }
   | { readonly do: 'reboot' }
   /** Kills every warm worker. */
-  | { readonly do: 'warm_killed' };
+  | { readonly do: 'warm_killed' }
+  /** Kills every zygote, or lets it grow beyond its bound. */
+  | { readonly do: 'zygote_killed' | 'zygote_big' };
 
 export type Action = Deed & { readonly atMs: number };
 
@@ -99,6 +101,7 @@ export function makeScenario(seed: number): Scenario {
   const reloads = fate.chance(0.4) ? makeReloads(fate, { rooms, lengthMs, warm }) : [];
   const traits = traitsOf(seed);
   const listeners = makeListeners(seed, traits, { calls: [...actions, ...reloads], lengthMs });
+  const troubled = makeZygoteTroubles(seed, traits, { calls: [...actions, ...reloads], lengthMs });
   return {
     seed,
     rooms,
@@ -114,7 +117,7 @@ export function makeScenario(seed: number): Scenario {
     actions: actions
       .flatMap((one) => (warm === 0 ? one : warmed(one, fate)))
       .map((one) => helped(one, fate))
-      .concat(reloads, listeners, makeReturns(seed, traits, { rooms, lengthMs }))
+      .concat(reloads, listeners, makeReturns(seed, traits, { rooms, lengthMs }), troubled)
       .sort((a, b) => a.atMs - b.atMs),
     lengthMs,
     end: fate.chance(0.1) ? 'drain' : random.pick(['release', 'release', 'stop', 'by_itself']),

@@ -4,12 +4,12 @@ import { defaultProfile } from '../../src/adapters/config/config-schema.ts';
 import type { DispatchRequest } from '../../src/api/session-schemas.ts';
 import { dispatchSchema } from '../../src/api/session-schemas.ts';
 import type { WorkerId } from '../../src/core/ids.ts';
-import { instanceId } from '../../src/core/ids.ts';
+import { instanceId, isZygoteId } from '../../src/core/ids.ts';
 import type { Profile } from '../../src/core/model/profile.ts';
 import type { Actor } from '../../src/core/model/session.ts';
 import type { Participant } from '../../src/core/rooms/presence.ts';
 import { messageOf } from '../../src/lib/errors.ts';
-import { WORKERS } from '../../src/lib/limits/worker-limits.ts';
+import { WORKERS, ZYGOTE } from '../../src/lib/limits/worker-limits.ts';
 import type { Instance } from '../../src/ports/instance.ts';
 import type { Log } from '../../src/ports/log.ts';
 import { Supervisor } from '../../src/runtime/supervisor.ts';
@@ -17,6 +17,7 @@ import { Callers } from './checks/callers.ts';
 import { Ledger } from './checks/ledger.ts';
 import { Rejections } from './checks/rejections.ts';
 import { Returns } from './checks/returns.ts';
+import { Zygotes } from './checks/zygotes.ts';
 import type { Scenario } from './scenario.ts';
 import { Agent } from './world/agent.ts';
 import { SimChannels } from './world/channels.ts';
@@ -34,6 +35,7 @@ import { SimRooms } from './world/rooms.ts';
 import { SimStandIn } from './world/stand-in.ts';
 import { SimWorkers } from './world/workers.ts';
 import { clockOf, World } from './world/world.ts';
+import { SimZygote } from './world/zygote.ts';
 
 const MEMORY_BYTES = 1_000_000_000;
 const CLEANUP_EVERY_MS = 300_000;
@@ -70,6 +72,8 @@ const PROFILES: Readonly<Record<string, Profile>> = {
   helper: profile('helper', { protocol: 'livekit', rejoin: 'always', agentName: 'helper' }),
 };
 
+const PREFORK: Partial<Profile> = { prefork: 'auto', preforkMaxAgeMs: 150_000 };
+
 function profilesOf({ warm, traits }: Scenario): Readonly<Record<string, Profile>> {
   const all =
     warm === 0
@@ -88,6 +92,7 @@ function profilesOf({ warm, traits }: Scenario): Readonly<Record<string, Profile
       ...(ignore !== undefined && traits.listeners !== 'count' && { ignore }),
       replace: rest.replace && traits.replaces,
       ...(traits.shares && rest.protocol === 'livekit' && { claim: 'room+agent' }),
+      ...(traits.preforks && rest.protocol === 'livekit' && PREFORK),
     },
   ]);
   return Object.fromEntries(changed);
@@ -104,7 +109,9 @@ export class Sim {
   readonly rejections: Rejections;
   readonly returns: Returns;
   readonly callers: Callers;
+  readonly zygotes: Zygotes;
   readonly agents = new Map<WorkerId, Agent>();
+  readonly #zygotes = new Map<WorkerId, SimZygote>();
   generation: Generation | null = null;
   lives = 0;
   #ids = 0;
@@ -136,10 +143,11 @@ export class Sim {
     this.rejections = new Rejections(this);
     this.returns = new Returns(this);
     this.callers = new Callers(this);
+    this.zygotes = new Zygotes(this);
     this.host.listener = {
       born: (run) => this.#born(run),
       changed: (run) => this.generation?.workers.noticed(run),
-      mainGone: (run) => this.agents.get(run.id)?.gone(),
+      mainGone: (run) => (this.agents.get(run.id) ?? this.#zygotes.get(run.id))?.gone(),
       waits: (run) => scenario.traits.isPatient && this.agents.get(run.id)?.termed() === true,
     };
     this.livekit.listener = {
@@ -356,6 +364,18 @@ export class Sim {
       });
   }
 
+  zygoteBornMs(id: WorkerId): number | null {
+    return this.#zygotes.get(id)?.bornMs ?? null;
+  }
+
+  killZygotes(): void {
+    for (const one of this.#zygotes.values()) one.end({ code: null, signal: 'SIGKILL' });
+  }
+
+  growZygotes(): void {
+    for (const id of this.#zygotes.keys()) this.generation?.workers.sampled(id, 2 * ZYGOTE.memoryBytes);
+  }
+
   /** The troubles end: no new process gets stuck, and the supervisor does not die any more. */
   calm(): void {
     this.#nextFuse = null;
@@ -382,6 +402,12 @@ export class Sim {
   }
 
   #born(run: Run): void {
+    if (isZygoteId(run.id)) {
+      const zygote = new SimZygote({ ...this, channels: () => this.generation?.channels ?? null }, run);
+      this.#zygotes.set(run.id, zygote);
+      zygote.start();
+      return;
+    }
     const agent = new Agent(
       {
         ...this,

@@ -13,6 +13,8 @@ export interface Traits {
   readonly shares: boolean;
   /** LiveKit answers with empty lists for some seconds. */
   readonly blinks: boolean;
+  /** LiveKit agents are forked from zygotes. */
+  readonly preforks: boolean;
 }
 
 interface Share {
@@ -27,6 +29,8 @@ const ONCE: Share = { of: 0.15, salt: 0x2d };
 const SHARING: Share = { of: 0.3, salt: 0xcb_22 };
 const BLINKING: Share = { of: 0.35, salt: 0x2_ff_94 };
 
+const PREFORKS: Share = { of: 0.33, salt: 0x25_17_9f };
+
 export function traitsOf(seed: number): Traits {
   const has = ({ of, salt }: Share) => new Random(seed ^ salt).chance(of);
   return {
@@ -35,6 +39,7 @@ export function traitsOf(seed: number): Traits {
     replaces: !has(ONCE),
     shares: has(SHARING),
     blinks: has(BLINKING),
+    preforks: has(PREFORKS),
   };
 }
 
@@ -111,4 +116,27 @@ function visit(
   if (fate.chance(0.4))
     actions.push({ ...actions[0], atMs: untilMs + fate.between(1_000, 60_000) } as Action);
   return actions;
+}
+
+/** Zygotes are killed or grow too big, some at the moment of a call. */
+export function makeZygoteTroubles(
+  seed: number,
+  { preforks }: Traits,
+  { calls, lengthMs }: { readonly calls: readonly Action[]; readonly lengthMs: number },
+): Action[] {
+  if (!preforks) return [];
+  const fate = new Random(seed ^ 0x2_19_07e);
+  const atCalls = calls.flatMap((call): Action[] =>
+    call.do === 'dispatch' && fate.chance(0.12)
+      ? [{ do: 'zygote_killed', atMs: call.atMs + fate.wait(100, 2_500) }]
+      : [],
+  );
+  const others = Array.from(
+    { length: fate.below(4) },
+    (): Action => ({
+      do: fate.chance(0.7) ? 'zygote_killed' : 'zygote_big',
+      atMs: fate.between(0, lengthMs),
+    }),
+  );
+  return [...atCalls, ...others];
 }

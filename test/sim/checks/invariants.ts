@@ -27,6 +27,7 @@ export function checkAfterEvent(sim: Sim): void {
   if (nowMs < sim.world.suspendedUntilMs('supervisor')) return;
   for (const run of sim.host.alive) checkKnown(sim, serving, run);
   checkPool(sim, serving.supervisor);
+  sim.zygotes.check(serving);
   const all = serving.supervisor.sessions.all();
   for (const session of all) {
     checkTimes(sim, session);
@@ -96,7 +97,7 @@ function checkKnown(sim: Sim, { supervisor }: Generation, run: Run): void {
 /** A warm worker belongs to the pool or to a session. The next cleanup ends every other one. */
 function checkWarm({ world, ledger }: Sim, { parts }: Generation['supervisor'], run: Run): void {
   if (world.nowMs - Math.max(run.bornMs, ledger.anewMs) < STRAY_MS) return;
-  if (!parts.pool.has(run.id) && !parts.workerIndex.has(run.id))
+  if (!parts.pool.has(run.id) && !parts.zygotes.has(run.id) && !parts.workerIndex.has(run.id))
     world.fail(
       'every-tree-is-accounted-for: each warm tree is in the pool or has a session',
       `${run.id} lives, warm, without pool and session`,
@@ -263,6 +264,7 @@ export function checkAtEnd(sim: Sim): void {
   for (const one of sim.ledger.cases.values())
     if (one.acknowledged && !disk.tables.sessions.has(one.id))
       world.fail('unknown-is-not-gone: an accepted session is never lost', one.id);
+  sim.zygotes.checkAtEnd();
   if (serving === null) return;
   const { quotas, queue } = serving.supervisor.capacity();
   for (const { name, used } of quotas)

@@ -4,7 +4,7 @@
  */
 import type { DispatchRequest, SessionView } from '../../../src/api/session-schemas.ts';
 import type { SessionId, WorkerId } from '../../../src/core/ids.ts';
-import { isWarmId, sessionId } from '../../../src/core/ids.ts';
+import { isWarmId, isZygoteId, sessionId } from '../../../src/core/ids.ts';
 import type { WorkerMessage } from '../../../src/core/model/control-protocol.ts';
 import type { Ending, Session } from '../../../src/core/model/session.ts';
 import { isIn, isReplacing, workerOf } from '../../../src/core/model/session.ts';
@@ -196,8 +196,8 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
   }
 
   spawning({ workerId, env, record }: SpawnRequest): void {
-    // A warm worker has no session yet.
-    if (isWarmId(workerId)) return;
+    // A warm worker has no session yet, and a zygote never has one.
+    if (isWarmId(workerId) || isZygoteId(workerId)) return;
     const session = fromRecord((record as { session: SessionRecord }).session);
     const { id, room } = session.spec;
     const { tables } = this.sim.disk;
@@ -244,6 +244,7 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
   signalled(id: WorkerId, signal: string, to?: 'main'): void {
     const one = this.ofWorker(id);
     const run = this.sim.host.runs.get(id);
+    if (isZygoteId(id)) return;
     // The pool may end a worker that is still warm, and the rest of a dead one.
     if (isWarmId(id) && (run?.spec == null || run.end !== null)) return;
     const state = one === undefined ? null : (this.sim.generation?.supervisor.sessions.state(one.id) ?? null);

@@ -33,6 +33,8 @@ export interface Run {
   record: object;
   readonly bornMs: number;
   readonly bootId: string;
+  /** Its parent was forked from a zygote. */
+  readonly isForked: boolean;
   readonly shim: Process;
   main: Process | null;
   readonly children: Process[];
@@ -53,6 +55,8 @@ export interface Folder {
   main: Process | null;
   status: Exit | null;
   run: Run | null;
+  /** The right to fork the worker; null: it was not given, or one side took it. */
+  order: SpawnRequest | null;
 }
 
 export type DiskState = 'ok' | 'full' | 'slow' | 'hung';
@@ -92,7 +96,7 @@ export class Host {
   folder(id: WorkerId): Folder {
     const known = this.folders.get(id);
     if (known !== undefined) return known;
-    const made: Folder = { claim: 'free', main: null, status: null, run: null };
+    const made: Folder = { claim: 'free', main: null, status: null, run: null, order: null };
     this.folders.set(id, made);
     return made;
   }
@@ -107,7 +111,26 @@ export class Host {
   }
 
   /** The shim starts. From now on the tree needs no supervisor. */
-  startShim({ workerId, profile, env, record }: SpawnRequest): Run {
+  startShim(request: SpawnRequest): Run {
+    const run = this.#begin(request, false);
+    this.world.note('host', `shim ${run.shim.pid} of ${run.id}`);
+    this.#later(this.world.random.wait(3, 400), 'a shim claims', () => this.#claim(run));
+    return run;
+  }
+
+  /** The child of a zygote takes the order, and claims the worker after a wait; null: the supervisor took the order back. */
+  takeOrder(id: WorkerId, claimWaitMs: number): Run | null {
+    const folder = this.folder(id);
+    const { order } = folder;
+    if (order === null) return null;
+    folder.order = null;
+    const run = this.#begin(order, true);
+    this.world.note('host', `waiter ${run.shim.pid} of ${run.id}`);
+    this.#later(claimWaitMs, 'a waiter claims', () => this.#claim(run));
+    return run;
+  }
+
+  #begin({ workerId, profile, env, record }: SpawnRequest, isForked: boolean): Run {
     const spec = (record as { session?: { spec: SessionSpec } }).session?.spec ?? null;
     const run: Run = {
       id: workerId,
@@ -117,6 +140,7 @@ export class Host {
       record,
       bornMs: this.world.nowMs,
       bootId: this.world.bootId,
+      isForked,
       shim: this.#process(),
       main: null,
       children: [],
@@ -128,8 +152,6 @@ export class Host {
       doomed: false,
     };
     this.alive.add(run);
-    this.world.note('host', `shim ${run.shim.pid} of ${workerId}`);
-    this.#later(this.world.random.wait(3, 400), 'a shim claims', () => this.#claim(run));
     return run;
   }
 
@@ -214,23 +236,23 @@ export class Host {
     }
     folder.claim = run.shim;
     folder.run = run;
-    this.#later(
-      this.world.random.wait(5, this.world.random.chance(0.1) ? 8_000 : 300),
-      'a command starts',
-      () => this.#startMain(run, folder),
-    );
+    const { random } = this.world;
+    const waitMs = run.isForked ? random.wait(2, 50) : random.wait(5, random.chance(0.1) ? 8_000 : 300);
+    this.#later(waitMs, 'a command starts', () => this.#startMain(run, folder));
   }
 
   #startMain(run: Run, folder: Folder): void {
     const { random } = this.world;
     if (!run.shim.alive) return;
-    if (random.chance(0.02)) {
+    if (!run.isForked && random.chance(0.02)) {
       folder.status = { code: 127, signal: null };
       this.#exitShim(run, { code: 127, signal: null });
       return;
     }
     run.main = { ...this.#process(), deaf: random.chance(0.12), stuckUntilMs: this.#stuckUntil(0.03) };
     folder.main = run.main;
+    if (this.runs.has(run.id))
+      this.world.fail('one-live-worker-per-claim: a worker has one main process', `${run.id} has two`);
     this.runs.set(run.id, run);
     this.world.note('host', `main ${run.main.pid} of ${run.id} runs`);
     for (let count = random.chance(0.4) ? random.below(3) : 0; count > 0; count--) this.fork(run);

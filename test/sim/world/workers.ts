@@ -1,7 +1,8 @@
 /** The Workers port of one supervisor over the simulated host. */
+import { forkOrCold } from '../../../src/adapters/worker/start/fork-race.ts';
 import type { WorkerId } from '../../../src/core/ids.ts';
 import type { WorkerProcess } from '../../../src/core/model/worker.ts';
-import { CurfewError } from '../../../src/lib/errors.ts';
+import { CurfewError, messageOf } from '../../../src/lib/errors.ts';
 import { WORKERS } from '../../../src/lib/limits/worker-limits.ts';
 import type { Adopted, SpawnRequest, Workers, WorkersListener } from '../../../src/ports/workers.ts';
 import type { Host, Run } from './host.ts';
@@ -9,12 +10,28 @@ import type { Life } from './life.ts';
 import { never } from './life.ts';
 import type { World } from './world.ts';
 
+/** The simulated zygote needs the folder alone. */
+const ORDER = {
+  type: 'fork',
+  cwd: '/',
+  env: {},
+  umask: '077',
+  maxFileBytes: 1,
+  bootId: 'boot',
+  cgroup: null,
+  shimCgroup: null,
+} as const;
+
+const REFUSED = 125;
+
 interface Entry {
   readonly id: WorkerId;
   readonly run: Run;
   /** Its spawn has resolved, or the supervisor adopted it. */
   announced: boolean;
   readonly adopted: boolean;
+  /** A zygote was asked to fork it. */
+  readonly wasOrdered: boolean;
   exitComing: boolean;
   exited: boolean;
   order: 'TERM main' | 'SIGTERM' | 'SIGKILL' | null;
@@ -37,6 +54,10 @@ export class SimWorkers implements Workers {
   /** Refuses a start that is under way. */
   readonly #starting = new Map<WorkerId, (why: string) => void>();
   readonly #unwanted = new Set<WorkerId>();
+  /** Zygotes were asked to fork these at some time. */
+  readonly #ordered = new Set<WorkerId>();
+  /** The order is under way. */
+  readonly #forking = new Set<WorkerId>();
 
   constructor(world: World, host: Host, life: Life, listener: WorkersListener, watch: SignalWatch) {
     this.#world = world;
@@ -68,12 +89,49 @@ export class SimWorkers implements Workers {
         if (this.#unwanted.has(workerId)) return done();
         if (this.#host.disk === 'full') return refuse('its folder could not be written');
         if (this.#life.dead('before the shim')) return;
-        const run = this.#host.startShim(request);
-        const entry = this.#track(workerId, run, false);
-        if (this.#life.dead('after the shim')) return;
-        this.#waitForMain(entry, { resolve, refuse, done, untilMs: this.#world.nowMs + WORKERS.spawnMs });
+        const begin = (run: Run) => {
+          const entry = this.#track(workerId, run, false);
+          if (this.#life.dead('after the shim')) return;
+          this.#waitForMain(entry, { resolve, refuse, done, untilMs: this.#world.nowMs + WORKERS.spawnMs });
+        };
+        if (request.fork === undefined) begin(this.#host.startShim(request));
+        else
+          this.#fork(request, request.fork).then(
+            (forked) => begin(forked ?? this.#host.startShim(request)),
+            (error: unknown) => this.#failed(request, refuse, messageOf(error)),
+          );
       });
     });
+  }
+
+  async #fork(request: SpawnRequest, send: NonNullable<SpawnRequest['fork']>): Promise<Run | null> {
+    const { workerId } = request;
+    const folder = this.#host.folder(workerId);
+    this.#forking.add(workerId);
+    this.#ordered.add(workerId);
+    const found = await forkOrCold<Run>({
+      nowMs: () => this.#world.nowMs,
+      wait: () => new Promise((resolve) => this.#soon(25, 'a fork is awaited', resolve)),
+      putOrder: async () => {
+        folder.order = request;
+      },
+      takesBack: () => {
+        if (this.#life.dead('before an order is taken back')) return never();
+        const isThere = folder.order !== null;
+        folder.order = null;
+        return this.#life.dead('after an order was taken back') ? never() : Promise.resolve(isThere);
+      },
+      send: () => send({ ...ORDER, folder: workerId }),
+      claim: async () => (folder.claim === 'free' || folder.claim === 'void' ? null : folder.run),
+      failed: (why) => request.forkFailed?.(why),
+    });
+    this.#forking.delete(workerId);
+    return found;
+  }
+
+  #failed({ workerId }: SpawnRequest, refuse: (why: string) => void, why: string): void {
+    this.#world.fail('livekit-agents-run-unchanged: a zygote never fails a start', `${workerId}: ${why}`);
+    refuse(why);
   }
 
   adopt(workerId: WorkerId, known: WorkerProcess | null): Promise<Adopted | null> {
@@ -102,7 +160,7 @@ export class SimWorkers implements Workers {
     const order = to === 'main' ? 'TERM main' : signal;
     const entry = this.#entries.get(workerId);
     if (entry === undefined) this.#reportIfGone(workerId);
-    if (this.#starting.has(workerId) && entry === undefined) {
+    if (this.#starting.has(workerId) && entry === undefined && !this.#forking.has(workerId)) {
       this.#unwanted.add(workerId);
       this.#starting.get(workerId)?.('it was ended before it ran');
     }
@@ -195,6 +253,7 @@ export class SimWorkers implements Workers {
       run,
       announced: adopted,
       adopted,
+      wasOrdered: this.#ordered.has(id),
       exitComing: false,
       exited: false,
       order: null,
@@ -234,7 +293,14 @@ export class SimWorkers implements Workers {
       // A failed start leaves no process.
       if (run.shimExit === null) this.#host.killShim(run);
       this.#entries.delete(entry.id);
-      start.refuse(run.shimExit?.code === 125 ? 'its start was claimed before' : 'the command did not run');
+      if (run.shimExit?.code === REFUSED && entry.wasOrdered)
+        this.#world.fail(
+          'livekit-agents-run-unchanged: a zygote never fails a start',
+          `${entry.id} was claimed before`,
+        );
+      start.refuse(
+        run.shimExit?.code === REFUSED ? 'its start was claimed before' : 'the command did not run',
+      );
       return;
     }
     if (this.#life.dead('a start is known')) return;
