@@ -214,7 +214,7 @@ describe('zygotes that crash', () => {
   });
 });
 
-/** What happens to the zygotes of an agent, on a virtual clock. */
+/** An event in the life of zygotes, on a virtual clock. */
 type Step =
   | { readonly do: 'ready' | 'crash' | 'unfit' | 'drop' | 'big'; readonly which: number }
   | { readonly do: 'renew' | 'deploy' | 'pass' | 'close' };
@@ -288,7 +288,7 @@ class Played {
 describe('whatever happens to zygotes', () => {
   const steps = fc.array(fc.tuple(step, fc.integer({ min: 0, max: 40_000 })), { maxLength: 40 });
 
-  it('there are two at most, and never two that start anew or two that stay ready', () => {
+  it('there are two at most, and only one of them is ready', () => {
     fc.assert(
       fc.property(steps, (all) => {
         const played = new Played();

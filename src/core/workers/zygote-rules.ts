@@ -45,7 +45,7 @@ export interface ZygoteDecision {
   readonly nextMs: number | null;
 }
 
-/** `wanted` null: no zygote is wanted. One that serves goes on when a newer one of its profile was unfit. */
+/** `wanted` null: no zygote is wanted. A zygote that serves goes on when a newer one was unfit. */
 export function decideZygotes(pool: ZygotePool, wanted: Profile | null, nowMs: number): ZygoteDecision {
   const retire = pool.zygotes.flatMap((one) => {
     const why = whyRetire(one, { pool, wanted, nowMs });

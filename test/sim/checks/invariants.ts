@@ -58,7 +58,7 @@ function checkClaims(sim: Sim): void {
 function checkAlone({ host, agents, world }: Sim, run: Run, claim: string): void {
   if (agents.get(run.id)?.isInRoom !== true) return;
   for (const other of host.alive)
-    if (other !== run && other.spec?.claim === claim && agents.get(other.id)?.isInRoom === true)
+    if (other.id !== run.id && other.spec?.claim === claim && agents.get(other.id)?.isInRoom === true)
       world.fail(
         'one-live-worker-per-claim: only one agent of a claim is in its room',
         `${run.id} and ${other.id} are both in their room`,

@@ -48,7 +48,7 @@ export class Zygotes {
       );
   }
 
-  /** One that began after the supervisor looked for those of its predecessor is left to the cleanup. */
+  /** A zygote that began after the supervisor looked for those of its predecessor is left to the cleanup. */
   #checkKnown({ supervisor: { parts }, life }: Generation, run: Run): void {
     if (parts.zygotes.has(run.id)) return;
     const bornMs = this.#sim.zygoteBornMs(run.id);

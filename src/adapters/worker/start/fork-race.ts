@@ -1,6 +1,6 @@
 /**
- * Whether a zygote forks a worker, or it starts cold. The order is the right to fork: the zygote's child takes it before it takes
- * the worker's claim, and the supervisor takes it back before it starts the worker cold. Only one of them can.
+ * Whether a zygote forks a worker, or it starts cold. The order is the right to fork. The zygote's child takes it before it takes
+ * the worker's claim. The supervisor takes it back before it starts the worker cold. Only one of them can.
  */
 import { ZYGOTE } from '../../../lib/limits/worker-limits.ts';
 
