@@ -337,4 +337,34 @@ export const MUTATIONS: readonly Mutation[] = [
     to: 'vitals.activityMs ?? 0);',
     seed: 29,
   },
+  {
+    rule: 'the supervisor takes the order back before it starts a worker cold',
+    file: 'src/adapters/worker/start/fork-race.ts',
+    from: 'if (await side.takesBack()) {',
+    to: 'if (await Promise.resolve(true)) {',
+  },
+  {
+    rule: 'a worker starts cold when its zygote is gone',
+    file: 'src/adapters/worker/start/fork-race.ts',
+    from: "side.failed('it was not connected');",
+    to: "throw new Error('the zygote was not connected');",
+  },
+  {
+    rule: 'a zygote ends when nobody wants it',
+    file: 'src/runtime/workers/zygote-pool.ts',
+    from: 'this.#forget(id);\n    this.#retired.retire(id, profile);',
+    to: 'this.#forget(id);',
+  },
+  {
+    rule: 'a restart takes the zygotes of the earlier supervisor back',
+    file: 'src/runtime/supervisor.ts',
+    from: 'await parts.zygotes.restore();',
+    to: '',
+  },
+  {
+    rule: 'a zygote that is retired gets a signal',
+    file: 'src/runtime/workers/retired-workers.ts',
+    from: 'if (this.#ids.has(id)) this.#workers.signal(id, signal);',
+    to: 'void signal;',
+  },
 ];
