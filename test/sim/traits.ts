@@ -28,7 +28,6 @@ const PATIENT: Share = { of: 0.5, salt: 0x64_bf_e0d };
 const ONCE: Share = { of: 0.15, salt: 0x2d };
 const SHARING: Share = { of: 0.3, salt: 0xcb_22 };
 const BLINKING: Share = { of: 0.35, salt: 0x2_ff_94 };
-
 const PREFORKS: Share = { of: 0.33, salt: 0x25_17_9f };
 
 export function traitsOf(seed: number): Traits {
