@@ -176,9 +176,9 @@ class HostWorkers implements Workers {
       signal.throwIfAborted();
       if (closing.signal.aborted) throw new CurfewError('stopping', `worker ${id} was not started`);
       const { bootId } = this.#options.instance;
-      const shim =
-        (await forked(request, plan, { bootId, shimCgroup: this.#parts.startHost.shimCgroup })) ??
-        (await startShim({ ...plan, proc, bootId, logFd: log.fd }));
+      const { shimCgroup } = this.#parts.startHost;
+      const startCold = () => startShim({ ...plan, proc, bootId, logFd: log.fd });
+      const shim = (await forked(request, plan, { bootId, shimCgroup, startCold })) ?? (await startCold());
       failpoint('spawn.shim-started');
       return this.#track(id, { folder: plan.folder, shim, cgroup: plan.cgroup, from: 'start' });
     } finally {
@@ -249,7 +249,7 @@ class HostWorkers implements Workers {
 async function forked(
   { fork, forkFailed }: SpawnRequest,
   plan: StartPlan,
-  host: { readonly bootId: string; readonly shimCgroup: string | null },
+  host: Pick<Parameters<typeof forkShim>[1], 'bootId' | 'shimCgroup' | 'startCold'>,
 ): Promise<Shim | null> {
   if (fork === undefined) return null;
   return forkShim(plan, { ...host, send: fork, failed: (why) => forkFailed?.(why) });

@@ -107,6 +107,7 @@ export class SimWorkers implements Workers {
   async #fork(request: SpawnRequest, send: NonNullable<SpawnRequest['fork']>): Promise<Run | null> {
     const { workerId } = request;
     const folder = this.#host.folder(workerId);
+    let cold: Run | null = null;
     this.#forking.add(workerId);
     this.#ordered.add(workerId);
     const found = await forkOrCold<Run>({
@@ -124,9 +125,12 @@ export class SimWorkers implements Workers {
       send: () => send({ ...ORDER, folder: workerId }),
       claim: async () => (folder.claim === 'free' || folder.claim === 'void' ? null : folder.run),
       failed: (why) => request.forkFailed?.(why),
+      startCold: async () => {
+        cold = this.#host.startShim(request);
+      },
     });
     this.#forking.delete(workerId);
-    return found;
+    return found ?? cold;
   }
 
   #failed({ workerId }: SpawnRequest, refuse: (why: string) => void, why: string): void {

@@ -17,9 +17,11 @@ export interface ForkSide<Claim> {
   /** null: the worker's claim is free. */
   claim(): Promise<Claim | null>;
   failed(why: string): void;
+  /** Starts the worker cold, although a child of the zygote may still take its claim. */
+  startCold(): Promise<void>;
 }
 
-/** `null`: the worker starts cold. `failed` was called with the reason. */
+/** `null`: the worker starts cold, or has started cold. `failed` was called with the reason. */
 export async function forkOrCold<Claim>(side: ForkSide<Claim>): Promise<Claim | null> {
   await side.putOrder();
   if (!side.send()) {
@@ -34,9 +36,11 @@ export async function forkOrCold<Claim>(side: ForkSide<Claim>): Promise<Claim | 
     return null;
   }
   const late = await untilClaimed(side, ZYGOTE.takenMs);
-  // A child that goes on after this finds the claim taken, and ends.
-  if (late === null) side.failed('its child took an order and did not become a worker');
-  return late;
+  if (late !== null) return late;
+  side.failed('its child took an order and did not become a worker');
+  await side.startCold();
+  // Race: the child may go on now. The one that takes the claim is the worker, and the other one ends.
+  return untilClaimed(side, ZYGOTE.takenMs);
 }
 
 async function untilClaimed<Claim>(side: ForkSide<Claim>, boundMs: number): Promise<Claim | null> {

@@ -15,7 +15,7 @@ import type { Shim, StartPlan } from './spawn-shim.ts';
 const FILE = { mode: 0o600, flag: 'wx' } as const;
 const WAIT_MS = 2;
 
-/** `null`: the zygote did not fork the worker, so it starts cold. `failed` is called with the reason. */
+/** `null`: the zygote did not fork the worker, and nothing has started it. `failed` is called with the reason. */
 export async function forkShim(
   plan: StartPlan,
   host: {
@@ -23,10 +23,12 @@ export async function forkShim(
     readonly shimCgroup: string | null;
     readonly send: (order: ForkOrder) => boolean;
     readonly failed: (why: string) => void;
+    readonly startCold: () => Promise<Shim>;
   },
 ): Promise<Shim | null> {
   const { folder, cwd, env, umask, maxFileBytes, cgroup } = plan;
-  const { bootId, shimCgroup, send, failed } = host;
+  const { bootId, shimCgroup, send, failed, startCold } = host;
+  let cold: Shim | null = null;
   const order = { type: 'fork' as const, folder: folder.path, cwd, umask, maxFileBytes, cgroup };
   const identity = await forkOrCold({
     nowMs: () => performance.now(),
@@ -36,8 +38,14 @@ export async function forkShim(
     send: () => send({ ...order, env: { ...env }, bootId, shimCgroup }),
     claim: async () => (existsSync(folder.claim) ? claimedBy(folder, bootId) : null),
     failed,
+    startCold: async () => {
+      cold = await startCold();
+    },
   });
-  return identity === null ? null : adoptedShim(identity, { folder, cgroup });
+  const begun = cold as Shim | null;
+  return identity === null || identity.pid === begun?.identity.pid
+    ? begun
+    : adoptedShim(identity, { folder, cgroup });
 }
 
 /** false: the waiter was faster. */
