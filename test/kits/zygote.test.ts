@@ -25,7 +25,7 @@ os.closerange(3, 256)
 helper = None
 ${before}
 from curfew_launch import fork_check
-print(fork_check.why_not(None), flush=True)
+print(fork_check.why_not(), flush=True)
 if helper: helper.kill()
 os._exit(0)`);
 

@@ -9,9 +9,9 @@ SHARED = ("anon_inode:[eventpoll]", "anon_inode:[io_uring]", "anon_inode:inotify
 LISTEN, CLOSED = "0A", "07"
 
 
-def why_not(log_path):
-    """One line, or None: the process may be forked. `log_path`: of the own log, to which each process may write."""
-    return _threads() or _children() or _descriptors(log_path)
+def why_not():
+    """One line, or None: the process may be forked."""
+    return _threads() or _children() or _descriptors()
 
 
 def _children():
@@ -38,7 +38,7 @@ def _threads():
     return None if tasks == 1 else "the agent's import started %d threads outside of Python" % (tasks - 1)
 
 
-def _descriptors(log_path):
+def _descriptors():
     addresses = None
     for name in os.listdir("/proc/self/fd"):
         try:
@@ -58,7 +58,7 @@ def _descriptors(log_path):
             found = addresses.get(target[8:-1])
             if found is not None:
                 return "the agent's import opened %s" % found
-        elif target.startswith("/") and target != log_path and _is_written(name, target):
+        elif target.startswith("/") and _is_written(name, target):
             return "the agent's import opened the file %s for writing" % target
     return None
 

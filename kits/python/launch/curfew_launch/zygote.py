@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 
-from . import attempt, child_env, fork_check, forked, main_thread, one_process, own, say
+from . import attempt, child_env, coroutine_of, fork_check, forked, main_thread, one_process, own, say
 
 VERSION = 1
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.05, 2.0
@@ -29,10 +29,34 @@ def is_wanted():
     return os.environ.get("CURFEW_ZYGOTE") == "1"
 
 
-def adapt(cli):
-    """`cli`: the module livekit.agents.cli.cli, and before 1.3 livekit.agents.cli._run."""
+def adapt(module):
+    """`module`: livekit.agents.cli.cli, before 1.3 livekit.agents.cli._run, and livekit.agents.worker."""
     if not is_wanted():
         return
+    try:
+        if module.__name__.endswith(".worker"):
+            _refuse_other_runners(getattr(module, "AgentServer", None) or module.Worker)
+        else:
+            _fork_at(module)
+    except (AttributeError, LookupError) as error:
+        # Without its fork point this process would be a worker that nobody asked for.
+        raise SystemExit("curfew: this version of livekit-agents cannot be forked: %s" % error)
+
+
+def _refuse_other_runners(server):
+    """Only the framework's command line is a fork point. A program may run the server in another way."""
+    run = coroutine_of(server, "run")
+
+    @functools.wraps(run)
+    async def run_or_refuse(self, *args, **kwargs):
+        if is_wanted():
+            Connection().run("the program does not start its worker by the framework's command line", None)
+        return await run(self, *args, **kwargs)
+
+    server.run = run_or_refuse
+
+
+def _fork_at(cli):
     name = "_run_worker" if hasattr(cli, "_run_worker") else "run_worker"
     run = getattr(cli, name)
 
@@ -49,7 +73,7 @@ def serve(prepare):
     """Returns in each worker, and never in the zygote. `prepare`: called in the worker before it goes on."""
     connection = Connection()
     _warm_up()
-    reason = fork_check.why_not(os.environ.get("CURFEW_ZYGOTE_LOG"))
+    reason = fork_check.why_not()
     connection.run(reason, prepare)
 
 
