@@ -449,7 +449,9 @@ export class Sim {
 
   #log(life: Life): Log {
     const write = (level: string) => (fields: object, message: string) => {
-      if (life.alive) this.ledger.logged(level, fields, message);
+      if (!life.alive) return;
+      this.ledger.logged(level, fields, message);
+      this.zygotes.logged(level, fields, message);
     };
     return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') };
   }

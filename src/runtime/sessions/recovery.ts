@@ -16,7 +16,7 @@ import type { Allocation } from '../../core/admission/allocation.ts';
 import { allocationOf } from '../../core/admission/allocation.ts';
 import { quotasOf } from '../../core/admission/quotas.ts';
 import type { SessionId, WorkerId } from '../../core/ids.ts';
-import { firstWorkerId, isWarmId, sessionOfWorker } from '../../core/ids.ts';
+import { firstWorkerId, isWarmId, isZygoteId, sessionOfWorker } from '../../core/ids.ts';
 import type { Found } from '../../core/model/events.ts';
 import type { Session } from '../../core/model/session.ts';
 import { isEnded, reservedWorker, workerOf } from '../../core/model/session.ts';
@@ -189,6 +189,8 @@ export async function rebuildUnknown(parts: RecoveryParts): Promise<void> {
 async function rebuildOne(parts: RecoveryParts, id: WorkerId): Promise<void> {
   const { log, registry, records } = parts.deps;
   try {
+    // A zygote has no session. Its pool has it, or the next cleanup ends it.
+    if (isZygoteId(id)) return;
     // The pool takes back a warm worker without a session.
     if (isWarmId(id) && (await records.readWarm(id)) !== null) return;
     const session = isWarmId(id) ? (await records.read(id))?.session.spec.id : sessionOfWorker(id);

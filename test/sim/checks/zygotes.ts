@@ -27,6 +27,16 @@ export class Zygotes {
     }
   }
 
+  /** Nothing that zygotes do needs a person. */
+  logged(level: string, fields: object, message: string): void {
+    const { worker = '' } = fields as { worker?: string };
+    if (level === 'error' && isZygoteId(worker))
+      this.#sim.world.fail(
+        'every-tree-is-accounted-for: the supervisor knows each zygote',
+        `${worker}: ${message}`,
+      );
+  }
+
   /** After a stop or a drain. */
   checkAtEnd(): void {
     const { host, scenario, world } = this.#sim;
