@@ -54,6 +54,11 @@ it.each([
   ['a pair of Unix sockets', 'a, b = socket.socketpair()', /a Unix socket/],
   ['a pipe', 'a, b = os.pipe()', /a pipe/],
   [
+    'a pipe of its parent alone',
+    'a, b = os.pipe(); os.set_inheritable(a, True); child = os.fork(); child and (os.waitpid(child, 0), os._exit(0))',
+    /^None$/,
+  ],
+  [
     'a child process',
     'helper = subprocess.Popen(["sleep", "20"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)',
     /a child process/,

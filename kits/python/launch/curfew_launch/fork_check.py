@@ -40,16 +40,15 @@ def _threads():
 
 def _descriptors():
     addresses = None
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            fd = int(name)
-            target = os.readlink("/proc/self/fd/%s" % name)
-        except (OSError, ValueError):
-            continue
-        if fd <= 2:
+    inherited = _opened(os.getppid())
+    for name, target in _opened("self").items():
+        if int(name) <= 2:
             continue
         if target in SHARED:
             return "the agent's import opened %s" % target
+        # Because: a cold worker has the descriptors of its parent, too. Such a one keeps its number.
+        if inherited.get(name) == target:
+            continue
         if target.startswith("pipe:["):
             return "the agent's import opened a pipe"
         if target.startswith("socket:["):
@@ -61,6 +60,21 @@ def _descriptors():
         elif target.startswith("/") and _is_written(name, target):
             return "the agent's import opened the file %s for writing" % target
     return None
+
+
+def _opened(pid):
+    """The target of each descriptor of a process. Empty: the kernel does not show them."""
+    opened = {}
+    try:
+        names = os.listdir("/proc/%s/fd" % pid)
+    except OSError:
+        return opened
+    for name in names:
+        try:
+            opened[name] = os.readlink("/proc/%s/fd/%s" % (pid, name))
+        except OSError:
+            pass  # It is closed by now.
+    return opened
 
 
 def _is_written(name, target):
