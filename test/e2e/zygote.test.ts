@@ -62,6 +62,15 @@ describe.runIf(HAS_LIVEKIT && PYTHON !== null)('a Python agent with a zygote', (
     expect(status, JSON.stringify(body)).toBe(201);
     return daemon.reaches(body.id, ['live'], START_MS);
   };
+  /** On an overloaded machine a zygote may miss its bound. Then the call starts cold, and the next zygote gets another one. */
+  const forkedCall = async (room: string): Promise<SessionView> => {
+    for (let attempt = 1; ; attempt += 1) {
+      await ready();
+      const session = await call(`${room}-${attempt}`);
+      if (processesOf(session).length === 2 || attempt === 3) return session;
+      await hangUp(session);
+    }
+  };
   const viewOf = async (agent: string) => {
     const { body } = await daemon.get<CapacityView>('/v1/capacity');
     return body.zygotes.find((one) => one.agent === agent);
@@ -80,7 +89,7 @@ describe.runIf(HAS_LIVEKIT && PYTHON !== null)('a Python agent with a zygote', (
     marked(daemon.instanceId()).find(
       ({ worker, command }) => worker.startsWith('zygote-') && !command.startsWith('/bin/sh'),
     )?.pid ?? 0;
-  const hangUp = async (room: string, { id }: SessionView) => {
+  const hangUp = async ({ id, room }: SessionView) => {
     await callers.leave(room, 'ann');
     return daemon.reaches(id, ['released'], 30_000);
   };
@@ -88,39 +97,36 @@ describe.runIf(HAS_LIVEKIT && PYTHON !== null)('a Python agent with a zygote', (
   it('starts its first call cold and forks the next ones, which share nothing of a call', async () => {
     const first = await call('first');
     await ready();
-    const calls = [await call('second'), await call('third')] as const;
+    const calls = [await forkedCall('second'), await forkedCall('third')] as const;
     const [one, other] = await Promise.all([factsOf(calls[0]), factsOf(calls[1])]);
     const same = { at_import: one.at_import, cwd: one.cwd, set_at_import: 'kept', zygote: null };
     for (const facts of [one, other])
       expect(facts).toMatchObject({ ...same, thread: 'MainThread', executor: 'PROCESS', handled: ['usr2'] });
-    expect([one.calls, other.calls]).toEqual([['second'], ['third']]);
+    expect([one.calls, other.calls]).toEqual(calls.map((session) => [session.room]));
     for (const name of ['pid', 'session', 'random', 'numpy', 'uuid', 'ssl', 'token', 'temp'])
       expect(one[name], name).not.toBe(other[name]);
     // The waiter and the worker. A cold one has more.
     for (const session of calls) expect(processesOf(session)).toHaveLength(2);
     expect(processesOf(first).length).toBeGreaterThan(2);
     expect(calls.map(({ pid }) => pid)).toEqual([one.pid, other.pid]);
-    for (const [index, session] of calls.entries())
-      expect(await hangUp(index === 0 ? 'second' : 'third', session)).toMatchObject({
-        reason: 'callers_left',
-      });
-    await hangUp('first', first);
+    for (const session of calls) expect(await hangUp(session)).toMatchObject({ reason: 'callers_left' });
+    await hangUp(first);
   }, 180_000);
 
   it('keeps its forked calls over the end of its zygote and of its supervisor', async () => {
     await ready();
-    const session = await call('kept');
+    const session = await forkedCall('kept');
     process.kill(zygotePid(), 'SIGKILL');
     daemon.signal('SIGKILL');
     await daemon.exited();
     await daemon.start();
     expect(await daemon.reaches(session.id, ['live'])).toMatchObject({ pid: session.pid, restarts: 0 });
-    expect(await hangUp('kept', session)).toMatchObject({ reason: 'callers_left', exit: { code: 0 } });
+    expect(await hangUp(session)).toMatchObject({ reason: 'callers_left', exit: { code: 0 } });
     expect(processesOf(session)).toEqual([]);
   }, 120_000);
 
   it('gives its zygote to the next supervisor', async () => {
-    await call('again').then((session) => hangUp('again', session));
+    await call('again').then((session) => hangUp(session));
     await ready();
     const pid = zygotePid();
     daemon.signal('SIGKILL');
@@ -128,9 +134,9 @@ describe.runIf(HAS_LIVEKIT && PYTHON !== null)('a Python agent with a zygote', (
     await daemon.start();
     await ready();
     expect(zygotePid()).toBe(pid);
-    const session = await call('adopted');
+    const session = await forkedCall('adopted');
     expect(processesOf(session)).toHaveLength(2);
-    await hangUp('adopted', session);
+    await hangUp(session);
   }, 120_000);
 
   it('starts a call cold within the same dispatch when its zygote hangs', async () => {
@@ -145,7 +151,7 @@ describe.runIf(HAS_LIVEKIT && PYTHON !== null)('a Python agent with a zygote', (
     );
     await ready();
     expect(zygotePid()).not.toBe(pid);
-    await hangUp('hangs', session);
+    await hangUp(session);
   }, 180_000);
 
   it('starts cold where its import would be shared or its zygote fails, and says why', async () => {
@@ -162,6 +168,6 @@ describe.runIf(HAS_LIVEKIT && PYTHON !== null)('a Python agent with a zygote', (
     expect(await cold('thread')).toMatch(/started a thread \(poller\)/);
     expect(await cold('runs')).toMatch(/does not start its worker by the framework's command line/);
     expect(await cold('exit')).toMatch(/its zygote failed: it exited with code 3/);
-    for (const session of sessions) await hangUp(session.room, session);
+    for (const session of sessions) await hangUp(session);
   }, 240_000);
 });

@@ -245,6 +245,7 @@ export class ZygotePool {
   #failed(id: WorkerId, why: string): void {
     const agent = this.#agents.get(id);
     if (agent === undefined) return;
+    this.#deps.log.warn({ worker: id, agent, why }, 'a zygote forked no worker, so the worker starts cold');
     this.#crashed(agent, why);
     this.#retire(id);
     this.#decide(agent);
