@@ -1,5 +1,7 @@
 /** The parts of a Python zygote alone: what makes a process unfit to be forked, and the environment of a forked worker. */
 import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { ROOT } from '../support/daemon/daemon.ts';
@@ -102,4 +104,35 @@ print(own_variables.carried_over({"CURFEW_TOKEN": "of the worker", "REMOVED": "1
     { KEPT: 'old', REMOVED: '1', CURFEW_TOKEN: 'of the zygote', ZYGOTE_ONLY: '1' },
   );
   expect(out).toBe("{'CURFEW_TOKEN': 'of the worker', 'KEPT': 'new', 'SET': 'by the import'}");
+});
+
+it('each of a hundred forks becomes a worker whose status is written, and none stays below the zygote', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'curfew-forks-'));
+  try {
+    const out = python(`
+import os, sys, time
+from curfew_launch import forked
+folders = []
+for number in range(100):
+    folder = os.path.join(${JSON.stringify(dir)}, str(number))
+    os.mkdir(folder)
+    for name in ("order", "log"):
+        open(os.path.join(folder, name), "w").close()
+    folders.append(folder)
+    order = {"folder": folder, "cwd": "/", "umask": "022", "maxFileBytes": 1 << 20, "bootId": "b",
+             "env": {"CURFEW_WORKER": "i/w-%d" % number}}
+    if forked.birth(order, lambda: None):
+        print("hello", flush=True)
+        os._exit(7)
+until = time.monotonic() + 20
+statuses = [os.path.join(one, "status") for one in folders]
+while time.monotonic() < until and not all(map(os.path.exists, statuses)):
+    time.sleep(0.01)
+print(sum(os.path.exists(one) and open(one).read() == "7\\n" for one in statuses))
+print(sum(open(os.path.join(one, "log")).read() == "hello\\n" for one in folders))
+print(repr(open("/proc/self/task/%d/children" % os.getpid()).read()))`);
+    expect(out).toBe("100\n100\n''");
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
 });

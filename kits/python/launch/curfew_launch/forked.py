@@ -24,16 +24,17 @@ def birth(order, close):
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    zygote = os.getpid()
     between = os.fork()
     if between > 0:
         os.waitpid(between, 0)
         return False
     # From here on no exception may reach the zygote's loop.
     try:
+        # Race: the parent may have exited before its child can ask for it.
+        parent = os.getpid()
         if os.fork() > 0:
             os._exit(0)
-        _leave(os.getppid(), zygote)
+        _wait_for_end_of(parent)
         close()
         return _wait_for_worker(order)
     except BaseException as error:
@@ -41,9 +42,9 @@ def birth(order, close):
         os._exit(REFUSED)
 
 
-def _leave(parent, zygote):
+def _wait_for_end_of(parent):
     """Because: a process below the zygote would end with it. The parent exits at once, and init takes its place."""
-    while os.getppid() == parent and parent != zygote:
+    while os.getppid() == parent:
         time.sleep(0.0002)
 
 

@@ -12,6 +12,7 @@ import queue
 import signal
 import sys
 import threading
+import traceback
 from types import SimpleNamespace
 
 from . import coroutine_of
@@ -52,6 +53,9 @@ def _run(cli, job_main, executor, original, args, kwargs):
         except SystemExit as error:
             # In a process of its own it would end that process.
             code = error.code
+        except BaseException:
+            # As a thread does. The framework learns of the end, and starts another one.
+            traceback.print_exc()
     server.join()
     if server.failure is not None:
         raise server.failure
