@@ -1,5 +1,5 @@
 /**
- * `npm run bench [-- starts|burst|many|sweep|jobs|warm|reload|crash|peers|load]`: each figure next to its raw limit, measured in
+ * `npm run bench [-- starts|burst|many|sweep|jobs|warm|reload|density|crash|peers|load]`: each figure next to its raw limit, measured in
  * the same run. The output shows goals; nothing asserts them.
  */
 import { spawn } from 'node:child_process';
@@ -12,6 +12,7 @@ import { Daemon, ROOT } from '../test/support/daemon/daemon.ts';
 import { until } from '../test/support/lib/wait.ts';
 import { measureBurst } from './burst.ts';
 import { measureCrash } from './crash.ts';
+import { measureDensity } from './density.ts';
 import { measureAssignment } from './jobs.ts';
 import { measureLoad as measureFullHost } from './load.ts';
 import { measureManagers } from './managers.ts';
@@ -232,6 +233,7 @@ const PARTS: Readonly<Record<string, () => Promise<void>>> = {
   sweep: async () => console.log(await measureSweep()),
   warm,
   reload: async () => console.log(await measureReload()),
+  density: async () => console.log(await measureDensity()),
   crash: async () => print((await measureCrash()).map(rowOf)),
   peers,
   load: async () => console.log(await measureFullHost()),

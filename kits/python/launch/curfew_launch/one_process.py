@@ -4,6 +4,9 @@ loaded everything already. An agent whose code asks for another executor keeps i
 """
 
 import functools
+import os
+
+from . import attempt
 
 GIVEN = "_curfew_executor_given"
 
@@ -15,16 +18,16 @@ class State:
 
 
 def adapt(worker):
-    """`worker`: the module livekit.agents.worker."""
+    """`worker`: the module livekit.agents.worker. Only a zygote needs to know how the server was made."""
     server = getattr(worker, "AgentServer", None)
-    if server is None:
+    if server is None or os.environ.get("CURFEW_ZYGOTE") != "1":
         return
     init = server.__init__
 
     @functools.wraps(init)
     def init_and_note(self, *args, **kwargs):
-        self.__dict__[GIVEN] = kwargs.get("job_executor_type") is not None
         init(self, *args, **kwargs)
+        attempt("one_process", lambda: setattr(self, GIVEN, kwargs.get("job_executor_type") is not None))
 
     server.__init__ = init_and_note
 
