@@ -111,7 +111,9 @@ it('each of a hundred forks becomes a worker whose status is written, and none s
   try {
     const out = python(`
 import os, sys, time
+from functools import partial
 from curfew_launch import forked
+pause = partial(time.sleep, 0.01)
 folders = []
 for number in range(100):
     folder = os.path.join(${JSON.stringify(dir)}, str(number))
@@ -127,7 +129,7 @@ for number in range(100):
 until = time.monotonic() + 20
 statuses = [os.path.join(one, "status") for one in folders]
 while time.monotonic() < until and not all(map(os.path.exists, statuses)):
-    time.sleep(0.01)
+    pause()
 print(sum(os.path.exists(one) and open(one).read() == "7\\n" for one in statuses))
 print(sum(open(os.path.join(one, "log")).read() == "hello\\n" for one in folders))
 print(repr(open("/proc/self/task/%d/children" % os.getpid()).read()))`);
