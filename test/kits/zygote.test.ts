@@ -128,7 +128,9 @@ for number in range(100):
         os._exit(7)
 until = time.monotonic() + 20
 statuses = [os.path.join(one, "status") for one in folders]
-while time.monotonic() < until and not all(map(os.path.exists, statuses)):
+def is_whole(path):
+    return os.path.exists(path) and open(path).read().endswith("\\n")
+while time.monotonic() < until and not all(map(is_whole, statuses)):
     pause()
 print(sum(os.path.exists(one) and open(one).read() == "7\\n" for one in statuses))
 print(sum(open(os.path.join(one, "log")).read() == "hello\\n" for one in folders))
