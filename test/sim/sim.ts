@@ -7,6 +7,7 @@ import type { WorkerId } from '../../src/core/ids.ts';
 import { instanceId, isZygoteId } from '../../src/core/ids.ts';
 import type { Profile } from '../../src/core/model/profile.ts';
 import type { Actor } from '../../src/core/model/session.ts';
+import { isEnded } from '../../src/core/model/session.ts';
 import type { Participant } from '../../src/core/rooms/presence.ts';
 import { messageOf } from '../../src/lib/errors.ts';
 import { WORKERS, ZYGOTE } from '../../src/lib/limits/worker-limits.ts';
@@ -299,8 +300,9 @@ export class Sim {
   releaseAll(): void {
     const { supervisor } = this.serving ?? {};
     if (supervisor === undefined) return;
-    // A session that is just being admitted is not in this list yet.
-    for (const { spec } of supervisor.sessions.all()) this.ledger.requested(spec.id);
+    // A session that is just being admitted is not in this list yet. An ended one with a process left is, and it stays as it is.
+    for (const session of supervisor.sessions.all())
+      if (!isEnded(session)) this.ledger.requested(session.spec.id);
     supervisor.releaseMany({ filter: {}, all: true, dryRun: false }, PERSON).then(
       (sessions) => sessions.length,
       () => undefined,
