@@ -67,7 +67,7 @@ const FOUND: readonly (readonly [seed: number, fault: string])[] = [
   ],
   [40_871_518, 'The run released all sessions, and expected an empty world, while the host was suspended.'],
 ];
-const FRESH_SECONDS = Number(process.env.CURFEW_SIM_SECONDS ?? (process.env.CI === undefined ? 20 : 60));
+const FRESH_SECONDS = Number(process.env.CURFEW_SIM_SECONDS ?? 15);
 const BOUND_MS = 600_000;
 
 async function expectWell(seed: number): Promise<void> {

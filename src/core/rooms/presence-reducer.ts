@@ -332,11 +332,14 @@ export function graceEndMs({ departures, goneSinceMs }: Presence, last: Departur
 }
 
 /**
- * The departure that decides the grace. A lost connection within its grace outweighs hang-ups. null: nobody departed lately, so
- * the last caller lost only its permission to speak.
+ * The departure that decides the grace. A lost connection within its grace outweighs hang-ups. null: nobody departed when the room
+ * became empty of callers, so the last one lost only its permission to speak.
  */
 export function decidingDeparture(presence: Presence, lostMs: number): Departure | null {
   const since = presence.goneSinceMs;
   const recent = presence.departures.filter((one) => since === null || one.at.bootMs > since - lostMs);
-  return recent.findLast((one) => one.kind === 'lost') ?? recent.at(-1) ?? null;
+  const last = presence.departures.findLast(
+    (one) => since === null || one.at.bootMs >= since - PRESENCE.webhookGrainMs,
+  );
+  return recent.findLast((one) => one.kind === 'lost') ?? last ?? null;
 }

@@ -10,7 +10,7 @@ import { decidingDeparture, graceEndMs, phoneGraceMs } from '../rooms/presence-r
 import { bringsNext } from '../teardown/rejoin-rule.ts';
 
 /** The framework's name for an AgentSession that closes because its caller left. */
-const CLOSED_BY_LEAVING = 'participant_disconnected';
+export const CLOSED_BY_LEAVING = 'participant_disconnected';
 
 type Running = SessionIn<'starting' | 'live'>;
 

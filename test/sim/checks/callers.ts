@@ -15,6 +15,8 @@ import type { Moment } from '../world/livekit.ts';
 const KNOWN_MS = 20_000;
 /** Two polls, a mailbox and a record lie between the end of a grace and the ending. */
 const SLOW_MS = 25_000;
+/** Departures this near to the close of an AgentSession may have caused it. */
+const NEAR_MS = 60_000;
 /** The grace of a caller without a connection, the time of a return, and polls. */
 const SILENT_MS = 60_000;
 
@@ -27,6 +29,8 @@ interface Call {
   goneSinceMs: number | null;
   /** curfew surely knows that a caller was there. */
   isKnown: boolean;
+  /** When curfew saw a caller first; null: it has seen none. */
+  seenMs: number | null;
   /** Since when nothing hindered curfew. */
   quietSinceMs: number;
 }
@@ -70,6 +74,7 @@ export class Callers {
     const call = this.#callOf(spec.id);
     const { nowMs } = this.#sim.world;
     if (this.#isHindered()) call.quietSinceMs = nowMs;
+    if (session.presence.callersSeen) call.seenMs ??= nowMs;
     if (phase.name === 'closing') return;
     const moment = livekit.history(spec.room.name).at(-1) ?? null;
     if (moment !== call.moment) {
@@ -106,6 +111,8 @@ export class Callers {
     if (phase.name !== 'live' || phase.work.kind !== 'running' || !bringsNext(session)) return;
     const agent = agents.get(workerOf(session)?.id ?? ('' as never));
     const closed = agent?.closed ?? null;
+    // A supervisor that was away may see the first caller long after the close.
+    if (call.seenMs === null || (closed !== null && call.seenMs > closed.leftMs)) return;
     if (agent === undefined || closed === null || agent.hung || agent.run.main?.alive !== true) return;
     if (call.hereSinceMs === null || call.hereSinceMs < closed.leftMs) return;
     // Participants that only listen ask nothing of the agent.
@@ -113,6 +120,11 @@ export class Callers {
     // A listener that was there all the time and may speak now is not back.
     const stayed = livekit.moment(spec.room.name, closed.leftMs).people.map(({ sid }) => sid);
     if (call.moment?.people.some((who) => keepsCall(who, spec) && stayed.includes(who.sid)) === true) return;
+    // Where several have left, the close may belong to one that has nothing to do with the caller that is back.
+    const left = (ledger.departures.get(spec.room.name) ?? []).filter(
+      ({ atMs }) => Math.abs(atMs - closed.atMs) < NEAR_MS,
+    );
+    if (left.length > 1) return;
     const sinceMs = Math.max(closed.atMs, call.hereSinceMs, call.quietSinceMs, this.#anewMs);
     const hasOtherLeft = (ledger.departures.get(spec.room.name) ?? []).some(
       ({ person, atMs }) => keepsCall(person, spec) && atMs > (call.hereSinceMs ?? 0),
@@ -132,6 +144,7 @@ export class Callers {
       hereSinceMs: null,
       goneSinceMs: this.#nowMs,
       isKnown: false,
+      seenMs: null,
       quietSinceMs: this.#nowMs,
     };
     this.#calls.set(id, made);
