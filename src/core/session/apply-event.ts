@@ -174,8 +174,8 @@ function resources(
 }
 
 /**
- * While a supervisor is away, a caller may come, leave and come back. Then curfew hears that the AgentSession has closed before it
- * sees a caller at all, and the first caller that it sees counts as one that is back.
+ * While a supervisor is away, a caller may come, leave and come back. Then curfew hears of the closed AgentSession before it sees a
+ * caller. The first caller that it sees counts as one that is back.
  */
 function withPresence(session: Session, presence: Presence, now: Stamp): Session {
   const { agentSessions } = session.vitals;
