@@ -51,15 +51,23 @@ export function createTwirp({ url, apiKey, apiSecret }: Keys): CallTwirp {
 }
 
 const messages = z.array(z.record(z.string(), z.json()));
+type Message = z.infer<typeof messages>[number];
 
 /**
  * The list of this name in an answer. Throws without one, because an unknown answer must not look like an empty list.
  * LiveKit's server writes `agent_dispatches`, and the JSON mapping of Protobuf also allows `agentDispatches`.
  */
-export function listIn(answer: unknown, name: string): Record<string, z.infer<ReturnType<typeof z.json>>>[] {
+export function listIn(answer: unknown, name: string): Message[] {
   const camelCase = name.replaceAll(/_(\w)/g, (_all, letter: string) => letter.toUpperCase());
   const fields = z.record(z.string(), z.unknown()).parse(answer);
   return messages.parse(fields[name] ?? fields[camelCase]);
+}
+
+/** LiveKit's `AgentDispatch` as JSON, for each dispatch of the room. */
+export async function listDispatches(call: CallTwirp, room: string, boundMs: number): Promise<Message[]> {
+  const method = 'AgentDispatchService/ListDispatch';
+  const answer = await call({ method, grant: { roomAdmin: true, room }, body: { room }, boundMs });
+  return listIn(answer, 'agent_dispatches');
 }
 
 /** Bounds the size. Otherwise an endless answer would fill the memory until the request's time is over. */

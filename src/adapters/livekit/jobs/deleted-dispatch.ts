@@ -6,7 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import pTimeout from 'p-timeout';
 import type { LiveKitKeys } from '../../../core/model/profile.ts';
 import { JOBS } from '../../../lib/limits/livekit-limits.ts';
-import { createTwirp, listIn } from '../../../lib/twirp.ts';
+import { createTwirp, listDispatches } from '../../../lib/twirp.ts';
 
 /** The dispatch that a job came from, with LiveKit's id and room name. */
 export interface Dispatch {
@@ -21,15 +21,11 @@ export type IsDeleted = (dispatch: Dispatch) => Promise<boolean | null>;
 export function createIsDeleted(keys: LiveKitKeys): IsDeleted {
   const boundMs = JOBS.dispatchMs;
   const call = createTwirp(keys);
-  const listDispatches = async (room: string) => {
-    const request = { grant: { roomAdmin: true, room }, body: { room }, boundMs };
-    const answer = call({ method: 'AgentDispatchService/ListDispatch', ...request });
-    return listIn(await pTimeout(answer, { milliseconds: boundMs }), 'agent_dispatches');
-  };
   return async ({ id, room }) => {
     for (let attempt = 1; attempt <= JOBS.dispatchAttempts; attempt += 1) {
       if (attempt > 1) await pause(JOBS.dispatchAgainMs, undefined, { ref: false });
-      const known = await listDispatches(room).catch(() => null);
+      const asked = pTimeout(listDispatches(call, room, boundMs), { milliseconds: boundMs });
+      const known = await asked.catch(() => null);
       if (known !== null) return !known.some((one) => one.id === id);
     }
     return null;

@@ -6,7 +6,7 @@ import type { JobMessage } from '../../../core/model/job-options.ts';
 import type { LiveKitKeys } from '../../../core/model/profile.ts';
 import type { Participant } from '../../../core/rooms/presence.ts';
 import type { CallTwirp } from '../../../lib/twirp.ts';
-import { createTwirp, listIn } from '../../../lib/twirp.ts';
+import { createTwirp, listDispatches, listIn } from '../../../lib/twirp.ts';
 import { toParticipant } from './participant-mapping.ts';
 import { isNotFound } from './request-failure.ts';
 
@@ -61,11 +61,8 @@ export function createRoomClient(keys: LiveKitKeys): RoomClient {
     delete: (room, boundMs) =>
       found(call({ method: 'RoomService/DeleteRoom', grant: { roomCreate: true }, body: { room }, boundMs })),
     jobs: async (room, boundMs) => {
-      const method = 'AgentDispatchService/ListDispatch';
-      const answer = await call({ method, grant: { roomAdmin: true, room }, body: { room }, boundMs });
-      const dispatches = listIn(answer, 'agent_dispatches').map((one) =>
-        AgentDispatch.fromJson(one, { ignoreUnknownFields: true }),
-      );
+      const listed = await listDispatches(call, room, boundMs);
+      const dispatches = listed.map((one) => AgentDispatch.fromJson(one, { ignoreUnknownFields: true }));
       return dispatches.flatMap((one) => one.state?.jobs ?? []).map((job) => job.id);
     },
   };
