@@ -78,7 +78,8 @@ const ROWS: Readonly<Record<Reason, Row>> = {
     causes: ['deadline:idle_timeout'],
   },
   no_active_stream: {
-    meaning: 'No caller had a published audio track, and no activity was reported.',
+    meaning:
+      'No caller had a published audio track, and no activity was reported. The time counts from live on.',
     limits: ['noActiveStreamMs'],
     decidedBy: 'snapshot',
     budget: true,

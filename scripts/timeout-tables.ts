@@ -60,7 +60,6 @@ const inRoom = (session: () => Play) => ({
     .on(200, left(200, ann, 'client_initiated')).session,
   not_answered: session().on(100, look(100, [phone])).session,
   no_caller_joined: session().on(100, look(100, [agent])).session,
-  no_active_stream: session().on(100, look(100, [agent, participant('ann', { audioTracks: 0 })])).session,
 });
 
 /** One session in which each deadline is armed; null: it never is. A deadline without a sample does not compile. */
@@ -74,6 +73,7 @@ const SAMPLES: {
     start_again: Play.queued().on(0, started).on(10, unrecorded).session,
     ...inRoom(() => Play.starting()),
     completed: null,
+    no_active_stream: null,
     agent_absent: null,
     configure: Play.starting().on(10, open).on(20, metadata).session,
   },
@@ -89,6 +89,7 @@ const SAMPLES: {
     'replace:confirm': crashed().on(210, left1).until(12_400).session,
     held: inCall({ idleAsked: true }).answering(false).until(130_000).session,
     ...inRoom(() => Play.live()),
+    no_active_stream: inCall().on(200, look(200, [agent, participant('ann', { audioTracks: 0 })])).session,
     completed: inCall().on(200, left(200, agent, 'client_initiated')).session,
     agent_absent: Play.live()
       .on(1000, look(1000, [ann]))

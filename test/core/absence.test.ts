@@ -242,6 +242,14 @@ describe('a call without sound', () => {
     expect(play.on(920_100, look(920_100, [agent, silent])).reason).toBe('no_active_stream');
   });
 
+  it('silence ends no start, however short its limit is', () => {
+    const limits = { ...DEFAULT_SESSION_LIMITS, startTimeoutMs: 60_000, noActiveStreamMs: 1000 };
+    const play = Play.starting({ profile: profile({ protocol: 'livekit' }), limits });
+    for (let atMs = 1000; atMs < 60_000; atMs += 1000) play.on(atMs, look(atMs, [silent]));
+    expect(play.phase).toBe('starting');
+    expect(play.on(60_000, look(60_000, [silent])).reason).toBe('start_timeout');
+  });
+
   it('ends after 15 min without a published audio track of a caller', () => {
     const play = Play.live().on(1000, look(1000, [agent, silent]));
     expect(play.on(900_000, look(900_000, [agent, silent])).phase).toBe('live');

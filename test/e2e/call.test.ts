@@ -256,11 +256,9 @@ describe.runIf(HAS_LIVEKIT)('whole calls', () => {
     await callers.join(room, 'ann');
     await sees(first, 1);
     // LiveKit's next answer decides about the room. Stop LiveKit, so that the redial comes before that answer.
-    livekit.signal('SIGSTOP');
+    await livekit.suspend();
     await daemon.release(first);
-    const { status, body } = await daemon
-      .dispatch({ room, limits: SHORT })
-      .finally(() => livekit.signal('SIGCONT'));
+    const { status, body } = await daemon.dispatch({ room, limits: SHORT }).finally(() => livekit.resume());
     expect(status).toBe(201);
     expect(await daemon.ended(first)).toMatchObject({ reason: 'requested' });
     await daemon.becomes(

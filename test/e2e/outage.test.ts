@@ -66,7 +66,7 @@ describe.runIf(HAS_LIVEKIT)('an outage of LiveKit', () => {
     const id = await start('stopped', 5000);
     await callers.join('stopped', 'ann');
     await sees(id, 1);
-    livekit.signal('SIGSTOP');
+    await livekit.suspend();
     await reachable(false);
     const ready = (await daemon.get<ReadyView>('/readyz')).body;
     expect(ready.livekit).toMatchObject({
@@ -77,7 +77,7 @@ describe.runIf(HAS_LIVEKIT)('an outage of LiveKit', () => {
     // The outage itself is under test, so the test lets it last for a fixed time.
     await pause(STOPPED_MS);
     expect((await daemon.session(id)).state).toBe('live');
-    livekit.signal('SIGCONT');
+    livekit.resume();
     await reachable(true);
     await sees(id, 1);
     expect((await daemon.session(id)).state).toBe('live');

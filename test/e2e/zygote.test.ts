@@ -11,6 +11,7 @@ import { Daemon, ROOT } from '../support/daemon/daemon.ts';
 import { until } from '../support/lib/wait.ts';
 import { HAS_LIVEKIT, LiveKit } from '../support/livekit/livekit-server.ts';
 import { marked } from '../support/processes/marked-processes.ts';
+import { suspend } from '../support/processes/test-processes.ts';
 
 const START_MS = 90_000;
 const PYTHON = findPythonAgents();
@@ -146,7 +147,7 @@ describe.runIf(HAS_LIVEKIT && PYTHON !== null)('a Python agent with a zygote', (
   it('starts a call cold within the same dispatch when its zygote hangs', async () => {
     await ready();
     const pid = zygotePid();
-    process.kill(pid, 'SIGSTOP');
+    await suspend(pid);
     const session = await call('hangs');
     expect(session).toMatchObject({ restarts: 0, errors: { total: 0 } });
     await until(

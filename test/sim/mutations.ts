@@ -333,9 +333,15 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     rule: 'silence counts from the end of a slow start',
     file: 'src/core/session/absence.ts',
-    from: 'vitals.activityMs ?? 0, liveAt?.bootMs ?? 0);',
+    from: 'vitals.activityMs ?? 0, liveAt.bootMs);',
     to: 'vitals.activityMs ?? 0);',
     seed: 29,
+  },
+  {
+    rule: 'silence ends no start',
+    file: 'src/core/session/absence.ts',
+    from: 'if (liveAt === null) return null;',
+    to: 'if (liveAt === null) liveAt = { wallMs: 0, bootMs: 0 };',
   },
   {
     rule: 'the supervisor takes the order back before it starts a worker cold',

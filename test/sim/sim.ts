@@ -73,6 +73,7 @@ const PROFILES: Readonly<Record<string, Profile>> = {
   helper: profile('helper', { protocol: 'livekit', rejoin: 'always', agentName: 'helper' }),
 };
 
+const SHORT_SILENCE_MS = 8000;
 const PREFORK: Partial<Profile> = { prefork: 'auto', preforkMaxAgeMs: 150_000 };
 
 function profilesOf({ warm, traits }: Scenario): Readonly<Record<string, Profile>> {
@@ -94,6 +95,7 @@ function profilesOf({ warm, traits }: Scenario): Readonly<Record<string, Profile
       replace: rest.replace && traits.replaces,
       ...(traits.shares && rest.protocol === 'livekit' && { claim: 'room+agent' }),
       ...(traits.preforks && rest.protocol === 'livekit' && PREFORK),
+      ...(traits.isImpatient && { limits: { ...rest.limits, noActiveStreamMs: SHORT_SILENCE_MS } }),
     },
   ]);
   return Object.fromEntries(changed);

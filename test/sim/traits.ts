@@ -1,4 +1,4 @@
-/** Traits that only a part of the runs has: listeners, jobs that end slowly, no replacement, two agents in one room, short blindness. */
+/** Traits that only a part of the runs has, such as listeners, jobs that end slowly, or two agents in one room. */
 import type { Action, Deed } from './scenario.ts';
 import { Random } from './world/random.ts';
 
@@ -15,6 +15,8 @@ export interface Traits {
   readonly blinks: boolean;
   /** LiveKit agents are forked from zygotes. */
   readonly preforks: boolean;
+  /** Silence ends a call after a time that a start may need. */
+  readonly isImpatient: boolean;
 }
 
 interface Share {
@@ -29,6 +31,7 @@ const ONCE: Share = { of: 0.15, salt: 0x2d };
 const SHARING: Share = { of: 0.3, salt: 0xcb_22 };
 const BLINKING: Share = { of: 0.35, salt: 0x2_ff_94 };
 const PREFORKS: Share = { of: 0.33, salt: 0x25_17_9f };
+const IMPATIENT: Share = { of: 0.2, salt: 0x3_6b_7a };
 
 export function traitsOf(seed: number): Traits {
   const has = ({ of, salt }: Share) => new Random(seed ^ salt).chance(of);
@@ -39,6 +42,7 @@ export function traitsOf(seed: number): Traits {
     shares: has(SHARING),
     blinks: has(BLINKING),
     preforks: has(PREFORKS),
+    isImpatient: has(IMPATIENT),
   };
 }
 

@@ -172,9 +172,11 @@ function noCaller(session: Running): Absence | null {
 
 function silent({ presence, spec, vitals, liveAt }: Session): Absence | null {
   const { noActiveStreamMs } = spec.limits;
+  // Because: nobody speaks before the agent's slow start is over. `start_timeout` bounds the start.
+  if (liveAt === null) return null;
   if (noActiveStreamMs === null || presence.silentSinceMs === null || presence.sideCallers > 0) return null;
-  // A caller may write, or a tool may run, without any audio. And nobody speaks before the agent's slow start is over.
-  const sinceMs = Math.max(presence.silentSinceMs, vitals.activityMs ?? 0, liveAt?.bootMs ?? 0);
+  // A caller may write, or a tool may run, without any audio.
+  const sinceMs = Math.max(presence.silentSinceMs, vitals.activityMs ?? 0, liveAt.bootMs);
   const dueMs = sinceMs + noActiveStreamMs;
   return {
     reason: 'no_active_stream',

@@ -36,7 +36,7 @@ describe.runIf(HAS_LIVEKIT)('an outage of LiveKit', () => {
     await watch();
     await watcher.nextSnapshot('room', ({ roomSid }) => roomSid === sid);
     const before = watcher.clock.now();
-    if (how === 'stopped') livekit.signal('SIGSTOP');
+    if (how === 'stopped') await livekit.suspend();
     else await livekit.kill();
     await watcher.reaches(false);
     const status = watcher.rooms.status();
@@ -48,7 +48,7 @@ describe.runIf(HAS_LIVEKIT)('an outage of LiveKit', () => {
     for (let times = 0; times < 50; times += 1) watcher.rooms.poll({ project: 'default', name: 'room' });
     expect(sinceAway()).toEqual([{ kind: 'reachable', reachable: false }]);
     expect(watcher.rooms.status()?.since).toEqual(status?.since);
-    if (how === 'stopped') livekit.signal('SIGCONT');
+    if (how === 'stopped') livekit.resume();
     else await livekit.boot();
     await watcher.reaches(true);
     const snapshot = await watcher.nextSnapshot('room', () => true);

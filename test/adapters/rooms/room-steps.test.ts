@@ -125,7 +125,7 @@ describe.runIf(HAS_LIVEKIT)('a room step on a real LiveKit server', () => {
       await livekit.boot();
     });
     const sid = await make('hanging');
-    livekit.signal('SIGSTOP');
+    await livekit.suspend();
     const before = performance.now();
     const stuck = { outcome: 'timeout', detail: 'LiveKit did not answer in time' };
     expect(await Promise.all([close('hanging', sid, 400), remove('hanging', 'ours', 400)])).toEqual([
@@ -134,7 +134,7 @@ describe.runIf(HAS_LIVEKIT)('a room step on a real LiveKit server', () => {
     ]);
     // The bound of 400 ms is under test. The other 2 s allow for a busy machine.
     expect(performance.now() - before).toBeLessThan(400 + 2000);
-    livekit.signal('SIGCONT');
+    livekit.resume();
     await livekit.kill();
     // The error is a refused connection or the end of a kept connection.
     const failed = {

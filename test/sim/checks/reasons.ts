@@ -268,6 +268,7 @@ function absent(claimed: Claimed, snapshot: Delivered): string | null {
           (who) => is(claimed, who, { side: 'caller', atMs: moment.fromMs }) && who.audioTracks > 0,
         );
       const boundMs = limits.noActiveStreamMs ?? 0;
+      if (claimed.session.liveAt === null) return 'its start was not over';
       return (
         atLeast('since its slow start', endMs - liveMs(claimed), boundMs) ??
         atLeast('since its last use', endMs - one.lastActivityMs, boundMs - MAILBOX_MS) ??

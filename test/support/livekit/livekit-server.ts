@@ -11,6 +11,7 @@ import { findLiveKitBinary } from '../../../scripts/livekit-binary.mjs';
 import { freePorts } from '../lib/free-ports.ts';
 import { until } from '../lib/wait.ts';
 import { endWithThisProcess } from '../processes/keeper.ts';
+import { suspend } from '../processes/test-processes.ts';
 
 export const KEY = 'devkey';
 export const SECRET = 'test-secret-that-is-long-enough-for-hs256';
@@ -118,8 +119,15 @@ export class LiveKit {
     return (await fetch(`http://127.0.0.1:${this.port}/`, { signal: AbortSignal.timeout(1000) })).ok;
   }
 
-  signal(signal: NodeJS.Signals): void {
-    this.#child?.kill(signal);
+  /** The server answers nothing from the return of this until `resume`. */
+  async suspend(): Promise<void> {
+    const pid = this.#child?.pid;
+    if (pid === undefined) throw new Error('LiveKit does not run');
+    await suspend(pid);
+  }
+
+  resume(): void {
+    this.#child?.kill('SIGCONT');
   }
 
   async kill(): Promise<void> {

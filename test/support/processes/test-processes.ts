@@ -1,5 +1,6 @@
 /** Facts about processes. The tests read /proc with their own code. */
 import { readdirSync, readFileSync } from 'node:fs';
+import { until } from '../lib/wait.ts';
 
 function readProc(pid: number, file: string): string | null {
   try {
@@ -11,8 +12,18 @@ function readProc(pid: number, file: string): string | null {
 
 /** True while the process exists and is no zombie. */
 export function isAlive(pid: number): boolean {
-  const stat = readProc(pid, 'stat');
-  return stat !== null && !/^[ZXx]/.test(stat.slice(stat.lastIndexOf(')') + 2));
+  return !/^[ZXx]/.test(stateIn(readProc(pid, 'stat')));
+}
+
+/** Stops a process. Race: the signal stops its threads one after the other, and one of them may answer a request yet. */
+export async function suspend(pid: number): Promise<void> {
+  process.kill(pid, 'SIGSTOP');
+  const isStopped = (tid: string) => /^[TZXx]/.test(stateIn(readProc(pid, `task/${tid}/stat`)));
+  await until(`process ${pid} is stopped`, () => readdirSync(`/proc/${pid}/task`).every(isStopped));
+}
+
+function stateIn(stat: string | null): string {
+  return stat === null ? 'X' : stat.slice(stat.lastIndexOf(')') + 2);
 }
 
 /** The pids of the living processes with this text in their arguments. */
