@@ -129,3 +129,20 @@ it('each line comes whole and once, over a restart of the supervisor, and the la
   ]);
   expect(Date.parse(own[0]?.time ?? '')).toBeGreaterThan(0);
 });
+
+it('a reader that comes back gets the lines that waited, and the log of curfew has no warning of Node', async () => {
+  await daemon.start();
+  const first = await begin('quiet', 'first');
+  const lines: Line[] = [];
+  const hasLineOf = (id: string) => () => {
+    lines.push(...readLines());
+    return lines.some((one) => one.session === id && one.line === 'one');
+  };
+  await until('the first line is forwarded', hasLineOf(first.id));
+  closeSync(pipe);
+  const { id } = await begin('quiet', 'second');
+  await until('the reader is missed', async () => (await forwarding())?.error?.includes('EPIPE') === true);
+  pipe = openSync(join(dir, 'stdout'), constants.O_RDWR | constants.O_NONBLOCK);
+  await until('the line that waited is forwarded', hasLineOf(id));
+  expect(daemon.stderr).not.toContain('Warning');
+});

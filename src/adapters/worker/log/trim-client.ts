@@ -59,7 +59,8 @@ export class TrimClient {
 
   #startThread(): Worker {
     const file = import.meta.url.endsWith('.ts') ? './trim-thread.ts' : './trim-thread.js';
-    const thread = new Worker(new URL(file, import.meta.url));
+    // Because: libuv closes the descriptor of a forwarding's pipe, and the thread would close that number again at its end.
+    const thread = new Worker(new URL(file, import.meta.url), { trackUnmanagedFds: false });
     thread.unref();
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#over = promise;
