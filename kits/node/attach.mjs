@@ -60,7 +60,26 @@ export function report(session, curfew, { informs = false } = {}) {
       if (reason === 'error' && !informs) curfew.failed(error?.error ?? 'an error closed the session');
     },
   };
-  for (const [name, listener] of Object.entries(events)) session.on(name, guarded(listener));
+  for (const [name, listener] of Object.entries(events)) {
+    if (informs && name === 'error') hear(session, name, guarded(listener));
+    else session.on(name, guarded(listener));
+  }
+}
+
+/**
+ * Hears an event without a listener. Because: Node throws an error event that nobody listens to, and the framework's retries
+ * depend on that. The launcher must not change it.
+ */
+function hear(
+  /** @type {any} */ session,
+  /** @type {string} */ wanted,
+  /** @type {(event: any) => void} */ heard,
+) {
+  const { emit } = session;
+  session.emit = function emitAndHear(/** @type {string} */ name, /** @type {any[]} */ ...args) {
+    if (name === wanted) heard(args[0]);
+    return Reflect.apply(emit, this, [name, ...args]);
+  };
 }
 
 /** Catches errors of a listener, because an event of another version must not end the conversation. */

@@ -1,6 +1,6 @@
 /** LiveKit's real keys: the code of a program that imports the framework gets them, and its children only when it is an agent. */
-import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -149,6 +149,20 @@ beforeAll(() => {
   write('app/start.py', 'from . import agent\nrun = agent\n');
   write('app/agent.py', PY_EARLY);
   write('wrapper.py', PY_WRAPPER);
+  // Installed into a venv: a console script, and a package that only sys.path leads to.
+  write('venv/bin/voice', 'import re\nimport sys\nfrom voice_app.cli import main\nmain()\n');
+  write('venv/bin/wrapper', 'import sys\nfrom voice_wrapper import main\nmain()\n');
+  symlinkSync(
+    execFileSync('python3', ['-c', 'import sys; print(sys.executable)']).toString().trim(),
+    join(dir, 'venv/bin/python'),
+  );
+  write('site/voice_app/__init__.py', '');
+  write('site/voice_app/cli.py', 'from voice_app.agent import early\ndef main(): pass\n');
+  write('site/voice_app/agent.py', `${PY_EARLY}early = 1\n`);
+  write(
+    'site/voice_wrapper.py',
+    'import config.settings\ndef main(): print("settings", config.settings.KEY)\n',
+  );
   write('unknown/aiohttp/__init__.py', '');
   write('unknown/aiohttp/client.py', session);
   write('unknown/livekit/agents/__init__.py', '');
@@ -207,6 +221,20 @@ describe('a program that imports the framework has the real keys, and its childr
     const { stdout, stderr } = spawnSync('python3', args, { env: ENV, cwd: dir, encoding: 'utf8' });
     expect(stderr).not.toContain('Traceback');
     expect(stderr).not.toContain('early');
+    expect(stdout.trim().split('\n')).toEqual(lines);
+  });
+
+  it.each([
+    ['venv/bin/voice', [...closed, 'settings real-API_KEY now real-API_KEY']],
+    ['-m voice_app.cli', [...closed, 'settings real-API_KEY now real-API_KEY']],
+    ['venv/bin/wrapper', [...closed, 'settings own-API_KEY']],
+  ])('in Python from its first line, where it is an installed package: %s', (command, lines) => {
+    const { stdout, stderr } = spawnSync(join(dir, 'venv/bin/python'), command.split(' '), {
+      env: { ...ENV, PYTHONPATH: [ENV.PYTHONPATH, join(dir, 'site'), dir].join(':') },
+      cwd: dir,
+      encoding: 'utf8',
+    });
+    expect(stderr).not.toMatch(/Traceback|early/);
     expect(stdout.trim().split('\n')).toEqual(lines);
   });
 

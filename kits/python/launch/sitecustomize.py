@@ -73,6 +73,41 @@ def _chain():
     spec.loader.exec_module(module_from_spec(spec))
 
 
+def _first(env):
+    """The variables with this folder at the front of PYTHONPATH. None: they stay as they are."""
+    here = __file__.rpartition("/")[0]
+    paths = str(env.get("PYTHONPATH", "")).split(":")
+    if paths[0] == here or here not in paths:
+        return None
+    return {**env, "PYTHONPATH": ":".join([here] + [path for path in paths if path != here])}
+
+
+def _stay_first():
+    """
+    Keeps this folder at the front of PYTHONPATH for the program that replaces this process, and for children.
+    Because: wrappers such as `opentelemetry-instrument` put a folder with a sitecustomize of their own before it. Python runs
+    the first one alone, and `_chain` runs that of the wrapper.
+    """
+    import os
+
+    execv, execve = os.execv, os.execve
+
+    def execv_with_launcher(path, args):
+        stay()
+        return execv(path, args)
+
+    def execve_with_launcher(path, args, env):
+        return execve(path, args, (_first(env) if hasattr(env, "get") else None) or env)
+
+    def stay():
+        variables = _first(os.environ)
+        if variables is not None:
+            os.environ["PYTHONPATH"] = variables["PYTHONPATH"]
+
+    os.execv, os.execve = execv_with_launcher, execve_with_launcher
+    return stay
+
+
 def _give_early():
     """The agent's own program may read LiveKit's address and keys before it imports the framework."""
     import os
@@ -89,6 +124,11 @@ def _give_early():
         attempt("early", give)
 
 
-sys.meta_path.insert(0, _Finder)
-_give_early()
-_chain()
+# Another program's sitecustomize may import this file a second time, such as that of `ddtrace-run`.
+if not hasattr(sys, "_curfew_launch"):
+    sys._curfew_launch = True
+    sys.meta_path.insert(0, _Finder)
+    _stay = _stay_first()
+    _give_early()
+    _chain()
+    _stay()

@@ -1,4 +1,5 @@
 /** Lines of curfew in a worker's log: an agent with less access than its profile grants, and refused API calls. */
+import { JobType } from '@livekit/protocol';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { workerId } from '../../../src/core/ids.ts';
 import { STAND_IN } from '../../../src/lib/limits/livekit-limits.ts';
@@ -81,6 +82,17 @@ describe('an agent with another name than its profile', () => {
     await registers('w-2', 'greeter');
     expect([rig.notes, said()]).toEqual([[], []]);
   });
+});
+
+it('an agent that registers for jobs of participants is told once what it gets', async () => {
+  for (const type of [JobType.JT_PUBLISHER, JobType.JT_PUBLISHER, JobType.JT_ROOM]) {
+    const agent = await rig.agent('w-1');
+    await agent.opened();
+    agent.register('9.9.9', '', type);
+    await agent.receives('register');
+  }
+  const line = expect.stringMatching(/type JT_PUBLISHER: curfew gives it one job for its room/);
+  expect(rig.notes).toEqual([{ worker: 'w-1', line }]);
 });
 
 describe('a refused API call', () => {

@@ -2,7 +2,7 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ServerMessage, WorkerMessage } from '@livekit/protocol';
+import { JobType, ServerMessage, WorkerMessage } from '@livekit/protocol';
 import { AccessToken } from 'livekit-server-sdk';
 import { WebSocket } from 'ws';
 import { createStandIn } from '../../../src/adapters/livekit/standin/standin-server.ts';
@@ -230,8 +230,8 @@ export class WireAgent {
     this.socket.send(this.#isText ? frame.toJsonString() : frame.toBinary());
   }
 
-  register(version = '9.9.9', agentName = ''): void {
-    this.send({ case: 'register', value: { agentName, version } });
+  register(version = '9.9.9', agentName = '', type = JobType.JT_ROOM): void {
+    this.send({ case: 'register', value: { agentName, version, type } });
   }
 
   answer(jobId: string, available = true, more: { participantMetadata?: string } = {}): void {

@@ -54,20 +54,48 @@ def _main(args):
         arg = rest.pop(0)
         module = MODULE.match(arg)
         if module is not None:
-            name = module.group(1) or (rest[0] if rest else "")
-            folder = os.getcwd()
-            base = os.path.join(folder, *name.split("."))
-            return _file(os.path.join(base, "__main__")) or _file(base), folder
+            return _module(module.group(1) or (rest[0] if rest else ""))
         if arg in WITH_VALUE:
             del rest[:1]
         elif not arg.startswith("-"):
             path = os.path.realpath(arg)
             if os.path.isdir(path):
                 return _file(os.path.join(path, "__main__")), path
-            return path, os.path.dirname(path)
+            return path, _installed(path) or os.path.dirname(path)
         elif arg == "-c":
             return None, os.getcwd()
     return None, os.getcwd()
+
+
+def _module(name):
+    """As `_main`, for `python -m`."""
+    for folder in (os.getcwd(), _root_of(name)):
+        base = os.path.join(folder or "", *name.split("."))
+        path = _file(os.path.join(base, "__main__")) or _file(base)
+        if path is not None:
+            return path, folder
+    return None, os.getcwd()
+
+
+def _installed(path):
+    """The folder of the package whose console script the path is, such as `/srv/agent/.venv/bin/my-agent`. None: it is no such script."""
+    if os.path.dirname(path) != os.path.realpath(os.path.dirname(sys.executable)):
+        return None
+    names = (match.group(1) for match in IMPORT.finditer(_read(path)))
+    return next((_root_of(name) for name in names if name), None)
+
+
+def _root_of(name):
+    """The folder that has the package of a module. An editable installation may have a finder of its own for it."""
+    for finder in sys.meta_path:
+        try:
+            spec = finder.find_spec(name.split(".")[0], None)
+        except Exception:
+            continue  # Another finder may know it.
+        if spec is not None:
+            folders = list(spec.submodule_search_locations or ())
+            return os.path.dirname(folders[0] if folders else spec.origin or "") or None
+    return None
 
 
 def _local_imports(text, path, folder):

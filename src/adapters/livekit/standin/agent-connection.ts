@@ -1,5 +1,6 @@
 /** One connection of an agent: register within its bound, then messages. Answers use the agent's own format, binary or text. */
 import type { RegisterWorkerRequest } from '@livekit/protocol';
+import { JobType } from '@livekit/protocol';
 import type { WebSocket } from 'ws';
 import type { WorkerId } from '../../../core/ids.ts';
 import { STAND_IN } from '../../../lib/limits/livekit-limits.ts';
@@ -52,8 +53,9 @@ export class AgentConnection {
   readonly #listener: AgentConnectionListener;
   readonly #userAgent: string;
   /** The agent's own first message. */
-  registration: Pick<RegisterWorkerRequest, 'agentName' | 'allowedPermissions' | 'version'> = {
+  registration: Pick<RegisterWorkerRequest, 'agentName' | 'allowedPermissions' | 'type' | 'version'> = {
     agentName: '',
+    type: JobType.JT_ROOM,
     version: '',
   };
   #isBinary = true;

@@ -1,6 +1,6 @@
 /** Keeps one connection and one job per worker, and reports their events. A newer connection replaces the older one. */
 import type { UpdateJobStatus } from '@livekit/protocol';
-import { ServerInfo_Edition } from '@livekit/protocol';
+import { JobType, ServerInfo_Edition } from '@livekit/protocol';
 import type { WorkerId } from '../../../core/ids.ts';
 import type { AgentAnswer } from '../../../core/model/agent-answer.ts';
 import type { WorkerMessage } from '../../../core/model/control-protocol.ts';
@@ -32,6 +32,8 @@ export class AgentHub implements AgentConnectionListener {
   /** Workers that register under another name than their profile's, and the names of such profiles. */
   readonly #misnamed = new Set<WorkerId>();
   readonly #toldNames = new Set<string>();
+  /** Workers that register for jobs of single participants. */
+  readonly #mistyped = new Set<WorkerId>();
   /** An agent that connects endlessly must not flood curfew's log. */
   readonly #warnings = new BoundedNotes((worker, text) => this.#log.warn({ worker }, text));
   #isClosed = false;
@@ -116,6 +118,7 @@ export class AgentHub implements AgentConnectionListener {
     this.#jobs.delete(id);
     this.#unknown.delete(id);
     this.#misnamed.delete(id);
+    this.#mistyped.delete(id);
   }
 
   async #register(connection: AgentConnection, version: string): Promise<void> {
@@ -142,6 +145,7 @@ export class AgentHub implements AgentConnectionListener {
     this.#logVersion(workerId, version);
     this.#checkAccess(connection);
     this.#checkName(connection);
+    this.#checkType(connection);
     connection.welcome(registered(workerId));
   }
 
@@ -189,6 +193,16 @@ export class AgentHub implements AgentConnectionListener {
     this.#log.warn(
       { worker, agentName: wanted },
       "a LiveKit agent registers under another name than agent_name of its profile; the worker's log has that name",
+    );
+  }
+
+  /** LiveKit's other types mean one job for each participant. curfew has one worker for a room. */
+  #checkType({ workerId: worker, registration: { type } }: AgentConnection): void {
+    if (type === JobType.JT_ROOM || this.#mistyped.has(worker)) return;
+    this.#mistyped.add(worker);
+    this.#listener.note(
+      worker,
+      `this agent registers for jobs of type ${JobType[type] ?? type}: curfew gives it one job for its room, of type JT_ROOM and without a participant`,
     );
   }
 
