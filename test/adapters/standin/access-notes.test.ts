@@ -84,7 +84,7 @@ describe('an agent with another name than its profile', () => {
   });
 });
 
-it('an agent that registers for jobs of participants is told once what it gets', async () => {
+it('one line in its log says what an agent gets that registers for jobs of participants', async () => {
   for (const type of [JobType.JT_PUBLISHER, JobType.JT_PUBLISHER, JobType.JT_ROOM]) {
     const agent = await rig.agent('w-1');
     await agent.opened();
