@@ -66,6 +66,8 @@ export default defineConfig({
           ],
           testTimeout: 60_000,
           hookTimeout: 60_000,
+          // Many of them wait for processes half of the time.
+          maxWorkers: 3,
         },
       },
       {

@@ -34,7 +34,7 @@ describe('an unchanged agent with an AgentSession', () => {
     const agents = FRAMEWORKS.flatMap(([name, , command]) => [
       [name, { ...common, command }],
       [`${name}-strict`, { ...strict, command }],
-      [`${name}-warm`, { ...common, command, warm: 1 }],
+      ...(name === 'Python' ? [[`${name}-warm`, { ...common, command, warm: 1 }]] : []),
     ]);
     const config = {
       ...livekit.config(join(dir, 'c.sock')),
@@ -82,7 +82,8 @@ describe('an unchanged agent with an AgentSession', () => {
     );
 
   for (const [name, found] of FRAMEWORKS) {
-    it.runIf(HAS_LIVEKIT && found !== null).concurrent(
+    // The rule is curfew's own, so each framework plays one of the two.
+    it.runIf(HAS_LIVEKIT && found !== null && name === 'Python').concurrent(
       `is known when it was warm before its call: a refused key of its model is a crash with the error of the model (${name})`,
       async () => {
         const agent = `${name}-warm`;
@@ -101,7 +102,7 @@ describe('an unchanged agent with an AgentSession', () => {
       300_000,
     );
 
-    it.runIf(HAS_LIVEKIT && found !== null).concurrent(
+    it.runIf(HAS_LIVEKIT && found !== null && name === 'JavaScript').concurrent(
       `is replaced once when the model refuses its key, and then the session ends with the error of the model (${name})`,
       async () => {
         const ended = await reaches(await call(name, { mode: 'unauthorized' }), ['failed'], 150_000);

@@ -20,7 +20,7 @@ const FRAMEWORKS = [
   ['JavaScript', 'node', [process.execPath, join(FILES, 'notes.mjs'), 'start']],
 ] as const;
 
-describe.each(FRAMEWORKS)('the job of a %s agent', (_name, found, command) => {
+describe.each(FRAMEWORKS)('the job of a %s agent', (framework, found, command) => {
   let livekit: LiveKit;
   let daemon: Daemon;
   let callers: Callers;
@@ -116,13 +116,16 @@ describe.each(FRAMEWORKS)('the job of a %s agent', (_name, found, command) => {
         const { body } = await daemon.dispatch({ room, metadata: { ...metadata, seconds: 1 } });
         return daemon.ended(body.id, 120_000);
       };
-      const ends = await Promise.all([
-        raise('raises', { end: 'raise', after: 2 }),
-        raise('raises-first', { end: 'raise_first' }),
-        raise('panics', { end: 'panic', after: 2 }),
-      ]);
-      const texts = ['broken after the connection', 'broken before the connection', 'broken in an extension'];
-      for (const [index, text] of texts.entries()) {
+      // The rule is curfew's own, so each framework plays a part. The conformance suite plays all of them in Python.
+      const kinds =
+        framework === 'Python'
+          ? [
+              { end: 'raise_first', text: 'broken before the connection' },
+              { end: 'panic', text: 'broken in an extension' },
+            ]
+          : [{ end: 'raise', text: 'broken after the connection' }];
+      const ends = await Promise.all(kinds.map(({ end }) => raise(end, { end, after: 2 })));
+      for (const [index, { text }] of kinds.entries()) {
         expect(ends[index]).toMatchObject({ state: 'failed', reason: 'crashed', restarts: 1 });
         expect(ends[index]?.evidence?.detail).toContain(text);
         expect(ends[index]?.evidence?.detail).toContain('not replaced: it was replaced before');

@@ -117,11 +117,12 @@ describe('a LiveKit agent', () => {
       `the agent ${name} has done all of it`,
       async () => {
         const { state, reason } = await daemon.session(body.id);
-        if (state === 'failed') throw new Error(`${name}: ${reason}: ${log().slice(-2000)}`);
         const text = await Promise.resolve()
           .then(log)
           .catch(() => '');
-        return /second participant: /.test(text) ? text : null;
+        if (!/second participant: /.test(text))
+          throw new Error(`${name}: ${state}, ${reason}: ${text.slice(-2000)}`);
+        return text;
       },
       START_MS,
     );

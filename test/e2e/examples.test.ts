@@ -147,13 +147,13 @@ describe.each(FRAMEWORKS)('the %s example under curfew', (name, found, command) 
       await speakers.converse('r', HELLO);
     });
 
-    it.each([
-      ['worker', async () => (await session()).pid],
-      ['job alone', async () => jobProcessOf(marked(daemon.instanceId()))],
-    ])(`the ${name} example answers again in its room after a SIGKILL of its %s`, async (_what, find) => {
+    it(`the ${name} example answers again in its room after a SIGKILL of its worker, and of its job alone`, async () => {
       await speakers.converse('r', HELLO);
-      kill(await find());
+      kill((await session()).pid);
       await replaced(1);
+      await speakers.converse('r', HELLO);
+      kill(jobProcessOf(marked(daemon.instanceId())));
+      await replaced(2);
       await speakers.converse('r', HELLO);
     });
 
@@ -165,6 +165,8 @@ describe.each(FRAMEWORKS)('the %s example under curfew', (name, found, command) 
       expect(ended.errors.total).toBeGreaterThanOrEqual(LIVEKIT_ERROR_LIMIT);
     });
 
+    // The rule is curfew's own, so one framework is enough.
+    if (name !== 'Python') return;
     it(`the ${name} example fails as error_limit after five crashes in a row`, async () => {
       for (let restarts = 0; restarts < ERROR_LIMIT; restarts += 1) {
         await daemon.reaches(id, ['live'], START_MS);

@@ -1,7 +1,5 @@
-/** The job, the room and the participant of one agent file, under LiveKit's own runner and under curfew. */
-import type { ChildProcess } from 'node:child_process';
-import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync } from 'node:fs';
+/** The job, the room and the participant of an agent, by every way in. The conformance suite compares them with LiveKit's own runner. */
+import { existsSync, mkdirSync, mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -10,10 +8,8 @@ import type { CapacityView } from '../../src/api/host-schemas.ts';
 import type { SessionView } from '../../src/api/session-schemas.ts';
 import { Callers } from '../support/callers/callers.ts';
 import { Daemon, ROOT } from '../support/daemon/daemon.ts';
-import { freePorts } from '../support/lib/free-ports.ts';
 import { until } from '../support/lib/wait.ts';
-import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit/livekit-server.ts';
-import { endWithThisProcess } from '../support/processes/keeper.ts';
+import { HAS_LIVEKIT, LiveKit } from '../support/livekit/livekit-server.ts';
 import { marked } from '../support/processes/marked-processes.ts';
 import { killAll } from '../support/processes/test-processes.ts';
 
@@ -29,40 +25,11 @@ const AGENT_KIND = 4;
 
 type Facts = Record<string, unknown>;
 
-/** The ids and times, which differ between any two calls. */
-const OWN = [
-  'id',
-  'dispatchId',
-  'sid',
-  'creationTime',
-  'creationTimeMs',
-  'startedAt',
-  'updatedAt',
-  'workerId',
-  'turnPassword',
-];
-
-function isGiven(value: unknown): boolean {
-  return value !== '' && value !== '0';
-}
-
-/** Replaces the ids and times that are given. */
-function withoutIds(facts: unknown): unknown {
-  if (facts === null || typeof facts !== 'object' || Array.isArray(facts)) return facts;
-  return Object.fromEntries(
-    Object.entries(facts).map(([key, value]) => [
-      key,
-      OWN.includes(key) && isGiven(value) ? 'given' : withoutIds(value),
-    ]),
-  );
-}
-
 describe.each(FRAMEWORKS)('an unchanged %s agent', (framework, found, command) => {
   const dir = mkdtempSync(join(tmpdir(), 'curfew-fields-'));
   const tells = join(dir, 'tells');
   let livekit: LiveKit;
   let daemon: Daemon;
-  let own: ChildProcess;
   let callers: Callers;
   const isHere = HAS_LIVEKIT && found !== null;
 
@@ -71,19 +38,7 @@ describe.each(FRAMEWORKS)('an unchanged %s agent', (framework, found, command) =
     mkdirSync(tells);
     livekit = await LiveKit.start({ logLevel: 'info' });
     callers = new Callers(livekit);
-    const { PATH = '', HOME = dir } = process.env;
     const agentEnv = (name: string) => ({ TELLS_DIR: tells, TELLS_NAME: name });
-    const access = { LIVEKIT_URL: livekit.url, LIVEKIT_API_KEY: KEY, LIVEKIT_API_SECRET: SECRET };
-    const [program = '', ...args] = command;
-    // Because: the framework for JavaScript takes port 0 as its default port.
-    const [port] = await freePorts(1);
-    own = spawn(program, args, {
-      cwd: dir,
-      env: { PATH, HOME, ...access, ...agentEnv('own'), TELLS_PORT: String(port) },
-      stdio: ['ignore', openSync(join(dir, 'own.log'), 'a'), openSync(join(dir, 'own.log'), 'a')],
-      detached: true,
-    });
-    endWithThisProcess(own, 'group');
     const profile = (name: string, more: object = {}) => ({
       command,
       protocol: 'livekit',
@@ -111,16 +66,10 @@ describe.each(FRAMEWORKS)('an unchanged %s agent', (framework, found, command) =
       const { jobs } = (await daemon.get<CapacityView>('/v1/capacity')).body;
       return jobs.length === 2 && jobs.every((one) => one.state === 'registered');
     });
-    await until(
-      "LiveKit's own runner is registered",
-      () => livekit.log.includes('"agentName": "own"'),
-      START_MS,
-    );
   }, 120_000);
   afterAll(async () => {
     if (!isHere) return;
     callers.kill();
-    if (own.pid !== undefined) killAll([own.pid]);
     await daemon?.close();
     await livekit.close();
   });
@@ -149,7 +98,7 @@ describe.each(FRAMEWORKS)('an unchanged %s agent', (framework, found, command) =
       const { identity, name, metadata, attributes } = agent;
       return { identity, name, metadata, attributes };
     });
-  const dispatch = async (room: string, agentName: string, metadata = 'plain {"a": 1}') => {
+  const dispatch = async (room: string, agentName: string, metadata: string) => {
     await livekit.rooms.createRoom({ name: room, metadata: 'menu of today', emptyTimeout: 77 });
     return livekit.dispatches.createDispatch(room, agentName, { metadata });
   };
@@ -160,46 +109,27 @@ describe.each(FRAMEWORKS)('an unchanged %s agent', (framework, found, command) =
     });
 
   it.runIf(isHere)(
-    "the job of LiveKit's dispatch is LiveKit's own message, cold and warm",
+    'the name, identity, metadata and attributes of an acceptance reach the room from a warm worker, by both ways in',
     async () => {
       await warmIsReady();
-      const rooms = ['own', 'cold', 'warm'];
-      const dispatches = await Promise.all(rooms.map((name) => dispatch(`job-${name}`, name)));
-      const [reference, ...others] = await Promise.all(rooms.map((name) => told(`job-${name}`)));
-      for (const [index, job] of others.entries()) {
-        const name = rooms[index + 1] ?? '';
-        const { id } = await sessionIn(`job-${name}`);
-        expect(job).toMatchObject({ id, dispatchId: dispatches[index + 1]?.id });
-        const ours = { 'curfew.attempt': '1', 'curfew.session': id };
-        const wanted = JSON.parse(JSON.stringify(reference).replaceAll('job-own', `job-${name}`)) as Facts;
-        expect(withoutIds(job)).toEqual(withoutIds({ ...wanted, agentName: name, attributes: ours }));
-      }
-    },
-    240_000,
-  );
-
-  it.runIf(isHere)(
-    'the name, identity, metadata and attributes of an acceptance reach the room, cold and warm, by every way in',
-    async () => {
-      await warmIsReady();
-      const metadata = 'named';
-      await Promise.all(['own', 'cold'].map((name) => dispatch(`named-${name}`, name, metadata)));
       await livekit.rooms.createRoom({ name: 'named-http', metadata: 'menu of today', emptyTimeout: 77 });
       await daemon.dispatch({ room: 'named-http', agent: 'warm', metadata: { mode: 'named' } });
       const http = await told('named-http');
       expect(http.room).toMatchObject({ name: 'named-http', metadata: 'menu of today', emptyTimeout: 77 });
       expect(http).toMatchObject({ metadata: '{"mode":"named"}', agentName: 'warm' });
       await warmIsReady();
-      await dispatch('named-warm', 'warm', metadata);
-      for (const name of ['own', 'cold', 'warm']) {
-        await told(`named-${name}`);
-        expect(await participant(`named-${name}`)).toEqual({
-          identity: 'helper',
-          name: 'Ada',
-          metadata: 'from the agent',
-          attributes: { shift: 'night', 'lk.agent.name': name, 'lk.agent_name': name },
-        });
-      }
+      const { id: dispatchId } = await dispatch('named-warm', 'warm', 'named');
+      const job = await told('named-warm');
+      const { id } = await sessionIn('named-warm');
+      const [room] = await livekit.rooms.listRooms(['named-warm']);
+      expect(job).toMatchObject({ id, dispatchId, agentName: 'warm', metadata: 'named' });
+      expect(job.room).toMatchObject({ sid: room?.sid, metadata: 'menu of today', emptyTimeout: 77 });
+      expect(await participant('named-warm')).toEqual({
+        identity: 'helper',
+        name: 'Ada',
+        metadata: 'from the agent',
+        attributes: { shift: 'night', 'lk.agent.name': 'warm', 'lk.agent_name': 'warm' },
+      });
       expect(await participant('named-http')).toMatchObject({ identity: 'helper', name: 'Ada' });
     },
     240_000,

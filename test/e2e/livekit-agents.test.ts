@@ -72,30 +72,6 @@ describe.each(FRAMEWORKS)('an unchanged %s agent', (name, found, command) => {
   const workers = () => marked(daemon.instanceId());
 
   it.runIf(HAS_LIVEKIT && found !== null)(
-    `an unchanged ${name} agent gets one job for its room, and ends when the caller has hung up`,
-    async () => {
-      await callers.join('r', 'ann');
-      const { body } = await daemon.dispatch({ room: 'r', metadata: { lang: 'de' } });
-      await live(body.id);
-      await joined('r');
-      await callers.leave('r', 'ann');
-      const ended = await until(
-        'the session is over',
-        async () => {
-          const session = await daemon.session(body.id);
-          return session.state === 'released' ? session : null;
-        },
-        30_000,
-      );
-      expect(ended).toMatchObject({ reason: 'callers_left' });
-      const [firstStep] = ended.evidence?.ladder ?? [];
-      expect(firstStep).toMatchObject({ step: 'aclose', outcome: 'done' });
-      expect(workers()).toEqual([]);
-    },
-    120_000,
-  );
-
-  it.runIf(HAS_LIVEKIT && found !== null)(
     `an unchanged ${name} agent keeps its call when the supervisor dies, and is replaced when it dies`,
     async () => {
       await callers.join('r', 'ann');
