@@ -3,6 +3,7 @@
  * The kit does not import the framework. It subscribes to events by name, as in @livekit/agents 1.9.0. A version without
  * such an event never sends it.
  */
+import { note } from './note.mjs';
 
 /** At most one report of each kind in this time. While a person or the agent speaks, the report repeats. */
 const EVERY_MS = 1000;
@@ -88,7 +89,7 @@ function guarded(/** @type {(event: any) => void} */ listener) {
     try {
       listener(event);
     } catch (error) {
-      process.stderr.write(`curfew kit: an event of the session could not be read: ${error}\n`);
+      note(`curfew kit: an event of the session could not be read: ${error}`);
     }
   };
 }

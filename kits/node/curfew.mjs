@@ -4,6 +4,7 @@
  */
 import { Worker } from 'node:worker_threads';
 import { report } from './attach.mjs';
+import { note } from './note.mjs';
 
 const FLUSH_MS = 1000;
 const NO_ROOM =
@@ -96,7 +97,7 @@ export function connect({ exitOnDisconnect = true } = {}) {
     else if (message.heard && Object.hasOwn(handle, message.heard.type))
       void handle[message.heard.type]?.(message.heard);
   });
-  wire?.on('error', (error) => process.stderr.write(`curfew kit: ${textOf(error)}\n`));
+  wire?.on('error', (error) => note(`curfew kit: ${textOf(error)}`));
   // The kit alone never keeps a process alive.
   wire?.unref();
 
@@ -105,7 +106,7 @@ export function connect({ exitOnDisconnect = true } = {}) {
     job,
     ready: () => {
       if (supervised && job.sessionId === '' && callbacks.assign?.length === 0)
-        process.stderr.write(`curfew kit: ${NO_ROOM}\n`);
+        note(`curfew kit: ${NO_ROOM}`);
       say({ type: 'ready' });
     },
     activity: (kind) => say({ type: 'activity', kind }),
@@ -140,7 +141,7 @@ export function serve(run, options) {
       clearInterval(keepAlive);
     } catch (error) {
       // curfew replaces a crashed worker while a caller is there.
-      process.stderr.write(`${textOf(error)}\n`);
+      note(textOf(error));
       process.exit(1);
     }
   };

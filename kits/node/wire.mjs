@@ -1,8 +1,8 @@
 /** The kit's thread: owns the socket, reconnects for ever, and can write the stack of a blocked main thread. */
-import { writeSync } from 'node:fs';
 import { Session } from 'node:inspector';
 import { createConnection } from 'node:net';
 import { parentPort, workerData } from 'node:worker_threads';
+import { note } from './note.mjs';
 
 const VERSION = 1;
 const FIRST_WAIT_MS = 50;
@@ -158,11 +158,11 @@ function notice(/** @type {number} */ forMs) {
   const seconds = Math.round(forMs / 1000);
   const line = `curfew: the event loop of this job is blocked for ${seconds} s. It does this now:`;
   tellState({ type: 'loop_blocked', forMs: Math.round(forMs) }, false);
-  readStack((stack) => writeSync(2, `${line}\n${stack}\n`));
+  readStack((stack) => note(`${line}\n${stack}`));
 }
 
 function refused(/** @type {any} */ { code, message }) {
-  writeSync(2, `curfew kit: the supervisor refused: ${message}\n`);
+  note(`curfew kit: the supervisor refused: ${message}`);
   if (!FINAL.includes(code)) return;
   socket?.removeAllListeners('close');
   socket?.destroy();
@@ -171,7 +171,7 @@ function refused(/** @type {any} */ { code, message }) {
 
 function dump() {
   readStack((text) => {
-    writeSync(2, `curfew kit: stack of the main thread\n${text}\n`);
+    note(`curfew kit: stack of the main thread\n${text}`);
     write({ type: 'dumped' });
   });
 }

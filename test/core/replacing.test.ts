@@ -1,7 +1,10 @@
 /** The replacement of a worker: one at a time, and events of the old worker end nothing. */
 import { describe, expect, it } from 'vitest';
+import type { SessionEvent } from '../../src/core/model/events.ts';
+import { decide } from '../../src/core/session/decide.ts';
 import {
   agent,
+  at,
   exited,
   gone,
   left,
@@ -11,7 +14,7 @@ import {
   participant,
   profile,
   says,
-  type WORKER,
+  WORKER,
 } from './support.ts';
 
 const ann = participant('ann');
@@ -162,6 +165,26 @@ describe('the agent of a replacement', () => {
     expect(play.phase).toBe('live');
   });
 
+  it('may be over its memory limit in one sample, whatever the samples of the old worker showed', () => {
+    const limited = profile({ replace: true, memoryBytes: 1000 });
+    const sample = (workerId: typeof WORKER): SessionEvent => ({
+      type: 'resources',
+      workerId,
+      memory: { bytes: 1001, measure: 'pss' },
+      cpuPercent: 1,
+    });
+    const play = Play.live({ profile: limited })
+      .on(1000, look(1000, [agent, ann]))
+      .on(1500, sample(WORKER))
+      .on(2000, exited(1))
+      .on(2001, gone())
+      .on(3000, { type: 'spawned', workerId: second, process: PROCESS })
+      .on(3100, says({ type: 'ready' }, second))
+      .on(6000, sample(second));
+    expect(play.session.phase).toMatchObject({ work: { kind: 'running', worker: { id: second } } });
+    expect(play.on(11_000, sample(second)).session.phase).toMatchObject({ work: { kind: 'replacing' } });
+  });
+
   it('does not count as left by a late webhook about the old agent', () => {
     const play = running(5000).on(6000, look(6000, [agent, ann]));
     expect(
@@ -203,5 +226,37 @@ describe('a crash after the last poll', () => {
 
   it('ends the session when the poll does not answer', () => {
     expect(crashed().until(7100).ending).toMatchObject({ reason: 'crashed' });
+  });
+
+  /** The next supervisor decides the gap before any deadline. */
+  const resumed = (play: Play, nowMs: number) => {
+    play.nowMs = nowMs;
+    const { state, effects } = decide(play.session, { type: 'gap', gapMs: 0 }, at(nowMs));
+    play.session = state;
+    return effects;
+  };
+
+  it('asks again after a time in which no supervisor ran, because the answer went to nobody', () => {
+    const play = crashed();
+    expect(resumed(play, 60_000)).toContainEqual({ do: 'poll_room' });
+    expect(play.until(64_000).phase).toBe('live');
+    expect(
+      play
+        .on(64_000, look(63_900, [ann]))
+        .until(64_100)
+        .did('spawn'),
+    ).toHaveLength(2);
+  });
+
+  it('asks again while the old worker still ends', () => {
+    const play = alone().on(2000, exited(1));
+    expect(resumed(play, 60_000)).toContainEqual({ do: 'poll_room' });
+    expect(play.on(60_100, gone()).until(64_000).phase).toBe('live');
+  });
+
+  it('ends the session when the poll after such a time does not answer either', () => {
+    const play = crashed();
+    resumed(play, 60_000);
+    expect(play.until(65_100).reason).toBe('crashed');
   });
 });

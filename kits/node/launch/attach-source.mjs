@@ -1,4 +1,6 @@
 /** The lines that the launcher adds to two modules of the framework. Node also loads this file as a hook for ES modules. */
+import { note } from '../note.mjs';
+
 export const MODULE = /\/@livekit\/agents\/dist\/voice\/(agent_session|generation)\.c?js$/;
 
 const ADDED = {
@@ -18,7 +20,7 @@ const ADDED = {
 export function addHook(path, source) {
   const { needs, lost, line } = ADDED[MODULE.exec(path)[1]];
   if (needs.test(source)) return `${source}\n;${line}\n`;
-  process.stderr.write(`curfew: ${lost}: ${path} is unknown (tested with @livekit/agents 1.9.0)\n`);
+  note(`curfew: ${lost}: ${path} is unknown (tested with @livekit/agents 1.9.0)`);
   return source;
 }
 

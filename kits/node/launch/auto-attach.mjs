@@ -3,6 +3,7 @@
  * never throws into the framework, and it takes over no decision of the framework.
  */
 import * as modules from 'node:module';
+import { note } from '../note.mjs';
 import { addHook, MODULE } from './attach-source.mjs';
 import { JobReport, watchKits } from './job-report.mjs';
 
@@ -47,9 +48,7 @@ function addSourceHooks() {
 function attachAtStart(AgentSession, job) {
   const { start } = AgentSession.prototype;
   if (typeof start !== 'function') {
-    process.stderr.write(
-      'curfew: attach: off: AgentSession has no start (tested with @livekit/agents 1.9.0)\n',
-    );
+    note('curfew: attach: off: AgentSession has no start (tested with @livekit/agents 1.9.0)');
     return;
   }
   AgentSession.prototype.start = async function startAttached(...args) {
@@ -83,7 +82,7 @@ function quietly(work) {
     work();
     return true;
   } catch (error) {
-    process.stderr.write(`curfew: attach: ${error} (tested with @livekit/agents 1.9.0)\n`);
+    note(`curfew: attach: ${error} (tested with @livekit/agents 1.9.0)`);
     return false;
   }
 }

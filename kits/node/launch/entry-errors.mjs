@@ -3,6 +3,7 @@
  * This needs Node 22.15; on older versions the report to curfew has no text.
  */
 import * as modules from 'node:module';
+import { note } from '../note.mjs';
 
 const JOB_MODULE = /\/@livekit\/agents\/dist\/ipc\/job_proc_lazy_main\.c?js$/;
 const ENTRY = /\breturn func\(ctx\);/;
@@ -20,7 +21,7 @@ export function reportEntryErrors() {
       if (!JOB_MODULE.test(url) || !loaded.source) return loaded;
       const call = `return globalThis[Symbol.for('${KEY}')](func, ctx);`;
       const source = Buffer.from(loaded.source).toString();
-      if (!ENTRY.test(source)) process.stderr.write(`${UNKNOWN}\n`);
+      if (!ENTRY.test(source)) note(UNKNOWN);
       return { ...loaded, source: source.replace(ENTRY, call) };
     },
   });
@@ -40,9 +41,7 @@ function tellMain(error) {
   try {
     if (process.connected) process.send?.({ case: 'curfewEntryError', value: describe(error) });
   } catch (failure) {
-    process.stderr.write(
-      `curfew: the main process does not know the error of the entry function: ${failure}\n`,
-    );
+    note(`curfew: the main process does not know the error of the entry function: ${failure}`);
   }
 }
 

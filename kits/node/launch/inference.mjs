@@ -1,4 +1,5 @@
 /** Says once in the worker's log that LiveKit Inference refuses keys of curfew. Without this line the agent sees only a 401. */
+import { note } from '../note.mjs';
 import { claimsOf, OWN_KEY } from './own-keys.mjs';
 
 const LINE =
@@ -11,5 +12,5 @@ export function checkInference(authorization) {
   const { iss, inference } = claimsOf(authorization);
   if (iss !== OWN_KEY || inference === undefined) return;
   isSaid = true;
-  process.stderr.write(`curfew: ${LINE}\n`);
+  note(`curfew: ${LINE}`);
 }

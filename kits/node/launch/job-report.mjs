@@ -2,6 +2,7 @@
 import workerThreads from 'node:worker_threads';
 import { report } from '../attach.mjs';
 import { connect } from '../curfew.mjs';
+import { note } from '../note.mjs';
 
 const MESSAGE_CHARS = 4000;
 /** The main thread gets a ping in this interval. A ping without an answer for the other two bounds is a blocked event loop. */
@@ -70,9 +71,7 @@ export class JobReport {
       closed.reason === 'participant_disconnected'
         ? 'because its caller left'
         : 'so the agent answers nobody';
-    process.stderr.write(
-      `curfew: the last AgentSession of the job has closed (${closed.reason}), ${follows}\n`,
-    );
+    note(`curfew: the last AgentSession of the job has closed (${closed.reason}), ${follows}`);
   }
 
   #tellSessions(closed) {
@@ -99,7 +98,7 @@ function safelyDescribed(event) {
   try {
     return described(event);
   } catch (error) {
-    process.stderr.write(`curfew: the end of an AgentSession could not be read: ${error}\n`);
+    note(`curfew: the end of an AgentSession could not be read: ${error}`);
     return { reason: 'unknown' };
   }
 }

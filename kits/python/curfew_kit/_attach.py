@@ -7,9 +7,10 @@ A version without such an event never sends it.
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Set
+
+from ._wire import note
 
 if TYPE_CHECKING:
     from ._kit import Curfew
@@ -138,6 +139,6 @@ def _guarded(listener: Callable[[Any], None]) -> Callable[[Any], None]:
         try:
             listener(event)
         except Exception as error:
-            print(f"curfew kit: an event of the session could not be read: {error!r}", file=sys.stderr, flush=True)
+            note(f"an event of the session could not be read: {error!r}")
 
     return heard

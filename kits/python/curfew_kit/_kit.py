@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Awaitable, Callable, Dict, List, Optional, Union
 
 from ._attach import Reporter
-from ._wire import Wire
+from ._wire import Wire, note
 
 Callback = Callable[..., Union[None, Awaitable[None]]]
 
@@ -63,7 +63,7 @@ class Curfew:
     def ready(self) -> None:
         """The agent is in the room and works."""
         if self.supervised and not self.job.session_id and not self._callbacks["assign"]:
-            print(f"curfew kit: {NO_ROOM}", file=sys.stderr, flush=True)
+            note(NO_ROOM)
         self._say({"type": "ready"})
 
     def activity(self, kind: str) -> None:

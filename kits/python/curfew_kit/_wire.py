@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import sys
 import threading
@@ -18,6 +19,17 @@ LONGEST_WAIT_SECONDS = 2.0
 QUEUE_LENGTH = 1000
 #: Refusals that would repeat, so the kit does not reconnect.
 FINAL = ("wrong_token", "wrong_version", "other_instance")
+
+
+def note(what: str) -> None:
+    """
+    Writes a text to the worker's log. Because: on a full disk `sys.stderr` would raise into the agent's code, or end a thread of
+    the kit, and raise again at the exit.
+    """
+    try:
+        os.write(2, f"curfew kit: {what}\n".encode(errors="replace"))
+    except OSError:
+        pass
 
 
 class Wire(threading.Thread):
@@ -197,7 +209,7 @@ class Wire(threading.Thread):
             return False
 
     def _refused(self, message: Dict[str, Any]) -> None:
-        print(f"curfew kit: the supervisor refused: {message.get('message')}", file=sys.stderr, flush=True)
+        note(f"the supervisor refused: {message.get('message')}")
         self._refused_for_good = message.get("code") in FINAL
 
     def _dump(self) -> None:
@@ -210,7 +222,7 @@ class Wire(threading.Thread):
         for task in _tasks_of(loop):
             frames = [traceback.format_stack(frame)[-1] for frame in task.get_stack()]
             parts.append(f"task {task.get_name()}\n" + "".join(frames))
-        print("curfew kit: stacks\n" + "\n".join(parts), file=sys.stderr, flush=True)
+        note("stacks\n" + "\n".join(parts))
         self.say({"type": "dumped"})
 
 

@@ -160,6 +160,7 @@ function withWork(session: Live, work: Work): Live {
     attachedBy: undefined,
     agentSessions: undefined,
     loopBlockedMs: undefined,
+    overMemorySinceMs: null,
   });
   return {
     ...withPhase(calm, { ...phase, work, inference: null }),
@@ -326,8 +327,18 @@ function leaveIt(
   return startTeardown(last, unsure.ending, now);
 }
 
-/** Does the step under way again, because the supervisor was away or suspended. */
-export function repeatReplaceStep(session: Live, work: Replacing, now: Stamp): Next {
+/** Does the step under way again, and asks again for the poll of a crash. Because: the supervisor was away or suspended. */
+export function repeatReplaceStep(session: Live, before: Replacing, now: Stamp): Next {
+  const { unsure = null } = before;
+  if (unsure === null) return repeatOld(session, before, now);
+  // The answer of the first poll may have gone to nobody, so the room does not count as empty yet.
+  const work = { ...before, unsure: { ...unsure, sinceMs: now.bootMs } };
+  return andThen(repeatOld(withWork(session, work), work, now), (state) =>
+    stay(state, [{ do: 'poll_room' }]),
+  );
+}
+
+function repeatOld(session: Live, work: Replacing, now: Stamp): Next<Live> {
   if (work.old === null) return stay(session);
   const { step, worker } = work.old;
   const entered = enterOld(session, work, { worker, step, now });

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 
-from . import env_area, own_variables
+from . import env_area, own_variables, say
 
 MARK = "CURFEW_WORKER"
 REFUSED = 125
@@ -38,7 +38,7 @@ def birth(order, close):
         close()
         return _wait_for_worker(order)
     except BaseException as error:
-        _say("the worker in %s was not forked: %s: %s" % (order.get("folder"), type(error).__name__, error))
+        say("the worker in %s was not forked: %s: %s" % (order.get("folder"), type(error).__name__, error))
         os._exit(REFUSED)
 
 
@@ -120,10 +120,3 @@ def _enter(cgroup):
 
 def _ignore(_signal, _frame):
     """A handler, and not an ignored signal, because the worker must not inherit it over an exec."""
-
-
-def _say(what):
-    try:
-        os.write(2, ("curfew: %s\n" % what).encode())
-    except OSError:
-        pass

@@ -15,7 +15,7 @@ import threading
 import traceback
 from types import SimpleNamespace
 
-from . import coroutine_of
+from . import coroutine_of, say
 
 
 def changer(cli):
@@ -156,4 +156,4 @@ class _Signals:
             self._handlers[number](number, frame)
         except BaseException as error:
             # The framework raises to stop its own loop, which runs on another thread.
-            sys.stderr.write("curfew: a signal handler of the framework raised %r\n" % error)
+            say("a signal handler of the framework raised %r" % error)
