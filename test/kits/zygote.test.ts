@@ -106,6 +106,57 @@ print(own_variables.carried_over({"CURFEW_TOKEN": "of the worker", "REMOVED": "1
   expect(out).toBe("{'CURFEW_TOKEN': 'of the worker', 'KEPT': 'new', 'SET': 'by the import'}");
 });
 
+it('an import that overwrites the environment area makes the workers start cold', () => {
+  const checked = (overwritten: string) =>
+    python(
+      `
+import ctypes, os
+os.closerange(3, 256)
+from curfew_launch import env_area, fork_check
+start, size = env_area.bounds()
+ctypes.memmove(start, ${overwritten}, size)
+print(fork_check.why_not())`,
+      { CURFEW_WORKER: 'i/zygote-1.1' },
+    );
+  expect(checked('b"my-agent: waits" + b"\\0" * size')).toMatch(/setproctitle/);
+  expect(checked('start')).toBe('None');
+});
+
+it('a forked worker has its own keys, and the address that curfew has now', () => {
+  const own = (port: number, key: string) => ({
+    CURFEW_LIVEKIT_URL: `ws://127.0.0.1:${port}`,
+    CURFEW_LIVEKIT_API_KEY: key,
+    CURFEW_LIVEKIT_API_SECRET: 's',
+  });
+  const out = python(
+    `
+import os
+from curfew_launch import own
+os.environ.update(${JSON.stringify(own(2, 'of the worker'))})
+own.reload()
+print(own.URL, own.KEY, own.OWN["LIVEKIT_URL"])`,
+    own(1, 'of the zygote'),
+  );
+  expect(out).toBe('ws://127.0.0.1:2 of the worker ws://127.0.0.1:2');
+});
+
+it('the children of a forked worker get its own keys, also when the real ones have changed since the zygote began', () => {
+  const names = ['LIVEKIT_URL', 'LIVEKIT_API_KEY', 'LIVEKIT_API_SECRET'];
+  const values = (prefix: string, value: string) =>
+    Object.fromEntries(names.map((name) => [`${prefix}${name}`, value]));
+  const out = python(
+    `
+import os
+from curfew_launch import child_env, own
+child_env.show(${JSON.stringify(values('', 'old'))})
+os.environ.update(${JSON.stringify(values('', 'own'))})
+child_env.show(${JSON.stringify(values('', 'new'))})
+print(os.environ["LIVEKIT_API_KEY"], child_env.for_child(os.environ)["LIVEKIT_API_KEY"])`,
+    { ...values('CURFEW_', 'own'), ...values('', 'own') },
+  );
+  expect(out).toBe('new own');
+});
+
 it('each of a hundred forks becomes a worker whose status is written, and none stays below the zygote', () => {
   const dir = mkdtempSync(join(tmpdir(), 'curfew-forks-'));
   try {

@@ -31,6 +31,8 @@ import type { WorkerParts } from './worker-parts.ts';
 import { makeWorkerParts, startWatches } from './worker-parts.ts';
 import type { WorkersOptions } from './workers-options.ts';
 
+const FOLDER_STAYS = 'the folder of an ended worker could not be removed; the next retention tries again';
+
 export function createWorkers(options: WorkersOptions): Workers {
   return new HostWorkers(options);
 }
@@ -126,8 +128,13 @@ class HostWorkers implements Workers {
 
   prune(olderThanWallMs: number, keep: ReadonlySet<WorkerId>): Promise<number> {
     const inUse = (id: WorkerId) => keep.has(id) || this.#has(id);
-    const { workersDir } = this.#options.instance;
-    return pruneFolders({ workersDir, olderThanWallMs, keep: (name) => inUse(workerIdOf(name)) });
+    const { instance, log } = this.#options;
+    return pruneFolders({
+      workersDir: instance.workersDir,
+      olderThanWallMs,
+      keep: (name) => inUse(workerIdOf(name)),
+      failed: (worker, error) => log.warn({ worker, error }, FOLDER_STAYS),
+    });
   }
 
   /** Workers keep running without a supervisor. */

@@ -1,4 +1,4 @@
-import { execFile, execFileSync } from 'node:child_process';
+import { execFile, execFileSync, spawnSync } from 'node:child_process';
 import {
   closeSync,
   constants,
@@ -316,6 +316,17 @@ describe('the pruning of worker folders', () => {
     );
     expect(existing).toEqual([running, 'kept', 'stray-file']);
     expect(await host.workers.prune(2000, new Set([workerId('kept')]))).toBe(0);
+  });
+
+  it('removes a folder whose paths its worker made too long, and the others all the same', async () => {
+    const { workersDir } = host.instance;
+    const [deep, plain] = ['deep', 'plain'].map((name) => join(workersDir, name));
+    for (const path of [deep, plain]) mkdirSync(path ?? '');
+    const dig = 'for n in $(seq 30); do mkdir "$1" && cd "$1" || exit 1; done';
+    expect(spawnSync('sh', ['-c', dig, 'sh', 'x'.repeat(200)], { cwd: deep ?? '' }).status).toBe(0);
+    for (const path of [deep, plain]) utimesSync(path ?? '', 1, 1);
+    expect(await host.workers.prune(2000, new Set())).toBe(2);
+    expect(readdirSync(workersDir)).toEqual([]);
   });
 
   it('removes nothing when there are no folders', async () => {

@@ -30,8 +30,10 @@ def show(real):
         if own.is_own(name):
             data[key(name)] = value(real[name])
         data.pop(key(own.REAL_PREFIX + name), None)
-    if Shown.real is None:
-        Shown.real = real
+    is_first = Shown.real is None
+    # A forked worker may have newer values than its zygote.
+    Shown.real = real
+    if is_first:
         _watch_starts()
 
 

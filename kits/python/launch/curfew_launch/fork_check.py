@@ -3,6 +3,8 @@
 import os
 import threading
 
+from . import own_variables
+
 #: Kinds of descriptors that two processes must not share.
 SHARED = ("anon_inode:[eventpoll]", "anon_inode:[io_uring]", "anon_inode:inotify", "anon_inode:[timerfd]")
 #: States of a TCP socket. Source: the kernel's include/net/tcp_states.h.
@@ -11,7 +13,7 @@ LISTEN, CLOSED = "0A", "07"
 
 def why_not():
     """One line, or None: the process may be forked."""
-    return _threads() or _children() or _descriptors()
+    return _threads() or _children() or _descriptors() or _variables()
 
 
 def _children():
@@ -23,6 +25,14 @@ def _children():
     except OSError:
         return None  # The kernel shows none.
     return "the agent's import started a child process (pid %s)" % children[0] if children else None
+
+
+def _variables():
+    """Without the variables of its start, the zygote's own ones count as set by the import. So each worker would share its TMPDIR."""
+    mark = os.environ.get("CURFEW_WORKER")
+    if mark is None or own_variables.at_exec().get("CURFEW_WORKER") == mark:
+        return None
+    return "the agent's import overwrote the environment that the kernel shows, as setproctitle does"
 
 
 def _threads():

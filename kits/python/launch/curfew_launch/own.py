@@ -34,8 +34,9 @@ class Running:
 
 
 def reload():
-    """A forked worker has another environment than its zygote, with keys of its own."""
-    global KEY, SECRET
+    """A forked worker has another environment than its zygote, with keys of its own. curfew may have another address by now."""
+    global URL, KEY, SECRET
+    URL = os.environ.get("CURFEW_LIVEKIT_URL", "")
     KEY, SECRET = os.environ.get("CURFEW_LIVEKIT_API_KEY", ""), os.environ.get("CURFEW_LIVEKIT_API_SECRET", "")
     OWN.update(zip(NAMES, (URL, KEY, SECRET)))
 

@@ -7,7 +7,7 @@ from . import child_env, own
 
 def carried_over(given):
     """`given`: the variables of the order, by name. curfew's own variables stay as they are given."""
-    before, now = _at_exec(), dict(os.environ)
+    before, now = at_exec(), dict(os.environ)
     variables = dict(given)
     for name, value in now.items():
         if before.get(name) != value and not _is_curfews(name, value):
@@ -23,7 +23,7 @@ def _is_curfews(name, value):
     return name.startswith("CURFEW_") or (real is not None and real.get(name) == value) or own.OWN.get(name) == value
 
 
-def _at_exec():
+def at_exec():
     """The variables with which the zygote was started."""
     with open("/proc/self/environ", "rb") as file:
         entries = (entry.partition(b"=") for entry in file.read().split(b"\0") if entry)

@@ -1,12 +1,13 @@
 /** One folder per worker: the facts for a recovery, and the worker's log. Only the supervisor's user can read it. */
-import { lstat, mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, open, readdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import pTimeout from 'p-timeout';
 import type { WorkerId } from '../../../core/ids.ts';
 import { isWorkerName } from '../../../core/ids.ts';
-import { CurfewError } from '../../../lib/errors.ts';
+import { CurfewError, messageOf } from '../../../lib/errors.ts';
 import { FILES, WORKERS } from '../../../lib/limits/worker-limits.ts';
 import { OPEN_FLAGS, readFileSafely } from '../../../lib/safe-files.ts';
+import { removeTree } from '../temp/remove-tree.ts';
 
 export interface WorkerFolder {
   readonly path: string;
@@ -144,22 +145,36 @@ export async function readSmall(path: string, maxBytes: number = FILES.smallByte
   return bounded(readFileSafely(path, maxBytes), path).catch(() => null);
 }
 
-/** Removes the folders with no write since that time. Resolves with their number. */
+/**
+ * Removes the folders with no write since that time. Resolves with their number.
+ * Because: a worker can fill its folder so that it cannot be removed. The folders of the others go all the same.
+ */
 export async function pruneFolders(options: {
   readonly workersDir: string;
   readonly olderThanWallMs: number;
   readonly keep: (name: string) => boolean;
+  readonly failed: (name: string, error: string) => void;
 }): Promise<number> {
-  const names = await bounded(readdir(options.workersDir), options.workersDir).catch(ifMissing([]));
+  const { workersDir, olderThanWallMs, keep, failed } = options;
+  const names = await bounded(readdir(workersDir), workersDir).catch(ifMissing([]));
   let removed = 0;
   for (const name of names) {
-    if (!isWorkerName(name) || options.keep(name)) continue;
-    const path = join(options.workersDir, name);
-    if ((await lastWriteMs(path)) >= options.olderThanWallMs) continue;
-    await bounded(rm(path, { recursive: true, force: true }), path);
-    removed += 1;
+    if (!isWorkerName(name) || keep(name)) continue;
+    try {
+      if (await pruneFolder(join(workersDir, name), olderThanWallMs)) removed += 1;
+    } catch (error) {
+      failed(name, messageOf(error));
+    }
   }
   return removed;
+}
+
+/** False: its last write is too new. Rejects where something of the folder is left. */
+async function pruneFolder(path: string, olderThanWallMs: number): Promise<boolean> {
+  if ((await lastWriteMs(path)) >= olderThanWallMs) return false;
+  const error = await bounded(removeTree(path), path);
+  if (error !== null) throw new Error(error);
+  return true;
 }
 
 /** The time of the last write to the log, or of the folder if there is no log. Infinity: not a folder. */
