@@ -5,6 +5,7 @@ import {
   existsSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   realpathSync,
   statSync,
@@ -321,9 +322,9 @@ describe('the pruning of worker folders', () => {
   it('removes a folder whose paths its worker made too long, and the others all the same', async () => {
     const { workersDir } = host.instance;
     const [deep, plain] = ['deep', 'plain'].map((name) => join(workersDir, name));
-    for (const path of [deep, plain]) mkdirSync(path ?? '');
-    const dig = 'for n in $(seq 30); do mkdir "$1" && cd "$1" || exit 1; done';
-    expect(spawnSync('sh', ['-c', dig, 'sh', 'x'.repeat(200)], { cwd: deep ?? '' }).status).toBe(0);
+    for (const path of [deep, plain]) mkdirSync(path ?? '', { recursive: true });
+    const dig = 'import os\nfor _ in range(30): os.mkdir("x" * 200); os.chdir("x" * 200)';
+    expect(spawnSync('python3', ['-c', dig], { cwd: deep ?? '' }).status).toBe(0);
     for (const path of [deep, plain]) utimesSync(path ?? '', 1, 1);
     expect(await host.workers.prune(2000, new Set())).toBe(2);
     expect(readdirSync(workersDir)).toEqual([]);
