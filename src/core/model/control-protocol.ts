@@ -29,6 +29,9 @@ const closedAgentSession = z.strictObject({
 });
 export type ClosedAgentSession = z.infer<typeof closedAgentSession>;
 
+/** The framework's reason for an AgentSession that closes because its caller left. */
+export const CLOSED_BY_LEAVING = 'participant_disconnected';
+
 /** After `hello`. Unknown keys are refused, so that a misspelled field is reported and not ignored. */
 const workerMessages = [
   z.strictObject({ type: z.literal('ready') }),

@@ -3,6 +3,7 @@ import { BACKOFF } from '../../lib/limits/session-limits.ts';
 import type { Stamp, WorkerId } from '../ids.ts';
 import type { PresenceContext } from '../rooms/presence.ts';
 import { NO_PRESENCE } from '../rooms/presence.ts';
+import { CLOSED_BY_LEAVING } from './control-protocol.ts';
 import type { Decision, Effect } from './effects.ts';
 import type { Reason } from './reasons.ts';
 import type {
@@ -128,12 +129,13 @@ export function noteReplaced<S extends Session>(session: S, worker: WorkerId, wh
   return { ...session, replaced: [...before.slice(1 - BACKOFF.remembered), { worker, why }] };
 }
 
-export function presenceContext({ spec }: Session): PresenceContext {
+export function presenceContext({ spec, vitals: { agentSessions } }: Session): PresenceContext {
   return {
     agentIdentity: spec.agentIdentity,
     createdAt: spec.createdAt,
     callersLostMs: spec.limits.callersLostMs,
     ignore: spec.profile.ignore,
+    isMute: agentSessions?.open === 0 && agentSessions.closeReason === CLOSED_BY_LEAVING,
   };
 }
 

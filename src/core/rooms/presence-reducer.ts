@@ -199,7 +199,9 @@ function noteReturn(
   const hasLeft = (before.callersSeen && before.goneSinceMs !== null) || before.departures.length > 0;
   const wereSeen = known.length > 0 || hasLeft;
   const isBack = wereSeen && present.length > 0 && !present.some((sid) => known.includes(sid));
-  return isBack ? { ...after, returnedMs: now.bootMs } : after;
+  // While a supervisor is away, a caller may come, leave and come back. Then it hears of the close before it sees a caller.
+  const isFirst = context.isMute && !before.callersSeen && before.returnedMs === undefined;
+  return isBack || (isFirst && present.length > 0) ? { ...after, returnedMs: now.bootMs } : after;
 }
 
 function hintLeft(

@@ -184,6 +184,8 @@ export interface PresenceContext {
   readonly createdAt: Stamp;
   readonly callersLostMs: number;
   readonly ignore: IgnoreRule | undefined;
+  /** The agent closed its last AgentSession because its caller left, so it answers nobody. */
+  readonly isMute: boolean;
 }
 
 export type Side = 'caller' | 'ringing' | 'own_agent' | 'agent' | 'other';

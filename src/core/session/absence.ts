@@ -1,5 +1,6 @@
 /** Endings that rest on the participants of the room. They are due at a time, but only a snapshot made after it decides. */
 import { DEADLINES } from '../../lib/limits/session-limits.ts';
+import { CLOSED_BY_LEAVING } from '../model/control-protocol.ts';
 import type { Reason } from '../model/reasons.ts';
 import type { Session, SessionIn } from '../model/session.ts';
 import type { Worker } from '../model/worker.ts';
@@ -8,9 +9,6 @@ import type { Departure } from '../rooms/presence.ts';
 import { countSide } from '../rooms/presence.ts';
 import { decidingDeparture, graceEndMs, phoneGraceMs } from '../rooms/presence-reducer.ts';
 import { bringsNext } from '../teardown/rejoin-rule.ts';
-
-/** The framework's name for an AgentSession that closes because its caller left. */
-export const CLOSED_BY_LEAVING = 'participant_disconnected';
 
 type Running = SessionIn<'starting' | 'live'>;
 

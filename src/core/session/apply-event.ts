@@ -8,12 +8,11 @@ import type { Session } from '../model/session.ts';
 import { isIn, isReplacing, workerOf } from '../model/session.ts';
 import { presenceContext, withVitals, withWorker } from '../model/updates.ts';
 import { channelOf, withChannel, withExit, withProcess, withTreeGone } from '../model/worker.ts';
-import type { Presence, RoomSnapshot } from '../rooms/presence.ts';
+import type { RoomSnapshot } from '../rooms/presence.ts';
 import { applySnapshot, applyWebhook, reachableAgain, restartAbsence } from '../rooms/presence-reducer.ts';
 import { applySideSnapshot } from '../rooms/side-room.ts';
 import { restartStepBounds } from '../teardown/restart-bounds.ts';
 import { withLadder } from '../teardown/step-records.ts';
-import { CLOSED_BY_LEAVING } from './absence.ts';
 
 export function applyEvent(session: Session, event: SessionEvent, now: Stamp): Session {
   switch (event.type) {
@@ -32,19 +31,22 @@ export function applyEvent(session: Session, event: SessionEvent, now: Stamp): S
     case 'tree':
       return event.left > 0 ? session : withWorker(session, event.workerId, withTreeGone);
     case 'room_snapshot':
-      return withPresence(
-        session,
-        applySnapshot(session.presence, ofOwnRoom(session, event.observation), presenceContext(session), now),
-        now,
-      );
+      return {
+        ...session,
+        presence: applySnapshot(
+          session.presence,
+          ofOwnRoom(session, event.observation),
+          presenceContext(session),
+          now,
+        ),
+      };
     case 'side_room_snapshot':
       return { ...session, presence: applySideSnapshot(session.presence, event.callers, now) };
     case 'room_webhook':
-      return withPresence(
-        session,
-        applyWebhook(session.presence, event.event, presenceContext(session)),
-        now,
-      );
+      return {
+        ...session,
+        presence: applyWebhook(session.presence, event.event, presenceContext(session)),
+      };
     case 'livekit':
       return livekit(session, event.reachable, now);
     case 'keep_alive':
@@ -171,17 +173,6 @@ function resources(
   const over = memoryBytes !== null && memory.bytes > memoryBytes;
   const overMemorySinceMs = over ? (session.vitals.overMemorySinceMs ?? now.bootMs) : null;
   return withVitals(session, { resources: { memory, cpuPercent }, overMemorySinceMs });
-}
-
-/**
- * While a supervisor is away, a caller may come, leave and come back. Then curfew hears of the closed AgentSession before it sees a
- * caller. The first caller that it sees counts as one that is back.
- */
-function withPresence(session: Session, presence: Presence, now: Stamp): Session {
-  const { agentSessions } = session.vitals;
-  const isFirst = !session.presence.callersSeen && presence.callersSeen && presence.returnedMs === undefined;
-  const isMute = agentSessions?.open === 0 && agentSessions.closeReason === CLOSED_BY_LEAVING;
-  return { ...session, presence: isFirst && isMute ? { ...presence, returnedMs: now.bootMs } : presence };
 }
 
 function livekit(session: Session, reachable: boolean, now: Stamp): Session {

@@ -1,4 +1,5 @@
 /** A session's lines in the supervisor's own log: ids and reasons, never rooms, people or output of workers. */
+import { CLOSED_BY_LEAVING } from '../../core/model/control-protocol.ts';
 import type { Session } from '../../core/model/session.ts';
 import { publicState, workerOf } from '../../core/model/session.ts';
 import { processOf } from '../../core/model/worker.ts';
@@ -8,15 +9,12 @@ import { countSide } from '../../core/rooms/presence.ts';
 const CLOSE_REASONS: readonly string[] = [
   'error',
   'job_shutdown',
-  'participant_disconnected',
+  CLOSED_BY_LEAVING,
   'user_initiated',
   'task_completed',
   'not_started',
   'unknown',
 ];
-
-/** An AgentSession closes itself when its caller disconnects. */
-const HANG_UP = 'participant_disconnected';
 
 interface Entry {
   readonly level: 'info' | 'warn';
@@ -71,7 +69,7 @@ function attachment(before: Session, after: Session): Entry | null {
   if (now === undefined || now.open > 0) return null;
   const callers = countSide(presence, spec.agentIdentity, 'caller');
   const isClosing = before.vitals.agentSessions?.open !== 0;
-  const isHangUp = now.closeReason === HANG_UP;
+  const isHangUp = now.closeReason === CLOSED_BY_LEAVING;
   if (!isClosing && !(isHangUp && hasFirstSnapshot(before, after) && callers > 0)) return null;
   // Race: the AgentSession closes before curfew hears that its caller left, so the count is not yet right.
   const isByHangUp = isClosing && isHangUp;
