@@ -102,10 +102,10 @@ it.each([
     'Python',
     'python3',
     'agent.py',
-    `import os, time
+    `import os, threading
 from curfew_kit._wire import Wire
 Wire(path=os.environ["CURFEW_SOCKET"], worker="w", token="t", heard=lambda _: None, alive=lambda _: None, loop=lambda: None).start()
-time.sleep(30)`,
+threading.Event().wait(30)`,
   ],
   [
     'Node',

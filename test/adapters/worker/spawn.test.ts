@@ -319,7 +319,7 @@ describe('the pruning of worker folders', () => {
     expect(await host.workers.prune(2000, new Set([workerId('kept')]))).toBe(0);
   });
 
-  it('removes a folder whose paths its worker made too long, and the others all the same', async () => {
+  it('removes a folder whose paths its worker made too long, and the folder of another worker', async () => {
     const { workersDir } = host.instance;
     const [deep, plain] = ['deep', 'plain'].map((name) => join(workersDir, name));
     for (const path of [deep, plain]) mkdirSync(path ?? '', { recursive: true });

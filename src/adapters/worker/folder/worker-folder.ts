@@ -147,7 +147,7 @@ export async function readSmall(path: string, maxBytes: number = FILES.smallByte
 
 /**
  * Removes the folders with no write since that time. Resolves with their number.
- * Because: a worker can fill its folder so that it cannot be removed. The folders of the others go all the same.
+ * Because: a worker can fill its folder so that it cannot be removed. The folders of the others go anyway.
  */
 export async function pruneFolders(options: {
   readonly workersDir: string;
