@@ -1,4 +1,4 @@
-/** The kits' threads: a repeated state is never older than the latest one, and an answered ping is no blocked event loop. */
+/** The kits' threads: a repeated state is never older than the latest one, an answered ping is no blocked event loop, and a limit of threads ends no connection. */
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -37,6 +37,19 @@ for line in sys.stdin:
     else:
         wire.state({"type": "agent_session", "open": int(line)})
     print(line.strip(), flush=True)
+`;
+const PYTHON_AT_LIMIT = `
+import os, sys, threading
+from curfew_kit._wire import Wire
+start, refused = threading.Thread.start, []
+def start_or_refuse(self):
+    if self.name == "curfew-beat" and not refused:
+        refused.append(True)
+        raise RuntimeError("can't start new thread")
+    start(self)
+threading.Thread.start = start_or_refuse
+Wire(path=os.environ["CURFEW_SOCKET"], worker="w", token="t", heard=lambda _: None, alive=lambda _: None, loop=lambda: None).start()
+sys.stdin.read()
 `;
 const WATCHED = `
 import { Worker } from 'node:worker_threads';
@@ -146,6 +159,14 @@ describe.each([
     await until('everything has arrived', () => second.some(({ message }) => message === 'end'));
     expect(second.filter(({ type }) => type === 'agent_session').map(({ open }) => open)).toEqual([0]);
   });
+});
+
+it('a Python kit connects again after its host could start no thread for it', async () => {
+  listen();
+  start('python3', 'agent.py', PYTHON_AT_LIMIT);
+  await until('the first hello', () => sockets.length === 1);
+  collect(sockets[0]);
+  await until('the second hello', () => sockets.length === 2);
 });
 
 describe('the watch of the event loop', () => {

@@ -130,7 +130,8 @@ class Wire(threading.Thread):
             try:
                 if self._serve():
                     wait = FIRST_WAIT_SECONDS
-            except OSError:
+            # RuntimeError: at a limit of processes no thread starts for a while.
+            except (OSError, RuntimeError):
                 pass
             time.sleep(wait)
             wait = min(LONGEST_WAIT_SECONDS, wait * 2)
