@@ -1,4 +1,4 @@
-/** The kits' threads: a repeated state is never older than the latest one, an answered ping is no blocked event loop, and a limit of threads ends no connection. */
+/** The threads of the kits: no repeated state is older than the latest one, and an answered ping is no blocked event loop. */
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
