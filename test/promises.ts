@@ -207,11 +207,13 @@ export const PROMISES = {
     ],
     tests: {
       'test/e2e/livekit-agents.test.ts': [
-        'an unchanged … agent gets one job for its room, and ends when the caller has hung up',
         'an unchanged … agent keeps its call when the supervisor dies, and is replaced when it dies',
       ],
       'test/e2e/examples.test.ts': [
         'the … example answers its caller, uses its tool, and ends soon after the hang-up',
+      ],
+      'test/e2e/endings.test.ts': [
+        'writes its notes to the end in each way a call can end, and the room does not wait for them',
       ],
       'test/e2e/jobs-many.test.ts': ['LiveKit shows each of … calls as success, with … at a time'],
     },
