@@ -9,10 +9,9 @@ import type { CapacityView } from '../../src/api/host-schemas.ts';
 import { Daemon, ROOT } from '../support/daemon/daemon.ts';
 import { freePorts } from '../support/lib/free-ports.ts';
 import { until } from '../support/lib/wait.ts';
+import { SLOW_START, START_MS } from '../support/livekit/framework-agents.ts';
 import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit/livekit-server.ts';
 
-/** A framework takes seconds to import on a loaded machine. */
-const START_MS = 150_000;
 const FILES = join(ROOT, 'test/fixtures/agents');
 const FRAMEWORKS = [
   ['Python', findPythonAgents(), [findPythonAgents() ?? '', join(FILES, 'access.py'), 'start']],
@@ -36,8 +35,7 @@ async function start(agents: Record<string, object>, env: Record<string, string>
   const dir = mkdtempSync(join(tmpdir(), 'curfew-access-'));
   const common = {
     protocol: 'livekit',
-    start_timeout: '150s',
-    agent_absent: '150s',
+    ...SLOW_START,
     no_caller: '10m',
     ladder: { term: '2s' },
   };

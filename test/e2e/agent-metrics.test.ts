@@ -7,9 +7,9 @@ import { findPythonAgents } from '../../scripts/python-agents.mjs';
 import { Daemon, ROOT } from '../support/daemon/daemon.ts';
 import { freePorts } from '../support/lib/free-ports.ts';
 import { until } from '../support/lib/wait.ts';
+import { SLOW_START, START_MS } from '../support/livekit/framework-agents.ts';
 import { HAS_LIVEKIT, LiveKit } from '../support/livekit/livekit-server.ts';
 
-const START_MS = 90_000;
 const python = findPythonAgents();
 
 describe.runIf(HAS_LIVEKIT && python !== null)(
@@ -24,7 +24,7 @@ describe.runIf(HAS_LIVEKIT && python !== null)(
         command: [python ?? '', join(ROOT, 'test/fixtures/agents/metrics.py'), 'start'],
         protocol: 'livekit',
         env: { METRICS_PORT: String((await freePorts(1))[0]), METRICS_DIR: join(dir, 'shared-metrics') },
-        start_timeout: '90s',
+        ...SLOW_START,
         replace: false,
       };
       daemon = await new Daemon({

@@ -9,10 +9,9 @@ import type { SessionView } from '../../src/api/session-schemas.ts';
 import { Callers } from '../support/callers/callers.ts';
 import { Daemon, ROOT } from '../support/daemon/daemon.ts';
 import { until } from '../support/lib/wait.ts';
+import { SLOW_START, START_MS } from '../support/livekit/framework-agents.ts';
 import { HAS_LIVEKIT, LiveKit } from '../support/livekit/livekit-server.ts';
 
-/** A framework takes seconds to import on a loaded machine. */
-const START_MS = 60_000;
 const FILES = join(ROOT, 'test/fixtures/agents');
 const FRAMEWORKS = [
   ['Python', findPythonAgents(), [findPythonAgents() ?? '', join(FILES, 'session.py'), 'start']],
@@ -29,7 +28,7 @@ describe('an unchanged agent with an AgentSession', () => {
     livekit = await LiveKit.start();
     callers = new Callers(livekit);
     const dir = mkdtempSync(join(tmpdir(), 'curfew-attach-'));
-    const common = { protocol: 'livekit', start_timeout: '90s', agent_absent: '60s' };
+    const common = { protocol: 'livekit', ...SLOW_START };
     const strict = { ...common, idle_timeout: '30s', no_active_stream: '40s' };
     const agents = FRAMEWORKS.flatMap(([name, , command]) => [
       [name, { ...common, command }],

@@ -9,6 +9,7 @@ import type { SessionView } from '../../src/api/session-schemas.ts';
 import { Callers } from '../support/callers/callers.ts';
 import { Daemon, ROOT } from '../support/daemon/daemon.ts';
 import { until } from '../support/lib/wait.ts';
+import { SLOW_START } from '../support/livekit/framework-agents.ts';
 import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit/livekit-server.ts';
 
 const PYTHON = findPythonAgents();
@@ -29,7 +30,7 @@ describe.runIf(HAS_LIVEKIT)('callers', () => {
       command: [PYTHON ?? '', join(ROOT, 'test/fixtures/agents/notes.py'), 'start'],
       protocol: 'livekit',
       env: { NOTES_DIR: dir },
-      start_timeout: '90s',
+      ...SLOW_START,
       rooms: 'notes-*',
       callers_left: '300ms',
       warm: 1,
@@ -37,7 +38,7 @@ describe.runIf(HAS_LIVEKIT)('callers', () => {
     const session = {
       command: [PYTHON ?? '', join(ROOT, 'test/fixtures/agents/session.py'), 'start'],
       protocol: 'livekit',
-      start_timeout: '90s',
+      ...SLOW_START,
       agent_name: 'session',
       warm: 1,
     };

@@ -8,11 +8,10 @@ import type { SessionView } from '../../src/api/session-schemas.ts';
 import { Callers } from '../support/callers/callers.ts';
 import { Daemon, ROOT } from '../support/daemon/daemon.ts';
 import { until } from '../support/lib/wait.ts';
+import { SLOW_START, START_MS } from '../support/livekit/framework-agents.ts';
 import { HAS_LIVEKIT, LiveKit } from '../support/livekit/livekit-server.ts';
 import { marked } from '../support/processes/marked-processes.ts';
 
-/** A framework takes seconds to import on a loaded machine. */
-const START_MS = 90_000;
 const FILES = join(ROOT, 'test/fixtures/agents');
 const COMMANDS = {
   python: [findPythonAgents() ?? '', join(FILES, 'notes.py'), 'start'],
@@ -34,7 +33,7 @@ describe('a shutdown callback', () => {
       command,
       protocol: 'livekit',
       env: { NOTES_DIR: dir },
-      start_timeout: '90s',
+      ...SLOW_START,
       wrap_up: '2s',
       callers_left: '300ms',
       ladder: { aclose: '2s', ...ladder },

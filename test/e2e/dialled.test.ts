@@ -7,11 +7,10 @@ import { findPythonAgents } from '../../scripts/python-agents.mjs';
 import { Callers } from '../support/callers/callers.ts';
 import { Daemon, ROOT } from '../support/daemon/daemon.ts';
 import { until } from '../support/lib/wait.ts';
+import { SLOW_START, START_MS } from '../support/livekit/framework-agents.ts';
 import { HAS_LIVEKIT, LiveKit } from '../support/livekit/livekit-server.ts';
 
 const PYTHON = findPythonAgents();
-/** A framework takes seconds to import on a loaded machine. */
-const START_MS = 120_000;
 const FILES = join(ROOT, 'test/fixtures/agents');
 
 describe.runIf(HAS_LIVEKIT && PYTHON !== null)('an agent that dials a phone and then fails', () => {
@@ -27,7 +26,7 @@ describe.runIf(HAS_LIVEKIT && PYTHON !== null)('an agent that dials a phone and 
       command: [program, join(FILES, file), 'start'],
       protocol: 'livekit',
       env: { NOTES_DIR: dir },
-      start_timeout: '120s',
+      ...SLOW_START,
     });
     const agents = {
       python: agent(PYTHON ?? '', 'notes.py'),

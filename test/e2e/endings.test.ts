@@ -8,11 +8,10 @@ import type { SessionView } from '../../src/api/session-schemas.ts';
 import { Callers } from '../support/callers/callers.ts';
 import { Daemon, ROOT } from '../support/daemon/daemon.ts';
 import { until } from '../support/lib/wait.ts';
+import { SLOW_START, START_MS } from '../support/livekit/framework-agents.ts';
 import { HAS_LIVEKIT, LiveKit } from '../support/livekit/livekit-server.ts';
 import { marked } from '../support/processes/marked-processes.ts';
 
-/** A framework takes seconds to import on a loaded machine. */
-const START_MS = 90_000;
 const NOTE_SECONDS = 15;
 const FILES = join(ROOT, 'test/fixtures/agents');
 const FRAMEWORKS = [
@@ -31,7 +30,7 @@ describe.each(FRAMEWORKS)('the job of a %s agent', (framework, found, command) =
     if (!isRun) return;
     livekit = await LiveKit.start({ logLevel: 'info' });
     callers = new Callers(livekit);
-    const agent = { command, protocol: 'livekit', env: { NOTES_DIR: dir }, start_timeout: '90s' };
+    const agent = { command, protocol: 'livekit', env: { NOTES_DIR: dir }, ...SLOW_START };
     const config = {
       ...livekit.config(join(dir, 'c.sock')),
       presence: { poll_interval: '500ms' },

@@ -9,10 +9,9 @@ import type { ForwardProxy } from '../support/lib/forward-proxy.ts';
 import { startForwardProxy } from '../support/lib/forward-proxy.ts';
 import { freePorts } from '../support/lib/free-ports.ts';
 import { until } from '../support/lib/wait.ts';
+import { SLOW_START, START_MS } from '../support/livekit/framework-agents.ts';
 import { HAS_LIVEKIT, KEY, LiveKit, OTHER, SECRET } from '../support/livekit/livekit-server.ts';
 
-/** A framework takes seconds to import on a loaded machine. */
-const START_MS = 150_000;
 /** More agents would wait for each other's imports. */
 const AT_ONCE = 4;
 const FILES = join(ROOT, 'test/fixtures/agents');
@@ -45,7 +44,7 @@ describe('a LiveKit agent', () => {
     ways = waysOf();
     const ports = await freePorts(ways.length);
     const agents = ways.map(({ name, command, profile, env }) => {
-      const common = { protocol: 'livekit', start_timeout: '150s', agent_absent: '150s', no_caller: '10m' };
+      const common = { protocol: 'livekit', ...SLOW_START, no_caller: '10m' };
       const own = { TEST_PORT: String(ports.pop()), ...env };
       return [name, { ...common, command, env: own, ladder: { term: '2s' }, ...profile }] as const;
     });

@@ -9,13 +9,12 @@ import type { SessionView } from '../../src/api/session-schemas.ts';
 import { Speakers } from '../support/callers/speakers.ts';
 import { Daemon, ROOT } from '../support/daemon/daemon.ts';
 import { until } from '../support/lib/wait.ts';
-import { jobProcessOf } from '../support/livekit/framework-agents.ts';
+import { jobProcessOf, SLOW_START, START_MS } from '../support/livekit/framework-agents.ts';
 import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit/livekit-server.ts';
 import type { Keeper } from '../support/processes/keeper.ts';
 import { keepChild } from '../support/processes/keeper.ts';
 import { marked } from '../support/processes/marked-processes.ts';
 
-const START_MS = 60_000;
 const ERROR_LIMIT = 5;
 /** LiveKit's framework closes its AgentSession after this many errors in a row. */
 const LIVEKIT_ERROR_LIMIT = 4;
@@ -95,8 +94,7 @@ describe.each(FRAMEWORKS)('the %s example under curfew', (name, found, command) 
     const agent = {
       command: [...command, 'start'],
       protocol: 'livekit',
-      start_timeout: '60s',
-      agent_absent: '60s',
+      ...SLOW_START,
       callers_left: '300ms',
       heartbeat_stale: '5s',
       ladder: { term: '2s' },

@@ -6,6 +6,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { findPythonAgents } from '../../scripts/python-agents.mjs';
 import { Daemon, MAIN, ROOT } from '../support/daemon/daemon.ts';
 import { until } from '../support/lib/wait.ts';
+import { SLOW_START, START_MS } from '../support/livekit/framework-agents.ts';
 import { HAS_LIVEKIT, LiveKit } from '../support/livekit/livekit-server.ts';
 import { marked } from '../support/processes/marked-processes.ts';
 import { isAlive, killAll, pidsCalled } from '../support/processes/test-processes.ts';
@@ -73,7 +74,7 @@ describe.runIf(mayUnshare)('curfew as the first process of a namespace', () => {
       const livekit = await LiveKit.start();
       try {
         const command = [PYTHON ?? '', join(ROOT, 'test/fixtures/agents/waits.py'), 'start'];
-        const voice = { command, protocol: 'livekit', start_timeout: '90s', error_limit: 1 };
+        const voice = { command, protocol: 'livekit', ...SLOW_START, error_limit: 1 };
         await under(INIT, { livekit: livekit.config('').livekit, agents: { voice } });
         const calls = await Promise.all(
           ['a', 'b', 'c'].map((room) => daemon.dispatch({ room, agent: 'voice' })),
@@ -82,7 +83,7 @@ describe.runIf(mayUnshare)('curfew as the first process of a namespace', () => {
           await until(
             `${body.id} is live`,
             async () => (await daemon.session(body.id)).state === 'live',
-            90_000,
+            START_MS,
           );
         const workers = marked(daemon.instanceId());
         expect(workers.length).toBeGreaterThanOrEqual(3 * calls.length);

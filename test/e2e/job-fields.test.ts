@@ -9,12 +9,11 @@ import type { SessionView } from '../../src/api/session-schemas.ts';
 import { Callers } from '../support/callers/callers.ts';
 import { Daemon, ROOT } from '../support/daemon/daemon.ts';
 import { until } from '../support/lib/wait.ts';
+import { SLOW_START, START_MS } from '../support/livekit/framework-agents.ts';
 import { HAS_LIVEKIT, LiveKit } from '../support/livekit/livekit-server.ts';
 import { marked } from '../support/processes/marked-processes.ts';
 import { killAll } from '../support/processes/test-processes.ts';
 
-/** A framework takes seconds to import on a loaded machine. */
-const START_MS = 60_000;
 const FILES = join(ROOT, 'test/fixtures/agents');
 const FRAMEWORKS = [
   ['Python', findPythonAgents(), [findPythonAgents() ?? '', join(FILES, 'tells.py'), 'start']],
@@ -45,8 +44,7 @@ describe.each(FRAMEWORKS)('an unchanged %s agent', (framework, found, command) =
       agent_name: name,
       // By the agent's own measure the host is full. Under curfew that decides nothing.
       env: { ...agentEnv(name), TELLS_LOAD: '0.95' },
-      start_timeout: '60s',
-      agent_absent: '60s',
+      ...SLOW_START,
       no_caller: '120s',
       ladder: { aclose: '2s', term: '1s' },
       ...more,

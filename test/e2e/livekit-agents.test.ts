@@ -10,11 +10,10 @@ import type { SessionView } from '../../src/api/session-schemas.ts';
 import { Callers } from '../support/callers/callers.ts';
 import { Daemon, ROOT } from '../support/daemon/daemon.ts';
 import { until } from '../support/lib/wait.ts';
+import { SLOW_START, START_MS } from '../support/livekit/framework-agents.ts';
 import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit/livekit-server.ts';
 import { marked } from '../support/processes/marked-processes.ts';
 
-/** A framework takes seconds to import on a loaded machine. */
-const START_MS = 60_000;
 const FILES = join(ROOT, 'test/fixtures/agents');
 const FRAMEWORKS = [
   ['Python', findPythonAgents(), [findPythonAgents() ?? '', join(FILES, 'waits.py'), 'start']],
@@ -39,8 +38,7 @@ describe.each(FRAMEWORKS)('an unchanged %s agent', (name, found, command) => {
           protocol: 'livekit',
           agent_name: 'voice',
           callers_left: '300ms',
-          start_timeout: '60s',
-          agent_absent: '60s',
+          ...SLOW_START,
           ladder: { term: '2s' },
         },
       },

@@ -9,11 +9,10 @@ import type { SessionView } from '../../src/api/session-schemas.ts';
 import { Callers } from '../support/callers/callers.ts';
 import { Daemon, ROOT } from '../support/daemon/daemon.ts';
 import { until } from '../support/lib/wait.ts';
+import { SLOW_START, START_MS } from '../support/livekit/framework-agents.ts';
 import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit/livekit-server.ts';
 
 const PYTHON = findPythonAgents();
-/** A framework takes seconds to import on a loaded machine. */
-const START_MS = 90_000;
 const AGENT_KIND = 4;
 const ROOM = 'passed-1';
 
@@ -39,7 +38,7 @@ describe.runIf(HAS_LIVEKIT && PYTHON !== null)(
               protocol: 'livekit',
               agent_name: 'passed',
               env: { NOTES_DIR: dir },
-              start_timeout: '90s',
+              ...SLOW_START,
               // By polls alone each departure is a loss. LiveKit closes the room of a lone agent after 20 s.
               callers_lost: '1s',
             },

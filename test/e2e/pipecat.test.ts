@@ -6,10 +6,10 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { findPythonAgents } from '../../scripts/python-agents.mjs';
 import { Speakers } from '../support/callers/speakers.ts';
 import { Daemon, ROOT } from '../support/daemon/daemon.ts';
+import { SLOW_START, START_MS } from '../support/livekit/framework-agents.ts';
 import { HAS_LIVEKIT, LiveKit } from '../support/livekit/livekit-server.ts';
 import { marked } from '../support/processes/marked-processes.ts';
 
-const START_MS = 60_000;
 const ERROR_LIMIT = 2;
 /** The caller's words, in Hz: the example understands one tone as one sentence. */
 const UNSPEAKABLE = 220;
@@ -31,8 +31,7 @@ describe.runIf(HAS_LIVEKIT && PYTHON !== null)('the Pipecat example under curfew
     const agent = {
       command: [PYTHON ?? '', join(ROOT, 'examples/pipecat/agent.py')],
       protocol: 'curfew',
-      start_timeout: '60s',
-      agent_absent: '60s',
+      ...SLOW_START,
       callers_left: '300ms',
       heartbeat_stale: '5s',
       error_limit: ERROR_LIMIT,

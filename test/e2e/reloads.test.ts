@@ -9,12 +9,12 @@ import type { SessionView } from '../../src/api/session-schemas.ts';
 import { Callers } from '../support/callers/callers.ts';
 import { Daemon, ROOT } from '../support/daemon/daemon.ts';
 import { until } from '../support/lib/wait.ts';
+import { SLOW_START, START_MS } from '../support/livekit/framework-agents.ts';
 import { HAS_LIVEKIT, KEY, LiveKit, SECRET } from '../support/livekit/livekit-server.ts';
 
 const PYTHON = findPythonAgents();
 const PLAIN = { command: [process.execPath, `${ROOT}/test/fixtures/agent.mjs`], protocol: 'curfew' };
 const NOTE_SECONDS = 20;
-const START_MS = 120_000;
 /** Race: an AgentSession does not close itself when its caller leaves before the session has found it. */
 const LINK_MS = 1500;
 const AGENT_KIND = 4;
@@ -45,10 +45,9 @@ describe.runIf(HAS_LIVEKIT)('a page that is loaded again', () => {
   const framework = (command: string[], more: object) => ({
     command: [...command, 'start'],
     protocol: 'livekit',
-    start_timeout: '120s',
+    ...SLOW_START,
     callers_left: '10s',
     callers_lost: '10s',
-    agent_absent: '60s',
     ...more,
   });
   const python = (file: string, more: object) =>

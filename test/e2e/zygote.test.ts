@@ -9,11 +9,11 @@ import type { SessionView } from '../../src/api/session-schemas.ts';
 import { Callers } from '../support/callers/callers.ts';
 import { Daemon, ROOT } from '../support/daemon/daemon.ts';
 import { until } from '../support/lib/wait.ts';
+import { SLOW_START, START_MS } from '../support/livekit/framework-agents.ts';
 import { HAS_LIVEKIT, LiveKit } from '../support/livekit/livekit-server.ts';
 import { marked } from '../support/processes/marked-processes.ts';
 import { suspend } from '../support/processes/test-processes.ts';
 
-const START_MS = 90_000;
 const PYTHON = findPythonAgents();
 const UNFIT = ['thread', 'runs'] as const;
 
@@ -37,8 +37,7 @@ describe.runIf(HAS_LIVEKIT && PYTHON !== null)('a Python agent with a zygote', (
       protocol: 'livekit',
       prefork: 'auto',
       callers_left: '300ms',
-      start_timeout: '90s',
-      agent_absent: '60s',
+      ...SLOW_START,
       ladder: { term: '2s' },
     };
     const config = {

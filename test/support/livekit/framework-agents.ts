@@ -22,8 +22,9 @@ export interface AgentOptions {
   readonly env?: Record<string, string>;
 }
 
-/** A loaded machine needs long for the imports of a framework. */
-export const START_MS = 60_000;
+/** A loaded machine needs long for the imports of a framework. The bounds of a profile say the same. */
+export const START_MS = 150_000;
+export const SLOW_START = { start_timeout: '150s', agent_absent: '150s' } as const;
 
 /** The command line of an agent: the program, the file and the subcommand. */
 function commandOf(framework: Framework, name: string): string[] {
