@@ -5,9 +5,10 @@ import type { AutoAttach } from '../../src/core/model/profile.ts';
 import type { SessionIn } from '../../src/core/model/session.ts';
 import { endingOf } from '../../src/core/model/updates.ts';
 import type { Participant } from '../../src/core/rooms/presence.ts';
+import { decide } from '../../src/core/session/decide.ts';
 import { failAgentSession } from '../../src/core/session/replacing.ts';
 import { DEFAULT_SESSION_LIMITS } from '../../src/lib/limits/session-limits.ts';
-import { agent, gone, look, Play, participant, profile, says, spec, WORKER } from './support.ts';
+import { agent, at, gone, look, Play, participant, profile, says, spec, WORKER } from './support.ts';
 
 const MINUTE_MS = 60_000;
 const ann = participant('ann', { audioTracks: 0 });
@@ -79,6 +80,18 @@ describe('activity of a caller without audio', () => {
     expect(typed.ending).toMatchObject({ reason: 'no_active_stream' });
     expect(typed.ending?.at.bootMs).toBeGreaterThanOrEqual(35 * MINUTE_MS);
     expect(typed.ending?.at.bootMs).toBeLessThan(36 * MINUTE_MS);
+  });
+
+  it('counts for a tool 10 minutes from a suspend of the host, in which the tool could not run', () => {
+    const play = withTool(attached('code').on(2000, speech), { fromMs: 3000, untilMs: 30_000 });
+    const backMs = 60 * MINUTE_MS;
+    play.nowMs = backMs;
+    // The supervisor puts the gap before each tick.
+    play.session = decide(play.session, { type: 'gap', gapMs: 59 * MINUTE_MS }, at(backMs)).state;
+    withTool(play, { fromMs: backMs + 1000, untilMs: backMs + 60 * MINUTE_MS });
+    expect(play.ending).toMatchObject({ reason: 'no_active_stream' });
+    expect(play.ending?.at.bootMs).toBeGreaterThan(backMs + 10 * MINUTE_MS);
+    expect(play.ending?.at.bootMs).toBeLessThan(backMs + 12 * MINUTE_MS);
   });
 
   it.each([

@@ -116,6 +116,17 @@ describe('the warm pool at the start of a supervisor', () => {
     expect(rig.callsOf('SIGTERM')).toEqual([WARM]);
     expect(rig.reportsReady(WARM)).toBe(false);
   });
+
+  it.each([
+    ['main', ['SIGTERM main']],
+    ['all', ['SIGTERM all']],
+  ] as const)('sends TERM to %s processes of such a LiveKit agent, as its profile says', async (signal, sent) => {
+    const profile = { ...WARM_PROFILE, ladder: { ...WARM_PROFILE.ladder, signal } };
+    const rig = await new WarmRig({
+      folders: new Map([[WARM, { profile, process, isSpent: true }]]),
+    }).start();
+    expect(rig.signals).toEqual(sent);
+  });
 });
 
 describe('the folder of a warm worker', () => {

@@ -194,6 +194,7 @@ function gap(session: Session, now: Stamp): Session {
         vitals.idleAtMs === null
           ? null
           : Math.max(vitals.idleAtMs, now.bootMs + spec.limits.activityIdleTimeoutMs),
+      toolsSinceMs: vitals.toolsSinceMs === undefined ? undefined : now.bootMs,
       pollAskedMs: null,
     },
   );

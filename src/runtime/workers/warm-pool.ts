@@ -193,7 +193,7 @@ export class WarmPool {
     const found = await this.#options.workers.adopt(id, record.process).catch(() => null);
     if (found === null) return;
     if (found.exit !== null || record.isSpent) {
-      this.#retire(id);
+      this.#retired.retire(id, record.profile);
       return;
     }
     const nowMs = clock.now().bootMs;

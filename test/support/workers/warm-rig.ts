@@ -41,6 +41,8 @@ export class WarmRig {
   readonly dispatcher: Dispatcher;
   /** The calls of the ports in order: `spawn ID`, `assign ID`, `SIGTERM ID`, `adopt ID` and others. */
   readonly done: string[] = [];
+  /** The signals in order, with the processes that get them: `SIGTERM main`, `SIGKILL all`. */
+  readonly signals: string[] = [];
   readonly warnings: string[] = [];
   readonly saved = new Map<SessionId, Session>();
   /** The exits that an adoption finds. Without an entry the worker lives. */
@@ -241,7 +243,10 @@ export class WarmRig {
         this.#note(`adopt ${id}`);
         return { process: known ?? this.process(), exit: this.ended.get(id) ?? ALIVE };
       },
-      signal: (id, signal) => this.#note(`${signal} ${id}`),
+      signal: (id, signal, to) => {
+        this.#note(`${signal} ${id}`);
+        this.signals.push(`${signal} ${to ?? 'all'}`);
+      },
       reap: (id) => this.#note(`reap ${id}`),
       record: (id) => this.#note(`record ${id}`),
       logPath: () => '',
