@@ -45,11 +45,11 @@ function tellMain(error) {
   }
 }
 
-/** Type and message, then the last frames. */
+/** Type and message, then the last frames. A thrown text has no frames. */
 function describe(error) {
   const lines = `${error?.stack ?? error}`.split('\n');
   const frames = lines.filter((line) => /^ +at /.test(line)).slice(0, FRAMES);
   const what = error instanceof Error ? `${error.name}: ${error.message}` : `${error}`;
   const where = frames.map((line) => line.trim().replace(/^at /, '')).join(' < ');
-  return `the entrypoint raised ${what}; at ${where}`.slice(0, TEXT_CHARS);
+  return `the entrypoint raised ${what}${where === '' ? '' : `; at ${where}`}`.slice(0, TEXT_CHARS);
 }
