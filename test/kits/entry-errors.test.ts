@@ -1,4 +1,4 @@
-/** What curfew hears of an error of a JavaScript entry function. */
+/** The text of an error of a JavaScript entry function, as curfew gets it. */
 import { spawnSync } from 'node:child_process';
 import { pathToFileURL } from 'node:url';
 import { expect, it } from 'vitest';
