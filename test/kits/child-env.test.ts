@@ -126,6 +126,17 @@ const settings = require('./settings.cjs');
 require('@livekit/agents');
 console.log('settings', settings.key, 'now', process.env.LIVEKIT_API_KEY);
 `;
+/** It reads the modules itself, as the loader of tsx does. */
+const JS_LOADER = `
+const { readFileSync } = require('node:fs');
+const { Module } = require('node:module');
+for (const ending of ['.js', '.cjs'])
+  Module._extensions[ending] = (module, path) => module._compile(readFileSync(path, 'utf8'), path);
+`;
+const JS_GRANTED = `
+require('@livekit/agents');
+import(${JSON.stringify(pathToFileURL(join(ROOT, 'kits/node/launch/access.mjs')).href)}).then(({ access }) => console.log(access.granted));
+`;
 const JS_WORKER = `import "ws"; export const words = () => { new WebSocket("agent"); AccessToken(); };`;
 
 let dir: string;
@@ -188,6 +199,8 @@ beforeAll(() => {
     write(`${folder}/settings.cjs`, JS_SETTINGS);
     write(`${folder}/early.cjs`, JS_EARLY);
     write(`${folder}/main.cjs`, 'require("./early.cjs");');
+    write(`${folder}/loader.cjs`, JS_LOADER);
+    write(`${folder}/granted.cjs`, JS_GRANTED);
     write(`${folder}/wrapper.cjs`, 'console.log("settings", require("./settings.cjs").key);');
   }
 });
@@ -247,6 +260,15 @@ describe('a program that imports the framework has the real keys, and its childr
     const { stdout, stderr } = spawnSync(process.execPath, [file], { env: ENV, cwd: dir, encoding: 'utf8' });
     expect(stderr).not.toContain('Error');
     expect(stdout.trim().split('\n')).toEqual(['child own-API_KEY', line]);
+  });
+
+  it.each([
+    ['commonjs', 'full'],
+    ['strange', 'room'],
+  ])('in CommonJS also where a loader of TypeScript reads the files itself: %s', (folder, granted) => {
+    const args = ['--require', `./${folder}/loader.cjs`, `${folder}/granted.cjs`];
+    const { stdout, stderr } = spawnSync(process.execPath, args, { env: ENV, cwd: dir, encoding: 'utf8' });
+    expect(stdout.trim(), stderr).toBe(granted);
   });
 
   it('in JavaScript', () => {

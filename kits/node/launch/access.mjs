@@ -6,8 +6,9 @@
 
 import { readFileSync } from 'node:fs';
 import * as modules from 'node:module';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { GRANTED, hide, NAMES, own, passOn, show } from './child-env.mjs';
+import { adaptCompiled } from './compile-hook.mjs';
 import { frameworkOf } from './early.mjs';
 
 /** The process of a job is forked by an agent, so its children have its whole environment. */
@@ -30,12 +31,17 @@ export function giveRealAccess() {
       : 'the module worker.js of @livekit/agents was not loaded';
   if (real === null && registerHooks === undefined) takeBack();
   if (real !== null && registerHooks !== undefined) giveEarly(real);
-  registerHooks?.({
+  if (registerHooks === undefined) return;
+  registerHooks({
     load(url, context, nextLoad) {
       const loaded = nextLoad(url, context);
       if (WORKER_MODULE.test(url) && access.granted === 'room') tryToGive(real, url, loaded);
       return loaded;
     },
+  });
+  adaptCompiled(WORKER_MODULE, (path, source) => {
+    if (access.granted === 'room') tryToGive(real, pathToFileURL(path), {});
+    return source;
   });
 }
 

@@ -5,6 +5,7 @@
 import * as modules from 'node:module';
 import { note } from '../note.mjs';
 import { addHook, MODULE } from './attach-source.mjs';
+import { adaptCompiled } from './compile-hook.mjs';
 import { JobReport, watchKits } from './job-report.mjs';
 
 const { CURFEW_ATTACH, CURFEW_SOCKET, CURFEW_WORKER, CURFEW_TOKEN } = process.env;
@@ -33,16 +34,7 @@ function addSourceHooks() {
       },
     });
   else modules.register?.(new URL('./attach-source.mjs', import.meta.url));
-  const { prototype } = modules.Module;
-  const { _compile } = prototype;
-  prototype._compile = function compileWithHook(content, filename, ...rest) {
-    const isOurs = filename.endsWith('.cjs') && MODULE.test(filename);
-    return Reflect.apply(_compile, this, [
-      isOurs ? addHook(filename, `${content}`) : content,
-      filename,
-      ...rest,
-    ]);
-  };
+  adaptCompiled(MODULE, (path, source) => (path.endsWith('.cjs') ? addHook(path, source) : source));
 }
 
 function attachAtStart(AgentSession, job) {

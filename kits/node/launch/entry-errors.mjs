@@ -4,6 +4,7 @@
  */
 import * as modules from 'node:module';
 import { note } from '../note.mjs';
+import { adaptCompiled } from './compile-hook.mjs';
 
 const JOB_MODULE = /\/@livekit\/agents\/dist\/ipc\/job_proc_lazy_main\.c?js$/;
 const ENTRY = /\breturn func\(ctx\);/;
@@ -19,12 +20,16 @@ export function reportEntryErrors() {
     load(url, context, nextLoad) {
       const loaded = nextLoad(url, context);
       if (!JOB_MODULE.test(url) || !loaded.source) return loaded;
-      const call = `return globalThis[Symbol.for('${KEY}')](func, ctx);`;
-      const source = Buffer.from(loaded.source).toString();
-      if (!ENTRY.test(source)) note(UNKNOWN);
-      return { ...loaded, source: source.replace(ENTRY, call) };
+      return { ...loaded, source: withReport(Buffer.from(loaded.source).toString()) };
     },
   });
+  adaptCompiled(JOB_MODULE, (_path, source) => withReport(source));
+}
+
+function withReport(source) {
+  const call = `return globalThis[Symbol.for('${KEY}')](func, ctx);`;
+  if (!ENTRY.test(source) && !source.includes(call)) note(UNKNOWN);
+  return source.replace(ENTRY, call);
 }
 
 async function runEntry(entry, ctx) {

@@ -10,6 +10,7 @@ import * as modules from 'node:module';
 import net from 'node:net';
 import os from 'node:os';
 import { WORKER_MODULE } from './access.mjs';
+import { adaptCompiled } from './compile-hook.mjs';
 
 const ATTEMPTS = /(\bMAX_RECONNECT_ATTEMPTS =) \d+\b/;
 
@@ -36,14 +37,15 @@ function keepOneIdleProcess() {
 }
 
 function reconnectForEver() {
+  const withoutEnd = (source) => source.replace(ATTEMPTS, '$1 Infinity');
   modules.registerHooks?.({
     load(url, context, nextLoad) {
       const loaded = nextLoad(url, context);
       if (!WORKER_MODULE.test(url) || !loaded.source) return loaded;
-      const source = Buffer.from(loaded.source).toString().replace(ATTEMPTS, '$1 Infinity');
-      return { ...loaded, source };
+      return { ...loaded, source: withoutEnd(Buffer.from(loaded.source).toString()) };
     },
   });
+  adaptCompiled(WORKER_MODULE, (_path, source) => withoutEnd(source));
 }
 
 export function changeServerSettings() {
