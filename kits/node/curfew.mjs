@@ -134,7 +134,8 @@ export function serve(run, options) {
     hasStarted = true;
     try {
       const running = run(curfew.job, curfew);
-      // Not earlier: a job that throws at once must not count as ready.
+      // A job that fails at once must not count as ready.
+      await Promise.race([running, null]);
       curfew.ready();
       await running;
       await curfew.closed();

@@ -51,6 +51,15 @@ threading.Thread.start = start_or_refuse
 Wire(path=os.environ["CURFEW_SOCKET"], worker="w", token="t", heard=lambda _: None, alive=lambda _: None, loop=lambda: None).start()
 sys.stdin.read()
 `;
+const KIT = pathToFileURL(join(ROOT, 'kits/node/curfew.mjs')).href;
+const FAILS_AT_ONCE = `
+import { serve } from ${JSON.stringify(KIT)};
+process.env.CURFEW_SESSION_ID = 's';
+process.exit = () => curfew.error('end');
+const curfew = serve(async () => {
+  throw new Error('no model');
+});
+`;
 const WATCHED = `
 import { Worker } from 'node:worker_threads';
 const workerData = {
@@ -91,6 +100,8 @@ function start(command: string, file: string, text: string): ChildProcess {
     PATH: process.env.PATH ?? '',
     PYTHONPATH: join(ROOT, 'kits/python'),
     CURFEW_SOCKET: join(dir, 'c.sock'),
+    CURFEW_WORKER: 'w',
+    CURFEW_TOKEN: 't',
   };
   const started = spawn(command, [join(dir, file)], { env });
   started.stdout.on('data', (chunk: Buffer) => {
@@ -167,6 +178,15 @@ it('a Python kit connects again after its host could start no thread for it', as
   await until('the first hello', () => sockets.length === 1);
   collect(sockets[0]);
   await until('the second hello', () => sockets.length === 2);
+});
+
+it('a JavaScript job that fails at once does not count as ready', async () => {
+  listen();
+  start(process.execPath, 'agent.mjs', FAILS_AT_ONCE);
+  await until('the first hello', () => sockets.length === 1);
+  const heard = collect(sockets[0]);
+  await until('everything has arrived', () => heard.some(({ message }) => message === 'end'));
+  expect(heard.map(({ type }) => type)).toEqual(['error']);
 });
 
 describe('the watch of the event loop', () => {

@@ -191,3 +191,20 @@ print(repr(open("/proc/self/task/%d/children" % os.getpid()).read()))`);
     rmSync(dir, { recursive: true, force: true });
   }
 });
+
+it('a zygote that the supervisor does not know waits longer before each attempt, and after a welcome short again', () => {
+  const out = python(
+    `
+from curfew_launch import zygote
+answers, waits = ["error", "error", "error", "welcome", "error"], []
+def messages(self, reason):
+    yield {"type": answers[len(waits)], "code": "unknown_worker"}
+def sleep(seconds):
+    waits.append(seconds)
+    if len(waits) == len(answers): raise SystemExit(print(*waits))
+zygote.Connection._messages, zygote.time.sleep = messages, sleep
+zygote.Connection().run(None, None)`,
+    { CURFEW_SOCKET: 's', CURFEW_WORKER: 'w', CURFEW_TOKEN: 't' },
+  );
+  expect(out).toBe('0.05 0.1 0.2 0.05 0.1');
+});

@@ -103,7 +103,8 @@ class Connection:
         while True:
             try:
                 for message in self._messages(reason):
-                    wait = FIRST_WAIT_SECONDS
+                    if message.get("type") == "welcome":
+                        wait = FIRST_WAIT_SECONDS
                     if message.get("type") == "fork" and self._fork(message):
                         return prepare_worker(prepare)
                     if message.get("type") == "error":
