@@ -107,3 +107,42 @@ describe('a refused API call', () => {
     expect(line).toMatch(/Egress\.StartRoomCompositeEgress.*livekit_access: full/);
   });
 });
+
+describe('a token of the agent for a second participant', () => {
+  const joins = async (name: string, path: string) => {
+    const url = rig.standIn.url.replace('ws', 'http');
+    const token = await rig.token(name, { agent: false });
+    const headers = { authorization: `Bearer ${token}` };
+    return path.includes('?') ? fetch(`${url}${path}${token}`) : fetch(`${url}${path}`, { headers });
+  };
+  const told = () => rig.notes.filter(({ line }) => line.includes('join'));
+
+  it("is refused with the key to set, and the worker's log has one line for each attempt", async () => {
+    const answers = [
+      await joins('w-1', '/rtc/v1/validate'),
+      await joins('w-1', '/rtc/validate?access_token='),
+    ];
+    for (const one of answers) {
+      expect(one.status).toBe(404);
+      expect(await one.text()).toContain('livekit_access: full');
+    }
+    const line = expect.stringMatching(/the join of a participant.*livekit_access: full/);
+    expect(told()).toEqual([
+      { worker: 'w-1', line },
+      { worker: 'w-1', line },
+    ]);
+  });
+
+  it('has no line where no worker signed the token', async () => {
+    const url = rig.standIn.url.replace('ws', 'http');
+    const token = await rig.token('w-1', { apiSecret: 'another-secret' });
+    expect((await fetch(`${url}/rtc?access_token=${token}`)).status).toBe(404);
+    expect(told()).toEqual([]);
+  });
+
+  it('is refused over a WebSocket, too', async () => {
+    const socket = new WebSocket(`${rig.standIn.url}/rtc?access_token=${await rig.token('w-1')}`);
+    await new Promise((resolve) => socket.addEventListener('error', resolve));
+    await until('the line is there', () => told().length === 1);
+  });
+});

@@ -14,7 +14,6 @@ import type { Instance } from '../../../ports/instance.ts';
 import type { Log } from '../../../ports/log.ts';
 import type { ApiMethod, ApiRequest, Grants } from './api-calls.ts';
 import { methodNamed } from './api-calls.ts';
-import { BoundedNotes } from './bounded-notes.ts';
 import { readBody } from './request-body.ts';
 import { verifyCaller } from './worker-keys.ts';
 
@@ -23,7 +22,7 @@ export interface ProxyOptions {
   readonly log: Log;
   readonly livekit: { readonly url: string; readonly apiKey: string; readonly apiSecret: string };
   readonly roomsOf: (workerId: WorkerId) => readonly string[];
-  /** Appends a line to the worker's log. */
+  /** Appends a line to the worker's log, within a bound. */
   readonly note: (workerId: WorkerId, line: string) => void;
   /** The agent dials a phone, whatever LiveKit answers. */
   readonly dialled: (workerId: WorkerId) => void;
@@ -77,7 +76,6 @@ export function createProxy(options: ProxyOptions): ApiProxy {
       'an API call of a LiveKit agent was refused or failed; the agent got the reason',
     );
   };
-  const notes = new BoundedNotes((id, line) => options.note(id, line));
   return {
     handle: async (request, response) => {
       let worker: WorkerId | null = null;
@@ -89,7 +87,7 @@ export function createProxy(options: ProxyOptions): ApiProxy {
         const refusal = refusalOf(error);
         warn(refusal, worker);
         if (worker !== null && refusal.code === 'permission_denied')
-          notes.add(worker, `LiveKit's API refused a call of this agent: ${refusal.message}`);
+          options.note(worker, `LiveKit's API refused a call of this agent: ${refusal.message}`);
         answer(response, asAnswer(refusal));
       }
     },

@@ -3,6 +3,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
+import type { WorkerId } from '../../../core/ids.ts';
 import { HTTP } from '../../../lib/limits/api-limits.ts';
 import { STAND_IN } from '../../../lib/limits/livekit-limits.ts';
 import { CONNECTION_SHARES } from '../../../lib/limits/worker-limits.ts';
@@ -19,6 +20,8 @@ export interface StandInHttpOptions {
   readonly instance: Instance;
   readonly hub: AgentHub;
   readonly twirp: (request: IncomingMessage, response: ServerResponse) => Promise<void>;
+  /** A participant with a token of this worker cannot join here. */
+  readonly joinRefused: (workerId: WorkerId) => void;
 }
 
 export interface StandInHttp {
@@ -26,7 +29,7 @@ export interface StandInHttp {
   close(): Promise<void>;
 }
 
-export function createStandInHttp({ instance, hub, twirp }: StandInHttpOptions): StandInHttp {
+export function createStandInHttp({ instance, hub, twirp, joinRefused }: StandInHttpOptions): StandInHttp {
   const sockets = new WebSocketServer({
     noServer: true,
     maxPayload: STAND_IN.frameBytes,
@@ -36,12 +39,16 @@ export function createStandInHttp({ instance, hub, twirp }: StandInHttpOptions):
     const path = pathOf(request);
     if (path.startsWith('/twirp/')) void twirp(request, response);
     else if (path === REPORT_PATH) void report({ instance, hub }, request, response);
-    else response.writeHead(404, { 'content-type': 'text/plain' }).end(UNKNOWN_PATH);
+    else {
+      const why = unknownPath(request, { instance, joinRefused });
+      response.writeHead(404, { 'content-type': 'text/plain' }).end(why);
+    }
   });
   server.maxConnections = mostConnections(CONNECTION_SHARES.standIn);
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     socket.on('error', () => socket.destroy());
-    if (pathOf(request) !== '/agent') return refuse(socket, 404, UNKNOWN_PATH);
+    if (pathOf(request) !== '/agent')
+      return refuse(socket, 404, unknownPath(request, { instance, joinRefused }));
     void verifyCaller(instance, request.headers.authorization).then((caller) => {
       if (caller?.grants.video?.agent !== true) return refuse(socket, 401, WRONG_KEY);
       sockets.handleUpgrade(request, socket, head, (ws) =>
@@ -70,10 +77,26 @@ function launcherReport({ headers }: IncomingMessage): LauncherReport | null {
 /** Our launcher reports the end of a job here, because agents-js does not. The header says that the job has dialled a phone. */
 const REPORT_PATH = '/curfew/job';
 const UNKNOWN_PATH = 'curfew stands in for LiveKit here and serves only /agent and /twirp';
+const NO_ROOMS =
+  "curfew stands in for LiveKit here, and nobody can join a room at this address: set livekit_access: full in the agent's profile";
+/** LiveKit's clients join here and ask here why a join failed. */
+const JOIN_PATH = /^\/rtc(\/|$)/;
 const WRONG_KEY = 'this token is not signed with the LIVEKIT_API_SECRET that curfew gave to this worker';
 
 function pathOf(request: IncomingMessage): string {
   return request.url?.split('?', 1)[0] ?? '';
+}
+
+/** The answer to a path that is not served. An avatar's join has a line in the log of the worker that signed its token. */
+function unknownPath(
+  request: IncomingMessage,
+  { instance, joinRefused }: Pick<StandInHttpOptions, 'instance' | 'joinRefused'>,
+): string {
+  if (!JOIN_PATH.test(pathOf(request))) return UNKNOWN_PATH;
+  const token = /[?&]access_token=([^&]*)/.exec(request.url ?? '')?.[1];
+  const authorization = token === undefined ? request.headers.authorization : `Bearer ${token}`;
+  void verifyCaller(instance, authorization).then((caller) => caller && joinRefused(caller.workerId));
+  return NO_ROOMS;
 }
 
 async function report(

@@ -8,6 +8,7 @@ import { launchEnv, profileKeys, realKeys } from './agent-env.ts';
 import { AgentHub } from './agent-hub.ts';
 import type { ApiProxy } from './api-proxy.ts';
 import { createProxy } from './api-proxy.ts';
+import { BoundedNotes } from './bounded-notes.ts';
 import { createJobFile } from './job-file.ts';
 import { HOST, listenAt, rememberedPort } from './stable-port.ts';
 import type { StandInHttp } from './standin-http.ts';
@@ -27,6 +28,9 @@ export interface StandInOptions {
   readonly port: number;
 }
 
+const JOIN_REFUSED =
+  "curfew refused the join of a participant with a token of this agent, such as an avatar: set livekit_access: full in the agent's profile";
+
 export function createStandIn(options: StandInOptions): StandIn {
   const { instance, log, port } = options;
   let open: { readonly hub: AgentHub; readonly http: StandInHttp; readonly proxy: ApiProxy } | null = null;
@@ -37,13 +41,16 @@ export function createStandIn(options: StandInOptions): StandIn {
     },
     listen: async (listener: StandInListener) => {
       const hub = new AgentHub({ log, jobFile: createJobFile(instance, log), listener });
+      const notes = new BoundedNotes((id, line) => listener.note(id, line));
+      const note = (id: WorkerId, line: string) => notes.add(id, line);
       const proxy = createProxy({
         ...options,
         roomsOf: (id) => listener.roomsOf(id),
-        note: (id, line) => listener.note(id, line),
+        note,
         dialled: (id) => hub.dialled(id),
       });
-      const http = createStandInHttp({ instance, hub, twirp: proxy.handle });
+      const joinRefused = (id: WorkerId) => note(id, JOIN_REFUSED);
+      const http = createStandInHttp({ instance, hub, twirp: proxy.handle, joinRefused });
       listensAt = await listenAt(http.server, { stateDir: instance.stateDir, port });
       open = { hub, http, proxy };
     },
