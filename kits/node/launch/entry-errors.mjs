@@ -11,6 +11,8 @@ const ENTRY = /\breturn func\(ctx\);/;
 const KEY = 'curfew.entry';
 const UNKNOWN =
   'curfew: @livekit/agents stays unchanged: entry-errors: job_proc_lazy_main has no call func(ctx), so an error of the entry function has no text (tested with @livekit/agents 1.9.0)';
+/** A CommonJS module passes here twice. */
+let isSaid = false;
 const TEXT_CHARS = 2000;
 const FRAMES = 5;
 
@@ -28,7 +30,9 @@ export function reportEntryErrors() {
 
 function withReport(source) {
   const call = `return globalThis[Symbol.for('${KEY}')](func, ctx);`;
-  if (!ENTRY.test(source) && !source.includes(call)) note(UNKNOWN);
+  const isUnknown = !ENTRY.test(source) && !source.includes(call);
+  if (isUnknown && !isSaid) note(UNKNOWN);
+  isSaid ||= isUnknown;
   return source.replace(ENTRY, call);
 }
 
