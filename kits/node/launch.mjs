@@ -11,6 +11,7 @@ import { noteDials } from './launch/dialled.mjs';
 import { reportEntryErrors } from './launch/entry-errors.mjs';
 import { redirectOwnCalls } from './launch/own-calls.mjs';
 import { isOfCurfew } from './launch/own-keys.mjs';
+import { shareOwnPorts } from './launch/own-port.mjs';
 import { registerAtCurfew } from './launch/registration.mjs';
 import { reportJobEnds } from './launch/report-end.mjs';
 import { changeServerSettings } from './launch/server-settings.mjs';
@@ -19,6 +20,7 @@ if (isOfCurfew) {
   registerAtCurfew();
   giveRealAccess();
   watchStarts();
+  shareOwnPorts();
   changeServerSettings();
   reportJobEnds();
   reportEntryErrors();

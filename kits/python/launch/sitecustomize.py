@@ -13,7 +13,7 @@ HOOKS = {
     "aiohttp.client": ("registration", "own_requests"),
     "livekit.agents.inference._utils": ("inference",),
     "livekit.api.twirp_client": ("dialled",),
-    "livekit.agents.worker": ("access", "server_settings", "one_process", "zygote"),
+    "livekit.agents.worker": ("access", "server_settings", "one_process", "zygote", "own_port"),
     "livekit.agents.cli.cli": ("zygote",),
     "livekit.agents.cli._run": ("zygote",),
     "livekit.agents.telemetry.http_server": ("metrics_port",),
