@@ -22,7 +22,7 @@ export interface Participant {
   readonly state: 'joining' | 'joined' | 'active' | 'disconnected';
   readonly hidden: boolean;
   readonly recorder: boolean;
-  /** The grant `agent`, whatever the kind. */
+  /** The grant `agent`, whatever the kind. An avatar that publishes on behalf of an agent counts as one with the grant. */
   readonly agentGrant: boolean;
   /** `sip.callStatus`; null: no such attribute. */
   readonly sipCallStatus: string | null;

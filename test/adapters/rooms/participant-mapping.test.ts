@@ -110,4 +110,11 @@ describe('the reason of a disconnect', () => {
   ])('%s of LiveKit is read as %s', (given, reason) => {
     expect(toReason(given === undefined ? BASE : { ...BASE, disconnectReason: given })).toBe(reason);
   });
+
+  it('takes a participant that publishes on behalf of an agent for an agent, whatever its kind', () => {
+    const sideWith = (attributes: Record<string, string>) =>
+      sideOf(toParticipant({ ...BASE, kind: 'STANDARD', attributes }), 'agent-of-ours');
+    expect(sideWith({ 'lk.publish_on_behalf': 'agent-of-ours' })).toBe('agent');
+    expect(sideWith({ 'lk.publish_on_behalf': '' })).toBe('caller');
+  });
 });

@@ -37,6 +37,9 @@ const REASONS: readonly DisconnectReason[] = [
   'agent_error',
 ];
 
+/** LiveKit's attribute of an avatar. Because: an agent can make the avatar's token without the kind AGENT. */
+const ON_BEHALF = 'lk.publish_on_behalf';
+
 export function toParticipant(json: ParticipantJson): Participant {
   const info = decode(json);
   const { permission } = info;
@@ -48,7 +51,7 @@ export function toParticipant(json: ParticipantJson): Participant {
     state: STATES[Number(info.state)] ?? 'active',
     hidden: permission?.hidden ?? false,
     recorder: permission?.recorder ?? false,
-    agentGrant: permission?.agent ?? false,
+    agentGrant: (permission?.agent ?? false) || (info.attributes[ON_BEHALF] ?? '') !== '',
     sipCallStatus: info.attributes['sip.callStatus'] ?? null,
     audioTracks: info.tracks.filter((track) => track.type === TrackType.AUDIO).length,
     joinedAtWallMs: info.joinedAtMs > 0n ? Number(info.joinedAtMs) : Number(info.joinedAt) * 1000,
