@@ -123,6 +123,12 @@ export const capacitySchema = z.object({
           .string()
           .nullable()
           .describe('Why workers of this agent start cold now. `null`: they are forked.'),
+        old: z
+          .string()
+          .nullable()
+          .describe(
+            "Why the renewal of its zygote failed. Workers then have the agent's older code. `null`: it did not fail.",
+          ),
       }),
     )
     .describe('Zygotes of each agent with `prefork`.'),

@@ -274,9 +274,11 @@ function warmText({
 }
 
 /** A supervisor of an older version has no zygotes. */
-function zygoteText({ ready, starting, cold }: CapacityView['zygotes'][number]): string {
+function zygoteText({ ready, starting, cold, old }: CapacityView['zygotes'][number]): string {
   const begun = starting === 0 ? '' : `, ${starting} starting`;
-  return cold === null ? `${ready} ready${begun}` : `workers start cold: ${safe(cold)}${begun}`;
+  if (cold !== null) return `workers start cold: ${safe(cold)}${begun}`;
+  const failed = old === null ? '' : `, with older code, because its renewal failed: ${safe(old)}`;
+  return `${ready} ready${begun}${failed}`;
 }
 
 /** The registration of an agent name with LiveKit's own dispatch. */

@@ -27,6 +27,21 @@ describe('an exception', () => {
     expect(play.ending?.detail).toBe(`${raised.message} (not replaced: it was replaced before)`);
   });
 
+  it('keeps no token that its text quotes, not even the beginning of one', () => {
+    const token = 'eyJhbGciOiJIUzI1NiJ9.eyJ2aWRlbyI6eyJyb29tIjoiciJ9fQ.c2lnbmF0dXJl';
+    for (const quoted of [token, token.slice(0, 40), token.slice(0, token.lastIndexOf('.'))]) {
+      const message = `ConnectError: 401 - invalid token: ${quoted}`;
+      const play = inCall()
+        .on(1000, says({ ...raised, message }))
+        .on(1050, look(1010, [ann, agent]))
+        .on(1100, exited(0))
+        .on(1200, gone());
+      const hidden = 'ConnectError: 401 - invalid token: [token]';
+      expect(play.session.errors.last).toBe(hidden);
+      expect(play.until(3000).session.replaced).toMatchObject([{ why: { detail: hidden } }]);
+    }
+  });
+
   it('is replaced only after a snapshot that was asked for after it', () => {
     const play = inCall().on(1000, says(raised)).on(1100, exited(0)).on(1200, gone()).until(2500);
     expect(play.did('poll_room')).toHaveLength(2);

@@ -58,7 +58,7 @@ describe('a host over its limits', () => {
   it('names the load when the wait is over', () => {
     const { state } = request(busy(), ask('b'), 25_000);
     expect(expired(state, 60_000)).toEqual([
-      { sessionId: 'b', detail: expect.stringMatching(/^limit cpu: 9\d % in use, the limit is 80 %$/) },
+      { sessionId: 'b', detail: expect.stringMatching(/^limits.cpu: 9\d % in use, the limit is 80 %$/) },
     ]);
   });
 });

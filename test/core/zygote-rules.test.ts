@@ -12,6 +12,7 @@ import {
   NO_ZYGOTES,
   TOO_BIG,
   whyCold,
+  whyOld,
   zygoteFor,
 } from '../../src/core/workers/zygote-rules.ts';
 import { BACKOFF } from '../../src/lib/limits/session-limits.ts';
@@ -193,6 +194,18 @@ describe('a worker', () => {
       'its zygote failed: it exited with 1',
     );
     expect(whyCold(noteCrash(poolOf(one('a')), 'it exited with 1', 0), PROFILE)).toBeNull();
+  });
+
+  it('is forked from an old zygote for a named reason, until a new one is ready', () => {
+    const due = { ...poolOf(one('a')), renewMs: 10 };
+    expect(whyOld(due, PROFILE)).toBeNull();
+    const failed = noteCrash(due, 'it exited with 1', 20);
+    expect(whyOld(failed, PROFILE)).toBe('it exited with 1');
+    expect(whyOld({ ...failed, zygotes: [one('b', { sinceMs: 30 })] }, PROFILE)).toBeNull();
+    expect(whyOld({ ...due, unfit: { profile: PROFILE, why: 'a thread' } }, PROFILE)).toBe('a thread');
+    // Another one died before it was time for a renewal.
+    expect(whyOld(noteCrash(poolOf(one('a')), 'it exited with 1', 20), PROFILE)).toBeNull();
+    expect(whyOld(noteCrash(poolOf(), 'it exited with 1', 20), PROFILE)).toBeNull();
   });
 
   it('has no zygote without prefork, and none outside of LiveKit Agents', () => {

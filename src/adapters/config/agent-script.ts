@@ -39,7 +39,7 @@ export function unnamedFramework(profile: Profile): string | null {
   const text = scriptText(profile);
   if (!IMPORTS.test(text) || !SERVES_CALLS.test(text)) return null;
   const script = profile.command[scriptAt(profile.command)];
-  return `protocol: none, but "${script}" is written with LiveKit Agents. Such an agent gets no call, and may end with exit status 0. Use protocol livekit`;
+  return `protocol: none, but "${script}" is written with LiveKit Agents. Such an agent gets no call of curfew. It may end with exit status 0, or register at LiveKit itself with keys of its own, such as those of a .env file. Use protocol livekit`;
 }
 
 function readStart(path: string): string {

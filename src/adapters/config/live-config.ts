@@ -6,7 +6,6 @@ import type { Log } from '../../ports/log.ts';
 import { accessNotice } from './access-notice.ts';
 import type { Config } from './config.ts';
 import { checkConfig } from './config-check.ts';
-import { envFileFaults } from './env-file-check.ts';
 
 export interface LiveConfig {
   current(): Config;
@@ -34,7 +33,7 @@ export function liveConfig(initial: Config, { read, log }: { read: () => Config;
   let current = initial;
   tellAccess(initial, log);
   // A reload refuses such a config. At the start the other agents must run, so each fault is a line of the log.
-  for (const fault of envFileFaults(Object.values(initial.agents))) log.warn({}, fault);
+  for (const fault of faultsOf(initial)) log.warn({}, fault);
   return {
     current: () => current,
     reload: async () => {
@@ -69,14 +68,18 @@ function tellAccess(config: Config, log: Log): void {
 
 function readGood(read: () => Config): Config {
   const config = read();
+  const errors = faultsOf(config);
+  if (errors.length > 0) throw new CurfewError('invalid_config', errors.join('\n'));
+  return config;
+}
+
+function faultsOf(config: Config): string[] {
   const findings = checkConfig(config, {
     env: process.env,
     cgroups: { unavailable: 'not checked' },
     nodeVersionOf: null,
   });
-  const errors = findings.filter((one) => one.level === 'error').map((one) => one.text);
-  if (errors.length > 0) throw new CurfewError('invalid_config', errors.join('\n'));
-  return config;
+  return findings.filter((one) => one.level === 'error').map((one) => one.text);
 }
 
 function compare(before: Config, after: Config): ReloadView {

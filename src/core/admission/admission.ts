@@ -191,7 +191,8 @@ function describeWait(state: Admission, one: Waiting): string {
   const holder = claimHolder(state, one.claim);
   if (holder !== null) return `the room's last session, ${holder.sessionId}, was still in its teardown`;
   const lacking = firstLacking(state, one.quotas, new Set());
-  if (lacking !== null && isHostQuota(lacking)) return `limit ${hostText(state.load, state.limits, lacking)}`;
+  if (lacking !== null && isHostQuota(lacking))
+    return `limits.${hostText(state.load, state.limits, lacking)}`;
   return lacking === null
     ? 'no slot became free in time'
     : `limit ${lacking}: ${usedOf(state, lacking)} of ${quotaLimit(state.limits, lacking)} in use`;

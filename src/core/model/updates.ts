@@ -139,12 +139,21 @@ export function presenceContext({ spec, vitals: { agentSessions } }: Session): P
   };
 }
 
+/** Two parts are enough, because a text may end within a token. Source: RFC 7519, the header begins with `{"` in base64url. */
+const TOKEN = /\beyJ[\w-]{8,}(\.[\w-]*){1,2}/g;
+
+/** An error of LiveKit's client quotes the token that LiveKit refused. The text goes to the API, the log and the disk. */
+export function withoutTokens(text: string): string {
+  return text.replace(TOKEN, '[token]');
+}
+
 export function endingOf(
   reason: Reason,
   now: Stamp,
   why: { cause: string; detail?: string | null; by?: Actor },
 ): Ending {
-  return { reason, cause: why.cause, at: now, by: why.by ?? null, detail: why.detail ?? null };
+  const detail = why.detail == null ? null : withoutTokens(why.detail);
+  return { reason, cause: why.cause, at: now, by: why.by ?? null, detail };
 }
 
 /** Tells the worker, if its connection is open. */

@@ -6,7 +6,7 @@ import type { WorkerMessage } from '../model/control-protocol.ts';
 import type { SessionEvent } from '../model/events.ts';
 import type { Session } from '../model/session.ts';
 import { isIn, isReplacing, workerOf } from '../model/session.ts';
-import { presenceContext, withVitals, withWorker } from '../model/updates.ts';
+import { presenceContext, withoutTokens, withVitals, withWorker } from '../model/updates.ts';
 import { channelOf, withChannel, withExit, withProcess, withTreeGone } from '../model/worker.ts';
 import type { RoomSnapshot } from '../rooms/presence.ts';
 import { applySnapshot, applyWebhook, reachableAgain, restartAbsence } from '../rooms/presence-reducer.ts';
@@ -160,7 +160,7 @@ function message(session: Session, said: WorkerMessage, now: Stamp): Session {
 /** Counts one more error in a row: a report of the worker, a crash or a missed start. */
 export function countError<S extends Session>(session: S, text: string, now: Stamp): S {
   const { consecutive, total } = session.errors;
-  const last = text.slice(0, TEXT.detailChars);
+  const last = withoutTokens(text).slice(0, TEXT.detailChars);
   return { ...session, errors: { consecutive: consecutive + 1, total: total + 1, lastAt: now, last } };
 }
 

@@ -110,6 +110,15 @@ export function whyCold(pool: ZygotePool, profile: Profile): string | null {
   return 'its zygote is not ready yet';
 }
 
+/** Why workers of this profile are forked from a zygote of an older time; null: it needs no renewal, or the renewal has not failed. */
+export function whyOld(pool: ZygotePool, profile: Profile): string | null {
+  const serving = mayFork(profile) ? zygoteFor(pool, profile) : null;
+  if (serving === null) return null;
+  if (pool.unfit !== null && isUnfit(pool, profile)) return pool.unfit.why;
+  const { lastCrash, lastCrashMs } = pool;
+  return lastCrashMs !== null && lastCrashMs >= renewalAtMs(serving, pool, profile) ? lastCrash : null;
+}
+
 export function mayFork({ prefork = 'off', protocol }: Profile): boolean {
   return prefork !== 'off' && protocol === 'livekit';
 }

@@ -14,6 +14,7 @@ import {
   NO_ZYGOTES,
   TOO_BIG,
   whyCold,
+  whyOld,
   zygoteFor,
 } from '../../core/workers/zygote-rules.ts';
 import { messageOf } from '../../lib/errors.ts';
@@ -30,6 +31,8 @@ export interface ZygoteView {
   readonly starting: number;
   /** Why workers of this agent start cold now. null: they are forked. */
   readonly cold: string | null;
+  /** Why the renewal of its zygote failed. null: it did not. */
+  readonly old: string | null;
 }
 
 export class ZygotePool {
@@ -124,7 +127,9 @@ export class ZygotePool {
       const pool = this.#poolOf(agent);
       const count = (state: Zygote['state']) => pool.zygotes.filter((one) => one.state === state).length;
       const cold = this.#used.has(agent) ? whyCold(pool, profile) : 'no worker has been started yet';
-      return [{ agent, ready: count('ready'), starting: count('starting'), cold }];
+      return [
+        { agent, ready: count('ready'), starting: count('starting'), cold, old: whyOld(pool, profile) },
+      ];
     });
   }
 
@@ -260,12 +265,16 @@ export class ZygotePool {
     const agent = this.#agents.get(id);
     if (agent === undefined) return;
     this.#forget(id);
-    this.#deps.log.warn(
-      { worker: id, agent, why },
-      'a zygote ended; workers start cold until the next one is ready',
-    );
     this.#crashed(agent, why);
+    this.#deps.log.warn({ worker: id, agent, why }, this.#afterDeath(agent));
     this.#decide(agent);
+  }
+
+  #afterDeath(agent: string): string {
+    const profile = this.#deps.profileOf(agent);
+    return profile !== null && zygoteFor(this.#poolOf(agent), profile) !== null
+      ? "a new zygote failed; workers are forked from the zygote before, with the agent's code of that time"
+      : 'a zygote ended; workers start cold until the next one is ready';
   }
 
   #crashed(agent: string, why: string): void {

@@ -104,7 +104,7 @@ describe('the check of a profile with protocol none', () => {
     ['c.mjs', "import { cli, ServerOptions } from '@livekit/agents';\ncli.runApp(new ServerOptions({}));\n"],
   ])('warns of the LiveKit agent %s', (script, text) => {
     expect(under(script, text)).toEqual([
-      `warning: agents.default.protocol: none, but "${script}" is written with LiveKit Agents. Such an agent gets no call, and may end with exit status 0. Use protocol livekit`,
+      `warning: agents.default.protocol: none, but "${script}" is written with LiveKit Agents. Such an agent gets no call of curfew. It may end with exit status 0, or register at LiveKit itself with keys of its own, such as those of a .env file. Use protocol livekit`,
     ]);
   });
 

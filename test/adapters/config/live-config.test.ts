@@ -35,6 +35,11 @@ describe('a reload of the config', () => {
     expect(await live.reload()).toEqual({ changed: [], restartNeeded: ['state_dir', 'log'] });
   });
 
+  it('refuses what a start logs as a warning, because the other agents must run', () => {
+    const { logged } = reloadable('agents: {a: {command: [sh], cwd: /nowhere}, b: {command: [sh]}}');
+    expect(logged).toEqual(['warn: agents.a.cwd: "/nowhere" is not a directory']);
+  });
+
   it.each([
     ['limits: {sesions: 3}', 'did you mean "sessions"'],
     ['limits: {sessions: x', 'not valid YAML'],
