@@ -171,8 +171,8 @@ export class ZygotePool {
     if (this.#isClosed) return;
     const { start, retire, nextMs } = decideZygotes(this.#poolOf(agent), this.#wanted(agent), this.#nowMs());
     for (const { id, why } of retire) {
-      if (why === LATE || why === TOO_BIG) this.#crashed(agent, why);
       this.#retire(id);
+      if (why === LATE || why === TOO_BIG) this.#crashed(id, agent, why);
     }
     // Because: a crash among them puts the next start off.
     if (retire.length > 0) {
@@ -240,7 +240,10 @@ export class ZygotePool {
     const agent = this.#agents.get(id);
     if (found === null || agent === undefined) return;
     const { profile } = found;
-    this.#deps.log.warn({ agent, why }, 'the workers of this agent start cold, because it cannot be forked');
+    this.#deps.log.warn(
+      { worker: id, agent, why },
+      'the workers of this agent start cold, because it cannot be forked',
+    );
     this.#pools.set(agent, { ...this.#poolOf(agent), unfit: { profile, why } });
     this.#retire(id);
     this.#decide(agent);
@@ -251,8 +254,8 @@ export class ZygotePool {
     const agent = this.#agents.get(id);
     if (agent === undefined) return;
     this.#deps.log.warn({ worker: id, agent, why }, 'a zygote forked no worker, so the worker starts cold');
-    this.#crashed(agent, why);
     this.#retire(id);
+    this.#crashed(id, agent, why);
     this.#decide(agent);
   }
 
@@ -265,8 +268,7 @@ export class ZygotePool {
     const agent = this.#agents.get(id);
     if (agent === undefined) return;
     this.#forget(id);
-    this.#crashed(agent, why);
-    this.#deps.log.warn({ worker: id, agent, why }, this.#afterDeath(agent));
+    this.#crashed(id, agent, why);
     this.#decide(agent);
   }
 
@@ -277,8 +279,9 @@ export class ZygotePool {
       : 'a zygote ended; workers start cold until the next one is ready';
   }
 
-  #crashed(agent: string, why: string): void {
+  #crashed(id: WorkerId, agent: string, why: string): void {
     this.#pools.set(agent, noteCrash(this.#poolOf(agent), why, this.#nowMs()));
+    this.#deps.log.warn({ worker: id, agent, why }, this.#afterDeath(agent));
   }
 
   #retire(id: WorkerId): void {
