@@ -111,7 +111,11 @@ describe('an ignored participant', () => {
     expect(JSON.stringify(play.session.presence)).not.toContain('role');
   });
 
-  it('does not make a lone caller of a kept room two', () => {
+  it.each([
+    ['a bot', [bot], 1000],
+    ['an avatar', [participant('avatar', { kind: 'agent' })], 1000],
+    ['another agent', [participant('helper', { kind: 'agent', agentGrant: true })], null],
+  ])('a caller of a kept room is alone, or not: %s', (_who, others, since) => {
     const watch = {
       room: { project: 'default', name: 'room' },
       roomSid: ROOM_SID,
@@ -121,8 +125,8 @@ describe('an ignored participant', () => {
       aloneSinceMs: null,
       ignore,
     };
-    const event = look(1000, [ann, bot]);
+    const event = look(1000, [ann, ...others]);
     if (event.type !== 'room_snapshot') throw new Error('no snapshot');
-    expect(decideWatch(watch, event.observation).watch.aloneSinceMs).toBe(1000);
+    expect(decideWatch(watch, event.observation).watch.aloneSinceMs).toBe(since);
   });
 });

@@ -350,6 +350,8 @@ describe('a wrap-up', () => {
 describe('the room track', () => {
   const ann = participant('ann');
   const sip = participant('sip', { kind: 'sip' });
+  const helper = participant('helper', { kind: 'agent', agentGrant: true });
+  const avatar = participant('avatar', { kind: 'agent' });
   const end = (
     who: readonly Participant[],
     more: { made?: boolean; roomOnEnd?: 'auto' | 'close' | 'keep'; completed?: boolean } = {},
@@ -377,6 +379,10 @@ describe('the room track', () => {
     ['made for it, nobody', end([]), 'close'],
     ['made by others, one caller', end([ann], { made: false }), 'keep'],
     ['made by others, one phone', end([sip], { made: false }), 'close'],
+    ['made by others, one phone with another agent', end([sip, helper], { made: false }), 'watch'],
+    ['made for it, one caller with another agent', end([ann, helper]), 'watch'],
+    ['made for it, one caller with an avatar', end([ann, avatar]), 'close'],
+    ['made for it, another agent alone', end([helper]), 'close'],
     ['two callers', end([ann, sip]), 'watch'],
     ['completed, one caller', end([ann], { completed: true }), 'watch'],
     ['completed, nobody', end([], { completed: true }), 'close'],

@@ -4,7 +4,7 @@ import type { ClaimKey, RoomKey, SessionId, Stamp } from '../ids.ts';
 import { roomId } from '../ids.ts';
 import { seenBy } from './ignored.ts';
 import type { IgnoreRule, Participant, RoomSnapshot } from './presence.ts';
-import { onSide } from './presence.ts';
+import { hasOtherAgent, onSide } from './presence.ts';
 import type { Rejoin } from './rejoin.ts';
 
 export interface RoomWatch {
@@ -44,12 +44,14 @@ export function decideWatch(watch: RoomWatch, snapshot: RoomSnapshot): WatchDeci
   if (snapshot.roomSid !== watch.roomSid) return { watch, action: 'forget' };
   const callers = onSide(seenBy(snapshot, watch.ignore), watch.agentIdentity, 'caller');
   const { bootMs } = snapshot.asOf;
-  const aloneSinceMs = callers.length >= 2 ? null : (watch.aloneSinceMs ?? bootMs);
+  const isServed = callers.length === 1 && hasOtherAgent(snapshot, watch.agentIdentity);
+  const aloneSinceMs = callers.length >= 2 || isServed ? null : (watch.aloneSinceMs ?? bootMs);
   const next = { ...watch, aloneSinceMs };
   const overdue = bootMs >= watch.since.bootMs + DEADLINES.watchMaxMs;
   const alone = aloneSinceMs !== null && bootMs >= aloneSinceMs + DEADLINES.watchAloneMs;
   if (!overdue && !alone) return { watch: next, action: 'wait' };
-  return { watch: next, action: watch.made || isPhoneOnly(callers) ? 'close' : 'forget' };
+  const closes = !isServed && (watch.made || isPhoneOnly(callers));
+  return { watch: next, action: closes ? 'close' : 'forget' };
 }
 
 function isPhoneOnly(callers: readonly Participant[]): boolean {

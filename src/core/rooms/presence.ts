@@ -234,3 +234,8 @@ export function onSide(
 ): readonly Participant[] {
   return participants.filter((one) => sideOf(one, agentIdentity) === side);
 }
+
+/** Another agent than the session's own serves the room, of this host or of another one. An avatar has no grant `agent`. */
+export function hasOtherAgent(room: Pick<RoomSnapshot, 'participants'>, agentIdentity: string): boolean {
+  return onSide(room, agentIdentity, 'agent').some(({ agentGrant }) => agentGrant);
+}

@@ -2,7 +2,7 @@
 
 import type { RoomEnd, Session, SessionIn } from '../model/session.ts';
 import type { Side } from '../rooms/presence.ts';
-import { onSide } from '../rooms/presence.ts';
+import { hasOtherAgent, onSide } from '../rooms/presence.ts';
 import { mayRejoin } from './rejoin-rule.ts';
 
 /** Decided on a snapshot that was asked for after the step began. */
@@ -28,8 +28,10 @@ function auto(session: Session, completed: boolean, endedWallMs: number): RoomEn
     return { action: 'watch', why: 'the job is done and a caller is still there' };
   if (callers.some((one) => one.joinedAtWallMs > endedWallMs))
     return { action: 'watch', why: 'a caller came after the end' };
-  if (presence.roomOrigin === 'session') return { action: 'close', why: 'the session made it' };
   const phones = [...callers, ...side('ringing')];
+  if (phones.length > 0 && hasOtherAgent(presence, spec.agentIdentity))
+    return { action: 'watch', why: 'another agent serves its caller' };
+  if (presence.roomOrigin === 'session') return { action: 'close', why: 'the session made it' };
   if (phones.length === 1 && phones[0]?.kind === 'sip')
     return { action: 'close', why: 'its only caller is a phone' };
   return { action: 'keep', why: 'others made it' };
