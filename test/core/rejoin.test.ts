@@ -475,6 +475,27 @@ describe('a caller that is back while the agent has closed its AgentSession', ()
     expect(play.ending).toMatchObject({ reason: 'completed', cause: 'agent_session_closed' });
   });
 
+  it('ends the session also when it is another phone, which rang and now picks up', () => {
+    const phone = (sipCallStatus: string) => participant('sip', { kind: 'sip', sipCallStatus });
+    const play = closed()
+      .on(7000, joined(7000, phone('ringing')))
+      .on(7100, look(7050, [agent, phone('ringing')]))
+      .on(12_000, look(12_000, [agent, phone('ringing')]));
+    expect(play.phase).toBe('live');
+    play
+      .on(13_000, look(13_000, [agent, phone('active')]))
+      .on(14_100, look(14_100, [agent, phone('active')]));
+    expect(play.ending).toMatchObject({ reason: 'completed', cause: 'agent_session_closed' });
+  });
+
+  it('is no phone that picks up as the first caller', () => {
+    const phone = (sipCallStatus: string) => participant('sip', { kind: 'sip', sipCallStatus });
+    const play = Play.live(spec({ unasked: true, profile: profile({ rejoin: 'auto' }) }))
+      .on(1000, look(1000, [agent, phone('ringing')]))
+      .on(3000, look(3000, [agent, phone('active')]));
+    expect(play.session.presence.returnedMs).toBeUndefined();
+  });
+
   it('ends the session however many others end so, because no absence is inferred', () => {
     const play = closesLate('participant_disconnected', 8000);
     expect(play.did('ask_budget')).toEqual([]);

@@ -18,7 +18,7 @@ const FRAMEWORKS = [
   ['JavaScript', 'node', [process.execPath, join(FILES, 'access.mjs'), 'start']],
 ] as const;
 
-const AT_ONCE = 4;
+const AT_ONCE = 3;
 let livekit: LiveKit;
 let daemon: Daemon | null = null;
 

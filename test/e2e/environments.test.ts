@@ -13,7 +13,7 @@ import { SLOW_START, START_MS } from '../support/livekit/framework-agents.ts';
 import { HAS_LIVEKIT, KEY, LiveKit, OTHER, SECRET } from '../support/livekit/livekit-server.ts';
 
 /** More agents would wait for each other's imports. */
-const AT_ONCE = 4;
+const AT_ONCE = 3;
 const FILES = join(ROOT, 'test/fixtures/agents');
 const PYTHON = findPythonAgents();
 const isRun = HAS_LIVEKIT && PYTHON !== null;

@@ -65,6 +65,10 @@ const FOUND: readonly (readonly [seed: number, fault: string])[] = [
     757_982_785,
     'A failed AgentSession had closed before the callers left, and the check knew only one that closes itself.',
   ],
+  [
+    776_611_687,
+    'A phone that rang picked up after the other caller had left, and had an agent that answers nobody.',
+  ],
   [40_871_518, 'The run released all sessions, and expected an empty world, while the host was suspended.'],
 ];
 const FRESH_SECONDS = Number(process.env.CURFEW_SIM_SECONDS ?? 15);

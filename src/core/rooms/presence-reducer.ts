@@ -192,13 +192,15 @@ function noteReturn(
 ): Presence {
   const sidsOf = (presence: Presence, side: 'caller' | 'ringing') =>
     onSide(presence, context.agentIdentity, side).map(({ sid }) => sid);
-  // An AgentSession also closes itself when a phone that still rang has left.
-  const known = [...sidsOf(before, 'caller'), ...sidsOf(before, 'ringing')];
+  const [talking, ringing] = [sidsOf(before, 'caller'), sidsOf(before, 'ringing')];
   const present = sidsOf(after, 'caller');
   // The caller of a next session was seen before its begin, so the first sight of the caller is no return.
   const hasLeft = (before.callersSeen && before.goneSinceMs !== null) || before.departures.length > 0;
-  const wereSeen = known.length > 0 || hasLeft;
-  const isBack = wereSeen && present.length > 0 && !present.some((sid) => known.includes(sid));
+  // An AgentSession also closes itself when a phone that still rang has left.
+  const wereSeen = talking.length + ringing.length > 0 || hasLeft;
+  // A phone that picks up is the first caller, or it comes to an agent whose other caller has left.
+  const isPickUp = present.some((sid) => ringing.includes(sid)) && !hasLeft && !context.isMute;
+  const isBack = wereSeen && present.length > 0 && !isPickUp && !present.some((sid) => talking.includes(sid));
   // While a supervisor is away, a caller may come, leave and come back. Then it hears of the close before it sees a caller.
   const isFirst = context.isMute && !before.callersSeen && before.returnedMs === undefined;
   return isBack || (isFirst && present.length > 0) ? { ...after, returnedMs: now.bootMs } : after;
