@@ -408,6 +408,7 @@ describe('the callbacks of an agent that has left its room', () => {
 });
 
 describe('a caller that is back while the agent has closed its AgentSession', () => {
+  const phone = (sipCallStatus: string) => participant('sip', { kind: 'sip', sipCallStatus });
   const back = participant('ann', { sid: 'PA_ann2' });
   const bob = participant('bob');
   const closed = (stays: Participant | null = null, more: Parameters<typeof spec>[0] = {}) => {
@@ -476,7 +477,6 @@ describe('a caller that is back while the agent has closed its AgentSession', ()
   });
 
   it('ends the session also when it is another phone, which rang and now picks up', () => {
-    const phone = (sipCallStatus: string) => participant('sip', { kind: 'sip', sipCallStatus });
     const play = closed()
       .on(7000, joined(7000, phone('ringing')))
       .on(7100, look(7050, [agent, phone('ringing')]))
@@ -489,7 +489,6 @@ describe('a caller that is back while the agent has closed its AgentSession', ()
   });
 
   it('is no phone that picks up as the first caller', () => {
-    const phone = (sipCallStatus: string) => participant('sip', { kind: 'sip', sipCallStatus });
     const play = Play.live(spec({ unasked: true, profile: profile({ rejoin: 'auto' }) }))
       .on(1000, look(1000, [agent, phone('ringing')]))
       .on(3000, look(3000, [agent, phone('active')]));

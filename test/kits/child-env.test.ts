@@ -126,7 +126,7 @@ const settings = require('./settings.cjs');
 require('@livekit/agents');
 console.log('settings', settings.key, 'now', process.env.LIVEKIT_API_KEY);
 `;
-/** It reads the modules itself, as the loader of tsx does. */
+/** Reads the files of modules without Node, as the loader of tsx does. */
 const JS_LOADER = `
 const { readFileSync } = require('node:fs');
 const { Module } = require('node:module');

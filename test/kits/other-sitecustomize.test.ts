@@ -1,4 +1,4 @@
-/** The Python launcher beside a program that loads itself by a sitecustomize of its own, as tools of observability do. */
+/** The Python launcher beside a tool of observability, which has a sitecustomize, too. */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -198,9 +198,10 @@ function noteReturn(
   const hasLeft = (before.callersSeen && before.goneSinceMs !== null) || before.departures.length > 0;
   // An AgentSession also closes itself when a phone that still rang has left.
   const wereSeen = talking.length + ringing.length > 0 || hasLeft;
-  // A phone that picks up is the first caller, or it comes to an agent whose other caller has left.
-  const isPickUp = present.some((sid) => ringing.includes(sid)) && !hasLeft && !context.isMute;
-  const isBack = wereSeen && present.length > 0 && !isPickUp && !present.some((sid) => talking.includes(sid));
+  // The first caller can be a phone that picks up. That is no return.
+  const isFirstPickUp = present.some((sid) => ringing.includes(sid)) && !hasLeft && !context.isMute;
+  const isBack =
+    wereSeen && present.length > 0 && !isFirstPickUp && !present.some((sid) => talking.includes(sid));
   // While a supervisor is away, a caller may come, leave and come back. Then it hears of the close before it sees a caller.
   const isFirst = context.isMute && !before.callersSeen && before.returnedMs === undefined;
   return isBack || (isFirst && present.length > 0) ? { ...after, returnedMs: now.bootMs } : after;
