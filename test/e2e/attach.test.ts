@@ -18,6 +18,9 @@ const FRAMEWORKS = [
   ['JavaScript', 'node', [process.execPath, join(FILES, 'session.mjs'), 'start']],
 ] as const;
 const TOOL_SECONDS = 45;
+/** A worker and its replacement, each with its start and a call. */
+const TWO_WORKERS_MS = 2 * START_MS;
+const TEST_MS = 3 * TWO_WORKERS_MS;
 
 describe('an unchanged agent with an AgentSession', () => {
   let livekit: LiveKit;
@@ -49,16 +52,7 @@ describe('an unchanged agent with an AgentSession', () => {
   });
 
   const reaches = (id: string, states: readonly SessionView['state'][], boundMs = START_MS) =>
-    until(
-      `the session is ${states.join(' or ')}`,
-      async () => {
-        const session = await daemon.session(id);
-        const isOver = ['released', 'failed'].includes(session.state);
-        if (isOver && !states.includes(session.state)) throw new Error(JSON.stringify(session));
-        return states.includes(session.state) ? session : null;
-      },
-      boundMs,
-    );
+    daemon.reaches(id, states, boundMs);
   const call = async (agent: string, metadata: { mode: string; seconds?: number }) => {
     const room = `${agent}-${metadata.mode}`;
     await callers.join(room, 'ann', { audio: false });
@@ -77,7 +71,7 @@ describe('an unchanged agent with an AgentSession', () => {
       async () =>
         (await daemon.get<CapacityView>('/v1/capacity')).body.warm.find((one) => one.agent === agent)
           ?.ready === 1,
-      2 * START_MS,
+      TWO_WORKERS_MS,
     );
 
   for (const [name, found] of FRAMEWORKS) {
@@ -89,7 +83,7 @@ describe('an unchanged agent with an AgentSession', () => {
           const agent = `${name}-warm`;
           await warmReady(agent);
           const id = await call(agent, { mode: 'unauthorized' });
-          const ended = await reaches(id, ['failed'], 150_000);
+          const ended = await reaches(id, ['failed'], TWO_WORKERS_MS);
           expect(ended).toMatchObject({ reason: 'crashed', restarts: 1 });
           // The first worker has a name of the pool.
           expect(existsSync(join(daemon.dir, 'state/workers', `${id}.1`))).toBe(false);
@@ -99,14 +93,14 @@ describe('an unchanged agent with an AgentSession', () => {
             expect(one?.detail).toContain('401');
           }
         },
-        300_000,
+        TEST_MS,
       );
 
     if (name === 'JavaScript')
       it.runIf(HAS_LIVEKIT && found !== null).concurrent(
         `is replaced once when the model refuses its key, and then the session ends with the error of the model (${name})`,
         async () => {
-          const ended = await reaches(await call(name, { mode: 'unauthorized' }), ['failed'], 150_000);
+          const ended = await reaches(await call(name, { mode: 'unauthorized' }), ['failed'], TWO_WORKERS_MS);
           expect(ended).toMatchObject({ reason: 'crashed', restarts: 1 });
           const [first] = ended.replaced;
           expect([ended.evidence?.cause, first?.cause]).toEqual([
@@ -118,7 +112,7 @@ describe('an unchanged agent with an AgentSession', () => {
             expect(detail).toContain('401');
           }
         },
-        240_000,
+        TEST_MS,
       );
 
     it.runIf(HAS_LIVEKIT && found !== null).concurrent(
@@ -126,12 +120,12 @@ describe('an unchanged agent with an AgentSession', () => {
       async () => {
         const id = await call(`${name}-strict`, { mode: 'tool', seconds: TOOL_SECONDS });
         await reaches(id, ['live']);
-        await says(id, 'tool done', 100_000);
+        await says(id, 'tool done', START_MS);
         expect(await daemon.session(id)).toMatchObject({ state: 'live', restarts: 0 });
-        const ended = await reaches(id, ['released'], 100_000);
+        const ended = await reaches(id, ['released'], START_MS);
         expect(ended.reason).toMatch(/^(idle_timeout|no_active_stream)$/);
       },
-      300_000,
+      TEST_MS,
     );
 
     it.runIf(HAS_LIVEKIT && found !== null).concurrent(
@@ -139,7 +133,7 @@ describe('an unchanged agent with an AgentSession', () => {
       async () => {
         const id = await call(name, { mode: 'blocking_tool', seconds: TOOL_SECONDS });
         await reaches(id, ['live']);
-        await says(id, 'tool done', 100_000);
+        await says(id, 'tool done', START_MS);
         const session = await daemon.session(id);
         expect(session).toMatchObject({ state: 'live', restarts: 0 });
         const notices = logOf(session)
@@ -149,7 +143,7 @@ describe('an unchanged agent with an AgentSession', () => {
         expect(logOf(session)).toMatch(/blocking_tool|block \(/);
         await daemon.release(id);
       },
-      300_000,
+      TEST_MS,
     );
 
     it.runIf(HAS_LIVEKIT && found !== null).concurrent(
@@ -160,12 +154,12 @@ describe('an unchanged agent with an AgentSession', () => {
           agent: name,
           metadata: { mode: 'closes', notes: 3 },
         });
-        const ended = await reaches(body.id, ['released'], 2 * START_MS);
+        const ended = await reaches(body.id, ['released'], TWO_WORKERS_MS);
         expect(ended).toMatchObject({ reason: 'completed', evidence: { cause: 'agent_session_closed' } });
         expect(ended.evidence?.ladder[0]).toMatchObject({ step: 'aclose', outcome: 'done' });
         expect(logOf(ended)).toContain('notes written');
       },
-      240_000,
+      TEST_MS,
     );
   }
 });
