@@ -10,6 +10,8 @@ export interface WarmRecord {
   readonly process: WorkerProcess | null;
   /** true: no call may get this worker. It was about to end, or it is a LiveKit agent that already had a job. */
   readonly isSpent: boolean;
+  /** The zygote that served at its start. Absent: none did. */
+  readonly zygote?: WorkerId;
 }
 
 export interface WorkerRecords {

@@ -77,7 +77,11 @@ export class SupervisorParts {
       note: (id, line) => this.workers.note(id, line),
     });
     this.answers = new AgentAnswers(this);
-    this.zygotes = new ZygotePool({ deps, workers: this.workers });
+    this.zygotes = new ZygotePool({
+      deps,
+      workers: this.workers,
+      changed: (agent) => this.pool.zygotesChanged(agent),
+    });
     this.pool = new WarmPool({ deps, workers: this.workers, channels: this.channels, zygotes: this.zygotes });
     this.admission = new AdmissionGate(deps.limits, clock, {
       granted: (grant) => this.#onGrant(grant),

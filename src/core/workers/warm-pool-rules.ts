@@ -7,6 +7,8 @@ import type { WorkerId } from '../ids.ts';
 import type { Profile } from '../model/profile.ts';
 import type { Crashes } from './crash-backoff.ts';
 import { NO_CRASHES } from './crash-backoff.ts';
+import type { ForkSource } from './zygote-rules.ts';
+import { NO_SOURCE } from './zygote-rules.ts';
 
 /** Counts as a crash. */
 export const LATE = 'it was not ready in time';
@@ -23,6 +25,8 @@ export interface WarmWorker {
   /** The worker must be ready by then. */
   readonly readyByMs: number;
   readonly memoryBytes: number | null;
+  /** The zygote that served at its start. Absent: none did, so it started cold. */
+  readonly zygote?: WorkerId;
 }
 
 export interface Pool extends Crashes {
@@ -38,8 +42,16 @@ export interface PoolDecision {
   readonly nextMs: number | null;
 }
 
-/** `profile` null: the config no longer has the agent, or the supervisor takes no new sessions. */
-export function decidePool(pool: Pool, profile: Profile | null, nowMs: number): PoolDecision {
+/**
+ * `profile` null: the config no longer has the agent, or the supervisor takes no new sessions. A worker that no present zygote
+ * forked is replaced by a fork. It serves until the fork is ready, so that a renewal leaves no time without ready workers.
+ */
+export function decidePool(
+  pool: Pool,
+  profile: Profile | null,
+  nowMs: number,
+  source: ForkSource = NO_SOURCE,
+): PoolDecision {
   const free = pool.workers.filter((one) => one.state !== 'reserved');
   const unfit = free.flatMap((one) => {
     const why = unfitness(one, profile, nowMs);
@@ -47,11 +59,26 @@ export function decidePool(pool: Pool, profile: Profile | null, nowMs: number): 
   });
   const fit = free.filter((one) => !unfit.some(({ id }) => id === one.id));
   const wanted = profile?.warm ?? 0;
-  const surplus = fit.slice(wanted).map(({ id }) => ({ id, why: 'there are more than are wanted' }));
-  const starting = fit.filter((one) => one.state === 'starting').length;
-  const lacking = Math.max(0, wanted - fit.length);
-  const start = nowMs < pool.notBeforeMs ? 0 : Math.min(lacking, Math.max(0, WARM.startsAtOnce - starting));
-  return { start, retire: [...unfit, ...surplus], nextMs: nextMs(pool, { fit, lacking, nowMs }) };
+  const fresh = fit.filter((one) => !isOld(one, source));
+  const isReady = (one: WarmWorker) => one.state === 'ready';
+  const old = fit.filter((one) => isOld(one, source)).sort((a, b) => Number(isReady(b)) - Number(isReady(a)));
+  const kept = Math.max(0, wanted - fresh.slice(0, wanted).filter(isReady).length);
+  const surplus = [
+    ...fresh.slice(wanted).map(({ id }) => ({ id, why: 'there are more than are wanted' })),
+    ...old.slice(kept).map(({ id }) => ({ id, why: 'a fork of the present zygote has taken its place' })),
+  ];
+  const starting = fresh.filter((one) => one.state === 'starting').length;
+  const lacking = Math.max(0, wanted - fresh.length);
+  const notBeforeMs = Math.max(pool.notBeforeMs, source.awaitedMs);
+  const start = nowMs < notBeforeMs ? 0 : Math.min(lacking, Math.max(0, WARM.startsAtOnce - starting));
+  const next = nextMs({ fit, notBeforeMs: lacking > 0 ? notBeforeMs : nowMs, nowMs });
+  return { start, retire: [...unfit, ...surplus], nextMs: next };
+}
+
+/** A zygote serves, and it did not fork this worker. */
+function isOld({ zygote }: WarmWorker, source: ForkSource): boolean {
+  if (source.serving === null || zygote === source.serving) return false;
+  return zygote === undefined || !source.starting.includes(zygote);
 }
 
 function unfitness(one: WarmWorker, profile: Profile | null, nowMs: number): string | null {
@@ -68,21 +95,27 @@ export function warmLimitBytes({ memoryBytes }: Profile): number | null {
   return memoryBytes === null ? null : memoryBytes * WARM.memoryShare;
 }
 
-function nextMs(
-  pool: Pool,
-  { fit, lacking, nowMs }: { fit: readonly WarmWorker[]; lacking: number; nowMs: number },
-): number | null {
+function nextMs({
+  fit,
+  notBeforeMs,
+  nowMs,
+}: {
+  fit: readonly WarmWorker[];
+  notBeforeMs: number;
+  nowMs: number;
+}): number | null {
   const times = fit.flatMap((one) => [
     one.sinceMs + WARM.maxAgeMs,
     ...(one.state === 'starting' ? [one.readyByMs] : []),
   ]);
-  if (lacking > 0 && pool.notBeforeMs > nowMs) times.push(pool.notBeforeMs);
+  if (notBeforeMs > nowMs) times.push(notBeforeMs);
   return times.length === 0 ? null : Math.min(...times);
 }
 
-/** The ready worker that has waited longest; null: none is ready. */
-export function findReady(pool: Pool, profile: Profile): WarmWorker | null {
-  return pool.workers.find((one) => one.state === 'ready' && isStartedWith(one.profile, profile)) ?? null;
+/** The ready worker that has waited longest, first of those that the present zygote forked; null: none is ready. */
+export function findReady(pool: Pool, profile: Profile, source: ForkSource = NO_SOURCE): WarmWorker | null {
+  const ready = pool.workers.filter((one) => one.state === 'ready' && isStartedWith(one.profile, profile));
+  return ready.find((one) => !isOld(one, source)) ?? ready[0] ?? null;
 }
 
 /**

@@ -90,7 +90,7 @@ function isNewer(
 }
 
 function renewalAtMs(one: Zygote, { renewMs }: ZygotePool, { preforkMaxAgeMs }: Profile): number {
-  return one.sinceMs <= renewMs ? renewMs : one.sinceMs + (preforkMaxAgeMs ?? ZYGOTE.maxAgeMs);
+  return one.sinceMs < renewMs ? renewMs : one.sinceMs + (preforkMaxAgeMs ?? ZYGOTE.maxAgeMs);
 }
 
 function isUnfit({ unfit }: ZygotePool, profile: Profile): boolean {
@@ -100,6 +100,40 @@ function isUnfit({ unfit }: ZygotePool, profile: Profile): boolean {
 /** The zygote from which a worker of this profile is forked; null: none is ready. */
 export function zygoteFor(pool: ZygotePool, profile: Profile): Zygote | null {
   return pool.zygotes.findLast((one) => one.state === 'ready' && startsAlike(one.profile, profile)) ?? null;
+}
+
+/** From which zygote workers of one profile are forked, and how long a start that nobody waits for is put off. */
+export interface ForkSource {
+  /** null: none is ready. */
+  readonly serving: WorkerId | null;
+  readonly starting: readonly WorkerId[];
+  /** A start waits until then for the zygote that is starting. In the past: it does not wait. */
+  readonly awaitedMs: number;
+}
+
+export const NO_SOURCE: ForkSource = {
+  serving: null,
+  starting: [],
+  awaitedMs: Number.NEGATIVE_INFINITY,
+};
+
+/** The wait has a bound of its own, because a zygote may hang during its import. */
+export function forkSource(pool: ZygotePool, profile: Profile): ForkSource {
+  if (!mayFork(profile)) return NO_SOURCE;
+  const serving = zygoteFor(pool, profile)?.id ?? null;
+  const starting = pool.zygotes.filter(
+    (one) => one.state === 'starting' && startsAlike(one.profile, profile),
+  );
+  const isAwaited = serving === null && !isUnfit(pool, profile);
+  return {
+    serving,
+    starting: starting.map(({ id }) => id),
+    awaitedMs: Math.max(NO_SOURCE.awaitedMs, ...(isAwaited ? starting.map(awaitedMs) : [])),
+  };
+}
+
+function awaitedMs({ readyByMs, profile: { limits } }: Zygote): number {
+  return Math.min(readyByMs, readyByMs - limits.startTimeoutMs + ZYGOTE.awaitedMs);
 }
 
 /** Why a worker of this profile starts cold now; null: a zygote is ready for it, or none is wanted. */

@@ -123,6 +123,8 @@ export const ZYGOTE = {
   maxAgeMs: 1 * HOUR_MS,
   /** curfew ends a zygote that has grown beyond this. */
   memoryBytes: 1024 * 1024 * 1024,
+  /** Warm workers wait this long for the import of their zygote. Then they start cold. */
+  awaitedMs: 15 * SECOND_MS,
   /** Bound of a fork, from the order to the claim. Then the worker starts cold. */
   forkMs: 2 * SECOND_MS,
   /** The zygote has taken the order, but its child may still be held up. */

@@ -10,6 +10,7 @@ import { welcomeMessage } from '../../core/session/handshake.ts';
 import { noteCrash } from '../../core/workers/crash-backoff.ts';
 import type { WarmWorker } from '../../core/workers/warm-pool-rules.ts';
 import { decidePool, findReady, LATE, warmLimitBytes } from '../../core/workers/warm-pool-rules.ts';
+import type { ForkSource } from '../../core/workers/zygote-rules.ts';
 import { messageOf } from '../../lib/errors.ts';
 import { WARM } from '../../lib/limits/worker-limits.ts';
 import type { Workers } from '../../ports/workers.ts';
@@ -21,11 +22,17 @@ import { WarmTable } from './warm-table.ts';
 import type { Forks } from './worker-env.ts';
 import { warmEnv } from './worker-env.ts';
 
+interface WarmForks extends Forks {
+  sourceOf(profile: Profile): ForkSource;
+  /** null: workers of this profile are forked, or need not be. */
+  whyCold(profile: Profile): string | null;
+}
+
 export interface WarmPoolOptions {
   readonly deps: SupervisorDeps;
   readonly workers: Workers;
   readonly channels: ChannelRouter;
-  readonly zygotes: Forks;
+  readonly zygotes: WarmForks;
 }
 
 export class WarmPool {
@@ -34,6 +41,8 @@ export class WarmPool {
   /** Their deaths do not count as crashes. */
   readonly #retired: RetiredWorkers;
   readonly #ticks = new Map<string, () => void>();
+  /** Why the latest warm workers started cold, by agent. */
+  readonly #toldCold = new Map<string, string>();
   /** Whether the supervisor accepts new sessions. */
   #isOpen = false;
   #isClosed = false;
@@ -50,9 +59,16 @@ export class WarmPool {
     for (const agent of new Set([...agents, ...this.#table.agents])) this.#decide(agent);
   }
 
+  /** The zygotes of this agent may have changed. */
+  zygotesChanged(agent: string): void {
+    if (this.#table.agents.includes(agent) || (this.#options.deps.profileOf(agent)?.warm ?? 0) > 0)
+      this.#decide(agent);
+  }
+
   /** Reserves a ready worker of this profile for the session; null: none is ready. */
   take(profile: Profile, session: SessionId): Warm | null {
-    const found = profile.warm === 0 ? null : findReady(this.#table.poolOf(profile.agent), profile);
+    const source = this.#options.zygotes.sourceOf(profile);
+    const found = profile.warm === 0 ? null : findReady(this.#table.poolOf(profile.agent), profile, source);
     const process = found === null ? null : this.#table.processOf(found.id);
     if (found === null || process === null) return null;
     this.#table.reserve(found.id, session);
@@ -200,15 +216,17 @@ export class WarmPool {
     this.#table.add(record.profile, id, {
       sinceMs: nowMs,
       readyByMs: nowMs + record.profile.limits.startTimeoutMs,
+      ...(record.zygote !== undefined && { zygote: record.zygote }),
     });
     this.#table.setProcess(id, found.process);
   }
 
   #decide(agent: string): void {
     if (this.#isClosed) return;
-    const { deps } = this.#options;
+    const { deps, zygotes } = this.#options;
     const profile = this.#isOpen ? deps.profileOf(agent) : null;
-    const { start, retire, nextMs } = decidePool(this.#table.poolOf(agent), profile, this.#nowMs());
+    const source = profile === null ? undefined : zygotes.sourceOf(profile);
+    const { start, retire, nextMs } = decidePool(this.#table.poolOf(agent), profile, this.#nowMs(), source);
     for (const { id, why } of retire) {
       if (why === LATE) this.#table.set(agent, noteCrash(this.#table.poolOf(agent), why, this.#nowMs()));
       this.#retire(id);
@@ -227,10 +245,14 @@ export class WarmPool {
     const { deps, workers, zygotes } = this.#options;
     const id = warmWorkerId(deps.newId());
     const nowMs = this.#nowMs();
-    this.#table.add(profile, id, { sinceMs: nowMs, readyByMs: nowMs + profile.limits.startTimeoutMs });
+    const zygote = zygotes.sourceOf(profile).serving;
+    const from = zygote === null ? {} : { zygote };
+    const readyByMs = nowMs + profile.limits.startTimeoutMs;
+    this.#table.add(profile, id, { sinceMs: nowMs, readyByMs, ...from });
+    this.#tellCold(profile);
     try {
       const env = warmEnv(id, profile, deps);
-      const record = { warm: { profile } };
+      const record = { warm: { profile, ...from } };
       const process = await workers.spawn({
         workerId: id,
         profile,
@@ -247,6 +269,17 @@ export class WarmPool {
       if (this.#retired.forget(id) || this.#isClosed) return;
       this.#noteDeath(profile.agent, id, messageOf(error));
     }
+  }
+
+  /** One line for each reason, until workers are forked again. */
+  #tellCold(profile: Profile): void {
+    const { agent } = profile;
+    const why = this.#options.zygotes.whyCold(profile);
+    const before = this.#toldCold.get(agent);
+    if (why === null) this.#toldCold.delete(agent);
+    else this.#toldCold.set(agent, why);
+    if (why !== null && why !== before)
+      this.#options.deps.log.info({ agent, why }, 'the warm workers of this agent start cold');
   }
 
   #markReady(id: WorkerId): void {

@@ -38,10 +38,10 @@ export class WarmTable {
     return agent === null ? null : (this.poolOf(agent).workers.find((one) => one.id === id) ?? null);
   }
 
-  add(profile: Profile, id: WorkerId, times: Pick<WarmWorker, 'sinceMs' | 'readyByMs'>): void {
+  add(profile: Profile, id: WorkerId, more: Pick<WarmWorker, 'sinceMs' | 'readyByMs' | 'zygote'>): void {
     const pool = this.poolOf(profile.agent);
     this.#agents.set(id, profile.agent);
-    const worker: WarmWorker = { id, profile, state: 'starting', memoryBytes: null, ...times };
+    const worker: WarmWorker = { id, profile, state: 'starting', memoryBytes: null, ...more };
     this.set(profile.agent, { ...pool, workers: [...pool.workers, worker] });
   }
 

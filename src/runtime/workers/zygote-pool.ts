@@ -6,9 +6,10 @@ import type { SessionEvent } from '../../core/model/events.ts';
 import type { Profile } from '../../core/model/profile.ts';
 import { welcomeMessage } from '../../core/session/handshake.ts';
 import { noteCrash } from '../../core/workers/crash-backoff.ts';
-import type { ZygotePool as Pool, Zygote } from '../../core/workers/zygote-rules.ts';
+import type { ForkSource, ZygotePool as Pool, Zygote } from '../../core/workers/zygote-rules.ts';
 import {
   decideZygotes,
+  forkSource,
   LATE,
   mayFork,
   NO_ZYGOTES,
@@ -35,20 +36,29 @@ export interface ZygoteView {
   readonly old: string | null;
 }
 
+interface ZygotePoolOptions {
+  readonly deps: SupervisorDeps;
+  readonly workers: Workers;
+  /** The zygotes of this agent may have changed. */
+  readonly changed: (agent: string) => void;
+}
+
 export class ZygotePool {
   readonly #deps: SupervisorDeps;
   readonly #workers: Workers;
   readonly #pools = new Map<string, Pool>();
   readonly #agents = new Map<WorkerId, string>();
   readonly #retired: RetiredWorkers;
+  readonly #changed: (agent: string) => void;
   readonly #ticks = new Map<string, () => void>();
   /** Agents that had a start, or keep warm workers. */
   readonly #used = new Set<string>();
   #isOpen = false;
   #isClosed = false;
 
-  constructor({ deps, workers }: { readonly deps: SupervisorDeps; readonly workers: Workers }) {
+  constructor({ deps, workers, changed }: ZygotePoolOptions) {
     this.#deps = deps;
+    this.#changed = changed;
     this.#workers = workers;
     this.#retired = new RetiredWorkers(deps.clock, workers);
   }
@@ -81,6 +91,15 @@ export class ZygotePool {
       fork: (order) => this.#deps.channels.send(zygote.id, order),
       forkFailed: (why) => this.#failed(zygote.id, why),
     };
+  }
+
+  sourceOf(profile: Profile): ForkSource {
+    return forkSource(this.#poolOf(profile.agent), profile);
+  }
+
+  /** Why a worker of this profile starts cold now. null: it is forked, or it need not be. */
+  whyCold(profile: Profile): string | null {
+    return whyCold(this.#poolOf(profile.agent), profile);
   }
 
   has(id: WorkerId): boolean {
@@ -188,6 +207,8 @@ export class ZygotePool {
         agent,
         this.#deps.clock.at(Math.max(nextMs, this.#nowMs() + 1), () => this.#decide(agent)),
       );
+    // Because: the start of a warm worker may be what asked for this decision.
+    queueMicrotask(() => this.#changed(agent));
   }
 
   #wanted(agent: string): Profile | null {
@@ -229,7 +250,8 @@ export class ZygotePool {
   /** A zygote without a connection gets no order until it has connected again. */
   #lostChannel(id: WorkerId): void {
     const found = this.#find(id);
-    if (found === null) return;
+    // Because: one that connects again and again is not ready, and its bound goes on.
+    if (found === null || found.state === 'starting') return;
     const readyByMs = this.#nowMs() + found.profile.limits.startTimeoutMs;
     this.#change(id, { state: 'starting', readyByMs });
   }

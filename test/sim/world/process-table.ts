@@ -122,6 +122,12 @@ export class SimPlans implements CleanupPlans {
   }
 }
 
+interface WarmOnDisk {
+  readonly profile: Profile;
+  readonly retired?: true;
+  readonly zygote?: WorkerId;
+}
+
 export function recordsOf(host: Host): WorkerRecords {
   const processOf = (run: Run) => ({
     shim: host.identityIn(run, run.shim),
@@ -131,12 +137,13 @@ export function recordsOf(host: Host): WorkerRecords {
     list: () => Promise.resolve([...host.folders.keys()]),
     readWarm: (id) => {
       const run = host.folder(id).run;
-      const { warm } = (run?.record ?? {}) as { warm?: { profile: Profile; retired?: true } };
+      const { warm } = (run?.record ?? {}) as { warm?: WarmOnDisk };
       if (run === null || warm === undefined) return Promise.resolve(null);
       return Promise.resolve({
         profile: warm.profile,
         process: processOf(run),
         isSpent: warm.retired === true,
+        ...(warm.zygote !== undefined && { zygote: warm.zygote }),
       });
     },
     read: (id) => {

@@ -8,7 +8,7 @@ import type { ExitInfo, WorkerProcess } from '../../../src/core/model/worker.ts'
 import type { Channels, ChannelsListener } from '../../../src/ports/channels.ts';
 import type { DatabaseLoss, Registry } from '../../../src/ports/registry.ts';
 import type { WarmRecord } from '../../../src/ports/worker-records.ts';
-import type { Adopted, Workers, WorkersListener } from '../../../src/ports/workers.ts';
+import type { Adopted, SpawnRequest, Workers, WorkersListener } from '../../../src/ports/workers.ts';
 import { Dispatcher } from '../../../src/runtime/dispatch/dispatcher.ts';
 import { recover } from '../../../src/runtime/sessions/recovery.ts';
 import type { SessionHost } from '../../../src/runtime/sessions/session-host.ts';
@@ -44,6 +44,7 @@ export class WarmRig {
   /** The signals in order, with the processes that get them: `SIGTERM main`, `SIGKILL all`. */
   readonly signals: string[] = [];
   readonly warnings: string[] = [];
+  readonly requests: SpawnRequest[] = [];
   readonly saved = new Map<SessionId, Session>();
   /** The exits that an adoption finds. Without an entry the worker lives. */
   readonly ended = new Map<WorkerId, ExitInfo>();
@@ -58,6 +59,7 @@ export class WarmRig {
   channels: ChannelsListener | null = null;
   readonly #options: RigOptions;
   readonly #alarms = new Set<{ atMs: number; callback: () => void }>();
+  readonly #infos: { readonly fields: object; readonly message: string }[] = [];
   #ids = 0;
   #pids = 100;
 
@@ -113,6 +115,11 @@ export class WarmRig {
     );
   }
 
+  /** The fields of each line of this text that tells without a warning. */
+  told(message: string): object[] {
+    return this.#infos.flatMap((one) => (one.message === message ? [one.fields] : []));
+  }
+
   async advance(byMs: number): Promise<void> {
     this.nowMs += byMs;
     for (const one of [...this.#alarms].sort((a, b) => a.atMs - b.atMs))
@@ -141,7 +148,8 @@ export class WarmRig {
 
   deps(): SupervisorDeps {
     const note = (_fields: object, message: string) => void this.warnings.push(message);
-    const log = { debug: () => undefined, info: () => undefined, warn: note, error: note };
+    const info = (fields: object, message: string) => void this.#infos.push({ fields, message });
+    const log = { debug: () => undefined, info, warn: note, error: note };
     const deps: Partial<SupervisorDeps> = {
       instance: {
         id: instanceId('rig'),
@@ -234,7 +242,9 @@ export class WarmRig {
 
   #workers(): Workers {
     return {
-      spawn: async ({ workerId }) => {
+      spawn: async (request) => {
+        const { workerId } = request;
+        this.requests.push(request);
         this.#note(`spawn ${workerId}`);
         await this.onSpawn(workerId);
         return this.process();

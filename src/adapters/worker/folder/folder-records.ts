@@ -40,6 +40,7 @@ const warmSchema = z.object({
   warm: z.object({
     profile: z.custom<unknown>((value) => value !== null && typeof value === 'object'),
     retired: z.literal(true).optional(),
+    zygote: z.string().transform(workerId).optional(),
   }),
   process: z.object({ main: identity.nullable(), shim: identity }).optional(),
 });
@@ -49,8 +50,13 @@ function parseWarm(text: string | null): WarmRecord | null {
   try {
     const found = warmSchema.safeParse(JSON.parse(text));
     if (!found.success) return null;
-    const { profile, retired = false } = found.data.warm;
-    return { profile: profile as Profile, process: found.data.process ?? null, isSpent: retired };
+    const { profile, retired = false, zygote } = found.data.warm;
+    return {
+      profile: profile as Profile,
+      process: found.data.process ?? null,
+      isSpent: retired,
+      ...(zygote !== undefined && { zygote }),
+    };
   } catch {
     return null;
   }
