@@ -63,13 +63,13 @@ describe('a pool whose zygote is starting', () => {
 describe('a pool with a new zygote', () => {
   it.each<[string, Pool, ForkSource, { start: number; retire: string[] }]>([
     [
-      'forks anew what another zygote forked, which serves meanwhile',
+      'forks new workers for those of another zygote, which serve meanwhile',
       poolOf(warm('a1', A), warm('a2', A)),
       serves(B),
       { start: 2, retire: [] },
     ],
     [
-      'forks anew what started cold',
+      'forks new workers for those that started cold',
       poolOf(warm('c1', undefined), warm('c2', undefined)),
       serves(B),
       { start: 2, retire: [] },

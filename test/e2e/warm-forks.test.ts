@@ -75,7 +75,7 @@ describe.runIf(HAS_LIVEKIT && PYTHON !== null)('warm workers of a Python agent w
       return line === undefined ? null : String((JSON.parse(line) as { at_import: unknown }).at_import);
     });
 
-  it('are forks from the first one on, and a reload forks them anew while one is ready', async () => {
+  it('are forks from the first one on, and a reload renews them while one is ready', async () => {
     // On an overloaded machine the first one starts cold after its wait. Then a fork takes its place.
     const first = await until(
       'the warm worker is a fork',

@@ -59,7 +59,7 @@ it('a dispatch does not wait for the zygote', async () => {
   expect(rig.callsOf('spawn').filter((id) => !isZygoteId(id))).toHaveLength(1);
 });
 
-it('a renewal forks the warm workers anew and retires each old one for a ready new one', async () => {
+it('a renewal starts new forks and retires each old warm worker for a ready new one', async () => {
   const rig = await rigOf();
   await ready(rig, zygotes(rig));
   const old = rig.warm;
