@@ -48,6 +48,7 @@ describe('a pool', () => {
     expect(retired(poolOf(one('a', { state: 'starting' })), PROFILE, 30_000)).toEqual(['a']);
     expect(retired(poolOf(one('a')), profile({ warm: 3, version: '2', memoryBytes: 1000 }))).toEqual(['a']);
     expect(retired(poolOf(one('a'), one('b'), one('c'), one('d')))).toEqual(['d']);
+    expect(retired(poolOf(one('a', { state: 'starting' }), one('b'), one('c'), one('d')))).toEqual(['a']);
   });
 
   it('is emptied when no new session is taken', () => {

@@ -79,7 +79,7 @@ describe.runIf(HAS_LIVEKIT && PYTHON !== null)('warm workers of a Python agent w
     // On an overloaded machine the first one starts cold after its wait. Then a fork takes its place.
     const first = await until(
       'the warm worker is a fork',
-      async () => (await warmIsReady()) && warmIds().length === 1 && warmIds().find(isForked),
+      async () => ((await warmIsReady()) && warmIds().length === 1 ? warmIds().find(isForked) : null),
       START_MS,
     );
     const one = await call('one');
@@ -88,7 +88,7 @@ describe.runIf(HAS_LIVEKIT && PYTHON !== null)('warm workers of a Python agent w
     const before = await importOf(worker);
     const second = await until(
       'the next warm worker is ready',
-      async () => (await warmIsReady()) && warmIds().find((id) => id !== worker && isForked(id)),
+      async () => ((await warmIsReady()) ? warmIds().find((id) => id !== worker && isForked(id)) : null),
       START_MS,
     );
 

@@ -57,11 +57,14 @@ export function decidePool(
     const why = unfitness(one, profile, nowMs);
     return why === null ? [] : [{ id: one.id, why }];
   });
-  const fit = free.filter((one) => !unfit.some(({ id }) => id === one.id));
+  const isReady = (one: WarmWorker) => one.state === 'ready';
+  // Those that are ready stay before others.
+  const fit = free
+    .filter((one) => !unfit.some(({ id }) => id === one.id))
+    .sort((one, other) => Number(isReady(other)) - Number(isReady(one)));
   const wanted = profile?.warm ?? 0;
   const fresh = fit.filter((one) => !isOld(one, source));
-  const isReady = (one: WarmWorker) => one.state === 'ready';
-  const old = fit.filter((one) => isOld(one, source)).sort((a, b) => Number(isReady(b)) - Number(isReady(a)));
+  const old = fit.filter((one) => isOld(one, source));
   const kept = Math.max(0, wanted - fresh.slice(0, wanted).filter(isReady).length);
   const surplus = [
     ...fresh.slice(wanted).map(({ id }) => ({ id, why: 'there are more than are wanted' })),
