@@ -58,7 +58,7 @@ export function decidePool(
     return why === null ? [] : [{ id: one.id, why }];
   });
   const isReady = (one: WarmWorker) => one.state === 'ready';
-  // Those that are ready stay before others.
+  // A worker that is ready stays before one that is not.
   const fit = free
     .filter((one) => !unfit.some(({ id }) => id === one.id))
     .sort((one, other) => Number(isReady(other)) - Number(isReady(one)));
