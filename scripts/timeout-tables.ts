@@ -94,6 +94,10 @@ const SAMPLES: {
     agent_absent: Play.live()
       .on(1000, look(1000, [ann]))
       .on(2000, look(2000, [ann])).session,
+    agent_session_failed: inCall().on(
+      200,
+      says({ type: 'agent_session', open: 0, closed: { reason: 'error', provider: 'llm' } }),
+    ).session,
     errors_reset: inCall().on(200, says({ type: 'error', message: 'boom' })).session,
     max_duration_notice: inCall().session,
     error_limit: {
@@ -145,6 +149,7 @@ const ARMED_BY: { readonly [K in DeadlineKind]: string } = {
   no_caller_joined: `the start of the first worker, until a caller was there; \`no_caller\` (${text(L.noCallerMs)})`,
   no_active_stream: `no caller has an audio track; \`no_active_stream\` (${text(L.noActiveStreamMs ?? 0)})`,
   agent_absent: `a caller is there and our agent is not, in ${DEADLINES.agentAbsentPolls} polls; \`agent_absent\` (${text(DEADLINES.agentAbsentMs)})`,
+  agent_session_failed: `an error closed the last open AgentSession; ${text(DEADLINES.agentSessionFailedMs)} without another one`,
   errors_reset: `an error; ${text(DEADLINES.errorResetMs)} without another one`,
   error_limit: `\`error_limit\` (${L.errorLimit}) errors in a row while another ending was held; at once`,
   idle_timeout: `activity, or a dispatch that names it; \`idle_timeout\` (${text(L.activityIdleTimeoutMs)})`,

@@ -149,7 +149,7 @@ describe('a blocked loop', () => {
 
 describe('an AgentSession that closed', () => {
   const error = { reason: 'error', provider: 'made-up.LLM', message: 'APIStatusError: 401' };
-  const failing = () => attached('launcher').on(2000, session(1)).on(20_000, session(0, error));
+  const failing = () => attached('launcher').on(2000, session(1)).on(18_000, session(0, error)).until(20_000);
 
   it('by an error is a crash with the error of the provider, and counts as one error', () => {
     const play = failing();
@@ -165,7 +165,8 @@ describe('an AgentSession that closed', () => {
     const play = Play.live({ profile: profile({ protocol: 'livekit', autoAttach: auto, replace: false }) })
       .on(1000, look(1000, [agent, participant('ann')]))
       .on(2000, session(1))
-      .on(20_000, session(0, error));
+      .on(20_000, session(0, error))
+      .until(22_000);
     expect([play.reason, play.session.errors.consecutive]).toEqual(['crashed', 0]);
   });
 
@@ -182,7 +183,7 @@ describe('an AgentSession that closed', () => {
     const failAfter = (minutesAgo: readonly number[]) => {
       const replaced = minutesAgo.map(old);
       const session = { ...attached('launcher').session, replaced } as SessionIn<'live'>;
-      return failAgentSession(session, { type: 'agent_session', open: 0, closed: error }, now).state;
+      return failAgentSession(session, error, now).state;
     };
     expect(failAfter([100, 80, 60, 40, 20])).toMatchObject({
       phase: { name: 'live' },
@@ -211,11 +212,13 @@ describe('an AgentSession that closed', () => {
       process: { main: null, shim: { bootId: 'b', pid: 20, startTicks: 3 } },
     });
     play.on(25_000, { type: 'channel', workerId: id, open: true }).on(25_000, says({ type: 'ready' }, id));
-    for (let nextMs = 26_000; nextMs < atMs; nextMs += 1000) {
+    for (let nextMs = 26_000; nextMs < atMs - 2000; nextMs += 1000) {
       play.on(nextMs, look(nextMs, [agent, participant('ann')]));
       if (nextMs === openMs) play.on(nextMs, says({ type: 'agent_session', open: 1 }, id));
     }
-    play.on(atMs, says({ type: 'agent_session', open: 0, closed: { ...error, provider } }, id));
+    play
+      .on(atMs - 2000, says({ type: 'agent_session', open: 0, closed: { ...error, provider } }, id))
+      .until(atMs);
     expect(play.reason).toBe(reason);
     expect(play.session.replaced).toHaveLength(reason === null ? 2 : 1);
   });
@@ -229,9 +232,37 @@ describe('an AgentSession that closed', () => {
       .on(1000, look(1000, who))
       .on(1000, { type: 'attached', workerId: WORKER, by: 'launcher' })
       .on(2000, session(0, error))
-      .on(2100, says({ type: 'ready' }));
+      .on(2100, says({ type: 'ready' }))
+      .until(4100);
     expect([play.phase, play.reason]).toEqual([phase, reason]);
     if (replace) expect(play.session.replaced).toMatchObject([{ why: { cause: 'agent_session_failed' } }]);
+  });
+
+  it('by an error ends nothing where the agent opens another one in time, and its errors do not count', () => {
+    const play = attached('launcher')
+      .on(2000, session(1))
+      .on(10_000, says({ type: 'error', message: '401', source: 'llm' }))
+      .on(10_100, session(0, error))
+      .on(12_000, session(1))
+      .until(30_000);
+    expect([play.phase, play.session.replaced, play.session.errors.consecutive]).toEqual([
+      'live',
+      undefined,
+      0,
+    ]);
+    // The other one has no other time than the first.
+    play.on(31_000, session(0, error)).until(33_000);
+    expect(play.session.replaced).toMatchObject([{ why: { cause: 'agent_session_failed' } }]);
+  });
+
+  it.each([
+    ['ended', says({ type: 'closed' })],
+    ['raised', says({ type: 'failed', message: 'the entrypoint raised', raised: true })],
+  ])('by an error is the crash also where its job has %s meanwhile', (_what, end) => {
+    const play = attached('launcher').on(2000, session(1)).on(20_000, session(0, error)).on(20_500, end);
+    expect(play.session.replaced).toMatchObject([
+      { why: { cause: 'agent_session_failed', detail: 'made-up.LLM: APIStatusError: 401' } },
+    ]);
   });
 
   it('by an error ends nothing while another one is open', () => {

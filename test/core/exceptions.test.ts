@@ -131,7 +131,8 @@ describe('a crash in a call that was dialled out', () => {
   it.each(kinds)('is not replaced: %s', (_kind, event) => {
     const play = inCall()
       .on(200, says({ type: 'dialled' }))
-      .on(1000, event);
+      .on(1000, event)
+      .until(3000);
     expect(play).toMatchObject({ phase: 'closing', reason: 'crashed' });
     expect(play.ending?.detail).toContain('(not replaced: the call was dialled out)');
   });

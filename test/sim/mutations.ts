@@ -283,6 +283,12 @@ export const MUTATIONS: readonly Mutation[] = [
     seed: 9,
   },
   {
+    rule: 'an agent may open another AgentSession after an error closed its last one',
+    file: 'src/core/session/replacing.ts',
+    from: 'return Math.max(closedMs + DEADLINES.agentSessionFailedMs, sinceMs);',
+    to: 'return closedMs;',
+  },
+  {
     rule: 'a room has a watch for each claim',
     file: 'src/core/rooms/kept-room.ts',
     from: 'return claim === undefined ? roomId(room)',

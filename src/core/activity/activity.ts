@@ -9,6 +9,8 @@ type Said<T extends WorkerMessage['type']> = Extract<WorkerMessage, { readonly t
 
 /** The launcher's reason when the start of an AgentSession failed. */
 const NOT_STARTED = 'not_started';
+/** The framework's reason when an error that it cannot recover from closed the AgentSession. */
+const BY_ERROR = 'error';
 
 /** Tools alone count for a bounded time, because an agent that calls tools in a loop may serve nobody. */
 export function noteActivity(session: Session, said: Said<'activity'>, now: Stamp): Session {
@@ -77,6 +79,11 @@ export function noteAgentSessions(
     closedMs: isClosing ? (before?.closedMs ?? now.bootMs) : null,
     closeReason: closed?.reason ?? null,
     ...((isClosing || hasClosed) && { hasClosed: true }),
+    ...(open === 0 && closed?.reason === BY_ERROR && { failed: closed }),
   };
-  return withVitals(session, { agentSessions });
+  const noted = withVitals(session, { agentSessions });
+  // The errors that closed it are this one failure. Because: the next AgentSession may have as many errors as the framework allows.
+  return agentSessions.failed === undefined
+    ? noted
+    : { ...noted, errors: { ...noted.errors, consecutive: 0 } };
 }

@@ -4,6 +4,7 @@ import type { SessionLimits } from '../../lib/limits/session-limits.ts';
 import type { ClaimKey, Metadata, RoomKey, SessionId, Stamp, WorkerId } from '../ids.ts';
 import type { MemorySample } from '../memory-sample.ts';
 import type { Presence } from '../rooms/presence.ts';
+import type { ClosedAgentSession } from './control-protocol.ts';
 import type { JobOrigin } from './job-options.ts';
 import type { Profile } from './profile.ts';
 import type { Reason } from './reasons.ts';
@@ -198,6 +199,8 @@ export interface AgentSessions {
   readonly closeReason: string | null;
   /** One has closed, also when another is open now. */
   readonly hasClosed?: true;
+  /** An error closed the last one, and the agent's code has a moment to open another; absent: none did. */
+  readonly failed?: ClosedAgentSession;
 }
 
 /** Facts that a restart can learn again. A change of these alone is not written to the registry. */

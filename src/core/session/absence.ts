@@ -90,6 +90,8 @@ function agentLeft(session: Session): Absence | null {
 function agentSessionsClosed(session: Session): Absence | null {
   const { presence, spec, vitals } = session;
   const closedMs = vitals.agentSessions?.closedMs ?? null;
+  // A failure is a crash, and has a deadline of its own.
+  if (vitals.agentSessions?.failed !== undefined) return null;
   const isEmpty = (['caller', 'ringing'] as const).every(
     (side) => countSide(presence, spec.agentIdentity, side) === 0,
   );

@@ -16,7 +16,15 @@ import type { AbsenceReason } from './absence.ts';
 import { ABSENCES } from './absence.ts';
 import { sendConfigure } from './handshake.ts';
 import { end, infer } from './inference.ts';
-import { crash, escalate, nextStartMs, startIfDue } from './replacing.ts';
+import {
+  agentSessionFailsMs,
+  agentSessionFailure,
+  crash,
+  escalate,
+  failAgentSession,
+  nextStartMs,
+  startIfDue,
+} from './replacing.ts';
 import { start, startAgain } from './start.ts';
 
 type Running = SessionIn<'starting' | 'live'>;
@@ -37,6 +45,7 @@ interface KindsIn {
     | 'errors_reset'
     | 'max_duration_notice'
     | 'error_limit'
+    | 'agent_session_failed'
     | 'idle_timeout'
     | 'unresponsive'
     | 'configure';
@@ -125,6 +134,13 @@ export const DEADLINE_TABLE: {
           : null,
       on: (session, now) => infer(session, errorLimit(session, now)),
       shown: false,
+    }),
+    agent_session_failed: clock<'live'>({
+      armed: (session) => ifRunning(session, () => agentSessionFailsMs(session)),
+      on: (session, now) => {
+        const failure = agentSessionFailure(session);
+        return failure === null ? stay(session) : failAgentSession(session, failure, now);
+      },
     }),
     idle_timeout: clock<'live'>({
       armed: (session) => ifFree(session, () => session.vitals.idleAtMs),

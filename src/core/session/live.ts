@@ -25,6 +25,7 @@ import { factsOnly } from './handler-table.ts';
 import { greet, onAnswered, sendConfigure } from './handshake.ts';
 import { end, infer, onBudget } from './inference.ts';
 import {
+  agentSessionFailure,
   crash,
   crashByException,
   failAgentSession,
@@ -113,12 +114,17 @@ function awaitsReady({ phase: { work } }: Live): boolean {
 /** Messages of an old worker during its replacement end nothing. */
 function onMessage(session: Live, { message }: Extract<SessionEvent, { type: 'message' }>, now: Stamp): Next {
   if (session.phase.work.kind === 'replacing') return stay(session);
+  const failure = agentSessionFailure(session);
   switch (message.type) {
     case 'ready':
       return stay(readyNow(session));
+    // The job of a failed AgentSession ends because of that failure.
     case 'closed':
-      return startTeardown(session, closedEnding(message, now), now);
+      return failure === null
+        ? startTeardown(session, closedEnding(message, now), now)
+        : failAgentSession(session, failure, now);
     case 'failed':
+      if (failure !== null) return failAgentSession(session, failure, now);
       return message.raised
         ? crashByException(session, message, now)
         : crash(session, failedEnding(message.message, now), now);
@@ -126,14 +132,13 @@ function onMessage(session: Live, { message }: Extract<SessionEvent, { type: 'me
       return session.errors.consecutive >= session.spec.limits.errorLimit
         ? infer(session, errorLimit(session, now))
         : stay(session);
-    case 'agent_session':
-      return failAgentSession(session, message, now);
     case 'dumped':
       return session.vitals.dumpAskedMs === null ? stay(session) : infer(session, unresponsive(session, now));
     case 'heartbeat':
     case 'activity':
     case 'ok':
     case 'configured':
+    case 'agent_session':
     case 'loop_blocked':
     case 'dialled':
       return stay(session);

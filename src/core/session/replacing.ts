@@ -49,12 +49,18 @@ export function crash(session: Live, ending: Ending, now: Stamp, inRow?: number)
   );
 }
 
-type AgentSessionReport = Extract<WorkerMessage, { type: 'agent_session' }>;
-type FailureReport = AgentSessionReport & { readonly closed: ClosedAgentSession };
+/** An error closed the last AgentSession of the job, and its code has opened no other yet. null: it answers its callers. */
+export function agentSessionFailure({ vitals }: Session): ClosedAgentSession | null {
+  return vitals.agentSessions?.failed ?? null;
+}
 
-/** An error closed the last open AgentSession of the job. */
-export function isFailure(report: AgentSessionReport): report is FailureReport {
-  return report.open === 0 && report.closed?.reason === 'error';
+/** When the code of an agent has had its time to open another AgentSession, such as one with another provider. null: not armed. */
+export function agentSessionFailsMs({ vitals, presence }: Live): number | null {
+  const { failed, closedMs = null } = vitals.agentSessions ?? {};
+  if (failed === undefined || closedMs === null) return null;
+  // It may have opened one while the supervisor was away. Its worker connects and reports it.
+  const sinceMs = (presence.restartedMs ?? Number.NEGATIVE_INFINITY) + DEADLINES.agentSessionClosedMs;
+  return Math.max(closedMs + DEADLINES.agentSessionFailedMs, sinceMs);
 }
 
 /**
@@ -62,16 +68,14 @@ export function isFailure(report: AgentSessionReport): report is FailureReport {
  * provider soon after the next worker opened its AgentSession ends the session. Because: the caller would hear one greeting after
  * another.
  */
-export function failAgentSession(session: Live, report: AgentSessionReport, now: Stamp): Next {
-  if (!isFailure(report)) return stay(session);
-  const ending = agentSessionEnding(report.closed, now);
+export function failAgentSession(session: Live, closed: ClosedAgentSession, now: Stamp): Next {
+  const ending = agentSessionEnding(closed, now);
   const failed = (session.replaced ?? []).filter(({ why }) => why.provider !== undefined);
   const openedMs = session.vitals.agentSessions?.firstMs ?? workerOf(session)?.spawnedAt.bootMs ?? now.bootMs;
   const isAgain = failed.at(-1)?.why.provider === ending.provider;
-  if (isAgain && now.bootMs - openedMs <= DEADLINES.sameProviderMs)
+  if (isAgain && now.bootMs - openedMs <= DEADLINES.sameProviderMs + DEADLINES.agentSessionFailedMs)
     return startTeardown(session, { ...ending, detail: `again after a replacement: ${ending.detail}` }, now);
   // The errors that closed it are this one failure, which the crash counts. The first failure leaves none in a row.
-  // Because: the next AgentSession may have as many errors as the framework allows.
   return crash(session, ending, now, crashesInRow(session, now));
 }
 

@@ -67,6 +67,8 @@ export const DEADLINES = {
   toolsAloneMs: 10 * MINUTE_MS,
   /** A job without an open AgentSession and without a caller ends after this. */
   agentSessionClosedMs: 10 * SECOND_MS,
+  /** After an error closed the last AgentSession, the agent's own code has this long to open another. */
+  agentSessionFailedMs: 2 * SECOND_MS,
   /** A second AgentSession that the same provider's error closes so soon after its start ends the session. */
   sameProviderMs: 60 * SECOND_MS,
   /** A stale worker has this long to write its stacks. Then it ends. */

@@ -41,11 +41,18 @@ export class Launcher implements Peer {
     if (!fate.chance(0.2)) return;
     this.#later(fate.wait(5_000, 60_000), 'has an AgentSession that fails', () => {
       if (this.hasClosed) return;
-      this.hasFailed = true;
       const closed = { reason: 'error', provider: 'llm', message: 'caller-text of no concern' };
       this.#state = { type: 'agent_session', open: 0, closed };
       this.#tell(this.#state);
+      if (fate.chance(0.3)) this.#later(0, 'opens another AgentSession', () => this.#openAnother());
+      else this.hasFailed = true;
     });
+  }
+
+  /** The agent's own code has another provider. */
+  #openAnother(): void {
+    this.#state = { type: 'agent_session', open: 1 };
+    this.#tell(this.#state);
   }
 
   hear(message: SupervisorMessage): void {
