@@ -26,18 +26,23 @@ export function reportJobEnds() {
 
 function watch(child, jobId) {
   running.jobId = jobId;
+  let isExiting = false;
   let reason = '';
   let raised = '';
   let hasDialled = false;
   // Race: the reports of a job may wait for curfew and then arrive in any order. So each one has what was known before it.
   const tell = (status, error) => void report({ jobId, status, error }, hasDialled);
   child.on('message', (message) => {
-    if (message?.case === 'exiting') reason = `${message.value?.reason ?? ''}`;
+    if (message?.case === 'exiting') {
+      isExiting = true;
+      reason = `${message.value?.reason ?? ''}`;
+    }
     if (message?.case === 'curfewDialled') {
       hasDialled = true;
       tell('JS_RUNNING', '');
     }
-    if (message?.case !== 'curfewEntryError') return;
+    // `ctx.shutdown()` or the end of the room came first, so an error of the entry function after that did not end the job.
+    if (message?.case !== 'curfewEntryError' || isExiting) return;
     raised = `: ${message.value}`;
     tell('JS_RUNNING', `${message.value}`);
   });

@@ -28,6 +28,12 @@ class Term:
     had = False
 
 
+class Running:
+    """The framework's own object for the job of this process. None: no job has started."""
+
+    job = None
+
+
 class Exited(Exception):
     """
     `sys.exit(1)` in the entrypoint. Because: SystemExit stops the event loop, and the framework then hangs with its agent in the room.
@@ -38,6 +44,7 @@ class Exited(Exception):
 def adapt(job_main):
     """`job_main`: the module livekit.agents.ipc.job_proc_lazy_main."""
     proc_main, thread_main = job_main.proc_main, job_main.thread_main
+    attempt("job_end", lambda: _note_start(job_main._JobProc))
 
     @functools.wraps(proc_main)
     def proc_main_with_exit(*args, **kwargs):
@@ -59,6 +66,26 @@ def adapt(job_main):
         thread_main(*args, **kwargs)
 
     job_main.proc_main, job_main.thread_main = proc_main_with_exit, thread_main_with_report
+
+
+def _note_start(job):
+    start = job._start_job
+
+    @functools.wraps(start)
+    def start_and_note(self, *args, **kwargs):
+        Running.job = self
+        return start(self, *args, **kwargs)
+
+    job._start_job = start_and_note
+
+
+def _is_shutting_down():
+    """
+    `ctx.shutdown()`, the end of the room or a request of the main process came first. Then the framework only logs an exception.
+    Because: the agent may have said goodbye, and another worker would greet the caller.
+    """
+    shutdown = getattr(Running.job, "_shutdown_fut", None)
+    return shutdown is not None and shutdown.done()
 
 
 def _leave_term_to_main():
@@ -97,21 +124,22 @@ def _watch(args):
         except SystemExit as error:
             if error.code in (None, 0):
                 return given[0].shutdown("the entrypoint exited")
-            reports.append(_report(given[0], error))
+            _note(reports, given[0], error)
             raise Exited("SystemExit: %s" % error.code) from error
         except asyncio.CancelledError:
             raise
         except BaseException as error:
             # Also those that are no `Exception`, such as a panic in an extension module. The job is over then, too.
-            reports.append(_report(given[0], error))
+            _note(reports, given[0], error)
             raise
 
     args.job_entrypoint_fnc = watched
     return reports
 
 
-def _report(ctx, error):
-    return attempt("job_end", lambda: job_report.report(ctx.job.id, describe(error)))
+def _note(reports, ctx, error):
+    if not _is_shutting_down():
+        reports.append(attempt("job_end", lambda: job_report.report(ctx.job.id, describe(error))))
 
 
 def describe(error):
