@@ -89,6 +89,7 @@ function placeOf(action: Action): Place {
     case 'keep_alive':
     case 'metadata':
     case 'drain':
+    case 'reload':
       return 'supervisor';
     case 'worker':
       return 'host';
@@ -241,6 +242,9 @@ function act(sim: Sim, action: Action): void {
       return;
     case 'zygote_killed':
       sim.killZygotes();
+      return;
+    case 'reload':
+      sim.reload(action.isNewVersion);
       return;
     case 'zygote_big':
       sim.growZygotes();

@@ -1,7 +1,7 @@
 /** The actions of people, LiveKit, workers and troubles in one run, with their times, made from a seed. */
 import type { DisconnectReason } from '../../src/core/rooms/presence.ts';
 import type { Traits } from './traits.ts';
-import { makeListeners, makeReturns, makeZygoteTroubles, traitsOf } from './traits.ts';
+import { makeDeploys, makeListeners, makeReturns, makeZygoteTroubles, traitsOf } from './traits.ts';
 import type { DiskState } from './world/host.ts';
 import type { ApiState } from './world/livekit.ts';
 import { Random } from './world/random.ts';
@@ -59,6 +59,8 @@ export type Deed =
   | { readonly do: 'reboot' }
   /** Kills every warm worker. */
   | { readonly do: 'warm_killed' }
+  /** New code of the agents that are forked, with or without a new version in their profiles. */
+  | { readonly do: 'reload'; readonly isNewVersion: boolean }
   /** Kills every zygote, or lets it grow beyond its bound. */
   | { readonly do: 'zygote_killed' | 'zygote_big' };
 
@@ -102,6 +104,7 @@ export function makeScenario(seed: number): Scenario {
   const traits = traitsOf(seed);
   const listeners = makeListeners(seed, traits, { calls: [...actions, ...reloads], lengthMs });
   const troubled = makeZygoteTroubles(seed, traits, { calls: [...actions, ...reloads], lengthMs });
+  const deploys = makeDeploys(seed, traits, lengthMs);
   return {
     seed,
     rooms,
@@ -117,7 +120,7 @@ export function makeScenario(seed: number): Scenario {
     actions: actions
       .flatMap((one) => (warm === 0 ? one : warmed(one, fate)))
       .map((one) => helped(one, fate))
-      .concat(reloads, listeners, makeReturns(seed, traits, { rooms, lengthMs }), troubled)
+      .concat(reloads, listeners, makeReturns(seed, traits, { rooms, lengthMs }), troubled, deploys)
       .sort((a, b) => a.atMs - b.atMs),
     lengthMs,
     end: fate.chance(0.1) ? 'drain' : random.pick(['release', 'release', 'stop', 'by_itself']),

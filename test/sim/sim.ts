@@ -9,6 +9,7 @@ import type { Profile } from '../../src/core/model/profile.ts';
 import type { Actor } from '../../src/core/model/session.ts';
 import { isEnded } from '../../src/core/model/session.ts';
 import type { Participant } from '../../src/core/rooms/presence.ts';
+import { mayFork } from '../../src/core/workers/zygote-rules.ts';
 import { messageOf } from '../../src/lib/errors.ts';
 import { WORKERS, ZYGOTE } from '../../src/lib/limits/worker-limits.ts';
 import type { Instance } from '../../src/ports/instance.ts';
@@ -18,6 +19,7 @@ import { Callers } from './checks/callers.ts';
 import { Ledger } from './checks/ledger.ts';
 import { Rejections } from './checks/rejections.ts';
 import { Returns } from './checks/returns.ts';
+import { WarmForks } from './checks/warm-forks.ts';
 import { Zygotes } from './checks/zygotes.ts';
 import type { Scenario } from './scenario.ts';
 import { Agent } from './world/agent.ts';
@@ -113,13 +115,15 @@ export class Sim {
   readonly returns: Returns;
   readonly callers: Callers;
   readonly zygotes: Zygotes;
+  readonly warmForks: WarmForks;
   readonly agents = new Map<WorkerId, Agent>();
   readonly #zygotes = new Map<WorkerId, SimZygote>();
   generation: Generation | null = null;
   lives = 0;
   #ids = 0;
   readonly #instance: Instance;
-  readonly #profiles: Readonly<Record<string, Profile>>;
+  /** What the config file says. */
+  #profiles: Readonly<Record<string, Profile>>;
   #downMs: number | null = null;
   #nextFuse: number | null = null;
 
@@ -147,6 +151,7 @@ export class Sim {
     this.returns = new Returns(this);
     this.callers = new Callers(this);
     this.zygotes = new Zygotes(this);
+    this.warmForks = new WarmForks(this);
     this.host.listener = {
       born: (run) => this.#born(run),
       changed: (run) => this.generation?.workers.noticed(run),
@@ -209,6 +214,7 @@ export class Sim {
       limits: { ...this.scenario.limits, perAgent: { scribe: 3 }, cpu: 0.8, memoryFree: 0.1 },
       agents: Object.keys(this.#profiles),
       profileOf: (agent) => this.#profiles[agent] ?? null,
+      reload: () => Promise.resolve({ changed: [], restartNeeded: [] }),
       retention: { sessionsMs: 1, logsMs: 1 },
     });
     if (made.workers === undefined) throw new Error('the supervisor made no workers');
@@ -328,6 +334,22 @@ export class Sim {
     if (generation === null) return Promise.resolve({ left: 0 });
     generation.life.stopping = true;
     return generation.supervisor.stop(boundMs, { kind: 'supervisor', name: 'SIGTERM' });
+  }
+
+  get profiles(): readonly Profile[] {
+    return Object.values(this.#profiles);
+  }
+
+  /** A person deploys new code of the agents that are forked, and reloads the supervisor. */
+  reload(isNewVersion: boolean): void {
+    if (this.serving === null) return;
+    if (isNewVersion) {
+      const next = (one: Profile) => (mayFork(one) ? { ...one, version: `${this.world.nowMs}` } : one);
+      this.#profiles = Object.fromEntries(
+        Object.entries(this.#profiles).map(([name, one]) => [name, next(one)]),
+      );
+    }
+    this.serving.supervisor.reload(PERSON).catch(() => undefined);
   }
 
   setDisk(state: DiskState, forMs: number): void {

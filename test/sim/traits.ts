@@ -143,3 +143,20 @@ export function makeZygoteTroubles(
   );
   return [...atCalls, ...others];
 }
+
+/** New code of the agents that are forked. Some deploys follow the one before at once, or come while calls begin. */
+export function makeDeploys(seed: number, { preforks }: Traits, lengthMs: number): Action[] {
+  const fate = new Random(seed ^ 0x5_de_91);
+  if (!preforks || fate.chance(0.3)) return [];
+  return Array.from({ length: 1 + fate.below(3) }, () => fate.between(0, lengthMs)).flatMap(
+    (atMs): Action[] => {
+      const deploy: Action = { do: 'reload', isNewVersion: fate.chance(0.5), atMs };
+      const again: Action = {
+        do: 'reload',
+        isNewVersion: fate.chance(0.5),
+        atMs: atMs + fate.wait(3_000, 20_000),
+      };
+      return fate.chance(0.3) ? [deploy, again] : [deploy];
+    },
+  );
+}

@@ -106,6 +106,11 @@ export class ZygotePool {
     return this.#agents.has(id) || this.#retired.has(id);
   }
 
+  /** null: it serves no more, or it is no zygote. */
+  profileOf(id: WorkerId): Profile | null {
+    return this.#find(id)?.profile ?? null;
+  }
+
   memoryLimit(id: WorkerId): number | null {
     return this.#agents.has(id) ? ZYGOTE.memoryBytes : null;
   }

@@ -28,6 +28,7 @@ export function checkAfterEvent(sim: Sim): void {
   for (const run of sim.host.alive) checkKnown(sim, serving, run);
   checkPool(sim, serving.supervisor);
   sim.zygotes.check(serving);
+  sim.warmForks.check(serving);
   const all = serving.supervisor.sessions.all();
   for (const session of all) {
     checkTimes(sim, session);

@@ -195,7 +195,9 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     if (one !== undefined) one.committed = null;
   }
 
-  spawning({ workerId, env, record }: SpawnRequest): void {
+  spawning(request: SpawnRequest): void {
+    const { workerId, env, record } = request;
+    this.sim.warmForks.spawning(request);
     // A warm worker has no session yet, and a zygote never has one.
     if (isWarmId(workerId) || isZygoteId(workerId)) return;
     const session = fromRecord((record as { session: SessionRecord }).session);
@@ -246,7 +248,10 @@ export class Ledger implements DiskWatch, SignalWatch, MessageWatch, RoomsWatch,
     const run = this.sim.host.runs.get(id);
     if (isZygoteId(id)) return;
     // The pool may end a worker that is still warm, and the rest of a dead one.
-    if (isWarmId(id) && (run?.spec == null || run.end !== null)) return;
+    if (isWarmId(id) && (run?.spec == null || run.end !== null)) {
+      if (run?.spec === null && run.end === null) this.sim.warmForks.signalled(id);
+      return;
+    }
     const state = one === undefined ? null : (this.sim.generation?.supervisor.sessions.state(one.id) ?? null);
     const phase = state?.phase;
     const live = phase?.name === 'live' && phase.work.kind === 'running' && phase.work.worker.id === id;

@@ -33,8 +33,8 @@ export interface Run {
   record: object;
   readonly bornMs: number;
   readonly bootId: string;
-  /** Its parent was forked from a zygote. */
-  readonly isForked: boolean;
+  /** The zygote from which its parent was forked. null: it started cold. */
+  readonly forkedBy: WorkerId | null;
   readonly shim: Process;
   main: Process | null;
   readonly children: Process[];
@@ -112,25 +112,25 @@ export class Host {
 
   /** The shim starts. From now on the tree needs no supervisor. */
   startShim(request: SpawnRequest): Run {
-    const run = this.#begin(request, false);
+    const run = this.#begin(request, null);
     this.world.note('host', `shim ${run.shim.pid} of ${run.id}`);
     this.#later(this.world.random.wait(3, 400), 'a shim claims', () => this.#claim(run));
     return run;
   }
 
   /** The child of a zygote takes the order, and claims the worker after a wait; null: the supervisor took the order back. */
-  takeOrder(id: WorkerId, claimWaitMs: number): Run | null {
+  takeOrder(id: WorkerId, by: WorkerId, claimWaitMs: number): Run | null {
     const folder = this.folder(id);
     const { order } = folder;
     if (order === null) return null;
     folder.order = null;
-    const run = this.#begin(order, true);
+    const run = this.#begin(order, by);
     this.world.note('host', `waiter ${run.shim.pid} of ${run.id}`);
     this.#later(claimWaitMs, 'a waiter claims', () => this.#claim(run));
     return run;
   }
 
-  #begin({ workerId, profile, env, record }: SpawnRequest, isForked: boolean): Run {
+  #begin({ workerId, profile, env, record }: SpawnRequest, forkedBy: WorkerId | null): Run {
     const spec = (record as { session?: { spec: SessionSpec } }).session?.spec ?? null;
     const run: Run = {
       id: workerId,
@@ -140,7 +140,7 @@ export class Host {
       record,
       bornMs: this.world.nowMs,
       bootId: this.world.bootId,
-      isForked,
+      forkedBy,
       shim: this.#process(),
       main: null,
       children: [],
@@ -237,14 +237,15 @@ export class Host {
     folder.claim = run.shim;
     folder.run = run;
     const { random } = this.world;
-    const waitMs = run.isForked ? random.wait(2, 50) : random.wait(5, random.chance(0.1) ? 8_000 : 300);
+    const waitMs =
+      run.forkedBy !== null ? random.wait(2, 50) : random.wait(5, random.chance(0.1) ? 8_000 : 300);
     this.#later(waitMs, 'a command starts', () => this.#startMain(run, folder));
   }
 
   #startMain(run: Run, folder: Folder): void {
     const { random } = this.world;
     if (!run.shim.alive) return;
-    if (!run.isForked && random.chance(0.02)) {
+    if (run.forkedBy === null && random.chance(0.02)) {
       folder.status = { code: 127, signal: null };
       this.#exitShim(run, { code: 127, signal: null });
       return;

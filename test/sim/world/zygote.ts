@@ -112,7 +112,7 @@ export class SimZygote implements Peer {
       what: `a child of ${this.workerId} takes the order for ${id}`,
       run: () => {
         if (this.#at.world.bootId !== bootId) return;
-        const run = this.#at.host.takeOrder(id, claimMs);
+        const run = this.#at.host.takeOrder(id, this.workerId, claimMs);
         if (run !== null && dies) this.#at.host.killShim(run);
       },
     });
