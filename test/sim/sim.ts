@@ -122,7 +122,7 @@ export class Sim {
   lives = 0;
   #ids = 0;
   readonly #instance: Instance;
-  /** What the config file says. */
+  /** The profiles of the config file. */
   #profiles: Readonly<Record<string, Profile>>;
   #downMs: number | null = null;
   #nextFuse: number | null = null;
