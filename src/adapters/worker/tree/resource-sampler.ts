@@ -5,18 +5,18 @@
  */
 import { performance } from 'node:perf_hooks';
 import { setImmediate } from 'node:timers/promises';
-import pTimeout from 'p-timeout';
-import pidusage from 'pidusage';
 import type { WorkerId } from '../../../core/ids.ts';
 import type { MemorySample, ProcessMemory } from '../../../core/memory-sample.ts';
 import { totalMemory } from '../../../core/memory-sample.ts';
 import { messageOf } from '../../../lib/errors.ts';
-import { MEMORY, WORKERS } from '../../../lib/limits/worker-limits.ts';
+import { MEMORY } from '../../../lib/limits/worker-limits.ts';
 import type { Log } from '../../../ports/log.ts';
 import { cgroupBytes, PssReader } from '../../../process/memory-cost.ts';
 import type { Scanner, Snapshot } from '../../../process/process-scan.ts';
 import type { Self, Subject } from '../../../process/process-tree.ts';
 import { resolveTree } from '../../../process/process-tree.ts';
+import type { ProcessUsage } from './process-usage.ts';
+import { UsageReader } from './process-usage.ts';
 
 interface SamplerOptions {
   readonly scanner: Scanner;
@@ -36,21 +36,12 @@ interface SampledTree {
   readonly cgroup: string | null;
 }
 
-interface Usage {
-  readonly memory: number;
-  readonly cpu: number;
-}
-
-/** pidusage keeps a descriptor per process open for a while, so it gets few at a time. */
-const PIDS_AT_ONCE = 100;
 const TREES_PER_TURN = 50;
-/** pidusage computes processor time from two samples at most this far apart. The first sample has none. */
-const USAGE_AGE_MS = 60_000;
 
 /** Samples repeatedly until the returned function is called. */
 export function startSampler(options: SamplerOptions): () => void {
   let stopped = false;
-  const pss = new PssReader();
+  const [pss, usage] = [new PssReader(), new UsageReader()];
   const unknown = new Set<WorkerId>();
   const next = (tookMs: number) =>
     setTimeout(tick, Math.max(options.everyMs, tookMs * MEMORY.pauseFactor)).unref();
@@ -58,7 +49,7 @@ export function startSampler(options: SamplerOptions): () => void {
 
   async function tick(): Promise<void> {
     const sinceMs = performance.now();
-    await sample({ ...options, pss, unknown, isStopped: () => stopped }).catch((error: unknown) => {
+    await sample({ ...options, pss, usage, unknown, isStopped: () => stopped }).catch((error: unknown) => {
       options.log.warn(
         { error: messageOf(error) },
         'the memory and CPU use of the workers could not be read; the next sample tries again',
@@ -75,12 +66,14 @@ export function startSampler(options: SamplerOptions): () => void {
 
 interface Round extends SamplerOptions {
   readonly pss: PssReader;
+  readonly usage: UsageReader;
   /** Workers whose last sample could not be taken. The log names each of them once. */
   readonly unknown: Set<WorkerId>;
   readonly isStopped: () => boolean;
 }
 
 async function sample(round: Round): Promise<void> {
+  round.usage.forgetOld(performance.now());
   if (round.trees().length === 0) return;
   // Reading marks is expensive, so this scan reads none. It misses processes that left group, session and parents.
   const snapshot = await round.scanner.scan(Number.POSITIVE_INFINITY);
@@ -98,7 +91,8 @@ async function sampleTrees(round: Round, snapshot: Snapshot, trees: readonly Sam
     const tree = resolveTree(snapshot, subject, { self: round.self, inside: [] });
     return { id: subject.workerId, cgroup, pids: tree.members.map((one) => one.pid) };
   });
-  const usage = await usageOf(parts.flatMap((one) => one.pids));
+  const pids = parts.flatMap((one) => one.pids);
+  const usage = await round.usage.read(pids, () => performance.now());
   for (const { id, cgroup, pids } of parts) {
     const found = new Map(pids.flatMap((pid) => withPid(pid, usage.get(pid))));
     if (found.size === 0) continue;
@@ -121,12 +115,12 @@ function noteUnknown({ unknown, log }: Round, worker: WorkerId): void {
   );
 }
 
-function withPid(pid: number, usage: Usage | undefined): [number, Usage][] {
+function withPid(pid: number, usage: ProcessUsage | undefined): [number, ProcessUsage][] {
   return usage === undefined ? [] : [[pid, usage]];
 }
 
 async function memoryOf(
-  found: ReadonlyMap<number, Usage>,
+  found: ReadonlyMap<number, ProcessUsage>,
   { cgroup, limitBytes, pss }: { cgroup: string | null; limitBytes: number | null; pss: PssReader },
 ): Promise<MemorySample | null> {
   const charged = cgroup === null ? null : cgroupBytes(cgroup);
@@ -139,18 +133,6 @@ async function memoryOf(
   return totalMemory(processes, limitBytes);
 }
 
-function sum(found: ReadonlyMap<number, Usage>, key: keyof Usage): number {
+function sum(found: ReadonlyMap<number, ProcessUsage>, key: keyof ProcessUsage): number {
   return [...found.values()].reduce((total, one) => total + one[key], 0);
-}
-
-/** Processes that ended meanwhile are missing. pidusage rejects a batch in which all have ended; that counts as empty. */
-async function usageOf(pids: readonly number[]): Promise<Map<number, Usage>> {
-  const usage = new Map<number, Usage>();
-  for (let at = 0; at < pids.length; at += PIDS_AT_ONCE) {
-    const batch = pids.slice(at, at + PIDS_AT_ONCE);
-    const sampled = pidusage(batch, { maxage: USAGE_AGE_MS, usePs: false });
-    const stats = await pTimeout(sampled, { milliseconds: WORKERS.sampleMs }).catch(() => ({}));
-    for (const [pid, one] of Object.entries<Usage | null>(stats)) if (one) usage.set(Number(pid), one);
-  }
-  return usage;
 }
