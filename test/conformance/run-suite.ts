@@ -42,7 +42,7 @@ export async function runPart(
 ): Promise<Outcome> {
   const { version, ways, loop = 'asyncio', file = OBSERVER } = part;
   const warm = ways.some((way) => way.endsWith('warm')) ? 1 : 0;
-  const forked = version.startsWith('py-') && ways.some((way) => way.endsWith('forked'));
+  const forked = ways.some((way) => way.endsWith('forked'));
   const stage = await Stage.open({ version, loop, warm, forked, file });
   try {
     const played: Played[] = [];
@@ -85,8 +85,6 @@ export function callsOf({ version, ways, scenarios, file = OBSERVER }: Part): Ca
   return wanted.flatMap((scenario) =>
     (['livekit', ...ways] as const)
       .filter((way) => scenario.ways?.includes(way) ?? true)
-      // Node cannot fork.
-      .filter((way) => !way.endsWith('forked') || version.startsWith('py-'))
       .map((way): Call => [scenario, way]),
   );
 }

@@ -216,7 +216,9 @@ export class Stage {
       },
       START_MS,
     );
-    if (this.options.forked === true) await this.#startZygote(daemon);
+    // Node forks none: there the job of such a profile runs in its worker's main process.
+    if (this.options.forked === true && this.options.version.startsWith('py-'))
+      await this.#startZygote(daemon);
     return daemon;
   }
 

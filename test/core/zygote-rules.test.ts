@@ -208,12 +208,19 @@ describe('a worker', () => {
     expect(whyOld(noteCrash(poolOf(), 'it exited with 1', 20), PROFILE)).toBeNull();
   });
 
-  it('has no zygote without prefork, and none outside of LiveKit Agents', () => {
-    for (const other of [{ ...PROFILE, prefork: 'off' as const }, profile({ prefork: 'auto' }), profile()]) {
+  it('has no zygote without prefork, and none outside of LiveKit Agents or with Node', () => {
+    const ofNode = { ...PROFILE, command: ['npx', 'tsx', 'agent.ts', 'start'] as const };
+    for (const other of [
+      { ...PROFILE, prefork: 'off' as const },
+      profile({ prefork: 'auto' }),
+      profile(),
+      ofNode,
+    ]) {
       expect(mayFork(other)).toBe(false);
       expect(whyCold(poolOf(), other)).toBeNull();
     }
     expect(mayFork(PROFILE)).toBe(true);
+    expect(mayFork({ ...PROFILE, command: ['npm', 'run', 'python', 'agent.py'] })).toBe(true);
   });
 });
 

@@ -34,7 +34,8 @@ describe('an unchanged agent with an AgentSession', () => {
     const common = { protocol: 'livekit', ...SLOW_START };
     const strict = { ...common, idle_timeout: '30s', no_active_stream: '40s' };
     const agents = FRAMEWORKS.flatMap(([name, , command]) => [
-      [name, { ...common, command }],
+      // The job of this JavaScript agent runs in its worker's main process, and that of the strict one does not.
+      [name, { ...common, command, ...(name === 'JavaScript' && { prefork: 'auto' }) }],
       [`${name}-strict`, { ...strict, command }],
       ...(name === 'Python' ? [[`${name}-warm`, { ...common, command, warm: 1 }]] : []),
     ]);

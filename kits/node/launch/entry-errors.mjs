@@ -5,8 +5,10 @@
 import * as modules from 'node:module';
 import { note } from '../note.mjs';
 import { adaptCompiled } from './compile-hook.mjs';
+import { tellMainProcess } from './main-channel.mjs';
 
-const JOB_MODULE = /\/@livekit\/agents\/dist\/ipc\/job_proc_lazy_main\.c?js$/;
+/** The framework's module of the process of a job. */
+export const JOB_MODULE = /\/@livekit\/agents\/dist\/ipc\/job_proc_lazy_main\.c?js$/;
 const ENTRY = /\breturn func\(ctx\);/;
 const KEY = 'curfew.entry';
 const UNKNOWN =
@@ -48,7 +50,7 @@ async function runEntry(entry, ctx) {
 /** The agent's own error goes on, whatever becomes of the report. */
 function tellMain(error) {
   try {
-    if (process.connected) process.send?.({ case: 'curfewEntryError', value: describe(error) });
+    tellMainProcess({ case: 'curfewEntryError', value: describe(error) });
   } catch (failure) {
     note(`curfew: the main process does not know the error of the entry function: ${failure}`);
   }

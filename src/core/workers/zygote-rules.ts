@@ -153,8 +153,21 @@ export function whyOld(pool: ZygotePool, profile: Profile): string | null {
   return lastCrashMs !== null && lastCrashMs >= renewalAtMs(serving, pool, profile) ? lastCrash : null;
 }
 
-export function mayFork({ prefork = 'off', protocol }: Profile): boolean {
+export function mayFork(profile: Profile): boolean {
+  return isPreforked(profile) && !isOfNode(profile.command);
+}
+
+/** Whether a call of this profile has one process, where its framework can do that. Node forks none. */
+export function isPreforked({ prefork = 'off', protocol }: Profile): boolean {
   return prefork !== 'off' && protocol === 'livekit';
+}
+
+const OF_NODE = /(^|\/)(node|nodejs|npm|npx|pnpm|yarn|tsx)$|\.[cm]?[jt]s$/;
+const OF_PYTHON = /(^|\/)(python|pypy)[\d.]*$|\.py$/;
+
+/** A wrapper may come before the program, so any word counts. */
+function isOfNode(command: readonly string[]): boolean {
+  return command.some((word) => OF_NODE.test(word)) && !command.some((word) => OF_PYTHON.test(word));
 }
 
 /** The keys of a profile that its process sees. A zygote has no limits of its own, so the others do not matter. */

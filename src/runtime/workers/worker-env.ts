@@ -6,6 +6,7 @@ import type { Session } from '../../core/model/session.ts';
 import { wantsStart, workerOf } from '../../core/model/session.ts';
 import { toRecord } from '../../core/model/session-record.ts';
 import type { WorkerProcess } from '../../core/model/worker.ts';
+import { isPreforked } from '../../core/workers/zygote-rules.ts';
 import { CurfewError } from '../../lib/errors.ts';
 import type { SpawnRequest, Workers } from '../../ports/workers.ts';
 import type { RoomTokens } from '../rooms/room-tokens.ts';
@@ -96,7 +97,13 @@ function agentEnv(
   { standIn }: Pick<SupervisorDeps, 'standIn'>,
 ): Pick<SpawnRequest, 'envFrom'> {
   if (profile.protocol !== 'livekit' || standIn === null) return {};
-  return { envFrom: (given) => ({ ...standIn.envFor(id, profile, given), ...attachEnv(profile) }) };
+  return {
+    envFrom: (given) => ({
+      ...standIn.envFor(id, profile, given),
+      ...attachEnv(profile),
+      ...processEnv(profile),
+    }),
+  };
 }
 
 /** All workers but LiveKit agents get their room with their start. */
@@ -112,6 +119,11 @@ async function roomEnv(
 /** The launchers attach to each AgentSession, unless this says `off`. */
 function attachEnv({ autoAttach = null }: Profile): Record<string, string> {
   return { CURFEW_ATTACH: autoAttach === null ? 'off' : 'auto' };
+}
+
+/** The launcher for Node runs the job in the worker's main process. Python's own way is a fork of a zygote. */
+function processEnv(profile: Profile): Record<string, string> {
+  return isPreforked(profile) ? { CURFEW_ONE_PROCESS: '1' } : {};
 }
 
 /** The worker's session, as the control protocol sends it. */

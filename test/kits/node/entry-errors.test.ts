@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { pathToFileURL } from 'node:url';
 import { expect, it } from 'vitest';
-import { ROOT } from '../support/daemon/daemon.ts';
+import { ROOT } from '../../support/daemon/daemon.ts';
 
 const PROGRAM = `
 import { reportEntryErrors } from '${pathToFileURL(`${ROOT}/kits/node/launch/entry-errors.mjs`)}';
