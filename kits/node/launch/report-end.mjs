@@ -27,6 +27,7 @@ export function reportJobEnds() {
 function watch(child, jobId) {
   running.jobId = jobId;
   let isExiting = false;
+  let isDone = false;
   let reason = '';
   let raised = '';
   let hasDialled = false;
@@ -37,6 +38,7 @@ function watch(child, jobId) {
       isExiting = true;
       reason = `${message.value?.reason ?? ''}`;
     }
+    if (message?.case === 'done') isDone = true;
     if (message?.case === 'curfewDialled') {
       hasDialled = true;
       tell('JS_RUNNING', '');
@@ -50,7 +52,9 @@ function watch(child, jobId) {
     const crashed = reason === CRASHED || raised !== '' ? `${CRASHED}${raised}` : '';
     // Without a signal of its own the framework may have sent one to a process that was already at its end.
     const sender = signal !== null && child.killed ? ' by the framework' : '';
-    const error = code === 0 || crashed !== '' ? crashed : `job process ended: ${signal ?? code}${sender}`;
+    // The framework, too, ignores the end of a process whose job is done. Native code may abort while it is unloaded.
+    const error =
+      code === 0 || isDone || crashed !== '' ? crashed : `job process ended: ${signal ?? code}${sender}`;
     tell(error === '' ? 'JS_SUCCESS' : 'JS_FAILED', error);
   });
 }
