@@ -1,7 +1,5 @@
 /** `curfew run`: one call in the foreground, with its own instance. */
-import { mkdtempSync } from 'node:fs';
-import { tmpdir, userInfo } from 'node:os';
-import { join } from 'node:path';
+import { userInfo } from 'node:os';
 import { startGuard } from '../adapters/cleanup/run-guard.ts';
 import type { Config } from '../adapters/config/config.ts';
 import { DEFAULT_CONFIG, tempDirOf } from '../adapters/config/config.ts';
@@ -21,12 +19,13 @@ import type { Actor } from '../core/model/session.ts';
 import { CurfewError } from '../lib/errors.ts';
 import { RUN } from '../lib/limits/service-limits.ts';
 import type { Supervisor } from '../runtime/supervisor.ts';
+import { makeRunDir } from './run-dir.ts';
 import { firstStopSignal } from './serve.ts';
 import { startSupervisor } from './start-supervisor.ts';
 
 /** Runs one session. Returns the exit code of the session's reason. Rejects with CurfewError. */
 export async function run(options: RunOptions): Promise<number> {
-  const stateDir = mkdtempSync(join(tmpdir(), RUN.dirPrefix));
+  const stateDir = makeRunDir();
   const log = createLog({ level: 'warn', format: 'text' });
   const over = startGuard([process.execPath, ...process.execArgv, ownProgram(), 'end-run', stateDir], log);
   try {

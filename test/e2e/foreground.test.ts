@@ -1,7 +1,7 @@
 /** `curfew run` that dies, and the workers that a dead supervisor left: their guard, and `curfew cleanup`. */
 import type { ChildProcess } from 'node:child_process';
 import { execFile, spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -74,6 +74,36 @@ it('a foreground run warns of a file that is not there', async () => {
   );
   expect(stderr).toContain(`curfew: warning: command: there is no file "${folder}/agnet.py"`);
   expect(code).toBe(12);
+});
+
+describe('a foreground run and its TMPDIR', () => {
+  const runBelow = (dir: string, script: string) =>
+    run(process.execPath, [MAIN, 'run', '--room', 'r', '--', 'sh', '-c', script], {
+      env: { PATH: process.env.PATH ?? '', HOME: '/', TMPDIR: dir },
+      cwd: folder,
+    });
+
+  it.each([
+    ['too long for a socket', 'x'.repeat(90)],
+    ['relative', 'temp'],
+  ])('works below one that is %s', async (_what, name) => {
+    mkdirSync(join(folder, name));
+    const dir = name === 'temp' ? name : join(folder, name);
+    const { stdout } = await runBelow(dir, 'cd / && test -S "$CURFEW_SOCKET" && echo there');
+    expect(stdout).toContain('there');
+    expect(readdirSync(join(folder, name))).toEqual([]);
+  });
+
+  it('says in one sentence that the folder is not there', async () => {
+    const missing = join(folder, 'missing');
+    const { stderr, code } = await runBelow(missing, 'true').then(
+      () => Promise.reject(new Error('the run ended well')),
+      (error: { stderr: string; code: number }) => error,
+    );
+    expect(stderr.replace(/\s+/g, ' ')).toContain(`TMPDIR: the run cannot make a folder below "${missing}"`);
+    expect(stderr).not.toContain('    at ');
+    expect(code).toBe(2);
+  });
 });
 
 describe('a foreground run that is killed', () => {
