@@ -15,16 +15,19 @@ import { until } from '../test/support/lib/wait.ts';
 import { KEY, LiveKit, SECRET } from '../test/support/livekit/livekit-server.ts';
 import { marked } from '../test/support/processes/marked-processes.ts';
 
-const FEW = 2;
-const MANY = 6;
+/** Numbers of calls at which the memory is read. Without a zygote 12 calls would take 5 GB. */
+const CALLS = [2, 6, 12];
+const CALLS_COLD = [2, 6];
 const START_MS = 120_000;
 const SETTLED_MS = 3000;
 const KIB_PER_MB = 1000 / 1.024;
 
 interface Density {
   readonly who: string;
-  readonly fewMb: number;
-  readonly manyMb: number;
+  /** By the number of calls. */
+  readonly sumMb: ReadonlyMap<number, number>;
+  /** Of the supervisor itself. 0: there is none. */
+  readonly supervisorMb: number;
   /** From a dispatch to the agent in its room. */
   readonly inRoomMs: readonly number[];
 }
@@ -32,25 +35,36 @@ interface Density {
 export async function measureDensity(): Promise<string> {
   const python = findPythonAgents();
   if (python === null) return 'density: livekit-agents is not installed; `npm test` installs it';
-  const command = [python, join(ROOT, 'examples/livekit-agents/agent.py'), 'start'];
+  const command = [python, join(ROOT, 'bench/density-agent.py'), 'start'];
+  const own = await underLiveKit(command);
   const rows = [
-    await underLiveKit(command),
+    own,
     await underCurfew('curfew, `prefork: auto`', command, 'auto'),
     await underCurfew('curfew, `prefork: off`', command, 'off'),
   ];
-  const [own] = rows;
-  const further = ({ fewMb, manyMb }: Density) => (manyMb - fewMb) / (MANY - FEW);
-  const lines = rows.map((one) => {
-    const ratio = own === undefined ? Number.NaN : further(one) / further(own);
-    const times = [...one.inRoomMs].sort((a, b) => a - b);
-    const middle = times[Math.floor(times.length / 2)] ?? Number.NaN;
-    return `| ${one.who} | ${one.fewMb.toFixed(0)} MB | ${one.manyMb.toFixed(0)} MB | ${further(one).toFixed(0)} MB | ${ratio.toFixed(1)} | ${middle.toFixed(0)} ms (${times[0]?.toFixed(0)} to ${times.at(-1)?.toFixed(0)}) |`;
-  });
+  const head = CALLS.map((calls) => ` ${calls} calls |`).join('');
   return [
-    `| Python, the example agent, no caller | ${FEW} calls | ${MANY} calls | one more call | ÷ LiveKit's own | dispatch → agent in its room |`,
-    '|---|---|---|---|---|---|',
-    ...lines,
+    `| Python, the example agent, no caller |${head} one more call | ÷ LiveKit's own | sum ÷ LiveKit's own, without / with the supervisor | dispatch → agent in its room |`,
+    `|---|${'---|'.repeat(CALLS.length + 4)}`,
+    ...rows.map((one) => rowOf(one, own)),
   ].join('\n');
+}
+
+function rowOf(one: Density, own: Density): string {
+  const sums = CALLS.map((calls) => ` ${one.sumMb.get(calls)?.toFixed(0) ?? '-'} MB |`).join('');
+  const [calls = 0, mb = Number.NaN] = [...one.sumMb].at(-1) ?? [];
+  const ownMb = own.sumMb.get(calls) ?? Number.NaN;
+  const wholes = `${(mb / ownMb).toFixed(2)} / ${((mb + one.supervisorMb) / ownMb).toFixed(2)}`;
+  const times = [...one.inRoomMs].sort((a, b) => a - b);
+  const middle = times[Math.floor(times.length / 2)] ?? Number.NaN;
+  const more = furtherMb(one);
+  return `| ${one.who} |${sums} ${more.toFixed(1)} MB | ${(more / furtherMb(own)).toFixed(2)} | ${calls} calls: ${wholes} | ${middle.toFixed(0)} ms (${times[0]?.toFixed(0)} to ${times.at(-1)?.toFixed(0)}) |`;
+}
+
+function furtherMb({ sumMb }: Density): number {
+  const [few, fewMb] = [...sumMb].at(0) ?? [0, Number.NaN];
+  const [many, manyMb] = [...sumMb].at(-1) ?? [0, Number.NaN];
+  return (manyMb - fewMb) / (many - few);
 }
 
 async function underLiveKit(command: readonly string[]): Promise<Density> {
@@ -76,7 +90,8 @@ async function underLiveKit(command: readonly string[]): Promise<Density> {
   try {
     await until('the runner is registered', () => output.includes('registered worker'), START_MS);
     const dispatch = (room: string) => livekit.rooms.createRoom({ name: room });
-    return await measure("LiveKit's own runner", livekit, { dispatch, pids: () => groupOf(child) });
+    const under = { dispatch, pids: () => groupOf(child), supervisor: undefined, calls: CALLS };
+    return await measure("LiveKit's own runner", livekit, under);
   } finally {
     if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
     await livekit.close();
@@ -93,7 +108,8 @@ async function underCurfew(who: string, command: readonly string[], prefork: str
     if (prefork === 'auto') await startZygote(daemon);
     const dispatch = (room: string) => daemon.dispatch({ room });
     const pids = () => marked(daemon.instanceId()).map(({ pid }) => pid);
-    return await measure(who, livekit, { dispatch, pids });
+    const calls = prefork === 'auto' ? CALLS : CALLS_COLD;
+    return await measure(who, livekit, { dispatch, pids, supervisor: daemon.pid, calls });
   } finally {
     await daemon.close();
     await livekit.close();
@@ -112,14 +128,21 @@ async function startZygote(daemon: Daemon): Promise<void> {
   await daemon.ended(body.id, START_MS);
 }
 
+interface Runner {
+  readonly dispatch: (room: string) => Promise<unknown>;
+  readonly pids: () => readonly number[];
+  readonly supervisor: number | undefined;
+  readonly calls: readonly number[];
+}
+
 async function measure(
   who: string,
   livekit: LiveKit,
-  { dispatch, pids }: { dispatch: (room: string) => Promise<unknown>; pids: () => readonly number[] },
+  { dispatch, pids, supervisor, calls }: Runner,
 ): Promise<Density> {
-  const sums: number[] = [];
+  const sumMb = new Map<number, number>();
   const inRoomMs: number[] = [];
-  for (let call = 1; call <= MANY; call += 1) {
+  for (let call = 1; call <= Math.max(...calls); call += 1) {
     const room = `density-${call}`;
     const beganMs = performance.now();
     await dispatch(room);
@@ -129,12 +152,14 @@ async function measure(
       START_MS,
     );
     inRoomMs.push(performance.now() - beganMs);
-    if (call !== FEW && call !== MANY) continue;
+    if (!calls.includes(call)) continue;
     await pause(SETTLED_MS);
-    sums.push(pids().reduce((sum, pid) => sum + pssMb(pid), 0));
+    sumMb.set(
+      call,
+      pids().reduce((sum, pid) => sum + pssMb(pid), 0),
+    );
   }
-  const [fewMb = Number.NaN, manyMb = Number.NaN] = sums;
-  return { who, fewMb, manyMb, inRoomMs };
+  return { who, sumMb, supervisorMb: supervisor === undefined ? 0 : pssMb(supervisor), inRoomMs };
 }
 
 /** 0: the process has ended. */

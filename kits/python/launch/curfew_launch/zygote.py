@@ -6,7 +6,6 @@ The order comes over the control socket. It names the worker's folder and its en
 """
 
 import functools
-import gc
 import json
 import multiprocessing
 import os
@@ -16,6 +15,7 @@ import tempfile
 import time
 
 from . import attempt, child_env, coroutine_of, fork_check, forked, main_thread, one_process, own, say
+from .warm_up import warm_up
 
 VERSION = 1
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.05, 2.0
@@ -72,20 +72,9 @@ def _fork_at(cli):
 def serve(prepare):
     """Returns in each worker, and never in the zygote. `prepare`: called in the worker before it goes on."""
     connection = Connection()
-    _warm_up()
+    warm_up()
     reason = fork_check.why_not()
     connection.run(reason, prepare)
-
-
-def _warm_up():
-    """The framework's own warm-up, which it wrote to be safe before a fork. Older versions have none."""
-    try:
-        import livekit.agents.ipc._preload  # noqa: F401
-    except ImportError:
-        pass
-    # A collection in a worker would copy the pages of every object of the zygote.
-    gc.collect()
-    gc.freeze()
 
 
 class Connection:
@@ -174,6 +163,7 @@ def _share_nothing():
     """Python itself renews the rest after a fork."""
     tempfile.tempdir = None
     multiprocessing.current_process().authkey = os.urandom(32)
-    numpy = sys.modules.get("numpy")
-    if numpy is not None:
-        attempt("zygote", lambda: numpy.random.seed())
+    # `numpy.random` is imported at its first use. An import in the worker costs it 3 MB, and seeds anyway.
+    random = sys.modules.get("numpy.random")
+    if random is not None:
+        attempt("zygote", random.seed)
