@@ -51,7 +51,7 @@ export async function measureDensity(): Promise<string> {
 }
 
 function rowOf(one: Density, own: Density): string {
-  const sums = CALLS.map((calls) => ` ${one.sumMb.get(calls)?.toFixed(0) ?? '-'} MB |`).join('');
+  const sums = CALLS.map((calls) => ` ${textOf(one.sumMb.get(calls))} |`).join('');
   const [calls = 0, mb = Number.NaN] = [...one.sumMb].at(-1) ?? [];
   const ownMb = own.sumMb.get(calls) ?? Number.NaN;
   const wholes = `${(mb / ownMb).toFixed(2)} / ${((mb + one.supervisorMb) / ownMb).toFixed(2)}`;
@@ -59,6 +59,10 @@ function rowOf(one: Density, own: Density): string {
   const middle = times[Math.floor(times.length / 2)] ?? Number.NaN;
   const more = furtherMb(one);
   return `| ${one.who} |${sums} ${more.toFixed(1)} MB | ${(more / furtherMb(own)).toFixed(2)} | ${calls} calls: ${wholes} | ${middle.toFixed(0)} ms (${times[0]?.toFixed(0)} to ${times.at(-1)?.toFixed(0)}) |`;
+}
+
+function textOf(mb: number | undefined): string {
+  return mb === undefined ? '-' : `${mb.toFixed(0)} MB`;
 }
 
 function furtherMb({ sumMb }: Density): number {
