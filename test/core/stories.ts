@@ -28,7 +28,8 @@ const people = [
 ];
 const who = fc.subarray(people);
 const sid = fc.constantFrom(ROOM_SID, 'RM_2');
-const worker = fc.constantFrom(WORKER, 's1.2' as typeof WORKER, 'stranger' as typeof WORKER);
+const OTHER_WARM = workerId('warm-2.1');
+const worker = fc.constantFrom(WORKER, workerId('s1.2'), OTHER_WARM, workerId('stranger'));
 
 /** Every kind of event, with varied contents. `nowMs`: the time of the event. */
 const anyEvent = (nowMs: number): fc.Arbitrary<SessionEvent> =>
@@ -47,6 +48,13 @@ const anyEvent = (nowMs: number): fc.Arbitrary<SessionEvent> =>
     worker.map((workerId): SessionEvent => ({ type: 'spawned', workerId, process: PROCESS })),
     worker.map((workerId): SessionEvent => ({ type: 'spawn_failed', workerId, detail: 'no' })),
     worker.map((workerId): SessionEvent => ({ type: 'not_started', workerId })),
+    worker.map(
+      (workerId): SessionEvent => ({
+        type: 'warm_taken',
+        workerId,
+        warm: { id: OTHER_WARM, process: PROCESS },
+      }),
+    ),
     worker.map((workerId): SessionEvent => ({ type: 'assign_failed', workerId, detail: 'no token' })),
     worker.map((workerId): SessionEvent => ({ type: 'attached', workerId, by: 'launcher' })),
     fc

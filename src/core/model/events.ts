@@ -56,6 +56,12 @@ export type SessionEvent =
       readonly detail: string;
       readonly isUnrecorded?: true;
     }
+  /** A ready warm worker takes the place of the replacement `workerId`, whose start was not tried. */
+  | {
+      readonly type: 'warm_taken';
+      readonly workerId: WorkerId;
+      readonly warm: { readonly id: WorkerId; readonly process: WorkerProcess };
+    }
   /** The running worker could not be given its room. */
   | { readonly type: 'assign_failed'; readonly workerId: WorkerId; readonly detail: string }
   /** The start was recorded and then voided, because the supervisor ended before it. */

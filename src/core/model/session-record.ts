@@ -68,7 +68,7 @@ export interface SessionRecord
 
 /** Because: it runs with every change of a session, and a spread is faster than a rest. */
 export function toRecord(session: Session): SessionRecord {
-  const { errors, restarts, replaced, dialled, warmWorker, presence, config, vitals } = session;
+  const { errors, restarts, replaced, dialled, warmWorker, warmLater, presence, config, vitals } = session;
   return {
     spec: specRecord(session.spec),
     phase: phaseRecord(session),
@@ -77,6 +77,7 @@ export function toRecord(session: Session): SessionRecord {
     ...(replaced !== undefined && { replaced }),
     ...(dialled === true && { dialled }),
     warmWorker,
+    ...(warmLater !== undefined && { warmLater }),
     presence: presenceRecord(presence),
     config,
     vitals: vitalsRecord(vitals),

@@ -256,6 +256,8 @@ export interface Session {
   readonly dialled?: true;
   /** The first worker, if it was a warm one, because a warm worker has its own id. */
   readonly warmWorker: WorkerId | null;
+  /** The last replacements that were warm workers. */
+  readonly warmLater?: readonly { readonly attempt: number; readonly worker: WorkerId }[];
   readonly presence: Presence;
   readonly config: Configuration;
   readonly vitals: Vitals;

@@ -67,6 +67,7 @@ export function applyEvent(session: Session, event: SessionEvent, now: Stamp): S
     case 'host_lost':
     case 'not_started':
     case 'assign_failed':
+    case 'warm_taken':
     case 'queued':
     case 'record_failed':
     case 'granted':

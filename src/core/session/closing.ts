@@ -39,6 +39,7 @@ export const CLOSING: HandlerTable<'closing'> = {
   gap: (session, _event, now) =>
     stay(session, processOf(session.phase.worker) === null ? [] : repeatStep(session, now)),
   queued: factsOnly,
+  warm_taken: factsOnly,
   record_failed: factsOnly,
   granted: factsOnly,
   assigned: factsOnly,

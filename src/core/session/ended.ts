@@ -19,6 +19,7 @@ export const ENDED: HandlerTable<'ended'> = {
   spawn_failed: (session, event, now) => stay(applyEvent(session, event, now)),
   tree: (session, event, now) => stay(applyEvent(session, event, now)),
   queued: factsOnly,
+  warm_taken: factsOnly,
   record_failed: factsOnly,
   granted: factsOnly,
   assigned: factsOnly,

@@ -36,6 +36,7 @@ import {
   replaceTree,
   replaceUnrecorded,
 } from './replacing.ts';
+import { takeWarm } from './start.ts';
 
 type Live = SessionIn<'live'>;
 
@@ -64,6 +65,7 @@ export const LIVE: HandlerTable<'live'> = {
     return work.kind === 'replacing' ? repeatReplaceStep(session, work, now) : stay(session);
   },
   resources: onResources,
+  warm_taken: (session, event, now) => takeWarm(session, event.warm, now),
   queued: factsOnly,
   record_failed: factsOnly,
   granted: factsOnly,

@@ -35,6 +35,7 @@ export const QUEUED: HandlerTable<'queued'> = {
   release: (session, event, now) => startTeardown(session, releaseEnding(event, now), now),
   record_failed: (session, event, now) => endUnrecorded(session, event.detail, now),
   queued: factsOnly,
+  warm_taken: factsOnly,
   spawned: factsOnly,
   spawn_failed: factsOnly,
   not_started: factsOnly,

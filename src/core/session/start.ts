@@ -1,10 +1,12 @@
 /** The start of a session: its first worker is spawned, or the reserved warm one gets its room. A next session needs its caller. */
+import { BACKOFF } from '../../lib/limits/session-limits.ts';
 import type { Stamp } from '../ids.ts';
 import type { Effect } from '../model/effects.ts';
-import type { Ending, PhaseOf, SessionIn } from '../model/session.ts';
+import type { Ending, PhaseOf, Session, SessionIn, Warm } from '../model/session.ts';
+import { workerOf } from '../model/session.ts';
 import type { Next } from '../model/updates.ts';
-import { endingOf, enterPhase, newWorker, stay, withPhase, withVitals } from '../model/updates.ts';
-import type { Worker } from '../model/worker.ts';
+import { andThen, endingOf, enterPhase, newWorker, stay, withPhase, withVitals } from '../model/updates.ts';
+import type { Worker, WorkerProcess } from '../model/worker.ts';
 import { isWarm } from '../model/worker.ts';
 import { startTeardown } from '../teardown/start-teardown.ts';
 import { ABSENCES } from './absence.ts';
@@ -52,9 +54,27 @@ function callerLeftAgain(session: SessionIn<'starting'>, now: Stamp): Ending | n
  * The warm LiveKit agent got the pool's welcome, which names no job. The job of the agent connects to the control socket later,
  * and the welcome of its session waits for it.
  */
-function greeting(session: SessionIn<'starting'>): Effect[] {
-  const { phase, spec } = session;
-  return isWarm(phase.worker) && spec.profile.protocol === 'livekit' ? welcome(session) : [];
+function greeting(session: Session): Effect[] {
+  const worker = workerOf(session);
+  const isOfPool = worker !== null && isWarm(worker);
+  return isOfPool && session.spec.profile.protocol === 'livekit' ? welcome(session) : [];
+}
+
+/** A replacement runs already as a warm worker, and only needs its room. Its id is remembered, because it is not made from the session's. */
+export function takeWarm(session: SessionIn<'live'>, { id, process }: Warm, now: Stamp): Next {
+  const { phase, warmLater = [] } = session;
+  if (phase.work.kind !== 'running' || phase.work.worker.stage !== 'launching') return stay(session);
+  const { attempt } = phase.work.worker;
+  const worker = assigned(newWorker(session, { id, attempt, now }), process);
+  const taken = {
+    ...withPhase(session, { ...phase, work: { kind: 'running', worker } }),
+    warmLater: [...warmLater.slice(1 - BACKOFF.remembered), { attempt, worker: id }],
+  };
+  return andThen(stay(taken), (next) => stay(next, [...greeting(next), { do: 'assign', workerId: id }]));
+}
+
+function assigned(worker: Worker, process: WorkerProcess): Worker {
+  return { ...worker, stage: 'running', process, channel: 'open', warm: 'sound' };
 }
 
 /** A warm worker runs already and only needs its room. */
@@ -66,7 +86,7 @@ function firstWorker(
   const worker = newWorker(session, { id, attempt: 1, now });
   if (warm == null) return { worker, effects: [{ do: 'spawn', workerId: id, attempt: 1 }] };
   return {
-    worker: { ...worker, stage: 'running', process: warm, channel: 'open', warm: 'sound' },
+    worker: assigned(worker, warm),
     effects: [{ do: 'assign', workerId: id }],
   };
 }

@@ -57,6 +57,7 @@ export const STARTING: HandlerTable<'starting'> = {
   gap: repeatKill,
   record_failed: onRecordFailed,
   queued: factsOnly,
+  warm_taken: factsOnly,
   granted: factsOnly,
   assigned: factsOnly,
   job_withdrawn: factsOnly,

@@ -16,16 +16,21 @@ import type { RoomTokens } from '../rooms/room-tokens.ts';
 import type { SupervisorDeps } from '../supervisor-deps.ts';
 import { makeAgentJob } from '../workers/agent-job-message.ts';
 import type { ChannelRouter } from '../workers/channel-router.ts';
+import { replaceByWarm } from '../workers/warm-handoff.ts';
+import type { WarmPool } from '../workers/warm-pool.ts';
 import type { Forks } from '../workers/worker-env.ts';
 import { jobOf, launch, launchFailure } from '../workers/worker-env.ts';
 import type { SessionHost } from './session-host.ts';
+import type { WorkerIndex } from './worker-index.ts';
 
 export interface EffectParts {
   readonly deps: SupervisorDeps;
-  readonly sessions: Pick<SessionHost, 'all' | 'state' | 'post'>;
+  readonly sessions: Pick<SessionHost, 'all' | 'state' | 'post' | 'idle'>;
   readonly workers: Workers;
   readonly channels: ChannelRouter;
   readonly zygotes: Forks;
+  readonly pool: WarmPool;
+  readonly workerIndex: WorkerIndex;
   readonly admission: AdmissionGate;
   readonly roomTokens: RoomTokens;
   /** null: no LiveKit. */
@@ -110,6 +115,7 @@ async function spawn(
   { workerId }: Extract<Effect, { do: 'spawn' }>,
 ): Promise<void> {
   const { id } = session.spec;
+  if (await replaceByWarm(parts, session, workerId)) return;
   try {
     const process = await launch(session, workerId, parts);
     failpoint('spawn.before-recorded');

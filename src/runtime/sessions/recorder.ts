@@ -27,6 +27,8 @@ export function recordNeed(before: Session, after: Session, now: Stamp): 'none' 
   if (before.spec.agentIdentity !== after.spec.agentIdentity) return 'durable';
   // After a restart, too, no other worker may dial the same phone.
   if (before.dialled !== after.dialled) return 'durable';
+  // No other session may get this warm worker now.
+  if (before.warmLater !== after.warmLater) return 'durable';
   // The worker that is being replaced is about to be signalled.
   if (isReplacing(before) !== isReplacing(after)) return 'durable';
   // The next session of the room can get the claim now.

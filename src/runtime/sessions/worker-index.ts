@@ -14,6 +14,16 @@ export class WorkerIndex {
     if (reserved !== null) this.#owners.set(reserved.id, session.spec.id);
   }
 
+  /** Race: a warm worker can end before the session's next step takes it. The session must learn of that end. */
+  reserve(worker: WorkerId, session: SessionId): void {
+    this.#owners.set(worker, session);
+  }
+
+  /** The session does not take the worker. */
+  release(worker: WorkerId, session: SessionId): void {
+    if (this.of(worker) === session) this.#owners.delete(worker);
+  }
+
   of(worker: WorkerId): SessionId | null {
     return this.#owners.get(worker) ?? null;
   }

@@ -27,9 +27,11 @@ export async function logPathsOf(id: string, { find, workers, records }: LogPath
 }
 
 function workersOf(session: Session): WorkerId[] {
-  const { restarts, spec, phase, warmWorker } = session;
+  const { restarts, spec, phase, warmWorker, warmLater = [] } = session;
   if (phase.name === 'queued' || (phase.name === 'ended' && session.startedAt === null)) return [];
   const last = Math.max(restarts + 1, workerOf(session)?.attempt ?? 1);
-  const later = Array.from({ length: last - 1 }, (_, index) => workerIdOf(spec.id, index + 2));
+  const warmOf = (attempt: number) => warmLater.find((one) => one.attempt === attempt)?.worker;
+  const idOf = (attempt: number) => warmOf(attempt) ?? workerIdOf(spec.id, attempt);
+  const later = Array.from({ length: last - 1 }, (_, index) => idOf(index + 2));
   return [warmWorker ?? firstWorkerId(spec.id), ...later];
 }

@@ -2,8 +2,9 @@
 
 import type { SessionId, WorkerId } from '../../core/ids.ts';
 import type { SessionEvent } from '../../core/model/events.ts';
+import type { Profile } from '../../core/model/profile.ts';
 import type { Session, Warm } from '../../core/model/session.ts';
-import { reservedWorker, workerOf } from '../../core/model/session.ts';
+import { reservedWorker, wantsStart, workerOf } from '../../core/model/session.ts';
 import type { Clock } from '../../ports/clock.ts';
 
 /** The warm workers of one agent, as the capacity shows them. */
@@ -38,6 +39,38 @@ export function settleWarmWorker({ pool, sessions }: SettleParts, before: Sessio
     sessions.post(after.spec.id, { type: 'channel', workerId: worker.id, open: false });
   const reserved = reservedWorker(before);
   if (reserved !== null && !holdsWorker(after, reserved.id)) pool.giveBack(reserved.id, before.spec.id);
+}
+
+interface ReplaceParts {
+  readonly pool: {
+    take(profile: Profile, session: SessionId): Warm | null;
+    giveBack(id: WorkerId, session: SessionId): void;
+  };
+  readonly workerIndex: {
+    reserve(worker: WorkerId, session: SessionId): void;
+    release(worker: WorkerId, session: SessionId): void;
+  };
+  readonly sessions: GrantParts['sessions'];
+}
+
+/** A warm worker takes the place of the replacement `next`. false: none is ready, or the session ended first. */
+export async function replaceByWarm(
+  { pool, workerIndex, sessions }: ReplaceParts,
+  { spec: { id, profile } }: Session,
+  next: WorkerId,
+): Promise<boolean> {
+  const current = sessions.state(id);
+  const isWanted = current?.phase.name === 'live' && wantsStart(current, next);
+  const warm = isWanted ? pool.take(profile, id) : null;
+  if (warm === null) return false;
+  workerIndex.reserve(warm.id, id);
+  sessions.post(id, { type: 'warm_taken', workerId: next, warm });
+  await sessions.idle(id);
+  const session = sessions.state(id);
+  if (session !== null && holdsWorker(session, warm.id)) return true;
+  workerIndex.release(warm.id, id);
+  pool.giveBack(warm.id, id);
+  return false;
 }
 
 interface GrantParts {
