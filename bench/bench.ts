@@ -1,5 +1,5 @@
 /**
- * `npm run bench [-- starts|burst|many|sweep|jobs|warm|reload|density|crash|peers|load]`: each figure next to its raw limit, measured in
+ * `npm run bench [-- starts|burst|many|sweep|jobs|warm|reload|density|next|crash|peers|load]`: each figure next to its raw limit, measured in
  * the same run. The output shows goals; nothing asserts them.
  */
 import { spawn } from 'node:child_process';
@@ -17,6 +17,7 @@ import { measureAssignment } from './jobs.ts';
 import { measureLoad as measureFullHost } from './load.ts';
 import { measureManagers } from './managers.ts';
 import { manyDaemon, measureAdoption, measureRelease } from './many.ts';
+import { measureNextAgent } from './next-agent.ts';
 import { measurePeers } from './peers.ts';
 import { measureReload } from './reload.ts';
 import { measureSweep } from './sweep.ts';
@@ -234,6 +235,7 @@ const PARTS: Readonly<Record<string, () => Promise<void>>> = {
   warm,
   reload: async () => console.log(await measureReload()),
   density: async () => console.log(await measureDensity()),
+  next: async () => console.log(await measureNextAgent()),
   crash: async () => print((await measureCrash()).map(rowOf)),
   peers,
   load: async () => console.log(await measureFullHost()),

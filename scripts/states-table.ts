@@ -124,6 +124,13 @@ const EVENTS: { readonly [K in SessionEvent['type']]: Samples } = {
     'granted, to be assigned by LiveKit': { ...started, startAtMs: NOW_MS, assignedByMs: NOW_MS + 500 },
     'granted, with a warm worker': { ...started, startAtMs: NOW_MS, warm: PROCESS },
   },
+  warm_taken: {
+    'a warm worker takes the place of the replacement': {
+      type: 'warm_taken',
+      workerId: WORKER,
+      warm: { id: WORKER, process: PROCESS },
+    },
+  },
   assigned: { assigned: { type: 'assigned' } },
   job_terminated: { 'job terminated by LiveKit': { type: 'job_terminated' } },
   job_withdrawn: { 'job withdrawn, LiveKit did not hear yes': { type: 'job_withdrawn', why: 'late' } },

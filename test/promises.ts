@@ -197,6 +197,7 @@ export const PROMISES = {
       'a warm worker serves one job',
       'a zygote never fails a start',
       'a warm worker waits for its zygote',
+      'a replacement takes a ready warm worker',
       'a new zygote renews the warm workers',
       'a renewal leaves as many warm workers ready',
       'a worker is forked from a zygote of its own profile',

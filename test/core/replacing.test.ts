@@ -13,6 +13,7 @@ import {
   PROCESS,
   participant,
   profile,
+  release,
   says,
   WORKER,
 } from './support.ts';
@@ -258,5 +259,55 @@ describe('a crash after the last poll', () => {
     const play = crashed();
     resumed(play, 60_000);
     expect(play.until(65_100).reason).toBe('crashed');
+  });
+});
+
+describe('a warm worker in place of a replacement', () => {
+  const WARM = 'warm-7.1' as typeof WORKER;
+  const taken: SessionEvent = {
+    type: 'warm_taken',
+    workerId: second,
+    warm: { id: WARM, process: PROCESS },
+  };
+  const livekit = profile({ replace: true, protocol: 'livekit' });
+  const workerOf = ({ session: { phase } }: Play) =>
+    phase.name === 'live' && phase.work.kind === 'running' ? phase.work.worker : null;
+
+  it('runs already and gets the room of the session at once', () => {
+    const play = respawning().on(3000, taken);
+    expect(workerOf(play)).toMatchObject({ id: WARM, attempt: 2, stage: 'running', warm: 'sound' });
+    expect(play.did('assign')).toMatchObject([{ atMs: 3000, effect: { workerId: WARM } }]);
+    expect(play.session).toMatchObject({ restarts: 1, warmLater: [{ attempt: 2, worker: WARM }] });
+  });
+
+  it('of a LiveKit agent is welcomed to its session, too', () => {
+    const play = Play.live({ profile: livekit }).on(1000, look(1000, [agent, ann]));
+    play.on(2000, exited(1)).on(2001, gone()).until(3000).on(3000, taken);
+    expect(play.did('tell').at(-1)).toMatchObject({
+      effect: { workerId: WARM, message: { type: 'welcome', job: { attempt: 2 } } },
+    });
+  });
+
+  it('must be ready in time as any other', () => {
+    const play = respawning().on(3000, taken);
+    expect(play.until(34_000).did('signal').at(-1)).toMatchObject({ effect: { workerId: WARM } });
+  });
+
+  it('is replaced by the third worker when it crashes', () => {
+    const play = respawning()
+      .on(3000, taken)
+      .on(3100, exited(1, null, WARM))
+      .on(3101, gone(WARM));
+    expect(play.until(6000).did('spawn').at(-1)).toMatchObject({ effect: { workerId: 's1.3', attempt: 3 } });
+  });
+
+  it.each<[string, (play: Play) => Play]>([
+    ['runs already', (play) => play.on(2990, { type: 'spawned', workerId: second, process: PROCESS })],
+    ['has missed its start', (play) => play.until(33_000)],
+    ['belongs to a session that ends', (play) => play.on(2990, release)],
+  ])('is not taken when the replacement %s', (_why, before) => {
+    const play = before(respawning()).on(34_000, taken);
+    expect(play.did('assign')).toEqual([]);
+    expect(play.session.warmLater).toBeUndefined();
   });
 });

@@ -1,5 +1,6 @@
 /** Random stories for properties: any events in any order, with varied contents. */
 import fc from 'fast-check';
+import { workerId as workerOf } from '../../src/core/ids.ts';
 import type { Effect } from '../../src/core/model/effects.ts';
 import type { SessionEvent } from '../../src/core/model/events.ts';
 import type { Session } from '../../src/core/model/session.ts';
@@ -28,8 +29,8 @@ const people = [
 ];
 const who = fc.subarray(people);
 const sid = fc.constantFrom(ROOM_SID, 'RM_2');
-const OTHER_WARM = workerId('warm-2.1');
-const worker = fc.constantFrom(WORKER, workerId('s1.2'), OTHER_WARM, workerId('stranger'));
+const OTHER_WARM = workerOf('warm-2.1');
+const worker = fc.constantFrom(WORKER, workerOf('s1.2'), OTHER_WARM, workerOf('stranger'));
 
 /** Every kind of event, with varied contents. `nowMs`: the time of the event. */
 const anyEvent = (nowMs: number): fc.Arbitrary<SessionEvent> =>

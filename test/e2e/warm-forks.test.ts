@@ -75,7 +75,7 @@ describe.runIf(HAS_LIVEKIT && PYTHON !== null)('warm workers of a Python agent w
       return line === undefined ? null : String((JSON.parse(line) as { at_import: unknown }).at_import);
     });
 
-  it('are forks from the first one on, and a reload renews them while one is ready', async () => {
+  it('are forks from the first one on, are renewed by a reload while one is ready, and replace a killed worker', async () => {
     // On an overloaded machine the first one starts cold after its wait. Then a fork takes its place.
     const first = await until(
       'the warm worker is a fork',
@@ -107,5 +107,22 @@ describe.runIf(HAS_LIVEKIT && PYTHON !== null)('warm workers of a Python agent w
     expect(isForked(workerOf(other))).toBe(true);
     expect(await importOf(workerOf(other))).not.toBe(before);
     expect(await daemon.reaches(one.id, ['live'])).toMatchObject({ pid: one.pid, restarts: 0 });
+
+    const third = await until(
+      'a warm worker is ready again',
+      async () =>
+        (await warmIsReady()) ? warmIds().find((id) => id !== worker && id !== workerOf(other)) : null,
+      START_MS,
+    );
+    process.kill(one.pid ?? 0, 'SIGKILL');
+    await until(
+      'the warm worker has the call of the one that was killed',
+      async () => {
+        const session = await daemon.session(one.id);
+        return session.restarts === 1 && workerOf(session) === third;
+      },
+      START_MS,
+    );
+    expect(await importOf(third)).not.toBe(before);
   }, 300_000);
 });

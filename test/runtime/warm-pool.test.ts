@@ -314,3 +314,65 @@ describe('the warm pool after a change of the profile', () => {
     expect(rig.parts.pool.has(obsolete)).toBe(false);
   });
 });
+
+describe('a crashed worker', () => {
+  const crashed = async () => {
+    const rig = await new WarmRig().start();
+    const first = await rig.ready();
+    const { session } = await rig.dispatch('r');
+    rig.reportsReady(first);
+    await settled();
+    await rig.advance(100);
+    const next = await rig.ready();
+    rig.exits(first);
+    await settled();
+    return { rig, first, next, id: session.spec.id };
+  };
+  const latest = (rig: WarmRig, id: Session['spec']['id']) => rig.sessions.state(id);
+
+  it('is replaced by a ready warm worker after the wait, and the pool is refilled', async () => {
+    const { rig, next, id } = await crashed();
+    expect(next).not.toBe(latestAssigned(rig));
+    await rig.advance(700);
+    expect(latestAssigned(rig)).toBe(next);
+    expect(rig.parts.pool.has(next)).toBe(false);
+    expect(latest(rig, id)).toMatchObject({ restarts: 1, phase: { work: { worker: { id: next } } } });
+    expect(rig.callsOf('spawn')).not.toContain(`${id}.2`);
+    await rig.advance(100);
+    expect(rig.warm).toHaveLength(3);
+  });
+
+  it('is replaced by a worker of its own when no warm one is ready', async () => {
+    const { rig, next, id } = await crashed();
+    rig.exits(next);
+    await rig.advance(700);
+    expect(rig.callsOf('spawn')).toContain(`${id}.2`);
+  });
+
+  it('is replaced by a third worker when the warm one dies before the session has taken it', async () => {
+    const { rig, next, id } = await crashed();
+    rig.onSave = async () => {
+      rig.onSave = () => Promise.resolve();
+      await settled();
+      rig.exits(next);
+    };
+    await rig.advance(700);
+    await settled();
+    await rig.advance(5000);
+    const state = latest(rig, id);
+    expect(state === null || workerOf(state)?.id !== next).toBe(true);
+  });
+
+  it('gives the warm worker back when its session ends first', async () => {
+    const { rig, next, id } = await crashed();
+    rig.onSave = async () => {
+      rig.onSave = () => Promise.resolve();
+      rig.sessions.post(id, release);
+    };
+    await rig.advance(700);
+    await settled();
+    expect(latest(rig, id)?.phase.name ?? 'ended').not.toBe('live');
+    expect(rig.callsOf('assign')).not.toContain(next);
+    expect(poolView(rig)).toMatchObject({ ready: 1 });
+  });
+});

@@ -414,4 +414,11 @@ export const MUTATIONS: readonly Mutation[] = [
     to: '',
     seed: 2,
   },
+  {
+    rule: 'a replacement takes a ready warm worker',
+    file: 'src/runtime/sessions/effect-runner.ts',
+    from: 'if (await replaceByWarm(parts, session, workerId)) return;',
+    to: 'void replaceByWarm;',
+    seed: 17,
+  },
 ];

@@ -2,6 +2,7 @@
 import type { WorkerId } from '../../../src/core/ids.ts';
 import { isWarmId, isZygoteId } from '../../../src/core/ids.ts';
 import type { Profile } from '../../../src/core/model/profile.ts';
+import type { SessionRecord } from '../../../src/core/model/session-record.ts';
 import { mayFork } from '../../../src/core/workers/zygote-rules.ts';
 import { BACKOFF } from '../../../src/lib/limits/session-limits.ts';
 import { ZYGOTE } from '../../../src/lib/limits/worker-limits.ts';
@@ -30,14 +31,31 @@ export class WarmForks {
     this.#sim = sim;
   }
 
-  spawning({ workerId, profile, fork }: SpawnRequest): void {
+  spawning(request: SpawnRequest): void {
+    const { workerId, profile, fork } = request;
     const { generation, world } = this.#sim;
+    this.#checkReplacement(request);
     if (!isWarmId(workerId) || !mayFork(profile) || generation === null) return;
     const { serving, awaitedMs } = generation.supervisor.parts.zygotes.sourceOf(profile);
     if (fork === undefined && (serving !== null || awaitedMs > world.bootMs))
       world.fail(
         'livekit-agents-run-unchanged: a warm worker waits for its zygote',
         `${workerId} starts cold, and a zygote is ${serving === null ? 'starting' : 'ready'}`,
+      );
+  }
+
+  /** The token of other workers takes a while, and a warm worker may be ready by then. */
+  #checkReplacement({ workerId, profile, record }: SpawnRequest): void {
+    const { generation, world, profiles } = this.#sim;
+    const { session } = record as { session?: SessionRecord };
+    if (session?.phase.name !== 'live' || profile.protocol !== 'livekit' || profile.warm === 0) return;
+    const { agent, version } = profile;
+    const isNow = profiles.some((one) => one.agent === agent && one.version === version);
+    const view = generation?.supervisor.parts.pool.views().find((one) => one.agent === agent);
+    if (isNow && view !== undefined && view.ready > 0)
+      world.fail(
+        'livekit-agents-run-unchanged: a replacement takes a ready warm worker',
+        `${workerId} starts, and ${view.ready} are ready`,
       );
   }
 
