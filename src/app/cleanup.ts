@@ -1,6 +1,6 @@
 /** A cleanup without a supervisor: it reads the registry and the workers' folders, and uses the same rules. */
 import { accessSync, constants, existsSync } from 'node:fs';
-import { homedir, userInfo } from 'node:os';
+import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { createProcessTable } from '../adapters/cleanup/host-processes.ts';
 import { createPlanFiles } from '../adapters/cleanup/plan-files.ts';
@@ -20,6 +20,7 @@ import { CurfewError } from '../lib/errors.ts';
 import { STATE_FILES } from '../lib/limits/storage-limits.ts';
 import { FILES } from '../lib/limits/worker-limits.ts';
 import { readFileSafelySync } from '../lib/safe-files.ts';
+import { userName } from '../lib/user-name.ts';
 import type { Log } from '../ports/log.ts';
 import type { Cgroups } from '../process/cgroup.ts';
 import { cgroupsAt, isGroupOf } from '../process/cgroup.ts';
@@ -95,7 +96,7 @@ function audited(
   work: () => Promise<CleanupView>,
 ): Promise<CleanupView> {
   const audit = createAudit(stateDir, createLog({ level: 'error', format: 'text' }));
-  const who = { actor: userInfo().username, verified: false, source: 'cli' } as const;
+  const who = { actor: userName(), verified: false, source: 'cli' } as const;
   return note({ audit, action: 'cleanup', request, who }, work, cleanupTargets);
 }
 
@@ -114,7 +115,18 @@ function checkAccess(stateDir: string): void {
 
 /** Folder for plans where there is no state directory. */
 function ownPlans(): string {
-  return join(process.env.XDG_STATE_HOME ?? join(homedir(), '.local', 'state'), 'curfew', STATE_FILES.plans);
+  return join(process.env.XDG_STATE_HOME ?? join(homeDir(), '.local', 'state'), 'curfew', STATE_FILES.plans);
+}
+
+function homeDir(): string {
+  try {
+    return homedir();
+  } catch {
+    throw new CurfewError(
+      'invalid_config',
+      'HOME: this user has no home folder for the plan of a cleanup; set HOME or XDG_STATE_HOME',
+    );
+  }
 }
 
 /** null: there is no such file, or it names a cgroup that does not belong to the instance. */

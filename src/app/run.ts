@@ -1,5 +1,4 @@
 /** `curfew run`: one call in the foreground, with its own instance. */
-import { userInfo } from 'node:os';
 import { startGuard } from '../adapters/cleanup/run-guard.ts';
 import type { Config } from '../adapters/config/config.ts';
 import { DEFAULT_CONFIG, tempDirOf } from '../adapters/config/config.ts';
@@ -18,6 +17,7 @@ import type { Profile } from '../core/model/profile.ts';
 import type { Actor } from '../core/model/session.ts';
 import { CurfewError } from '../lib/errors.ts';
 import { RUN } from '../lib/limits/service-limits.ts';
+import { userName } from '../lib/user-name.ts';
 import type { Supervisor } from '../runtime/supervisor.ts';
 import { makeRunDir } from './run-dir.ts';
 import { firstStopSignal } from './serve.ts';
@@ -50,7 +50,7 @@ async function runIn(stateDir: string, options: RunOptions): Promise<number> {
     log: createLog(config.log),
     reread: null,
   });
-  const actor: Actor = { kind: 'local', name: userInfo().username };
+  const actor: Actor = { kind: 'local', name: userName() };
   try {
     const session = await runOne(running.supervisor, options, { actor, stopping });
     process.stderr.write(

@@ -1,12 +1,12 @@
 /** The CLI's client for the supervisor's HTTP API, over the Unix socket or a URL. Each request has a bound. */
 import { existsSync, readFileSync } from 'node:fs';
-import { userInfo } from 'node:os';
 import { resolve } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { Problem } from '../api/host-schemas.ts';
 import type { ErrorCode } from '../lib/errors.ts';
 import { CurfewError, ERRORS, messageOf } from '../lib/errors.ts';
 import { CLI } from '../lib/limits/api-limits.ts';
+import { userNameForHeader } from '../lib/user-name.ts';
 import { usage } from './usage-errors.ts';
 
 export interface Target {
@@ -114,7 +114,7 @@ export async function connect(target: Target): Promise<Client> {
 
 function headersFor({ token }: Target, hasBody: boolean): Record<string, string> {
   return {
-    'x-curfew-actor': userInfo().username,
+    'x-curfew-actor': userNameForHeader(),
     ...(token === null ? {} : { authorization: `Bearer ${token}` }),
     ...(hasBody ? { 'content-type': 'application/json' } : {}),
   };

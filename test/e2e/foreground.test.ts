@@ -2,6 +2,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { execFile, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -103,6 +104,41 @@ describe('a foreground run and its TMPDIR', () => {
     expect(stderr.replace(/\s+/g, ' ')).toContain(`TMPDIR: the run cannot make a folder below "${missing}"`);
     expect(stderr).not.toContain('    at ');
     expect(code).toBe(2);
+  });
+});
+
+describe('a user without a name, as in a container that runs with any number', () => {
+  const code = `import os from 'node:os'; import { syncBuiltinESMExports } from 'node:module';
+os.userInfo = os.homedir = () => { throw new Error('uv_os_get_passwd'); }; syncBuiltinESMExports();`;
+  const command = (...args: string[]) =>
+    run(process.execPath, ['--import', `data:text/javascript,${encodeURIComponent(code)}`, MAIN, ...args], {
+      env: { PATH: process.env.PATH ?? '', TMPDIR: folder },
+    });
+
+  it('can run a call', async () => {
+    const { stderr } = await command('run', '--room', 'r', '--', 'true');
+    expect(stderr).toContain('completed');
+  });
+
+  it('can ask the supervisor, and hears what a cleanup without a home folder needs', async () => {
+    const socket = join(folder, 'api.sock');
+    const server = createServer((request, answer) => {
+      const actor = String(request.headers['x-curfew-actor']);
+      answer.end(JSON.stringify({ sessions: [], nextCursor: null, actor }));
+    }).listen(socket);
+    try {
+      const { stdout } = await command('--socket', socket, '--json', 'list');
+      expect(stdout).toContain('uid-');
+    } finally {
+      server.close();
+    }
+    const config = join(folder, 'curfew.yaml');
+    writeFileSync(
+      config,
+      `state_dir: ${join(folder, 'state')}\nagents: { default: { command: ["true"] } }\n`,
+    );
+    const refused = await command('--config', config, 'cleanup').catch((error: { stderr: string }) => error);
+    expect(refused.stderr.replace(/\s+/g, ' ')).toContain('set HOME or XDG_STATE_HOME');
   });
 });
 
