@@ -360,6 +360,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'src/adapters/worker/start/fork-race.ts',
     from: "side.failed('it was not connected');",
     to: "throw new Error('the zygote was not connected');",
+    seed: 37,
   },
   {
     rule: 'a zygote ends when nobody wants it',
