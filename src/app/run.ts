@@ -79,17 +79,18 @@ function stopCause(): Promise<string> {
 }
 
 function runConfig(options: RunOptions, stateDir: string): Config {
-  const { configPath, command, protocol, agent } = options;
+  const { configPath, command, protocol, agent, cwd } = options;
   const base =
     configPath === null
       ? { ...DEFAULT_CONFIG, livekit: resolveLiveKit({}, { env: process.env, folder: '.' }) }
       : loadConfig(configPath, process.env);
   const [program, ...args] = command;
   // A command in the arguments gets the shell's environment, as it would without curfew.
-  const own =
+  const given =
     program === undefined
-      ? {}
-      : { [agent]: { ...defaultProfile(agent, [program, ...args], protocol), passAll: true } };
+      ? base.agents[agent]
+      : { ...defaultProfile(agent, [program, ...args], protocol), passAll: true };
+  const own = given === undefined ? {} : { [agent]: { ...given, cwd: cwd ?? given.cwd } };
   // The end of the command removes both folders together. A long TMPDIR leaves no room for sockets below it.
   const tempDir = tempDirOf({ TMPDIR: stateDir });
   return {

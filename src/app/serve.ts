@@ -80,10 +80,11 @@ async function release(running: Running, cause: string): Promise<number> {
   return left === 0 ? 0 : 7;
 }
 
-/** SIGHUP reloads the config, SIGUSR1 starts a drain. The reload logs what is wrong in the config. */
+/** SIGHUP reloads the config, SIGUSR1 starts a drain. */
 function listenToSignals({ api, log }: Running, held: HeldSignals | null): void {
   const work: Record<EarlySignal, (by: Actor) => Promise<unknown>> = {
-    SIGHUP: (by) => api.reload(by),
+    // The reload has logged what is wrong in the config.
+    SIGHUP: (by) => api.reload(by).catch(() => undefined),
     SIGUSR1: (by) => api.drain(null, by),
   };
   const act = (signal: EarlySignal) =>

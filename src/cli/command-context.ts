@@ -14,6 +14,8 @@ export interface RunOptions {
   readonly command: readonly string[];
   /** Of `command`. */
   readonly protocol: WorkerProtocol;
+  /** The folder in which the agent runs. null: that of the profile, or this process's. */
+  readonly cwd: string | null;
   readonly metadata: Record<string, unknown>;
   readonly limits: LimitOverrides;
   readonly configPath: string | null;

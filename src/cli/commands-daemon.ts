@@ -1,4 +1,5 @@
 /** Commands that run a supervisor in this process: serve, dev and run. */
+import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import type { WorkerProtocol } from '../core/model/profile.ts';
@@ -14,6 +15,7 @@ interface RunFlags extends LimitOptions {
   readonly agent?: string;
   readonly protocol?: WorkerProtocol;
   readonly metadata?: string;
+  readonly cwd?: string;
 }
 
 export function daemonCommands(program: Command, context: Context): void {
@@ -49,6 +51,7 @@ export function daemonCommands(program: Command, context: Context): void {
         'of the command after --: livekit for a program of LiveKit Agents, none for any other (default: none)',
       ).choices(['none', 'livekit', 'curfew']),
     )
+    .option('--cwd <dir>', 'the folder of the command after --, or of the agent; default: this one')
     .option('--metadata <json>', 'metadata for the worker, as a JSON object');
   limitOptions(run).action(async (command: readonly string[], flags: RunFlags) => {
     if (command.length > 0 && flags.agent !== undefined)
@@ -58,13 +61,14 @@ export function daemonCommands(program: Command, context: Context): void {
     const path = context.global().config ?? context.terminal.env.CURFEW_CONFIG ?? null;
     if (command.length === 0 && path === null)
       throw usage('run: there is no command; give one after --, or --config FILE and --agent NAME');
-    const { room, agent = 'default', protocol = 'none', metadata } = flags;
+    const { room, agent = 'default', protocol = 'none', metadata, cwd = null } = flags;
     context.exitWith(
       await context.daemons.run({
         room,
         agent,
         command,
         protocol,
+        cwd: cwd === null ? null : resolve(cwd),
         metadata: readMetadata(metadata),
         limits: readLimits(flags),
         configPath: path,

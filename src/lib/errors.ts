@@ -20,7 +20,7 @@ export const ERRORS = {
     status: 400,
     exit: 2,
     title: 'The configuration is not valid',
-    hint: 'Correct the key named in the detail. `curfew config check FILE` checks the file and starts nothing.',
+    hint: 'Correct what the text above names. `curfew config check FILE` checks the file and starts nothing.',
   },
   unauthorized: {
     status: 401,

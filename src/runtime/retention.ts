@@ -10,7 +10,8 @@ export async function prune({ deps, sessions, workers }: RetentionParts): Promis
   const removed = await deps.registry.prune(wallMs - deps.retention.sessionsMs);
   const folders = await workers.prune(wallMs - deps.retention.logsMs, workersInUse(sessions));
   await workers.loadEndedLogs(workersInUse(sessions));
-  deps.log.info({ sessions: removed, folders }, 'old sessions and logs were removed');
+  if (removed + folders > 0)
+    deps.log.info({ sessions: removed, folders }, 'old sessions and logs were removed');
 }
 
 export function workersInUse(sessions: RetentionParts['sessions']): Set<WorkerId> {

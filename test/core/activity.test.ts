@@ -280,6 +280,16 @@ describe('an AgentSession that closed', () => {
     expect(play.ladder[0]).toBe('aclose:…');
   });
 
+  it('ends the session 10 s after a restart if it has closed before', () => {
+    const play = attached('launcher').on(2000, session(1));
+    play.on(20_000, session(0, { reason: 'user_initiated' }));
+    play.on(25_000, { type: 'gap', gapMs: 0 }).on(26_000, session(0));
+    polled(play, 34_000, [agent]);
+    expect(play.phase).toBe('live');
+    polled(play, 36_000, [agent]);
+    expect(play.ending).toMatchObject({ reason: 'completed', cause: 'agent_session_closed' });
+  });
+
   it.each([
     ['a caller is there', [agent, participant('ann')], 0],
     ['a phone rings', [agent, participant('sip', { kind: 'sip', sipCallStatus: 'ringing' })], 0],

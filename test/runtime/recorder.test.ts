@@ -9,7 +9,7 @@ import type { Clock } from '../../src/ports/clock.ts';
 import type { Registry } from '../../src/ports/registry.ts';
 import { Recorder, recordNeed } from '../../src/runtime/sessions/recorder.ts';
 import { agent, at, gone, look, Play, participant, profile, release, says } from '../core/support.ts';
-import { SILENT } from '../support/lib/test-logs.ts';
+import { recordingLog } from '../support/lib/test-logs.ts';
 import { sessionOf } from '../support/sessions/session-writes.ts';
 
 /** A request to the registry that waits for the test's answer. */
@@ -44,7 +44,8 @@ function setUp() {
       return () => alarms.splice(alarms.indexOf(callback), 1);
     },
   };
-  const deps = { registry: registry as Registry, clock, log: SILENT };
+  const { log, entries } = recordingLog();
+  const deps = { registry: registry as Registry, clock, log };
   const recorder = new Recorder(deps, (id) => forgotten.push(id));
   /** Answers the oldest open request of this kind; an error is the registry's refusal. */
   const answer = (what: string, id: string, error?: Error) => {
@@ -58,7 +59,7 @@ function setUp() {
   const ring = () => {
     for (const alarm of alarms.splice(0)) alarm();
   };
-  return { recorder, answer, asked, forgotten, ring };
+  return { recorder, answer, asked, forgotten, ring, entries };
 }
 
 const ended = sessionOf({ id: 's-1', endedWallMs: 1 });
@@ -82,6 +83,18 @@ describe('a delayed record', () => {
     await settled();
     expect(recorder.isUnsaved(ended.spec.id)).toBe(false);
     expect(forgotten).toEqual(['s-1']);
+  });
+
+  it('that fails after the supervisor has closed is no error for a person', async () => {
+    const { recorder, answer, asked, ring, entries } = setUp();
+    const step = recorder.saveStep(ended, () => ended);
+    ring();
+    await step;
+    recorder.close();
+    answer('save', 's-1', away());
+    await settled();
+    ring();
+    expect([asked(), entries]).toEqual([['save s-1'], []]);
   });
 
   it('is written before the first record of the next claim holder, so that a crash leaves one holder only', async () => {

@@ -8,6 +8,8 @@ const SCRIPT = ['.py', '.pyc', '.js', '.mjs', '.cjs', '.ts', '.mts', '.cts', '.t
 const INTERPRETER = /^(python|pypy|node|nodejs)[\d.]*$/;
 /** Options with which the interpreter runs a module or a text, and no file. */
 const WITHOUT_FILE = /^(-[a-zA-Z]*[cmep]|--eval|--print)$/;
+/** A file of a program, and more behind a space. */
+const JOINED = /\S\.(py|pyc|[cm]?[jt]s|tsx)\s+[\w-]/;
 const IMPORTS = /^\s*(from|import)\s+livekit\b.*\bagents\b|["']@livekit\/agents["']/m;
 /** Words of a program that serves calls. A program may also use the plugins of LiveKit Agents alone. */
 const SERVES_CALLS = /\b(run_app|runApp|AgentServer|WorkerOptions|ServerOptions)\b/;
@@ -21,6 +23,14 @@ export function scriptAt(command: readonly string[]): number {
 export function scriptText({ command, cwd }: Profile): string {
   const script = command[scriptAt(command)];
   return script === undefined ? '' : readStart(resolve(cwd ?? '', script));
+}
+
+/** Two arguments that a missing comma made one. null: there are none, or a shell or an interpreter reads the text. */
+export function joinedArguments({ command }: Profile): string | null {
+  const joined = command.find((one) => JOINED.test(one));
+  if (joined === undefined || command.some((one) => WITHOUT_FILE.test(one))) return null;
+  const parts = joined.trim().split(/\s+/).join(', ');
+  return `command: "${joined}" is one argument with a space; write ${parts} with a comma between`;
 }
 
 /** null: the file is there, or the command may find it elsewhere, as a wrapper does. */

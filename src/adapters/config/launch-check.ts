@@ -5,7 +5,7 @@
 import { basename } from 'node:path';
 import type { Profile } from '../../core/model/profile.ts';
 import { STAND_IN } from '../../lib/limits/livekit-limits.ts';
-import { missingScript, scriptAt, scriptText, unnamedFramework } from './agent-script.ts';
+import { joinedArguments, missingScript, scriptAt, scriptText, unnamedFramework } from './agent-script.ts';
 
 export interface LaunchFinding {
   readonly level: 'warning' | 'note';
@@ -40,7 +40,9 @@ export function launchWarnings(profile: Profile, nodeVersionOf: NodeVersionOf): 
     protocol === 'livekit'
       ? [isolated(command), unserved(command), reloading(command), oldNode(profile, nodeVersionOf)]
       : [];
-  return [missingScript(profile), unnamedFramework(profile), ...ofLiveKit].filter((text) => text !== null);
+  return [joinedArguments(profile), missingScript(profile), unnamedFramework(profile), ...ofLiveKit].filter(
+    (text) => text !== null,
+  );
 }
 
 /** The options of a Python in the command. Because: a wrapper such as `uv run` may come before it. */

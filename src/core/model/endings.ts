@@ -115,13 +115,13 @@ function unconnected(session: Session, causes: string): string {
 export function startExitEnding(session: Session, exit: ExitInfo): Ending {
   const ending = endingByExit(session.spec, exit, Number.POSITIVE_INFINITY);
   if (ending.cause !== 'exit') return ending;
-  const hint = 'Its log may say why: `curfew logs`. See the how-to, My agent does not start';
+  const hint = 'Its log may say why: `curfew logs`. See docs/how-to/agent-does-not-start.md';
   return { ...ending, detail: `${ending.detail ?? ''}${unconnected(session, hint)}` };
 }
 
 export function startTimeoutEnding(session: Session, now: Stamp): Ending {
   const hint =
-    "Check python -I and -E, wrappers that clear PYTHONPATH or NODE_OPTIONS, and LiveKit keys in the agent's code. See the how-to, My agent does not start";
+    "A busy host or slow imports need a longer start_timeout. Else check python -I and -E, wrappers that clear PYTHONPATH or NODE_OPTIONS, and LiveKit keys in the agent's code. See docs/how-to/agent-does-not-start.md";
   const detail = `not ready after ${session.spec.limits.startTimeoutMs} ms${unconnected(session, hint)}`;
   return endingOf('start_timeout', now, { cause: 'deadline:start_timeout', detail });
 }

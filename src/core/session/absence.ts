@@ -100,7 +100,7 @@ function agentSessionsClosed(session: Session): Absence | null {
   const closeReason = vitals.agentSessions?.closeReason ?? 'unknown';
   return {
     reason: 'completed',
-    dueMs: Math.max(closedMs + DEADLINES.agentSessionClosedMs, presence.floorMs),
+    dueMs: Math.max(closedMs, presence.restartedMs ?? closedMs) + DEADLINES.agentSessionClosedMs,
     inferred: true,
     cause: 'agent_session_closed',
     detail: `the agent closed its AgentSession (${closeReason}), and no caller is there`,

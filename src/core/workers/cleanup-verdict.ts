@@ -141,7 +141,10 @@ interface Around {
 function judgeStray({ supervised }: CleanupRules): Judged {
   return supervised
     ? { kind: 'orphan', action: 'kill', why: 'a warm worker that its supervisor does not keep' }
-    : leave('orphan', 'a warm worker without a call: the next start of its supervisor takes it over');
+    : leave(
+        'orphan',
+        'a warm worker or a zygote, without a call: the next start of its supervisor takes it over',
+      );
 }
 
 function judgeTree(tree: WorkerTree, around: Around): Judged | null {

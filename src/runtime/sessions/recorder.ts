@@ -284,7 +284,9 @@ export class Recorder {
     void this.flush();
   }
 
+  /** After `close` a write may find the registry closed. The next supervisor learns that change from the worker again. */
   #noteFailure(error: unknown): void {
+    if (this.#closed) return;
     const text = messageOf(error);
     if (this.#status.writable)
       this.#log.error({ error: text }, 'the registry cannot be written: calls go on, new ones are refused');

@@ -228,7 +228,7 @@ export class WarmPool {
     const source = profile === null ? undefined : zygotes.sourceOf(profile);
     const { start, retire, nextMs } = decidePool(this.#table.poolOf(agent), profile, this.#nowMs(), source);
     for (const { id, why } of retire) {
-      if (why === LATE) this.#table.set(agent, noteCrash(this.#table.poolOf(agent), why, this.#nowMs()));
+      if (why === LATE) this.#crashed(agent, id, why);
       this.#retire(id);
     }
     if (profile !== null) for (let count = 0; count < start; count++) void this.#start(profile);
@@ -292,9 +292,13 @@ export class WarmPool {
 
   #noteDeath(agent: string, id: WorkerId, why: string): void {
     this.#table.forget(id);
+    this.#crashed(agent, id, why);
+    this.#decide(agent);
+  }
+
+  #crashed(agent: string, id: WorkerId, why: string): void {
     this.#table.set(agent, noteCrash(this.#table.poolOf(agent), why, this.#nowMs()));
     this.#options.deps.log.warn({ worker: id, agent, why }, 'a warm worker died before it had a call');
-    this.#decide(agent);
   }
 
   #retire(id: WorkerId): void {

@@ -49,6 +49,12 @@ describe('the check of the command of a LiveKit agent', () => {
     expect(textsOf(command)).toEqual([]);
   });
 
+  it('warns of two arguments that a missing comma made one', () => {
+    expect(textsOf(['python', 'agent.py start'])).toEqual([
+      'warning: agents.default.command: "agent.py start" is one argument with a space; write agent.py, start with a comma between',
+    ]);
+  });
+
   it.each([
     [['python', 'agent.py']],
     [['node', 'dist/agent.js', 'download-files']],
