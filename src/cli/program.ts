@@ -118,11 +118,23 @@ async function configuredSocket(
 function explain(error: unknown, { terminal, global }: Context): number {
   // commander has already printed its message. Only help exits with 0.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE;
-  if (!(error instanceof CurfewError)) throw error;
-  const { exit, hint: defaultHint } = ERRORS[error.code];
-  const { hint = defaultHint, ...facts } = error.facts;
+  const known = isFolderGone(error) ? folderGone() : error;
+  if (!(known instanceof CurfewError)) throw error;
+  const { exit, hint: defaultHint } = ERRORS[known.code];
+  const { hint = defaultHint, ...facts } = known.facts;
   if (global().json === true)
-    terminal.err(JSON.stringify({ ...facts, code: error.code, detail: error.message, hint }));
-  else terminal.err(renderError(inFlags(error), String(hint)));
+    terminal.err(JSON.stringify({ ...facts, code: known.code, detail: known.message, hint }));
+  else terminal.err(renderError(inFlags(known), String(hint)));
   return exit;
+}
+
+/** Node's error where the working folder of this process was removed. A relative path then has no meaning. */
+function isFolderGone(error: unknown): boolean {
+  return error instanceof Error && (error as NodeJS.ErrnoException).syscall === 'uv_cwd';
+}
+
+function folderGone(): CurfewError {
+  return new CurfewError('invalid_request', 'the working folder of this command was removed', {
+    hint: 'Change to another folder and try again.',
+  });
 }

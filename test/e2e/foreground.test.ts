@@ -142,6 +142,16 @@ os.userInfo = os.homedir = () => { throw new Error('uv_os_get_passwd'); }; syncB
   });
 });
 
+it('a command in a folder that was removed says so in one sentence', async () => {
+  const script = 'mkdir gone && cd gone && rmdir "$PWD" && exec "$@"';
+  const refused = await run('sh', ['-c', script, 'sh', process.execPath, MAIN, 'list'], {
+    env: { PATH: process.env.PATH ?? '' },
+    cwd: folder,
+  }).catch((error: { stderr: string; code: number }) => error);
+  expect(refused.stderr).toContain('the working folder of this command was removed');
+  expect(refused.stderr).not.toContain('    at ');
+});
+
 describe('a foreground run that is killed', () => {
   it('leaves no worker, no escaped process of it, no state directory and no guard', async () => {
     const { child, tree } = await startRun();
