@@ -1,5 +1,5 @@
 /**
- * `npm run bench [-- starts|burst|many|sweep|jobs|warm|reload|density|next|crash|peers|load]`: each figure next to its raw limit, measured in
+ * `npm run bench [-- starts|burst|many|sweep|jobs|warm|reload|density|density-js|next|crash|peers|load]`: each figure next to its raw limit, measured in
  * the same run. The output shows goals; nothing asserts them.
  */
 import { spawn } from 'node:child_process';
@@ -12,7 +12,7 @@ import { Daemon, ROOT } from '../test/support/daemon/daemon.ts';
 import { until } from '../test/support/lib/wait.ts';
 import { measureBurst } from './burst.ts';
 import { measureCrash } from './crash.ts';
-import { measureDensity } from './density.ts';
+import { measureDensity, measureDensityOfNode } from './density.ts';
 import { measureAssignment } from './jobs.ts';
 import { measureLoad as measureFullHost } from './load.ts';
 import { measureManagers } from './managers.ts';
@@ -235,6 +235,7 @@ const PARTS: Readonly<Record<string, () => Promise<void>>> = {
   warm,
   reload: async () => console.log(await measureReload()),
   density: async () => console.log(await measureDensity()),
+  'density-js': async () => console.log(await measureDensityOfNode()),
   next: async () => console.log(await measureNextAgent()),
   crash: async () => print((await measureCrash()).map(rowOf)),
   peers,

@@ -1,6 +1,6 @@
 /**
- * Memory of calls under LiveKit's own runner and under curfew: the sum of PSS over all processes. The agent is the Python example,
- * without a caller. A page that several processes share counts once. Source: proc(5), smaps_rollup.
+ * Memory of calls under LiveKit's own runner and under curfew: the sum of PSS over all processes. The agents are the Python and the
+ * JavaScript example, without a caller. A page that several processes share counts once. Source: proc(5), smaps_rollup.
  */
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
@@ -35,7 +35,14 @@ interface Density {
 export async function measureDensity(): Promise<string> {
   const python = findPythonAgents();
   if (python === null) return 'density: livekit-agents is not installed; `npm test` installs it';
-  const command = [python, join(ROOT, 'bench/density-agent.py'), 'start'];
+  return await measureAgent('Python', [python, join(ROOT, 'bench/density-agent.py'), 'start']);
+}
+
+export function measureDensityOfNode(): Promise<string> {
+  return measureAgent('JavaScript', [process.execPath, join(ROOT, 'bench/density-agent.mjs'), 'start']);
+}
+
+async function measureAgent(name: string, command: readonly string[]): Promise<string> {
   const own = await underLiveKit(command);
   const rows = [
     own,
@@ -44,7 +51,7 @@ export async function measureDensity(): Promise<string> {
   ];
   const head = CALLS.map((calls) => ` ${calls} calls |`).join('');
   return [
-    `| Python, the example agent, no caller |${head} one more call | ÷ LiveKit's own | sum ÷ LiveKit's own, without / with the supervisor | dispatch → agent in its room |`,
+    `| ${name}, the example agent, no caller |${head} one more call | ÷ LiveKit's own | sum ÷ LiveKit's own, without / with the supervisor | dispatch → agent in its room |`,
     `|---|${'---|'.repeat(CALLS.length + 4)}`,
     ...rows.map((one) => rowOf(one, own)),
   ].join('\n');

@@ -9,6 +9,7 @@ import { attachToSessions } from './launch/auto-attach.mjs';
 import { watchStarts } from './launch/child-env.mjs';
 import { noteDials } from './launch/dialled.mjs';
 import { reportEntryErrors } from './launch/entry-errors.mjs';
+import { shareInference } from './launch/inference-zygote.mjs';
 import { runJobInMain } from './launch/one-process.mjs';
 import { redirectOwnCalls } from './launch/own-calls.mjs';
 import { isOfCurfew } from './launch/own-keys.mjs';
@@ -23,6 +24,7 @@ if (isOfCurfew) {
   watchStarts();
   shareOwnPorts();
   changeServerSettings();
+  shareInference();
   runJobInMain();
   reportJobEnds();
   reportEntryErrors();

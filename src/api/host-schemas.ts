@@ -122,7 +122,9 @@ export const capacitySchema = z.object({
         cold: z
           .string()
           .nullable()
-          .describe('Why workers of this agent start cold now. `null`: they are forked.'),
+          .describe(
+            'Why workers of this agent start cold now. `null`: they are forked. Of a JavaScript agent: why they share no inference process.',
+          ),
         old: z
           .string()
           .nullable()

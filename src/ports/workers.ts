@@ -20,6 +20,8 @@ export interface SpawnRequest {
    * Absent: the worker starts cold. Without an answer in time it starts cold, too.
    */
   readonly fork?: (order: ForkOrder) => boolean;
+  /** More variables for a worker that starts cold beside a zygote and shares a process of it. */
+  readonly shared?: Readonly<Record<string, string>>;
   /** The zygote did not fork the worker, so it started cold. `why`: one line. */
   readonly forkFailed?: (why: string) => void;
 }

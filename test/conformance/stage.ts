@@ -216,19 +216,19 @@ export class Stage {
       },
       START_MS,
     );
-    // Node forks none: there the job of such a profile runs in its worker's main process.
-    if (this.options.forked === true && this.options.version.startsWith('py-'))
-      await this.#startZygote(daemon);
+    if (this.options.forked === true) await this.#startZygote(daemon);
     return daemon;
   }
 
-  /** The first worker of an agent starts cold, and its zygote beside it. */
+  /** The first worker of an agent starts cold, and its zygote beside it. Some versions for JavaScript have nothing to share. */
   async #startZygote(daemon: Daemon): Promise<void> {
     const { body } = await daemon.dispatch({ room: 'zygote', agent: 'forked' });
     await until(
       'the zygote is ready',
       async () =>
-        (await daemon.get<CapacityView>('/v1/capacity')).body.zygotes.some(({ ready }) => ready > 0),
+        (await daemon.get<CapacityView>('/v1/capacity')).body.zygotes.some(
+          ({ ready, cold }) => ready > 0 || cold?.includes('nothing to share'),
+        ),
       START_MS,
     );
     await daemon.release(body.id);

@@ -7,8 +7,8 @@ import { noteCrash } from '../../src/core/workers/crash-backoff.ts';
 import type { Zygote, ZygotePool } from '../../src/core/workers/zygote-rules.ts';
 import {
   decideZygotes,
+  isForked,
   LATE,
-  mayFork,
   NO_ZYGOTES,
   TOO_BIG,
   whyCold,
@@ -208,19 +208,19 @@ describe('a worker', () => {
     expect(whyOld(noteCrash(poolOf(), 'it exited with 1', 20), PROFILE)).toBeNull();
   });
 
-  it('has no zygote without prefork, and none outside of LiveKit Agents or with Node', () => {
-    const ofNode = { ...PROFILE, command: ['npx', 'tsx', 'agent.ts', 'start'] as const };
-    for (const other of [
-      { ...PROFILE, prefork: 'off' as const },
-      profile({ prefork: 'auto' }),
-      profile(),
-      ofNode,
-    ]) {
-      expect(mayFork(other)).toBe(false);
+  it('has no zygote without prefork, and none outside of LiveKit Agents', () => {
+    for (const other of [{ ...PROFILE, prefork: 'off' as const }, profile({ prefork: 'auto' }), profile()]) {
+      expect(isForked(other)).toBe(false);
       expect(whyCold(poolOf(), other)).toBeNull();
     }
-    expect(mayFork(PROFILE)).toBe(true);
-    expect(mayFork({ ...PROFILE, command: ['npm', 'run', 'python', 'agent.py'] })).toBe(true);
+    expect(isForked(PROFILE)).toBe(true);
+    expect(isForked({ ...PROFILE, command: ['npm', 'run', 'python', 'agent.py'] })).toBe(true);
+  });
+
+  it('of a JavaScript agent is not forked, and has a zygote to share its inference process', () => {
+    const ofNode = { ...PROFILE, command: ['npx', 'tsx', 'agent.ts', 'start'] as const };
+    expect(isForked(ofNode)).toBe(false);
+    expect(whyCold(poolOf(), ofNode)).toBe('its zygote is not ready yet');
   });
 });
 

@@ -151,8 +151,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     rule: 'a warm LiveKit agent gets the welcome of its session',
     file: 'src/core/session/start.ts',
-    from: "return isWarm(phase.worker) && spec.profile.protocol === 'livekit' ? welcome(session) : [];",
-    to: "return isWarm(phase.worker) && spec.profile.protocol === 'none' ? welcome(session) : [];",
+    from: "return isOfPool && session.spec.profile.protocol === 'livekit' ? welcome(session) : [];",
+    to: "return isOfPool && session.spec.profile.protocol === 'none' ? welcome(session) : [];",
   },
   {
     rule: 'a removed agent that comes back is removed again',

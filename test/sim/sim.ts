@@ -9,7 +9,7 @@ import type { Profile } from '../../src/core/model/profile.ts';
 import type { Actor } from '../../src/core/model/session.ts';
 import { isEnded } from '../../src/core/model/session.ts';
 import type { Participant } from '../../src/core/rooms/presence.ts';
-import { mayFork } from '../../src/core/workers/zygote-rules.ts';
+import { isForked } from '../../src/core/workers/zygote-rules.ts';
 import { messageOf } from '../../src/lib/errors.ts';
 import { WORKERS, ZYGOTE } from '../../src/lib/limits/worker-limits.ts';
 import type { Instance } from '../../src/ports/instance.ts';
@@ -344,7 +344,7 @@ export class Sim {
   reload(isNewVersion: boolean): void {
     if (this.serving === null) return;
     if (isNewVersion) {
-      const next = (one: Profile) => (mayFork(one) ? { ...one, version: `${this.world.nowMs}` } : one);
+      const next = (one: Profile) => (isForked(one) ? { ...one, version: `${this.world.nowMs}` } : one);
       this.#profiles = Object.fromEntries(
         Object.entries(this.#profiles).map(([name, one]) => [name, next(one)]),
       );

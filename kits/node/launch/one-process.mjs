@@ -9,10 +9,13 @@ import childProcess from 'node:child_process';
 import { EventEmitter } from 'node:events';
 import { readFileSync } from 'node:fs';
 import * as modules from 'node:module';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { pathToFileURL } from 'node:url';
 import { note } from '../note.mjs';
+import { Child, copyOf, IdleChild, pathOf } from './child-process.mjs';
 import { adaptCompiled } from './compile-hook.mjs';
 import { JOB_MODULE } from './entry-errors.mjs';
+import { INFERENCE_MODULE, SharedInference } from './inference-client.mjs';
+import { isZygote } from './inference-zygote.mjs';
 import { useChannel } from './main-channel.mjs';
 
 const KEY = 'curfew.job-process';
@@ -24,7 +27,7 @@ const OF_CHANNEL = ['message', 'disconnect'];
 const LISTENING = ['on', 'once', 'off', 'addListener', 'removeListener'];
 
 export function runJobInMain() {
-  if (process.env.CURFEW_ONE_PROCESS !== '1') return;
+  if (process.env.CURFEW_ONE_PROCESS !== '1' || isZygote) return;
   if (modules.registerHooks === undefined) {
     note(
       `curfew: prefork: the launcher needs Node 22.15 or newer; the job of ${process.version} has a process of its own`,
@@ -35,6 +38,8 @@ export function runJobInMain() {
   let hasJob = false;
   childProcess.fork = function forkOrRunHere(file, args, options) {
     const path = pathOf(file);
+    if (INFERENCE_MODULE.test(path) && SharedInference.isOffered)
+      return new SharedInference(args, () => fork(file, args, options));
     if (!JOB_MODULE.test(path)) return fork(file, args, options);
     if (hasJob) return new IdleChild();
     const lacking = NEEDED.find((words) => !words.test(readFileSync(path, 'utf8')));
@@ -48,10 +53,6 @@ export function runJobInMain() {
   shadowProcess();
 }
 
-function pathOf(file) {
-  return file instanceof URL ? fileURLToPath(file) : `${file}`.replace(/^file:\/\//, '');
-}
-
 /** The module of the job's process has another `process` than the rest of the program. */
 function shadowProcess() {
   const shadowed = (source) => (source.includes(SHADOW) ? source : `${SHADOW}${source}`);
@@ -63,27 +64,6 @@ function shadowProcess() {
     },
   });
   adaptCompiled(JOB_MODULE, (_path, source) => shadowed(source));
-}
-
-/** A child process, as far as the framework uses one. */
-class Child extends EventEmitter {
-  pid = process.pid;
-  connected = true;
-  exitCode = null;
-  killed = false;
-
-  /** The framework gets a message as from another process: later, and as a copy. */
-  tell(message) {
-    const copy = copyOf(message);
-    setImmediate(() => this.emit('message', copy));
-  }
-
-  ends(code) {
-    if (!this.connected) return;
-    this.connected = false;
-    this.exitCode = code;
-    setImmediate(() => this.emit('exit', code, null));
-  }
 }
 
 /** The job, in this process. */
@@ -137,40 +117,4 @@ class JobChild extends Child {
       },
     });
   }
-}
-
-/** The framework keeps an idle process for its next job. A worker of curfew has no next job. */
-class IdleChild extends Child {
-  send(message) {
-    switch (message?.case) {
-      case 'initializeRequest':
-        this.tell({ case: 'initializeResponse' });
-        break;
-      case 'pingRequest':
-        this.tell({
-          case: 'pongResponse',
-          value: { lastTimestamp: message.value.timestamp, timestamp: Date.now() },
-        });
-        break;
-      case 'shutdownRequest':
-        this.tell({ case: 'shutdownRequestAck' });
-        this.tell({ case: 'shuttingDown' });
-        this.ends(0);
-        break;
-      default:
-        note(`curfew: this worker has had its job, so it takes no ${message?.case}`);
-        this.ends(1);
-    }
-    return true;
-  }
-
-  kill() {
-    this.killed = true;
-    this.ends(null);
-    return true;
-  }
-}
-
-function copyOf(message) {
-  return JSON.parse(JSON.stringify(message));
 }

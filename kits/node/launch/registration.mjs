@@ -8,6 +8,7 @@ import https from 'node:https';
 import { access } from './access.mjs';
 import { passOn } from './child-env.mjs';
 import { checkInference } from './inference.mjs';
+import { isZygote, stopAtRegistration } from './inference-zygote.mjs';
 import { claimsOf, ownToken } from './own-keys.mjs';
 import { toCurfew } from './own-requests.mjs';
 import { running } from './report-end.mjs';
@@ -18,7 +19,8 @@ export function registerAtCurfew() {
     const original = module.request;
     module.request = function requestOrRegister(...args) {
       checkInference(authorizationOf(args[0]));
-      return isRegistration(args[0]) ? request(atCurfew(args[0])) : Reflect.apply(original, this, args);
+      if (!isRegistration(args[0])) return Reflect.apply(original, this, args);
+      return isZygote ? stopAtRegistration() : request(atCurfew(args[0]));
     };
   }
 }

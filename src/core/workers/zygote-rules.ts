@@ -119,7 +119,7 @@ export const NO_SOURCE: ForkSource = {
 
 /** The wait has a bound of its own, because a zygote may hang during its import. */
 export function forkSource(pool: ZygotePool, profile: Profile): ForkSource {
-  if (!mayFork(profile)) return NO_SOURCE;
+  if (!isPreforked(profile)) return NO_SOURCE;
   const serving = zygoteFor(pool, profile)?.id ?? null;
   const starting = pool.zygotes.filter(
     (one) => one.state === 'starting' && startsAlike(one.profile, profile),
@@ -138,7 +138,7 @@ function awaitedMs({ readyByMs, profile: { limits } }: Zygote): number {
 
 /** Why a worker of this profile starts cold now; null: a zygote is ready for it, or none is wanted. */
 export function whyCold(pool: ZygotePool, profile: Profile): string | null {
-  if (!mayFork(profile) || zygoteFor(pool, profile) !== null) return null;
+  if (!isPreforked(profile) || zygoteFor(pool, profile) !== null) return null;
   if (pool.unfit !== null && isUnfit(pool, profile)) return pool.unfit.why;
   if (pool.lastCrash !== null && pool.crashes > 0) return `its zygote failed: ${pool.lastCrash}`;
   return 'its zygote is not ready yet';
@@ -146,18 +146,19 @@ export function whyCold(pool: ZygotePool, profile: Profile): string | null {
 
 /** Why workers of this profile are forked from a zygote of an older time; null: it needs no renewal, or the renewal has not failed. */
 export function whyOld(pool: ZygotePool, profile: Profile): string | null {
-  const serving = mayFork(profile) ? zygoteFor(pool, profile) : null;
+  const serving = isPreforked(profile) ? zygoteFor(pool, profile) : null;
   if (serving === null) return null;
   if (pool.unfit !== null && isUnfit(pool, profile)) return pool.unfit.why;
   const { lastCrash, lastCrashMs } = pool;
   return lastCrashMs !== null && lastCrashMs >= renewalAtMs(serving, pool, profile) ? lastCrash : null;
 }
 
-export function mayFork(profile: Profile): boolean {
+/** Node cannot fork. There the zygote's inference process is shared. */
+export function isForked(profile: Profile): boolean {
   return isPreforked(profile) && !isOfNode(profile.command);
 }
 
-/** Whether a call of this profile has one process, where its framework can do that. Node forks none. */
+/** Whether the agent has a zygote, and each of its calls one process, where its framework can do that. */
 export function isPreforked({ prefork = 'off', protocol }: Profile): boolean {
   return prefork !== 'off' && protocol === 'livekit';
 }

@@ -11,6 +11,7 @@ import { noteCrash } from '../../core/workers/crash-backoff.ts';
 import type { WarmWorker } from '../../core/workers/warm-pool-rules.ts';
 import { decidePool, findReady, LATE, warmLimitBytes } from '../../core/workers/warm-pool-rules.ts';
 import type { ForkSource } from '../../core/workers/zygote-rules.ts';
+import { isForked } from '../../core/workers/zygote-rules.ts';
 import { messageOf } from '../../lib/errors.ts';
 import { WARM } from '../../lib/limits/worker-limits.ts';
 import type { Workers } from '../../ports/workers.ts';
@@ -279,7 +280,12 @@ export class WarmPool {
     if (why === null) this.#toldCold.delete(agent);
     else this.#toldCold.set(agent, why);
     if (why !== null && why !== before)
-      this.#options.deps.log.info({ agent, why }, 'the warm workers of this agent start cold');
+      this.#options.deps.log.info(
+        { agent, why },
+        isForked(profile)
+          ? 'the warm workers of this agent start cold'
+          : 'the warm workers of this agent share no process',
+      );
   }
 
   #markReady(id: WorkerId): void {

@@ -1,5 +1,6 @@
 /** The start of a worker: its environment, its token and the record in its folder. Also the job that it gets. */
 
+import { createHash } from 'node:crypto';
 import type { SessionId, WorkerId } from '../../core/ids.ts';
 import type { Profile } from '../../core/model/profile.ts';
 import type { Session } from '../../core/model/session.ts';
@@ -14,7 +15,7 @@ import type { SupervisorDeps } from '../supervisor-deps.ts';
 
 export interface Forks {
   /** How a worker of this profile is forked. Empty: it starts cold. */
-  forkOf(profile: Profile): Pick<SpawnRequest, 'fork' | 'forkFailed'>;
+  forkOf(profile: Profile): Pick<SpawnRequest, 'fork' | 'forkFailed' | 'shared'>;
 }
 
 interface LaunchHost {
@@ -88,6 +89,20 @@ export function zygoteEnv(
   deps: SupervisorDeps,
 ): Pick<SpawnRequest, 'env' | 'envFrom'> {
   return { env: { ...channelEnv(id, deps), CURFEW_ZYGOTE: '1' }, ...agentEnv(id, profile, deps) };
+}
+
+/**
+ * The way to the inference process of a JavaScript agent's zygote. The key is made from the zygote's token, because a worker
+ * must not have the token itself.
+ */
+export function sharedEnv(
+  zygote: WorkerId,
+  { instance, channels }: Pick<SupervisorDeps, 'instance' | 'channels'>,
+): Record<string, string> {
+  const key = createHash('sha256')
+    .update(`inference:${channels.tokenFor(zygote)}`)
+    .digest('base64url');
+  return { CURFEW_INFERENCE: `${instance.id}/${zygote}`, CURFEW_INFERENCE_KEY: key };
 }
 
 /** A LiveKit agent connects to curfew for its job. */

@@ -10,8 +10,9 @@ import type { ForkSource, ZygotePool as Pool, Zygote } from '../../core/workers/
 import {
   decideZygotes,
   forkSource,
+  isForked,
+  isPreforked,
   LATE,
-  mayFork,
   NO_ZYGOTES,
   TOO_BIG,
   whyCold,
@@ -23,14 +24,14 @@ import { TICK_MS, ZYGOTE } from '../../lib/limits/worker-limits.ts';
 import type { SpawnRequest, Workers } from '../../ports/workers.ts';
 import type { SupervisorDeps } from '../supervisor-deps.ts';
 import { RetiredWorkers } from './retired-workers.ts';
-import { zygoteEnv } from './worker-env.ts';
+import { sharedEnv, zygoteEnv } from './worker-env.ts';
 
 /** The zygote of one agent, as the capacity shows it. */
 export interface ZygoteView {
   readonly agent: string;
   readonly ready: number;
   readonly starting: number;
-  /** Why workers of this agent start cold now. null: they are forked. */
+  /** Why workers of this agent start cold now, or share no process. null: they are forked, or share one. */
   readonly cold: string | null;
   /** Why the renewal of its zygote failed. null: it did not. */
   readonly old: string | null;
@@ -78,8 +79,8 @@ export class ZygotePool {
   }
 
   /** How a worker of this profile starts. The first start of an agent lets its zygote begin. */
-  forkOf(profile: Profile): Pick<SpawnRequest, 'fork' | 'forkFailed'> {
-    if (!mayFork(profile)) return {};
+  forkOf(profile: Profile): Pick<SpawnRequest, 'fork' | 'forkFailed' | 'shared'> {
+    if (!isPreforked(profile)) return {};
     const { agent } = profile;
     if (!this.#used.has(agent)) {
       this.#used.add(agent);
@@ -87,6 +88,7 @@ export class ZygotePool {
     }
     const zygote = zygoteFor(this.#poolOf(agent), profile);
     if (zygote === null) return {};
+    if (!isForked(profile)) return { shared: sharedEnv(zygote.id, this.#deps) };
     return {
       fork: (order) => this.#deps.channels.send(zygote.id, order),
       forkFailed: (why) => this.#failed(zygote.id, why),
@@ -147,7 +149,7 @@ export class ZygotePool {
   views(): ZygoteView[] {
     return this.#deps.agents.flatMap((agent) => {
       const profile = this.#deps.profileOf(agent);
-      if (profile === null || !mayFork(profile)) return [];
+      if (profile === null || !isPreforked(profile)) return [];
       const pool = this.#poolOf(agent);
       const count = (state: Zygote['state']) => pool.zygotes.filter((one) => one.state === state).length;
       const cold = this.#used.has(agent) ? whyCold(pool, profile) : 'no worker has been started yet';
@@ -218,7 +220,7 @@ export class ZygotePool {
 
   #wanted(agent: string): Profile | null {
     const profile = this.#isOpen ? this.#deps.profileOf(agent) : null;
-    if (profile === null || !mayFork(profile)) return null;
+    if (profile === null || !isPreforked(profile)) return null;
     return this.#used.has(agent) || profile.warm > 0 ? profile : null;
   }
 
@@ -269,7 +271,9 @@ export class ZygotePool {
     const { profile } = found;
     this.#deps.log.warn(
       { worker: id, agent, why },
-      'the workers of this agent start cold, because it cannot be forked',
+      isForked(profile)
+        ? 'the workers of this agent start cold, because it cannot be forked'
+        : 'the workers of this agent share no process',
     );
     this.#pools.set(agent, { ...this.#poolOf(agent), unfit: { profile, why } });
     this.#retire(id);

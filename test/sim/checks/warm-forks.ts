@@ -3,7 +3,7 @@ import type { WorkerId } from '../../../src/core/ids.ts';
 import { isWarmId, isZygoteId } from '../../../src/core/ids.ts';
 import type { Profile } from '../../../src/core/model/profile.ts';
 import type { SessionRecord } from '../../../src/core/model/session-record.ts';
-import { mayFork } from '../../../src/core/workers/zygote-rules.ts';
+import { isForked } from '../../../src/core/workers/zygote-rules.ts';
 import { BACKOFF } from '../../../src/lib/limits/session-limits.ts';
 import { ZYGOTE } from '../../../src/lib/limits/worker-limits.ts';
 import type { SpawnRequest } from '../../../src/ports/workers.ts';
@@ -35,7 +35,7 @@ export class WarmForks {
     const { workerId, profile, fork } = request;
     const { generation, world } = this.#sim;
     this.#checkReplacement(request);
-    if (!isWarmId(workerId) || !mayFork(profile) || generation === null) return;
+    if (!isWarmId(workerId) || !isForked(profile) || generation === null) return;
     const { serving, awaitedMs } = generation.supervisor.parts.zygotes.sourceOf(profile);
     if (fork === undefined && (serving !== null || awaitedMs > world.bootMs))
       world.fail(
@@ -70,7 +70,7 @@ export class WarmForks {
       this.#ready.clear();
       this.#spells.clear();
     }
-    for (const profile of this.#sim.profiles) if (mayFork(profile)) this.#checkAgent(serving, profile);
+    for (const profile of this.#sim.profiles) if (isForked(profile)) this.#checkAgent(serving, profile);
     for (const run of this.#sim.host.alive) this.#checkProfile(serving, run);
     this.#retired.clear();
   }

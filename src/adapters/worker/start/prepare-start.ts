@@ -29,7 +29,7 @@ export interface StartHost {
 
 /** Rejects spawn_failed for the program or the environment, and errors of the file system. */
 export async function planStart(
-  { profile, workerId, env: own, envFrom, record }: SpawnRequest,
+  { profile, workerId, env: own, envFrom, shared, record }: SpawnRequest,
   folder: WorkerFolder,
   host: StartHost,
 ): Promise<StartPlan> {
@@ -37,7 +37,13 @@ export async function planStart(
   failpoint('spawn.before-folder');
   const mark = { CURFEW_WORKER: `${instance.id}/${workerId}` };
   const file = profile.envFile == null ? {} : await readEnvFile(profile.envFile);
-  const base = workerEnvironment({ host: environment, profile, file, own: { ...own, ...mark }, envFrom });
+  const base = workerEnvironment({
+    host: environment,
+    profile,
+    file,
+    own: { ...own, ...mark, ...shared },
+    envFrom,
+  });
   const temp = profile.tmp === 'worker' ? ((await host.temp?.make(workerId)) ?? null) : null;
   const env =
     temp === null ? base : { ...base, ...(await tempEnv(temp, profile, { host: environment, env: base })) };
