@@ -306,7 +306,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'src/core/session/absence.ts',
     from: 'if (returnedMs < closedMs && !isLateClose) return null;',
     to: 'void isLateClose;\n  if (returnedMs < closedMs) return null;',
-    seed: 287,
+    seed: 1619,
   },
   {
     rule: 'callbacks outside the room have the time of a wrap-up',
@@ -334,7 +334,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'src/core/session/replacing.ts',
     from: 'const isWanted = spec.profile.replace && (diedOnAssignment(worker, now) || callerThere(session));',
     to: 'const isWanted = diedOnAssignment(worker, now) || (spec.profile.replace && callerThere(session));',
-    seed: 467,
+    seed: 1260,
   },
   {
     rule: 'silence counts from the end of a slow start',

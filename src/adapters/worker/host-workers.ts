@@ -158,7 +158,8 @@ class HostWorkers implements Workers {
 
   async #start(request: SpawnRequest, folder: WorkerFolder, signal: AbortSignal): Promise<WorkerProcess> {
     signal.throwIfAborted();
-    const { startHost, metrics, proc } = this.#parts;
+    const { startHost, metrics, proc, shelf } = this.#parts;
+    await shelf.makeRoom();
     const plan = await planStart(request, folder, startHost);
     metrics.watch(request.workerId, request.profile.agent);
     const entry = await this.#launch(request, plan, signal);

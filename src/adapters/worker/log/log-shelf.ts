@@ -68,6 +68,17 @@ export class LogShelf {
     });
   }
 
+  /**
+   * A start waits for this on a disk that is almost full, at most `WORKERS.folderMs`. Because: on a busy host calls can end
+   * faster than their logs are dropped, and the next worker would find no room for its claim. Never rejects.
+   */
+  async makeRoom(): Promise<void> {
+    const lacking = await lackingBytes(this.#options.workersDir, ENDED_LOGS.reserve).catch(() => 0);
+    if (lacking <= 0) return;
+    const made = this.#enqueue(() => this.#keepDiskFree());
+    await pTimeout(made, { milliseconds: WORKERS.folderMs, fallback: () => undefined });
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#timer);
