@@ -14,6 +14,7 @@ import { Daemon, ROOT } from '../test/support/daemon/daemon.ts';
 import { until } from '../test/support/lib/wait.ts';
 import { KEY, LiveKit, SECRET } from '../test/support/livekit/livekit-server.ts';
 import { marked } from '../test/support/processes/marked-processes.ts';
+import { medianText } from './parts.ts';
 
 /** Numbers of calls at which the memory is read. Without a zygote 12 calls would take 5 GB. */
 const CALLS = [2, 6, 12];
@@ -62,10 +63,8 @@ function rowOf(one: Density, own: Density): string {
   const [calls = 0, mb = Number.NaN] = [...one.sumMb].at(-1) ?? [];
   const ownMb = own.sumMb.get(calls) ?? Number.NaN;
   const wholes = `${(mb / ownMb).toFixed(2)} / ${((mb + one.supervisorMb) / ownMb).toFixed(2)}`;
-  const times = [...one.inRoomMs].sort((a, b) => a - b);
-  const middle = times[Math.floor(times.length / 2)] ?? Number.NaN;
   const more = furtherMb(one);
-  return `| ${one.who} |${sums} ${more.toFixed(1)} MB | ${(more / furtherMb(own)).toFixed(2)} | ${calls} calls: ${wholes} | ${middle.toFixed(0)} ms (${times[0]?.toFixed(0)} to ${times.at(-1)?.toFixed(0)}) |`;
+  return `| ${one.who} |${sums} ${more.toFixed(1)} MB | ${(more / furtherMb(own)).toFixed(2)} | ${calls} calls: ${wholes} | ${medianText(one.inRoomMs)} |`;
 }
 
 function textOf(mb: number | undefined): string {

@@ -9,6 +9,7 @@ import { Callers } from '../test/support/callers/callers.ts';
 import { Daemon, ROOT } from '../test/support/daemon/daemon.ts';
 import { until } from '../test/support/lib/wait.ts';
 import { LiveKit } from '../test/support/livekit/livekit-server.ts';
+import { medianText } from './parts.ts';
 
 const ROUNDS = 5;
 const START_MS = 120_000;
@@ -89,7 +90,5 @@ async function measure({ who, profile }: Way, python: string): Promise<string> {
     await daemon.close();
     await livekit.close();
   }
-  times.sort((a, b) => a - b);
-  const middle = times[Math.floor(times.length / 2)];
-  return `| ${who} | ${middle} ms (${times[0]} to ${times.at(-1)}) | 400 ms |`;
+  return `| ${who} | ${medianText(times)} | 400 ms |`;
 }

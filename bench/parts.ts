@@ -122,3 +122,9 @@ export class FakeLiveKit {
     socket.send(isBinary ? frame.toBinary() : frame.toJsonString());
   }
 }
+
+/** `median ms (least to most)`. */
+export function medianText(timesMs: readonly number[]): string {
+  const sorted = [...timesMs].sort((a, b) => a - b).map((ms) => ms.toFixed(0));
+  return `${sorted[Math.floor(sorted.length / 2)]} ms (${sorted[0]} to ${sorted.at(-1)})`;
+}

@@ -28,7 +28,7 @@ import { endUnrecorded, loseHost } from './ended.ts';
 import type { HandlerTable } from './handler-table.ts';
 import { factsOnly } from './handler-table.ts';
 import { greet, onAnswered, sendConfigure } from './handshake.ts';
-import { crashByException } from './replacing.ts';
+import { agentSessionFailure, crashByException } from './replacing.ts';
 
 type Starting = SessionIn<'starting'>;
 
@@ -101,7 +101,7 @@ function onMessage(
         : onFailed(session, message.message, now);
     case 'agent_session':
       // Race: the supervisor died before it heard `ready`. The AgentSession of a job that runs is judged as in a live call.
-      return session.vitals.agentSessions?.failed === undefined ? stay(session) : goLive(session, now);
+      return agentSessionFailure(session) === null ? stay(session) : goLive(session, now);
     case 'closed':
       return startTeardown(session, closedEnding(message, now), now);
     case 'error':
