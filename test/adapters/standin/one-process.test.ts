@@ -1,11 +1,7 @@
 /** Which agents of the real Python framework keep their own executor when a zygote forks their workers. */
-import { spawnSync } from 'node:child_process';
-import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { findPythonAgents } from '../../../scripts/python-agents.mjs';
-import { ROOT } from '../../support/daemon/daemon.ts';
+import { PYTHON, runInZygote } from '../../support/workers/zygote-python.ts';
 
-const PYTHON = findPythonAgents();
 const CODE = `
 from livekit.agents import AgentServer, JobExecutorType, WorkerOptions
 from curfew_launch import one_process
@@ -23,17 +19,10 @@ print([one._job_executor_type.name for one in made])`;
 it.runIf(PYTHON !== null)(
   'an agent that asks for an executor keeps it, and any other has one process',
   () => {
-    const { stdout, stderr } = spawnSync(PYTHON ?? '', ['-c', CODE], {
-      encoding: 'utf8',
-      timeout: 60_000,
-      env: {
-        PATH: process.env.PATH ?? '',
-        PYTHONPATH: join(ROOT, 'kits/python/launch'),
-        CURFEW_ZYGOTE: '1',
-        LIVEKIT_URL: 'ws://127.0.0.1:1',
-        LIVEKIT_API_KEY: 'key',
-        LIVEKIT_API_SECRET: 'secret',
-      },
+    const { stdout, stderr } = runInZygote(CODE, {
+      LIVEKIT_URL: 'ws://127.0.0.1:1',
+      LIVEKIT_API_KEY: 'key',
+      LIVEKIT_API_SECRET: 'secret',
     });
     expect(stdout.trim(), stderr).toBe("['THREAD', 'PROCESS', 'THREAD', 'PROCESS']");
   },

@@ -1,11 +1,7 @@
 /** A zygote of the real Python framework before its first fork. */
-import { spawnSync } from 'node:child_process';
-import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { findPythonAgents } from '../../../scripts/python-agents.mjs';
-import { ROOT } from '../../support/daemon/daemon.ts';
+import { PYTHON, runInZygote } from '../../support/workers/zygote-python.ts';
 
-const PYTHON = findPythonAgents();
 const CODE = `
 import json, os, sys
 # The test runner passes on descriptors of its own.
@@ -29,16 +25,7 @@ print(json.dumps({
 it.runIf(PYTHON !== null)(
   'a zygote of the real framework stays fit for a fork after its warm-up, and a worker imports nothing that every worker needs',
   () => {
-    const { stdout, stderr } = spawnSync(PYTHON ?? '', ['-c', CODE], {
-      encoding: 'utf8',
-      timeout: 60_000,
-      env: {
-        PATH: process.env.PATH ?? '',
-        PYTHONPATH: join(ROOT, 'kits/python/launch'),
-        CURFEW_ZYGOTE: '1',
-        CURFEW_WORKER: 'instance/zygote-1.1',
-      },
-    });
+    const { stdout, stderr } = runInZygote(CODE, { CURFEW_WORKER: 'instance/zygote-1.1' });
     expect(JSON.parse(stdout || 'null'), stderr).toEqual({
       reason: null,
       imports: [],
